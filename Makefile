@@ -1,0 +1,59 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+$(STAMP): pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "Fiveshot needs $(PYTHON); set PYTHON=..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25"
+	$(BIN)/pip install --quiet "torch==2.13.0"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	touch $(STAMP)
+
+install: $(STAMP) ## Create .venv with everything
+
+demo: $(STAMP) ## Run the main job on five pictures; IMAGES=DIR SUBJECT=dog takes your own
+	$(BIN)/fiveshot demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(SUBJECT),--subject "$(SUBJECT)") $(if $(OUT),--output "$(OUT)")
+
+check: $(STAMP) ## Lint, types, import rules, protos
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.protos check
+	$(BIN)/python -m tools.protos lint
+
+unit: $(STAMP) ## Unit tests only
+	$(BIN)/python -m pytest tests/unit -q
+
+test: $(STAMP) check ## The whole suite, with the real servers on free ports
+	$(BIN)/python -m pytest tests/unit tests/contract tests/integration -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/e2e $(wildcard tests/chaos) -q
+
+chaos: $(STAMP) ## Kill parts of the suite at random for two minutes; CHAOS_SEED repeats a run
+	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 $(BIN)/python -m pytest tests/chaos -q -s
+
+protos: $(STAMP) ## Generate protos/gen again
+	$(BIN)/python -m tools.protos format
+	$(BIN)/python -m tools.protos generate
+
+lock: $(STAMP) ## Write requirements.lock from this environment
+	$(BIN)/python -m tools.lock > requirements.lock
+
+pretrain: $(STAMP) ## Make the weights of fiveshot-tiny again (hours; see tools/pretrain/README.md)
+	$(BIN)/python -m tools.pretrain vae 60
+	$(BIN)/python -m tools.pretrain denoiser 240
+	$(BIN)/python -m tools.pretrain export
+	$(BIN)/python -m tools.pretrain golden tests/golden/fiveshot_tiny.png
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
+
+.PHONY: help install demo check unit test chaos protos lock pretrain clean

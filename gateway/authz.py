@@ -1,0 +1,193 @@
+"""The authorization service: who is calling, and which projects may they touch?
+
+Envoy asks before every call (its ext_authz filter) and adds the answer as headers, which the services check again
+against the names in the request. A caller shows an API key (`x-api-key`, or `authorization: Bearer fs_…`) or a JWT that
+Envoy's filter has verified.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import grpc
+from fiveshot.gateway.v1 import external_auth_pb2 as pb
+from google.protobuf import json_format
+from google.rpc import code_pb2, status_pb2
+
+from gateway.api_keys import KEY_PREFIX, ApiKeyFile
+from gateway.envoy_filters import JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
+from services.chassis import grpc_errors
+from services.chassis.errors import DomainError, PermissionDenied, Unauthenticated
+from services.chassis.logging import get_logger
+from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
+
+log = get_logger(__name__)
+
+SERVICE_NAME = "envoy.service.auth.v3.Authorization"
+_PROJECT = re.compile(r"\*|[a-z][a-z0-9-]{0,62}")
+_HTTP_STATUS = {Unauthenticated: 401, PermissionDenied: 403}
+_CREDENTIAL_HEADERS = ("x-api-key", "authorization")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who it is. principal: for logs and rate limits. projects: ids, or `*` for all."""
+
+    principal: str
+    projects: tuple[str, ...]
+
+
+class Authorizer:
+    """Decides from headers and the JWT filter's verdict; knows nothing of the wire."""
+
+    def __init__(
+        self, keys: ApiKeyFile, *, projects_claim: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._keys = keys
+        self._projects_claim = projects_claim
+        self._now = now
+
+    def identify(self, headers: Mapping[str, str], verdict: Mapping[str, object]) -> Caller:
+        """The caller. Raises Unauthenticated (nobody known) or PermissionDenied (known, but no project is open).
+
+        headers: lower-case names. verdict: what the JWT filter left: `payload` of a good token or `failure`.
+        """
+        bearer = _bearer(headers.get("authorization", ""))
+        secret = headers.get("x-api-key", "") or (bearer if bearer.startswith(KEY_PREFIX) else "")
+        if secret:
+            return self._by_key(secret)
+        payload = verdict.get(JWT_PAYLOAD_KEY)
+        if isinstance(payload, Mapping):
+            return self._by_token(payload)
+        if bearer:
+            raise Unauthenticated(
+                f"The token was refused: {_failure(verdict)}",
+                reason="TOKEN_INVALID",
+                remedy="Get a fresh token for this deployment from its issuer, or send an API key as x-api-key.",
+            )
+        raise Unauthenticated(
+            "The call carries neither an API key nor a token",
+            reason="CREDENTIALS_MISSING",
+            remedy="Send an API key in the header x-api-key, or a token as authorization: Bearer.",
+        )
+
+    def _by_key(self, secret: str) -> Caller:
+        key = self._keys.find(secret)
+        if self._keys.problem:
+            log.error("api_keys_file_broken", problem=self._keys.problem)
+        if key is None:
+            raise Unauthenticated(
+                "The API key is not known here",
+                reason="API_KEY_INVALID",
+                remedy="Check the key for typos, and that it belongs to this deployment.",
+            )
+        if key.expired(self._now()):
+            raise Unauthenticated(
+                f"The API key '{key.id}' has expired", reason="API_KEY_EXPIRED", remedy="Ask for a new key."
+            )
+        return Caller(f"key:{key.id}", key.projects)
+
+    def _by_token(self, payload: Mapping[str, object]) -> Caller:
+        subject = str(payload.get("sub", "")) or "unknown"
+        claim = payload.get(self._projects_claim)
+        named = claim.replace(",", " ").split() if isinstance(claim, str) else _strings(claim)
+        projects = tuple(project for project in named if _PROJECT.fullmatch(project))
+        if not projects:
+            raise PermissionDenied(
+                f"The token of '{subject}' opens no project",
+                reason="TOKEN_WITHOUT_PROJECTS",
+                remedy=f"Have the issuer put the project ids into the claim '{self._projects_claim}'.",
+            )
+        return Caller(f"jwt:{_printable(subject)}", projects)
+
+
+class AuthorizationServicer:
+    """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
+
+    def __init__(self, authorizer: Authorizer, *, internal_token: str) -> None:
+        self._authorizer = authorizer
+        self._internal_token = internal_token
+
+    async def check(self, request: pb.CheckRequest, context: object) -> pb.CheckResponse:
+        """Answers for one call. A refusal is an answer, not a failure of this service."""
+        headers = dict(request.attributes.request.http.headers)
+        metadata = request.attributes.metadata_context.filter_metadata
+        verdict = json_format.MessageToDict(metadata[JWT_FILTER]) if JWT_FILTER in metadata else {}
+        try:
+            caller = self._authorizer.identify(headers, verdict)
+        except DomainError as error:
+            # Not mapped to a status of this call: for Envoy a refusal is an answer like any other.
+            log.info("caller_refused", reason=error.reason, path=request.attributes.request.http.path.split("?")[0])
+            return denied(error, wants_grpc=headers.get("content-type", "").startswith("application/grpc"))
+        return allowed(caller, self._internal_token)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the service under Envoy's name."""
+        handler = grpc.unary_unary_rpc_method_handler(
+            self.check,
+            request_deserializer=pb.CheckRequest.FromString,
+            response_serializer=pb.CheckResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, {"Check": handler}),))
+
+
+def allowed(caller: Caller, internal_token: str) -> pb.CheckResponse:
+    """Lets the call pass with who it is; the credential itself stays here."""
+    added = {PROJECTS_KEY: ",".join(sorted(caller.projects)), PRINCIPAL_KEY: caller.principal}
+    if internal_token:
+        added[INTERNAL_TOKEN_KEY] = internal_token
+    answer = pb.OkResponse(headers=_headers(added), headers_to_remove=_CREDENTIAL_HEADERS)
+    return pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.OK), ok_response=answer)
+
+
+def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
+    """Refuses: as google.rpc.Status in the trailer for gRPC callers, as its JSON for the others."""
+    status = grpc_errors.to_proto(error)
+    if wants_grpc:
+        details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
+        headers, body = {"grpc-status-details-bin": details}, error.message
+    else:
+        headers, body = {"content-type": "application/json"}, _status_json(status)
+        if isinstance(error, Unauthenticated):
+            headers["www-authenticate"] = 'Bearer realm="fiveshot"'
+    http = pb.HttpStatus(code=_HTTP_STATUS.get(type(error), 403))
+    refusal = pb.DeniedResponse(status=http, headers=_headers(headers), body=body)
+    return pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
+
+
+def _status_json(status: status_pb2.Status) -> str:
+    return json_format.MessageToJson(status, preserving_proto_field_name=False, indent=None)
+
+
+def _headers(values: Mapping[str, str]) -> list[pb.HeaderValueOption]:
+    overwrite = pb.HeaderValueOption.APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD
+    return [
+        pb.HeaderValueOption(header=pb.HeaderValue(key=key, value=value), append_action=overwrite)
+        for key, value in values.items()
+    ]
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _failure(verdict: Mapping[str, object]) -> str:
+    """The JWT filter's reason, such as `Jwt is expired`."""
+    failure = verdict.get(JWT_FAILURE_KEY)
+    if isinstance(failure, Mapping):
+        return str(failure.get("message") or "it could not be verified")
+    return "this deployment takes no tokens" if not verdict else "it could not be verified"
+
+
+def _strings(claim: object) -> list[str]:
+    return [item for item in claim if isinstance(item, str)] if isinstance(claim, list | tuple) else []
+
+
+def _printable(text: str) -> str:
+    """A header value without control characters, of bounded length."""
+    return "".join(character if character.isprintable() and character.isascii() else "?" for character in text)[:200]

@@ -1,0 +1,123 @@
+"""`fiveshot epochs …`: what each finished epoch of a job left: a LoRA, three previews, its loss and evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as pb
+
+from gateway.cli import output, report
+from gateway.cli.session import Session, pages
+from gateway.cli.transfer import Saved, download
+from services.chassis.errors import NotFound
+
+app = typer.Typer(help="Finished epochs: list, show, download, draw.", no_args_is_help=True)
+
+Job = Annotated[str, typer.Argument(help="Id or full name of the training job.")]
+Epoch = Annotated[int, typer.Argument(min=0, help="Number of the epoch.")]
+
+
+@app.command("list")
+def list_(ctx: typer.Context, job: Job) -> None:
+    """List a job's finished epochs."""
+    session: Session = ctx.obj
+    found = epochs_of(session, session.name("trainingJobs", job))
+    if session.json:
+        output.print_list("epochs", found)
+        return
+    rows = (
+        (output.short(e.name), e.step, f"{e.loss:.4f}", *_measured(e), "←" if e.recommended else "") for e in found
+    )
+    columns = (">epoch", ">step", ">loss", ">fit", ">held out", ">drift", ">memorised", "recommended")
+    output.table(columns, rows)
+
+
+@app.command()
+def show(ctx: typer.Context, job: Job, epoch: Epoch) -> None:
+    """Show one epoch with its files."""
+    session: Session = ctx.obj
+    found = _epoch(session, job, epoch)
+    if session.json:
+        output.print_json(found)
+        return
+    fit, held_out, drift, memorised = _measured(found)
+    output.facts(
+        [
+            ("name", found.name), ("step", found.step), ("loss", f"{found.loss:.4f}"), ("fit loss", fit),
+            ("held-out loss", held_out), ("drift", drift), ("memorisation", memorised),
+            ("difference after reload", f"{found.reload_difference:.2g}"),
+            ("training time", output.duration(found.train_seconds)),
+            ("recommended", "yes" if found.recommended else ""),
+        ]
+    )  # fmt: skip
+    output.table(
+        ("file", "name", ">size", "sha256"),
+        ((f.file_id, f.file_name, output.size(f.size_bytes), f.sha256[:16]) for f in found.files),
+    )
+    output.table(("preview", ">seed", "prompt"), ((p.file_id, p.seed, p.prompt) for p in found.previews))
+
+
+@app.command("download")
+def download_(
+    ctx: typer.Context,
+    job: Job,
+    epoch: Epoch,
+    file_id: Annotated[str, typer.Option("--file", help="kohya, diffusers or preview-1 to preview-3.")] = "kohya",
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="File to write; default: its own name.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Download one file of an epoch; its digest is checked."""
+    session: Session = ctx.obj
+    saved = download_file(session, f"{session.name('trainingJobs', job)}/epochs/{epoch}", file_id, to, force=force)
+    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+
+
+@app.command()
+def draw(
+    ctx: typer.Context,
+    job: Job,
+    to: Annotated[Path, typer.Option("--to", "-o", help="Folder for contact_sheet.png and loss.png.")] = Path(),
+    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
+) -> None:
+    """Draw the contact sheet (epochs × previews beside the training pictures) and the loss curve."""
+    session: Session = ctx.obj
+    paths = report.draw(session, session.name("trainingJobs", job), to, force=force)
+    output.print_json({"files": [str(path) for path in paths]}) if session.json else output.say(
+        ", ".join(str(path) for path in paths)
+    )
+
+
+def epochs_of(session: Session, job: str) -> list[training_job_pb2.Epoch]:
+    """All finished epochs of a job, first to last."""
+    return list(pages(session.trainer.ListEpochs, pb.ListEpochsRequest(parent=job), "epochs", 0))
+
+
+def download_file(session: Session, epoch: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
+    """Downloads a file of an epoch, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
+    stream = iter(session.trainer.DownloadEpochFile(pb.DownloadEpochFileRequest(name=epoch, file_id=file_id)))
+    first = next(stream, None)
+    if first is None:
+        raise NotFound(f"{epoch} sent nothing for '{file_id}'", remedy="List its files with `fiveshot epochs show`.")
+    path = to or Path(first.file.file_name or f"{output.short(epoch)}-{file_id}")
+    return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
+
+
+def _chained(first: Any, rest: Any) -> Any:
+    yield first
+    yield from rest
+
+
+def _epoch(session: Session, job: str, epoch: int) -> training_job_pb2.Epoch:
+    name = f"{session.name('trainingJobs', job)}/epochs/{epoch}"
+    return session.trainer.GetEpoch(pb.GetEpochRequest(name=name))
+
+
+def _measured(epoch: training_job_pb2.Epoch) -> tuple[str, str, str, str]:
+    found = epoch.evaluation
+    if not epoch.HasField("evaluation"):
+        return "", "", "", ""
+    held_out = f"{found.held_out_loss:.4f}" if found.HasField("held_out_loss") else ""
+    return f"{found.fit_loss:.4f}", held_out, f"{found.drift:.4g}", f"{found.memorisation:.2f}"

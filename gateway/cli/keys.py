@@ -1,0 +1,76 @@
+"""`fiveshot keys …`: the API keys of the local stack's gateway."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from gateway import api_keys
+from gateway.cli import output
+from gateway.cli.session import Session
+from gateway.supervisor.folder import DataFolder
+from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound
+
+app = typer.Typer(help="API keys of the local stack.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    key: Annotated[str, typer.Argument(help="Id of the key: lower-case letters, digits, hyphens.")],
+    projects: Annotated[list[str], typer.Option("--for", help="Project that it opens; may be repeated; * is all.")],
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0: never.")] = 0,
+) -> None:
+    """Make a key and print it once; only its digest is kept."""
+    session: Session = ctx.obj
+    folder = _folder(session)
+    known = api_keys.load(folder.api_keys_file)
+    if any(each.id == key for each in known):
+        raise AlreadyExists(f"There is a key '{key}' already", remedy="Choose another id, or remove it first.")
+    secret = api_keys.new_secret()
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) if days else None
+    new = api_keys.ApiKey(key, api_keys.digest(secret), tuple(projects), expires)
+    try:
+        api_keys.check(new)
+    except ValueError as error:
+        raise InvalidArgument(str(error), remedy="See `fiveshot keys add --help`.") from error
+    api_keys.save(folder.api_keys_file, [*known, new])
+    output.print_json({"id": key, "apiKey": secret, "projects": projects}) if session.json else output.say(secret)
+
+
+@app.command("list")
+def list_(ctx: typer.Context) -> None:
+    """List the keys, without their secrets."""
+    session: Session = ctx.obj
+    known = api_keys.load(_folder(session).api_keys_file)
+    if session.json:
+        output.print_json({"keys": [_facts(each) for each in known]})
+        return
+    output.table(("key", "projects", "expires"), ((k.id, ", ".join(k.projects), k.expires or "never") for k in known))
+
+
+@app.command()
+def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
+    """Withdraw a key; it stops working with the next call."""
+    session: Session = ctx.obj
+    path = _folder(session).api_keys_file
+    known = api_keys.load(path)
+    left = [each for each in known if each.id != key]
+    if len(left) == len(known):
+        raise NotFound(f"There is no key '{key}'", remedy="List them with `fiveshot keys list`.")
+    api_keys.save(path, left)
+    output.print_json({"removed": key}) if session.json else output.say(f"Removed {key}.")
+
+
+def _facts(key: api_keys.ApiKey) -> dict[str, object]:
+    return {"id": key.id, "projects": key.projects, "expires": key.expires.isoformat() if key.expires else None}
+
+
+def _folder(session: Session) -> DataFolder:
+    folder = DataFolder(session.data)
+    if not folder.api_keys_file.exists():
+        remedy = "Start one with `fiveshot up`, or name its --data."
+        raise NotFound(f"There is no stack in {folder.path}", remedy=remedy)
+    return folder

@@ -1,0 +1,169 @@
+"""`fiveshot`: the root of the command line with its global options; the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import grpc
+import typer
+from typer.core import TyperGroup
+
+from gateway.cli import dataset, demo, doctor, epochs, keys, models, output, stack, taggers, train
+from gateway.cli.session import Session
+from gateway.supervisor.folder import FolderBusyError, default_data_folder
+from gateway.supervisor.run import StackError
+from services.chassis.errors import DomainError
+
+_GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
+
+
+class ErrorsBecomeExitCodes(TyperGroup):
+    """Runs a command; an error of the API or of the machine is one line and an exit code, never a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes the global options from wherever they stand: `dataset list --json` is `--json dataset list`."""
+        return super().parse_args(ctx, hoist(args))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command line and ends the process with its exit code."""
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except typer.exceptions.TyperException as error:
+            code = output.USAGE
+            if type(error).__name__ == "NoArgsIsHelpError":
+                # Its message is the whole help; Typer offers no public name for it.
+                output.err.print(error.format_message(), markup=False)
+            else:
+                output.say_error(_usage(error))
+        except typer.Abort:
+            code = output.INTERRUPTED
+        sys.exit(code if isinstance(code, int) else output.OK)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DomainError as error:
+            raise typer.Exit(self._tell(ctx, error)) from error
+        except grpc.RpcError as error:
+            raise typer.Exit(self._tell(ctx, output.to_domain_error(error))) from error
+        except (StackError, FolderBusyError) as error:
+            output.say_error(str(error))
+            raise typer.Exit(output.FAILED) from error
+        except BrokenPipeError as error:
+            # The reader of our output has gone, as `head` does; Python would complain once more at its exit.
+            sys.stdout = None
+            raise typer.Exit(output.OK) from error
+        except OSError as error:
+            output.say_error(f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}")
+            raise typer.Exit(output.FAILED) from error
+        except KeyboardInterrupt as error:
+            output.err.print("Interrupted.")
+            raise typer.Exit(output.INTERRUPTED) from error
+        except (typer.Exit, typer.Abort, typer.exceptions.TyperException):
+            raise
+        except Exception as error:
+            if os.environ.get("FIVESHOT_DEBUG"):
+                raise
+            fault = " ".join(f"{type(error).__name__} {error}".split())
+            output.say_error(f"This is a fault of fiveshot itself: {fault}. FIVESHOT_DEBUG=1 shows where.")
+            raise typer.Exit(output.FAILED) from error
+        finally:
+            if isinstance(ctx.obj, Session):
+                ctx.obj.close()
+
+    @staticmethod
+    def _tell(ctx: Any, error: DomainError) -> int:
+        output.print_error(error, as_json=isinstance(ctx.obj, Session) and ctx.obj.json)
+        return output.exit_code(error)
+
+
+def _usage(error: Any) -> str:
+    """A mistake in the command line as one line with the way to the help."""
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "fiveshot"
+    return f"{' '.join(error.format_message().split())} See `{path} --help`."
+
+
+def hoist(args: list[str]) -> list[str]:
+    """The arguments with all global options first; what follows `--` stays as it is."""
+    first: list[str] = []
+    rest: list[str] = []
+    left = iter(args)
+    for argument in left:
+        if argument == "--":
+            rest += [argument, *left]
+        elif argument == "--json" or (argument.partition("=")[0] in _GLOBAL_OPTIONS and "=" in argument):
+            first.append(argument)
+        elif argument in _GLOBAL_OPTIONS:
+            first += [argument, *list(islice(left, 1))]
+        else:
+            rest.append(argument)
+    return first + rest
+
+
+app = typer.Typer(
+    name="fiveshot",
+    cls=ErrorsBecomeExitCodes,
+    help="Five photos in, your own image model out.",
+    epilog=(
+        "Exit codes: 0 done, 1 the job or the server failed, 2 wrong usage or argument, 3 not found, 4 not allowed, "
+        "5 not reachable, 6 not possible in the present state, 7 over a limit, 130 interrupted."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    server: Annotated[
+        str, typer.Option(envvar="FIVESHOT_SERVER", help="Gateway, host:port or https://host:port; default: local.")
+    ] = "",
+    api_key: Annotated[str, typer.Option(envvar="FIVESHOT_API_KEY", help="API key for the gateway.")] = "",
+    project: Annotated[str, typer.Option(envvar="FIVESHOT_PROJECT", help="Project that ids are looked up in.")] = "",
+    ca_file: Annotated[Path | None, typer.Option(envvar="FIVESHOT_CA_FILE", help="CA certificates for https.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="FIVESHOT_DATA", help="Data folder of the local stack.", file_okay=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Five photos in, your own image model out. These options may stand anywhere in a command."""
+    ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
+
+
+@app.command()
+def version(ctx: typer.Context) -> None:
+    """Print the version."""
+    number = metadata.version("fiveshot")
+    output.print_json({"version": number}) if ctx.obj.json else output.say(number)
+
+
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(train.app, name="train")
+app.add_typer(epochs.app, name="epochs")
+app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
+app.command("taggers")(taggers.taggers)
+app.command("up")(stack.up)
+app.command("down")(stack.down)
+app.command("status")(stack.status)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point of the `fiveshot` script. SIGTERM ends it as Ctrl-C does: what was begun is put away."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app(prog_name="fiveshot")
+
+
+if __name__ == "__main__":
+    main()

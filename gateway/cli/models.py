@@ -1,0 +1,219 @@
+"""`fiveshot models …`: the registry of saved epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from fiveshot.registry.v1 import model_pb2
+from fiveshot.registry.v1 import registry_service_pb2 as pb
+
+from gateway.cli import output
+from gateway.cli.session import Session, pages
+from gateway.cli.transfer import Saved, download
+from services.chassis.errors import NotFound
+
+app = typer.Typer(help="Model repositories: save, list, download.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="Id or full name of the model.")]
+Version = Annotated[str, typer.Argument(help="Number or alias of the version.")]
+Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")]
+
+
+@app.command()
+def save(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Argument(help="Id or full name of the training job.")],
+    epoch: Annotated[int, typer.Argument(min=1, help="Number of the epoch.")],
+    model: Annotated[str, typer.Argument(help="Id of the model to save into.")],
+    create: Annotated[bool, typer.Option(help="Make the model when there is none of that id.")] = False,
+    display_name: Annotated[str, typer.Option(help="What people see; used when the model is made.")] = "",
+    description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
+    alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; may be repeated.")] = None,
+) -> None:
+    """Keep one epoch as the next version of a model."""
+    session: Session = ctx.obj
+    request = pb.SaveEpochRequest(
+        parent=session.parent,
+        epoch=f"{session.name('trainingJobs', job)}/epochs/{epoch}",
+        model_id=model,
+        create_model=create,
+        display_name=display_name,
+        description=description,
+        aliases=alias or [],
+    )
+    version = session.registry.SaveEpoch(request, timeout=600)
+    output.print_json(version) if session.json else output.say(f"Saved as {version.name}.")
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="Id of the new model; empty: one is made.")] = "",
+    display_name: Annotated[str, typer.Option(help="What people see.")] = "",
+    description: Annotated[str, typer.Option(help="Free text.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Word to find it by; may be repeated.")] = None,
+) -> None:
+    """Make an empty model repository."""
+    session: Session = ctx.obj
+    fields = model_pb2.Model(display_name=display_name, description=description, tags=tag or [])
+    made = session.registry.CreateModel(pb.CreateModelRequest(parent=session.parent, model_id=model, model=fields))
+    output.print_json(made) if session.json else output.say(made.name)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    filter: Annotated[str, typer.Option(help="Which ones, such as: tags:\"dog\"")] = "",
+    order_by: Annotated[str, typer.Option(help="Fields, such as: create_time desc")] = "",
+    limit: Limit = 50,
+) -> None:
+    """List the project's models."""
+    session: Session = ctx.obj
+    request = pb.ListModelsRequest(parent=session.parent, filter=filter, order_by=order_by)
+    found = list(pages(session.registry.ListModels, request, "models", limit))
+    if session.json:
+        output.print_list("models", found)
+        return
+    rows = (
+        (output.short(m.name), m.display_name, m.version_count, _aliases(m), ", ".join(m.tags),
+         output.when(m.update_time))
+        for m in found
+    )  # fmt: skip
+    output.table(("model", "display name", ">versions", "aliases", "tags", "changed"), rows)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Number or alias; empty: the model itself.")] = "",
+    card: Annotated[bool, typer.Option(help="Print the version's model card.")] = False,
+) -> None:
+    """Show a model, or one of its versions with files and lineage."""
+    session: Session = ctx.obj
+    if not version and not card:
+        found = session.registry.GetModel(pb.GetModelRequest(name=session.name("models", model)))
+        output.print_json(found) if session.json else _show_model(found)
+        return
+    request = pb.GetModelVersionRequest(name=_version(session, model, version or "latest"))
+    kept = session.registry.GetModelVersion(request)
+    if session.json:
+        output.print_json(kept)
+    elif card:
+        output.say(kept.model_card)
+    else:
+        _show_version(kept)
+
+
+@app.command()
+def versions(ctx: typer.Context, model: Model, limit: Limit = 50) -> None:
+    """List a model's versions, newest first."""
+    session: Session = ctx.obj
+    request = pb.ListModelVersionsRequest(parent=session.name("models", model))
+    found = list(pages(session.registry.ListModelVersions, request, "versions", limit))
+    if session.json:
+        output.print_list("versions", found)
+        return
+    rows = (
+        (output.short(v.name), ", ".join(v.aliases), f"{v.loss:.4f}", v.lineage.epoch, output.when(v.create_time),
+         v.description)
+        for v in found
+    )  # fmt: skip
+    output.table((">version", "aliases", ">loss", "epoch", "saved", "note"), rows)
+
+
+@app.command("download")
+def download_(
+    ctx: typer.Context,
+    model: Model,
+    version: Version = "latest",
+    file_id: Annotated[str, typer.Option("--file", help="kohya, diffusers or preview-1 to preview-3.")] = "kohya",
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="File to write; default: its own name.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Download one file of a version; its digest is checked."""
+    session: Session = ctx.obj
+    saved = download_version(session, _version(session, model, version), file_id, to, force=force)
+    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+
+
+@app.command()
+def alias(
+    ctx: typer.Context,
+    model: Model,
+    name: Annotated[str, typer.Argument(help="The alias, such as production.")],
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")] = 0,
+    delete: Annotated[bool, typer.Option(help="Take the alias away instead.")] = False,
+) -> None:
+    """Point an alias at a version, or take it away."""
+    session: Session = ctx.obj
+    target = session.name("models", model)
+    if delete:
+        answer = session.registry.DeleteModelAlias(pb.DeleteModelAliasRequest(name=target, alias=name))
+    else:
+        answer = session.registry.SetModelAlias(pb.SetModelAliasRequest(name=target, alias=name, version=version))
+    output.print_json(answer) if session.json else _show_model(answer)
+
+
+@app.command()
+def delete(
+    ctx: typer.Context, model: Model, force: Annotated[bool, typer.Option(help="Delete its versions as well.")] = False
+) -> None:
+    """Delete a model."""
+    session: Session = ctx.obj
+    name = session.name("models", model)
+    session.registry.DeleteModel(pb.DeleteModelRequest(name=name, force=force))
+    output.print_json({"deleted": name}) if session.json else output.say(f"Deleted {name}.")
+
+
+def download_version(session: Session, version: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
+    """Downloads a file of a version, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
+    request = pb.DownloadModelVersionRequest(name=version, file_id=file_id)
+    stream = iter(session.registry.DownloadModelVersion(request))
+    first = next(stream, None)
+    if first is None:
+        raise NotFound(f"{version} sent nothing for '{file_id}'", remedy="List its files with `fiveshot models show`.")
+    path = to or Path(first.file.file_name or file_id)
+    return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
+
+
+def _chained(first: Any, rest: Any) -> Any:
+    yield first
+    yield from rest
+
+
+def _version(session: Session, model: str, version: str) -> str:
+    return f"{session.name('models', model)}/versions/{version}"
+
+
+def _aliases(model: model_pb2.Model) -> str:
+    return ", ".join(f"{name} → {output.short(target)}" for name, target in sorted(model.aliases.items()))
+
+
+def _show_model(model: model_pb2.Model) -> None:
+    output.facts(
+        [
+            ("name", model.name), ("display name", model.display_name), ("description", model.description),
+            ("tags", ", ".join(model.tags)), ("versions", model.version_count), ("aliases", _aliases(model)),
+            ("created", output.when(model.create_time)), ("changed", output.when(model.update_time)),
+        ]
+    )  # fmt: skip
+
+
+def _show_version(version: model_pb2.ModelVersion) -> None:
+    lineage = version.lineage
+    output.facts(
+        [
+            ("name", version.name), ("note", version.description), ("aliases", ", ".join(version.aliases)),
+            ("base model", output.short(lineage.base_model)), ("trigger word", version.trigger_word),
+            ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", f"{version.loss:.4f}"),
+            ("epoch", lineage.epoch), ("dataset version", lineage.dataset_version),
+            ("dataset digest", lineage.dataset_digest[:16]), ("saved", output.when(version.create_time)),
+        ]
+    )  # fmt: skip
+    output.table(
+        ("file", "name", ">size", "sha256"),
+        ((f.file_id, f.file_name, output.size(f.size_bytes), f.sha256) for f in version.files),
+    )

@@ -1,0 +1,188 @@
+"""How commands speak: tables and sentences for people, JSON for programs, one line an error, telling exit codes.
+
+    0 done · 1 the job failed, or the server did · 2 wrong usage or argument · 3 not found · 4 not allowed ·
+    5 not reachable · 6 not possible in the present state · 7 over a limit · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from services.chassis import errors, grpc_errors
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, STATE, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
+_NO_CONNECTION = "failed to connect"
+_EXIT_CODES: dict[type[errors.DomainError], int] = {
+    errors.InvalidArgument: USAGE,
+    errors.OutOfRange: USAGE,
+    errors.NotFound: NOT_FOUND,
+    errors.Unauthenticated: NOT_ALLOWED,
+    errors.PermissionDenied: NOT_ALLOWED,
+    errors.Unavailable: UNREACHABLE,
+    errors.DeadlineExceeded: UNREACHABLE,
+    errors.FailedPrecondition: STATE,
+    errors.AlreadyExists: STATE,
+    errors.Aborted: STATE,
+    errors.ResourceExhausted: LIMIT,
+}
+
+
+def exit_code(error: errors.DomainError) -> int:
+    """The exit code of an error."""
+    return _EXIT_CODES.get(type(error), FAILED)
+
+
+def to_domain_error(error: grpc.RpcError) -> errors.DomainError:
+    """The error behind a failed call."""
+    # A synchronous failed call has the same accessors as AioRpcError.
+    found = grpc_errors.from_rpc_error(error)  # type: ignore[arg-type]
+    if isinstance(found, errors.Unavailable) and found.message.startswith(_NO_CONNECTION):
+        return errors.Unavailable(
+            "The server does not answer", reason="NO_CONNECTION",
+            remedy="Check its address (--server, FIVESHOT_SERVER) and that it runs: `fiveshot status`.",
+        )  # fmt: skip
+    return found
+
+
+def describe(error: errors.DomainError) -> str:
+    """One line: what is wrong, in which field, what to do, and the stable reason."""
+    fields = ", ".join(dict.fromkeys(item.field for item in error.violations if item.field))
+    parts = [error.message.rstrip(".") + "."]
+    if len(error.violations) > 1:
+        parts += [f"{item.field}: {item.description}." for item in error.violations]
+    if error.remedy:
+        parts.append(error.remedy)
+    mark = f"[{error.reason}{'; field ' + fields if fields else ''}]"
+    return " ".join([*parts, mark]).replace("\n", " ")
+
+
+def print_error(error: errors.DomainError, *, as_json: bool) -> None:
+    """Tells of an error on stderr."""
+    if as_json:
+        status = MessageToDict(grpc_errors.to_proto(error))
+        print(json.dumps({"error": status}, ensure_ascii=False), file=sys.stderr)
+    else:
+        say_error(describe(error))
+
+
+def say_error(text: str) -> None:
+    """One line on stderr."""
+    err.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """One line on stdout, without markup."""
+    out.print(escape(text), soft_wrap=True)
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """A message as the JSON API writes it, with every plain field."""
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
+    """Prints one JSON document."""
+    content = to_json(value) if isinstance(value, Message) else value
+    print(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def print_json_line(value: Message | dict[str, Any]) -> None:
+    """Prints one JSON object on one line, at once; for streams."""
+    content = to_json(value) if isinstance(value, Message) else value
+    print(json.dumps(content, ensure_ascii=False), flush=True)
+
+
+def print_list(key: str, items: Iterable[Message]) -> None:
+    """Prints a list as `{"KEY": […]}`."""
+    print_json({key: [to_json(item) for item in items]})
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """Prints a table; a column that begins with `>` is set right."""
+    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        grid.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    empty = True
+    for row in rows:
+        grid.add_row(*(escape(str(cell)) for cell in row))
+        empty = False
+    if empty:
+        say("Nothing there.")
+    else:
+        out.print(grid)
+
+
+def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
+    """Prints name and value lines; empty values are left out."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        if value not in ("", None):
+            grid.add_row(f"[dim]{escape(name)}[/]", escape(str(value)))
+    if title:
+        out.print(f"[bold]{escape(title)}[/]")
+    out.print(grid)
+
+
+def short(name: str) -> str:
+    """The last part of a resource name."""
+    return name.rsplit("/", 1)[-1]
+
+
+def size(count: int) -> str:
+    """Bytes for people: `1.2 MB`."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `1 min 05 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def when(timestamp: Timestamp) -> str:
+    """A time in the user's zone; empty when unset."""
+    if not timestamp.seconds:
+        return ""
+    return timestamp.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds_until(timestamp: Timestamp) -> float | None:
+    """Seconds from now to a time; None when unset or past."""
+    if not timestamp.seconds:
+        return None
+    left = (timestamp.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()
+    return left if left > 0 else None
+
+
+def enum_name(message: Message, field: str) -> str:
+    """The name of an enum field's value without its prefix, in lower case: `running`."""
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    assert descriptor.enum_type is not None
+    value = descriptor.enum_type.values_by_number[getattr(message, field)].name
+    for prefix in ("STATE_", "TAG_SOURCE_", "TAG_MODE_", "TYPE_", "OUTCOME_"):
+        value = value.removeprefix(prefix)
+    return value.lower()

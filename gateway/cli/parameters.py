@@ -1,0 +1,59 @@
+"""Training parameters from the command line: `--set NAME=VALUE` for every field, typed by the API's own descriptor."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fiveshot.trainer.v1.training_job_pb2 import TrainingParameters
+from google.protobuf.descriptor import FieldDescriptor
+
+from services.chassis.errors import InvalidArgument
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_INTEGERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+
+
+def parameters(named: Mapping[str, Any], assignments: Sequence[str], prompts: Sequence[str]) -> TrainingParameters:
+    """What a job sets: `named` values that are not None, then NAME=VALUE texts. Raises InvalidArgument with the field.
+
+    Bounds are the service's business: it knows the base model.
+    """
+    result = TrainingParameters(preview_prompts=prompts)
+    for name, value in named.items():
+        if value is not None:
+            setattr(result, name, value)
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        name = name.strip().replace("-", "_")
+        if not separator:
+            raise InvalidArgument(f"'{assignment}' is not NAME=VALUE", field="set", remedy="Write --set rank=8.")
+        descriptor = TrainingParameters.DESCRIPTOR.fields_by_name.get(name)
+        if descriptor is None or descriptor.is_repeated:
+            raise InvalidArgument(f"There is no parameter '{name}'", field=name, remedy=_nearest(name))
+        setattr(result, name, _value(name, descriptor, text.strip()))
+    return result
+
+
+def _value(name: str, descriptor: FieldDescriptor, text: str) -> Any:
+    kind = descriptor.cpp_type
+    if kind == FieldDescriptor.CPPTYPE_BOOL:
+        if text.lower() not in _WORDS:
+            raise InvalidArgument(f"{name}: '{text}' is neither true nor false", field=name)
+        return _WORDS[text.lower()]
+    if kind == FieldDescriptor.CPPTYPE_STRING:
+        return text
+    try:
+        return int(text) if kind in _INTEGERS else float(text)
+    except ValueError as error:
+        wanted = "a whole number" if kind in _INTEGERS else "a number"
+        raise InvalidArgument(f"{name}: '{text}' is not {wanted}", field=name) from error
+
+
+def _nearest(name: str) -> str:
+    known = [field.name for field in TrainingParameters.DESCRIPTOR.fields if not field.is_repeated]
+    near = difflib.get_close_matches(name, known, n=3)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return "See `fiveshot train base-models NAME` for all parameters."

@@ -1,0 +1,65 @@
+"""Runs a tag job and shows how far it is; `fiveshot dataset tag` and the demo use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fiveshot.tagger.v1 import tagger_pb2
+from fiveshot.tagger.v1 import tagger_service_pb2 as pb
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gateway.cli import output
+from gateway.cli.session import Session
+from services.chassis.errors import InvalidArgument
+
+MODES = {
+    "skip": tagger_pb2.TAG_MODE_SKIP,
+    "append": tagger_pb2.TAG_MODE_APPEND,
+    "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
+}
+ENDED = (tagger_pb2.TagJob.STATE_SUCCEEDED, tagger_pb2.TagJob.STATE_FAILED, tagger_pb2.TagJob.STATE_CANCELLED)
+
+
+def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:
+    """TagOptions out of plain values; `mode` by its name, `tagger` by id or full name. Raises InvalidArgument."""
+    values = {name: value for name, value in given.items() if value is not None}
+    mode = values.pop("mode", "append")
+    if mode not in MODES:
+        raise InvalidArgument(f"'{mode}' is no mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
+    tagger = values.pop("tagger", "")
+    name = tagger if not tagger or tagger.startswith("taggers/") else f"taggers/{tagger}"
+    return tagger_pb2.TagOptions(mode=MODES[mode], tagger=name, **values)
+
+
+def run_tag_job(
+    session: Session, dataset: str, options: Mapping[str, Any], *, filter: str = "", dry_run: bool = False
+) -> tagger_pb2.TagJob:
+    """Starts a tag job, follows it to its end and tells what came of it."""
+    parent = "/".join(dataset.split("/")[:2])
+    request = pb.TagImagesRequest(
+        parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run
+    )
+    created = job = session.tagger.TagImages(request)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    quiet = session.json or not output.err.is_terminal
+    with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
+        bar = progress.add_task("tagging", total=job.total_images or None)
+        for job in session.tagger.WatchTagJob(pb.WatchTagJobRequest(name=created.name)):
+            done = job.tagged_images + job.skipped_images + job.failed_images
+            progress.update(bar, completed=done, total=job.total_images or None)
+            if session.json:
+                output.print_json_line(job)
+    if not session.json:
+        _tell(job)
+    return job
+
+
+def _tell(job: tagger_pb2.TagJob) -> None:
+    state = output.enum_name(job, "state")
+    verb = "would be tagged" if job.dry_run else "tagged"
+    output.say(f"{job.tagged_images} {verb}, {job.skipped_images} left alone, {job.failed_images} failed ({state}).")
+    for failure in job.failures:
+        output.say_error(f"{output.short(failure.image)}: {failure.message}")
+    if job.error:
+        output.say_error(job.error)

@@ -1,0 +1,304 @@
+"""`fiveshot train …`: base models, estimates, jobs and their steering."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as pb
+
+from gateway.cli import output
+from gateway.cli import watch as watching
+from gateway.cli.parameters import parameters
+from gateway.cli.session import Session, pages
+
+app = typer.Typer(help="Training jobs: start, follow, steer.", no_args_is_help=True)
+
+Job = Annotated[str, typer.Argument(help="Id or full name of the training job.")]
+Source = Annotated[str, typer.Argument(help="Dataset, or DATASET/versions/N; a dataset is frozen first.")]
+BaseModel = Annotated[str, typer.Option("--base-model", "-b", help="Base model to fine-tune.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the data.")]
+Repeats = Annotated[int | None, typer.Option(help="How often each image enters one epoch.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images of one forward pass.")]
+LearningRate = Annotated[float | None, typer.Option(help="Step size of the optimizer.")]
+Rank = Annotated[int | None, typer.Option(help="Rank of the adapter.")]
+Alpha = Annotated[float | None, typer.Option(help="The adapter is scaled by alpha / rank.")]
+Resolution = Annotated[int | None, typer.Option(help="Pixels a side.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Prompt of a preview; up to three times.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; may be repeated.")]
+DEFAULT_BASE_MODEL = "fiveshot-tiny"
+
+
+@app.command()
+def start(
+    ctx: typer.Context,
+    source: Source,
+    base_model: BaseModel = DEFAULT_BASE_MODEL,
+    job_id: Annotated[str, typer.Option("--id", help="Id of the job; empty: one is made.")] = "",
+    display_name: Annotated[str, typer.Option(help="What people see.")] = "",
+    priority: Annotated[int, typer.Option(help="-100 to 100; higher goes first within the project.")] = 0,
+    epochs: Epochs = None,
+    repeats: Repeats = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    rank: Rank = None,
+    alpha: Alpha = None,
+    resolution: Resolution = None,
+    seed: Seed = None,
+    prompt: Prompt = None,
+    set_: Set = None,
+    watch: Annotated[bool, typer.Option(help="Follow the job until it ends.")] = False,
+    validate_only: Annotated[bool, typer.Option(help="Check everything, create nothing.")] = False,
+) -> None:
+    """Queue a training job."""
+    session: Session = ctx.obj
+    named = {
+        "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
+        "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed,
+    }  # fmt: skip
+    job = training_job_pb2.TrainingJob(
+        base_model=_base_model(base_model),
+        dataset_version=session.name("datasets", source),
+        display_name=display_name,
+        priority=priority,
+        parameters=parameters(named, set_ or [], prompt or []),
+    )
+    request = pb.CreateTrainingJobRequest(
+        parent=session.parent, training_job_id=job_id, training_job=job, validate_only=validate_only
+    )
+    created = session.trainer.CreateTrainingJob(request)
+    if watch and not validate_only:
+        if not session.json:
+            output.say(created.name)
+        _follow(session, created.name)
+    elif session.json:
+        output.print_json(created)
+    else:
+        name = "Valid" if validate_only else created.name
+        output.say(f"{name}: {created.total_steps} steps on {created.image_count} images.")
+
+
+@app.command()
+def estimate(
+    ctx: typer.Context,
+    source: Source,
+    base_model: BaseModel = DEFAULT_BASE_MODEL,
+    epochs: Epochs = None,
+    repeats: Repeats = None,
+    batch_size: BatchSize = None,
+    set_: Set = None,
+) -> None:
+    """Work out steps, time and memory of a job without creating it."""
+    session: Session = ctx.obj
+    named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size}
+    job = training_job_pb2.TrainingJob(
+        base_model=_base_model(base_model),
+        dataset_version=session.name("datasets", source),
+        parameters=parameters(named, set_ or [], []),
+    )
+    answer = session.trainer.EstimateTrainingJob(pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job))
+    if session.json:
+        output.print_json(answer)
+        return
+    seconds = answer.duration.seconds + answer.duration.nanos / 1e9
+    output.facts(
+        [
+            ("images", answer.image_count), ("steps an epoch", answer.steps_per_epoch), ("steps", answer.total_steps),
+            ("time", f"{output.duration(seconds)} ({answer.basis})" if seconds else "not known yet"),
+            ("memory", output.size(answer.memory_bytes) if answer.memory_bytes else ""),
+        ]
+    )  # fmt: skip
+
+
+@app.command()
+def watch(ctx: typer.Context, job: Job) -> None:
+    """Follow a job until it ends; exit code 1 when it fails or is cancelled."""
+    session: Session = ctx.obj
+    _follow(session, session.name("trainingJobs", job))
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    filter: Annotated[str, typer.Option(help="Such as: state = \"RUNNING\"")] = "",
+    order_by: Annotated[str, typer.Option(help="Fields, such as: create_time desc")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")] = 50,
+) -> None:
+    """List the project's jobs, newest first."""
+    session: Session = ctx.obj
+    request = pb.ListTrainingJobsRequest(parent=session.parent, filter=filter, order_by=order_by)
+    found = list(pages(session.trainer.ListTrainingJobs, request, "training_jobs", limit))
+    if session.json:
+        output.print_list("trainingJobs", found)
+        return
+    rows = (
+        (output.short(each.name), output.enum_name(each, "state"), output.short(each.base_model),
+         f"{each.step}/{each.total_steps}", each.epochs_completed, f"{each.loss:.4f}" if each.loss else "",
+         each.queue_position or "", output.when(each.create_time), each.display_name)
+        for each in found
+    )  # fmt: skip
+    columns = ("job", "state", "base model", ">steps", ">epochs", ">loss", ">queue", "created", "display name")
+    output.table(columns, rows)
+
+
+@app.command()
+def show(ctx: typer.Context, job: Job) -> None:
+    """Show one job."""
+    session: Session = ctx.obj
+    _show(session, session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=session.name("trainingJobs", job))))
+
+
+@app.command()
+def cancel(ctx: typer.Context, job: Job) -> None:
+    """End a job; finished epochs stay."""
+    session: Session = ctx.obj
+    request = pb.CancelTrainingJobRequest(name=session.name("trainingJobs", job))
+    _moved(session, session.trainer.CancelTrainingJob(request))
+
+
+@app.command()
+def pause(ctx: typer.Context, job: Job) -> None:
+    """Take a job off its worker, to go on later from its last finished epoch."""
+    session: Session = ctx.obj
+    request = pb.PauseTrainingJobRequest(name=session.name("trainingJobs", job))
+    _moved(session, session.trainer.PauseTrainingJob(request))
+
+
+@app.command()
+def resume(ctx: typer.Context, job: Job) -> None:
+    """Queue a paused job again."""
+    session: Session = ctx.obj
+    request = pb.ResumeTrainingJobRequest(name=session.name("trainingJobs", job))
+    _moved(session, session.trainer.ResumeTrainingJob(request))
+
+
+@app.command()
+def stop(ctx: typer.Context, job: Job) -> None:
+    """Finish the epoch at hand, then end the job as succeeded."""
+    session: Session = ctx.obj
+    request = pb.StopTrainingJobRequest(name=session.name("trainingJobs", job))
+    _moved(session, session.trainer.StopTrainingJob(request))
+
+
+@app.command()
+def retry(ctx: typer.Context, job: Job) -> None:
+    """Queue a failed or cancelled job again."""
+    session: Session = ctx.obj
+    request = pb.RetryTrainingJobRequest(name=session.name("trainingJobs", job))
+    _moved(session, session.trainer.RetryTrainingJob(request))
+
+
+@app.command()
+def extend(ctx: typer.Context, job: Job, epochs: Annotated[int, typer.Argument(help="Epochs to add.")]) -> None:
+    """Queue a finished job again for more epochs."""
+    session: Session = ctx.obj
+    request = pb.ExtendTrainingJobRequest(name=session.name("trainingJobs", job), additional_epochs=epochs)
+    _moved(session, session.trainer.ExtendTrainingJob(request))
+
+
+@app.command()
+def metrics(
+    ctx: typer.Context,
+    job: Job,
+    key: Annotated[str, typer.Option(help="loss, learning_rate, images_per_second or grad_norm.")] = "loss",
+    since_step: Annotated[int, typer.Option(min=0, help="Only points after this step.")] = 0,
+    stride: Annotated[int, typer.Option(min=1, help="Every so-manieth step.")] = 1,
+    follow: Annotated[bool, typer.Option(help="Go on until the job ends.")] = False,
+) -> None:
+    """List the measured points of a job."""
+    session: Session = ctx.obj
+    name = session.name("trainingJobs", job)
+    points: list[training_job_pb2.Metric] = []
+    while True:
+        request = pb.ListMetricsRequest(parent=name, key=key, since_step=since_step, stride=stride)
+        answer = session.trainer.ListMetrics(request)
+        points += answer.metrics
+        if follow:
+            _print_points(session, answer.metrics)
+        if answer.next_since_step:
+            since_step = answer.next_since_step
+            continue
+        if not follow or session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)).state in watching.ENDED:
+            break
+        since_step = points[-1].step if points else since_step
+        time.sleep(1)
+    if follow:
+        return
+    if session.json:
+        output.print_list("metrics", points)
+    else:
+        output.table((">step", ">epoch", f">{key}"), ((p.step, p.epoch, f"{p.value:.6g}") for p in points))
+
+
+@app.command("base-models")
+def base_models(
+    ctx: typer.Context,
+    base_model: Annotated[str, typer.Argument(help="Show the parameters of this one; empty: list all.")] = "",
+) -> None:
+    """List the base models, or one with its parameters."""
+    session: Session = ctx.obj
+    if base_model:
+        _show_base_model(session, session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=_base_model(base_model))))
+        return
+    answer = session.trainer.ListBaseModels(pb.ListBaseModelsRequest())
+    if session.json:
+        output.print_json(answer)
+        return
+    rows = (
+        (output.short(m.name), m.family, m.native_resolution, m.license, "yes" if m.available else "no", m.description)
+        for m in answer.base_models
+    )
+    output.table(("base model", "family", ">pixels", "licence", "available", "what it is"), rows)
+
+
+def _follow(session: Session, name: str) -> None:
+    job = watching.follow(session, name)
+    if not session.json:
+        output.facts(watching.describe(job))
+    raise typer.Exit(watching.exit_code(job))
+
+
+def _show(session: Session, job: training_job_pb2.TrainingJob) -> None:
+    output.print_json(job) if session.json else output.facts(watching.describe(job))
+
+
+def _moved(session: Session, job: training_job_pb2.TrainingJob) -> None:
+    text = f"{output.short(job.name)}: {output.enum_name(job, 'state')}"
+    output.print_json(job) if session.json else output.say(text)
+
+
+def _print_points(session: Session, points: Iterable[training_job_pb2.Metric]) -> None:
+    for point in points:
+        if session.json:
+            output.print_json_line(point)
+        else:
+            output.say(f"{point.step}\t{point.value:.6g}")
+
+
+def _show_base_model(session: Session, model: base_model_pb2.BaseModel) -> None:
+    if session.json:
+        output.print_json(model)
+        return
+    output.facts(
+        [("name", model.name), ("family", model.family), ("description", model.description), ("licence", model.license)]
+    )
+    rows = (
+        (spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs
+    )
+    output.table(("parameter", "default", "allowed", "what it does"), rows)
+
+
+def _bounds(spec: base_model_pb2.ParameterSpec) -> str:
+    if spec.choices:
+        return ", ".join(spec.choices)
+    least = f"{spec.minimum:g}" if spec.HasField("minimum") else ""
+    most = f"{spec.maximum:g}" if spec.HasField("maximum") else ""
+    return f"{least}…{most}" if least or most else ""
+
+
+def _base_model(given: str) -> str:
+    return given if given.startswith("baseModels/") else f"baseModels/{given}"

@@ -1,0 +1,168 @@
+"""Follows a training job live: its place in the queue, steps with loss and time left, each epoch as it is finished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as pb
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from gateway.cli import output
+from gateway.cli.session import Session
+from services.chassis.errors import Unavailable
+
+Job = training_job_pb2.TrainingJob
+ENDED = (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED)
+# A gateway that restarts is back within seconds; a client that waits so long sees nothing of it.
+PATIENCE_S = 60.0
+_PAUSE_S = 0.5
+
+OnEpoch = Callable[[training_job_pb2.Epoch], None]
+
+
+def updates(session: Session, name: str) -> Iterator[pb.WatchTrainingJobResponse]:
+    """Everything that happens to a job until it ends, across lost connections, without gap or repetition."""
+    token, lost_since = "", None
+    while True:
+        try:
+            for update in session.trainer.WatchTrainingJob(pb.WatchTrainingJobRequest(name=name, resume_token=token)):
+                token, lost_since = update.resume_token, None
+                yield update
+            return
+        except grpc.RpcError as error:
+            if not isinstance(output.to_domain_error(error), Unavailable):
+                raise
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since > PATIENCE_S:
+                raise
+            time.sleep(_PAUSE_S)
+
+
+def follow(session: Session, name: str, *, on_epoch: OnEpoch | None = None) -> Job:
+    """Shows a job until it ends and returns it. `on_epoch` is called with every epoch that is finished meanwhile."""
+    if session.json:
+        for update in updates(session, name):
+            output.print_json_line(update)
+            _tell_epoch(update, on_epoch)
+    else:
+        with _View() as view:
+            for update in updates(session, name):
+                view.show(update)
+                _tell_epoch(update, on_epoch)
+    return session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name))
+
+
+def exit_code(job: Job) -> int:
+    """0 for a job that succeeded."""
+    return output.OK if job.state == Job.STATE_SUCCEEDED else output.FAILED
+
+
+def _tell_epoch(update: pb.WatchTrainingJobResponse, on_epoch: OnEpoch | None) -> None:
+    if on_epoch and update.event.WhichOneof("payload") == "epoch_completed":
+        on_epoch(update.event.epoch_completed.epoch)
+
+
+class _View:
+    """A bar at a terminal; elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[facts]}"), TimeElapsedColumn(),
+        )  # fmt: skip
+        self._live = output.err.is_terminal
+        self._progress = Progress(*columns, console=output.err, transient=True, disable=not self._live)
+        self._bar: TaskID = self._progress.add_task("waiting", total=1, facts="")
+        self._last = ""
+        self._tenths = -1
+
+    def __enter__(self) -> _View:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, update: pb.WatchTrainingJobResponse) -> None:
+        """Shows one update."""
+        if update.WhichOneof("update") == "job":
+            self._job(update.job)
+            return
+        event = update.event
+        kind = event.WhichOneof("payload")
+        if kind == "progress":
+            self._advance(event.progress)
+        elif kind == "epoch_completed":
+            self._line(_epoch_line(event.epoch_completed.epoch))
+        elif kind == "base_previews_completed":
+            self._line("previews of the base model are there")
+        elif kind == "state_changed":
+            self._state(event.state_changed)
+        elif kind == "created":
+            self._job(event.created.job)
+
+    def _job(self, job: Job) -> None:
+        state = output.enum_name(job, "state")
+        waiting = f", {job.queue_position - 1} before it" if job.queue_position > 1 else ""
+        self._line(f"{output.short(job.name)}: {state}{waiting}")
+        self._progress.update(self._bar, description=state, total=max(1, job.total_steps), completed=job.step)
+
+    def _state(self, change: training_event_pb2.JobStateChanged) -> None:
+        state = output.enum_name(change, "state")
+        self._progress.update(self._bar, description=state)
+        self._line(f"{state}: {change.message}" if change.message else state)
+        if change.error.message:
+            self._line(f"{change.error.message} {change.error.remedy} [{change.error.reason}]")
+
+    def _advance(self, progress: training_event_pb2.JobProgress) -> None:
+        facts = []
+        if progress.loss:
+            facts.append(f"loss {progress.loss:.4f}")
+        if progress.images_per_second:
+            facts.append(f"{progress.images_per_second:.1f} images/s")
+        if progress.eta_seconds:
+            facts.append(f"{output.duration(progress.eta_seconds)} left")
+        description = f"epoch {progress.epoch}: {progress.phase}" if progress.epoch else progress.phase
+        self._progress.update(
+            self._bar, description=description, total=max(1, progress.total_steps), completed=progress.step,
+            facts=", ".join(facts),
+        )  # fmt: skip
+        tenths = 10 * progress.step // max(1, progress.total_steps)
+        if not self._live and tenths != self._tenths:
+            self._tenths = tenths
+            self._line(f"{description} {progress.step}/{progress.total_steps} {', '.join(facts)}".rstrip())
+
+    def _line(self, text: str) -> None:
+        if text != self._last:
+            self._last = text
+            self._progress.console.print(text, markup=False)
+
+
+def _epoch_line(epoch: training_job_pb2.Epoch) -> str:
+    mark = ", recommended so far" if epoch.recommended else ""
+    held_out = f", held-out {epoch.evaluation.held_out_loss:.4f}" if epoch.evaluation.HasField("held_out_loss") else ""
+    number, previews = output.short(epoch.name), len(epoch.previews)
+    return f"epoch {number} finished: loss {epoch.loss:.4f}{held_out}, {previews} previews{mark}"
+
+
+def describe(job: Job) -> list[tuple[str, Any]]:
+    """The facts of a job, for `output.facts`."""
+    left = output.seconds_until(job.estimated_end_time)
+    error = f"{job.error.message} {job.error.remedy} [{job.error.reason}]" if job.error.reason else ""
+    place = f"place {job.queue_position}, {job.queue_position_in_project} in the project" if job.queue_position else ""
+    best = f"{job.recommended_epoch}: {job.recommendation_reason}" if job.recommended_epoch else ""
+    return [
+        ("name", job.name), ("display name", job.display_name), ("base model", output.short(job.base_model)),
+        ("dataset version", f"{job.dataset_version} ({job.image_count} images)"), ("trigger word", job.trigger_word),
+        ("state", output.enum_name(job, "state") + (f", {job.phase}" if job.phase else "")),
+        ("queue", place), ("steps", f"{job.step} of {job.total_steps}"),
+        ("epochs", f"{job.epochs_completed} of {job.parameters.num_epochs}"),
+        ("loss", f"{job.loss:.4f}" if job.loss else ""), ("left", output.duration(left) if left else ""),
+        ("recommended epoch", best), ("attempts", len(job.attempts)), ("error", error),
+        ("created", output.when(job.create_time)), ("started", output.when(job.start_time)),
+        ("ended", output.when(job.end_time)),
+    ]  # fmt: skip

@@ -1,0 +1,75 @@
+"""Settings of the gateway: what Envoy's configuration is rendered from, and what the authorization service reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
+
+
+class Settings(BaseServiceSettings):
+    """Variables with the prefix GATEWAY_. `listen` is where the authorization service serves; Envoy asks it there."""
+
+    model_config = service_config("GATEWAY_")
+
+    # Envoy's own doors.
+    public_listen: str = Field("127.0.0.1:7437", description="host:port where callers reach the gateway")
+    admin_listen: str = Field("127.0.0.1:0", description="host:port of Envoy's admin page; never make it public")
+    tls_cert_file: Path | None = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
+    tls_key_file: Path | None = Field(None, description="private key in PEM")
+    cors_origins: list[str] = Field(default_factory=list, description="JSON list of origins whose pages may call")
+    access_log_file: str = Field("/dev/stdout", description="file of the access log, one JSON object a line")
+
+    # The services behind, host:port each.
+    authz_target: str = Field("127.0.0.1:7455", description="host:port of the authorization service")
+    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    tagger_target: str = Field("127.0.0.1:7452", description="host:port of the tagger service")
+    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer service")
+    registry_target: str = Field("127.0.0.1:7454", description="host:port of the registry service")
+
+    # Who may call.
+    api_keys_file: Path | None = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
+    jwks_file: Path | None = Field(None, description="JSON Web Key Set of the token issuer; turns JWT on")
+    jwks_uri: str = Field("", pattern=r"^(https?://\S+)?$", description="the same over the network; turns JWT on")
+    jwt_issuer: str = Field("", description="`iss` that a token must carry")
+    jwt_audiences: list[str] = Field(default_factory=list, description="JSON list; a token must carry one as `aud`")
+    jwt_projects_claim: str = Field("projects", description="claim with the projects: a list, or words in one string")
+
+    # How much they may ask.
+    max_request_mb: int = Field(16, ge=1, le=512, description="largest request that is buffered whole (JSON), in MiB")
+    rate_limit_per_second: int = Field(
+        200, ge=0, description="calls a second and caller, on one Envoy; 0 turns the limit off"
+    )
+    rate_limit_burst: int = Field(400, ge=1, description="calls that a caller may make at once")
+
+    @field_validator(
+        "public_listen", "admin_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
+        "registry_target",
+    )  # fmt: skip
+    @classmethod
+    def _host_port(cls, value: str) -> str:
+        split_host_port(value)
+        return value
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("tls_cert_file and tls_key_file go together: give both or none")
+        if self.jwks_file and self.jwks_uri:
+            raise ValueError("give jwks_file or jwks_uri, not both")
+        if self.uses_jwt and not self.jwt_issuer:
+            raise ValueError("jwt_issuer is needed with jwks_file or jwks_uri: a token of any issuer would pass")
+        return self
+
+    @property
+    def uses_jwt(self) -> bool:
+        """Whether tokens are checked."""
+        return bool(self.jwks_file or self.jwks_uri)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the public door speaks TLS."""
+        return self.tls_cert_file is not None

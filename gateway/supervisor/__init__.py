@@ -1,0 +1,1 @@
+"""The process tree behind `fiveshot up`: embedded servers, services and workers on loopback."""

@@ -1,0 +1,95 @@
+"""Starts, finds and stops a stack on a data folder; what the CLI and the detached process (`__main__`) share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from pydantic import ValidationError
+
+from gateway.supervisor.child import die_with_parent
+from gateway.supervisor.folder import DataFolder, FolderBusyError, StackState
+from gateway.supervisor.stack import Stack, StackSettings
+from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, tail
+
+STOP_TIMEOUT_S = 60.0
+_POLL_S = 0.1
+# Detached supervisors that this process has started, by their process ids: it is the one who must reap them.
+_started: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class StackError(Exception):
+    """The stack cannot do what was asked; the text is one for people."""
+
+
+def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None = None) -> int:
+    """Runs a stack in this process until a signal; returns its exit code. Raises StackError, FolderBusyError."""
+    with folder.held():
+        orphans = end_leftovers(folder)
+        if orphans:
+            listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
+        try:
+            stack = Stack(folder, settings or StackSettings())
+        except FileNotFoundError as error:
+            raise StackError(str(error)) from error
+        except ValidationError as error:
+            raise StackError("; ".join(str(item["msg"]) for item in error.errors(include_url=False))) from error
+        return asyncio.run(Supervisor(folder, stack.stages, server=stack.server, listen=listen).run())
+
+
+def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
+    """Starts a stack in a process of its own and waits until it is ready. Raises StackError, FolderBusyError.
+
+    tied: the stack stops when this process dies, however it dies.
+    """
+    if folder.is_held():
+        state = folder.read_state()
+        raise FolderBusyError(folder.path, state.pid if state else 0)
+    log = folder.log("supervisor")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "gateway.supervisor", str(folder.path)),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGTERM) if tied else None,
+        )  # fmt: skip
+    deadline = time.monotonic() + READY_TIMEOUT_S + 10
+    while time.monotonic() < deadline:
+        state = folder.read_state()
+        if state and state.pid == process.pid and state.state == "ready":
+            _started[process.pid] = process
+            return state
+        if process.poll() is not None:
+            message = state.message if state and state.pid == process.pid and state.message else tail(log)
+            raise StackError(f"the stack did not start: {message}")
+        time.sleep(_POLL_S)
+    process.terminate()
+    raise StackError(f"the stack did not start in time; see {log}")
+
+
+def running_state(folder: DataFolder) -> StackState | None:
+    """The state of a stack that lives on the folder now; None when there is none."""
+    return folder.read_state() if folder.is_held() else None
+
+
+def stop(folder: DataFolder) -> bool:
+    """Stops the stack on the folder and waits for its end. False when none ran. Raises StackError."""
+    state = running_state(folder)
+    if state is None:
+        with suppress(FolderBusyError), folder.held():
+            return bool(end_leftovers(folder))
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while folder.is_held():
+        if time.monotonic() > deadline:
+            raise StackError(f"process {state.pid} did not end within {STOP_TIMEOUT_S:g} s; see {folder.path / 'logs'}")
+        time.sleep(_POLL_S)
+    if process := _started.pop(state.pid, None):
+        process.wait()
+    return True

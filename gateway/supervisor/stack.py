@@ -1,0 +1,217 @@
+"""What `fiveshot up` starts: the embedded servers that nobody pointed elsewhere, the services, workers, the gateway.
+
+Every part can be a running server instead: set its FIVESHOT_ variable (see StackSettings) and it is not started.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway import envoy_config
+from gateway.settings import Settings as GatewaySettings
+from gateway.supervisor import servers
+from gateway.supervisor.folder import Credentials, DataFolder
+from gateway.supervisor.servers import HOST, ServerSpec
+
+DEFAULT_LISTEN = f"{HOST}:7437"
+SERVICES = ("dataset", "tagger", "trainer", "registry")
+# A local stack has few callers; it need not wait long for them when it stops.
+_GRACE_S = 3
+_SERVICE_STOP_S = 10.0
+_WORKER_STOP_S = 20.0
+
+
+class StackSettings(BaseSettings):
+    """Variables with the prefix FIVESHOT_: which parts run elsewhere."""
+
+    model_config = SettingsConfigDict(env_prefix="FIVESHOT_", frozen=True, extra="ignore")
+
+    listen: str = Field("", description=f"host:port of the gateway; empty: {DEFAULT_LISTEN}, or a free port")
+    s3_endpoint: str = Field("", description="host:port of a running S3 server; then SeaweedFS is not started")
+    s3_access_key: str = Field("", description="access key of that server")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="secret key of that server")
+    s3_secure: bool = Field(False, description="use https to that server")
+    s3_bucket: str = Field("fiveshot", description="bucket of the pictures and files; made when it is absent")
+    nats_url: str = Field("", description="nats://host:port of a running NATS; then none is started")
+    database_url: str = Field(
+        "", description="postgresql+psycopg://…/fiveshot_{service}: a database per service instead of SQLite files"
+    )
+    catalogue: str = Field("", description="TOML file of base models; empty: the one of the package")
+    workers: int = Field(1, ge=0, le=64, description="worker processes to start")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.database_url and "{service}" not in self.database_url:
+            raise ValueError("FIVESHOT_DATABASE_URL must hold {service}, because each service has its own database")
+        if self.s3_endpoint and not (self.s3_access_key and self.s3_secret_key.get_secret_value()):
+            raise ValueError("FIVESHOT_S3_ENDPOINT needs FIVESHOT_S3_ACCESS_KEY and FIVESHOT_S3_SECRET_KEY")
+        return self
+
+
+class Stack:
+    """The specs of a stack on a folder, with all ports chosen. stages: in the order of their dependence."""
+
+    def __init__(self, folder: DataFolder, settings: StackSettings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._credentials = folder.credentials()
+        names = ("authz", "admin", *SERVICES, *(f"worker-{n + 1}" for n in range(settings.workers)))
+        self._ports = dict(zip(names, servers.free_ports(len(names)), strict=True))
+        self.server = settings.listen or _public_door()
+        embedded = self._embedded()
+        services = [[self._service("dataset")], [self._service("trainer")]]
+        users = [self._service("tagger"), self._service("registry"), *self._workers()]
+        self.stages = [*([embedded] if embedded else []), *services, users, [self._authz()], [self._envoy()]]
+
+    def _embedded(self) -> list[ServerSpec]:
+        """SeaweedFS and NATS, unless they run elsewhere; sets where the services find them."""
+        found, self._s3, self._nats = [], self._settings.s3_endpoint, self._settings.nats_url
+        if not self._s3:
+            keys = self._credentials
+            s3 = servers.seaweedfs(
+                self._folder.sub("seaweedfs"), access_key=keys.s3_access_key, secret_key=keys.s3_secret_key
+            )
+            self._s3 = f"{HOST}:{s3.ports['s3']}"
+            found.append(s3)
+        if not self._nats:
+            nats = servers.nats(self._folder.sub("nats"))
+            self._nats = f"nats://{HOST}:{nats.ports['nats']}"
+            found.append(nats)
+        return found
+
+    def _service(self, name: str) -> ServerSpec:
+        own = {"DATABASE_URL": self._database(name)}
+        if name != "tagger":
+            own |= self._s3_variables()
+        if name == "trainer":
+            own["NATS_URL"] = self._nats
+            own |= self._catalogue()
+        if name in ("tagger", "trainer"):
+            own["DATASET_TARGET"] = self._target("dataset")
+        if name == "registry":
+            own["TRAINER_TARGET"] = self._target("trainer")
+        return self._python(name, f"services.{name}.app", name.upper(), own)
+
+    def _workers(self) -> list[ServerSpec]:
+        threads = str(self._settings.threads or os.cpu_count() or 1)
+        found = []
+        for number in range(1, self._settings.workers + 1):
+            name = f"worker-{number}"
+            own = {
+                **self._s3_variables(),
+                **self._catalogue(),
+                "TRAINER_TARGET": self._target("trainer"),
+                "DATASET_TARGET": self._target("dataset"),
+                "WORKER_ID": name,
+                "SCRATCH_DIR": str(self._folder.sub(name)),
+                "THREADS": threads,
+            }
+            module = "services.trainer.worker_app"
+            found.append(self._python(name, module, "WORKER", own, threads=threads, stop_timeout_s=_WORKER_STOP_S))
+        return found
+
+    def _authz(self) -> ServerSpec:
+        return self._python("authz", "gateway.app", "GATEWAY", {"API_KEYS_FILE": str(self._folder.api_keys_file)})
+
+    def _envoy(self) -> ServerSpec:
+        data = self._folder.sub("gateway")
+        log = self._folder.log("access")
+        settings = GatewaySettings(
+            public_listen=self.server,
+            admin_listen=self._target("admin"),
+            access_log_file=str(log),
+            internal_token=SecretStr(self._credentials.internal_token),
+            authz_target=self._target("authz"),
+            dataset_target=self._target("dataset"),
+            tagger_target=self._target("tagger"),
+            trainer_target=self._target("trainer"),
+            registry_target=self._target("registry"),
+        )
+        config = data / "envoy.json"
+        envoy_config.write(settings, config)
+        port = int(self.server.rpartition(":")[2])
+        return servers.envoy(config, ports={"listener": port, "admin": self._ports["admin"]}, data_dir=data)
+
+    def _python(
+        self, name: str, module: str, prefix: str, own: Mapping[str, str], *, threads: str = "1",
+        stop_timeout_s: float = _SERVICE_STOP_S,
+    ) -> ServerSpec:  # fmt: skip
+        """One of our own processes; it is ready once it has written its port file, which it does when it serves."""
+        port_file = self._folder.sub("run") / f"{name}.port"
+        port_file.unlink(missing_ok=True)
+        variables = {
+            **own,
+            "LISTEN": self._target(name),
+            "PORT_FILE": str(port_file),
+            "INTERNAL_TOKEN": self._credentials.internal_token,
+            "SHUTDOWN_GRACE_S": str(_GRACE_S),
+        }
+        env = {f"{prefix}_{key}": value for key, value in variables.items()}
+        # One arena per thread would double what the services hold.
+        env |= {"OMP_NUM_THREADS": threads, "MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+        # Threads that wait by spinning take the core from the one they wait for: beside other programs a training step
+        # then costs ten times as much. Sleeping costs nothing that can be measured.
+        env |= {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+        return ServerSpec(
+            name=name,
+            argv=(sys.executable, "-m", module),
+            env=env,
+            ready=port_file.exists,
+            ports={"grpc": self._ports[name]},
+            data_dir=self._folder.sub(name if name != "authz" else "gateway"),
+            stop_timeout_s=stop_timeout_s,
+            leftovers=(port_file,),
+        )
+
+    def _s3_variables(self) -> dict[str, str]:
+        chosen = self._s3_keys(self._credentials)
+        return {
+            "S3_ENDPOINT": self._s3,
+            "S3_ACCESS_KEY": chosen[0],
+            "S3_SECRET_KEY": chosen[1],
+            "S3_SECURE": str(self._settings.s3_secure).lower(),
+            "S3_BUCKET": self._settings.s3_bucket,
+        }
+
+    def _s3_keys(self, made: Credentials) -> tuple[str, str]:
+        given = self._settings
+        if given.s3_endpoint:
+            return given.s3_access_key, given.s3_secret_key.get_secret_value()
+        return made.s3_access_key, made.s3_secret_key
+
+    def _catalogue(self) -> dict[str, str]:
+        return {"CATALOGUE": str(Path(self._settings.catalogue).absolute())} if self._settings.catalogue else {}
+
+    def _database(self, service: str) -> str:
+        if self._settings.database_url:
+            return self._settings.database_url.replace("{service}", service)
+        return f"sqlite+aiosqlite:///{self._folder.sub(service) / (service + '.db')}"
+
+    def _target(self, name: str) -> str:
+        return f"{HOST}:{self._ports[name]}"
+
+
+def _public_door() -> str:
+    """The default port if it is free, any other one if not."""
+    port = int(DEFAULT_LISTEN.rpartition(":")[2])
+    return DEFAULT_LISTEN if port_is_free(port) else f"{HOST}:{servers.free_ports(1)[0]}"
+
+
+def port_is_free(port: int) -> bool:
+    """Whether nothing listens on a port of this machine's loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

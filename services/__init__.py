@@ -1,0 +1,1 @@
+"""The services of Fiveshot. A service never imports another service; what they share is `services.chassis`."""

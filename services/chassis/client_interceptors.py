@@ -1,0 +1,130 @@
+"""What happens to every outgoing call: the caller's facts go along, and a failure comes out as a DomainError.
+
+Requests are streamed by passing an iterator; the `call.write()` style is not supported, because grpc.aio cannot
+combine it with an interceptor that waits for the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any
+
+import grpc
+from opentelemetry import propagate
+
+from services.chassis import grpc_errors, request_context
+from services.chassis.settings import BaseServiceSettings
+
+_Continue = Callable[[Any, Any], Any]
+
+
+def client_interceptors(settings: BaseServiceSettings | None) -> list[Any]:
+    """One interceptor for each rpc kind (grpc.aio looks at the class to find its kind)."""
+    token = settings.internal_token.get_secret_value() if settings and settings.internal_token else ""
+    return [_UnaryUnary(token), _UnaryStream(token), _StreamUnary(token), _StreamStream(token)]
+
+
+class _Interceptor:
+    def __init__(self, internal_token: str) -> None:
+        self._internal_token = internal_token
+
+    def _details(self, details: Any) -> grpc.aio.ClientCallDetails:
+        """The call's details with our metadata added; what the caller set itself stays."""
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        context = request_context.current()
+        ours = {
+            request_context.REQUEST_ID_KEY: context.request_id,
+            request_context.PRINCIPAL_KEY: context.principal,
+            request_context.INTERNAL_TOKEN_KEY: self._internal_token,
+        }
+        if context.projects is not None:
+            ours[request_context.PROJECTS_KEY] = request_context.format_projects(context.projects)
+        propagate.inject(ours)
+        for key, value in ours.items():
+            if value and key not in metadata:
+                metadata.add(key, value)
+        return grpc.aio.ClientCallDetails(
+            details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
+        )
+
+
+class _UnaryUnary(_Interceptor, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_unary_unary(self, continuation: _Continue, client_call_details: Any, request: Any) -> Any:
+        call = await continuation(self._details(client_call_details), request)
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise grpc_errors.from_rpc_error(error) from error
+        return call
+
+
+class _UnaryStream(_Interceptor, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_unary_stream(self, continuation: _Continue, client_call_details: Any, request: Any) -> Any:
+        call = await continuation(self._details(client_call_details), request)
+        return _translated(call, None)
+
+
+class _StreamUnary(_Interceptor, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_stream_unary(
+        self, continuation: _Continue, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        requests = _Requests(request_iterator)
+        call = await continuation(self._details(client_call_details), aiter(requests))
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise grpc_errors.from_rpc_error(error) from error
+        except asyncio.CancelledError:
+            requests.reraise()
+            raise
+        return call
+
+
+class _StreamStream(_Interceptor, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
+    async def intercept_stream_stream(
+        self, continuation: _Continue, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        requests = _Requests(request_iterator)
+        call = await continuation(self._details(client_call_details), aiter(requests))
+        return _translated(call, requests)
+
+
+class _Requests:
+    """Iterates over the caller's requests and remembers an error of theirs.
+
+    grpc.aio turns an exception of the request iterator into a cancellation; the caller wants the exception.
+    """
+
+    def __init__(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
+        self._requests = requests
+        self._error: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        try:
+            if isinstance(self._requests, AsyncIterable):
+                async for request in self._requests:
+                    yield request
+            else:
+                for request in self._requests:
+                    yield request
+        except Exception as error:
+            self._error = error
+            raise
+
+    def reraise(self) -> None:
+        """Raises what the request iterator raised, if it did."""
+        if self._error is not None:
+            raise self._error
+
+
+async def _translated(call: Any, requests: _Requests | None) -> AsyncIterator[Any]:
+    try:
+        async for response in call:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise grpc_errors.from_rpc_error(error) from error
+    except asyncio.CancelledError:
+        if requests is not None:
+            requests.reraise()
+        raise

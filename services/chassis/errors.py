@@ -1,0 +1,172 @@
+"""The typed errors of the suite.
+
+A use case raises one of the subclasses below and knows nothing of the wire. `grpc_errors` translates each class to a
+status at the server and back to the same class at the client, so an error crosses a service boundary intact.
+Pure: models, ports and use cases may import this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One field of a request that is wrong.
+
+    field: path of the field in the request, in proto spelling (`training_job.parameters.rank`).
+    description: what is wrong with it, one sentence.
+    """
+
+    field: str
+    description: str
+
+
+class DomainError(Exception):
+    """Root of the tree. It is never raised itself; raise the subclass that says what kind of failure it is.
+
+    reason: stable UPPER_SNAKE word that a program can match on. message: one sentence for a person.
+    remedy: what the caller can do about it. metadata: further facts as strings (ids, limits), never secrets.
+    violations: the fields that are wrong; `field=` is the short form for exactly one.
+    """
+
+    default_reason: ClassVar[str] = "UNKNOWN"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        remedy: str = "",
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[FieldViolation] = (),
+    ) -> None:
+        self.message = message.strip()
+        self.remedy = remedy.strip()
+        self.reason = reason or self.default_reason
+        self.metadata: dict[str, str] = {key: str(value) for key, value in (metadata or {}).items()}
+        named = (FieldViolation(field, self.message),) if field else ()
+        self.violations: tuple[FieldViolation, ...] = (*named, *violations)
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        if not self.remedy:
+            return self.message
+        ending = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{ending} {self.remedy}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, reason={self.reason!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process pools (decoding, tagging); the default reduce would lose the keyword arguments.
+        return (_rebuild, (type(self), self.message, self.remedy, self.reason, self.metadata, self.violations))
+
+    @property
+    def field(self) -> str:
+        """The first wrong field, or "" when the error is not about a field."""
+        return self.violations[0].field if self.violations else ""
+
+
+def _rebuild(
+    kind: type[DomainError],
+    message: str,
+    remedy: str,
+    reason: str,
+    metadata: dict[str, str],
+    violations: tuple[FieldViolation, ...],
+) -> DomainError:
+    return kind(message, remedy=remedy, reason=reason, metadata=metadata, violations=violations)
+
+
+class InvalidArgument(DomainError):
+    """The request is wrong whatever the state of the system; the same request can never succeed."""
+
+    default_reason = "INVALID_ARGUMENT"
+
+
+class NotFound(DomainError):
+    """The named thing does not exist, or no longer exists."""
+
+    default_reason = "NOT_FOUND"
+
+
+class AlreadyExists(DomainError):
+    """The id that the caller chose is taken."""
+
+    default_reason = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(DomainError):
+    """The request is fine but the thing is not in a state that allows it; the caller must change that state first."""
+
+    default_reason = "FAILED_PRECONDITION"
+
+
+class Aborted(DomainError):
+    """Someone else was faster (an old etag, an old lease); read again and repeat the whole sequence."""
+
+    default_reason = "ABORTED"
+
+
+class ResourceExhausted(DomainError):
+    """A quota, a count or a size is used up."""
+
+    default_reason = "RESOURCE_EXHAUSTED"
+
+
+class PermissionDenied(DomainError):
+    """The caller is known and may not do this."""
+
+    default_reason = "PERMISSION_DENIED"
+
+
+class Unauthenticated(DomainError):
+    """The caller did not say who it is, or the proof is not valid."""
+
+    default_reason = "UNAUTHENTICATED"
+
+
+class Unavailable(DomainError):
+    """A part that this call needs cannot be reached now; the same call may be repeated after a pause."""
+
+    default_reason = "UNAVAILABLE"
+
+
+class OutOfRange(DomainError):
+    """The request points past the end of what exists."""
+
+    default_reason = "OUT_OF_RANGE"
+
+
+class DeadlineExceeded(DomainError):
+    """The time that the caller allowed is over."""
+
+    default_reason = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(DomainError):
+    """The caller gave up."""
+
+    default_reason = "CANCELLED"
+
+
+class Unimplemented(DomainError):
+    """This server does not know the method: an older version answers, or the address belongs to another service."""
+
+    default_reason = "UNIMPLEMENTED"
+
+
+class DataLoss(DomainError):
+    """Stored bytes are not what was written (a digest differs)."""
+
+    default_reason = "DATA_LOSS"
+
+
+class Internal(DomainError):
+    """A fault of the software. The sentence is plain; the details are in the log under the request id."""
+
+    default_reason = "INTERNAL"

@@ -1,0 +1,127 @@
+"""The one table between DomainErrors and gRPC status, read in both directions.
+
+Wire form: google.rpc.Status with `ErrorInfo{reason, domain: "fiveshot", metadata}` and, when fields are wrong,
+`BadRequest.field_violations`. The remedy travels in ErrorInfo.metadata["remedy"] (https://google.aip.dev/193).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from services.chassis import errors
+
+ERROR_DOMAIN = "fiveshot"
+REMEDY_KEY = "remedy"
+
+STATUS_CODES: dict[type[errors.DomainError], grpc.StatusCode] = {
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Aborted: grpc.StatusCode.ABORTED,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    errors.DataLoss: grpc.StatusCode.DATA_LOSS,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+}
+# Trailers share 8 KiB by default; an error that does not fit would arrive as a bare RESOURCE_EXHAUSTED.
+_MAX_VIOLATIONS = 16
+_MAX_SENTENCE = 1000
+_MAX_DESCRIPTION = 200
+
+_CLASSES = {code: kind for kind, code in STATUS_CODES.items()}
+
+# What a person can do when the failure comes from the transport and carries no details of ours.
+_TRANSPORT_REMEDIES = {
+    grpc.StatusCode.UNAVAILABLE: "Check that the service is running and that its address is right, then try again.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "Try again, or allow the call more time.",
+    grpc.StatusCode.UNIMPLEMENTED: "Check that the address is this service's and that both sides have one version.",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "Send less at once: a message has a size limit, streams carry large content.",
+}
+
+
+def status_code(error: errors.DomainError) -> grpc.StatusCode:
+    """The gRPC code of an error, found through its nearest class in the table (a subclass inherits its parent's)."""
+    for kind in type(error).__mro__:
+        if kind in STATUS_CODES:
+            return STATUS_CODES[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+def to_proto(error: errors.DomainError) -> status_pb2.Status:
+    """The wire form of an error."""
+    metadata = dict(error.metadata)
+    if error.remedy:
+        metadata[REMEDY_KEY] = error.remedy[:_MAX_SENTENCE]
+    details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata))]
+    if error.violations:
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(
+                field=violation.field, description=violation.description[:_MAX_DESCRIPTION]
+            )
+            for violation in error.violations[:_MAX_VIOLATIONS]
+        ]
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
+    code = code_pb2.Code.Value(status_code(error).name)
+    return status_pb2.Status(code=code, message=error.message[:_MAX_SENTENCE], details=details)
+
+
+def to_status(error: errors.DomainError) -> grpc.Status:
+    """The same as an object that `context.abort_with_status` takes."""
+    return rpc_status.to_status(to_proto(error))
+
+
+def from_proto(status: status_pb2.Status) -> errors.DomainError:
+    """The error that a google.rpc.Status stands for."""
+    kind = _CLASSES.get(_grpc_code(status.code), errors.Internal)
+    info = error_details_pb2.ErrorInfo()
+    request = error_details_pb2.BadRequest()
+    for detail in status.details:
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(request.DESCRIPTOR):
+            detail.Unpack(request)
+    metadata = dict(info.metadata)
+    return kind(
+        status.message,
+        reason=info.reason,
+        remedy=metadata.pop(REMEDY_KEY, ""),
+        metadata=metadata,
+        violations=[errors.FieldViolation(item.field, item.description) for item in request.field_violations],
+    )
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.DomainError:
+    """The DomainError behind a failed call; failures of the transport itself become the class of their code."""
+    trailers: Iterable[tuple[str, str | bytes]] = error.trailing_metadata() or ()  # type: ignore[assignment]
+    for key, value in trailers:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            return from_proto(status_pb2.Status.FromString(value))
+    code = error.code()
+    kind = _CLASSES.get(code, errors.Internal)
+    message = (error.details() or "").strip() or f"The call failed with {code.name}"
+    return kind(message, remedy=_TRANSPORT_REMEDIES.get(code, ""))
+
+
+def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _grpc_code(number: int) -> grpc.StatusCode:
+    for code in grpc.StatusCode:
+        if code.value[0] == number:
+            return code
+    return grpc.StatusCode.UNKNOWN

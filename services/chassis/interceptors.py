@@ -1,0 +1,263 @@
+"""What happens to every call at the server, whichever of the four rpc kinds it is.
+
+In order: who is calling (request id, projects, token) → checks of each request message → the servicer → a DomainError
+becomes a status, anything else becomes INTERNAL with a plain sentence while the traceback stays in the log → metrics.
+Health and reflection pass untouched: a probe needs no identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
+
+from services.chassis import errors, grpc_errors, request_context, telemetry
+from services.chassis.logging import get_logger
+from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
+from services.chassis.request_context import RequestContext
+from services.chassis.settings import BaseServiceSettings
+
+log = get_logger(__name__)
+
+CALLS = telemetry.counter("fiveshot_grpc_calls_total", "Calls answered, by method and status code.", ("method", "code"))
+CALL_SECONDS = telemetry.histogram("fiveshot_grpc_call_seconds", "Seconds from request to status.", ("method",))
+RUNNING_CALLS = telemetry.gauge("fiveshot_grpc_running_calls", "Calls being answered now.", ("method",))
+
+# Longest wait for the end of a stream that is refused before it has ended.
+_DRAIN_S = 2.0
+_UNTOUCHED = ("/grpc.health.", "/grpc.reflection.")
+# Faults of the server, which someone must look at; the rest are answers.
+_FAULTS = (errors.Internal, errors.DataLoss)
+
+_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any]"]]
+
+
+def server_interceptors(settings: BaseServiceSettings) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
+    """The interceptors of every server: the trace outermost, so that its span covers the checks."""
+    tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor()  # type: ignore[no-untyped-call]
+    return [tracing, CallInterceptor(settings)]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Identity, checks, errors, metrics and log of each call."""
+
+    def __init__(self, settings: BaseServiceSettings) -> None:
+        token = settings.internal_token
+        self._token = token.get_secret_value() if token else ""
+        self._require_projects = settings.require_project_header
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wraps the handler of the called method."""
+        # None for a method that nobody registered, whatever the type says.
+        handler: Any = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_UNTOUCHED):
+            return handler  # type: ignore[no-any-return]
+        if handler.response_streaming:
+            return _rebuilt(handler, self._streaming(handler, method))
+        return _rebuilt(handler, self._unary(handler, method))
+
+    def _unary(self, handler: Any, method: str) -> Callable[[Any, Any], Awaitable[Any]]:
+        behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def answer(request: Any, context: Any) -> Any:
+            call = _Call(method, context)
+            try:
+                return await behavior(self._admit(request, context, call), context)
+            except BaseException as error:
+                if handler.request_streaming and isinstance(error, Exception):
+                    await _drain(request)
+                await call.fail(error)
+                raise
+            finally:
+                call.finish()
+
+        return answer
+
+    def _streaming(self, handler: Any, method: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
+            call = _Call(method, context)
+            try:
+                async for response in behavior(self._admit(request, context, call), context):
+                    yield response
+            except BaseException as error:
+                await call.fail(error)
+                raise
+            finally:
+                call.finish()
+
+        return answer
+
+    def _admit(self, request: Any, context: Any, call: _Call) -> Any:
+        """Opens the request context and checks the request: one message now, those of a stream as they come."""
+        caller = self._identify(context)
+        # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
+        request_context.enter(caller)
+        context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))
+        self._authorize(caller, _metadata(context))
+        if isinstance(request, Message):
+            call.request = request
+            _check(request, caller)
+            return request
+        return _checked_stream(request, caller, call)
+
+    def _identify(self, context: Any) -> RequestContext:
+        metadata = _metadata(context)
+        projects = metadata.get(request_context.PROJECTS_KEY)
+        return RequestContext(
+            request_id=metadata.get(request_context.REQUEST_ID_KEY, "")[:128] or uuid.uuid4().hex,
+            projects=None if projects is None else request_context.parse_projects(projects),
+            principal=metadata.get(request_context.PRINCIPAL_KEY, ""),
+            peer=context.peer(),
+        )
+
+    def _authorize(self, caller: RequestContext, metadata: dict[str, str]) -> None:
+        given = metadata.get(request_context.INTERNAL_TOKEN_KEY, "")
+        if self._token and not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise errors.Unauthenticated(
+                "This service takes calls from inside the suite only",
+                reason="INTERNAL_TOKEN_WRONG",
+                remedy="Call through the gateway, or give both sides the same internal token.",
+            )
+        if self._require_projects and caller.projects is None:
+            raise errors.Unauthenticated(
+                "The call does not say which projects it may touch",
+                reason="PROJECTS_HEADER_MISSING",
+                remedy=f"Call through the gateway, which sets {request_context.PROJECTS_KEY}.",
+            )
+
+
+class _Call:
+    """The bookkeeping of one call: start, outcome, end. request: its first message, once that is there."""
+
+    request: Message | None = None
+
+    def __init__(self, method: str, context: Any) -> None:
+        self._method = method
+        self._context = context
+        self._started = time.perf_counter()
+        self._code = grpc.StatusCode.OK
+        self._running = RUNNING_CALLS.labels(method)
+        self._running.inc()
+
+    async def fail(self, error: BaseException) -> None:
+        """Answers with the status of the error; returns only when the error must be raised as it is."""
+        if isinstance(error, grpc.aio.AbortError):
+            self._code = self._context.code() or grpc.StatusCode.UNKNOWN
+            return
+        if not isinstance(error, Exception):
+            # Cancellation, or a stream that the client closed early: nobody is left to answer.
+            self._code = grpc.StatusCode.CANCELLED
+            return
+        domain_error = self._translate(error)
+        self._code = grpc_errors.status_code(domain_error)
+        status = grpc_errors.to_status(domain_error)
+        caller = request_context.current()
+        trailers = (*status.trailing_metadata, (request_context.REQUEST_ID_KEY, caller.request_id))
+        await self._context.abort(status.code, status.details, trailers)
+
+    def finish(self) -> None:
+        """Counts and logs the call."""
+        seconds = time.perf_counter() - self._started
+        self._running.dec()
+        CALLS.labels(self._method, self._code.name).inc()
+        CALL_SECONDS.labels(self._method).observe(seconds)
+        log.debug("call_answered", method=self._method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
+
+    def _translate(self, error: Exception) -> errors.DomainError:
+        if isinstance(error, grpc.aio.AioRpcError):
+            error = grpc_errors.from_rpc_error(error)
+        if isinstance(error, NotImplementedError) and self._context.code() == grpc.StatusCode.UNIMPLEMENTED:
+            error = errors.Unimplemented(
+                f"This server does not offer {self._method}",
+                remedy="Check that the address is this service's and that both sides have one version.",
+            )
+        if isinstance(error, errors.DomainError):
+            error = _located(error, self.request)
+            if isinstance(error, _FAULTS):
+                log.error("call_failed", method=self._method, reason=error.reason, exc_info=error)
+            else:
+                log.info("call_refused", method=self._method, reason=error.reason, message=error.message)
+            return error
+        log.error("call_crashed", method=self._method, exc_info=error)
+        request_id = request_context.current().request_id
+        return errors.Internal(
+            "The service failed in a way that it did not expect",
+            remedy=f"Try again; if it persists, report request {request_id} to the operator.",
+            metadata={"request_id": request_id},
+        )
+
+
+def _check(message: Message, caller: RequestContext) -> None:
+    check_rules(message)
+    check_text(message)
+    check_projects(message, caller)
+
+
+async def _drain(requests: AsyncIterator[Message]) -> None:
+    """Reads on without keeping anything, so that the caller has sent all when it gets its refusal.
+
+    A grpc.aio client that is still writing then reports INTERNAL instead of the status that it got, about one time in
+    four (https://github.com/grpc/grpc/issues/36066).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in requests:
+                pass
+
+
+def _located(error: errors.DomainError, request: Message | None) -> errors.DomainError:
+    """The error with the field of the request that names what was not found: the rooms inside know the thing only."""
+    name = error.metadata.get("name", "")
+    if not isinstance(error, errors.NotFound) or error.violations or not name or request is None:
+        return error
+    return type(error)(
+        error.message,
+        field=field_naming(request, name),
+        reason=error.reason,
+        remedy=error.remedy,
+        metadata=error.metadata,
+    )
+
+
+async def _checked_stream(
+    requests: AsyncIterator[Message], caller: RequestContext, call: _Call
+) -> AsyncIterator[Message]:
+    async for message in requests:
+        if call.request is None:
+            call.request = message
+        _check(message, caller)
+        yield message
+
+
+def _metadata(context: Any) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _rebuilt(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    """The same kind of handler around another behavior."""
+    kinds = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    build: Any = kinds[(handler.request_streaming, handler.response_streaming)]
+    rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
+        behavior,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+    return rebuilt

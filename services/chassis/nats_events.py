@@ -1,0 +1,207 @@
+"""Events on NATS JetStream with CloudEvents headers (https://github.com/cloudevents/spec, NATS binding, binary mode).
+
+The truth is the event log in SQL; the stream is how others hear of it. Publishing is confirmed by the server and an
+event id is its `Nats-Msg-Id`, so an event that is sent again within the window is stored once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NoStreamResponseError, NotFoundError
+
+from services.chassis.errors import Unavailable
+from services.chassis.logging import get_logger
+
+log = get_logger(__name__)
+
+STREAM = "FIVESHOT_EVENTS"
+SUBJECT_ROOT = "fiveshot.events.v1"
+DEDUPLICATION_WINDOW = timedelta(minutes=2)
+_NOT_IN_TOKEN = re.compile(r"[\s.*>]")
+
+
+@dataclass(frozen=True)
+class BusEvent:
+    """An event as a subscriber sees it. sequence: its place in the stream, what a subscriber resumes after."""
+
+    sequence: int
+    subject: str
+    id: str
+    type: str
+    source: str
+    data: bytes
+
+
+def event_subject(project: str, collection: str, id: str, type: str) -> str:
+    """`fiveshot.events.v1.{project}.{collection}.{id}.{type}`; ValueError for a part that splits the subject."""
+    parts = (project, collection, id, type)
+    for part in parts:
+        if not part or _NOT_IN_TOKEN.search(part):
+            raise ValueError(f"not a subject token: {part!r}")
+    return ".".join((SUBJECT_ROOT, *parts))
+
+
+class EventBus:
+    """A connection to JetStream that comes up by itself: the first use connects, a loss is repaired in the background.
+
+    Its services therefore start in any order. Every method raises Unavailable while there is no server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        stream: str = STREAM,
+        subject_root: str = SUBJECT_ROOT,
+        replicas: int = 1,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._timeout_s = timeout_s
+        self._config = StreamConfig(
+            name=stream,
+            subjects=[f"{subject_root}.>"],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            num_replicas=replicas,
+            duplicate_window=DEDUPLICATION_WINDOW.total_seconds(),
+            allow_direct=True,
+        )
+        self._client: Client | None = None
+        self._opening = asyncio.Lock()
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, name: str, stream: str = STREAM, subject_root: str = SUBJECT_ROOT, replicas: int = 1
+    ) -> EventBus:
+        """A bus that is connected already and whose stream exists."""
+        bus = cls(url, name=name, stream=stream, subject_root=subject_root, replicas=replicas)
+        await bus.open()
+        return bus
+
+    async def open(self) -> JetStreamContext:
+        """Connects and ensures the stream; does nothing when that is done."""
+        async with self._opening:
+            if self._client is None:
+                client = await self._connected()
+                try:
+                    await self._ensure_stream(client.jetstream(timeout=self._timeout_s))
+                except (NatsError, OSError) as error:
+                    await client.close()
+                    raise self._unavailable() from error
+                self._client = client
+            return self._client.jetstream(timeout=self._timeout_s)
+
+    async def publish(
+        self, *, subject: str, event_id: str, type: str, source: str, data: bytes, time: datetime | None = None
+    ) -> int:
+        """Publishes and waits until the server has stored the event; returns its sequence in the stream.
+
+        type: `fiveshot.training_job.state_changed`. source: the resource that it is about. data: JSON.
+        """
+        jetstream = await self.open()
+        headers = {
+            "Nats-Msg-Id": event_id,
+            "ce-specversion": "1.0",
+            "ce-id": event_id,
+            "ce-type": type,
+            "ce-source": source,
+            "ce-time": (time or datetime.now(UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "content-type": "application/json",
+        }
+        try:
+            try:
+                confirmed = await jetstream.publish(subject, data, stream=self._config.name, headers=headers)
+            except NoStreamResponseError:
+                # The server was replaced by an empty one; the events that follow need their stream again.
+                await self._ensure_stream(jetstream)
+                confirmed = await jetstream.publish(subject, data, stream=self._config.name, headers=headers)
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
+        return confirmed.seq
+
+    async def subscribe(self, subject: str, *, after_sequence: int | None = None) -> AsyncIterator[BusEvent]:
+        """Events in stream order: those to come, or all after `after_sequence` first (0 is from the beginning)."""
+        jetstream = await self.open()
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
+        if after_sequence is not None:
+            config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=after_sequence + 1)
+        try:
+            subscription = await jetstream.subscribe(
+                subject, stream=self._config.name, ordered_consumer=True, config=config
+            )
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
+        try:
+            async for message in subscription.messages:
+                headers = message.headers or {}
+                yield BusEvent(
+                    sequence=message.metadata.sequence.stream,
+                    subject=message.subject,
+                    id=headers.get("ce-id", ""),
+                    type=headers.get("ce-type", ""),
+                    source=headers.get("ce-source", ""),
+                    data=message.data,
+                )
+        finally:
+            await subscription.unsubscribe()
+
+    async def close(self) -> None:
+        """Closes the connection. Confirmed events are safe; nothing is pending."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _connected(self) -> Client:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await nats.connect(
+                    self._url,
+                    name=self._name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.5,
+                    # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
+                    pending_size=0,
+                    error_cb=_on_error,
+                    disconnected_cb=_on_disconnect,
+                    reconnected_cb=_on_reconnect,
+                )
+        except (NatsError, OSError, TimeoutError) as error:
+            raise self._unavailable() from error
+
+    async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
+        try:
+            await jetstream.stream_info(self._config.name or STREAM)
+        except NotFoundError:
+            await jetstream.add_stream(self._config)
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(
+            "The event bus does not answer",
+            reason="EVENT_BUS_UNAVAILABLE",
+            remedy="Check that NATS runs with JetStream.",
+        )
+
+
+async def _on_error(error: Exception) -> None:
+    log.warning("event_bus_error", error=str(error) or type(error).__name__)
+
+
+async def _on_disconnect() -> None:
+    log.warning("event_bus_disconnected")
+
+
+async def _on_reconnect() -> None:
+    log.info("event_bus_reconnected")

@@ -1,0 +1,240 @@
+"""The event log: events are written in the transaction that changes the state, and a relay publishes them afterwards.
+
+Each aggregate (a job, a dataset) numbers its events 1, 2, 3 … without gaps, so that a client which reconnects can say
+what it saw last. The rows stay: the log is also what a watcher replays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.errors import Unavailable
+from services.chassis.logging import get_logger
+from services.chassis.sql import Database, UtcDateTime, utcnow
+
+if TYPE_CHECKING:
+    # A service that only keeps the log needs no NATS client installed.
+    from services.chassis.nats_events import EventBus
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class OutboxEvent:
+    """One event. aggregate: resource name of what changed. sequence: its number within the aggregate, from 1.
+
+    type: CloudEvents type. subject: NATS subject. source: CloudEvents source. payload: JSON text.
+    """
+
+    id: str
+    aggregate: str
+    sequence: int
+    type: str
+    subject: str
+    source: str
+    payload: str
+    created_at: datetime
+
+
+def events_table(metadata: MetaData, name: str = "events") -> Table:
+    """The table of the event log, for a service's metadata and its first migration."""
+    return Table(
+        name,
+        metadata,
+        # SQLite numbers only INTEGER primary keys by itself.
+        Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("id", String(36), nullable=False, unique=True),
+        Column("aggregate", String(512), nullable=False),
+        Column("sequence", BigInteger, nullable=False),
+        Column("type", String(128), nullable=False),
+        Column("subject", String(512), nullable=False),
+        Column("source", String(512), nullable=False),
+        Column("payload", Text, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("published_at", UtcDateTime, nullable=True),
+        UniqueConstraint("aggregate", "sequence", name=f"uq_{name}_aggregate_sequence"),
+        Index(f"ix_{name}_unpublished", "published_at", "position"),
+    )
+
+
+class Outbox:
+    """Writes and reads the log, and wakes those who wait for it in this process."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._signal = asyncio.Event()
+
+    async def append(
+        self,
+        conn: AsyncConnection,
+        *,
+        aggregate: str,
+        type: str,
+        subject: str,
+        source: str,
+        payload: str | Callable[[str, int, datetime], str],
+        sequence: int | None = None,
+    ) -> OutboxEvent:
+        """Adds an event inside the caller's write transaction. Call `notify` once that has committed.
+
+        payload: JSON text, or a function of the event's id, sequence and moment for a payload that carries them.
+        sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked.
+        """
+        event_id, moment = str(uuid.uuid4()), utcnow()
+        number = await self._next_sequence(conn, aggregate) if sequence is None else sequence
+        event = OutboxEvent(
+            id=event_id,
+            aggregate=aggregate,
+            sequence=number,
+            type=type,
+            subject=subject,
+            source=source,
+            payload=payload if isinstance(payload, str) else payload(event_id, number, moment),
+            created_at=moment,
+        )
+        await conn.execute(insert(self.table).values(**vars(event)))
+        return event
+
+    async def _next_sequence(self, conn: AsyncConnection, aggregate: str) -> int:
+        if conn.dialect.name == "postgresql":
+            # Two transactions about one aggregate take turns until they end; SQLite has one writer anyway.
+            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _key(self.table.name, aggregate)})
+        return await self.last_sequence(conn, aggregate) + 1
+
+    async def read_after(
+        self, conn: AsyncConnection, aggregate: str, after_sequence: int, limit: int = 500
+    ) -> list[OutboxEvent]:
+        """The aggregate's events with a larger number, in order, at most `limit`."""
+        events = self.table.c
+        rows = await conn.execute(
+            select(self.table)
+            .where(events.aggregate == aggregate, events.sequence > after_sequence)
+            .order_by(events.sequence)
+            .limit(limit)
+        )
+        return [_event(row) for row in rows]
+
+    async def last_sequence(self, conn: AsyncConnection, aggregate: str) -> int:
+        """The number of the aggregate's newest event; 0 when it has none."""
+        events = self.table.c
+        return await conn.scalar(select(func.max(events.sequence)).where(events.aggregate == aggregate)) or 0
+
+    def signal(self) -> asyncio.Event:
+        """An event that the next `notify` sets. Take it *before* reading, or a change in between is missed."""
+        return self._signal
+
+    def notify(self) -> None:
+        """Wakes everyone who waits on a signal."""
+        signal, self._signal = self._signal, asyncio.Event()
+        signal.set()
+
+
+async def wait_signal(signal: asyncio.Event, timeout_s: float) -> None:
+    """Waits for a signal, at most `timeout_s` seconds: another replica's changes are found by looking again."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await signal.wait()
+    except TimeoutError:
+        return
+
+
+class Relay:
+    """Publishes the log's new events in order, each confirmed before it is marked. Run it as a background task.
+
+    Of several replicas on PostgreSQL one works at a time. A crash between publishing and marking publishes again under
+    the same id, which the stream drops. While the bus is away the rows wait.
+    """
+
+    def __init__(
+        self, db: Database, outbox: Outbox, bus: EventBus | None, *, poll_s: float = 1.0, batch: int = 100
+    ) -> None:
+        self._db = db
+        self._outbox = outbox
+        self._bus = bus
+        self._poll_s = poll_s
+        self._batch = batch
+
+    async def run(self) -> None:
+        """Runs until cancelled; returns at once when there is no bus."""
+        if self._bus is None:
+            return
+        pause_s = self._poll_s
+        while True:
+            signal = self._outbox.signal()
+            try:
+                published = await self.publish_pending(self._bus)
+            except Unavailable as error:
+                log.warning("relay_waits", reason=error.reason, pause_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 30.0)
+                continue
+            pause_s = self._poll_s
+            if published < self._batch:
+                await wait_signal(signal, self._poll_s)
+
+    async def publish_pending(self, bus: EventBus) -> int:
+        """Publishes one batch and returns how many events that were."""
+        if self._db.dialect == "sqlite":
+            return await self._publish_batch(bus)
+        async with self._db.begin() as leader:
+            key = _key(self._outbox.table.name, "relay")
+            if not await leader.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
+                return 0
+            return await self._publish_batch(bus)
+
+    async def _publish_batch(self, bus: EventBus) -> int:
+        table = self._outbox.table
+        async with self._db.connect() as conn:
+            unpublished = select(table).where(table.c.published_at.is_(None)).order_by(table.c.position)
+            events = [_event(row) for row in await conn.execute(unpublished.limit(self._batch))]
+        done: list[str] = []
+        try:
+            for event in events:
+                await bus.publish(
+                    subject=event.subject,
+                    event_id=event.id,
+                    type=event.type,
+                    source=event.source,
+                    data=event.payload.encode(),
+                    time=event.created_at,
+                )
+                done.append(event.id)
+        finally:
+            if done:
+                async with self._db.begin() as conn:
+                    await conn.execute(update(table).where(table.c.id.in_(done)).values(published_at=utcnow()))
+        return len(done)
+
+
+def _event(row: Row[tuple[object, ...]]) -> OutboxEvent:
+    values = row._mapping
+    return OutboxEvent(**{name: values[name] for name in OutboxEvent.__dataclass_fields__})
+
+
+def _key(*parts: str) -> int:
+    return zlib.crc32("\0".join(parts).encode())

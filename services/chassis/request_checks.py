@@ -1,0 +1,110 @@
+"""What the server checks of every request message before a servicer sees it.
+
+The field rules are written in the protos (protovalidate); the project rule compares every resource name in the message
+with the projects that the caller may touch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import protovalidate
+from google.protobuf.message import Message
+
+from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.request_context import RequestContext, require_project
+
+_PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
+_validator = protovalidate.Validator()
+
+
+def check_rules(message: Message) -> None:
+    """Raises InvalidArgument(reason=REQUEST_INVALID) with one violation per broken protovalidate rule."""
+    found = _validator.collect_violations(message)
+    if not found:
+        return
+    violations = [FieldViolation(_field_path(item.proto), item.proto.message or item.proto.rule_id) for item in found]
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    raise InvalidArgument(
+        f"{first.field or 'The request'}: {first.description}{more}",
+        reason="REQUEST_INVALID",
+        remedy="Correct the fields listed in the violations.",
+        violations=violations,
+    )
+
+
+def check_text(message: Message) -> None:
+    """Raises InvalidArgument(reason=TEXT_INVALID) when a string contains NUL, which databases refuse to keep."""
+    for path, text in strings(message):
+        if "\0" in text:
+            raise InvalidArgument(
+                f"{path} contains the character NUL",
+                field=path,
+                reason="TEXT_INVALID",
+                remedy="Leave that character out.",
+            )
+
+
+def check_projects(message: Message, context: RequestContext) -> None:
+    """Raises PermissionDenied when the message names a project that the caller may not touch."""
+    if context.projects is None or "*" in context.projects:
+        return
+    for path, project in named_projects(message):
+        require_project(project, field=path)
+
+
+def named_projects(message: Message) -> Iterator[tuple[str, str]]:
+    """Path and project of each resource name (`projects/{p}` or `projects/{p}/…`) in the message, nested or not."""
+    for path, text in strings(message):
+        match = _PROJECT_NAME.fullmatch(text)
+        if match:
+            yield path, match.group(1)
+
+
+def field_naming(message: Message, name: str) -> str:
+    """Path of the first field that holds this resource name or the name of something below it; empty when none does."""
+    for path, text in strings(message):
+        if text == name or text.startswith(f"{name}/"):
+            return path
+    return ""
+
+
+def strings(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every string in the message with its path, those of nested messages and of maps included."""
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        entry = field.message_type
+        if entry is not None and entry.GetOptions().map_entry:
+            yield from _map_strings(path, value)
+            continue
+        items: Iterable[object] = value if field.is_repeated else (value,)
+        for item in items:
+            if isinstance(item, str):
+                yield path, item
+            elif isinstance(item, Message):
+                yield from strings(item, f"{path}.")
+
+
+def _map_strings(path: str, entries: Mapping[object, object]) -> Iterator[tuple[str, str]]:
+    for key, value in entries.items():
+        if isinstance(key, str):
+            yield path, key
+        if isinstance(value, str):
+            yield path, value
+        elif isinstance(value, Message):
+            yield from strings(value, f"{path}.")
+
+
+def _field_path(violation: protovalidate.ViolationPb) -> str:
+    """`image.tags[2].text` out of a protovalidate field path."""
+    path = ""
+    if violation.field is None:
+        return path
+    for element in violation.field.elements:
+        path += ("." if path else "") + (element.field_name or "")
+        subscript = element.subscript
+        if subscript is not None:
+            path += f"[{subscript.value}]"
+    return path

@@ -1,0 +1,153 @@
+"""Settings of a process: read once from the environment, checked at start, frozen after.
+
+A service composes its class from the groups below and gives it a prefix:
+
+    class Settings(SqlSettings, S3Settings, NatsSettings, BaseServiceSettings):
+        model_config = service_config("DATASET_")
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def service_config(prefix: str) -> SettingsConfigDict:
+    """The model configuration of a settings class whose variables all start with `prefix` (`DATASET_`)."""
+    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class BaseServiceSettings(BaseSettings):
+    """What every process has, whichever service it is."""
+
+    model_config = service_config("FIVESHOT_")
+
+    listen: str = Field("127.0.0.1:0", description="host:port to serve gRPC on; port 0 takes a free one")
+    port_file: Path | None = Field(None, description="file that receives the bound port once the server listens")
+    metrics_listen: str = Field("", description="host:port of the Prometheus endpoint; empty turns it off")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    otlp_endpoint: str = Field("", description="OpenTelemetry collector, gRPC, host:port; empty turns export off")
+    internal_token: SecretStr | None = Field(
+        None,
+        description="token that calls from inside the suite carry; when set, a call needs it or the projects header",
+    )
+    require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
+    shutdown_grace_s: float = Field(10.0, ge=0, le=3600, description="seconds that running calls get at shutdown")
+    max_receive_mb: int = Field(8, ge=1, le=512, description="largest gRPC message taken, in MiB")
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_host_port(cls, value: str) -> str:
+        split_host_port(value)
+        return value
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _metrics_listen_is_host_port(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
+        return value
+
+
+class SqlSettings(BaseModel):
+    """Where the truth is kept."""
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///./fiveshot.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_driver(cls, value: str) -> str:
+        if not value.startswith(("sqlite+aiosqlite://", "postgresql+psycopg://")):
+            raise ValueError("use sqlite+aiosqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+        return value
+
+
+class S3Settings(BaseModel):
+    """Where the bytes are kept: any server that speaks S3."""
+
+    s3_endpoint: str = Field("127.0.0.1:9000", description="host:port, without http://")
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_bucket: str = Field("fiveshot", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    s3_secure: bool = Field(False, description="use https")
+    s3_region: str = "us-east-1"
+    s3_public_endpoint: str = Field("", description="host:port that presigned URLs name; empty: s3_endpoint")
+    s3_public_secure: bool = Field(False, description="presigned URLs use https; read only with s3_public_endpoint")
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _bare_host_port(cls, value: str) -> str:
+        if "://" in value or "/" in value:
+            raise ValueError("give host:port without a scheme or a path; s3_secure chooses https")
+        return value
+
+
+class NatsSettings(BaseModel):
+    """Where events are published."""
+
+    nats_url: str = Field("", description="nats://host:port; empty: events stay in the event log only")
+
+    @field_validator("nats_url")
+    @classmethod
+    def _nats_scheme(cls, value: str) -> str:
+        if value and not value.startswith(("nats://", "tls://")):
+            raise ValueError("use nats://HOST:PORT or tls://HOST:PORT")
+        return value
+
+
+# Kubernetes gives every pod variables named after the Services around it (DATASET_SERVICE_HOST, DATASET_PORT_80_TCP).
+_SERVICE_LINK = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load(settings_class: type[SettingsT], environ: Mapping[str, str] | None = None) -> SettingsT:
+    """Reads a settings class from the environment; on a mistake prints one line a variable and exits with 2.
+
+    A variable with the class's prefix that no field knows is a mistake too: a typo must not be ignored in silence.
+    `environ` is what typo detection looks at, by default the environment of the process.
+    """
+    prefix = str(settings_class.model_config.get("env_prefix", ""))
+    problems = _unknown_variables(settings_class, prefix, os.environ if environ is None else environ)
+    settings: SettingsT | None = None
+    try:
+        settings = settings_class()
+    except ValidationError as error:
+        problems += [_line(prefix, item) for item in error.errors(include_url=False)]
+    if settings is None or problems:
+        print("\n".join(["The settings are wrong:", *problems]), file=sys.stderr)
+        raise SystemExit(2)
+    return settings
+
+
+def split_host_port(value: str) -> tuple[str, int]:
+    """`host:port` apart; `[::1]:80` keeps its brackets off. Raises ValueError."""
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"'{value}' is not host:port, for example 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ: Mapping[str, str]) -> list[str]:
+    if not prefix:
+        return []
+    known = {f"{prefix}{name}".upper() for name in settings_class.model_fields}
+    given = [name for name in environ if name.upper().startswith(prefix.upper()) and name.upper() not in known]
+    unknown = [name for name in given if not _SERVICE_LINK.fullmatch(name.upper().removeprefix(prefix.upper()))]
+    return [f"  {name}: no such setting" for name in sorted(unknown)]
+
+
+def _line(prefix: str, item: Any) -> str:
+    name = f"{prefix}{'.'.join(str(part) for part in item['loc'])}".upper()
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"  {name}: {message}"

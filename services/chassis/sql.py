@@ -1,0 +1,209 @@
+"""SQL for SQLite and PostgreSQL with one behaviour: writers take turns where they must, readers are never blocked.
+
+SQLAlchemy Core, async. A service writes plain Table objects and queries; what differs between the two is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import URL, Connection, Dialect, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.types import BigInteger, Text, TypeDecorator
+
+from services.chassis.errors import Unavailable
+
+DialectName = Literal["sqlite", "postgresql"]
+
+# How long a writer waits for another writer of the same SQLite file before it gives up.
+SQLITE_BUSY_MS = 15_000
+
+
+class Database:
+    """One database of one service. Open it once, in the composition root, and dispose it at the end.
+
+    url: `sqlite+aiosqlite:///FILE` or `postgresql+psycopg://…`. Errors of the connection come out as Unavailable;
+    IntegrityError passes, because only the caller knows which rule it broke (see `unique_violation`).
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.url = url
+        self.engine = _create_engine(make_url(url), pool_size)
+        self.dialect = cast(DialectName, self.engine.dialect.name)
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction: commits at the end of the block, rolls back when the block raises.
+
+        On SQLite it takes the write lock at once (BEGIN IMMEDIATE): a transaction that reads first and writes later
+        would otherwise fail with "database is locked" when another writer came between.
+        """
+        if self.dialect != "sqlite":
+            async with self._connection(write=True) as connection:
+                yield connection
+            return
+        # Writers of this process queue here, in order and without holding a connection that a reader could use;
+        # SQLite's own lock, which is polled, only settles the turns between processes.
+        await self._take_turn()
+        try:
+            async with self._connection(write=True) as connection:
+                yield connection
+        finally:
+            self._writer.release()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A read transaction: one consistent view, never blocked by writers, rolled back at the end of the block."""
+        async with self._connection(write=False) as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Asks the database for an answer. Raises Unavailable."""
+        async with self.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def dispose(self) -> None:
+        """Closes every pooled connection."""
+        await self.engine.dispose()
+
+    async def _take_turn(self) -> None:
+        try:
+            async with asyncio.timeout(SQLITE_BUSY_MS / 1000):
+                await self._writer.acquire()
+        except TimeoutError as error:
+            raise _unavailable() from error
+
+    @asynccontextmanager
+    async def _connection(self, *, write: bool) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self.engine.connect() as connection:
+                if self.dialect == "sqlite":
+                    await connection.execution_options(fiveshot_write=write)
+                elif not write:
+                    await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with connection.begin() as transaction:
+                    yield connection
+                    if not write:
+                        await transaction.rollback()
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise _unavailable() from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable(
+                    "The connection to the database was lost",
+                    reason="DATABASE_UNAVAILABLE",
+                    remedy="Try again in a moment.",
+                ) from error
+            raise
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC as microseconds since 1970 in a 64-bit integer: equal, and ordered alike, on both databases.
+
+    Takes and gives aware datetimes; a naive one is a fault of the program and raises ValueError.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Python to column."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time needs a time zone")
+        # Integer arithmetic: a float of seconds cannot hold microseconds exactly.
+        delta = value.astimezone(UTC) - _EPOCH
+        return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Column to Python."""
+        if value is None:
+            return None
+        seconds, microseconds = divmod(value, 1_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+
+
+class JsonText(TypeDecorator[Any]):
+    """JSON kept as text with sorted keys, so that equal values are equal strings on both databases."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Python to column."""
+        if value is None:
+            return None
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Column to Python."""
+        return None if value is None else json.loads(value)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utcnow() -> datetime:
+    """Now, aware, in microseconds as the database keeps it."""
+    return datetime.now(UTC)
+
+
+def unique_violation(error: IntegrityError) -> bool:
+    """Whether the error says that a unique key (or primary key) is taken, on either database."""
+    original = error.orig
+    if isinstance(original, sqlite3.IntegrityError):
+        return original.sqlite_errorcode in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+    return getattr(original, "sqlstate", None) == "23505"
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The database does not answer", reason="DATABASE_UNAVAILABLE", remedy="Try again in a moment.")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file behind an SQLite URL; None for PostgreSQL and for a database in memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return None
+    return Path(parsed.database)
+
+
+def _create_engine(url: URL, pool_size: int) -> AsyncEngine:
+    if url.get_backend_name() == "postgresql":
+        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    path = sqlite_file(url.render_as_string(hide_password=False))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not open transactions by itself; `_begin_sqlite` says which kind is meant.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # With WAL this survives a killed process; FULL also survives a power cut, which the truth of jobs deserves.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_MS}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("fiveshot_write", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,1 @@
+"""The ports of this service on real databases and object stores."""

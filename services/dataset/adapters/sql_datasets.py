@@ -1,0 +1,168 @@
+"""The dataset store on SQLite and PostgreSQL.
+
+A change of a dataset begins with the lock of its row (`FOR UPDATE`; SQLite has one writer anyway), so the counters on
+that row and the limits that are checked against them cannot be raced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.errors import Aborted
+from services.chassis.idempotency import Idempotency
+from services.chassis.sql import Database, unique_violation, utcnow
+from services.dataset.adapters import sql_rows as rows
+from services.dataset.adapters.sql_reader import SqlReader, of_dataset, of_image
+from services.dataset.adapters.sql_tables import (
+    datasets,
+    idempotency_keys,
+    images,
+    noted_keys,
+    version_images,
+    versions,
+)
+from services.dataset.models.faults import dataset_exists
+from services.dataset.models.names import DatasetRef
+from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.ports import DatasetReader, DatasetWriter, RequestKey
+
+_idempotency = Idempotency(idempotency_keys)
+
+
+class SqlDatasetStore:
+    """Implements ports.DatasetStore."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[DatasetReader]:
+        """See the port."""
+        async with self._db.connect() as conn:
+            yield SqlReader(conn)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[DatasetWriter]:
+        """See the port."""
+        async with self._db.begin() as conn:
+            yield SqlWriter(conn)
+
+    async def claim_keys(self, *, due: datetime, keys: Sequence[str] | None = None, limit: int = 500) -> list[str]:
+        """See the port."""
+        columns = noted_keys.c
+        wanted = columns.due <= due if keys is None else columns.key.in_(keys)
+        among = [] if keys is None else [columns.key.in_(keys)]
+        async with self._db.begin() as conn:
+            await conn.execute(update(noted_keys).where(wanted, columns.claimed.is_(False)).values(claimed=True))
+            claimed = select(columns.key).where(columns.claimed.is_(True), *among).order_by(columns.due).limit(limit)
+            return [str(row.key) for row in await conn.execute(claimed)]
+
+    async def forget_keys(self, keys: Sequence[str]) -> None:
+        """See the port."""
+        async with self._db.begin() as conn:
+            await conn.execute(delete(noted_keys).where(noted_keys.c.key.in_(keys), noted_keys.c.claimed.is_(True)))
+
+    async def forget_requests(self, *, before: datetime) -> int:
+        """See the port."""
+        async with self._db.begin() as conn:
+            return await _idempotency.forget_older_than(conn, max(utcnow() - before, timedelta()))
+
+
+class SqlWriter(SqlReader):
+    """Implements ports.DatasetWriter inside one transaction."""
+
+    def __init__(self, conn: AsyncConnection) -> None:
+        super().__init__(conn)
+        self._dialect = conn.dialect.name
+
+    async def lock_dataset(self, ref: DatasetRef) -> Dataset:
+        """See the port."""
+        statement = select(datasets).where(of_dataset(datasets, ref)).with_for_update()
+        return rows.dataset_of(await self._one(statement, ref.name))
+
+    async def add_dataset(self, dataset: Dataset) -> None:
+        """See the port."""
+        try:
+            await self._conn.execute(insert(datasets).values(rows.dataset_values(dataset)))
+        except IntegrityError as error:
+            if not unique_violation(error):
+                raise
+            raise dataset_exists(dataset.ref) from error
+
+    async def save_dataset(self, dataset: Dataset) -> None:
+        """See the port."""
+        values = rows.dataset_values(dataset)
+        await self._conn.execute(update(datasets).where(of_dataset(datasets, dataset.ref)).values(values))
+
+    async def remove_dataset(self, ref: DatasetRef) -> None:
+        """See the port."""
+        keys: set[str] = set()
+        for table in (images, version_images):
+            columns = select(table.c.original_key, table.c.thumbnail_key).where(of_dataset(table, ref))
+            for row in await self._conn.execute(columns):
+                keys.update((row.original_key, row.thumbnail_key))
+        for table in (version_images, versions, images, datasets):
+            await self._conn.execute(delete(table).where(of_dataset(table, ref)))
+        await self._release(sorted(keys))
+
+    async def add_image(self, image: Image) -> None:
+        """See the port."""
+        await self._conn.execute(insert(images).values(rows.image_values(image)))
+
+    async def save_image(self, image: Image) -> None:
+        """See the port."""
+        await self._conn.execute(update(images).where(of_image(images, image.ref)).values(rows.image_values(image)))
+
+    async def remove_image(self, image: Image) -> None:
+        """See the port."""
+        await self._conn.execute(delete(images).where(of_image(images, image.ref)))
+        pins = select(version_images.c.number).where(of_image(version_images, image.ref)).limit(1)
+        if await self._conn.scalar(pins) is None:
+            await self._release(image.picture.keys)
+
+    async def add_version(self, version: DatasetVersion, pinned: Sequence[VersionImage]) -> None:
+        """See the port."""
+        await self._conn.execute(insert(versions).values(rows.version_values(version)))
+        await self._conn.execute(insert(version_images), [rows.version_image_values(image) for image in pinned])
+
+    async def recall(self, key: RequestKey) -> str | None:
+        """See the port."""
+        if key.request_id and self._dialect == "postgresql":
+            lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:request, 0))")
+            await self._conn.execute(lock, {"request": f"{key.project}|{key.method}|{key.request_id}"})
+        return await _idempotency.recall(self._conn, **vars(key))
+
+    async def remember(self, key: RequestKey, name: str) -> None:
+        """See the port."""
+        await _idempotency.remember(self._conn, **vars(key), name=name)
+
+    async def reserve_keys(self, keys: Sequence[str], *, until: datetime) -> None:
+        """See the port."""
+        await self._note(keys, due=until, claimed=False)
+
+    async def keep_keys(self, keys: Sequence[str]) -> None:
+        """See the port."""
+        columns = noted_keys.c
+        mine: ColumnElement[bool] = and_(columns.key.in_(keys), columns.claimed.is_(False))
+        kept = await self._conn.execute(delete(noted_keys).where(mine))
+        if kept.rowcount != len(keys):
+            raise Aborted(
+                "Storing the picture took so long that its place was given up",
+                reason="UPLOAD_TOO_SLOW",
+                remedy="Upload it again.",
+            )
+
+    async def _release(self, keys: Sequence[str]) -> None:
+        await self._note(keys, due=utcnow(), claimed=True)
+
+    async def _note(self, keys: Sequence[str], *, due: datetime, claimed: bool) -> None:
+        if keys:
+            values: list[dict[str, Any]] = [{"key": key, "due": due, "claimed": claimed} for key in keys]
+            await self._conn.execute(insert(noted_keys), values)

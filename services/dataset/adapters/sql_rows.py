@@ -1,0 +1,169 @@
+"""Rows to models and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.resources import (
+    Crop,
+    Dataset,
+    DatasetFields,
+    DatasetVersion,
+    Image,
+    ImageFields,
+    Picture,
+    VersionImage,
+)
+from services.dataset.models.tags import Tag, TagSource
+
+Values = Mapping[str, Any]
+
+_PICTURE_FIELDS = tuple(Picture.__dataclass_fields__)
+
+
+def folded(name: str) -> str:
+    """What display names are searched and sorted by."""
+    return name.casefold()
+
+
+def dataset_values(dataset: Dataset) -> dict[str, Any]:
+    """A dataset as a row."""
+    return {
+        "project": dataset.ref.project,
+        "dataset_id": dataset.ref.dataset,
+        "folded_name": folded(dataset.fields.display_name),
+        **vars(dataset.fields),
+        "image_count": dataset.image_count,
+        "size_bytes": dataset.size_bytes,
+        "last_position": dataset.last_position,
+        "last_version": dataset.last_version,
+        "revision": dataset.revision,
+        "create_time": dataset.create_time,
+        "update_time": dataset.update_time,
+    }
+
+
+def dataset_of(row: Values) -> Dataset:
+    """A row as a dataset."""
+    return Dataset(
+        ref=DatasetRef(row["project"], row["dataset_id"]),
+        fields=DatasetFields(**{name: row[name] for name in DatasetFields.__dataclass_fields__}),
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        image_count=row["image_count"],
+        size_bytes=row["size_bytes"],
+        last_position=row["last_position"],
+        last_version=row["last_version"],
+        revision=row["revision"],
+    )
+
+
+def image_values(image: Image) -> dict[str, Any]:
+    """An image as a row."""
+    return {
+        "project": image.ref.dataset.project,
+        "dataset_id": image.ref.dataset.dataset,
+        "image_id": image.ref.image,
+        "position": image.position,
+        **vars(image.picture),
+        **_field_values(image.fields),
+        "revision": image.revision,
+        "create_time": image.create_time,
+        "update_time": image.update_time,
+    }
+
+
+def image_of(row: Values) -> Image:
+    """A row as an image."""
+    return Image(
+        ref=ImageRef(DatasetRef(row["project"], row["dataset_id"]), row["image_id"]),
+        position=row["position"],
+        picture=_picture_of(row),
+        fields=_fields_of(row),
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        revision=row["revision"],
+    )
+
+
+def version_values(version: DatasetVersion) -> dict[str, Any]:
+    """A version as a row."""
+    return {
+        "project": version.ref.dataset.project,
+        "dataset_id": version.ref.dataset.dataset,
+        "number": version.ref.number,
+        "digest": version.digest,
+        "image_count": version.image_count,
+        "size_bytes": version.size_bytes,
+        "trigger_word": version.trigger_word,
+        "description": version.description,
+        "create_time": version.create_time,
+    }
+
+
+def version_of(row: Values) -> DatasetVersion:
+    """A row as a version."""
+    return DatasetVersion(
+        ref=VersionRef(DatasetRef(row["project"], row["dataset_id"]), row["number"]),
+        digest=row["digest"],
+        image_count=row["image_count"],
+        size_bytes=row["size_bytes"],
+        trigger_word=row["trigger_word"],
+        description=row["description"],
+        create_time=row["create_time"],
+    )
+
+
+def version_image_values(image: VersionImage) -> dict[str, Any]:
+    """A pinned image as a row."""
+    version = image.ref.version
+    return {
+        "project": version.dataset.project,
+        "dataset_id": version.dataset.dataset,
+        "number": version.number,
+        "image_id": image.ref.image,
+        "position": image.position,
+        **vars(image.picture),
+        **_field_values(image.fields),
+    }
+
+
+def version_image_of(row: Values) -> VersionImage:
+    """A row as a pinned image."""
+    version = VersionRef(DatasetRef(row["project"], row["dataset_id"]), row["number"])
+    return VersionImage(
+        ref=VersionImageRef(version, row["image_id"]),
+        position=row["position"],
+        picture=_picture_of(row),
+        fields=_fields_of(row),
+    )
+
+
+def _picture_of(row: Values) -> Picture:
+    return Picture(**{name: row[name] for name in _PICTURE_FIELDS})
+
+
+def _field_values(fields: ImageFields) -> dict[str, Any]:
+    return {
+        "caption": fields.caption,
+        "tags": [_tag_values(tag) for tag in fields.tags],
+        "crop": vars(fields.crop) if fields.crop else None,
+        "num_repeats": fields.num_repeats,
+    }
+
+
+def _fields_of(row: Values) -> ImageFields:
+    return ImageFields(
+        caption=row["caption"],
+        tags=tuple(Tag(**{**tag, "source": TagSource(tag["source"])}) for tag in row["tags"]),
+        crop=Crop(**row["crop"]) if row["crop"] else None,
+        num_repeats=row["num_repeats"],
+    )
+
+
+def _tag_values(tag: Tag) -> dict[str, Any]:
+    """Only what is said: most tags are a label and a source."""
+    values = {"label": tag.label, "source": tag.source.value}
+    return values | {name: value for name, value in vars(tag).items() if value and name not in values}

@@ -1,0 +1,126 @@
+"""The tables of the dataset service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from services.chassis.idempotency import idempotency_table
+from services.chassis.sql import JsonText, UtcDateTime
+
+metadata = MetaData()
+
+# Text that is sorted and compared byte by byte on both databases, whatever the language of the server.
+SortedText = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _picture_columns() -> tuple[Column[Any], ...]:
+    """A stored picture and what training does with it: the same in the live set and in a frozen version."""
+    return (
+        Column("file_name", Text, nullable=False),
+        Column("content_type", String(32), nullable=False),
+        Column("width", Integer, nullable=False),
+        Column("height", Integer, nullable=False),
+        Column("size_bytes", BigInteger, nullable=False),
+        Column("sha256", String(64), nullable=False),
+        Column("original_key", String(512), nullable=False),
+        Column("thumbnail_key", String(512), nullable=False),
+        Column("thumbnail_bytes", Integer, nullable=False),
+        Column("caption", Text, nullable=False),
+        Column("tags", JsonText, nullable=False),
+        Column("crop", JsonText, nullable=True),
+        Column("num_repeats", Integer, nullable=False),
+    )
+
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("display_name", Text, nullable=False),
+    # The display name in folded case: what people search and sort by.
+    Column("folded_name", SortedText, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("trigger_word", Text, nullable=False),
+    Column("num_repeats", Integer, nullable=False),
+    Column("image_count", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("last_position", Integer, nullable=False),
+    Column("last_version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("update_time", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("project", "dataset_id"),
+    Index("ix_datasets_create_time", "project", "create_time"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("image_id", String(63), nullable=False),
+    Column("position", Integer, nullable=False),
+    *_picture_columns(),
+    Column("revision", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("update_time", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("project", "dataset_id", "image_id"),
+    UniqueConstraint("project", "dataset_id", "position", name="uq_images_position"),
+    UniqueConstraint("project", "dataset_id", "sha256", name="uq_images_sha256"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("image_count", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("trigger_word", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("project", "dataset_id", "number"),
+    Index("ix_versions_digest", "project", "dataset_id", "digest"),
+)
+
+version_images = Table(
+    "version_images",
+    metadata,
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("image_id", String(63), nullable=False),
+    Column("position", Integer, nullable=False),
+    *_picture_columns(),
+    PrimaryKeyConstraint("project", "dataset_id", "number", "image_id"),
+    Index("ix_version_images_image", "project", "dataset_id", "image_id"),
+)
+
+# Keys of the object store that are being written, or that nothing refers to any more (see ports).
+noted_keys = Table(
+    "noted_keys",
+    metadata,
+    Column("key", String(512), primary_key=True),
+    Column("due", UtcDateTime, nullable=False),
+    Column("claimed", Boolean, nullable=False),
+    Index("ix_noted_keys_due", "claimed", "due"),
+)
+
+idempotency_keys = idempotency_table(metadata)

@@ -1,0 +1,91 @@
+"""What names and texts may hold, beyond what the API's field rules say."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from services.chassis.errors import InvalidArgument
+
+# What a file of that extension holds, in the words of `chassis.pictures`.
+EXTENSIONS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg"}
+# Marks that turn the reading direction round: they make `gpj.exe` look like `exe.jpg`.
+_DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the operator allows. max_image_bytes: bytes of one file; max_pixels: width × height; min_side: pixels."""
+
+    extensions: tuple[str, ...] = ("png", "jpg", "jpeg")
+    max_image_bytes: int = 5 * 1024 * 1024
+    max_images: int = 100
+    max_pixels: int = 64_000_000
+    min_side: int = 16
+
+
+def check_text(text: str, *, field: str, lines: bool = False) -> str:
+    """The text without blanks around it. lines: line breaks and tabs are allowed.
+
+    Raises InvalidArgument(reason=TEXT_INVALID) for other control characters: databases refuse some of them, and nobody
+    sees them.
+    """
+    allowed = "\n\r\t" if lines else ""
+    for letter in text:
+        if unicodedata.category(letter) == "Cc" and letter not in allowed:
+            raise InvalidArgument(
+                f"The text holds the control character U+{ord(letter):04X}",
+                field=field,
+                reason="TEXT_INVALID",
+                remedy="Remove it and send plain text.",
+            )
+    return text.strip()
+
+
+def check_label(label: str, *, field: str) -> str:
+    """The label without blanks around it. Raises InvalidArgument when nothing is left, and as `check_text` does."""
+    text = check_text(label, field=field)
+    if not text.strip("_"):
+        raise InvalidArgument(
+            "A label is empty", field=field, reason="LABEL_EMPTY", remedy="Give it at least one visible character."
+        )
+    return text
+
+
+def check_file_name(file_name: str, limits: Limits, *, field: str) -> str:
+    """The format that the name promises, `png` or `jpeg`. Raises InvalidArgument.
+
+    FILE_NAME_INVALID: it holds a path or characters that no file's name should. IMAGE_TYPE_UNSUPPORTED: its extension
+    is not allowed.
+    """
+    fault = _file_name_fault(file_name)
+    if fault:
+        raise InvalidArgument(
+            f"The file name {fault}",
+            field=field,
+            reason="FILE_NAME_INVALID",
+            remedy="Send the bare name of the file, such as dog-01.jpg, without folders.",
+        )
+    extension = file_name.rpartition(".")[2].lower() if "." in file_name else ""
+    if extension not in limits.extensions:
+        shown = f".{extension}" if extension else "no extension"
+        raise InvalidArgument(
+            f"The file name has {shown}, which is not an allowed type",
+            field=field,
+            reason="IMAGE_TYPE_UNSUPPORTED",
+            remedy=f"Convert the picture to one of: {', '.join(limits.extensions)}.",
+            metadata={"allowed": ",".join(limits.extensions)},
+        )
+    return EXTENSIONS[extension]
+
+
+def _file_name_fault(file_name: str) -> str:
+    if "/" in file_name or "\\" in file_name:
+        return "holds a path"
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in file_name):
+        return "holds a control character"
+    if any(letter in _DIRECTION_MARKS for letter in file_name):
+        return "holds a mark that turns the reading direction"
+    if file_name != file_name.strip() or file_name.startswith("."):
+        return "is not a plain name"
+    return ""

@@ -1,0 +1,164 @@
+"""The resources and how they change: frozen dataclasses whose methods give the next state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.chassis.names import etag_of
+from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.tags import Tag
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of a picture as fractions, 0 to 1, of its upright width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A stored file: facts read from its bytes, and where the bytes are.
+
+    width, height: pixels, upright. sha256: hex, of the original. The keys belong to this upload alone, so deleting one
+    picture can never take away the bytes of another that happens to be equal.
+    """
+
+    file_name: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    original_key: str
+    thumbnail_key: str
+    thumbnail_bytes: int
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Keys of everything that is stored for it."""
+        return self.original_key, self.thumbnail_key
+
+
+@dataclass(frozen=True)
+class ImageFields:
+    """What a caller may change of an image. num_repeats 0: the dataset's value. crop None: the whole picture."""
+
+    caption: str = ""
+    tags: tuple[Tag, ...] = ()
+    crop: Crop | None = None
+    num_repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Image:
+    """One photo of a dataset. position: its place in upload order, from 1 and never used twice."""
+
+    ref: ImageRef
+    position: int
+    picture: Picture
+    fields: ImageFields
+    create_time: datetime
+    update_time: datetime
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the image."""
+        return etag_of(self.ref.name, self.create_time.isoformat(), self.revision)
+
+    def changed(self, fields: ImageFields, now: datetime) -> Image:
+        """The image with other fields; itself when they are equal."""
+        if fields == self.fields:
+            return self
+        return replace(self, fields=fields, update_time=now, revision=self.revision + 1)
+
+
+@dataclass(frozen=True)
+class DatasetFields:
+    """What a caller may change of a dataset. num_repeats 0 means 1."""
+
+    display_name: str = ""
+    description: str = ""
+    trigger_word: str = ""
+    num_repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A set of photos of one subject.
+
+    image_count, size_bytes: of the images now. last_position, last_version: the counters behind image order and version
+    numbers; they only grow, so that nothing deleted lends its number to something new.
+    """
+
+    ref: DatasetRef
+    fields: DatasetFields
+    create_time: datetime
+    update_time: datetime
+    image_count: int = 0
+    size_bytes: int = 0
+    last_position: int = 0
+    last_version: int = 0
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the dataset or of one of its images."""
+        return etag_of(self.ref.name, self.create_time.isoformat(), self.revision)
+
+    def changed(self, fields: DatasetFields, now: datetime) -> Dataset:
+        """The dataset with other fields; itself when they are equal."""
+        if fields == self.fields:
+            return self
+        return replace(self, fields=fields).touched(now)
+
+    def touched(self, now: datetime) -> Dataset:
+        """After a change of one of its images."""
+        return replace(self, update_time=now, revision=self.revision + 1)
+
+    def with_image(self, image: Image) -> Dataset:
+        """After the upload of an image, which took the next position."""
+        return replace(
+            self,
+            image_count=self.image_count + 1,
+            size_bytes=self.size_bytes + image.picture.size_bytes,
+            last_position=image.position,
+        ).touched(image.create_time)
+
+    def without_image(self, image: Image, now: datetime) -> Dataset:
+        """After an image was deleted."""
+        return replace(
+            self, image_count=self.image_count - 1, size_bytes=self.size_bytes - image.picture.size_bytes
+        ).touched(now)
+
+    def with_version(self, number: int) -> Dataset:
+        """After a version was frozen; nothing that a caller sees of the dataset changes."""
+        return replace(self, last_version=number)
+
+
+@dataclass(frozen=True)
+class VersionImage:
+    """One image as a version pinned it. fields.caption: the text to train on; fields.num_repeats: at least 1."""
+
+    ref: VersionImageRef
+    position: int
+    picture: Picture
+    fields: ImageFields
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """A frozen copy of a dataset; it never changes. digest: of what training reads, see `models.versions`."""
+
+    ref: VersionRef
+    digest: str
+    image_count: int
+    size_bytes: int
+    trigger_word: str
+    description: str
+    create_time: datetime

@@ -1,0 +1,180 @@
+"""What the use cases need from outside, with the lifecycle and the errors that every implementation owes.
+
+Lifecycle of a picture's bytes: `reserve_keys` notes the keys in a transaction of its own → the bytes are put → the
+transaction that adds the image calls `keep_keys`. When that never happens, `claim_keys` hands the noted keys out for
+deletion, at once or after the reservation has run out. Deleting works the same way: the transaction that removes the
+last reference calls `release_keys`. So no crash between the database and the object store leaves bytes that nobody
+knows, and none takes away bytes that someone needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.chassis.filters import Order, Predicate
+from services.chassis.pagination import Scalar
+from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+
+
+@dataclass(frozen=True)
+class DatasetQuery:
+    """Which datasets of a project, in which order; the id breaks ties, ascending.
+
+    cursor: the sort values of the previous page's last dataset (`cursor_of`), None for the first page.
+    """
+
+    project: str
+    predicates: tuple[Predicate, ...]
+    orders: tuple[Order, ...]
+    limit: int
+    cursor: tuple[Scalar, ...] | None
+
+
+@dataclass(frozen=True)
+class RequestKey:
+    """Identifies a create that may be repeated. request_id "" means that it may not. digest: of what it asks for."""
+
+    project: str
+    method: str
+    request_id: str
+    digest: str
+
+
+class DatasetReader(Protocol):
+    """One consistent view of the store. What is not there raises NotFound with reason RESOURCE_NOT_FOUND."""
+
+    async def dataset(self, ref: DatasetRef) -> Dataset:
+        """One dataset. Raises NotFound."""
+
+    async def has_dataset(self, ref: DatasetRef) -> bool:
+        """Whether the name is taken."""
+
+    async def datasets(self, query: DatasetQuery) -> list[Dataset]:
+        """A page of datasets."""
+
+    async def count_datasets(self, query: DatasetQuery) -> int:
+        """How many match the query's predicates, whatever its page."""
+
+    async def image(self, ref: ImageRef) -> Image:
+        """One image. Raises NotFound."""
+
+    async def images(self, ref: DatasetRef) -> list[Image]:
+        """All images of a dataset in upload order; empty when there are none. A dataset is small by its limits."""
+
+    async def image_with_bytes(self, ref: DatasetRef, sha256: str) -> Image | None:
+        """The image of the dataset whose original has this digest."""
+
+    async def version(self, ref: VersionRef) -> DatasetVersion:
+        """One version. Raises NotFound."""
+
+    async def versions(self, ref: DatasetRef, *, before: int | None, limit: int) -> list[DatasetVersion]:
+        """The dataset's versions with a smaller number than `before`, newest first."""
+
+    async def count_versions(self, ref: DatasetRef) -> int:
+        """How many versions the dataset has."""
+
+    async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
+        """The newest version with these contents, for the same trigger word."""
+
+    async def version_image(self, ref: VersionImageRef) -> VersionImage:
+        """One image of a version. Raises NotFound."""
+
+    async def version_images(self, ref: VersionRef, *, after: int, limit: int | None) -> list[VersionImage]:
+        """The version's images after a position, in order; all that follow when limit is None."""
+
+    async def request_is_known(self, key: RequestKey) -> bool:
+        """Whether a create with this request_id has succeeded, whatever its digest."""
+
+
+class DatasetWriter(DatasetReader, Protocol):
+    """A write transaction: it sees its own changes, and all of them become visible at its end or none."""
+
+    async def lock_dataset(self, ref: DatasetRef) -> Dataset:
+        """The dataset, which no other transaction changes until this one ends. Call it before any change below.
+
+        Raises NotFound.
+        """
+
+    async def add_dataset(self, dataset: Dataset) -> None:
+        """Raises AlreadyExists(reason=DATASET_EXISTS) when the name is taken; the transaction is then lost."""
+
+    async def save_dataset(self, dataset: Dataset) -> None:
+        """Writes a locked dataset's new state."""
+
+    async def remove_dataset(self, ref: DatasetRef) -> None:
+        """Removes the dataset, its images and its versions, and releases all their keys."""
+
+    async def add_image(self, image: Image) -> None:
+        """Adds an image to a locked dataset that does not hold these bytes yet."""
+
+    async def save_image(self, image: Image) -> None:
+        """Writes an image's new state."""
+
+    async def remove_image(self, image: Image) -> None:
+        """Removes the image, and releases its keys unless a version has pinned it."""
+
+    async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
+        """Adds a version with its images."""
+
+    async def recall(self, key: RequestKey) -> str | None:
+        """The name of what this request made before. Equal requests at the same moment take turns here.
+
+        Raises InvalidArgument(reason=REQUEST_ID_REUSED) when the request_id was used for something else.
+        """
+
+    async def remember(self, key: RequestKey, name: str) -> None:
+        """Notes what the request made; does nothing without a request_id."""
+
+    async def reserve_keys(self, keys: Sequence[str], *, until: datetime) -> None:
+        """Notes keys that are about to be written."""
+
+    async def keep_keys(self, keys: Sequence[str]) -> None:
+        """Ends the reservation because the keys are referred to from now on.
+
+        Raises Aborted(reason=UPLOAD_TOO_SLOW) when one was claimed meanwhile.
+        """
+
+
+class DatasetStore(Protocol):
+    """Datasets, images, versions and the notes about their bytes. Raises Unavailable when it cannot be reached."""
+
+    def read(self) -> AbstractAsyncContextManager[DatasetReader]:
+        """A view that does not change inside the block and blocks nobody."""
+
+    def write(self) -> AbstractAsyncContextManager[DatasetWriter]:
+        """A transaction: commits at the end of the block, leaves no trace when the block raises."""
+
+    async def claim_keys(self, *, due: datetime, keys: Sequence[str] | None = None, limit: int = 500) -> list[str]:
+        """Takes keys for deletion that are released, or reserved until before `due`; of `keys` only, when given,
+        and of these also those whose reservation runs. Keys claimed earlier and not forgotten come again."""
+
+    async def forget_keys(self, keys: Sequence[str]) -> None:
+        """Drops claimed keys whose bytes are gone."""
+
+    async def forget_requests(self, *, before: datetime) -> int:
+        """Drops remembered creates made before that moment; returns how many."""
+
+
+class PictureStore(Protocol):
+    """Bytes under keys. Raises Unavailable when it cannot be reached."""
+
+    async def put(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Stores the bytes, whole or not at all."""
+
+    def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes in chunks of at most 256 KiB. Raises NotFound at the first chunk."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Removes the bytes; absent keys are fine."""
+
+
+class Clock(Protocol):
+    """The time, so that tests can set it."""
+
+    def __call__(self) -> datetime:
+        """Now, aware, in UTC."""

@@ -1,0 +1,250 @@
+"""Messages of fiveshot.dataset.v1 to models and back, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.dataset.models.names import DatasetRef, parse_project
+from services.dataset.models.resources import (
+    Crop,
+    Dataset,
+    DatasetFields,
+    DatasetVersion,
+    Image,
+    ImageFields,
+    VersionImage,
+)
+from services.dataset.models.tags import (
+    AddTag,
+    DeduplicateTags,
+    PrependTag,
+    RemoveTag,
+    ReplaceTag,
+    Tag,
+    TagEdit,
+    TagSource,
+    TagStat,
+)
+from services.dataset.use_cases.datasets import ListQuery, NewDataset
+from services.dataset.use_cases.images import View
+from services.dataset.use_cases.uploads import UploadHeader
+
+_SOURCES = {
+    dataset_pb2.TAG_SOURCE_UNSPECIFIED: TagSource.MANUAL,
+    dataset_pb2.TAG_SOURCE_MANUAL: TagSource.MANUAL,
+    dataset_pb2.TAG_SOURCE_AUTO: TagSource.AUTO,
+    dataset_pb2.TAG_SOURCE_MEASURED: TagSource.MEASURED,
+}
+_PROTO_SOURCES = {
+    TagSource.MANUAL: dataset_pb2.TAG_SOURCE_MANUAL,
+    TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
+    TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
+}
+_THUMBNAIL = dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL
+
+ListRequest = (
+    dataset_service_pb2.ListDatasetsRequest
+    | dataset_service_pb2.ListImagesRequest
+    | dataset_service_pb2.ListDatasetVersionsRequest
+    | dataset_service_pb2.ListDatasetVersionImagesRequest
+)
+
+
+def new_dataset(request: dataset_service_pb2.CreateDatasetRequest) -> NewDataset:
+    """What CreateDataset asks for."""
+    return NewDataset(
+        project=parse_project(request.parent),
+        dataset_id=request.dataset_id,
+        fields=dataset_fields(request.dataset),
+        request_id=request.request_id,
+        validate_only=request.validate_only,
+    )
+
+
+def list_query(request: ListRequest) -> ListQuery:
+    """A list call; filter and order are empty where the method has none."""
+    return ListQuery(
+        parent=request.parent,
+        page_size=request.page_size,
+        page_token=request.page_token,
+        filter=getattr(request, "filter", ""),
+        order_by=getattr(request, "order_by", ""),
+    )
+
+
+async def upload_messages(
+    requests: AsyncIterator[dataset_service_pb2.UploadImageRequest],
+) -> AsyncIterator[UploadHeader | bytes]:
+    """The stream of an upload."""
+    async for request in requests:
+        yield _upload_header(request.header) if request.HasField("header") else request.chunk
+
+
+def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
+    """The fields that a caller may set."""
+    return DatasetFields(
+        display_name=dataset.display_name,
+        description=dataset.description,
+        trigger_word=dataset.trigger_word,
+        num_repeats=dataset.num_repeats,
+    )
+
+
+def image_fields(image: dataset_pb2.Image) -> ImageFields:
+    """The fields that a caller may set."""
+    return ImageFields(
+        caption=image.caption,
+        tags=tuple(_tag(tag) for tag in image.tags),
+        crop=_crop(image.crop),
+        num_repeats=image.num_repeats,
+    )
+
+
+def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
+    """One edit; exactly one of its fields is set."""
+    match edit.WhichOneof("edit"):
+        case "add":
+            return AddTag(edit.add)
+        case "prepend":
+            return PrependTag(edit.prepend)
+        case "remove":
+            return RemoveTag(edit.remove)
+        case "replace":
+            return ReplaceTag(edit.replace.old_label, edit.replace.new_label)
+        case _:
+            return DeduplicateTags()
+
+
+def view(form: dataset_service_pb2.DownloadImageRequest.View.ValueType) -> View:
+    """Which form of a picture; the original when nothing is said."""
+    return View.THUMBNAIL if form == _THUMBNAIL else View.ORIGINAL
+
+
+def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
+    """A dataset as a message."""
+    return dataset_pb2.Dataset(
+        name=dataset.ref.name,
+        display_name=dataset.fields.display_name,
+        description=dataset.fields.description,
+        trigger_word=dataset.fields.trigger_word,
+        num_repeats=dataset.fields.num_repeats,
+        image_count=dataset.image_count,
+        size_bytes=dataset.size_bytes,
+        create_time=timestamp(dataset.create_time),
+        update_time=timestamp(dataset.update_time),
+        etag=dataset.etag,
+    )
+
+
+def image_proto(image: Image) -> dataset_pb2.Image:
+    """An image as a message."""
+    picture, fields = image.picture, image.fields
+    return dataset_pb2.Image(
+        name=image.ref.name,
+        file_name=picture.file_name,
+        content_type=picture.content_type,
+        width=picture.width,
+        height=picture.height,
+        size_bytes=picture.size_bytes,
+        sha256=picture.sha256,
+        caption=fields.caption,
+        tags=[_tag_proto(tag) for tag in fields.tags],
+        crop=_crop_proto(fields.crop),
+        num_repeats=fields.num_repeats,
+        create_time=timestamp(image.create_time),
+        update_time=timestamp(image.update_time),
+        etag=image.etag,
+    )
+
+
+def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
+    """A version as a message."""
+    return dataset_pb2.DatasetVersion(
+        name=version.ref.name,
+        digest=version.digest,
+        image_count=version.image_count,
+        size_bytes=version.size_bytes,
+        trigger_word=version.trigger_word,
+        description=version.description,
+        create_time=timestamp(version.create_time),
+    )
+
+
+def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
+    """A pinned image as a message."""
+    picture, fields = image.picture, image.fields
+    return dataset_pb2.DatasetVersionImage(
+        name=image.ref.name,
+        file_name=picture.file_name,
+        content_type=picture.content_type,
+        width=picture.width,
+        height=picture.height,
+        size_bytes=picture.size_bytes,
+        sha256=picture.sha256,
+        caption=fields.caption,
+        tags=[_tag_proto(tag) for tag in fields.tags],
+        crop=_crop_proto(fields.crop),
+        num_repeats=fields.num_repeats,
+    )
+
+
+def stat_proto(stat: TagStat) -> dataset_service_pb2.TagStat:
+    """A label's counts as a message."""
+    return dataset_service_pb2.TagStat(
+        label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count
+    )
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A moment as a message."""
+    message = Timestamp()
+    message.FromDatetime(moment.astimezone(UTC))
+    return message
+
+
+def _upload_header(header: dataset_service_pb2.UploadImageHeader) -> UploadHeader:
+    return UploadHeader(
+        dataset=DatasetRef.parse(header.parent, field="header.parent"),
+        file_name=header.file_name,
+        size_bytes=header.size_bytes,
+        sha256=header.sha256,
+        caption=header.caption,
+        tags=tuple(header.tags),
+        request_id=header.request_id,
+    )
+
+
+def _tag(tag: dataset_pb2.Tag) -> Tag:
+    return Tag(
+        label=tag.label,
+        source=_SOURCES[tag.source],
+        score=tag.score,
+        tagger=tag.tagger,
+        model_sha256=tag.model_sha256,
+        category=tag.category,
+    )
+
+
+def _tag_proto(tag: Tag) -> dataset_pb2.Tag:
+    return dataset_pb2.Tag(
+        label=tag.label,
+        source=_PROTO_SOURCES[tag.source],
+        score=tag.score,
+        tagger=tag.tagger,
+        model_sha256=tag.model_sha256,
+        category=tag.category,
+    )
+
+
+def _crop(crop: dataset_pb2.Crop) -> Crop | None:
+    """All zero, as an unset message reads, means the whole picture."""
+    edges = (crop.left, crop.top, crop.right, crop.bottom)
+    return Crop(*edges) if any(edges) else None
+
+
+def _crop_proto(crop: Crop | None) -> dataset_pb2.Crop | None:
+    return dataset_pb2.Crop(left=crop.left, top=crop.top, right=crop.right, bottom=crop.bottom) if crop else None

@@ -1,0 +1,142 @@
+"""The rpc methods: parse, call, map. Errors pass through to the interceptor, which knows their codes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
+
+from services.dataset import proto_mapping as mapping
+from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture, parse_project
+from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.images import ImageVerbs
+from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.uploads import UploadVerb
+from services.dataset.use_cases.versions import VersionVerbs
+
+messages = dataset_service_pb2
+
+
+class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
+    """fiveshot.dataset.v1.DatasetService."""
+
+    def __init__(
+        self, *, datasets: DatasetVerbs, uploads: UploadVerb, images: ImageVerbs, tags: TagVerbs, versions: VersionVerbs
+    ) -> None:
+        self._datasets = datasets
+        self._uploads = uploads
+        self._images = images
+        self._tags = tags
+        self._versions = versions
+
+    async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
+        return mapping.dataset_proto(await self._datasets.create(mapping.new_dataset(request)))
+
+    async def GetDataset(self, request: messages.GetDatasetRequest, context: Any) -> dataset_pb2.Dataset:
+        return mapping.dataset_proto(await self._datasets.get(DatasetRef.parse(request.name)))
+
+    async def ListDatasets(
+        self, request: messages.ListDatasetsRequest, context: Any
+    ) -> messages.ListDatasetsResponse:
+        project = parse_project(request.parent)
+        found, token, total = await self._datasets.list(project, mapping.list_query(request))
+        return messages.ListDatasetsResponse(
+            datasets=[mapping.dataset_proto(dataset) for dataset in found], next_page_token=token, total_size=total
+        )
+
+    async def UpdateDataset(self, request: messages.UpdateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
+        ref = DatasetRef.parse(request.dataset.name, field="dataset.name")
+        fields, mask = mapping.dataset_fields(request.dataset), tuple(request.update_mask.paths)
+        return mapping.dataset_proto(await self._datasets.update(ref, fields, mask, request.dataset.etag))
+
+    async def DeleteDataset(self, request: messages.DeleteDatasetRequest, context: Any) -> Empty:
+        await self._datasets.delete(DatasetRef.parse(request.name), etag=request.etag, force=request.force)
+        return Empty()
+
+    async def UploadImage(
+        self, request: AsyncIterator[messages.UploadImageRequest], context: Any
+    ) -> dataset_pb2.Image:
+        return mapping.image_proto(await self._uploads.upload(mapping.upload_messages(request)))
+
+    async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
+        return mapping.image_proto(await self._images.get(ImageRef.parse(request.name)))
+
+    async def ListImages(self, request: messages.ListImagesRequest, context: Any) -> messages.ListImagesResponse:
+        ref = DatasetRef.parse(request.parent, field="parent")
+        found, token, total = await self._images.list(ref, mapping.list_query(request))
+        return messages.ListImagesResponse(
+            images=[mapping.image_proto(image) for image in found], next_page_token=token, total_size=total
+        )
+
+    async def UpdateImage(self, request: messages.UpdateImageRequest, context: Any) -> dataset_pb2.Image:
+        ref = ImageRef.parse(request.image.name, field="image.name")
+        fields, mask = mapping.image_fields(request.image), tuple(request.update_mask.paths)
+        return mapping.image_proto(await self._images.update(ref, fields, mask, request.image.etag))
+
+    async def DeleteImage(self, request: messages.DeleteImageRequest, context: Any) -> Empty:
+        await self._images.delete(ImageRef.parse(request.name), etag=request.etag)
+        return Empty()
+
+    async def DownloadImage(
+        self, request: messages.DownloadImageRequest, context: Any
+    ) -> AsyncIterator[messages.DownloadImageResponse]:
+        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        first = True
+        async for chunk in picture.chunks:
+            if first:
+                yield messages.DownloadImageResponse(
+                    chunk=chunk, content_type=picture.content_type, size_bytes=picture.size_bytes
+                )
+                first = False
+            else:
+                yield messages.DownloadImageResponse(chunk=chunk)
+
+    async def EditTags(self, request: messages.EditTagsRequest, context: Any) -> messages.EditTagsResponse:
+        outcome = await self._tags.edit(
+            DatasetRef.parse(request.parent, field="parent"),
+            filter_text=request.filter,
+            edits=[mapping.tag_edit(edit) for edit in request.edits],
+            validate_only=request.validate_only,
+        )
+        return messages.EditTagsResponse(
+            matched_images=outcome.matched_images, changed_images=outcome.changed_images
+        )
+
+    async def ListTagStats(self, request: messages.ListTagStatsRequest, context: Any) -> messages.ListTagStatsResponse:
+        stats = await self._tags.stats(DatasetRef.parse(request.parent, field="parent"))
+        return messages.ListTagStatsResponse(stats=[mapping.stat_proto(stat) for stat in stats])
+
+    async def CreateDatasetVersion(
+        self, request: messages.CreateDatasetVersionRequest, context: Any
+    ) -> dataset_pb2.DatasetVersion:
+        version = await self._versions.create(
+            DatasetRef.parse(request.parent, field="parent"),
+            description=request.description,
+            request_id=request.request_id,
+        )
+        return mapping.version_proto(version)
+
+    async def GetDatasetVersion(
+        self, request: messages.GetDatasetVersionRequest, context: Any
+    ) -> dataset_pb2.DatasetVersion:
+        return mapping.version_proto(await self._versions.get(VersionRef.parse(request.name)))
+
+    async def ListDatasetVersions(
+        self, request: messages.ListDatasetVersionsRequest, context: Any
+    ) -> messages.ListDatasetVersionsResponse:
+        ref = DatasetRef.parse(request.parent, field="parent")
+        found, token, total = await self._versions.list_versions(ref, mapping.list_query(request))
+        return messages.ListDatasetVersionsResponse(
+            versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
+        )
+
+    async def ListDatasetVersionImages(
+        self, request: messages.ListDatasetVersionImagesRequest, context: Any
+    ) -> messages.ListDatasetVersionImagesResponse:
+        ref = VersionRef.parse(request.parent, field="parent")
+        found, token, total = await self._versions.list_images(ref, mapping.list_query(request))
+        return messages.ListDatasetVersionImagesResponse(
+            images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
+        )

@@ -1,0 +1,45 @@
+"""Settings of the dataset service, from variables that start with DATASET_."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from services.chassis.settings import BaseServiceSettings, S3Settings, SqlSettings, service_config
+from services.dataset.models.checks import EXTENSIONS, Limits
+
+
+class Settings(SqlSettings, S3Settings, BaseServiceSettings):
+    """One frozen object, read at start."""
+
+    model_config = service_config("DATASET_")
+
+    allowed_extensions: str = Field("png,jpg,jpeg", description="file types taken, a comma list of png, jpg, jpeg")
+    max_image_bytes: int = Field(5 * 1024 * 1024, ge=1, le=256 * 1024 * 1024, description="bytes of one picture")
+    max_images_per_dataset: int = Field(100, ge=1, le=10_000)
+    max_pixels: int = Field(64_000_000, ge=1, le=500_000_000, description="width times height of one picture")
+    min_side: int = Field(16, ge=1, le=4096, description="pixels of a picture's shorter side")
+    upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
+    decode_threads: int = Field(2, ge=1, le=64, description="pictures decoded at a time")
+    reservation_s: float = Field(900.0, ge=60, le=86_400, description="seconds an upload has to store its bytes")
+    sweep_interval_s: float = Field(60.0, ge=1, le=86_400, description="seconds between deletions of unused bytes")
+    remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
+
+    @field_validator("allowed_extensions")
+    @classmethod
+    def _known_extensions(cls, value: str) -> str:
+        extensions = [part.strip().lower().lstrip(".") for part in value.split(",") if part.strip()]
+        unknown = sorted(set(extensions) - set(EXTENSIONS))
+        if unknown or not extensions:
+            raise ValueError(f"use a comma list of {', '.join(EXTENSIONS)}")
+        return ",".join(extensions)
+
+    @property
+    def limits(self) -> Limits:
+        """What an upload is checked against."""
+        return Limits(
+            extensions=tuple(self.allowed_extensions.split(",")),
+            max_image_bytes=self.max_image_bytes,
+            max_images=self.max_images_per_dataset,
+            max_pixels=self.max_pixels,
+            min_side=self.min_side,
+        )

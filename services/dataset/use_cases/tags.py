@@ -1,0 +1,111 @@
+"""Edit the tags of many images at once, and count them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from services.chassis.errors import ResourceExhausted
+from services.dataset.models.checks import check_label
+from services.dataset.models.names import DatasetRef
+from services.dataset.models.resources import Image
+from services.dataset.models.tags import (
+    MAX_TAGS,
+    AddTag,
+    DeduplicateTags,
+    PrependTag,
+    RemoveTag,
+    ReplaceTag,
+    TagEdit,
+    TagStat,
+    edited,
+    tag_stats,
+)
+from services.dataset.ports import Clock, DatasetReader, DatasetStore
+from services.dataset.use_cases.images import image_filter, matches
+
+
+@dataclass(frozen=True)
+class EditOutcome:
+    """How many images matched the filter, and how many of them change."""
+
+    matched_images: int
+    changed_images: int
+
+
+class TagVerbs:
+    """The verbs on the tags of a dataset."""
+
+    def __init__(self, store: DatasetStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def edit(
+        self, ref: DatasetRef, *, filter_text: str, edits: Sequence[TagEdit], validate_only: bool
+    ) -> EditOutcome:
+        """Does the edits in order on all images that match, all or none; with validate_only it only counts.
+
+        Raises NotFound, InvalidArgument, ResourceExhausted(TOO_MANY_TAGS).
+        """
+        predicates = image_filter(filter_text)
+        checked = [_checked(edit, f"edits[{index}]") for index, edit in enumerate(edits)]
+        if validate_only:
+            async with self._store.read() as view:
+                await view.dataset(ref)
+                matched = [image for image in await view.images(ref) if matches(image, predicates)]
+            return EditOutcome(len(matched), len(self._changed(matched, checked)))
+        async with self._store.write() as tx:
+            dataset = await tx.lock_dataset(ref)
+            matched = [image for image in await tx.images(ref) if matches(image, predicates)]
+            changed = self._changed(matched, checked)
+            for image in changed:
+                await tx.save_image(image)
+            if changed:
+                await tx.save_dataset(dataset.touched(self._clock()))
+        return EditOutcome(len(matched), len(changed))
+
+    async def stats(self, ref: DatasetRef) -> list[TagStat]:
+        """How often each label stands in the dataset, most frequent first. Raises NotFound."""
+        async with self._store.read() as view:
+            return tag_stats([image.fields.tags for image in await _images(view, ref)])
+
+    def _changed(self, matched: Sequence[Image], edits: Sequence[TagEdit]) -> list[Image]:
+        """The new states of the images that the edits change."""
+        now = self._clock()
+        changed: list[Image] = []
+        for image in matched:
+            tags = edited(image.fields.tags, edits)
+            if len(tags) > max(MAX_TAGS, len(image.fields.tags)):
+                raise ResourceExhausted(
+                    f"{image.picture.file_name} would have {len(tags)} tags, and {MAX_TAGS} is the limit",
+                    field="edits",
+                    reason="TOO_MANY_TAGS",
+                    remedy="Remove tags first, or narrow the filter.",
+                    metadata={"image": image.ref.name},
+                )
+            updated = image.changed(replace(image.fields, tags=tags), now)
+            if updated is not image:
+                changed.append(updated)
+        return changed
+
+
+async def _images(view: DatasetReader, ref: DatasetRef) -> list[Image]:
+    await view.dataset(ref)
+    return await view.images(ref)
+
+
+def _checked(edit: TagEdit, field: str) -> TagEdit:
+    match edit:
+        case AddTag(label):
+            return AddTag(check_label(label, field=f"{field}.add"))
+        case PrependTag(label):
+            return PrependTag(check_label(label, field=f"{field}.prepend"))
+        case RemoveTag(label):
+            return RemoveTag(check_label(label, field=f"{field}.remove"))
+        case ReplaceTag(old_label, new_label):
+            return ReplaceTag(
+                check_label(old_label, field=f"{field}.replace.old_label"),
+                check_label(new_label, field=f"{field}.replace.new_label"),
+            )
+        case DeduplicateTags():
+            return edit

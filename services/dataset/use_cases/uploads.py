@@ -1,0 +1,253 @@
+"""Take a picture in: check what is announced, read the stream, check what came, store it whole or not at all.
+
+The limits are enforced twice. Before the bytes are read, by what the header says; after them, by what was counted and
+decoded, and under the lock of the dataset, where two uploads cannot both take the last free place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
+from services.chassis.names import new_id
+from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
+from services.dataset.models.names import DatasetRef, ImageRef
+from services.dataset.models.resources import Dataset, Image, ImageFields, Picture
+from services.dataset.models.tags import Tag
+from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore, RequestKey
+from services.dataset.use_cases.intake import CheckedPicture, Intake
+from services.dataset.use_cases.upkeep import Upkeep
+
+
+@dataclass(frozen=True)
+class UploadHeader:
+    """What an upload announces. size_bytes 0 and sha256 "": not known beforehand."""
+
+    dataset: DatasetRef
+    file_name: str
+    size_bytes: int = 0
+    sha256: str = ""
+    caption: str = ""
+    tags: tuple[str, ...] = ()
+    request_id: str = ""
+
+
+class UploadVerb:
+    """UploadImage. idle_s: longest pause between two messages; reservation: time to store the bytes."""
+
+    def __init__(
+        self,
+        store: DatasetStore,
+        pictures: PictureStore,
+        intake: Intake,
+        upkeep: Upkeep,
+        clock: Clock,
+        *,
+        limits: Limits,
+        idle_s: float,
+        reservation: timedelta,
+    ) -> None:
+        self._store = store
+        self._pictures = pictures
+        self._intake = intake
+        self._upkeep = upkeep
+        self._clock = clock
+        self._limits = limits
+        self._idle_s = idle_s
+        self._reservation = reservation
+
+    async def upload(self, messages: AsyncIterator[UploadHeader | bytes]) -> Image:
+        """Reads a header and then the picture's bytes, and stores the picture.
+
+        Raises InvalidArgument (the reasons begin with IMAGE_ or FILE_NAME_), NotFound for the dataset,
+        AlreadyExists(IMAGE_DUPLICATE), ResourceExhausted(DATASET_FULL), DeadlineExceeded(UPLOAD_STALLED).
+        Until the stream has ended well nothing is stored; from then on a caller that goes away changes nothing.
+        """
+        header = await self._header(messages)
+        file_format = check_file_name(header.file_name, self._limits, field="header.file_name")
+        fields = ImageFields(
+            caption=check_text(header.caption, field="header.caption", lines=True),
+            tags=tuple(Tag(check_label(label, field="header.tags")) for label in header.tags),
+        )
+        check_text(header.request_id, field="header.request_id")
+        if header.size_bytes > self._limits.max_image_bytes:
+            raise self._too_large("header.size_bytes", f" ({header.size_bytes})")
+        await self._admit_early(header)
+        data = await self._bytes(messages, header)
+        picture = await self._intake.check(data, file_format)
+        return await asyncio.shield(asyncio.create_task(self._store_whole(header, fields, data, picture)))
+
+    async def _header(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader:
+        first = await self._next(messages)
+        if not isinstance(first, UploadHeader):
+            raise InvalidArgument(
+                "The upload does not begin with a header",
+                field="header",
+                reason="UPLOAD_HEADER_MISSING",
+                remedy="Send one message with the header, then the bytes as chunks.",
+            )
+        return first
+
+    async def _admit_early(self, header: UploadHeader) -> None:
+        """Refuses what is already known to fail, before the bytes travel. A repeat of a known request goes on."""
+        async with self._store.read() as view:
+            dataset = await view.dataset(header.dataset)
+            if await view.request_is_known(_request_key(header, header.sha256)):
+                return
+            await self._check_place(view, dataset, header.sha256)
+
+    async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader) -> bytes:
+        data = bytearray()
+        while (message := await self._next(messages)) is not None:
+            if isinstance(message, UploadHeader):
+                raise InvalidArgument(
+                    "The upload has a second header",
+                    field="header",
+                    reason="UPLOAD_HEADER_REPEATED",
+                    remedy="Upload every picture in a call of its own.",
+                )
+            data += message
+            if len(data) > self._limits.max_image_bytes:
+                raise self._too_large("chunk")
+            if header.size_bytes and len(data) > header.size_bytes:
+                raise _incomplete(f"more than the {header.size_bytes} bytes that the header announced came")
+        if header.size_bytes and len(data) != header.size_bytes:
+            raise _incomplete(f"{len(data)} of {header.size_bytes} bytes came")
+        if header.sha256 and data and hashlib.sha256(data).hexdigest() != header.sha256:
+            raise InvalidArgument(
+                "The bytes that came do not have the announced SHA-256",
+                field="header.sha256",
+                reason="IMAGE_DIGEST_MISMATCH",
+                remedy="Upload the picture again; it was damaged on its way, or the digest is of another file.",
+            )
+        return bytes(data)
+
+    async def _next(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader | bytes | None:
+        try:
+            async with asyncio.timeout(self._idle_s):
+                return await anext(messages, None)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"The upload paused for more than {self._idle_s:g} s",
+                reason="UPLOAD_STALLED",
+                remedy="Upload the picture again.",
+            ) from error
+
+    async def _store_whole(
+        self, header: UploadHeader, fields: ImageFields, data: bytes, checked: CheckedPicture
+    ) -> Image:
+        ref = ImageRef(header.dataset, new_id("img"))
+        picture = _picture(ref, header.file_name, checked, size_bytes=len(data))
+        async with self._store.write() as tx:
+            _, known = await self._admit(tx, header, checked.sha256)
+            if known is not None:
+                return known
+            await tx.reserve_keys(picture.keys, until=self._clock() + self._reservation)
+        try:
+            # One after the other: a failed write must not leave another one running behind the clean-up.
+            await self._pictures.put(picture.original_key, data, content_type=picture.content_type)
+            await self._pictures.put(picture.thumbnail_key, checked.thumbnail, content_type="image/jpeg")
+            image, kept = await self._add(header, fields, ref, picture)
+        except Exception:
+            await self._upkeep.discard(picture.keys)
+            raise
+        if not kept:
+            await self._upkeep.discard(picture.keys)
+        return image
+
+    async def _add(
+        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture
+    ) -> tuple[Image, bool]:
+        """The stored image, and whether it is this upload's (false: a repeat of the same request was faster)."""
+        async with self._store.write() as tx:
+            dataset, known = await self._admit(tx, header, picture.sha256)
+            if known is not None:
+                return known, False
+            now = self._clock()
+            image = Image(
+                ref=ref,
+                position=dataset.last_position + 1,
+                picture=picture,
+                fields=fields,
+                create_time=now,
+                update_time=now,
+            )
+            await tx.keep_keys(picture.keys)
+            await tx.add_image(image)
+            await tx.save_dataset(dataset.with_image(image))
+            await tx.remember(_request_key(header, picture.sha256), ref.name)
+        return image, True
+
+    async def _admit(self, tx: DatasetWriter, header: UploadHeader, sha256: str) -> tuple[Dataset, Image | None]:
+        """The locked dataset, and the image that a repeated request has made before."""
+        dataset = await tx.lock_dataset(header.dataset)
+        known = await tx.recall(_request_key(header, sha256))
+        if known is not None:
+            return dataset, await tx.image(ImageRef.parse(known))
+        await self._check_place(tx, dataset, sha256)
+        return dataset, None
+
+    async def _check_place(self, view: DatasetReader, dataset: Dataset, sha256: str) -> None:
+        same = await view.image_with_bytes(dataset.ref, sha256) if sha256 else None
+        if same is not None:
+            raise AlreadyExists(
+                f"The dataset holds this picture already, as {same.picture.file_name}",
+                field="chunk",
+                reason="IMAGE_DUPLICATE",
+                remedy="Use the existing image; to give it more weight, raise its num_repeats.",
+                metadata={"image": same.ref.name},
+            )
+        if dataset.image_count >= self._limits.max_images:
+            raise ResourceExhausted(
+                f"The dataset holds {dataset.image_count} images, and {self._limits.max_images} is the limit",
+                field="header.parent",
+                reason="DATASET_FULL",
+                remedy="Delete images that add nothing, or begin another dataset.",
+                metadata={"limit": str(self._limits.max_images)},
+            )
+
+    def _too_large(self, field: str, size: str = "") -> InvalidArgument:
+        limit = self._limits.max_image_bytes
+        return InvalidArgument(
+            f"The picture has more than {limit} bytes{size}",
+            field=field,
+            reason="IMAGE_TOO_LARGE",
+            remedy=f"Save it smaller than {limit / 1024 / 1024:g} MiB, for example as a JPEG.",
+            metadata={"limit_bytes": str(limit)},
+        )
+
+
+def _request_key(header: UploadHeader, sha256: str) -> RequestKey:
+    digest = hashlib.sha256(
+        repr((header.dataset, header.file_name, header.caption, header.tags, sha256)).encode()
+    ).hexdigest()
+    return RequestKey(header.dataset.project, "UploadImage", header.request_id, digest)
+
+
+def _picture(ref: ImageRef, file_name: str, checked: CheckedPicture, *, size_bytes: int) -> Picture:
+    folder = f"datasets/{ref.dataset.project}/{ref.dataset.dataset}"
+    # The digest says what the bytes are; the image's id makes the key this upload's own.
+    return Picture(
+        file_name=file_name,
+        content_type=checked.info.content_type,
+        width=checked.info.width,
+        height=checked.info.height,
+        size_bytes=size_bytes,
+        sha256=checked.sha256,
+        original_key=f"{folder}/originals/{checked.sha256}/{ref.image}",
+        thumbnail_key=f"{folder}/thumbnails/{checked.sha256}/{ref.image}",
+        thumbnail_bytes=len(checked.thumbnail),
+    )
+
+
+def _incomplete(what: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"The stream did not carry the announced picture: {what}",
+        field="header.size_bytes",
+        reason="IMAGE_INCOMPLETE",
+        remedy="Upload the whole picture again.",
+    )

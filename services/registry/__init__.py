@@ -1,0 +1,1 @@
+"""The registry: repositories of trained adapters, their immutable versions, and where each came from."""

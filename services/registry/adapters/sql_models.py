@@ -1,0 +1,233 @@
+"""The model store over SQLite or PostgreSQL. A model's row is the lock under which its versions get their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, tuple_, type_coerce
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger
+
+from services.chassis import names
+from services.chassis.errors import AlreadyExists, FailedPrecondition
+from services.chassis.filters import Order, Predicate
+from services.chassis.idempotency import Idempotency
+from services.chassis.pagination import Page
+from services.chassis.sql import Database, unique_violation, utcnow
+from services.registry.adapters.sql_filters import condition
+from services.registry.adapters.sql_rows import file_values, models_of, version_values, versions_of
+from services.registry.adapters.sql_statements import (
+    find,
+    insert_model,
+    insert_tags,
+    locked_model,
+    no_alias,
+    no_version,
+    owned,
+    point_alias,
+    read_model,
+    read_version,
+    touch,
+)
+from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, MODELS, REQUESTS, VERSIONS
+from services.registry.models import (
+    MODEL_NAME,
+    Model,
+    ModelChanges,
+    ModelVersion,
+    NewModel,
+    RequestKey,
+    VersionDraft,
+    parse_version_name,
+    version_name,
+)
+
+T = TypeVar("T")
+
+# Two transactions that insert the same key: the later one fails and finds the row when it starts again.
+_ATTEMPTS = 5
+
+
+class SqlModelStore:
+    """Implements ports.ModelStore."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._requests = Idempotency(REQUESTS)
+
+    async def recall(self, project: str, key: RequestKey) -> str | None:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            return await self._recall(conn, project, key)
+
+    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+        """See ports.ModelStore."""
+
+        async def create(conn: AsyncConnection) -> Model:
+            earlier = await self._recall(conn, new.project, key)
+            if earlier is not None:
+                return await read_model(conn, new.project, MODEL_NAME.parse(earlier)["model"])
+            if await find(conn, new.project, new.model_id) is not None:
+                raise AlreadyExists(
+                    f"The project has a model '{new.model_id}' already",
+                    field="model_id",
+                    reason="MODEL_EXISTS",
+                    remedy="Choose another id, or save into the existing model.",
+                )
+            await insert_model(conn, new)
+            await self._remember(conn, new.project, key, MODEL_NAME.format(project=new.project, model=new.model_id))
+            return await read_model(conn, new.project, new.model_id)
+
+        return await self._write(create)
+
+    async def get_model(self, project: str, model_id: str) -> Model:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            return await read_model(conn, project, model_id)
+
+    async def list_models(
+        self, project: str, predicates: Sequence[Predicate], order: Order, page: Page
+    ) -> tuple[list[Model], int]:
+        """See ports.ModelStore."""
+        matching = [MODELS.c.project == project, *(condition(predicate) for predicate in predicates)]
+        key: ColumnElement[object] = (
+            MODELS.c.search_name
+            if order.field == "display_name"
+            else type_coerce(MODELS.c[order.field], BigInteger)
+        )  # fmt: skip
+        query = select(MODELS).where(*matching)
+        if page.cursor is not None:
+            place, seen = tuple_(key, MODELS.c.model_id), tuple_(*page.cursor)
+            query = query.where(place < seen if order.descending else place > seen)
+        keys = (key, MODELS.c.model_id)
+        query = query.order_by(*(item.desc() if order.descending else item for item in keys)).limit(page.limit)
+        async with self._db.connect() as conn:
+            total = await conn.scalar(select(func.count()).select_from(MODELS).where(*matching))
+            rows = [row._mapping for row in await conn.execute(query)]
+            return await models_of(conn, rows), total or 0
+
+    async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            model = await locked_model(conn, project, model_id)
+            names.check_etag(etag, model.etag, field="model.etag")
+            values: dict[str, object] = {}
+            if changes.display_name is not None:
+                values |= {"display_name": changes.display_name, "search_name": changes.display_name.casefold()}
+            if changes.description is not None:
+                values["description"] = changes.description
+            if changes.tags is not None:
+                await conn.execute(delete(MODEL_TAGS).where(*owned(MODEL_TAGS, project, model_id)))
+                await insert_tags(conn, project, model_id, changes.tags)
+            await touch(conn, project, model_id, **values)
+            return await read_model(conn, project, model_id)
+
+    async def delete_model(self, project: str, model_id: str, *, etag: str, force: bool) -> list[str]:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            model = await locked_model(conn, project, model_id)
+            names.check_etag(etag, model.etag)
+            if model.version_count and not force:
+                raise FailedPrecondition(
+                    f"{model.name} has {model.version_count} versions",
+                    field="force",
+                    reason="MODEL_NOT_EMPTY",
+                    remedy="Set force to delete them and their files too.",
+                )
+            keys = await conn.scalars(select(FILES.c.object_key).where(*owned(FILES, project, model_id)))
+            object_keys = list(keys)
+            await conn.execute(delete(MODELS).where(*owned(MODELS, project, model_id)))
+            return object_keys
+
+    async def add_version(
+        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+    ) -> ModelVersion:
+        """See ports.ModelStore."""
+        project, model_id = draft.project, draft.model_id
+
+        async def add(conn: AsyncConnection) -> ModelVersion:
+            earlier = await self._recall(conn, project, key)
+            if earlier is not None:
+                return await read_version(conn, *parse_version_name(earlier))
+            if create is not None and await find(conn, project, model_id) is None:
+                await insert_model(conn, create)
+            number = (await locked_model(conn, project, model_id)).latest + 1
+            await conn.execute(insert(VERSIONS).values(number=number, create_time=utcnow(), **version_values(draft)))
+            await conn.execute(insert(FILES), file_values(draft, number))
+            for alias in aliases:
+                await point_alias(conn, project, model_id, alias, number)
+            await touch(conn, project, model_id, last_version=number)
+            await self._remember(conn, project, key, version_name(project, model_id, number))
+            return await read_version(conn, project, model_id, number)
+
+        return await self._write(add)
+
+    async def get_version(self, project: str, model_id: str, selector: int | str) -> ModelVersion:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            return await read_version(conn, project, model_id, selector)
+
+    async def list_versions(self, project: str, model_id: str, page: Page) -> tuple[list[ModelVersion], int]:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            model = await read_model(conn, project, model_id)
+            query = select(VERSIONS).where(*owned(VERSIONS, project, model_id))
+            if page.cursor is not None:
+                query = query.where(VERSIONS.c.number < page.cursor[0])
+            rows = await conn.execute(query.order_by(VERSIONS.c.number.desc()).limit(page.limit))
+            return await versions_of(conn, [row._mapping for row in rows], model.latest), model.version_count
+
+    async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            model = await locked_model(conn, project, model_id)
+            if not 1 <= number <= model.latest:
+                raise no_version(model, number)
+            await point_alias(conn, project, model_id, alias, number)
+            await touch(conn, project, model_id)
+            return await read_model(conn, project, model_id)
+
+    async def delete_alias(self, project: str, model_id: str, alias: str) -> Model:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            model = await locked_model(conn, project, model_id)
+            if alias not in model.aliases:
+                raise no_alias(model, alias)
+            await conn.execute(delete(ALIASES).where(*owned(ALIASES, project, model_id), ALIASES.c.alias == alias))
+            await touch(conn, project, model_id)
+            return await read_model(conn, project, model_id)
+
+    async def forget_requests(self, age: timedelta) -> int:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            return await self._requests.forget_older_than(conn, age)
+
+    async def unreferenced(self, object_keys: Sequence[str]) -> list[str]:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            known = await conn.scalars(select(FILES.c.object_key).where(FILES.c.object_key.in_(object_keys)))
+            referenced = set(known)
+        return [key for key in object_keys if key not in referenced]
+
+    async def _recall(self, conn: AsyncConnection, project: str, key: RequestKey) -> str | None:
+        return await self._requests.recall(
+            conn, project=project, method=key.method, request_id=key.request_id, digest=key.digest
+        )
+
+    async def _remember(self, conn: AsyncConnection, project: str, key: RequestKey, name: str) -> None:
+        await self._requests.remember(
+            conn, project=project, method=key.method, request_id=key.request_id, digest=key.digest, name=name
+        )
+
+    async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self._db.begin() as conn:
+                    return await work(conn)
+            except IntegrityError as error:
+                if attempt == _ATTEMPTS or not unique_violation(error):
+                    raise
+        raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,284 @@
+"""What the registry keeps and the rules that need nothing else. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from services.chassis.errors import InvalidArgument
+from services.chassis.filters import Order
+from services.chassis.names import ResourceName, etag_of
+
+LATEST = "latest"
+KOHYA = "kohya"
+DIFFUSERS = "diffusers"
+EDITABLE = ("display_name", "description", "tags")
+
+MODEL_NAME = ResourceName("projects/{project}/models/{model}")
+JOB_NAME = ResourceName("projects/{project}/trainingJobs/{training_job}")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A repository of one subject's adapters.
+
+    uid: differs when a model of the same id is deleted and made again. revision: counts changes, from 1.
+    aliases: version number by alias, `latest` among them once there is a version. latest: 0 while there is none.
+    """
+
+    project: str
+    model_id: str
+    uid: str
+    display_name: str
+    description: str
+    tags: tuple[str, ...]
+    aliases: Mapping[str, int]
+    latest: int
+    version_count: int
+    revision: int
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def name(self) -> str:
+        """`projects/{project}/models/{model}`."""
+        return MODEL_NAME.format(project=self.project, model=self.model_id)
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the model and its versions."""
+        return etag_of(self.uid, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class NewModel:
+    """What a model is made from."""
+
+    project: str
+    model_id: str
+    display_name: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChanges:
+    """New values of the fields that change; None leaves a field alone."""
+
+    display_name: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a version comes from. Every field but `step` and the two digests is a resource name."""
+
+    dataset_version: str
+    dataset_digest: str
+    training_job: str
+    epoch: str
+    base_model: str
+    step: int
+    parameters_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One stored file. object_key: where its bytes are; callers never see it."""
+
+    file_id: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    object_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDraft:
+    """A version whose files are stored and that has no number yet."""
+
+    project: str
+    model_id: str
+    description: str
+    files: tuple[ModelFile, ...]
+    lineage: Lineage
+    trigger_word: str
+    loss: float
+    rank: int
+    alpha: float
+    preview_prompts: tuple[str, ...]
+    model_card: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """An immutable version; only the aliases that point at it change."""
+
+    number: int
+    draft: VersionDraft
+    create_time: datetime
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`projects/{project}/models/{model}/versions/{version}`."""
+        return version_name(self.draft.project, self.draft.model_id, self.number)
+
+    def file(self, file_id: str) -> ModelFile | None:
+        """The file of that id, None when the version has none."""
+        return next((file for file in self.draft.files if file.file_id == file_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFile:
+    """One file of an epoch as the trainer recorded it."""
+
+    file_id: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPreview:
+    """A preview of an epoch. width, height: pixels."""
+
+    file_id: str
+    prompt: str
+    seed: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModelFacts:
+    """The base model of a job, as far as a model card tells of it. license: an SPDX id where there is one."""
+
+    name: str
+    display_name: str = ""
+    family: str = ""
+    license: str = ""
+    hub_id: str = ""
+    native_resolution: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedEpoch:
+    """A finished epoch with what its job says of it. settings: further parameters for the card, in order."""
+
+    name: str
+    number: int
+    step: int
+    loss: float
+    files: tuple[EpochFile, ...]
+    previews: tuple[EpochPreview, ...]
+    training_job: str
+    dataset_version: str
+    dataset_digest: str
+    image_count: int
+    base_model: BaseModelFacts
+    trigger_word: str
+    rank: int
+    alpha: float
+    parameters_sha256: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def lineage(self) -> Lineage:
+        """The part that a version keeps."""
+        return Lineage(
+            dataset_version=self.dataset_version,
+            dataset_digest=self.dataset_digest,
+            training_job=self.training_job,
+            epoch=self.name,
+            base_model=self.base_model.name,
+            step=self.step,
+            parameters_sha256=self.parameters_sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """Makes a repeated request recognisable. digest: of everything the request asks for."""
+
+    method: str
+    request_id: str
+    digest: str
+
+
+def version_name(project: str, model_id: str, number: int) -> str:
+    """Version ids are numbers, so they do not follow the rule for ids."""
+    return f"{MODEL_NAME.format(project=project, model=model_id)}/versions/{number}"
+
+
+def parse_version_name(name: str) -> tuple[str, str, int | str]:
+    """Project, model id, and number or alias of a version's name. Raises InvalidArgument."""
+    parent, separator, selector = name.rpartition("/versions/")
+    ids = MODEL_NAME.parse(parent if separator else name)
+    return ids["project"], ids["model"], int(selector) if selector.isdecimal() else selector
+
+
+def parse_epoch_name(name: str) -> tuple[str, str, int]:
+    """Project, the training job's name and the number of an epoch's name. Raises InvalidArgument."""
+    job, separator, number = name.rpartition("/epochs/")
+    ids = JOB_NAME.parse(job if separator else name, field="epoch")
+    if not number.isdecimal():
+        raise InvalidArgument(
+            f"'{number[:20]}' is not the number of an epoch",
+            field="epoch",
+            reason="NAME_INVALID",
+            remedy="Copy the name of an epoch from the list of the job's epochs.",
+        )
+    return ids["project"], job, int(number)
+
+
+def clean_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Without the white space around each and without repeats. Raises InvalidArgument for an empty one."""
+    stripped = [tag.strip() for tag in tags]
+    if not all(stripped):
+        raise InvalidArgument("A tag is empty", field="model.tags", remedy="Leave it out, or write a word.")
+    return tuple(dict.fromkeys(stripped))
+
+
+def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
+    """The changes that an update asks for: the masked fields, or all that are set when there is no mask.
+
+    Raises InvalidArgument for a field that cannot be changed.
+    """
+    unknown = [path for path in mask if path not in (*EDITABLE, "*")]
+    if unknown:
+        raise InvalidArgument(
+            f"'{unknown[0][:100]}' cannot be changed", field="update_mask", remedy=f"Use {', '.join(EDITABLE)}."
+        )
+    wanted = set(EDITABLE) if "*" in mask else set(mask) or {path for path in EDITABLE if getattr(given, path)}
+    return ModelChanges(
+        display_name=(given.display_name or given.model_id) if "display_name" in wanted else None,
+        description=given.description if "description" in wanted else None,
+        tags=given.tags if "tags" in wanted else None,
+    )
+
+
+def check_alias(alias: str) -> None:
+    """Raises InvalidArgument for the alias that the service keeps itself."""
+    if alias == LATEST:
+        raise InvalidArgument(
+            f"The alias '{LATEST}' always points at the newest version",
+            field="alias",
+            reason="ALIAS_RESERVED",
+            remedy="Choose another word, such as 'production'.",
+        )
+
+
+def list_cursor(model: Model, order: Order) -> tuple[str | int, str]:
+    """The sort values of a model in a list: those of the field, then the id, which makes them unique.
+
+    Times count microseconds since 1970; names compare without regard to case.
+    """
+    if order.field == "display_name":
+        return model.display_name.casefold(), model.model_id
+    moment: datetime = getattr(model, order.field)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), model.model_id

@@ -1,0 +1,137 @@
+"""What the use cases need from outside: the lifecycle and the errors of each, not only the signatures.
+
+Every method may raise Unavailable when the server behind it cannot be reached; nothing has changed then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from services.chassis.filters import Order, Predicate
+from services.chassis.pagination import Page
+from services.registry.models import (
+    EpochFile,
+    FinishedEpoch,
+    Model,
+    ModelChanges,
+    ModelVersion,
+    NewModel,
+    RequestKey,
+    VersionDraft,
+)
+
+
+class ModelStore(Protocol):
+    """Models, versions and aliases: the truth of what is kept.
+
+    Each method is one transaction. A version is immutable once it is added, and its number is never used again.
+    """
+
+    async def recall(self, project: str, key: RequestKey) -> str | None:
+        """The resource that this request made before; None when it is new or has no request_id.
+
+        Raises InvalidArgument(REQUEST_ID_REUSED) when the id belongs to a request of other content.
+        """
+        ...
+
+    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+        """Adds a model without versions. Of two equal requests the second gets the first one's model.
+
+        Raises AlreadyExists(MODEL_EXISTS) when the id is taken, InvalidArgument(REQUEST_ID_REUSED).
+        """
+        ...
+
+    async def get_model(self, project: str, model_id: str) -> Model:
+        """Raises NotFound(MODEL_NOT_FOUND)."""
+        ...
+
+    async def list_models(
+        self, project: str, predicates: Sequence[Predicate], order: Order, page: Page
+    ) -> tuple[list[Model], int]:
+        """Up to `page.limit` models after the cursor (`list_cursor` of the last one), and how many match in all."""
+        ...
+
+    async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
+        """Changes what is not None. Raises NotFound(MODEL_NOT_FOUND), Aborted(ETAG_MISMATCH) unless etag is ""."""
+        ...
+
+    async def delete_model(self, project: str, model_id: str, *, etag: str, force: bool) -> list[str]:
+        """Removes the model with its versions and returns the object keys that nothing refers to any more.
+
+        Raises NotFound(MODEL_NOT_FOUND), Aborted(ETAG_MISMATCH), FailedPrecondition(MODEL_NOT_EMPTY) without `force`.
+        """
+        ...
+
+    async def add_version(
+        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+    ) -> ModelVersion:
+        """Gives the draft the model's next number, points `latest` and `aliases` at it, and remembers the request.
+
+        The files must be stored already. `create` is the model to make when there is none. Concurrent calls get
+        different numbers, in the order in which they commit. When the same request was carried out meanwhile, its
+        version is returned and the draft is dropped: compare the files to see whose they are.
+        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED).
+        """
+        ...
+
+    async def get_version(self, project: str, model_id: str, selector: int | str) -> ModelVersion:
+        """By number or by alias. Raises NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND or ALIAS_NOT_FOUND)."""
+        ...
+
+    async def list_versions(self, project: str, model_id: str, page: Page) -> tuple[list[ModelVersion], int]:
+        """Newest first, after the number in the cursor; and how many there are. Raises NotFound(MODEL_NOT_FOUND)."""
+        ...
+
+    async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
+        """Points the alias at a version. Raises NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND)."""
+        ...
+
+    async def delete_alias(self, project: str, model_id: str, alias: str) -> Model:
+        """Takes the alias away. Raises NotFound (MODEL_NOT_FOUND, ALIAS_NOT_FOUND)."""
+        ...
+
+    async def forget_requests(self, age: timedelta) -> int:
+        """Forgets the request_ids that are older than `age` and returns how many that were."""
+        ...
+
+    async def unreferenced(self, object_keys: Sequence[str]) -> list[str]:
+        """Those of the keys that no version refers to."""
+        ...
+
+
+class FileStore(Protocol):
+    """Bytes of versions, by object key. A key is written once and never changed."""
+
+    async def put(self, object_key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
+        """Stores the whole stream, or nothing: when `chunks` raises, the error passes and no object appears."""
+        ...
+
+    def read(self, object_key: str) -> AsyncIterator[bytes]:
+        """The bytes in chunks of at most 256 KiB. Raises NotFound at the first chunk."""
+        ...
+
+    async def delete(self, object_keys: Sequence[str]) -> None:
+        """Removes the objects; absent ones are fine."""
+        ...
+
+    def list_older_than(self, moment: datetime) -> AsyncIterator[str]:
+        """The keys of all objects last written before `moment`."""
+        ...
+
+
+class EpochSource(Protocol):
+    """The trainer, read only."""
+
+    async def finished_epoch(self, name: str) -> FinishedEpoch:
+        """An epoch with its job's facts.
+
+        Raises NotFound(EPOCH_NOT_FOUND or the trainer's own for the job), FailedPrecondition(EPOCH_NOT_FINISHED) while
+        the job still works towards it.
+        """
+        ...
+
+    def read_file(self, epoch: str, file: EpochFile) -> AsyncIterator[bytes]:
+        """The bytes of one file as they arrive; whether they are right is for the reader to check. Raises NotFound."""
+        ...

@@ -1,0 +1,134 @@
+"""Messages of the API to models, and back."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from fiveshot.registry.v1 import model_pb2 as pb
+from fiveshot.registry.v1 import registry_service_pb2 as service_pb
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.chassis.names import ResourceName
+from services.registry.models import (
+    MODEL_NAME,
+    Lineage,
+    Model,
+    ModelFile,
+    ModelVersion,
+    NewModel,
+    RequestKey,
+    version_name,
+)
+from services.registry.use_cases.save_epoch import SaveRequest
+
+PROJECT_NAME = ResourceName("projects/{project}")
+
+
+def project_id(parent: str) -> str:
+    """The id in `projects/{project}`."""
+    return PROJECT_NAME.parse(parent, field="parent")["project"]
+
+
+def request_key(method: str, request: Message, request_id: str) -> RequestKey:
+    """What makes a repeated request recognisable: its id, and a digest of the rest of it."""
+    rest = type(request)()
+    rest.CopyFrom(request)
+    rest.ClearField("request_id")
+    return RequestKey(method, request_id, hashlib.sha256(rest.SerializeToString(deterministic=True)).hexdigest())
+
+
+def new_model(request: service_pb.CreateModelRequest) -> NewModel:
+    """The model that a create asks for."""
+    given = request.model
+    return NewModel(
+        project_id(request.parent), request.model_id, given.display_name, given.description, tuple(given.tags)
+    )
+
+
+def given_model(message: pb.Model) -> NewModel:
+    """The values of an update. Raises InvalidArgument for a wrong name."""
+    ids = MODEL_NAME.parse(message.name, field="model.name")
+    return NewModel(ids["project"], ids["model"], message.display_name, message.description, tuple(message.tags))
+
+
+def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
+    """What a save asks for."""
+    return SaveRequest(
+        project=project_id(request.parent),
+        epoch=request.epoch,
+        model_id=request.model_id,
+        create_model=request.create_model,
+        display_name=request.display_name,
+        description=request.description,
+        aliases=tuple(request.aliases),
+        key=request_key("SaveEpoch", request, request.request_id),
+    )
+
+
+def model(value: Model) -> pb.Model:
+    """A model as callers see it; aliases and the latest version are resource names."""
+    names = {alias: version_name(value.project, value.model_id, number) for alias, number in value.aliases.items()}
+    return pb.Model(
+        name=value.name,
+        display_name=value.display_name,
+        description=value.description,
+        tags=value.tags,
+        aliases=names,
+        latest_version=version_name(value.project, value.model_id, value.latest) if value.latest else "",
+        version_count=value.version_count,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        etag=value.etag,
+    )
+
+
+def version(value: ModelVersion) -> pb.ModelVersion:
+    """A version as callers see it."""
+    draft = value.draft
+    return pb.ModelVersion(
+        name=value.name,
+        description=draft.description,
+        files=[file(item) for item in draft.files],
+        lineage=lineage(draft.lineage),
+        trigger_word=draft.trigger_word,
+        loss=draft.loss,
+        rank=draft.rank,
+        alpha=draft.alpha,
+        preview_prompts=draft.preview_prompts,
+        create_time=timestamp(value.create_time),
+        model_card=draft.model_card,
+        aliases=sorted(value.aliases),
+    )
+
+
+def file(value: ModelFile) -> pb.ModelFile:
+    """A file as callers see it, without where it is stored."""
+    return pb.ModelFile(
+        file_id=value.file_id,
+        file_name=value.file_name,
+        content_type=value.content_type,
+        size_bytes=value.size_bytes,
+        sha256=value.sha256,
+    )
+
+
+def lineage(value: Lineage) -> pb.Lineage:
+    """Where a version comes from."""
+    return pb.Lineage(
+        dataset_version=value.dataset_version,
+        dataset_digest=value.dataset_digest,
+        training_job=value.training_job,
+        epoch=value.epoch,
+        base_model=value.base_model,
+        step=value.step,
+        parameters_sha256=value.parameters_sha256,
+    )
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A protobuf timestamp of an aware datetime."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

@@ -1,0 +1,88 @@
+"""RegistryService: parse, call, map. Field rules and the project check are done before a method is reached."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fiveshot.registry.v1 import model_pb2 as pb
+from fiveshot.registry.v1 import registry_service_pb2 as service_pb
+from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+from google.protobuf.empty_pb2 import Empty
+
+from services.registry import proto_mapping as mapping
+from services.registry.use_cases.repositories import Repositories
+from services.registry.use_cases.save_epoch import SaveEpoch
+from services.registry.use_cases.versions import Versions
+
+
+class RegistryServicer(RegistryServiceServicer):
+    """One method a call."""
+
+    def __init__(self, repositories: Repositories, versions: Versions, saving: SaveEpoch) -> None:
+        self._repositories = repositories
+        self._versions = versions
+        self._saving = saving
+
+    async def CreateModel(self, request: service_pb.CreateModelRequest, context: Any) -> pb.Model:
+        """See registry_service.proto, here and below."""
+        key = mapping.request_key("CreateModel", request, request.request_id)
+        return mapping.model(await self._repositories.create(mapping.new_model(request), key))
+
+    async def GetModel(self, request: service_pb.GetModelRequest, context: Any) -> pb.Model:
+        return mapping.model(await self._repositories.get(request.name))
+
+    async def ListModels(
+        self, request: service_pb.ListModelsRequest, context: Any
+    ) -> service_pb.ListModelsResponse:
+        models, token, total = await self._repositories.list(
+            mapping.project_id(request.parent),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            filter_text=request.filter,
+            order_by=request.order_by,
+        )
+        shown = [mapping.model(model) for model in models]
+        return service_pb.ListModelsResponse(models=shown, next_page_token=token, total_size=total)
+
+    async def UpdateModel(self, request: service_pb.UpdateModelRequest, context: Any) -> pb.Model:
+        given = mapping.given_model(request.model)
+        updated = await self._repositories.update(given, request.update_mask.paths, request.model.etag)
+        return mapping.model(updated)
+
+    async def DeleteModel(self, request: service_pb.DeleteModelRequest, context: Any) -> Empty:
+        await self._repositories.delete(request.name, etag=request.etag, force=request.force)
+        return Empty()
+
+    async def SaveEpoch(self, request: service_pb.SaveEpochRequest, context: Any) -> pb.ModelVersion:
+        return mapping.version(await self._saving.save(mapping.save_request(request)))
+
+    async def GetModelVersion(
+        self, request: service_pb.GetModelVersionRequest, context: Any
+    ) -> pb.ModelVersion:
+        return mapping.version(await self._versions.get(request.name))
+
+    async def ListModelVersions(
+        self, request: service_pb.ListModelVersionsRequest, context: Any
+    ) -> service_pb.ListModelVersionsResponse:
+        versions, token, total = await self._versions.list(
+            request.parent, page_size=request.page_size, page_token=request.page_token
+        )
+        shown = [mapping.version(version) for version in versions]
+        return service_pb.ListModelVersionsResponse(versions=shown, next_page_token=token, total_size=total)
+
+    async def DownloadModelVersion(
+        self, request: service_pb.DownloadModelVersionRequest, context: Any
+    ) -> AsyncIterator[service_pb.DownloadModelVersionResponse]:
+        file, chunks = await self._versions.download(request.name, request.file_id)
+        yield service_pb.DownloadModelVersionResponse(file=mapping.file(file))
+        async for chunk in chunks:
+            yield service_pb.DownloadModelVersionResponse(chunk=chunk)
+
+    async def SetModelAlias(self, request: service_pb.SetModelAliasRequest, context: Any) -> pb.Model:
+        return mapping.model(await self._repositories.set_alias(request.name, request.alias, request.version))
+
+    async def DeleteModelAlias(
+        self, request: service_pb.DeleteModelAliasRequest, context: Any
+    ) -> pb.Model:
+        return mapping.model(await self._repositories.delete_alias(request.name, request.alias))

@@ -1,0 +1,30 @@
+"""What the registry reads from its environment; every variable starts with REGISTRY_."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from services.chassis.settings import BaseServiceSettings, S3Settings, SqlSettings, service_config, split_host_port
+
+
+class Settings(SqlSettings, S3Settings, BaseServiceSettings):
+    """Frozen; read by app.py alone."""
+
+    model_config = service_config("REGISTRY_")
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///./registry.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
+    )
+    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer, from which epochs are read")
+    max_version_mb: int = Field(4096, ge=1, description="largest version kept, all files together, in MiB")
+    sweep_interval_s: float = Field(3600, gt=0, description="seconds between searches for files without a version")
+    remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
+    orphan_age_s: float = Field(
+        86_400, ge=600, description="age in seconds at which a file without a version is removed; longer than any save"
+    )
+
+    @field_validator("trainer_target")
+    @classmethod
+    def _is_host_port(cls, value: str) -> str:
+        split_host_port(value)
+        return value

@@ -1,0 +1,36 @@
+"""Bytes on their way in or out, compared with the size and digest that were recorded for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from services.chassis.errors import DataLoss
+
+
+async def checked(chunks: AsyncIterator[bytes], *, size_bytes: int, sha256: str, what: str) -> AsyncIterator[bytes]:
+    """The same chunks. Raises DataLoss(FILE_CORRUPT) as soon as there are too many bytes, else at the end.
+
+    what: the file as a person knows it.
+    """
+    seen = 0
+    digest = hashlib.sha256()
+    async for chunk in chunks:
+        seen += len(chunk)
+        if seen > size_bytes:
+            raise _corrupt(what, f"more than the {size_bytes} bytes that were recorded")
+        digest.update(chunk)
+        yield chunk
+    if seen != size_bytes:
+        raise _corrupt(what, f"{seen} bytes instead of {size_bytes}")
+    if digest.hexdigest() != sha256:
+        raise _corrupt(what, f"SHA-256 {digest.hexdigest()} instead of {sha256}")
+
+
+def _corrupt(what: str, difference: str) -> DataLoss:
+    return DataLoss(
+        f"{what} is damaged: {difference}",
+        reason="FILE_CORRUPT",
+        remedy="Try again; if it stays so, the stored bytes have changed and the epoch must be trained anew.",
+        metadata={"file": what},
+    )

@@ -1,0 +1,168 @@
+"""The model card: Markdown whose front matter model hubs read.
+
+Format: https://huggingface.co/docs/hub/model-cards and the fields that the hub's LoRA galleries use (`base_model`,
+`base_model_relation`, `instance_prompt`, `widget`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import yaml
+
+from services.registry.models import DIFFUSERS, KOHYA, EpochFile, FinishedEpoch
+
+# Tags by which people search the hub, by family of the base model.
+_FAMILY_TAGS = {
+    "stable-diffusion": ("stable-diffusion", "stable-diffusion-diffusers"),
+    "sdxl": ("stable-diffusion-xl", "stable-diffusion-xl-diffusers"),
+    "flux": ("flux", "flux-diffusers"),
+}
+# Licences that the hub knows by these ids; any other is named in full beside `other`.
+_HUB_LICENSES = frozenset(
+    ("apache-2.0", "mit", "openrail", "openrail++", "creativeml-openrail-m", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
+)
+
+
+class _OneLine(yaml.SafeDumper):
+    """Writes a text with line breaks quoted on one line: hubs find the end of the front matter by a line `---`."""
+
+
+_OneLine.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if len(text.splitlines()) > 1 else None
+    ),
+)
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#])")
+
+
+def model_card(display_name: str, description: str, epoch: FinishedEpoch) -> str:
+    """The card of a version that is made from `epoch`."""
+    sections = [
+        f"---\n{_front_matter(epoch)}---",
+        f"# {_inline(display_name)}",
+        description.strip(),
+        _introduction(epoch),
+        _gallery(epoch),
+        _with_diffusers(epoch),
+        _with_kohya(epoch),
+        _training(epoch),
+        _files(epoch.files),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(epoch: FinishedEpoch) -> str:
+    base = epoch.base_model
+    fields: dict[str, object] = {"base_model": _base_id(epoch), "base_model_relation": "adapter"}
+    license_id = base.license.lower()
+    if license_id in _HUB_LICENSES:
+        fields["license"] = license_id
+    elif license_id:
+        fields |= {"license": "other", "license_name": base.license}
+    fields |= {"library_name": "diffusers", "pipeline_tag": "text-to-image"}
+    if epoch.trigger_word:
+        fields["instance_prompt"] = epoch.trigger_word
+    fields["tags"] = ["text-to-image", "lora", *_FAMILY_TAGS.get(base.family, ()), "template:sd-lora", "fiveshot"]
+    names = {file.file_id: file.file_name for file in epoch.files}
+    widget = [
+        {"text": preview.prompt, "output": {"url": names[preview.file_id]}}
+        for preview in epoch.previews
+        if preview.file_id in names
+    ]
+    if widget:
+        fields["widget"] = widget
+    return yaml.dump(fields, Dumper=_OneLine, sort_keys=False, allow_unicode=True, width=100_000)
+
+
+def _introduction(epoch: FinishedEpoch) -> str:
+    base = epoch.base_model.display_name or _base_id(epoch)
+    text = f"A LoRA of {_inline(base)}, rank {epoch.rank}, trained on {epoch.image_count} pictures."
+    if epoch.trigger_word:
+        text += f" Write **{_inline(epoch.trigger_word)}** in a prompt to get the subject."
+    return text
+
+
+def _gallery(epoch: FinishedEpoch) -> str:
+    names = {file.file_id: file.file_name for file in epoch.files}
+    rows = [
+        (f"![{_inline(preview.prompt)}]({names[preview.file_id]})", _inline(preview.prompt), str(preview.seed))
+        for preview in epoch.previews
+        if preview.file_id in names
+    ]
+    return _table("Previews", ("picture", "prompt", "seed"), rows)
+
+
+def _with_diffusers(epoch: FinishedEpoch) -> str:
+    file = _file(epoch, DIFFUSERS) or _file(epoch, KOHYA)
+    if file is None:
+        return ""
+    hub_id = epoch.base_model.hub_id
+    base = hub_id or f"path/to/{_base_id(epoch)}"
+    prompt = epoch.previews[0].prompt if epoch.previews else epoch.trigger_word
+    code = "\n".join(
+        (
+            "from diffusers import DiffusionPipeline",
+            "",
+            f"pipeline = DiffusionPipeline.from_pretrained({base!r})",
+            f'pipeline.load_lora_weights("path/to/this/folder", weight_name={file.file_name!r})',
+            f"image = pipeline({prompt!r}).images[0]",
+        )
+    )
+    return f"## With diffusers\n\n```python\n{code}\n```"
+
+
+def _with_kohya(epoch: FinishedEpoch) -> str:
+    file = _file(epoch, KOHYA)
+    if file is None:
+        return ""
+    stem = file.file_name.removesuffix(".safetensors")
+    return (
+        "## With A1111, Forge and ComfyUI\n\n"
+        f"Put `{file.file_name}` into `models/Lora` (A1111, Forge) or `models/loras` (ComfyUI). "
+        f"In A1111 write `<lora:{stem}:1>` and the trigger word into the prompt; "
+        "in ComfyUI add a *Load LoRA* node between the checkpoint and what follows it."
+    )
+
+
+def _training(epoch: FinishedEpoch) -> str:
+    rows = [
+        ("base model", f"`{_base_id(epoch)}`"),
+        ("dataset version", f"`{epoch.dataset_version}`, SHA-256 `{epoch.dataset_digest}`"),
+        ("training job", f"`{epoch.training_job}`"),
+        ("epoch", str(epoch.number)),
+        ("optimizer steps", str(epoch.step)),
+        ("mean loss", f"{epoch.loss:.5f}"),
+        ("rank", str(epoch.rank)),
+        ("alpha", f"{epoch.alpha:g}"),
+        *((name, f"`{value}`") for name, value in epoch.settings.items()),
+    ]
+    return _table("Training", ("", "value"), rows)
+
+
+def _files(files: Sequence[EpochFile]) -> str:
+    rows = [(f"`{file.file_name}`", file.file_id, str(file.size_bytes), f"`{file.sha256}`") for file in files]
+    return _table("Files", ("file", "form", "bytes", "SHA-256"), rows)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Iterable[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}", *(f"| {' | '.join(row)} |" for row in rows)]
+    return f"## {title}\n\n" + "\n".join(lines)
+
+
+def _file(epoch: FinishedEpoch, file_id: str) -> EpochFile | None:
+    return next((file for file in epoch.files if file.file_id == file_id), None)
+
+
+def _base_id(epoch: FinishedEpoch) -> str:
+    return epoch.base_model.hub_id or epoch.base_model.name.removeprefix("baseModels/")
+
+
+def _inline(text: str) -> str:
+    """Text of people's as one line of Markdown that means itself."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))

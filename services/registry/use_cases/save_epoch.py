@@ -1,0 +1,193 @@
+"""Keeping an epoch: its files are copied and checked first, then one transaction makes them a version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from services.chassis import names
+from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from services.chassis.logging import get_logger
+from services.registry.models import (
+    LATEST,
+    EpochFile,
+    FinishedEpoch,
+    ModelFile,
+    ModelVersion,
+    NewModel,
+    RequestKey,
+    VersionDraft,
+    parse_epoch_name,
+    parse_version_name,
+)
+from services.registry.ports import EpochSource, FileStore, ModelStore
+from services.registry.use_cases.checked import checked
+from services.registry.use_cases.model_card import model_card
+from services.registry.use_cases.repositories import deleted_since
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRequest:
+    """What to keep and where. display_name is used only when the model is made."""
+
+    project: str
+    epoch: str
+    model_id: str
+    create_model: bool
+    display_name: str
+    description: str
+    aliases: tuple[str, ...]
+    key: RequestKey
+
+
+class SaveEpoch:
+    """Copies an epoch's files out of the trainer and adds them as the model's next version.
+
+    max_bytes: the most that one version may hold.
+    """
+
+    def __init__(self, store: ModelStore, files: FileStore, source: EpochSource, *, max_bytes: int) -> None:
+        self._store = store
+        self._files = files
+        self._source = source
+        self._max_bytes = max_bytes
+        # The loop keeps only weak references to tasks.
+        self._commits: set[asyncio.Task[ModelVersion]] = set()
+
+    async def save(self, request: SaveRequest) -> ModelVersion:
+        """The new version, or the earlier one when the request was carried out before.
+
+        Raises InvalidArgument, NotFound (model, job or epoch), FailedPrecondition (the epoch is not finished),
+        ResourceExhausted (too large), DataLoss (the bytes are not those that the trainer recorded). Nothing is kept
+        then, neither rows nor files.
+        """
+        project, _, _ = parse_epoch_name(request.epoch)
+        if project != request.project:
+            raise InvalidArgument(
+                f"{request.epoch} belongs to another project than projects/{request.project}",
+                field="epoch",
+                reason="EPOCH_OF_ANOTHER_PROJECT",
+                remedy="Save it into a model of its own project.",
+            )
+        earlier = await self._store.recall(request.project, request.key)
+        if earlier is not None:
+            return await self._repeated(earlier)
+        display_name = await self._display_name(request)
+        epoch = await self._source.finished_epoch(request.epoch)
+        self._check(epoch)
+        files = await self._copy(request, epoch)
+        draft = VersionDraft(
+            project=request.project,
+            model_id=request.model_id,
+            description=request.description,
+            files=files,
+            lineage=epoch.lineage,
+            trigger_word=epoch.trigger_word,
+            loss=epoch.loss,
+            rank=epoch.rank,
+            alpha=epoch.alpha,
+            preview_prompts=tuple(preview.prompt for preview in epoch.previews),
+            model_card=model_card(display_name, request.description, epoch),
+        )
+        # A caller that hangs up now must not tear the transaction from the clean-up that depends on its outcome.
+        commit = asyncio.create_task(self._commit(request, draft, display_name))
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        return await asyncio.shield(commit)
+
+    async def _display_name(self, request: SaveRequest) -> str:
+        """The model's name for people. Raises NotFound, before anything is copied, when there is no model."""
+        try:
+            return (await self._store.get_model(request.project, request.model_id)).display_name
+        except NotFound as error:
+            if request.create_model:
+                return request.display_name.strip() or request.model_id
+            raise NotFound(
+                error.message,
+                field="model_id",
+                reason=error.reason,
+                remedy="Set create_model to make it, or name an existing model.",
+            ) from error
+
+    def _check(self, epoch: FinishedEpoch) -> None:
+        if not any(file.file_name.endswith(".safetensors") for file in epoch.files):
+            raise FailedPrecondition(
+                f"{epoch.name} has no LoRA file", field="epoch", reason="EPOCH_WITHOUT_ARTIFACT",
+                remedy="Save another epoch, or retry the training job.",
+            )  # fmt: skip
+        total = sum(file.size_bytes for file in epoch.files)
+        if total > self._max_bytes:
+            raise ResourceExhausted(
+                f"{epoch.name} has {total} bytes, more than the {self._max_bytes} that a version may hold",
+                field="epoch",
+                reason="VERSION_TOO_LARGE",
+                remedy="Train with a lower rank, or ask the operator to raise the limit.",
+            )
+
+    async def _copy(self, request: SaveRequest, epoch: FinishedEpoch) -> tuple[ModelFile, ...]:
+        """The files, stored under keys of this save alone; all of them or, when one fails, none."""
+        folder = f"projects/{request.project}/models/{request.model_id}/{names.new_id('save')}"
+        stored = tuple(
+            ModelFile(
+                file_id=file.file_id,
+                file_name=file.file_name,
+                content_type=file.content_type,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+                object_key=f"{folder}/{file.file_id}",
+            )
+            for file in epoch.files
+        )
+        try:
+            for file, target in zip(epoch.files, stored, strict=True):
+                await self._files.put(target.object_key, self._incoming(epoch, file), file.content_type)
+        except BaseException:
+            await self._remove(stored)
+            raise
+        return stored
+
+    def _incoming(self, epoch: FinishedEpoch, file: EpochFile) -> AsyncIterator[bytes]:
+        return checked(
+            self._source.read_file(epoch.name, file),
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+            what=f"{file.file_name} of {epoch.name}",
+        )
+
+    async def _commit(self, request: SaveRequest, draft: VersionDraft, display_name: str) -> ModelVersion:
+        create = NewModel(request.project, request.model_id, display_name) if request.create_model else None
+        aliases = [alias for alias in dict.fromkeys(request.aliases) if alias != LATEST]
+        try:
+            version = await self._store.add_version(draft, create=create, aliases=aliases, key=request.key)
+        except BaseException:
+            # A connection may break after the commit went through: only what no version refers to is removed.
+            await self._remove_unreferenced(draft.files)
+            raise
+        if version.draft.files != draft.files:
+            await self._remove(draft.files)
+        log.info("epoch_saved", version=version.name, epoch=draft.lineage.epoch)
+        return version
+
+    async def _remove_unreferenced(self, files: Sequence[ModelFile]) -> None:
+        try:
+            keys = await self._store.unreferenced([file.object_key for file in files])
+        except DomainError as error:
+            log.warning("files_left_to_sweeper", reason=error.reason)
+            return
+        await self._remove([file for file in files if file.object_key in keys])
+
+    async def _remove(self, files: Sequence[ModelFile]) -> None:
+        try:
+            await self._files.delete([file.object_key for file in files])
+        except DomainError as error:
+            # The first failure is what the caller must hear of; the sweeper removes these later.
+            log.warning("files_left_to_sweeper", reason=error.reason)
+
+    async def _repeated(self, name: str) -> ModelVersion:
+        try:
+            return await self._store.get_version(*parse_version_name(name))
+        except NotFound as error:
+            raise deleted_since(name) from error

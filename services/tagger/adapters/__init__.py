@@ -1,0 +1,1 @@
+"""The outside world of the tagger: models, pictures, the dataset service and SQL."""

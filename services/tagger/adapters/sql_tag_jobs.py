@@ -1,0 +1,275 @@
+"""Tag jobs in SQL. A row's revision counts every committed change; an owner and a moment say who runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.errors import NotFound
+from services.chassis.idempotency import Idempotency
+from services.chassis.names import project_of
+from services.chassis.sql import Database, unique_violation
+from services.tagger.adapters.tag_job_tables import idempotency_keys, tag_job_images, tag_jobs
+from services.tagger.models import (
+    ImageOutcome,
+    ImageState,
+    JobState,
+    TagJob,
+    TagMode,
+    TagOptions,
+    cancelled,
+    retried,
+)
+from services.tagger.ports import JobQuery
+
+_METHOD = "TagImages"
+_jobs = tag_jobs.c
+_images = tag_job_images.c
+
+
+class SqlTagJobs:
+    """TagJobs on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._idempotency = Idempotency(idempotency_keys)
+
+    async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
+        """See the port. Of two equal requests at once the slower finds the key taken and returns the winner's job."""
+        try:
+            return await self._create(job, request_id, digest)
+        except IntegrityError as error:
+            if not (request_id and unique_violation(error)):
+                raise
+        return await self._create(job, request_id, digest)
+
+    async def recall(self, project: str, *, request_id: str, digest: str) -> TagJob | None:
+        """See the port."""
+        async with self._db.connect() as conn:
+            name = await self._recall(conn, project, request_id, digest)
+            return await _read(conn, name) if name else None
+
+    async def get(self, name: str) -> TagJob:
+        """See the port."""
+        async with self._db.connect() as conn:
+            return await _read(conn, name)
+
+    async def list(self, query: JobQuery) -> tuple[list[TagJob], int]:
+        """See the port."""
+        matches: list[ColumnElement[bool]] = [_jobs.project == query.project]
+        matches += [_jobs.dataset == dataset for dataset in query.datasets]
+        if query.states is not None:
+            matches.append(_jobs.state.in_(query.states))
+        page = list(matches)
+        if query.cursor is not None:
+            created_at, name = query.cursor
+            page.append(or_(_jobs.created_at < created_at, and_(_jobs.created_at == created_at, _jobs.name < name)))
+        newest = select(tag_jobs).where(*page).order_by(_jobs.created_at.desc(), _jobs.name.desc()).limit(query.limit)
+        async with self._db.connect() as conn:
+            rows = (await conn.execute(newest)).all()
+            total = (await conn.execute(select(func.count()).select_from(tag_jobs).where(*matches))).scalar_one()
+            outcomes = await _outcomes(conn, [row.name for row in rows])
+        return [_job(row, outcomes[row.name]) for row in rows], int(total)
+
+    async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
+        """See the port."""
+        free = or_(
+            _jobs.state == JobState.QUEUED,
+            and_(_jobs.state == JobState.RUNNING, or_(_jobs.owned_until.is_(None), _jobs.owned_until <= now)),
+        )
+        oldest = select(_jobs.name).where(free).order_by(_jobs.created_at, _jobs.name).limit(1)
+        async with self._db.begin() as conn:
+            name = (await conn.execute(oldest.with_for_update(skip_locked=True))).scalar_one_or_none()
+            if name is None:
+                return None
+            await _change(conn, name, state=JobState.RUNNING, owner=owner, owned_until=until)
+            return await _read(conn, name)
+
+    async def renew(self, owner: str, *, until: datetime) -> set[str]:
+        """See the port."""
+        mine = and_(_jobs.owner == owner, _jobs.state == JobState.RUNNING)
+        async with self._db.begin() as conn:
+            await conn.execute(update(tag_jobs).where(mine).values(owned_until=until))
+            return set((await conn.execute(select(_jobs.name).where(mine))).scalars())
+
+    async def release(self, owner: str) -> None:
+        """See the port."""
+        mine = and_(_jobs.owner == owner, _jobs.state == JobState.RUNNING)
+        async with self._db.begin() as conn:
+            await conn.execute(update(tag_jobs).where(mine).values(owner="", owned_until=None))
+
+    async def record(self, name: str, owner: str, outcome: ImageOutcome) -> bool:
+        """See the port."""
+        ours = select(_jobs.name).where(
+            _jobs.name == name, _jobs.owner == owner, _jobs.state.in_((JobState.RUNNING, JobState.CANCELLED))
+        )
+        async with self._db.begin() as conn:
+            if (await conn.execute(ours.with_for_update())).one_or_none() is None:
+                return False
+            await conn.execute(
+                update(tag_job_images)
+                .where(_images.job == name, _images.image == outcome.image)
+                .values(**_outcome_columns(outcome))
+            )
+            await _change(conn, name)
+            return True
+
+    async def end(self, name: str, owner: str, move: Callable[[TagJob], TagJob]) -> bool:
+        """See the port."""
+        ours = select(_jobs.name).where(_jobs.name == name, _jobs.owner == owner, _jobs.state == JobState.RUNNING)
+        async with self._db.begin() as conn:
+            if (await conn.execute(ours.with_for_update())).one_or_none() is None:
+                return False
+            await _move(conn, name, move)
+            return True
+
+    async def cancel(self, name: str, *, now: datetime) -> TagJob:
+        """See the port."""
+        async with self._db.begin() as conn:
+            return await _move(conn, name, lambda job: cancelled(job, now))
+
+    async def retry(self, name: str) -> TagJob:
+        """See the port."""
+        async with self._db.begin() as conn:
+            await _move(conn, name, retried)
+            await conn.execute(update(tag_jobs).where(_jobs.name == name).values(owner="", owned_until=None))
+            return await _read(conn, name)
+
+    async def forget(self, *, ended_before: datetime) -> int:
+        """See the port. The request ids of forgotten jobs go with them."""
+        old = select(_jobs.name).where(_jobs.ended_at < ended_before)
+        async with self._db.begin() as conn:
+            await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.resource_name.in_(old)))
+            await conn.execute(delete(tag_job_images).where(_images.job.in_(old)))
+            return int((await conn.execute(delete(tag_jobs).where(_jobs.ended_at < ended_before))).rowcount)
+
+    async def _create(self, job: TagJob, request_id: str, digest: str) -> TagJob:
+        project = project_of(job.name)
+        async with self._db.begin() as conn:
+            name = await self._recall(conn, project, request_id, digest)
+            if name:
+                return await _read(conn, name)
+            await conn.execute(insert(tag_jobs).values(**_job_columns(job), project=project, owner=""))
+            images = [
+                {"job": job.name, "position": position, "image": outcome.image, **_outcome_columns(outcome)}
+                for position, outcome in enumerate(job.outcomes)
+            ]
+            await conn.execute(insert(tag_job_images), images)
+            await self._idempotency.remember(
+                conn, project=project, method=_METHOD, request_id=request_id, digest=digest, name=job.name
+            )
+            return await _read(conn, job.name)
+
+    async def _recall(self, conn: AsyncConnection, project: str, request_id: str, digest: str) -> str | None:
+        return await self._idempotency.recall(
+            conn, project=project, method=_METHOD, request_id=request_id, digest=digest
+        )
+
+
+async def _read(conn: AsyncConnection, name: str, *, lock: bool = False) -> TagJob:
+    query = select(tag_jobs).where(_jobs.name == name)
+    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no tag job {name}",
+            field="name",
+            reason="TAG_JOB_NOT_FOUND",
+            remedy="List the project's tag jobs to see their names.",
+        )
+    return _job(row, (await _outcomes(conn, [name]))[name])
+
+
+async def _outcomes(conn: AsyncConnection, names: Sequence[str]) -> dict[str, list[ImageOutcome]]:
+    found: dict[str, list[ImageOutcome]] = {name: [] for name in names}
+    query = select(tag_job_images).where(_images.job.in_(names)).order_by(_images.job, _images.position)
+    for row in await conn.execute(query):
+        found[row.job].append(
+            ImageOutcome(
+                row.image,
+                ImageState(row.state),
+                row.message,
+                tuple(row.added),
+                tuple(row.removed),
+                row.outside_domain,
+            )
+        )
+    return found
+
+
+async def _change(conn: AsyncConnection, name: str, **values: Any) -> None:
+    await conn.execute(
+        update(tag_jobs).where(_jobs.name == name).values(revision=_jobs.revision + 1, **values)
+    )
+
+
+async def _move(conn: AsyncConnection, name: str, move: Callable[[TagJob], TagJob]) -> TagJob:
+    """Applies a pure move to a locked job and writes what it changed."""
+    before = await _read(conn, name, lock=True)
+    after = move(before)
+    await _change(conn, name, state=after.state, error=after.error, ended_at=after.ended_at)
+    for position, (old, new) in enumerate(zip(before.outcomes, after.outcomes, strict=True)):
+        if old != new:
+            where = and_(_images.job == name, _images.position == position)
+            await conn.execute(update(tag_job_images).where(where).values(**_outcome_columns(new)))
+    return await _read(conn, name)
+
+
+def _job(row: Row[Any], outcomes: Sequence[ImageOutcome]) -> TagJob:
+    return TagJob(
+        name=row.name,
+        dataset=row.dataset,
+        options=_options(row.options),
+        created_at=row.created_at,
+        state=JobState(row.state),
+        dry_run=row.dry_run,
+        error=row.error,
+        note=row.note,
+        ended_at=row.ended_at,
+        revision=row.revision,
+        request_id=row.request_id,
+        principal=row.principal,
+        outcomes=tuple(outcomes),
+    )
+
+
+def _job_columns(job: TagJob) -> dict[str, Any]:
+    columns = {
+        field: getattr(job, field)
+        for field in ("name", "dataset", "state", "dry_run", "error", "note", "created_at", "ended_at", "revision")
+    }
+    # The caller chose these; a column's width is no reason to refuse the job.
+    return {
+        **columns,
+        "options": asdict(job.options),
+        "request_id": job.request_id[:128],
+        "principal": job.principal[:200],
+    }
+
+
+def _outcome_columns(outcome: ImageOutcome) -> dict[str, Any]:
+    return {
+        "state": outcome.state,
+        "message": outcome.message,
+        "added": list(outcome.added),
+        "removed": list(outcome.removed),
+        "outside_domain": outcome.outside_domain,
+    }
+
+
+def _options(stored: dict[str, Any]) -> TagOptions:
+    return TagOptions(
+        **{
+            **stored,
+            "mode": TagMode(stored["mode"]),
+            "exclude": tuple(stored["exclude"]),
+            "prepend": tuple(stored["prepend"]),
+            "category_thresholds": tuple((name, value) for name, value in stored["category_thresholds"]),
+            "replace": tuple((old, new) for old, new in stored["replace"]),
+        }
+    )

@@ -1,0 +1,62 @@
+"""The tables of tag jobs."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    false,
+)
+
+from services.chassis.idempotency import idempotency_table
+from services.chassis.sql import JsonText, UtcDateTime
+
+metadata = MetaData()
+
+tag_jobs = Table(
+    "tag_jobs",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("dataset", String(200), nullable=False),
+    Column("options", JsonText, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=True),
+    Column("revision", Integer, nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("principal", String(200), nullable=False),
+    # Who runs the job, and until when others leave it alone.
+    Column("owner", String(80), nullable=False),
+    Column("owned_until", UtcDateTime, nullable=True),
+    Index("ix_tag_jobs_project_created", "project", "created_at", "name"),
+    Index("ix_tag_jobs_state_created", "state", "created_at"),
+)
+
+tag_job_images = Table(
+    "tag_job_images",
+    metadata,
+    Column("job", String(200), ForeignKey("tag_jobs.name", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("image", String(300), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("added", JsonText, nullable=False),
+    Column("removed", JsonText, nullable=False),
+    Column("outside_domain", Boolean, nullable=False, server_default=false()),
+    PrimaryKeyConstraint("job", "position"),
+    Index("ix_tag_job_images_image", "job", "image", unique=True),
+)
+
+idempotency_keys = idempotency_table(metadata)

@@ -1,0 +1,143 @@
+"""Taggers of the WD v3 family (SmilingWolf/wd-*-tagger-v3): a folder with model.onnx and selected_tags.csv.
+
+Input: the picture on white, padded to a centred square with white, bicubic to the model's side, BGR, float32 from 0 to
+255, not normalised, NHWC. Output: probabilities, one a row of selected_tags.csv (columns tag_id, name, category,
+count), whose category is 9 for a rating, 0 for a general label and 4 for a character. Labels are found by that number,
+never by their place. Such models differ in where precision meets recall (0.27 to 0.53), so a folder may hold a
+thresholds.json such as {"general": 0.27, "character": 0.8} of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from services.chassis.errors import Internal
+from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
+from services.tagger.models import Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.use_cases.labels import readable
+
+TAGGER_ID = "wd"
+
+_CATEGORIES = {"4": "character", "0": "general", "9": "rating"}
+# A rating is not a caption: it is given only to a request that lowers its threshold.
+_THRESHOLDS = {"character": 0.85, "general": 0.35, "rating": 1.0}
+_CHARACTER_FLOOR = 0.15
+_DEFAULT_SIDE = 448
+_LONGEST_LABEL = 100
+
+
+class WdOnnxTagger:
+    """A Tagger around such a folder. threads: cores that one run may use.
+
+    Raises ValueError when the folder holds something else, OSError when it cannot be read.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 2) -> None:
+        self._model_path = folder / "model.onnx"
+        self._model = OnnxModel(self._model_path, threads=threads)
+        self._labels = read_labels(folder / "selected_tags.csv")
+        thresholds = {**_THRESHOLDS, **_read_thresholds(folder / "thresholds.json")}
+        self._info = TaggerInfo(
+            id=TAGGER_ID,
+            display_name=f"WD ({folder.name})",
+            description="Names what illustrations and photographs show, in the vocabulary of an image board.",
+            domain="illustrations; usable on photographs",
+            vocabulary=tuple(readable(name) for name, category in self._labels if category),
+            categories=tuple(
+                Category(
+                    name,
+                    thresholds[name],
+                    exclusive=name == "rating",
+                    adaptive_floor=_CHARACTER_FLOOR if name == "character" else 0.0,
+                )
+                for name in _CATEGORIES.values()
+            ),
+            model_sha256=file_sha256(self._model_path),
+            device="cpu",
+        )
+
+    def describe(self) -> TaggerInfo:
+        """See the port."""
+        device = self._model.device() if self.available() else "cpu"
+        return replace(self._info, device=device, batch_size=8 if device == "cuda" else 1)
+
+    def available(self) -> bool:
+        """See the port."""
+        return runtime_installed() and self._model_path.is_file()
+
+    def infer(self, batch: Sequence[Picture]) -> list[Scores]:
+        """See the port."""
+        side = self._side()
+        pixels = np.stack([preprocess(picture.rgb, side) for picture in batch])
+        probabilities = self._model.run(pixels)[0]
+        if probabilities.shape != (len(batch), len(self._labels)):
+            raise Internal(
+                f"The WD model gives {probabilities.shape[-1]} scores for {len(self._labels)} labels",
+                remedy="Put the selected_tags.csv that belongs to model.onnx beside it.",
+            )
+        return [self._scores(row) for row in probabilities]
+
+    def _side(self) -> int:
+        height = self._model.input_shape()[1]
+        return height if isinstance(height, int) else _DEFAULT_SIDE
+
+    def _scores(self, probabilities: Floats) -> Scores:
+        return Scores(
+            tuple(
+                Score(name, category, float(value), False, TAGGER_ID, self._info.model_sha256)
+                for (name, category), value in zip(self._labels, probabilities, strict=True)
+                if category
+            )
+        )
+
+
+def preprocess(rgb: npt.NDArray[np.uint8], side: int) -> Floats:
+    """A picture, uint8 (height, width, 3), as the model's input: float32 (side, side, 3), BGR, 0 to 255."""
+    height, width = rgb.shape[:2]
+    longer = max(height, width)
+    square = np.full((longer, longer, 3), 255, np.uint8)
+    top, left = (longer - height) // 2, (longer - width) // 2
+    square[top : top + height, left : left + width] = rgb
+    image = Image.fromarray(square)
+    if longer != side:
+        image = image.resize((side, side), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image, np.float32)[:, :, ::-1])
+
+
+def read_labels(path: Path) -> list[tuple[str, str]]:
+    """Name and category of every row, in order; the category is "" for rows that are never given as labels.
+
+    Raises ValueError when the columns are missing.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"name", "category"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path.name} has no columns name and category")
+        rows = [(row["name"], _CATEGORIES.get(row["category"], "")) for row in reader]
+    return [(name, category if _is_label(name) else "") for name, category in rows]
+
+
+def _is_label(name: str) -> bool:
+    """Whether the dataset service takes it: tags are joined with commas, so none may hold one."""
+    return 0 < len(name) <= _LONGEST_LABEL and "," not in name and "\n" not in name
+
+
+def _read_thresholds(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    given = json.loads(path.read_text(encoding="utf-8"))
+    wrong = not isinstance(given, dict) or any(
+        name not in _THRESHOLDS or not isinstance(value, int | float) or not 0 <= value <= 1
+        for name, value in given.items()
+    )
+    if wrong:
+        raise ValueError(f"{path.name} must map {', '.join(_THRESHOLDS)} to numbers from 0 to 1")
+    return {name: float(value) for name, value in given.items()}

@@ -1,0 +1,151 @@
+"""What the use cases need from outside, with the promises that every implementation keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.tagger.models import (
+    DatasetRecord,
+    ImageOutcome,
+    ImageRecord,
+    JobState,
+    Picture,
+    Scores,
+    Tag,
+    TaggerInfo,
+    TagJob,
+)
+
+
+class Tagger(Protocol):
+    """A backend: pictures in, raw scores out. It knows no thresholds, limits or existing tags.
+
+    Lifecycle: built once, cheaply, in the composition root; weights are loaded at the first `infer` and stay. `infer`
+    is called from several threads at once.
+    """
+
+    def describe(self) -> TaggerInfo:
+        """Vocabulary, domain, categories with thresholds, digest of the weights and the device that is really used."""
+        ...
+
+    def available(self) -> bool:
+        """Whether `infer` can work here: its files are there and their library can be imported."""
+        ...
+
+    def infer(self, batch: Sequence[Picture]) -> list[Scores]:
+        """The scores of each picture, in order. A picture that cannot be scored yields Scores(error=...), alone."""
+        ...
+
+
+class PictureDecoder(Protocol):
+    """Turns files into pictures, in the one way of the suite."""
+
+    def decode(self, data: bytes, *, field: str) -> Picture:
+        """The picture of a PNG or JPEG file; called from threads.
+
+        Raises InvalidArgument (IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS).
+        """
+        ...
+
+
+class Datasets(Protocol):
+    """The dataset service. Every method may raise Unavailable or DeadlineExceeded; repeating is safe."""
+
+    async def get_dataset(self, name: str) -> DatasetRecord:
+        """Raises NotFound."""
+        ...
+
+    async def list_images(self, dataset: str, filter: str) -> list[ImageRecord]:
+        """All images that match, in upload order, over all pages. Raises NotFound, and InvalidArgument for a filter."""
+        ...
+
+    async def get_image(self, name: str) -> ImageRecord:
+        """Raises NotFound."""
+        ...
+
+    async def read_original(self, name: str) -> bytes:
+        """The file as it was uploaded. Raises NotFound."""
+        ...
+
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str) -> ImageRecord:
+        """Replaces the tags. Raises Aborted when the image has changed since `etag`, and NotFound."""
+        ...
+
+
+@dataclass(frozen=True)
+class JobQuery:
+    """Which tag jobs to list: newest first, after the job (created_at, name) of `cursor`, at most `limit`.
+
+    states: one of them, None for any. datasets: a job's dataset must equal each of them.
+    """
+
+    project: str
+    limit: int
+    states: tuple[JobState, ...] | None = None
+    datasets: tuple[str, ...] = ()
+    cursor: tuple[datetime, str] | None = None
+
+
+class TagJobs(Protocol):
+    """The durable jobs. Every method is one transaction; what it returns has been committed.
+
+    A job that runs belongs to one owner (a process) until a moment that the owner keeps moving forward; after that
+    moment any owner may claim it and goes on with the images that have no outcome yet.
+    """
+
+    async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
+        """Stores a queued job with its images. The same request_id with the same digest returns the first job.
+
+        Raises InvalidArgument(REQUEST_ID_REUSED) for another digest.
+        """
+        ...
+
+    async def recall(self, project: str, *, request_id: str, digest: str) -> TagJob | None:
+        """The job that this request made before, None when there is none. Raises as `create` does."""
+        ...
+
+    async def get(self, name: str) -> TagJob:
+        """Raises NotFound."""
+        ...
+
+    async def list(self, query: JobQuery) -> tuple[list[TagJob], int]:
+        """A page of jobs, and how many match in all. Outcomes carry states and messages."""
+        ...
+
+    async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
+        """The oldest queued job, or one whose owner let its time pass, now running and owned. None: nothing to do."""
+        ...
+
+    async def renew(self, owner: str, *, until: datetime) -> set[str]:
+        """Moves the owner's time forward; returns the names of the jobs that it still owns and that run."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """Gives the owner's running jobs back at once, so that another process need not wait."""
+        ...
+
+    async def record(self, name: str, owner: str, outcome: ImageOutcome) -> bool:
+        """Notes what became of an image; False, and nothing noted, when the job belongs to somebody else by now.
+
+        A job that was cancelled meanwhile still takes outcomes of its last owner: they tell what was written.
+        """
+        ...
+
+    async def end(self, name: str, owner: str, move: Callable[[TagJob], TagJob]) -> bool:
+        """Applies an ending move to a running job; False when it does not run or belongs to somebody else."""
+        ...
+
+    async def cancel(self, name: str, *, now: datetime) -> TagJob:
+        """Raises NotFound and what `models.cancelled` raises."""
+        ...
+
+    async def retry(self, name: str) -> TagJob:
+        """Raises NotFound and what `models.retried` raises."""
+        ...
+
+    async def forget(self, *, ended_before: datetime) -> int:
+        """Deletes jobs that ended before a moment; returns how many."""
+        ...

@@ -1,0 +1,180 @@
+"""Between the protos and the models, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.tagger.v1 import tagger_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.chassis.names import etag_of
+from services.tagger.models import (
+    DEFAULT_MAX_TAGS,
+    ImageRecord,
+    ImageState,
+    JobState,
+    Score,
+    Tag,
+    TaggerInfo,
+    TagJob,
+    TagMode,
+    TagOptions,
+    TagSource,
+)
+from services.tagger.use_cases.taggers import job_note
+
+_MODES = {
+    tagger_pb2.TAG_MODE_UNSPECIFIED: TagMode.APPEND,
+    tagger_pb2.TAG_MODE_SKIP: TagMode.SKIP,
+    tagger_pb2.TAG_MODE_APPEND: TagMode.APPEND,
+    tagger_pb2.TAG_MODE_OVERWRITE_AUTO: TagMode.OVERWRITE_AUTO,
+}
+_MODES_TO_PROTO = {
+    TagMode.SKIP: tagger_pb2.TAG_MODE_SKIP,
+    TagMode.APPEND: tagger_pb2.TAG_MODE_APPEND,
+    TagMode.OVERWRITE_AUTO: tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
+}
+_STATES = {
+    JobState.QUEUED: tagger_pb2.TagJob.STATE_QUEUED,
+    JobState.RUNNING: tagger_pb2.TagJob.STATE_RUNNING,
+    JobState.SUCCEEDED: tagger_pb2.TagJob.STATE_SUCCEEDED,
+    JobState.FAILED: tagger_pb2.TagJob.STATE_FAILED,
+    JobState.CANCELLED: tagger_pb2.TagJob.STATE_CANCELLED,
+}
+_SOURCES = {
+    dataset_pb2.TAG_SOURCE_UNSPECIFIED: TagSource.MANUAL,
+    dataset_pb2.TAG_SOURCE_MANUAL: TagSource.MANUAL,
+    dataset_pb2.TAG_SOURCE_AUTO: TagSource.AUTO,
+    dataset_pb2.TAG_SOURCE_MEASURED: TagSource.MEASURED,
+}
+_SOURCES_TO_PROTO = {
+    TagSource.MANUAL: dataset_pb2.TAG_SOURCE_MANUAL,
+    TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
+    TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
+}
+
+
+def options_from_proto(options: tagger_pb2.TagOptions) -> TagOptions:
+    """Options with their defaults filled in."""
+    return TagOptions(
+        tagger=options.tagger,
+        # A float of the wire is a little off what was typed; four digits are more than a threshold needs.
+        threshold=round(options.threshold, 4) if options.HasField("threshold") else None,
+        max_tags=options.max_tags or DEFAULT_MAX_TAGS,
+        exclude=tuple(options.exclude),
+        prepend_trigger_word=options.prepend_trigger_word,
+        mode=_MODES[options.mode],
+        prepend=tuple(options.prepend),
+        category_thresholds=tuple(sorted((name, round(v, 4)) for name, v in options.category_thresholds.items())),
+        adaptive_threshold=options.adaptive_threshold,
+        replace=tuple((rule.old_label, rule.new_label) for rule in options.replace),
+        keep_overlapping=options.keep_overlapping,
+    )
+
+
+def options_to_proto(options: TagOptions) -> tagger_pb2.TagOptions:
+    """Options as a job shows them: what was used, defaults included."""
+    return tagger_pb2.TagOptions(
+        tagger=options.tagger,
+        threshold=options.threshold,
+        max_tags=options.max_tags,
+        exclude=options.exclude,
+        prepend_trigger_word=options.prepend_trigger_word,
+        mode=_MODES_TO_PROTO[options.mode],
+        prepend=options.prepend,
+        category_thresholds=dict(options.category_thresholds),
+        adaptive_threshold=options.adaptive_threshold,
+        replace=[tagger_pb2.LabelReplacement(old_label=old, new_label=new) for old, new in options.replace],
+        keep_overlapping=options.keep_overlapping,
+    )
+
+
+def job_to_proto(job: TagJob, *, with_changes: bool = True) -> tagger_pb2.TagJob:
+    """A job. with_changes: show what a dry run would change; lists leave it out."""
+    changes = [outcome for outcome in job.outcomes if outcome.state == ImageState.TAGGED]
+    return tagger_pb2.TagJob(
+        name=job.name,
+        dataset=job.dataset,
+        options=options_to_proto(job.options),
+        state=_STATES[job.state],
+        total_images=len(job.outcomes),
+        tagged_images=job.count(ImageState.TAGGED),
+        skipped_images=job.count(ImageState.SKIPPED),
+        failed_images=job.count(ImageState.FAILED),
+        failures=[
+            tagger_pb2.ImageFailure(image=outcome.image, message=outcome.message)
+            for outcome in job.outcomes
+            if outcome.state == ImageState.FAILED
+        ],
+        error=job.error,
+        create_time=_timestamp(job.created_at),
+        end_time=_timestamp(job.ended_at) if job.ended_at else None,
+        dry_run=job.dry_run,
+        etag=etag_of(job.name, job.revision),
+        note=job_note(job),
+        changes=[
+            tagger_pb2.ImageChange(image=outcome.image, added=outcome.added, removed=outcome.removed)
+            for outcome in (changes if job.dry_run and with_changes else ())
+        ],
+    )
+
+
+def tagger_to_proto(info: TaggerInfo, *, is_default: bool) -> tagger_pb2.Tagger:
+    """A tagger as it is listed."""
+    return tagger_pb2.Tagger(
+        name=info.name,
+        display_name=info.display_name,
+        description=info.description,
+        domain=info.domain,
+        vocabulary=info.vocabulary,
+        categories=[
+            tagger_pb2.TaggerCategory(category=category.name, default_threshold=category.threshold)
+            for category in info.categories
+        ],
+        model_sha256=info.model_sha256,
+        device=info.device,
+        is_default=is_default,
+    )
+
+
+def prediction_to_proto(score: Score) -> tagger_pb2.TagPrediction:
+    """A label of a lone picture."""
+    return tagger_pb2.TagPrediction(
+        label=score.label, category=score.category, score=score.score, measured=score.measured
+    )
+
+
+def tag_from_proto(tag: dataset_pb2.Tag) -> Tag:
+    """A tag as the dataset service keeps it, its score rounded as `tag_to_proto` sent it."""
+    return Tag(
+        label=tag.label,
+        source=_SOURCES[tag.source],
+        score=round(tag.score, 4),
+        tagger=tag.tagger,
+        model_sha256=tag.model_sha256,
+        category=tag.category,
+    )
+
+
+def tag_to_proto(tag: Tag) -> dataset_pb2.Tag:
+    """The inverse of `tag_from_proto`."""
+    return dataset_pb2.Tag(
+        label=tag.label,
+        source=_SOURCES_TO_PROTO[tag.source],
+        score=tag.score,
+        tagger=tag.tagger,
+        model_sha256=tag.model_sha256,
+        category=tag.category,
+    )
+
+
+def image_from_proto(image: dataset_pb2.Image) -> ImageRecord:
+    """What the tagger needs of an image."""
+    return ImageRecord(image.name, tuple(tag_from_proto(tag) for tag in image.tags), image.etag)
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

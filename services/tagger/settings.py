@@ -1,0 +1,29 @@
+"""Settings of the tagger, read from TAGGER_… variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.chassis.settings import BaseServiceSettings, SqlSettings, service_config
+
+
+class Settings(SqlSettings, BaseServiceSettings):
+    """What an operator can choose. No threshold or other parameter of a request comes from here."""
+
+    model_config = service_config("TAGGER_")
+
+    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    max_image_bytes: int = Field(5 * 1024 * 1024, ge=1, description="largest lone picture taken, in bytes")
+    max_pixels: int = Field(64_000_000, ge=1, description="largest picture decoded, width times height")
+    wd_model_dir: Path | None = Field(
+        None, description="folder of a WD v3 tagger (model.onnx, selected_tags.csv); empty: none"
+    )
+    drawn: bool = Field(True, description="offer the project's own tagger of drawn scenes")
+    parallel_jobs: int = Field(2, ge=1, le=64, description="tag jobs that run at once in this process")
+    parallel_images: int = Field(2, ge=1, le=64, description="images that are tagged at once within a job")
+    threads: int = Field(2, ge=1, le=64, description="threads that decode and score pictures")
+    lease_s: float = Field(15.0, ge=1, le=600, description="seconds after which a silent process loses its jobs")
+    outage_patience_s: float = Field(60.0, ge=0, le=3600, description="seconds to wait for an absent dataset service")
+    keep_jobs_days: float = Field(30.0, ge=0.01, description="days for which ended tag jobs are kept")

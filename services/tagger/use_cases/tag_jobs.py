@@ -1,0 +1,152 @@
+"""The verbs on tag jobs: start, read, list, watch, cancel, retry."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.chassis import request_context
+from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.names import new_id, project_of
+from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions
+from services.tagger.ports import Datasets, JobQuery, TagJobs
+from services.tagger.use_cases.job_changes import JobChanges, wait
+from services.tagger.use_cases.taggers import Taggers, note
+
+# Other processes change jobs too; this is how late a watcher may learn of it.
+_POLL_S = 1.0
+# A watcher hears at most four times a second, however fast images are done.
+_PACE_S = 0.25
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """What TagImages asks for. dataset, project: checked names. filter: as in ListImages."""
+
+    project: str
+    dataset: str
+    options: TagOptions
+    filter: str = ""
+    request_id: str = ""
+    dry_run: bool = False
+
+
+class TagJobVerbs:
+    """Everything that callers do with tag jobs. Running them is the runner's."""
+
+    def __init__(
+        self,
+        jobs: TagJobs,
+        datasets: Datasets,
+        taggers: Taggers,
+        changes: JobChanges,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._jobs = jobs
+        self._datasets = datasets
+        self._taggers = taggers
+        self._changes = changes
+        self._now = now
+
+    async def start(self, request: StartRequest) -> TagJob:
+        """Stores a job over the images that match now, for the runner to take.
+
+        Raises NotFound (dataset, tagger), FailedPrecondition when there is no image, InvalidArgument.
+        """
+        if project_of(request.dataset) != request.project:
+            raise InvalidArgument(
+                f"{request.dataset} does not lie in projects/{request.project}",
+                field="dataset",
+                reason="DATASET_ELSEWHERE",
+                remedy="Use the dataset's own project as parent.",
+            )
+        info = self._taggers.check(request.options)
+        digest = hashlib.sha256(
+            repr((request.dataset, request.options, request.filter, request.dry_run)).encode()
+        ).hexdigest()
+        earlier = await self._jobs.recall(request.project, request_id=request.request_id, digest=digest)
+        if earlier is not None:
+            return earlier
+        images = await self._images(request)
+        caller = request_context.current()
+        job = TagJob(
+            name=f"projects/{request.project}/tagJobs/{new_id('tag')}",
+            dataset=request.dataset,
+            options=request.options,
+            created_at=self._now(),
+            dry_run=request.dry_run,
+            note=note(info),
+            request_id=caller.request_id,
+            principal=caller.principal,
+            outcomes=tuple(ImageOutcome(image, ImageState.PENDING) for image in images),
+        )
+        stored = await self._jobs.create(job, request_id=request.request_id, digest=digest)
+        self._changes.notify(stored.name)
+        return stored
+
+    async def get(self, name: str) -> TagJob:
+        """Raises NotFound."""
+        return await self._jobs.get(name)
+
+    async def page(self, query: JobQuery) -> tuple[list[TagJob], int]:
+        """A page, newest first, and how many match in all."""
+        return await self._jobs.list(query)
+
+    async def watch(self, name: str) -> AsyncIterator[TagJob]:
+        """The job now, and again after every change, until it has ended. Raises NotFound."""
+        with self._changes.listen(name) as changed:
+            seen = 0
+            while True:
+                changed.clear()
+                job = await self._jobs.get(name)
+                told = time.monotonic()
+                if job.revision != seen:
+                    seen = job.revision
+                    yield job
+                if job.state.ended:
+                    return
+                await wait(changed, _POLL_S)
+                await asyncio.sleep(max(0.0, told + _PACE_S - time.monotonic()))
+
+    async def cancel(self, name: str) -> TagJob:
+        """Stops a job. An image that is being written at this moment is finished. Raises FailedPrecondition."""
+        job = await self._jobs.cancel(name, now=self._now())
+        self._changes.notify(name)
+        return job
+
+    async def retry(self, name: str) -> TagJob:
+        """Queues an ended job again for its failed images. Raises FailedPrecondition."""
+        job = await self._jobs.retry(name)
+        self._changes.notify(name)
+        return job
+
+    async def _images(self, request: StartRequest) -> list[str]:
+        try:
+            dataset = await self._datasets.get_dataset(request.dataset)
+        except NotFound as error:
+            raise NotFound(
+                f"There is no dataset {request.dataset}",
+                field="dataset",
+                reason="DATASET_NOT_FOUND",
+                remedy="List the project's datasets to see their names.",
+            ) from error
+        images = await self._datasets.list_images(dataset.name, request.filter)
+        if not dataset.image_count:
+            raise FailedPrecondition(
+                f"{dataset.name} holds no image",
+                field="dataset",
+                reason="DATASET_EMPTY",
+                remedy="Upload pictures first.",
+            )
+        if not images:
+            raise FailedPrecondition(
+                f"No image of {dataset.name} matches the filter",
+                field="filter",
+                reason="NO_IMAGE_MATCHES",
+                remedy="Loosen the filter, or leave it out to tag all images.",
+            )
+        return [image.name for image in images]

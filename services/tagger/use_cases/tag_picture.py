@@ -1,0 +1,49 @@
+"""Tags a picture that is stored nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from services.chassis.errors import InvalidArgument
+from services.tagger.models import Score, TagOptions
+from services.tagger.ports import PictureDecoder
+from services.tagger.use_cases.scoring import predictions
+from services.tagger.use_cases.taggers import Taggers, note
+
+
+@dataclass(frozen=True)
+class TaggedPicture:
+    """The labels, best first, and what the reader should know."""
+
+    scores: tuple[Score, ...]
+    note: str
+
+
+class TagPicture:
+    """The verb. max_bytes: the largest file taken. Decoding and inference run on `executor`."""
+
+    def __init__(self, taggers: Taggers, decoder: PictureDecoder, executor: Executor, *, max_bytes: int) -> None:
+        self._taggers = taggers
+        self._decoder = decoder
+        self._executor = executor
+        self._max_bytes = max_bytes
+
+    async def __call__(self, content: bytes, options: TagOptions) -> TaggedPicture:
+        """Raises InvalidArgument for a file that is too large or no picture, and what the tagger says of it."""
+        info = self._taggers.check(options)
+        if len(content) > self._max_bytes:
+            raise InvalidArgument(
+                f"The picture has {len(content)} bytes; at most {self._max_bytes} are taken",
+                field="content",
+                reason="IMAGE_TOO_LARGE",
+                remedy="Scale it down or save it as a JPEG.",
+            )
+        tagger = self._taggers.get(options.tagger)
+        loop = asyncio.get_running_loop()
+        picture = await loop.run_in_executor(self._executor, lambda: self._decoder.decode(content, field="content"))
+        (raw,) = await loop.run_in_executor(self._executor, tagger.infer, [picture])
+        if raw.error is not None:
+            raise raw.error
+        return TaggedPicture(tuple(predictions(raw.scores, info, options)), note(info, raw.outside_domain))

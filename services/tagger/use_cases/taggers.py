@@ -1,0 +1,137 @@
+"""The taggers of a deployment: which there are, which is the default, and several of them as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.chassis.errors import DomainError, InvalidArgument, NotFound
+from services.tagger.models import Category, Picture, Scores, TaggerInfo, TagJob, TagOptions
+from services.tagger.ports import Tagger
+
+INSTALL_NOTE = (
+    "To tag the content of photographs offline, put the folder of a WD v3 tagger (model.onnx and selected_tags.csv) on "
+    "this machine and name it in TAGGER_WD_MODEL_DIR."
+)
+MEASURED_ONLY_NOTE = f"These tags were measured from the pixels; no object was recognised. {INSTALL_NOTE}"
+
+
+class Taggers:
+    """The taggers that can work here. The first is the default.
+
+    Raises ValueError when none is given or two have one id: a fault of the composition root.
+    """
+
+    def __init__(self, taggers: Sequence[Tagger]) -> None:
+        usable = [tagger for tagger in taggers if tagger.available()]
+        self._by_name = {tagger.describe().name: tagger for tagger in usable}
+        if not usable or len(self._by_name) < len(usable):
+            raise ValueError("at least one available tagger is needed, each with its own id")
+        self._default = usable[0].describe().name
+
+    def list(self) -> Sequence[TaggerInfo]:
+        """All of them, the default first."""
+        return [tagger.describe() for tagger in self._by_name.values()]
+
+    def is_default(self, info: TaggerInfo) -> bool:
+        """Whether this one is used when a request names none."""
+        return info.name == self._default
+
+    def get(self, name: str) -> Tagger:
+        """The tagger of this name, the default for "". Raises NotFound that lists what there is."""
+        tagger = self._by_name.get(name or self._default)
+        if tagger is None:
+            raise NotFound(
+                f"There is no tagger '{name}' in this deployment",
+                field="options.tagger",
+                reason="TAGGER_NOT_FOUND",
+                remedy=f"Use one of {', '.join(sorted(self._by_name))}. {INSTALL_NOTE}",
+            )
+        return tagger
+
+    def check(self, options: TagOptions) -> TaggerInfo:
+        """The chosen tagger. Raises NotFound, and InvalidArgument when a threshold is for a category it has not."""
+        info = self.get(options.tagger).describe()
+        known = {category.name for category in info.categories}
+        unknown = sorted(set(dict(options.category_thresholds)) - known)
+        if unknown:
+            raise InvalidArgument(
+                f"{info.name} has no category '{unknown[0]}'",
+                field="options.category_thresholds",
+                reason="CATEGORY_UNKNOWN",
+                remedy=f"Its categories are {', '.join(sorted(known))}.",
+            )
+        return info
+
+
+class CombinedTagger:
+    """Several taggers as one: every picture is decoded once and asked of each; what one does not know, another may.
+
+    Categories of the same name must have equal thresholds; the first description wins.
+    """
+
+    def __init__(self, id: str, display_name: str, description: str, parts: Sequence[Tagger]) -> None:
+        self._parts = [part for part in parts if part.available()]
+        infos = [part.describe() for part in self._parts]
+        categories: dict[str, Category] = {}
+        for info in infos:
+            for category in info.categories:
+                categories.setdefault(category.name, category)
+        learnt = [info for info in infos if not info.measures_only]
+        self._info = TaggerInfo(
+            id=id,
+            display_name=display_name,
+            description=description,
+            domain="; ".join(f"{info.display_name}: {info.domain}" for info in infos),
+            vocabulary=tuple(dict.fromkeys(label for info in infos for label in info.vocabulary)),
+            categories=tuple(categories.values()),
+            model_sha256=learnt[0].model_sha256 if len(learnt) == 1 else "",
+            device=next((info.device for info in learnt), "cpu"),
+            batch_size=max(info.batch_size for info in infos) if infos else 1,
+            measures_only=not learnt,
+        )
+
+    def describe(self) -> TaggerInfo:
+        """What the parts say, put together."""
+        return self._info
+
+    def available(self) -> bool:
+        """Whether any part can work."""
+        return bool(self._parts)
+
+    def infer(self, batch: Sequence[Picture]) -> list[Scores]:
+        """All scores of all parts. A picture fails when a part fails: half of its tags would look like all of them.
+
+        It lies outside the domain when it does so for every part that has learnt something.
+        """
+        columns = [part.infer(batch) for part in self._parts]
+        learnt = [not part.describe().measures_only for part in self._parts]
+        return [_joined(row, learnt) for row in zip(*columns, strict=True)]
+
+
+def note(info: TaggerInfo, outside_domain: bool = False) -> str:
+    """What the reader of a picture's tags should know; "" when there is nothing to say."""
+    if info.measures_only:
+        return MEASURED_ONLY_NOTE
+    if outside_domain:
+        return f"The picture lies outside what the models of {info.name} know. {MEASURED_ONLY_NOTE}"
+    return ""
+
+
+def job_note(job: TagJob) -> str:
+    """The same for a job as it stands: what was known at its start, or how many of its pictures were only measured."""
+    outside = sum(outcome.outside_domain for outcome in job.outcomes)
+    if job.note or not outside:
+        return job.note
+    return (
+        f"{outside} of {len(job.outcomes)} pictures lie outside what the models of this tagger know; their tags were "
+        f"measured from the pixels, and no object was recognised. {INSTALL_NOTE}"
+    )
+
+
+def _joined(row: Sequence[Scores], learnt: Sequence[bool]) -> Scores:
+    error: DomainError | None = next((scores.error for scores in row if scores.error is not None), None)
+    if error is not None:
+        return Scores(error=error)
+    together = tuple(score for scores in row for score in scores.scores)
+    models = [scores.outside_domain for scores, has_learnt in zip(row, learnt, strict=True) if has_learnt]
+    return Scores(together, outside_domain=bool(models) and all(models))

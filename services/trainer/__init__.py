@@ -1,0 +1,1 @@
+"""The trainer: the job queue, the worker and the training engine."""

@@ -1,0 +1,11 @@
+"""The world outside, behind the ports.
+
+sql_tables, sql_rows             tables, and models to rows and back
+sql_jobs                         the job store: transactions over the modules below
+sql_queue                        whose turn it is, places in the queue, workers, speeds
+sql_listing                      pages of jobs
+sql_metrics                      measured points, packed
+wakeups                          signals inside this process
+grpc_datasets                    the dataset service
+s3_artifacts                     files that workers stored
+"""

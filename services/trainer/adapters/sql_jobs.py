@@ -1,0 +1,247 @@
+"""The job store on SQLite and PostgreSQL: every change with its events, epoch and points in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.errors import AlreadyExists, NotFound
+from services.chassis.idempotency import Idempotency
+from services.chassis.nats_events import event_subject
+from services.chassis.outbox import Outbox
+from services.chassis.sql import Database, unique_violation
+from services.trainer.adapters import sql_listing, sql_metrics, sql_queue
+from services.trainer.adapters.sql_rows import (
+    changed_columns,
+    epoch_from_row,
+    epoch_to_row,
+    job_from_row,
+    job_to_row,
+)
+from services.trainer.adapters.sql_tables import epochs, jobs, requests
+from services.trainer.adapters.wakeups import ProcessWakeups
+from services.trainer.models.change import Change
+from services.trainer.models.epoch import Epoch, Metric
+from services.trainer.models.events import JobEvent, StoredEvent
+from services.trainer.models.job import JobState, TrainingJob
+from services.trainer.models.queue import QueueLoad
+from services.trainer.ports import JobPage, JobQuery, Move, RequestKey, WorkerAsk
+from services.trainer.proto_mapping.events import event_payload, event_type
+
+_METHOD = "CreateTrainingJob"
+
+
+class SqlJobStore:
+    """Implements `ports.JobStore`. Moves of one job take turns by the lock on its row."""
+
+    def __init__(self, db: Database, outbox: Outbox, wakeups: ProcessWakeups) -> None:
+        self._db = db
+        self._outbox = outbox
+        self._wakeups = wakeups
+        self._requests = Idempotency(requests)
+
+    async def recall(self, key: RequestKey) -> TrainingJob | None:
+        async with self._db.connect() as conn:
+            return await self._recalled(conn, key)
+
+    async def create(self, change: Change, key: RequestKey) -> TrainingJob:
+        try:
+            async with self._db.begin() as conn:
+                count = len(change.events)
+                await conn.execute(insert(jobs).values({**job_to_row(change.job), "last_event": count}))
+                await sql_queue.ensure_share(conn, change.job.project)
+                await self._append(conn, change, after=0)
+                await self._requests.remember(
+                    conn,
+                    project=key.project,
+                    method=_METHOD,
+                    request_id=key.request_id,
+                    digest=key.digest,
+                    name=change.job.name,
+                )
+        except IntegrityError as error:
+            if not unique_violation(error):
+                raise
+            made = await self.recall(key)
+            if made is not None:
+                return made
+            raise _taken(change.job.name) from error
+        self._tell(change)
+        return change.job
+
+    async def get(self, name: str) -> TrainingJob:
+        async with self._db.connect() as conn:
+            return job_from_row(await self._row(conn, name, lock=False))
+
+    async def list(self, query: JobQuery) -> JobPage:
+        async with self._db.connect() as conn:
+            return await sql_listing.list_jobs(conn, query)
+
+    async def change(self, name: str, move: Move) -> TrainingJob:
+        async with self._db.begin() as conn:
+            row = await self._row(conn, name, lock=True)
+            before = job_from_row(row)
+            change = move(before)
+            await self._store(conn, row, before, change)
+        self._tell(change)
+        return change.job
+
+    async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+        if self._db.dialect == "sqlite" and not await self._anything_waits():
+            return None
+        async with self._db.begin() as conn:
+            row = await sql_queue.next_job(conn, ask)
+            if row is None:
+                return None
+            before = job_from_row(row)
+            change = move(before)
+            await self._store(conn, row, before, change)
+            await sql_queue.served(conn, change.job.project, change.job.update_time)
+        self._tell(change)
+        return change.job
+
+    async def seen(self, ask: WorkerAsk, now: datetime) -> None:
+        try:
+            async with self._db.begin() as conn:
+                await sql_queue.note_worker(conn, ask, now)
+        except IntegrityError as error:
+            # Two first requests of one worker at the same moment: either row says the same.
+            if not unique_violation(error):
+                raise
+
+    async def loadable(self, since: datetime) -> Collection[str] | None:
+        async with self._db.connect() as conn:
+            return await sql_queue.loadable(conn, since)
+
+    async def expired(self, now: datetime, limit: int) -> Sequence[str]:
+        column = jobs.c.lease_expires_at
+        statement = select(jobs.c.name).where(jobs.c.lease_token.is_not(None), column <= now).order_by(column)
+        async with self._db.connect() as conn:
+            return list(await conn.scalars(statement.limit(limit)))
+
+    async def position_in_project(self, job: TrainingJob) -> int:
+        async with self._db.connect() as conn:
+            return await sql_queue.position_in_project(conn, job)
+
+    async def load(self) -> QueueLoad:
+        async with self._db.connect() as conn:
+            return await sql_queue.queue_load(conn)
+
+    async def pace(self, base_model: str) -> float:
+        async with self._db.connect() as conn:
+            return await sql_queue.pace(conn, base_model)
+
+    async def epoch(self, job: str, number: int) -> Epoch:
+        statement = select(epochs).where(epochs.c.job == job, epochs.c.number == number)
+        async with self._db.connect() as conn:
+            row = (await conn.execute(statement)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(
+                f"There is no finished epoch '{job}/epochs/{number}'",
+                field="name",
+                reason="EPOCH_NOT_FOUND",
+                remedy="List the job's epochs to see which are finished.",
+            )
+        return epoch_from_row(row)
+
+    async def epochs(self, job: str, *, after: int, limit: int) -> Sequence[Epoch]:
+        statement = select(epochs).where(epochs.c.job == job, epochs.c.number > after).order_by(epochs.c.number)
+        async with self._db.connect() as conn:
+            return [epoch_from_row(row) for row in (await conn.execute(statement.limit(limit))).mappings()]
+
+    async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
+        async with self._db.connect() as conn:
+            return await sql_metrics.read_metrics(conn, job, key, since_step=since_step, stride=stride, limit=limit)
+
+    async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
+        async with self._db.connect() as conn:
+            row = await self._row(conn, name, lock=False)
+            return job_from_row(row), row["last_event"]
+
+    async def events(self, name: str, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        async with self._db.connect() as conn:
+            found = await self._outbox.read_after(conn, name, after, limit)
+        return [StoredEvent(event.sequence, event.payload, event.created_at) for event in found]
+
+    async def _recalled(self, conn: AsyncConnection, key: RequestKey) -> TrainingJob | None:
+        name = await self._requests.recall(
+            conn, project=key.project, method=_METHOD, request_id=key.request_id, digest=key.digest
+        )
+        return None if name is None else job_from_row(await self._row(conn, name, lock=False))
+
+    async def _anything_waits(self) -> bool:
+        """Workers that wait ask often; with an empty queue that must not cost them SQLite's one write lock."""
+        async with self._db.connect() as conn:
+            waiting = select(jobs.c.name).where(jobs.c.state == JobState.QUEUED.value)
+            return await conn.scalar(waiting.limit(1)) is not None
+
+    async def _row(self, conn: AsyncConnection, name: str, *, lock: bool) -> RowMapping:
+        statement = select(jobs).where(jobs.c.name == name)
+        if lock:
+            statement = statement.with_for_update()
+        row = (await conn.execute(statement)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(
+                f"There is no training job '{name}'",
+                field="name",
+                reason="JOB_NOT_FOUND",
+                remedy="List the project's jobs to see which there are.",
+            )
+        found: RowMapping = row
+        return found
+
+    async def _store(self, conn: AsyncConnection, row: RowMapping, before: TrainingJob, change: Change) -> None:
+        """Writes what a move did to a job. row: the job before it, locked by this transaction."""
+        name, last_step, last_event = change.job.name, row["last_metric_step"], row["last_event"]
+        if change.forget_metrics_after is not None and last_step > change.forget_metrics_after:
+            last_step = await sql_metrics.forget_metrics(conn, name, change.forget_metrics_after)
+        last_step = await sql_metrics.add_metrics(conn, name, change.metrics, stored=last_step)
+        if change.epoch is not None:
+            await conn.execute(insert(epochs).values(epoch_to_row(change.epoch)))
+        await self._append(conn, change, after=last_event)
+        columns = changed_columns(before, change.job)
+        if last_step != row["last_metric_step"]:
+            columns["last_metric_step"] = last_step
+        if change.events:
+            columns["last_event"] = last_event + len(change.events)
+        if columns:
+            await conn.execute(update(jobs).where(jobs.c.name == name).values(**columns))
+
+    async def _append(self, conn: AsyncConnection, change: Change, *, after: int) -> None:
+        for number, event in enumerate(change.events, after + 1):
+            await self._append_one(conn, change.job, event, number)
+
+    async def _append_one(self, conn: AsyncConnection, job: TrainingJob, event: JobEvent, number: int) -> None:
+        kind = event_type(event)
+        await self._outbox.append(
+            conn,
+            aggregate=job.name,
+            type=f"fiveshot.training_job.{kind}",
+            subject=event_subject(job.project, "trainingJobs", job.job_id, kind),
+            source=job.name,
+            payload=lambda event_id, sequence, moment: event_payload(
+                event, job, event_id=event_id, sequence=sequence, moment=moment
+            ),
+            sequence=number,
+        )
+
+    def _tell(self, change: Change) -> None:
+        """After the commit: wakes whoever waits in this process."""
+        if change.events:
+            self._outbox.notify()
+            self._wakeups.notify_job(change.job.name)
+            if change.job.state is JobState.QUEUED:
+                self._wakeups.notify_queue()
+
+
+def _taken(name: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"There is a training job '{name}' already",
+        field="training_job_id",
+        reason="JOB_EXISTS",
+        remedy="Choose another id, or leave it empty to have one made.",
+    )

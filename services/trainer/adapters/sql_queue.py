@@ -1,0 +1,155 @@
+"""The queue in SQL: whose turn it is, places, workers, speeds. The rules themselves are in `models.queue`."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.trainer.adapters.sql_tables import jobs, shares, workers
+from services.trainer.models.job import TrainingJob
+from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
+from services.trainer.ports import WorkerAsk
+
+_job = jobs.c
+_waiting = _job.state == "QUEUED"
+_held = _job.lease_token.is_not(None)
+_ORDER = (_job.priority.desc(), _job.queued_at, _job.name)
+_RECENT_JOBS = 20
+
+
+async def next_job(conn: AsyncConnection, ask: WorkerAsk) -> RowMapping | None:
+    """The row of the job whose turn it is, locked until the transaction ends; None when none fits the worker.
+
+    Rows that another transaction has locked are skipped, so that several workers never wait for each other.
+    """
+    fits = _job.base_model.in_(ask.base_models) if ask.base_models else None
+    for queue in await _projects_with_jobs(conn, fits):
+        of_project = select(jobs).where(_job.project == queue.project, _waiting)
+        if fits is not None:
+            of_project = of_project.where(fits)
+        first = await _locked(conn, of_project)
+        if first is None:
+            continue
+        if ask.warm_base_model and first["base_model"] != ask.warm_base_model:
+            warm = await _locked(
+                conn,
+                of_project.where(
+                    _job.base_model == ask.warm_base_model,
+                    _job.priority == first["priority"],
+                    _job.queued_at <= first["queued_at"] + WARM_HEAD_START,
+                ),
+            )
+            return warm or first
+        return first
+    return None
+
+
+async def served(conn: AsyncConnection, project: str, now: datetime) -> None:
+    """Notes that it was this project's turn."""
+    await conn.execute(update(shares).where(shares.c.project == project).values(served_at=now))
+
+
+async def ensure_share(conn: AsyncConnection, project: str) -> None:
+    """Adds the project's row, unless it is there; two transactions may race."""
+    there = await conn.scalar(select(shares.c.project).where(shares.c.project == project))
+    if there is not None:
+        return
+    dialect_insert: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    await conn.execute(dialect_insert(shares).values(project=project, served_at=None).on_conflict_do_nothing())
+
+
+async def position_in_project(conn: AsyncConnection, job: TrainingJob) -> int:
+    """Jobs of the project that go before this one, plus one."""
+    goes_first = or_(
+        _job.priority > job.priority,
+        and_(_job.priority == job.priority, _job.queued_at < job.queued_at),
+        and_(_job.priority == job.priority, _job.queued_at == job.queued_at, _job.name < job.name),
+    )
+    ahead = await conn.scalar(
+        select(func.count()).select_from(jobs).where(_job.project == job.project, _waiting, goes_first)
+    )
+    return (ahead or 0) + 1
+
+
+async def queue_load(conn: AsyncConnection) -> QueueLoad:
+    """Every project's share of the queue, and the mean work of a waiting job in samples."""
+    left = (_job.total_steps - _job.step) * _job.samples_per_step
+    waiting = {
+        row.project: (row.jobs, row.samples)
+        for row in await conn.execute(
+            select(_job.project, func.count().label("jobs"), func.sum(left).label("samples"))
+            .where(_waiting)
+            .group_by(_job.project)
+        )
+    }
+    active = await _active(conn)
+    served_at = {row.project: row.served_at for row in await conn.execute(select(shares))}
+    projects = tuple(
+        ProjectQueue(project, waiting.get(project, (0, 0))[0], active.get(project, 0), served_at.get(project))
+        for project in sorted(waiting.keys() | active.keys())
+    )
+    total = sum(count for count, _ in waiting.values())
+    samples = float(sum(samples for _, samples in waiting.values()))
+    return QueueLoad(projects, samples / total if total else 0.0)
+
+
+async def pace(conn: AsyncConnection, base_model: str) -> float:
+    """Median seconds for a sample over the last finished jobs; 0 when there are none."""
+    recent = await conn.scalars(
+        select(_job.seconds_per_sample)
+        .where(_job.base_model == base_model, _job.end_time.is_not(None), _job.seconds_per_sample > 0)
+        .order_by(_job.end_time.desc())
+        .limit(_RECENT_JOBS)
+    )
+    values = list(recent)
+    return float(statistics.median(values)) if values else 0.0
+
+
+async def note_worker(conn: AsyncConnection, ask: WorkerAsk, now: datetime) -> None:
+    """Notes that a worker asked."""
+    values = {"base_models": list(ask.base_models), "device": ask.device, "seen_at": now}
+    changed = await conn.execute(update(workers).where(workers.c.worker_id == ask.worker_id).values(**values))
+    if not changed.rowcount:
+        await conn.execute(insert(workers).values(worker_id=ask.worker_id, **values))
+
+
+async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
+    """Base models that present workers can load; None when one of them can load all."""
+    busy = select(_job.lease_worker).where(_held)
+    found: Sequence[Any] = (
+        await conn.scalars(
+            select(workers.c.base_models).where(or_(workers.c.seen_at >= since, workers.c.worker_id.in_(busy)))
+        )
+    ).all()
+    if any(not models for models in found):
+        return None
+    return {model for models in found for model in models}
+
+
+async def _projects_with_jobs(conn: AsyncConnection, fits: Any) -> list[ProjectQueue]:
+    waits = select(_job.name).where(_job.project == shares.c.project, _waiting)
+    if fits is not None:
+        waits = waits.where(fits)
+    rows = (await conn.execute(select(shares).where(waits.exists()))).all()
+    active = await _active(conn) if len(rows) > 1 else {}
+    queues = [ProjectQueue(row.project, 1, active.get(row.project, 0), row.served_at) for row in rows]
+    return sorted(queues, key=turn)
+
+
+async def _active(conn: AsyncConnection) -> dict[str, int]:
+    rows = await conn.execute(
+        select(_job.project, func.count().label("jobs")).where(_held).group_by(_job.project)
+    )
+    return {row.project: row.jobs for row in rows}
+
+
+async def _locked(conn: AsyncConnection, statement: Select[Any]) -> RowMapping | None:
+    first = statement.order_by(*_ORDER).limit(1).with_for_update(skip_locked=True)
+    row: RowMapping | None = (await conn.execute(first)).mappings().one_or_none()
+    return row

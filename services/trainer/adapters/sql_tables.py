@@ -1,0 +1,149 @@
+"""The tables of the trainer."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+from services.chassis.idempotency import idempotency_table
+from services.chassis.outbox import events_table
+from services.chassis.sql import JsonText, UtcDateTime
+
+metadata = MetaData()
+
+# Sorted and compared byte by byte on both databases, whatever the language of the server.
+Name = String(200).with_variant(String(200, collation="C"), "postgresql")
+
+jobs = Table(
+    "training_jobs",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("project", Name, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("base_model", String(100), nullable=False),
+    Column("dataset_version", String(300), nullable=False),
+    Column("dataset_digest", String(64), nullable=False),
+    Column("image_count", Integer, nullable=False),
+    Column("trigger_word", Text, nullable=False),
+    Column("parameters", JsonText, nullable=False),
+    Column("steps_per_epoch", BigInteger, nullable=False),
+    Column("samples_per_step", Integer, nullable=False),
+    Column("total_steps", BigInteger, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("progress", JsonText, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("epochs_completed", Integer, nullable=False),
+    Column("error", JsonText, nullable=True),
+    Column("recommended_epoch", Integer, nullable=False),
+    Column("recommendation_reason", Text, nullable=False),
+    Column("attempts", JsonText, nullable=False),
+    Column("lease_token", String(64), nullable=True),
+    Column("lease_worker", String(100), nullable=True),
+    Column("lease_expires_at", UtcDateTime, nullable=True),
+    Column("failures", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("base_previews", JsonText, nullable=False),
+    Column("progress_told_at", UtcDateTime, nullable=True),
+    Column("seconds_per_sample", Float(53), nullable=False),
+    Column("revision", Integer, nullable=False),
+    # Counted here, under the row's lock, so that a heartbeat need not look them up.
+    Column("last_event", BigInteger, nullable=False),
+    Column("last_metric_step", BigInteger, nullable=False),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("start_time", UtcDateTime, nullable=True),
+    Column("end_time", UtcDateTime, nullable=True),
+    Column("update_time", UtcDateTime, nullable=False),
+)
+
+_waiting = jobs.c.state == "QUEUED"
+_held = jobs.c.lease_token.is_not(None)
+# Partial indexes: their size is that of the queue, not of all jobs that ever were.
+Index(
+    "ix_jobs_queue",
+    jobs.c.project,
+    jobs.c.priority.desc(),
+    jobs.c.queued_at,
+    jobs.c.name,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
+Index(
+    "ix_jobs_queue_model",
+    jobs.c.project,
+    jobs.c.base_model,
+    jobs.c.priority.desc(),
+    jobs.c.queued_at,
+    jobs.c.name,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
+Index("ix_jobs_held", jobs.c.lease_expires_at, postgresql_where=_held, sqlite_where=_held)
+Index("ix_jobs_active", jobs.c.project, postgresql_where=_held, sqlite_where=_held)
+Index("ix_jobs_created", jobs.c.project, jobs.c.create_time, jobs.c.name)
+Index("ix_jobs_pace", jobs.c.base_model, jobs.c.end_time)
+
+shares = Table(
+    "project_shares",
+    metadata,
+    Column("project", Name, primary_key=True),
+    # When one of its jobs was last given to a worker: projects take turns.
+    Column("served_at", UtcDateTime, nullable=True),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("job", Name, ForeignKey("training_jobs.name"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("loss", Float(53), nullable=False),
+    Column("files", JsonText, nullable=False),
+    Column("previews", JsonText, nullable=False),
+    Column("evaluation", JsonText, nullable=True),
+    Column("reload_difference", Float(53), nullable=False),
+    Column("train_seconds", Float(53), nullable=False),
+    Column("checkpoint", JsonText, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("job", "number"),
+)
+
+metric_chunks = Table(
+    "metric_chunks",
+    metadata,
+    Column("job", Name, ForeignKey("training_jobs.name"), nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    # Compressed JSON, see sql_metrics.
+    Column("points", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("job", "last_step"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", String(100), primary_key=True),
+    # Empty: it loads whatever the catalogue offers.
+    Column("base_models", JsonText, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+
+events = events_table(metadata)
+requests = idempotency_table(metadata)

@@ -1,0 +1,33 @@
+"""The training engine: pictures and captions in, one LoRA and three previews per epoch out.
+
+The only place of the trainer that imports torch. It knows no gRPC, SQL, S3 or NATS: the worker process hands it a
+``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files back.
+
+    job              what goes in and comes out: TrainJobSpec, TrainItem, Hooks, StepMetrics, EpochResult
+    train_loop       train(spec, hooks): the run from top to bottom
+    preparation      everything before the first step
+    epoch_end        everything that an epoch leaves behind
+    families/        one file a model family: load, encode, predict, name the keys, sample
+    pictures         decode, crop, mirror, resize to the bucket
+    latents          the autoencoder's posterior of each picture, cached by content
+    regularization   the base model's own pictures, against forgetting
+    captions         trigger word, shuffle, dropout
+    conditioning     text embeddings, remembered while the text encoder is frozen
+    batches          the order of an epoch, its forward passes, and every choice of a sample
+    noise            every random draw, derived from (seed, step, purpose)
+    schedules        noise levels: DDPM (epsilon, v-prediction) and flow matching
+    losses           per-sample loss, masks, accumulation
+    precision        number formats and devices
+    adapters         PEFT configurations, running average
+    optimizers       optimizers and learning-rate schedules
+    processes        several processes that train as one; helper is what they run
+    checkpoints      resumable state: safetensors and JSON, written atomically
+    export           the LoRA files (kohya, diffusers); metadata, safetensors_bytes and json_text write their headers
+    verification     loads each exported file with diffusers and compares it with the live model
+    previews         the pictures of an epoch
+    evaluation       fit, hold-out, drift, memorisation
+    recommendation   the epoch to keep, and why
+    output           contact sheet and loss plot
+    errors           EngineError: reason, message, remedy
+    quiet            keeps libraries from writing into the worker's log
+"""

@@ -1,0 +1,78 @@
+"""The order of an epoch: forward passes of one bucket each, grouped into optimizer steps.
+
+Everything is derived from (seed, epoch) or (seed, step), so any step can be prepared without the ones before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.trainer.buckets import Bucket
+from services.trainer.engine.captions import sample_caption
+from services.trainer.engine.latents import BucketLatents
+from services.trainer.engine.noise import python_random
+from services.trainer.parameters import TrainingParameters
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPass:
+    """Samples (numbers of dataset items, an item may repeat) of one bucket that go through the model together."""
+
+    bucket: int
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPass:
+    """A forward pass with every choice made: latent rows, captions and loss weights, one entry a sample."""
+
+    bucket: int
+    rows: tuple[int, ...]
+    captions: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+def epoch_steps(buckets: Sequence[Bucket], parameters: TrainingParameters, epoch: int) -> list[tuple[ForwardPass, ...]]:
+    """The optimizer steps of an epoch; small last batches are kept. Agrees with ``count_steps``."""
+    draw = python_random(parameters.seed, "order", epoch)
+    passes: list[ForwardPass] = []
+    for number, bucket in enumerate(buckets):
+        samples = [item for item, repeats in zip(bucket.items, bucket.repeats, strict=True) for _ in range(repeats)]
+        draw.shuffle(samples)
+        for start in range(0, len(samples), parameters.batch_size):
+            passes.append(ForwardPass(number, tuple(samples[start : start + parameters.batch_size])))
+    draw.shuffle(passes)
+    group = parameters.gradient_accumulation_steps
+    return [tuple(passes[start : start + group]) for start in range(0, len(passes), group)]
+
+
+def draw_pass(
+    forward: ForwardPass,
+    latents: BucketLatents,
+    captions: Sequence[str],
+    regularization_captions: Sequence[str],
+    parameters: TrainingParameters,
+    step: int,
+    position: int,
+) -> DrawnPass:
+    """Choose views, captions and regularisation pictures of a forward pass.
+
+    Args:
+        captions: caption of each dataset item, trigger word included.
+        step: optimizer step of the job, from 0.
+        position: place of the pass within its step.
+    """
+    draw = python_random(parameters.seed, "samples", step, position)
+    rows = [draw.choice(latents.rows[item]) for item in forward.items]
+    texts = [sample_caption(captions[item], parameters, draw) for item in forward.items]
+    weights = [1.0] * len(rows)
+    if latents.regularization_rows:
+        for _ in range(round(parameters.regularization_fraction * len(forward.items))):
+            number = draw.randrange(len(latents.regularization_rows))
+            rows.append(latents.regularization_rows[number])
+            # Dropped captions keep the model's unconditional prediction, on which guidance rests, in place too.
+            dropped = draw.random() < parameters.caption_dropout
+            texts.append("" if dropped else regularization_captions[number])
+            weights.append(parameters.prior_weight)
+    return DrawnPass(forward.bucket, tuple(rows), tuple(texts), tuple(weights))

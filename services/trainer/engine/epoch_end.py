@@ -1,0 +1,112 @@
+"""The end of an epoch: checkpoint, previews, files, proof that they load, evaluation, and the pictures of the run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from services.trainer.engine.checkpoints import save_checkpoint
+from services.trainer.engine.export import write_artifacts
+from services.trainer.engine.job import EpochResult, Evaluation, PhaseProgress, PreviewImage
+from services.trainer.engine.metadata import lora_metadata
+from services.trainer.engine.noise import torch_generator
+from services.trainer.engine.optimizers import set_mode
+from services.trainer.engine.output import contact_sheet, loss_plot
+from services.trainer.engine.precision import autocast
+from services.trainer.engine.preparation import Run
+from services.trainer.engine.previews import sample_previews
+from services.trainer.engine.recommendation import recommend
+from services.trainer.engine.verification import Probe, verify_artifacts
+
+PROBE_PICTURES = 2
+
+
+def finish_epoch(run: Run, epoch: int) -> EpochResult:
+    """Write and check everything that epoch ``epoch`` (from 1) leaves behind.
+
+    ``run.progress`` already counts the epoch as finished; its evaluation is added here, before the checkpoint, so that
+    a resumed run recommends from all epochs.
+    """
+    folder = run.spec.output_dir / "epochs" / f"epoch-{epoch:04d}"
+    set_mode(run.state.optimizer, training=False)
+    with run.average.in_place():
+        with autocast(run.family.device, run.mixed_precision):
+            previews, preview_latents = sample_previews(
+                run.family,
+                run.previews,
+                folder,
+                lambda step: _report(run, "sampling previews", step, run.previews.steps),
+            )
+        _report(run, "evaluating", 0, 1)
+        assert run.evaluator is not None, "only the main process ends epochs"
+        evaluation = run.evaluator.measure(preview_latents)
+        _report(run, "writing files", 0, 1)
+        artifacts = write_artifacts(
+            folder,
+            f"{run.spec.title}-{epoch:04d}",
+            run.family,
+            run.carriers,
+            run.spec.parameters,
+            lora_metadata(run.spec, run.facts, epoch, run.progress.step),
+        )
+        _report(run, "loading the files back", 0, 1)
+        with autocast(run.family.device, run.mixed_precision):
+            difference = verify_artifacts(artifacts, run.family, run.carriers, run.spec.parameters, _probe(run))
+    run.progress.evaluations.append(asdict(evaluation))
+    set_mode(run.state.optimizer, training=True)
+    checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
+    _draw(run, epoch, previews)
+    steps = run.progress.losses[-run.plan.steps.steps_per_epoch :]
+    return EpochResult(
+        epoch=epoch,
+        step=run.progress.step,
+        mean_loss=sum(steps) / len(steps),
+        artifacts=artifacts,
+        previews=previews,
+        checkpoint_dir=checkpoint,
+        evaluation=evaluation,
+        max_reload_difference=difference,
+        recommendation=recommend([Evaluation(**values) for values in run.progress.evaluations]),
+    )
+
+
+def write_checkpoint(run: Run, name: str) -> Path:
+    """Save resumable state as ``checkpoints/<name>`` and drop the older ones, which it replaces."""
+    folder = run.spec.output_dir / "checkpoints" / name
+    _report(run, "saving a checkpoint", 0, 1)
+    save_checkpoint(folder, run.progress, run.state)
+    for older in folder.parent.iterdir():
+        if older != folder and older != run.spec.resume_from:
+            shutil.rmtree(older)
+    return folder
+
+
+def _probe(run: Run) -> Probe:
+    """Noised training latents of one shape, captions with and without text: text encoders count too."""
+    bucket, members = run.latents[0], run.plan.buckets[0].items[:PROBE_PICTURES]
+    clean = torch.cat([bucket.plain(item) for item in members])
+    generator = torch_generator(run.family.device, run.spec.parameters.seed, "probe")
+    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+    position = torch.linspace(0.3, 0.7, len(clean), device=clean.device)
+    schedule = run.family.schedule
+    noisy = schedule.noisy(clean, noise, position)
+    return Probe(noisy, schedule.timesteps(position), tuple(run.captions[item] for item in members))
+
+
+def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> None:
+    rows = [("base", [preview.path for preview in run.base_previews])] if run.base_previews else []
+    for number in range(1, epoch):
+        files = sorted((run.spec.output_dir / "epochs" / f"epoch-{number:04d}").glob("preview-*.png"))
+        # A run that was resumed on another machine has no earlier previews; the sheet starts where its files do.
+        if files:
+            rows.append((f"epoch {number}", files))
+    rows.append((f"epoch {epoch}", [preview.path for preview in previews]))
+    contact_sheet(run.thumbnails, rows, run.spec.output_dir / "contact_sheet.png")
+    loss_plot(run.progress.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
+
+
+def _report(run: Run, name: str, done: int, total: int) -> None:
+    run.hooks.on_phase(PhaseProgress(name, done, total))

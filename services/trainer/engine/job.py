@@ -1,0 +1,224 @@
+"""What goes into a training run and what comes out of it. Plain data, safe to hand between threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+from pathlib import Path
+from typing import Literal
+
+from services.trainer.buckets import Crop
+from services.trainer.parameters import TrainingParameters
+
+
+class Directive(Enum):
+    """What the caller wants at this step; polled once a step."""
+
+    CONTINUE = auto()
+    PAUSE = auto()
+    """Write a checkpoint after this step and return; ``resume_from`` goes on bitwise equal."""
+    STOP = auto()
+    """Finish this epoch with its files, then return."""
+    CANCEL = auto()
+    """Return at once; finished epochs keep their files."""
+
+
+class RunStatus(Enum):
+    """Why a run returned."""
+
+    COMPLETED = auto()
+    STOPPED = auto()
+    PAUSED = auto()
+    CANCELLED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainItem:
+    """One training picture.
+
+    Attributes:
+        image_path: the original file (PNG or JPEG) as the user uploaded it.
+        caption: text to train on, before the trigger word, shuffle and dropout.
+        repeats: samples an epoch, or None for ``num_repeats``.
+        crop: part of the upright picture to use, or None for all of it.
+        name: how errors and metadata call the picture; never a path of this machine.
+        tags: labels for the tag frequencies in the exported metadata.
+    """
+
+    image_path: Path
+    caption: str
+    repeats: int | None = None
+    crop: Crop | None = None
+    name: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModelFiles:
+    """A base model as the engine loads it; see ``catalogue.BaseModel`` for the attributes of the same name.
+
+    ``source`` is a folder, a single ``.safetensors`` file or ``hub:owner/name``.
+    """
+
+    id: str
+    family: str
+    source: str
+    architecture: str
+    config_source: str | None = None
+    neutral_prompts: tuple[str, ...] = ()
+    preview_templates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJobSpec:
+    """One run.
+
+    Attributes:
+        output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
+        resume_from: a checkpoint folder of an earlier attempt at the same job.
+        cache_dir: folder in which latents are kept between jobs, or None.
+        title: name of the model to be, for file names (letters, digits, hyphens) and metadata.
+        dataset_digest: digest of the frozen dataset version, for lineage in the metadata.
+        created_at: when the job was created, for the metadata; None leaves the times out.
+        device: ``auto``, ``cpu`` or ``cuda[:n]``.
+        processes: on a CPU, processes that share each batch; 0 lets the engine choose. Sums round differently with
+            another count, so a resumed run is bitwise equal only with the same one.
+        sample_base_previews: draw the base model's own previews first (the first row of the contact sheet).
+    """
+
+    base_model: BaseModelFiles
+    parameters: TrainingParameters
+    items: tuple[TrainItem, ...]
+    output_dir: Path
+    resume_from: Path | None = None
+    cache_dir: Path | None = None
+    title: str = "lora"
+    dataset_digest: str = ""
+    created_at: datetime | None = None
+    device: str = "auto"
+    processes: int = 0
+    sample_base_previews: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseProgress:
+    """A long stretch of work other than training steps; ``total`` is 0 when it cannot be known."""
+
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """After one optimizer step. ``step`` counts from 1 over the whole job, ``epoch`` from 1; rates are over the job."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    eta_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewImage:
+    """A sampled picture, PNG."""
+
+    path: Path
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFile:
+    """An exported LoRA file."""
+
+    form: Literal["kohya", "diffusers", "peft"]
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Measured on fixed noise and timesteps, so that epochs can be compared.
+
+    Attributes:
+        fit_loss: mean loss on the training pictures; ``base_fit_loss`` is the base model's.
+        holdout_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
+        drift: squared change of the prediction on neutral prompts, as a share of the base's own prediction.
+        memorisation: likeness of the nearest training picture to a preview, 0 to 1; over 0.95 it is a copy.
+    """
+
+    fit_loss: float
+    base_fit_loss: float
+    holdout_loss: float | None
+    base_holdout_loss: float | None
+    drift: float
+    memorisation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The epoch to keep, and why, in words for the user."""
+
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """A finished epoch: files are complete and checked when this is reported.
+
+    Attributes:
+        epoch: from 1.
+        step: optimizer steps since the start of the job.
+        mean_loss: mean of the epoch's step losses.
+        artifacts: the LoRA in each form, kohya first.
+        max_reload_difference: largest difference between the noise predictions of the live model and of the files
+            loaded back through diffusers, relative to the largest prediction.
+        checkpoint_dir: resumable state after this epoch.
+        recommendation: best epoch so far.
+    """
+
+    epoch: int
+    step: int
+    mean_loss: float
+    artifacts: tuple[ArtifactFile, ...]
+    previews: tuple[PreviewImage, ...]
+    checkpoint_dir: Path
+    evaluation: Evaluation
+    max_reload_difference: float
+    recommendation: Recommendation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a run ended. ``checkpoint_dir`` is the last resumable state, None before the first."""
+
+    status: RunStatus
+    step: int
+    checkpoint_dir: Path | None
+    recommendation: Recommendation | None
+
+
+def _ignore(_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Callbacks, all called on the thread that trains. An exception of a callback ends the run and comes through.
+
+    On an accelerator ``on_step`` comes in small bursts: losses are read from the device a few times a second only.
+    """
+
+    on_phase: Callable[[PhaseProgress], None] = _ignore
+    on_step: Callable[[StepMetrics], None] = _ignore
+    on_base_previews: Callable[[tuple[PreviewImage, ...]], None] = _ignore
+    on_epoch: Callable[[EpochResult], None] = _ignore
+    control: Callable[[], Directive] = field(default=lambda: Directive.CONTINUE)

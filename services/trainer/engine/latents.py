@@ -1,0 +1,149 @@
+"""The autoencoder's posterior of every view, computed once and resident on the device.
+
+Mean and standard deviation are kept rather than one sample, so that each step still draws a fresh latent. On disk the
+results are keyed by content: a second job on the same pictures and base model starts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from services.trainer.engine.families.base import Family, Posterior
+from services.trainer.engine.losses import region_mask
+from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
+from services.trainer.parameters import TrainingParameters
+
+ENCODE_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLatents:
+    """All views of one shape.
+
+    Attributes:
+        mean, std: float32 [rows, C, h, w] on the device.
+        mask: loss weights [rows, 1, h, w], or None.
+        rows: for each member of the bucket, its rows; the first is the plain view.
+        regularization_rows: rows of the base model's own domain.
+    """
+
+    width: int
+    height: int
+    mean: Tensor
+    std: Tensor
+    mask: Tensor | None
+    rows: dict[int, tuple[int, ...]]
+    regularization_rows: tuple[int, ...]
+
+    def draw(self, rows: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Fresh latents [B, C, h, w] of some rows, and their masks."""
+        index = torch.tensor(rows, device=self.mean.device)
+        mean = self.mean[index]
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return mean + self.std[index] * noise, None if self.mask is None else self.mask[index]
+
+    def plain(self, member: int) -> Tensor:
+        """The mean latent [1, C, h, w] of a member's plain view."""
+        return self.mean[self.rows[member][0]].unsqueeze(0)
+
+
+class LatentEncoder:
+    """Encodes views with a family's autoencoder, through the cache on disk when there is one."""
+
+    def __init__(self, family: Family, model_digest: str, cache_dir: Path | None, on_done: Callable[[], None]) -> None:
+        """``model_digest`` names the autoencoder's weights; ``on_done`` is called after each picture."""
+        self._family = family
+        self._model_digest = model_digest
+        self._cache_dir = cache_dir
+        self._on_done = on_done
+
+    def encode_pictures(
+        self, members: dict[int, Picture], shape: tuple[int, int], parameters: TrainingParameters
+    ) -> tuple[Posterior, list[Tensor | None], dict[int, tuple[int, ...]]]:
+        """Posteriors, masks and row numbers of all views of a bucket's pictures."""
+        parts: list[Posterior] = []
+        masks: list[Tensor | None] = []
+        rows: dict[int, tuple[int, ...]] = {}
+        count = 0
+        for member, picture in members.items():
+            views = views_of(picture, shape, parameters)
+            key = self._key(picture.digest, shape, repr(views))
+            pixels = [render(picture.image, view, shape) for view in views]
+            parts.append(self._through_cache(key, numpy.stack(pixels)))
+            masks.extend(self._mask(picture, view, shape) for view in views)
+            rows[member] = tuple(range(count, count + len(views)))
+            count += len(views)
+            self._on_done()
+        joined = Posterior(torch.cat([part.mean for part in parts]), torch.cat([part.std for part in parts]))
+        return joined, masks, rows
+
+    def encode_pixels(self, pixels: numpy.ndarray, digest: str) -> Posterior:
+        """Posterior of ready pixels uint8 [N, H, W, 3], such as a regularisation set."""
+        return self._through_cache(self._key(digest, pixels.shape[1:3], "pixels"), pixels)
+
+    def _mask(self, picture: Picture, view: View, shape: tuple[int, int]) -> Tensor | None:
+        region = region_in_view(picture, view)
+        if region is None:
+            return None
+        factor = self._family.latent_factor
+        return region_mask(shape[1] // factor, shape[0] // factor, region)
+
+    def _key(self, digest: str, shape: tuple[int, ...], views: str) -> str:
+        return hashlib.sha256(f"{self._model_digest}|{digest}|{shape}|{views}".encode()).hexdigest()
+
+    def _through_cache(self, key: str, pixels: numpy.ndarray) -> Posterior:
+        path = None if self._cache_dir is None else self._cache_dir / key[:2] / f"{key}.safetensors"
+        cached = None if path is None else self._read(path)
+        if cached is None:
+            cached = self._encode(pixels)
+            if path is not None:
+                self._write(path, cached)
+        return Posterior(cached.mean.to(self._family.device), cached.std.to(self._family.device))
+
+    def _encode(self, pixels: numpy.ndarray) -> Posterior:
+        means, stds = [], []
+        for start in range(0, len(pixels), ENCODE_BATCH):
+            chunk = torch.from_numpy(pixels[start : start + ENCODE_BATCH].copy()).to(self._family.device)
+            normalised = chunk.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+            with torch.no_grad():
+                posterior = self._family.encode_pixels(normalised)
+            means.append(posterior.mean)
+            stds.append(posterior.std)
+        return Posterior(torch.cat(means).contiguous(), torch.cat(stds).contiguous())
+
+    @staticmethod
+    def _read(path: Path) -> Posterior | None:
+        """The cached posterior; a file that another process left half-written or damaged counts as absent."""
+        if not path.is_file():
+            return None
+        try:
+            tensors = load_file(path)
+            return Posterior(tensors["mean"], tensors["std"])
+        except (SafetensorError, KeyError, OSError):
+            path.unlink(missing_ok=True)
+            return None
+
+    @staticmethod
+    def _write(path: Path, posterior: Posterior) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        save_file({"mean": posterior.mean.cpu(), "std": posterior.std.cpu()}, partial)
+        partial.replace(path)
+
+
+def joined_masks(masks: list[Tensor | None], extra_rows: int, height: int, width: int) -> Tensor | None:
+    """One mask tensor [rows, 1, h, w] with 1 where a row has none, or None when no row has any."""
+    if all(mask is None for mask in masks):
+        return None
+    plain = torch.ones(1, height, width)
+    return torch.stack([plain if mask is None else mask for mask in masks] + [plain] * extra_rows)

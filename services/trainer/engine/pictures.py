@@ -1,0 +1,138 @@
+"""From an uploaded file to the pixels of its bucket: decode, crop, slightly different variants, mirror, resize."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy
+from PIL import Image
+
+from services.chassis.errors import DomainError
+from services.chassis.pictures import decode
+from services.trainer.buckets import cropped_size
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import TrainItem
+from services.trainer.engine.noise import python_random
+from services.trainer.parameters import TrainingParameters
+
+HEAD_HEIGHT = 1 / 3
+"""A picture that must be cut and that nobody cropped is kept around this height: heads are rarely in the middle."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the upright picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright RGB picture, its content digest, and the part of it that is trained."""
+
+    image: Image.Image
+    digest: str
+    item: TrainItem
+    use_crop: bool
+
+    @property
+    def trained_size(self) -> tuple[float, float]:
+        """Width and height in pixels of the part that is trained."""
+        return cropped_size(self.image.width, self.image.height, self.item.crop if self.use_crop else None)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to show a picture: a box that is resized to the bucket, and whether it is mirrored."""
+
+    box: Box
+    mirrored: bool
+
+
+def open_picture(item: TrainItem, parameters: TrainingParameters) -> Picture:
+    """Read and decode an original.
+
+    Raises:
+        EngineError: PHOTO_MISSING when the file vanished, PHOTO_UNREADABLE when it is damaged.
+    """
+    name = item.name or item.image_path.name
+    try:
+        data = item.image_path.read_bytes()
+    except OSError as error:
+        remedy = "Retry the job; if it happens again, freeze a new dataset version without this picture."
+        raise EngineError("PHOTO_MISSING", f"The training picture {name} is gone.", remedy) from error
+    try:
+        # Twice the resolution is kept so that a crop of half the picture is not enlarged.
+        image = decode(data, draft_side=parameters.resolution * 4, field=name)
+    except DomainError as error:
+        remedy = "Replace the picture in the dataset and freeze a new version."
+        message = f"The training picture {name} cannot be read: {error.message}"
+        raise EngineError("PHOTO_UNREADABLE", message, remedy) from error
+    return Picture(image, hashlib.sha256(data).hexdigest(), item, use_crop=not parameters.masked_loss)
+
+
+def views_of(picture: Picture, shape: tuple[int, int], parameters: TrainingParameters) -> list[View]:
+    """Every view of a picture in its bucket. The first is the plain one; the others depend on seed and content only."""
+    plain = _fitted(_trained_box(picture), shape)
+    boxes = [plain]
+    for variant in range(1, parameters.crop_variants):
+        draw = python_random(parameters.seed, "crop", picture.digest, variant)
+        kept = 1.0 - draw.uniform(0.0, parameters.crop_jitter)
+        boxes.append(_shrunk(plain, kept, draw.random(), draw.random()))
+    sides = (False, True) if parameters.flip else (False,)
+    return [View(box, mirrored) for box in boxes for mirrored in sides]
+
+
+def render(image: Image.Image, view: View, shape: tuple[int, int]) -> numpy.ndarray:
+    """Pixels uint8 [height, width, 3] of a view, resampled once (Lanczos)."""
+    pixels = image.resize(shape, Image.Resampling.LANCZOS, box=view.box)
+    if view.mirrored:
+        pixels = pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return numpy.asarray(pixels)
+
+
+def region_in_view(picture: Picture, view: View) -> tuple[float, float, float, float] | None:
+    """The item's crop as shares of the view, for a masked loss; None when there is nothing to mask."""
+    if picture.use_crop or picture.item.crop is None:
+        return None
+    left, top, right, bottom = view.box
+    width, height = right - left, bottom - top
+    crop = picture.item.crop
+    region = (
+        _share(crop[0] * picture.image.width - left, width),
+        _share(crop[1] * picture.image.height - top, height),
+        _share(crop[2] * picture.image.width - left, width),
+        _share(crop[3] * picture.image.height - top, height),
+    )
+    return (1.0 - region[2], region[1], 1.0 - region[0], region[3]) if view.mirrored else region
+
+
+def _share(value: float, whole: float) -> float:
+    return min(1.0, max(0.0, value / whole))
+
+
+def _trained_box(picture: Picture) -> Box:
+    width, height = picture.image.size
+    if not picture.use_crop or picture.item.crop is None:
+        return 0.0, 0.0, float(width), float(height)
+    left, top, right, bottom = picture.item.crop
+    return left * width, top * height, right * width, bottom * height
+
+
+def _fitted(box: Box, shape: tuple[int, int]) -> Box:
+    """The largest box of the bucket's aspect ratio inside ``box``."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    ratio = shape[0] / shape[1]
+    if width / height > ratio:
+        kept = height * ratio
+        start = left + (width - kept) / 2
+        return start, top, start + kept, bottom
+    kept = width / ratio
+    start = min(max(top, top + height * HEAD_HEIGHT - kept / 2), bottom - kept)
+    return left, start, right, start + kept
+
+
+def _shrunk(box: Box, kept: float, across: float, down: float) -> Box:
+    left, top, right, bottom = box
+    width, height = (right - left) * kept, (bottom - top) * kept
+    left += (right - left - width) * across
+    top += (bottom - top - height) * down
+    return left, top, left + width, top + height

@@ -1,0 +1,260 @@
+"""Everything before the first step: load the base model, decode and encode pictures, sample the base, add adapters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from PIL import Image
+from torch import nn
+
+from services.trainer.buckets import bucket_shapes, nearest_shape
+from services.trainer.engine.adapters import RunningAverage, add_adapters, trained_weights
+from services.trainer.engine.captions import with_trigger_word
+from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint
+from services.trainer.engine.conditioning import TextConditioner
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.evaluation import Evaluator, Example
+from services.trainer.engine.families import load_family
+from services.trainer.engine.families.base import Family, SamplingRequest
+from services.trainer.engine.families.loading import model_fingerprint
+from services.trainer.engine.job import Hooks, PhaseProgress, PreviewImage, TrainJobSpec
+from services.trainer.engine.json_text import to_json
+from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
+from services.trainer.engine.metadata import RunFacts
+from services.trainer.engine.noise import derive_seed
+from services.trainer.engine.optimizers import build_optimizer, build_schedule
+from services.trainer.engine.pictures import Picture, open_picture
+from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
+from services.trainer.engine.previews import choose_prompts, preview_request, sample_previews
+from services.trainer.engine.processes import Processes
+from services.trainer.engine.quiet import quiet_libraries
+from services.trainer.engine.regularization import RegularizationSet, load_regularization
+from services.trainer.job_plan import JobPlan, PictureSize, plan_job
+from services.trainer.parameters import InvalidParameter
+
+THUMBNAIL_SIDE = 256
+PARAMETERS_FREE_TO_CHANGE = (
+    "num_epochs",
+    "preview_prompts",
+    "preview_negative_prompt",
+    "preview_steps",
+    "preview_guidance",
+)
+"""A checkpoint may be resumed with other values of these: more epochs, other pictures of the same weights."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that is ready for its next step; the train loop owns it."""
+
+    spec: TrainJobSpec
+    hooks: Hooks
+    processes: Processes
+    family: Family
+    plan: JobPlan
+    latents: list[BucketLatents]
+    captions: list[str]
+    regularization_captions: tuple[str, ...]
+    conditioner: TextConditioner
+    carriers: dict[str, nn.Module]
+    average: RunningAverage
+    state: TrainingState
+    evaluator: Evaluator | None
+    """Of the main process only."""
+    previews: SamplingRequest
+    base_previews: tuple[PreviewImage, ...]
+    thumbnails: list[Image.Image]
+    facts: RunFacts
+    progress: Progress
+
+    @property
+    def mixed_precision(self) -> str:
+        return self.spec.parameters.mixed_precision
+
+
+def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
+    """Load, cache and build everything that ``spec`` names, and go to the place of its checkpoint, if any.
+
+    Raises:
+        EngineError: with a reason of its own for each thing that can be wrong with model, pictures or settings.
+    """
+    quiet_libraries()
+    parameters = spec.parameters
+    device = choose_device(spec.device)
+    report = _reporter(hooks)
+    report("loading base model", 0, 1)
+    family = load_family(spec.base_model, device, DTYPES[parameters.mixed_precision])
+    fingerprint = model_fingerprint(spec.base_model)
+
+    pictures = []
+    for number, item in enumerate(spec.items):
+        report("reading pictures", number, len(spec.items))
+        pictures.append(open_picture(item, parameters))
+    plan = _plan(pictures, spec, family)
+    captions = [with_trigger_word(item.caption, parameters.trigger_word) for item in spec.items]
+    regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
+    latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
+
+    request = preview_request(family, parameters, choose_prompts(spec.base_model, parameters, captions))
+    base_previews = _base_previews(family, request, spec, hooks, report) if processes.is_main else ()
+    neutral = _neutral_examples(family, spec, report) if processes.is_main else []
+    evaluator = None
+    if processes.is_main:
+        report("measuring the base model", 0, 1)
+        training = [
+            Example(bucket.plain(item), captions[item])
+            for bucket, members in zip(latents, plan.buckets, strict=True)
+            for item in members.items
+        ]
+        evaluator = Evaluator(family, parameters.seed, parameters.mixed_precision, training, held_out, neutral)
+
+    report("adding the adapter", 0, 1)
+    if parameters.gradient_checkpointing:
+        family.enable_gradient_checkpointing()
+    carriers = add_adapters(family, parameters)
+    weights = trained_weights(carriers)
+    average = RunningAverage(weights, parameters.ema_decay)
+    optimizer = build_optimizer(weights, family.denoiser_name, parameters)
+    state = TrainingState(
+        weights=weights,
+        averages=average.averages,
+        optimizer=optimizer,
+        schedule=build_schedule(optimizer, parameters, plan.steps.total_steps),
+        scaler=gradient_scaler(device, parameters.mixed_precision),
+    )
+    identity = _identity(spec, fingerprint, pictures)
+    progress = Progress(identity)
+    if spec.resume_from is not None:
+        progress = load_checkpoint(spec.resume_from, identity, state)
+    conditioner = TextConditioner(family, trained=parameters.train_text_encoder)
+    with autocast(device, parameters.mixed_precision):
+        conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
+    return Run(
+        spec=spec,
+        hooks=hooks,
+        processes=processes,
+        family=family,
+        plan=plan,
+        latents=latents,
+        captions=captions,
+        regularization_captions=regularization.captions if regularization else (),
+        conditioner=conditioner,
+        carriers=carriers,
+        average=average,
+        state=state,
+        evaluator=evaluator,
+        previews=request,
+        base_previews=base_previews,
+        thumbnails=[_thumbnail(picture) for picture in pictures],
+        facts=RunFacts(fingerprint, plan.buckets, plan.steps, identity[:16]),
+        progress=progress,
+    )
+
+
+Report = Callable[[str, int, int], None]
+
+
+def _reporter(hooks: Hooks) -> Report:
+    return lambda name, done, total: hooks.on_phase(PhaseProgress(name, done, total))
+
+
+def _plan(pictures: Sequence[Picture], spec: TrainJobSpec, family: Family) -> JobPlan:
+    sizes = [PictureSize(p.image.width, p.image.height, p.item.crop, p.item.repeats) for p in pictures]
+    try:
+        return plan_job(sizes, spec.parameters, family.pixel_multiple)
+    except InvalidParameter as error:
+        remedy = f"Choose a resolution of at least {family.pixel_multiple}."
+        raise EngineError("RESOLUTION_TOO_SMALL", error.message, remedy) from error
+
+
+def _encode(
+    family: Family,
+    fingerprint: str,
+    pictures: Sequence[Picture],
+    plan: JobPlan,
+    regularization: RegularizationSet | None,
+    spec: TrainJobSpec,
+    captions: Sequence[str],
+    report: Report,
+) -> tuple[list[BucketLatents], Example | None]:
+    """Latents of every bucket, and of the picture that is held out."""
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        report("caching latents", done, len(pictures))
+
+    report("caching latents", 0, len(pictures))
+    encoder = LatentEncoder(family, fingerprint, spec.cache_dir, count)
+    buckets = []
+    for bucket in plan.buckets:
+        shape = (bucket.width, bucket.height)
+        members = {item: pictures[item] for item in bucket.items}
+        posterior, masks, rows = encoder.encode_pictures(members, shape, spec.parameters)
+        mean, std = posterior
+        subject_rows = len(mean)
+        if regularization is not None:
+            digest = f"{regularization.digest}|{shape}"
+            extra = encoder.encode_pixels(regularization.resized(*shape), digest)
+            mean, std = torch.cat([mean, extra.mean]), torch.cat([std, extra.std])
+        mask = joined_masks(masks, len(mean) - subject_rows, mean.shape[2], mean.shape[3])
+        extra_rows = tuple(range(subject_rows, len(mean)))
+        mask = None if mask is None else mask.to(family.device)
+        buckets.append(BucketLatents(bucket.width, bucket.height, mean, std, mask, rows, extra_rows))
+    if plan.held_out is None:
+        return buckets, None
+    shapes = bucket_shapes(spec.parameters.resolution, family.pixel_multiple)
+    shapes = shapes if spec.parameters.aspect_buckets else shapes[:1]
+    shape = nearest_shape(*pictures[plan.held_out].trained_size, shapes)
+    plain = replace(spec.parameters, crop_variants=1, flip=False)
+    posterior, _, _ = encoder.encode_pictures({0: pictures[plan.held_out]}, shape, plain)
+    return buckets, Example(posterior.mean, captions[plan.held_out])
+
+
+def _base_previews(
+    family: Family, request: SamplingRequest, spec: TrainJobSpec, hooks: Hooks, report: Report
+) -> tuple[PreviewImage, ...]:
+    if not spec.sample_base_previews:
+        return ()
+    with autocast(family.device, spec.parameters.mixed_precision):
+        previews, _ = sample_previews(
+            family,
+            request,
+            spec.output_dir / "epochs" / "base",
+            lambda step: report("sampling the base model", step, request.steps),
+        )
+    hooks.on_base_previews(previews)
+    return previews
+
+
+def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> list[Example]:
+    """What the base model itself draws for neutral prompts: latents on which drift can be measured."""
+    prompts = spec.base_model.neutral_prompts
+    if not prompts:
+        return []
+    seeds = [derive_seed(spec.parameters.seed, "neutral", number) % 2**31 for number in range(len(prompts))]
+    request = replace(preview_request(family, spec.parameters, prompts, seeds), steps=10, negative_prompt="")
+    with torch.no_grad(), autocast(family.device, spec.parameters.mixed_precision):
+        latents = family.sample(
+            family.pipeline(), request, lambda step: report("sampling neutral prompts", step, request.steps)
+        )
+    return [Example(latent.unsqueeze(0).float(), prompt) for latent, prompt in zip(latents, prompts, strict=True)]
+
+
+def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture]) -> str:
+    """Digest of everything that decides the weights; a checkpoint fits a job with the same one."""
+    parameters = {
+        name: value for name, value in asdict(spec.parameters).items() if name not in PARAMETERS_FREE_TO_CHANGE
+    }
+    items = [(picture.digest, picture.item.caption, picture.item.repeats, picture.item.crop) for picture in pictures]
+    return hashlib.sha256(to_json([fingerprint, parameters, items]).encode()).hexdigest()
+
+
+def _thumbnail(picture: Picture) -> Image.Image:
+    image = picture.image.copy()
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return image

@@ -1,0 +1,76 @@
+"""Pictures of the base model's own domain that keep it from forgetting while it learns a subject.
+
+DreamBooth (Ruiz et al. 2023) calls this prior preservation. A base model may ship such a set as
+``regularization.safetensors``: tensor ``pictures`` uint8 [N, H, W, 3], metadata ``captions`` a JSON list of N texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import BaseModelFiles
+
+FILE_NAME = "regularization.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationSet:
+    """Pictures with captions; ``digest`` names their content."""
+
+    pictures: numpy.ndarray
+    captions: tuple[str, ...]
+    digest: str
+
+    def resized(self, width: int, height: int) -> numpy.ndarray:
+        """Pixels uint8 [N, height, width, 3], cut in the middle to the bucket's aspect ratio."""
+        if self.pictures.shape[1:3] == (height, width):
+            return self.pictures
+        return numpy.stack([_cover(picture, width, height) for picture in self.pictures])
+
+
+def load_regularization(files: BaseModelFiles) -> RegularizationSet:
+    """The set that ships with a base model.
+
+    Raises:
+        EngineError: REGULARIZATION_MISSING when the base model has none, BASE_MODEL_CORRUPT when it is damaged.
+    """
+    path = Path(files.source) / FILE_NAME
+    if not path.is_file():
+        raise EngineError(
+            "REGULARIZATION_MISSING",
+            f"The base model {files.id} ships no regularisation pictures.",
+            "Set regularization_fraction to 0.",
+        )
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            pictures = opened.get_tensor("pictures")
+            captions = tuple(json.loads((opened.metadata() or {})["captions"]))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise _damaged(files) from error
+    if pictures.ndim != 4 or pictures.dtype != numpy.uint8 or len(pictures) != len(captions):
+        raise _damaged(files)
+    return RegularizationSet(pictures, captions, hashlib.sha256(pictures.tobytes()).hexdigest())
+
+
+def _damaged(files: BaseModelFiles) -> EngineError:
+    return EngineError(
+        "BASE_MODEL_CORRUPT",
+        f"The regularisation pictures of the base model {files.id} cannot be read.",
+        "Install the base model again, or set regularization_fraction to 0.",
+    )
+
+
+def _cover(picture: numpy.ndarray, width: int, height: int) -> numpy.ndarray:
+    image = Image.fromarray(picture)
+    scale = min(image.width / width, image.height / height)
+    left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+    box = (left, top, left + width * scale, top + height * scale)
+    return numpy.asarray(image.resize((width, height), Image.Resampling.LANCZOS, box=box))

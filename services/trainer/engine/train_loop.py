@@ -1,0 +1,248 @@
+"""The run from top to bottom: prepare, then epochs of steps; after each epoch its files, previews and evaluation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from services.trainer.engine.batches import DrawnPass, ForwardPass, draw_pass, epoch_steps
+from services.trainer.engine.epoch_end import finish_epoch, write_checkpoint
+from services.trainer.engine.errors import EngineError, out_of_memory_named
+from services.trainer.engine.job import (
+    Directive,
+    Hooks,
+    Recommendation,
+    RunStatus,
+    StepMetrics,
+    TrainJobSpec,
+    TrainResult,
+)
+from services.trainer.engine.losses import batch_loss, per_sample_loss
+from services.trainer.engine.noise import torch_generator
+from services.trainer.engine.optimizers import set_mode
+from services.trainer.engine.precision import autocast
+from services.trainer.engine.preparation import Run, prepare
+from services.trainer.engine.processes import Processes, joined_processes
+from services.trainer.engine.schedules import draw_positions
+from services.trainer.parameters import TrainingParameters
+
+READ_LOSS_EVERY_SECONDS = 0.25
+"""Reading a loss waits for the accelerator, so it is done a few times a second instead of at every step."""
+
+
+def train(spec: TrainJobSpec, hooks: Hooks | None = None) -> TrainResult:
+    """Train one job to its end, or until ``hooks.control`` says otherwise. Blocks; call it from a thread of its own.
+
+    The same spec gives bitwise the same files on the same machine, also when the run was paused or died in between and
+    is resumed from its last checkpoint.
+
+    Raises:
+        EngineError: with a reason for the user; finished epochs keep their files.
+    """
+    with out_of_memory_named(_smaller(spec.parameters)), joined_processes(spec) as processes:
+        run = prepare(spec, hooks or Hooks(), processes)
+        processes.meet()
+        return _train_epochs(run)
+
+
+def train_share(spec: TrainJobSpec, processes: Processes) -> None:
+    """The part of a helper process: the same steps as the main one, on its share of each batch."""
+    run = prepare(spec, Hooks(), processes)
+    processes.meet()
+    _train_epochs(run)
+
+
+def _train_epochs(run: Run) -> TrainResult:
+    progress, hooks = run.progress, run.hooks
+    meter = _Meter(run)
+    checkpoint = run.spec.resume_from
+    recommendation: Recommendation | None = None
+    stopping = False
+    set_mode(run.state.optimizer, training=True)
+    while progress.epoch < run.spec.parameters.num_epochs and not stopping:
+        steps = epoch_steps(run.plan.buckets, run.spec.parameters, progress.epoch)
+        for step in steps[progress.step_in_epoch :]:
+            loss, samples = _train_step(run, step)
+            progress.step += 1
+            progress.step_in_epoch += 1
+            meter.add(loss, samples)
+            match run.processes.agree(hooks.control()):
+                case Directive.CANCEL:
+                    return TrainResult(RunStatus.CANCELLED, progress.step, checkpoint, recommendation)
+                case Directive.PAUSE:
+                    meter.read()
+                    checkpoint = write_checkpoint(run, f"step-{progress.step:06d}") if run.processes.is_main else None
+                    return TrainResult(RunStatus.PAUSED, progress.step, checkpoint, recommendation)
+                case Directive.STOP:
+                    stopping = True
+        meter.read()
+        progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
+        if run.processes.is_main:
+            with meter.paused(), run.processes.alone():
+                result = finish_epoch(run, progress.epoch)
+            checkpoint, recommendation = result.checkpoint_dir, result.recommendation
+            hooks.on_epoch(result)
+        run.processes.wait_for_all()
+    early = progress.epoch < run.spec.parameters.num_epochs
+    return TrainResult(RunStatus.STOPPED if early else RunStatus.COMPLETED, progress.step, checkpoint, recommendation)
+
+
+def _train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:
+    """One optimizer step; returns its loss, still on the device, and the samples it saw."""
+    parameters, state, step = run.spec.parameters, run.state, run.progress.step
+    drawn = [
+        draw_pass(
+            forward,
+            run.latents[forward.bucket],
+            run.captions,
+            run.regularization_captions,
+            parameters,
+            step,
+            position,
+        )
+        for position, forward in enumerate(passes)
+    ]
+    samples = sum(len(one.rows) for one in drawn)
+    total = torch.zeros((), device=run.family.device)
+    for position, one in enumerate(drawn):
+        loss = _forward(run, one, step, position, samples)
+        if loss is not None:
+            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+    weights = list(state.weights.values())
+    run.processes.add_up_gradients(weights)
+    if parameters.max_grad_norm > 0.0:
+        state.scaler.unscale_(state.optimizer)
+        torch.nn.utils.clip_grad_norm_(weights, parameters.max_grad_norm, foreach=True)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.schedule.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    run.average.update(step + 1)
+    return run.processes.add_up(total), samples
+
+
+def _forward(run: Run, drawn: DrawnPass, step: int, position: int, samples_in_step: int) -> Tensor | None:
+    """Share of this process in the loss of one forward pass; None when the batch is too small to give it a sample."""
+    parameters, family = run.spec.parameters, run.family
+    generator = torch_generator(family.device, parameters.seed, "noise", step, position)
+    latents, mask = run.latents[drawn.bucket].draw(drawn.rows, generator)
+    noise = torch.randn(latents.shape, generator=generator, device=family.device)
+    if parameters.noise_offset > 0.0:
+        channels = (*latents.shape[:2], 1, 1)
+        noise += parameters.noise_offset * torch.randn(channels, generator=generator, device=family.device)
+    level = draw_positions(len(drawn.rows), parameters, generator)
+
+    share = run.processes.share(len(drawn.rows))
+    captions = drawn.captions[share]
+    if not captions:
+        return None
+    latents, noise, level = latents[share], noise[share], level[share]
+    with autocast(family.device, parameters.mixed_precision):
+        conditioning = run.conditioner(captions)
+        noisy = family.schedule.noisy(latents, noise, level)
+        prediction = family.predict(noisy, family.schedule.timesteps(level), conditioning)
+    target = family.schedule.target(latents, noise, level)
+    losses = per_sample_loss(prediction, target, None if mask is None else mask[share])
+    weights = torch.tensor(drawn.weights[share], device=family.device)
+    weights = weights * family.schedule.weight(level, parameters.min_snr_gamma)
+    return batch_loss(losses, weights, samples_in_step)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A step whose loss is still on the device."""
+
+    loss: Tensor
+    step: int
+    epoch: int
+    learning_rate: float
+
+
+class _Meter:
+    """Losses, speed and the time left."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._waiting: list[_Waiting] = []
+        self._read_at = time.monotonic()
+        self._started = time.monotonic()
+        self._first_step = run.progress.step
+        self._samples = 0
+        self._epoch_end_seconds = 0.0
+        self._epoch_ends = 0
+
+    def add(self, loss: Tensor, samples: int) -> None:
+        """Note a step; call after ``progress`` counts it."""
+        self._samples += samples
+        progress = self._run.progress
+        rate = float(self._run.state.optimizer.param_groups[0]["lr"])
+        self._waiting.append(_Waiting(loss, progress.step, progress.epoch + 1, rate))
+        if time.monotonic() - self._read_at >= READ_LOSS_EVERY_SECONDS:
+            self.read()
+
+    def read(self) -> None:
+        """Fetch the waiting losses, report them, and stop the run if one is not a number."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        losses = torch.stack([one.loss for one in waiting]).tolist()
+        self._read_at = time.monotonic()
+        plan, total = self._run.plan.steps, self._run.plan.steps.total_steps
+        elapsed = max(1e-6, self._read_at - self._started - self._epoch_end_seconds)
+        per_step = elapsed / (waiting[-1].step - self._first_step)
+        per_epoch_end = self._epoch_end_seconds / max(1, self._epoch_ends)
+        for one, loss in zip(waiting, losses, strict=True):
+            if not math.isfinite(loss):
+                raise _not_finite(one, self._run.spec.parameters)
+            self._run.progress.losses.append(loss)
+            epochs_left = plan.num_epochs - (one.step - 1) // plan.steps_per_epoch
+            left = (total - one.step) * per_step + epochs_left * per_epoch_end
+            self._run.hooks.on_step(
+                StepMetrics(one.step, total, one.epoch, loss, one.learning_rate, self._samples / elapsed, left)
+            )
+
+    def paused(self) -> _EpochEnd:
+        """Time that the end of an epoch takes; it counts for the time left but not for the speed."""
+        return _EpochEnd(self)
+
+    def add_epoch_end(self, seconds: float) -> None:
+        self._epoch_end_seconds += seconds
+        self._epoch_ends += 1
+
+
+class _EpochEnd:
+    def __init__(self, meter: _Meter) -> None:
+        self._meter = meter
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._meter.add_epoch_end(time.monotonic() - self._started)
+
+
+def _not_finite(step: _Waiting, parameters: TrainingParameters) -> EngineError:
+    remedy = f"Lower the learning rate, for example to {parameters.learning_rate / 5:.1e}."
+    if parameters.mixed_precision == "fp16":
+        remedy = "Use mixed precision bf16 instead of fp16. " + remedy
+    return EngineError("LOSS_NOT_FINITE", f"The loss at step {step.step} is not a number.", remedy)
+
+
+def _smaller(parameters: TrainingParameters) -> str:
+    """What to change after an out-of-memory error, the change that costs least first."""
+    advice = []
+    if parameters.batch_size > 1:
+        half, double = parameters.batch_size // 2, parameters.gradient_accumulation_steps * 2
+        advice.append(f"batch_size {half} with gradient_accumulation_steps {double}")
+    if parameters.mixed_precision == "no":
+        advice.append("mixed_precision bf16")
+    if not parameters.gradient_checkpointing:
+        advice.append("gradient_checkpointing true")
+    advice.append(f"resolution {max(16, parameters.resolution * 3 // 4)}")
+    return f"Use {', or '.join(advice)}."

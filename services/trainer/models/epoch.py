@@ -1,0 +1,85 @@
+"""A finished epoch: its files in the object store, its previews and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+ARTIFACT_FORMS = ("kohya", "diffusers", "peft")
+"""File ids of the LoRA's forms; every other file of an epoch is a preview."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFile:
+    """A file that a worker stored. size_bytes: exact. sha256: hex. object_key: in the trainer's bucket."""
+
+    file_id: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    object_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture sampled with one of the job's prompts. width, height: pixels. sha256: of the PNG, hex."""
+
+    file_id: str
+    prompt: str
+    seed: int
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Measured on fixed noise and timesteps; lower losses fit better, drift and memorisation are costs."""
+
+    fit_loss: float
+    held_out_loss: float | None
+    drift: float
+    memorisation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch that can be saved. number: from 1; 0 holds the base model's own previews.
+
+    step: optimizer steps at its end. loss: mean over the epoch. checkpoint: files to resume from.
+    """
+
+    job: str
+    number: int
+    attempt: int
+    step: int
+    loss: float
+    files: tuple[EpochFile, ...]
+    previews: tuple[Preview, ...]
+    evaluation: Evaluation | None
+    reload_difference: float
+    train_seconds: float
+    checkpoint: tuple[EpochFile, ...]
+    create_time: datetime
+
+    @property
+    def name(self) -> str:
+        """Resource name."""
+        return f"{self.job}/epochs/{self.number}"
+
+    @property
+    def artifacts(self) -> tuple[EpochFile, ...]:
+        """The LoRA in its forms."""
+        return tuple(file for file in self.files if file.file_id in ARTIFACT_FORMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured point. step: from 1. key: `loss`, `learning_rate` or `images_per_second`."""
+
+    step: int
+    epoch: int
+    key: str
+    value: float
+    create_time: datetime

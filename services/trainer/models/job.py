@@ -1,0 +1,170 @@
+"""A training job: where it stands, who works on it, and what became of each attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.trainer.models.epoch import Preview
+from services.trainer.parameters import TrainingParameters
+
+
+class JobState(StrEnum):
+    """Where a job stands; see design §4 for the picture."""
+
+    QUEUED = "QUEUED"
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    PAUSING = "PAUSING"
+    PAUSED = "PAUSED"
+    STOPPING = "STOPPING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+LEASED = frozenset(
+    {JobState.PREPARING, JobState.RUNNING, JobState.PAUSING, JobState.STOPPING, JobState.CANCELLING}
+)
+"""States in which exactly one worker holds the job."""
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+"""States that only RetryTrainingJob and ExtendTrainingJob lead out of."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    LEASE_LOST = "LEASE_LOST"
+    RELEASED = "RELEASED"
+    PAUSED = "PAUSED"
+    CANCELLED = "CANCELLED"
+
+
+class Directive(StrEnum):
+    """What a worker is told when it reports."""
+
+    CONTINUE = "CONTINUE"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+    CANCEL = "CANCEL"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed. reason: stable UPPER_SNAKE word. remedy: what to change before trying again."""
+
+    reason: str
+    message: str
+    remedy: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a worker took the job.
+
+    number: from 1. token: of its lease, kept so that a repeated report of its end is recognised. first_step: optimizer
+    steps that were done when it began. outcome: None while it goes on.
+    """
+
+    number: int
+    worker_id: str
+    token: str
+    start_time: datetime
+    first_step: int = 0
+    end_time: datetime | None = None
+    outcome: Outcome | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to report on the job, until `expires_at`; the token is the fence."""
+
+    token: str
+    worker_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the attempt at hand is. step: optimizer steps of the whole job. epoch: at hand, from 1; 0 before."""
+
+    step: int = 0
+    epoch: int = 0
+    phase: str = ""
+    loss: float = 0.0
+    images_per_second: float = 0.0
+    eta_seconds: float = 0.0
+    learning_rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """A fine-tune of one base model on one frozen dataset version.
+
+    Attributes:
+        name: `projects/{project}/trainingJobs/{training_job}`.
+        dataset_version: name of the frozen version; `dataset_digest` is over its contents.
+        steps_per_epoch: exact, from the one planning function; samples_per_step: pictures behind one optimizer step.
+        attempts: oldest first. failures: attempts that spent the retry budget. losses: workers lost in a row since the
+            last finished epoch; hardware does not spend the budget, but a job that kills every worker must end.
+        stop_requested: end as succeeded after the epoch at hand, also when another worker has to finish it.
+        queued_at: its age in the queue; a job that lost its worker keeps its place.
+        progress_told_at: when the last progress event was written.
+        seconds_per_sample: measured by the attempt that finished the job; 0 before.
+        revision: counts the changes of state.
+    """
+
+    name: str
+    project: str
+    display_name: str
+    base_model: str
+    dataset_version: str
+    dataset_digest: str
+    image_count: int
+    trigger_word: str
+    parameters: TrainingParameters
+    steps_per_epoch: int
+    samples_per_step: int
+    priority: int
+    create_time: datetime
+    update_time: datetime
+    queued_at: datetime
+    state: JobState = JobState.QUEUED
+    progress: Progress = field(default_factory=Progress)
+    epochs_completed: int = 0
+    error: JobError | None = None
+    recommended_epoch: int = 0
+    recommendation_reason: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    lease: Lease | None = None
+    failures: int = 0
+    losses: int = 0
+    stop_requested: bool = False
+    base_previews: tuple[Preview, ...] = ()
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    progress_told_at: datetime | None = None
+    seconds_per_sample: float = 0.0
+    revision: int = 1
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole job."""
+        return self.steps_per_epoch * self.parameters.num_epochs
+
+    @property
+    def job_id(self) -> str:
+        """The last part of the name."""
+        return self.name.rsplit("/", 1)[1]
+
+    @property
+    def steps_saved(self) -> int:
+        """Optimizer steps up to the last finished epoch: where a new attempt goes on."""
+        return self.steps_per_epoch * self.epochs_completed

@@ -1,0 +1,171 @@
+"""What the use cases need of the world outside. Adapters implement these; fakes stand in for them in unit tests.
+
+Every method may raise Unavailable when the server behind it does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.trainer.models.base import TrainingSet
+from services.trainer.models.change import Change
+from services.trainer.models.epoch import Epoch, EpochFile, Metric
+from services.trainer.models.events import StoredEvent
+from services.trainer.models.job import TrainingJob
+from services.trainer.models.queue import QueueLoad
+
+Move = Callable[[TrainingJob], Change]
+"""A pure move, applied to the job as it is inside the transaction; what it raises rolls the transaction back."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What makes a create repeatable. request_id: "" for a create that is not. digest: of what was asked for."""
+
+    project: str
+    request_id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAsk:
+    """A worker that asks for a job. base_models: that it can load; empty for all. warm_base_model: in memory, or ""."""
+
+    worker_id: str
+    base_models: tuple[str, ...]
+    warm_base_model: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """One comparison of a listing. field: a column of the listing. op: as in AIP-160. value: text or a time."""
+
+    field: str
+    op: str
+    value: str | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """A page of a project's jobs. cursor: sort values of the last job of the page before, or None."""
+
+    project: str
+    filters: tuple[JobFilter, ...]
+    order_field: str
+    descending: bool
+    limit: int
+    cursor: tuple[object, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs of a page, whether more follow, and how many match in all."""
+
+    jobs: tuple[TrainingJob, ...]
+    more: bool
+    total: int
+
+
+class JobStore(Protocol):
+    """The jobs, their queue, epochs, points and event log: one truth, changed in transactions.
+
+    A change of a job, its event, its epoch and its points are stored together or not at all. Several processes may use
+    one store; moves of the same job take turns.
+    """
+
+    async def recall(self, key: RequestKey) -> TrainingJob | None:
+        """The job that this request made before; None for a new one. InvalidArgument when the id was used otherwise."""
+
+    async def create(self, change: Change, key: RequestKey) -> TrainingJob:
+        """Stores a new job. AlreadyExists when the name is taken; of two equal requests both get the same job."""
+
+    async def get(self, name: str) -> TrainingJob:
+        """The job. NotFound."""
+
+    async def list(self, query: JobQuery) -> JobPage:
+        """A page of jobs."""
+
+    async def change(self, name: str, move: Move) -> TrainingJob:
+        """Applies a move and returns the job after it. NotFound, and whatever the move raises."""
+
+    async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+        """Applies a move to the waiting job whose turn it is (see `models.queue`); None when none fits the worker."""
+
+    async def seen(self, ask: WorkerAsk, now: datetime) -> None:
+        """Notes that a worker is alive and what it can load."""
+
+    async def loadable(self, since: datetime) -> Collection[str] | None:
+        """Base models that workers heard of since then, or holding a job, can load; None when one can load all."""
+
+    async def expired(self, now: datetime, limit: int) -> Sequence[str]:
+        """Names of jobs whose lease is over."""
+
+    async def position_in_project(self, job: TrainingJob) -> int:
+        """Place of a waiting job in its project's queue, from 1."""
+
+    async def load(self) -> QueueLoad:
+        """The queue as a whole."""
+
+    async def pace(self, base_model: str) -> float:
+        """Median seconds for each training sample over the last finished jobs; 0 when there are none."""
+
+    async def epoch(self, job: str, number: int) -> Epoch:
+        """A finished epoch; number 0 holds the base model's previews. NotFound."""
+
+    async def epochs(self, job: str, *, after: int, limit: int) -> Sequence[Epoch]:
+        """Finished epochs with a larger number, in order; number 0 holds the base model's previews."""
+
+    async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
+        """Points of one key with a larger step, in order; with a stride only those whose step it divides."""
+
+    async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
+        """The job and the sequence of its newest event, read at one moment. NotFound."""
+
+    async def events(self, name: str, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Events of the job with a larger sequence, in order."""
+
+
+class Wakeups(Protocol):
+    """Says early that something changed. A hint only: other processes' changes are found by looking again."""
+
+    def job(self, name: str) -> asyncio.Event:
+        """An event that the next change of this job sets. Take it before reading the job."""
+
+    def queue(self) -> asyncio.Event:
+        """An event that the next job to enter the queue sets."""
+
+
+class Datasets(Protocol):
+    """The dataset service, called with the rights of the caller at hand."""
+
+    async def look(self, name: str) -> TrainingSet:
+        """The pictures of a dataset, as they are now, or of a version; stores nothing. NotFound."""
+
+    async def pin(self, name: str) -> TrainingSet:
+        """The same, but a dataset is frozen first. NotFound; FailedPrecondition when it holds no image."""
+
+
+class Artifacts(Protocol):
+    """The files that workers stored."""
+
+    def read(self, file: EpochFile) -> AsyncIterator[bytes]:
+        """The file in chunks of at most 256 KiB. NotFound; DataLoss when its digest is not the recorded one."""
+
+    async def check(self, files: Sequence[EpochFile]) -> None:
+        """Raises FailedPrecondition(reason=FILE_MISSING) unless every file is stored in its recorded size."""
+
+    def attempts(self) -> AsyncIterator[tuple[str, int]]:
+        """Every (job name, attempt number) that has objects."""
+
+    async def sweep(self, job: str, attempt: int, *, keep: Collection[str], older_than: datetime) -> int:
+        """Removes the attempt's objects whose keys are not kept and that are old enough; returns how many."""
+
+
+def object_prefix(job: str, attempt: int) -> str:
+    """Where an attempt writes its objects, ending in a slash. It holds the job's name, so that orphans can be told."""
+    return f"trainer/{job}/attempts/{attempt}/"

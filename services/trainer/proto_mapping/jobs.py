@@ -1,0 +1,146 @@
+"""Jobs, attempts, their states, and estimates."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2, worker_service_pb2
+from google.protobuf.duration_pb2 import Duration
+
+from services.chassis.names import etag_of, project_of
+from services.trainer.models.base import Estimate
+from services.trainer.models.job import Attempt, Directive, JobError, JobState, Outcome, TrainingJob
+from services.trainer.proto_mapping.epochs import preview_to_proto
+from services.trainer.proto_mapping.parameters import given_parameters, parameters_to_proto
+from services.trainer.proto_mapping.times import to_timestamp
+from services.trainer.use_cases.planning import JobRequest
+from services.trainer.use_cases.reading import JobView
+
+_Job = training_job_pb2.TrainingJob
+_Attempt = training_job_pb2.Attempt
+
+
+def state_to_proto(state: JobState) -> training_job_pb2.TrainingJob.State.ValueType:
+    """A state."""
+    return _Job.State.Value(f"STATE_{state.value}")
+
+
+def directive_to_proto(directive: Directive) -> worker_service_pb2.Directive.ValueType:
+    """What a worker should do."""
+    return worker_service_pb2.Directive.Value(f"DIRECTIVE_{directive.value}")
+
+
+def outcome_from_proto(outcome: training_job_pb2.Attempt.Outcome.ValueType) -> Outcome:
+    """How a worker says that its attempt ended; never unspecified, which the field rules refuse."""
+    return Outcome(_Attempt.Outcome.Name(outcome).removeprefix("OUTCOME_"))
+
+
+def error_to_proto(error: JobError) -> training_job_pb2.JobError:
+    """Why a job failed."""
+    return training_job_pb2.JobError(
+        reason=error.reason, message=error.message, remedy=error.remedy, retryable=error.retryable
+    )
+
+
+def error_from_proto(message: training_job_pb2.JobError) -> JobError:
+    """Why an attempt failed."""
+    return JobError(message.reason, message.message, message.remedy, message.retryable)
+
+
+def request_from_proto(
+    request: training_service_pb2.CreateTrainingJobRequest | training_service_pb2.EstimateTrainingJobRequest,
+) -> JobRequest:
+    """What a caller asks for; an estimate takes what a create takes."""
+    job = request.training_job
+    job_id = request.training_job_id if isinstance(request, training_service_pb2.CreateTrainingJobRequest) else ""
+    return JobRequest(
+        project=project_of(request.parent),
+        job_id=job_id,
+        display_name=job.display_name,
+        base_model=job.base_model,
+        dataset=job.dataset_version,
+        parameters=given_parameters(job.parameters),
+        priority=job.priority,
+    )
+
+
+def job_to_proto(view: JobView) -> training_job_pb2.TrainingJob:
+    """A job as callers see it, with its place in the queue."""
+    message = stored_job_to_proto(view.job)
+    message.queue_position_in_project = view.position_in_project
+    message.queue_position = view.position
+    if view.expected_end is not None:
+        message.estimated_end_time.CopyFrom(to_timestamp(view.expected_end))
+    return message
+
+
+def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
+    """A job without what depends on the rest of the queue."""
+    message = training_job_pb2.TrainingJob(
+        name=job.name,
+        display_name=job.display_name,
+        base_model=job.base_model,
+        dataset_version=job.dataset_version,
+        parameters=parameters_to_proto(job.parameters),
+        priority=job.priority,
+        state=state_to_proto(job.state),
+        phase=job.progress.phase,
+        dataset_digest=job.dataset_digest,
+        image_count=job.image_count,
+        trigger_word=job.trigger_word,
+        step=job.progress.step,
+        total_steps=job.total_steps,
+        epochs_completed=job.epochs_completed,
+        loss=job.progress.loss,
+        images_per_second=job.progress.images_per_second,
+        recommended_epoch=job.recommended_epoch,
+        recommendation_reason=job.recommendation_reason,
+        attempts=[_attempt_to_proto(attempt) for attempt in job.attempts],
+        create_time=to_timestamp(job.create_time),
+        update_time=to_timestamp(job.update_time),
+        etag=etag_of(job.name, job.revision),
+        base_previews=[preview_to_proto(preview) for preview in job.base_previews],
+    )
+    if job.error is not None:
+        message.error.CopyFrom(error_to_proto(job.error))
+    if job.start_time is not None:
+        message.start_time.CopyFrom(to_timestamp(job.start_time))
+    if job.end_time is not None:
+        message.end_time.CopyFrom(to_timestamp(job.end_time))
+    return message
+
+
+def _attempt_to_proto(attempt: Attempt) -> training_job_pb2.Attempt:
+    message = training_job_pb2.Attempt(
+        number=attempt.number,
+        worker_id=attempt.worker_id,
+        start_time=to_timestamp(attempt.start_time),
+        message=attempt.message,
+    )
+    if attempt.outcome is not None:
+        message.outcome = _Attempt.Outcome.Value(f"OUTCOME_{attempt.outcome.value}")
+    if attempt.end_time is not None:
+        message.end_time.CopyFrom(to_timestamp(attempt.end_time))
+    return message
+
+
+def estimate_to_proto(estimate: Estimate) -> training_job_pb2.TrainingEstimate:
+    """An estimate; its duration stays unset when nothing is known."""
+    message = training_job_pb2.TrainingEstimate(
+        steps_per_epoch=estimate.steps_per_epoch,
+        total_steps=estimate.total_steps,
+        memory_bytes=estimate.memory_bytes,
+        basis=estimate.basis,
+        parameters=parameters_to_proto(estimate.parameters),
+        image_count=estimate.image_count,
+    )
+    if estimate.seconds is not None:
+        message.duration.CopyFrom(to_duration(timedelta(seconds=estimate.seconds)))
+    return message
+
+
+def to_duration(span: timedelta) -> Duration:
+    """A span of time."""
+    duration = Duration()
+    duration.FromTimedelta(span)
+    return duration

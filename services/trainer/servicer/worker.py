@@ -1,0 +1,94 @@
+"""WorkerService: the queue's other end, for GPU workers inside the deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
+
+from services.trainer.models.job import Progress
+from services.trainer.ports import WorkerAsk
+from services.trainer.proto_mapping.epochs import epoch_from_proto, file_to_proto, metric_from_proto
+from services.trainer.proto_mapping.jobs import (
+    directive_to_proto,
+    error_from_proto,
+    outcome_from_proto,
+    state_to_proto,
+    stored_job_to_proto,
+    to_duration,
+)
+from services.trainer.use_cases.working import JobWork
+
+_Service = worker_service_pb2
+
+
+class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
+    """Every report carries the lease token of its attempt; an old one is answered with ABORTED."""
+
+    def __init__(self, work: JobWork, *, clock: Callable[[], datetime]) -> None:
+        self._work = work
+        self._clock = clock
+
+    async def AcquireJob(self, request: _Service.AcquireJobRequest, context: Any) -> _Service.AcquireJobResponse:
+        ask = WorkerAsk(request.worker_id, tuple(request.base_models), request.warm_base_model, request.device)
+        assignment = await self._work.acquire(ask, request.wait.ToTimedelta())
+        if assignment is None:
+            return _Service.AcquireJobResponse()
+        return _Service.AcquireJobResponse(
+            job=stored_job_to_proto(assignment.job),
+            lease_token=assignment.token,
+            lease_duration=to_duration(assignment.lease),
+            attempt=assignment.job.attempts[-1].number,
+            checkpoint_files=[file_to_proto(file, with_key=True) for file in assignment.checkpoint],
+            object_prefix=assignment.prefix,
+        )
+
+    async def Heartbeat(self, request: _Service.HeartbeatRequest, context: Any) -> _Service.HeartbeatResponse:
+        now = self._clock()
+        progress = Progress(
+            step=request.step,
+            epoch=request.epoch,
+            phase=request.phase,
+            loss=request.loss,
+            images_per_second=request.images_per_second,
+            eta_seconds=request.eta_seconds,
+            learning_rate=request.learning_rate,
+        )
+        directive = await self._work.heartbeat(
+            request.training_job,
+            request.lease_token,
+            progress,
+            [metric_from_proto(metric, now) for metric in request.metrics],
+            running=request.running,
+        )
+        return _Service.HeartbeatResponse(directive=directive_to_proto(directive))
+
+    async def ReportEpoch(self, request: _Service.ReportEpochRequest, context: Any) -> _Service.ReportEpochResponse:
+        epoch = epoch_from_proto(
+            request.epoch,
+            job=request.training_job,
+            number=request.epoch_number,
+            checkpoint=request.checkpoint_files,
+            now=self._clock(),
+        )
+        directive = await self._work.report_epoch(
+            request.training_job,
+            request.lease_token,
+            epoch,
+            recommended_epoch=request.recommended_epoch,
+            recommendation_reason=request.recommendation_reason,
+        )
+        return _Service.ReportEpochResponse(directive=directive_to_proto(directive))
+
+    async def CompleteAttempt(
+        self, request: _Service.CompleteAttemptRequest, context: Any
+    ) -> _Service.CompleteAttemptResponse:
+        state = await self._work.complete(
+            request.training_job,
+            request.lease_token,
+            outcome_from_proto(request.outcome),
+            error_from_proto(request.error) if request.HasField("error") else None,
+        )
+        return _Service.CompleteAttemptResponse(state=state_to_proto(state))

@@ -1,0 +1,28 @@
+"""Settings of the trainer's control plane, read from `TRAINER_…` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.chassis.settings import BaseServiceSettings, NatsSettings, S3Settings, SqlSettings, service_config
+from services.trainer.catalogue import DEFAULT_CATALOGUE
+
+
+class Settings(SqlSettings, S3Settings, NatsSettings, BaseServiceSettings):
+    """One frozen set for the process. No hyper-parameter of a training run is here: those belong to the job."""
+
+    model_config = service_config("TRAINER_")
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///./trainer.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
+    )
+    database_pool_size: int = Field(10, ge=1, le=200, description="database connections of this process")
+    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models on offer")
+    lease_seconds: float = Field(30.0, gt=0, le=3600, description="how long a silent worker keeps its job")
+    max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")
+    max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")
+    sweep_seconds: float = Field(3600.0, gt=0, description="pause between two searches for orphan objects")
+    sweep_age_seconds: float = Field(86_400.0, ge=0, description="objects younger than this are never swept")

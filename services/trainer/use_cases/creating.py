@@ -1,0 +1,97 @@
+"""CreateTrainingJob and EstimateTrainingJob."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from services.chassis.errors import AlreadyExists, NotFound
+from services.trainer.models import moves
+from services.trainer.models.base import Estimate
+from services.trainer.models.job import TrainingJob
+from services.trainer.ports import JobStore, RequestKey
+from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
+
+MIB = 1024 * 1024
+
+
+class JobCreator:
+    """Plans jobs, and puts them into the queue."""
+
+    def __init__(
+        self, store: JobStore, planner: Planner, *, clock: Callable[[], datetime], new_id: Callable[[str], str]
+    ) -> None:
+        self._store = store
+        self._planner = planner
+        self._clock = clock
+        self._new_id = new_id
+
+    async def create(self, request: JobRequest, key: RequestKey, *, validate_only: bool) -> TrainingJob:
+        """Queues a job; a repeat with the same request id gives the first one. validate_only: stores nothing at all.
+
+        Raises InvalidArgument, NotFound and FailedPrecondition with the field of the request that is wrong, and
+        AlreadyExists when the id is taken.
+        """
+        made = await self._store.recall(key)
+        if made is not None:
+            return made
+        name = f"projects/{request.project}/trainingJobs/{request.job_id or self._new_id('job')}"
+        if validate_only:
+            planned = await self._planner.plan(request, store=False)
+            return _job(name, request, planned, self._clock())
+        if request.job_id and not key.request_id:
+            await self._refuse_taken(name)
+        planned = await self._planner.plan(request, store=True)
+        return await self._store.create(moves.create(_job(name, request, planned, self._clock())), key)
+
+    async def estimate(self, request: JobRequest) -> Estimate:
+        """Steps, time and memory of a job that is not created."""
+        planned = await self._planner.plan(request, store=False)
+        pace = await self._store.pace(request.base_model)
+        samples = _samples_per_step(planned) * planned.steps.total_steps
+        return Estimate(
+            steps_per_epoch=planned.steps.steps_per_epoch,
+            total_steps=planned.steps.total_steps,
+            seconds=samples * pace if pace > 0 else None,
+            memory_bytes=planned.model.memory_mib * MIB,
+            basis="finished jobs" if pace > 0 else "",
+            parameters=planned.parameters,
+            image_count=len(planned.data.images),
+        )
+
+    async def _refuse_taken(self, name: str) -> None:
+        """Says that an id is taken before the dataset is frozen for nothing; the store decides in the end."""
+        try:
+            await self._store.get(name)
+        except NotFound:
+            return
+        raise AlreadyExists(
+            f"There is a training job '{name}' already",
+            field="training_job_id",
+            reason="JOB_EXISTS",
+            remedy="Choose another id, or leave it empty to have one made.",
+        )
+
+
+def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> TrainingJob:
+    return TrainingJob(
+        name=name,
+        project=request.project,
+        display_name=request.display_name,
+        base_model=request.base_model,
+        dataset_version=planned.data.version or request.dataset,
+        dataset_digest=planned.data.digest,
+        image_count=len(planned.data.images),
+        trigger_word=planned.data.trigger_word,
+        parameters=planned.parameters,
+        steps_per_epoch=planned.steps.steps_per_epoch,
+        samples_per_step=_samples_per_step(planned),
+        priority=request.priority,
+        create_time=now,
+        update_time=now,
+        queued_at=now,
+    )
+
+
+def _samples_per_step(planned: PlannedJob) -> int:
+    return max(1, round(planned.steps.samples_per_epoch / planned.steps.steps_per_epoch))

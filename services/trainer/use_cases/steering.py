@@ -1,0 +1,73 @@
+"""Cancel, pause, resume, stop, retry and extend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from services.chassis.errors import FailedPrecondition, InvalidArgument
+from services.trainer.catalogue import BaseModel
+from services.trainer.models import moves
+from services.trainer.models.change import Change
+from services.trainer.models.job import TrainingJob
+from services.trainer.parameters import TrainingParameters
+from services.trainer.ports import JobStore
+
+
+class JobSteering:
+    """A user's moves. Each raises NotFound, or FailedPrecondition(reason=JOB_STATE) with what the state allows."""
+
+    def __init__(
+        self, store: JobStore, catalogue: Mapping[str, BaseModel], *, clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._clock = clock
+
+    async def cancel(self, name: str) -> TrainingJob:
+        """Ends the job; finished epochs stay."""
+        return await self._store.change(name, lambda job: moves.cancel(job, self._clock()))
+
+    async def pause(self, name: str) -> TrainingJob:
+        """Takes the job off its worker until it is resumed."""
+        return await self._store.change(name, lambda job: moves.pause(job, self._clock()))
+
+    async def resume(self, name: str) -> TrainingJob:
+        """Queues a paused job again."""
+        return await self._store.change(name, lambda job: moves.resume(job, self._clock()))
+
+    async def stop(self, name: str) -> TrainingJob:
+        """Ends the job as succeeded after the epoch at hand."""
+        return await self._store.change(name, lambda job: moves.stop(job, self._clock()))
+
+    async def retry(self, name: str) -> TrainingJob:
+        """Queues a failed or cancelled job again."""
+        return await self._store.change(name, lambda job: moves.retry(job, self._clock()))
+
+    async def extend(self, name: str, additional_epochs: int) -> TrainingJob:
+        """Queues a succeeded job again for so many epochs beyond those it has finished."""
+
+        def move(job: TrainingJob) -> Change:
+            return moves.extend(job, self._extended(job, additional_epochs), self._clock())
+
+        return await self._store.change(name, move)
+
+    def _extended(self, job: TrainingJob, additional_epochs: int) -> TrainingParameters:
+        identifier = job.base_model.removeprefix("baseModels/")
+        if identifier not in self._catalogue:
+            raise FailedPrecondition(
+                f"The base model '{job.base_model}' is no longer on offer",
+                reason="BASE_MODEL_NOT_FOUND",
+                remedy="Start a new job on another base model.",
+            )
+        spec = next(spec for spec in self._catalogue[identifier].specs if spec.name == "num_epochs")
+        wanted = job.epochs_completed + additional_epochs
+        if spec.maximum is not None and wanted > spec.maximum:
+            raise InvalidArgument(
+                f"The job would have {wanted} epochs; this base model allows {spec.maximum:g}",
+                field="additional_epochs",
+                reason="PARAMETER_INVALID",
+                remedy=f"Add at most {max(0, int(spec.maximum) - job.epochs_completed)}.",
+            )
+        return replace(job.parameters, num_epochs=wanted)

@@ -1,0 +1,103 @@
+"""Background work: jobs whose worker fell silent go back to the queue, and orphan objects are removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from services.chassis.errors import NotFound, Unavailable
+from services.trainer.models import moves
+from services.trainer.models.change import Change
+from services.trainer.models.epoch import Epoch
+from services.trainer.models.job import TrainingJob
+from services.trainer.ports import Artifacts, JobStore
+
+_BATCH = 100
+
+
+class Reaper:
+    """Requeues jobs whose lease ran out.
+
+    While this process could not be reached, workers could not renew their leases. So nothing is reaped until it has
+    served for a whole lease since its start, or since the store last failed to answer.
+    """
+
+    def __init__(
+        self, store: JobStore, *, clock: Callable[[], datetime], lease: timedelta, max_losses: int
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._lease = lease
+        self._max_losses = max_losses
+        self._serving_since = clock()
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        pause_s = max(0.05, self._lease.total_seconds() / 10)
+        while True:
+            await self.reap()
+            await asyncio.sleep(pause_s)
+
+    async def reap(self) -> int:
+        """Looks once and returns how many jobs lost their worker."""
+        now = self._clock()
+        try:
+            names = await self._store.expired(now, _BATCH)
+            if now - self._serving_since < self._lease:
+                return 0
+            for name in names:
+                await self._store.change(name, self._expire)
+            return len(names)
+        except Unavailable:
+            self._serving_since = self._clock()
+            return 0
+
+    def _expire(self, job: TrainingJob) -> Change:
+        return moves.expire(job, self._clock(), max_losses=self._max_losses)
+
+
+class Sweeper:
+    """Removes objects of ended attempts that no epoch refers to: files of epochs that were never reported, and
+    checkpoints that a later one has replaced."""
+
+    def __init__(
+        self, store: JobStore, artifacts: Artifacts, *, clock: Callable[[], datetime], pause_s: float, age: timedelta
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._clock = clock
+        self._pause_s = pause_s
+        self._age = age
+
+    async def run(self) -> None:
+        """Runs until it is cancelled. An outage ends one search, not the task."""
+        while True:
+            await asyncio.sleep(self._pause_s)
+            try:
+                await self.sweep()
+            except Unavailable:
+                continue
+
+    async def sweep(self) -> int:
+        """Looks once and returns how many objects were removed."""
+        removed = 0
+        async for name, number in self._artifacts.attempts():
+            try:
+                job = await self._store.get(name)
+            except NotFound:
+                removed += await self._remove(name, number, set())
+                continue
+            running = job.lease is not None and job.attempts[-1].number == number
+            if not running:
+                removed += await self._remove(name, number, await self._referred(job))
+        return removed
+
+    async def _remove(self, name: str, number: int, keep: set[str]) -> int:
+        return await self._artifacts.sweep(name, number, keep=keep, older_than=self._clock() - self._age)
+
+    async def _referred(self, job: TrainingJob) -> set[str]:
+        """Keys that the job's epochs refer to; of the checkpoints only the last one is ever resumed from."""
+        epochs: list[Epoch] = list(await self._store.epochs(job.name, after=-1, limit=100_000))
+        keys = {file.object_key for epoch in epochs for file in epoch.files}
+        return keys | {file.object_key for epoch in epochs[-1:] for file in epoch.checkpoint}

@@ -1,0 +1,150 @@
+"""What workers call: acquire, heartbeat, report an epoch, complete an attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.chassis.errors import InvalidArgument
+from services.trainer.models import worker_moves
+from services.trainer.models.change import Change
+from services.trainer.models.epoch import Epoch, EpochFile, Metric
+from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
+from services.trainer.ports import Artifacts, JobStore, Wakeups, WorkerAsk, object_prefix
+
+LOOK_AGAIN_S = 2.0
+"""Jobs that another process queued are seen after at most so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A job for a worker. checkpoint: files to resume from, if any. prefix: where it writes objects."""
+
+    job: TrainingJob
+    token: str
+    lease: timedelta
+    checkpoint: tuple[EpochFile, ...]
+    prefix: str
+
+
+class JobWork:
+    """The queue's other end. Reports raise NotFound, or Aborted(reason=LEASE_LOST) for a token that is not current."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        wakeups: Wakeups,
+        artifacts: Artifacts,
+        *,
+        clock: Callable[[], datetime],
+        new_token: Callable[[], str],
+        lease: timedelta,
+        max_failures: int,
+    ) -> None:
+        self._store = store
+        self._wakeups = wakeups
+        self._artifacts = artifacts
+        self._clock = clock
+        self._new_token = new_token
+        self._lease = lease
+        self._max_failures = max_failures
+
+    async def acquire(self, ask: WorkerAsk, wait: timedelta) -> Assignment | None:
+        """The next job for this worker; None when none came within `wait`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait.total_seconds()
+        await self._store.seen(ask, self._clock())
+        while True:
+            queued = self._wakeups.queue()
+            job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
+            if job is not None:
+                return await self._assignment(job)
+            left = deadline - loop.time()
+            if left <= 0:
+                return None
+            await _wait(queued, min(left, LOOK_AGAIN_S))
+
+    async def heartbeat(
+        self, name: str, token: str, progress: Progress, metrics: Sequence[Metric], *, running: bool
+    ) -> Directive:
+        """Renews the lease and says what to do."""
+
+        def move(job: TrainingJob) -> Change:
+            return worker_moves.heartbeat(
+                job,
+                token=token,
+                progress=progress,
+                running=running,
+                metrics=metrics,
+                now=self._clock(),
+                lease=self._lease,
+            )
+
+        return worker_moves.directive_of(await self._store.change(name, move))
+
+    async def report_epoch(
+        self, name: str, token: str, epoch: Epoch, *, recommended_epoch: int, recommendation_reason: str
+    ) -> Directive:
+        """Adds a finished epoch whose files are stored; the same epoch may be reported again."""
+        job = await self._store.get(name)
+        attempt = next((attempt.number for attempt in job.attempts if attempt.token == token), 0)
+        prefix = object_prefix(name, attempt)
+        for file in (*epoch.files, *epoch.checkpoint):
+            if attempt and not file.object_key.startswith(prefix):
+                raise InvalidArgument(
+                    f"The file {file.file_id} lies outside the attempt's folder",
+                    field="epoch.files",
+                    remedy=f"Store it under {prefix}.",
+                )
+        await self._artifacts.check((*epoch.files, *epoch.checkpoint))
+
+        def move(current: TrainingJob) -> Change:
+            return worker_moves.report_epoch(
+                current,
+                epoch,
+                token=token,
+                recommended_epoch=recommended_epoch,
+                recommendation_reason=recommendation_reason,
+                now=self._clock(),
+                lease=self._lease,
+            )
+
+        return worker_moves.directive_of(await self._store.change(name, move))
+
+    async def complete(self, name: str, token: str, outcome: Outcome, error: JobError | None) -> JobState:
+        """Ends the attempt and says where the job stands now."""
+
+        def move(job: TrainingJob) -> Change:
+            return worker_moves.complete(
+                job,
+                token=token,
+                outcome=outcome,
+                error=error,
+                now=self._clock(),
+                max_failures=self._max_failures,
+            )
+
+        return (await self._store.change(name, move)).state
+
+    def _taken(self, job: TrainingJob, ask: WorkerAsk) -> Change:
+        return worker_moves.acquire(
+            job, worker_id=ask.worker_id, token=self._new_token(), now=self._clock(), lease=self._lease
+        )
+
+    async def _assignment(self, job: TrainingJob) -> Assignment:
+        checkpoint: tuple[EpochFile, ...] = ()
+        if job.epochs_completed:
+            checkpoint = (await self._store.epoch(job.name, job.epochs_completed)).checkpoint
+        number = job.attempts[-1].number
+        token = job.attempts[-1].token
+        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number))
+
+
+async def _wait(signal: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await signal.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,258 @@
+"""One job from its lease to its end: fetch, train, report every half second, deliver epochs, say how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import shutil
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+
+from fiveshot.trainer.v1 import worker_service_pb2
+
+from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
+from services.chassis.logging import get_logger
+from services.chassis.s3 import ObjectStore
+from services.trainer.catalogue import BaseModel
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import BaseModelFiles, RunStatus, TrainJobSpec
+from services.trainer.models.epoch import Metric
+from services.trainer.models.job import Directive, JobError, Outcome, Progress
+from services.trainer.parameters import InvalidParameter, TrainingParameters, resolve
+from services.trainer.proto_mapping.epochs import metric_to_proto
+from services.trainer.proto_mapping.parameters import given_parameters
+from services.trainer.worker.delivery import Delivery
+from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.trainer_client import Lease, TrainerClient
+from services.trainer.worker.training import Report, Stalled, TrainingThread
+
+log = get_logger(__name__)
+
+_MOST_METRICS = 9_000
+"""Points of one heartbeat; more wait for the next one."""
+
+
+class _Why(Enum):
+    """Why a run was told to let go."""
+
+    PAUSE = auto()
+    CANCEL = auto()
+    RELEASE = auto()
+    LOST = auto()
+    UNDELIVERED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSettings:
+    """device: for the engine. All else in seconds."""
+
+    device: str
+    stall_s: float
+    heartbeat_s: float
+    patience_s: float
+
+
+@dataclass
+class Attempt:
+    """One lease. `release` may be called at any time, from a signal."""
+
+    lease: Lease
+    model: BaseModel
+    folder: Path
+    trainer: TrainerClient
+    inputs: Inputs
+    objects: ObjectStore
+    settings: AttemptSettings
+    _why: _Why | None = None
+    _work: asyncio.Task[RunStatus] | None = None
+    _thread: TrainingThread | None = None
+    _stalled: Stalled | None = None
+    _phase: str = "downloading pictures"
+    _unsent: list[Metric] = field(default_factory=list)
+
+    def release(self) -> None:
+        """Gives the job back at the next chance."""
+        self._drop(_Why.RELEASE)
+
+    async def run(self) -> None:
+        """Works on the job until it ends or is dropped, and tells the trainer how.
+
+        Raises Stalled, after that, when the process must end because the engine hangs.
+        """
+        name = self.lease.job.name
+        log.info("attempt_started", training_job=name, attempt=self.lease.attempt)
+        beat = asyncio.create_task(self._beat())
+        try:
+            outcome, error = await self._outcome()
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+            await asyncio.to_thread(shutil.rmtree, self.folder, True)
+        reason = error.reason if error else ""
+        log.info("attempt_ended", training_job=name, attempt=self.lease.attempt, outcome=str(outcome), reason=reason)
+        if outcome is Outcome.LEASE_LOST:
+            return
+        try:
+            await self.trainer.complete(self.lease, outcome, error)
+        except DomainError as refused:
+            # The lease was lost at the last moment, or the trainer stayed away: the reaper sees to the job.
+            log.warning("attempt_end_refused", training_job=name, reason=refused.reason)
+        if self._stalled is not None:
+            raise self._stalled
+
+    async def _outcome(self) -> tuple[Outcome, JobError | None]:
+        self._work = asyncio.create_task(self._train())
+        try:
+            status = await self._work
+        except asyncio.CancelledError:
+            if self._why is None:
+                raise
+            status = RunStatus.CANCELLED
+        except EngineError as error:
+            return Outcome.FAILED, JobError(error.reason, error.message, error.remedy, not error.user_error)
+        except Stalled as error:
+            self._stalled = error
+            return Outcome.FAILED, JobError("ENGINE_STALLED", str(error), "Retry the job; look at the worker.", True)
+        except InvalidParameter as error:
+            remedy = "Start the job again with values that this base model takes."
+            return Outcome.FAILED, JobError("PARAMETER_INVALID", str(error), remedy)
+        except Aborted:
+            return Outcome.LEASE_LOST, None
+        except DomainError as error:
+            retryable = isinstance(error, Unavailable | DeadlineExceeded)
+            return Outcome.FAILED, JobError(error.reason, error.message, error.remedy, retryable)
+        except OSError as error:
+            return Outcome.FAILED, _file_error(error)
+        except Exception as error:
+            log.error("attempt_crashed", training_job=self.lease.job.name, exc_info=error)
+            message = f"The worker failed unexpectedly ({type(error).__name__})."
+            remedy = "Retry the job; tell the operator if it persists."
+            return Outcome.FAILED, JobError("INTERNAL", message, remedy, True)
+        return self._ending(status), None
+
+    def _ending(self, status: RunStatus) -> Outcome:
+        if status in (RunStatus.COMPLETED, RunStatus.STOPPED):
+            return Outcome.SUCCEEDED
+        endings = {_Why.PAUSE: Outcome.PAUSED, _Why.CANCEL: Outcome.CANCELLED, _Why.LOST: Outcome.LEASE_LOST}
+        return endings.get(self._why or _Why.RELEASE, Outcome.RELEASED)
+
+    async def _train(self) -> RunStatus:
+        job = self.lease.job
+        parameters = self._parameters()
+        items = await self.inputs.pictures(
+            job.dataset_version, self.folder / "pictures", num_repeats=parameters.num_repeats
+        )
+        resume_from = await self.inputs.checkpoint(self.lease.checkpoint, self.folder / "resume")
+        delivery = Delivery(
+            self.lease,
+            self.trainer,
+            self.objects,
+            patience_s=self.settings.patience_s,
+            on_directive=self._obey,
+            on_failure=lambda: self._drop(_Why.UNDELIVERED),
+        )
+        spec = TrainJobSpec(
+            base_model=_files(self.model),
+            parameters=parameters,
+            items=items,
+            output_dir=self.folder / "output",
+            resume_from=resume_from,
+            title=job.name.rsplit("/", 1)[1],
+            dataset_digest=job.dataset_digest,
+            device=self.settings.device,
+            sample_base_previews=not job.base_previews,
+        )
+        self._thread = TrainingThread(spec, delivery.put)
+        try:
+            result = await self._thread.run(stall_s=self.settings.stall_s)
+            if self._why in (_Why.LOST, _Why.CANCEL):
+                return RunStatus.CANCELLED
+            self._phase = "storing files"
+            await delivery.finish()
+        finally:
+            await delivery.abandon()
+        return result.status
+
+    def _parameters(self) -> TrainingParameters:
+        given = given_parameters(self.lease.job.parameters)
+        if self.lease.job.trigger_word:
+            given["trigger_word"] = self.lease.job.trigger_word
+        return resolve(self.model.specs, given)
+
+    async def _beat(self) -> None:
+        """Reports until cancelled. While the trainer is away the points wait, and the job goes on."""
+        loop = asyncio.get_running_loop()
+        heard_at = loop.time()
+        while True:
+            report = self._thread.take_report() if self._thread else Report(Progress(phase=self._phase), (), False)
+            self._unsent += report.metrics
+            try:
+                self._obey(await self.trainer.heartbeat(self._request(report)))
+                del self._unsent[:_MOST_METRICS]
+                heard_at = loop.time()
+            except (Aborted, NotFound):
+                self._drop(_Why.LOST)
+                return
+            except DomainError as error:
+                log.warning("heartbeat_unheard", training_job=self.lease.job.name, reason=error.reason)
+                if loop.time() - heard_at > self.settings.patience_s:
+                    self._drop(_Why.LOST)
+                    return
+            await asyncio.sleep(self.settings.heartbeat_s)
+
+    def _request(self, report: Report) -> worker_service_pb2.HeartbeatRequest:
+        progress = report.progress
+        return worker_service_pb2.HeartbeatRequest(
+            training_job=self.lease.job.name,
+            lease_token=self.lease.token,
+            metrics=[metric_to_proto(metric) for metric in self._unsent[:_MOST_METRICS]],
+            step=max(progress.step, self.lease.job.step),
+            epoch=progress.epoch or self.lease.job.epochs_completed,
+            phase=progress.phase,
+            loss=progress.loss,
+            images_per_second=progress.images_per_second,
+            eta_seconds=progress.eta_seconds,
+            learning_rate=progress.learning_rate,
+            running=report.running,
+        )
+
+    def _obey(self, directive: Directive) -> None:
+        if directive is Directive.PAUSE:
+            self._drop(_Why.PAUSE)
+        elif directive is Directive.CANCEL:
+            self._drop(_Why.CANCEL)
+        elif directive is Directive.STOP and self._thread:
+            self._thread.stop_after_epoch()
+
+    def _drop(self, why: _Why) -> None:
+        # A lost lease or a cancellation outweighs what was asked before; nothing outweighs them.
+        if self._why is None or why in (_Why.LOST, _Why.CANCEL):
+            self._why = why
+        if self._thread:
+            self._thread.let_go()
+        elif self._work:
+            # Still fetching, perhaps from a server that is away: nothing to be kept.
+            self._work.cancel()
+
+
+def _files(model: BaseModel) -> BaseModelFiles:
+    return BaseModelFiles(
+        id=model.id,
+        family=model.family,
+        source=model.source,
+        architecture=model.architecture,
+        config_source=model.config_source,
+        neutral_prompts=model.neutral_prompts,
+        preview_templates=model.preview_templates,
+    )
+
+
+def _file_error(error: OSError) -> JobError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JobError(
+            "DISK_FULL",
+            "The worker's disk is full.",
+            "Free space in the worker's scratch folder, or give it a larger disk, then retry the job.",
+        )
+    return JobError("WORKER_FILES", f"The worker cannot use its files: {error.strerror}.", "Look at the worker.", True)

@@ -1,0 +1,173 @@
+"""Finished epochs leave the worker: files into the object store first, then the report that names them.
+
+Deliveries run one after the other beside the training, so that an upload does not hold up the next epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
+from PIL import Image
+
+from services.chassis.s3 import ObjectStore
+from services.trainer.engine.job import EpochResult, PreviewImage
+from services.trainer.models.job import Directive
+from services.trainer.worker.patience import patiently
+from services.trainer.worker.trainer_client import Lease, TrainerClient
+
+_CONTENT_TYPES = {".png": "image/png", ".json": "application/json"}
+
+
+class Delivery:
+    """Delivers the epochs of one attempt in their order. The first failure ends it and is raised by `finish`."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        trainer: TrainerClient,
+        objects: ObjectStore,
+        *,
+        patience_s: float,
+        on_directive: Callable[[Directive], None],
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._lease = lease
+        self._trainer = trainer
+        self._objects = objects
+        self._patience_s = patience_s
+        self._on_directive = on_directive
+        self._on_failure = on_failure
+        self._queue: asyncio.Queue[EpochResult | tuple[PreviewImage, ...] | None] = asyncio.Queue()
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, finished: EpochResult | tuple[PreviewImage, ...]) -> None:
+        """Adds an epoch, or the base model's previews. Call it on the event loop."""
+        self._queue.put_nowait(finished)
+
+    async def finish(self) -> None:
+        """Waits until everything is delivered. Raises what stopped a delivery."""
+        self._queue.put_nowait(None)
+        await self._task
+
+    async def abandon(self) -> None:
+        """Drops what is not delivered yet."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while (finished := await self._queue.get()) is not None:
+                if isinstance(finished, EpochResult):
+                    await self._epoch(finished)
+                else:
+                    await self._base_previews(finished)
+        except Exception:
+            self._on_failure()
+            raise
+
+    async def _epoch(self, result: EpochResult) -> None:
+        folder = f"epochs/{result.epoch:04d}"
+        files = [
+            await self._store(artifact.path, artifact.form, folder, "application/octet-stream")
+            for artifact in result.artifacts
+        ]
+        previews, preview_files = await self._store_previews(result.previews, folder)
+        checkpoint = [
+            await self._store(path, f"checkpoint-{number}", f"checkpoints/{result.epoch:04d}", _content_type(path))
+            for number, path in enumerate(sorted(result.checkpoint_dir.iterdir()), 1)
+        ]
+        evaluation = training_job_pb2.Evaluation(
+            fit_loss=result.evaluation.fit_loss,
+            held_out_loss=result.evaluation.holdout_loss,
+            drift=result.evaluation.drift,
+            memorisation=result.evaluation.memorisation,
+        )
+        epoch = training_job_pb2.Epoch(
+            step=result.step,
+            loss=result.mean_loss,
+            files=[*files, *preview_files],
+            previews=previews,
+            evaluation=evaluation,
+            reload_difference=result.max_reload_difference,
+        )
+        await self._report(
+            worker_service_pb2.ReportEpochRequest(
+                epoch_number=result.epoch,
+                epoch=epoch,
+                checkpoint_files=checkpoint,
+                recommended_epoch=result.recommendation.epoch,
+                recommendation_reason=result.recommendation.reason,
+            )
+        )
+
+    async def _base_previews(self, pictures: Sequence[PreviewImage]) -> None:
+        previews, files = await self._store_previews(pictures, "epochs/0000")
+        epoch = training_job_pb2.Epoch(files=files, previews=previews)
+        await self._report(worker_service_pb2.ReportEpochRequest(epoch_number=0, epoch=epoch))
+
+    async def _report(self, request: worker_service_pb2.ReportEpochRequest) -> None:
+        request.training_job = self._lease.job.name
+        request.lease_token = self._lease.token
+        self._on_directive(await self._trainer.report_epoch(request))
+
+    async def _store_previews(
+        self, pictures: Sequence[PreviewImage], folder: str
+    ) -> tuple[list[training_job_pb2.Preview], list[training_job_pb2.EpochFile]]:
+        previews, files = [], []
+        for number, picture in enumerate(pictures, 1):
+            file = await self._store(picture.path, f"preview-{number}", folder, "image/png")
+            with Image.open(picture.path) as opened:
+                width, height = opened.size
+            previews.append(
+                training_job_pb2.Preview(
+                    file_id=file.file_id,
+                    prompt=picture.prompt,
+                    seed=picture.seed,
+                    width=width,
+                    height=height,
+                    sha256=file.sha256,
+                )
+            )
+            files.append(file)
+        return previews, files
+
+    async def _store(self, path: Path, file_id: str, folder: str, content_type: str) -> training_job_pb2.EpochFile:
+        key = f"{self._lease.prefix}{folder}/{path.name}"
+        digest, size_bytes = await asyncio.to_thread(_measure, path)
+
+        async def put() -> None:
+            await self._objects.put(key, path, content_type=content_type)
+
+        await patiently(put, what="object store", patience_s=self._patience_s)
+        return training_job_pb2.EpochFile(
+            file_id=file_id,
+            file_name=path.name,
+            content_type=content_type,
+            size_bytes=size_bytes,
+            sha256=digest,
+            object_key=key,
+        )
+
+
+def keep_checkpoint(source: Path, target: Path) -> Path:
+    """A second name for the checkpoint's files: the engine drops a checkpoint when the next one is written, which may
+    be before this one is delivered."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        os.link(path, target / path.name)
+    return target
+
+
+def _measure(path: Path) -> tuple[str, int]:
+    """SHA-256 in hex, and bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+
+
+def _content_type(path: Path) -> str:
+    return _CONTENT_TYPES.get(path.suffix, "application/octet-stream")

@@ -1,0 +1,107 @@
+"""What a job trains on, fetched to local files and checked: pictures, and the checkpoint to resume from."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import grpc
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from fiveshot.trainer.v1 import training_job_pb2
+
+from services.chassis.errors import DataLoss
+from services.chassis.s3 import ObjectStore
+from services.trainer.engine.job import TrainItem
+from services.trainer.worker.patience import patiently
+
+_PAGE = 1000
+_CALL_S = 60.0
+
+
+class Inputs:
+    """Fetches inputs; repeats while the dataset service or the object store is away."""
+
+    def __init__(self, datasets: grpc.aio.Channel, objects: ObjectStore, *, patience_s: float) -> None:
+        self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(datasets)
+        self._objects = objects
+        self._patience_s = patience_s
+
+    async def pictures(self, version: str, folder: Path, *, num_repeats: int) -> tuple[TrainItem, ...]:
+        """The version's pictures in its order. num_repeats: multiplies the version's own repeats.
+
+        Raises DataLoss when a picture's bytes are not those that were pinned.
+        """
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        items = []
+        for number, image in enumerate(await self._images(version)):
+            path = folder / f"{number:04d}.{'png' if image.content_type == 'image/png' else 'jpg'}"
+            await self._download(image, path)
+            crop = image.crop
+            cut = image.HasField("crop") and crop.right > crop.left and crop.bottom > crop.top
+            items.append(
+                TrainItem(
+                    image_path=path,
+                    caption=image.caption,
+                    repeats=max(1, image.num_repeats) * num_repeats,
+                    crop=(crop.left, crop.top, crop.right, crop.bottom) if cut else None,
+                    name=image.file_name,
+                    tags=tuple(tag.label for tag in image.tags),
+                )
+            )
+        return tuple(items)
+
+    async def checkpoint(self, files: tuple[training_job_pb2.EpochFile, ...], folder: Path) -> Path | None:
+        """The folder with the checkpoint's files; None when there are none."""
+        for file in files:
+            path = folder / Path(file.file_name).name
+
+            async def fetch(key: str = file.object_key, to: Path = path) -> None:
+                await self._objects.download_to(key, to)
+
+            await patiently(fetch, what="object store", patience_s=self._patience_s)
+            _check(await asyncio.to_thread(path.read_bytes), file.sha256, file.file_name)
+        return folder if files else None
+
+    async def _images(self, version: str) -> list[dataset_pb2.DatasetVersionImage]:
+        images: list[dataset_pb2.DatasetVersionImage] = []
+        token = ""
+        while True:
+            request = dataset_service_pb2.ListDatasetVersionImagesRequest(
+                parent=version, page_size=_PAGE, page_token=token
+            )
+
+            async def call(
+                request: dataset_service_pb2.ListDatasetVersionImagesRequest = request,
+            ) -> dataset_service_pb2.ListDatasetVersionImagesResponse:
+                return await self._datasets.ListDatasetVersionImages(request, timeout=_CALL_S)
+
+            page = await patiently(call, what="dataset service", patience_s=self._patience_s)
+            images += page.images
+            token = page.next_page_token
+            if not token:
+                return images
+
+    async def _download(self, image: dataset_pb2.DatasetVersionImage, path: Path) -> None:
+        request = dataset_service_pb2.DownloadImageRequest(
+            name=image.name, view=dataset_service_pb2.DownloadImageRequest.VIEW_ORIGINAL
+        )
+
+        async def call() -> bytes:
+            stream = self._datasets.DownloadImage(request, timeout=_CALL_S)
+            return b"".join([message.chunk async for message in stream])
+
+        data = await patiently(call, what="dataset service", patience_s=self._patience_s)
+        _check(data, image.sha256, image.file_name)
+        await asyncio.to_thread(path.write_bytes, data)
+
+
+def _check(data: bytes, sha256: str, name: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise DataLoss(
+            f"The stored file {name} is not what was written",
+            reason="DIGEST_MISMATCH",
+            remedy="Upload the picture again and start a new job; tell the operator that the object store lost data.",
+            metadata={"expected": sha256, "found": found},
+        )

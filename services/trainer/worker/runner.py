@@ -1,0 +1,107 @@
+"""One job after the other: ask, work, ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from services.chassis.errors import DeadlineExceeded, DomainError, Unavailable
+from services.chassis.grpc_client import channel
+from services.chassis.logging import get_logger
+from services.chassis.s3 import ObjectStore
+from services.trainer.catalogue import BaseModel
+from services.trainer.worker.attempt import Attempt, AttemptSettings
+from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.trainer_client import Lease, TrainerClient
+from services.trainer.worker_settings import WorkerSettings
+
+log = get_logger(__name__)
+
+
+class Worker:
+    """Takes one job after the other."""
+
+    def __init__(self, settings: WorkerSettings, catalogue: Mapping[str, BaseModel]) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._objects = ObjectStore(settings)
+        self._trainer_channel = channel(settings.trainer_target, settings)
+        self._dataset_channel = channel(settings.dataset_target, settings)
+        patience_s = settings.outage_patience_seconds
+        self._trainer = TrainerClient(
+            self._trainer_channel,
+            worker_id=settings.worker_id,
+            device=_device_name(settings.device),
+            patience_s=patience_s,
+        )
+        self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
+        self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
+
+    async def run(self) -> None:
+        """Works until it is cancelled; a job at hand is given back then."""
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        # What lies there is left from a process that died.
+        await asyncio.to_thread(shutil.rmtree, self._folder, True)
+        try:
+            while True:
+                lease = await self._next()
+                if lease is not None:
+                    await self._work_on(lease)
+        finally:
+            await self._trainer_channel.close(None)
+            await self._dataset_channel.close(None)
+            self._objects.close()
+
+    async def _next(self) -> Lease | None:
+        models = [f"baseModels/{identifier}" for identifier in self._catalogue if self._is_here(identifier)]
+        if not models:
+            log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
+            await asyncio.sleep(10.0)
+            return None
+        try:
+            return await self._trainer.acquire(models, wait_s=self._settings.acquire_wait_seconds)
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("trainer_away", reason=error.reason)
+        except DomainError as error:
+            log.error("acquire_refused", reason=error.reason, message=error.message)
+        await asyncio.sleep(1.0)
+        return None
+
+    async def _work_on(self, lease: Lease) -> None:
+        attempt = Attempt(
+            lease,
+            self._catalogue[lease.job.base_model.removeprefix("baseModels/")],
+            self._folder / f"{lease.job.name.rsplit('/', 1)[1]}-{lease.attempt}",
+            self._trainer,
+            self._inputs,
+            self._objects,
+            AttemptSettings(
+                device=self._settings.device,
+                stall_s=self._settings.stall_seconds,
+                heartbeat_s=self._settings.heartbeat_seconds,
+                patience_s=self._settings.outage_patience_seconds,
+            ),
+        )
+        task = asyncio.create_task(attempt.run())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            attempt.release()
+            await task
+            raise
+
+    def _is_here(self, identifier: str) -> bool:
+        path: Path | None = self._catalogue[identifier].local_path
+        return path is None or path.exists()
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return str(torch.cuda.get_device_name(None if device == "auto" else device))

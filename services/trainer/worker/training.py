@@ -1,0 +1,174 @@
+"""The engine on a thread of its own. What its callbacks say becomes state that the event loop reads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.trainer.engine.job import (
+    Directive,
+    EpochResult,
+    Hooks,
+    PhaseProgress,
+    PreviewImage,
+    RunStatus,
+    StepMetrics,
+    TrainJobSpec,
+    TrainResult,
+)
+from services.trainer.engine.train_loop import train
+from services.trainer.models.epoch import Metric
+from services.trainer.models.job import Progress
+from services.trainer.worker.delivery import keep_checkpoint
+
+Finished = EpochResult | tuple[PreviewImage, ...]
+
+
+class Dropped(Exception):
+    """The run was told to let go in the middle of a long phase."""
+
+
+class Stalled(Exception):
+    """The engine has not said anything for too long; its thread cannot be ended, only its process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened since the last report. running: training has begun."""
+
+    progress: Progress
+    metrics: tuple[Metric, ...]
+    running: bool
+
+
+class TrainingThread:
+    """One run of the engine. All methods but the callbacks are for the event loop."""
+
+    def __init__(self, spec: TrainJobSpec, on_finished: Callable[[Finished], None]) -> None:
+        self._spec = spec
+        self._on_finished = on_finished
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._progress = Progress(phase="starting")
+        self._metrics: list[Metric] = []
+        self._running = False
+        self._heard_at = time.monotonic()
+        self._let_go = threading.Event()
+        self._stop = threading.Event()
+
+    async def run(self, *, stall_s: float) -> TrainResult:
+        """Trains to the end. Raises what the engine raises, and Stalled after `stall_s` seconds without a callback.
+
+        A run that was told to let go ends as CANCELLED.
+        """
+        done: asyncio.Future[TrainResult] = self._loop.create_future()
+        # A daemon: the process may end without waiting for a computation that nobody wants any more.
+        thread = threading.Thread(target=self._work, args=(done,), name="training", daemon=True)
+        thread.start()
+        while not done.done():
+            silent_s = time.monotonic() - self._heard_at
+            if silent_s >= stall_s:
+                raise Stalled(f"The engine was silent for {silent_s:.0f} s.")
+            await asyncio.wait((done,), timeout=stall_s - silent_s)
+        return done.result()
+
+    def let_go(self) -> None:
+        """Ends the run at its next step or phase report."""
+        self._let_go.set()
+
+    def stop_after_epoch(self) -> None:
+        """Ends the run after the epoch at hand."""
+        self._stop.set()
+
+    def take_report(self) -> Report:
+        """Progress now, and the points since the last call."""
+        with self._lock:
+            report = Report(self._progress, tuple(self._metrics), self._running)
+            self._metrics.clear()
+        return report
+
+    def _work(self, done: asyncio.Future[TrainResult]) -> None:
+        try:
+            result = train(self._spec, self._hooks())
+        except Dropped:
+            self._resolve(done, TrainResult(RunStatus.CANCELLED, self._progress.step, None, None), None)
+        except Exception as error:
+            self._resolve(done, None, error)
+        else:
+            self._resolve(done, result, None)
+
+    def _resolve(
+        self, done: asyncio.Future[TrainResult], result: TrainResult | None, error: Exception | None
+    ) -> None:
+        def settle() -> None:
+            if done.done():
+                return
+            if error is not None:
+                done.set_exception(error)
+            elif result is not None:
+                done.set_result(result)
+
+        self._on_loop(settle)
+
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            on_phase=self._phase,
+            on_step=self._step,
+            on_base_previews=self._base_previews,
+            on_epoch=self._epoch,
+            control=self._control,
+        )
+
+    def _phase(self, phase: PhaseProgress) -> None:
+        text = f"{phase.name} {phase.done}/{phase.total}" if phase.total > 1 else phase.name
+        with self._lock:
+            self._heard_at = time.monotonic()
+            self._progress = replace(self._progress, phase=text[:100])
+        if self._let_go.is_set():
+            raise Dropped
+
+    def _step(self, step: StepMetrics) -> None:
+        now = datetime.now(UTC)
+        values = (
+            ("loss", step.loss),
+            ("learning_rate", step.learning_rate),
+            ("images_per_second", step.images_per_second),
+        )
+        with self._lock:
+            self._heard_at = time.monotonic()
+            self._running = True
+            self._metrics += [Metric(step.step, step.epoch, key, value, now) for key, value in values]
+            self._progress = Progress(
+                step=step.step,
+                epoch=step.epoch,
+                phase="training",
+                loss=step.loss,
+                images_per_second=step.images_per_second,
+                eta_seconds=step.eta_seconds,
+                learning_rate=step.learning_rate,
+            )
+
+    def _base_previews(self, previews: tuple[PreviewImage, ...]) -> None:
+        self._on_loop(lambda: self._on_finished(previews))
+
+    def _epoch(self, result: EpochResult) -> None:
+        folder: Path = self._spec.output_dir / "to-deliver" / f"epoch-{result.epoch:04d}"
+        kept = replace(result, checkpoint_dir=keep_checkpoint(result.checkpoint_dir, folder))
+        self._on_loop(lambda: self._on_finished(kept))
+
+    def _control(self) -> Directive:
+        if self._let_go.is_set():
+            return Directive.CANCEL
+        return Directive.STOP if self._stop.is_set() else Directive.CONTINUE
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError as error:
+            # The process is ending and its loop is closed: nobody is left to tell.
+            raise Dropped from error

@@ -1,0 +1,260 @@
+"""One suite for every ModelStore: the fake, SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+from sqlalchemy import Connection, inspect
+
+from services.chassis.errors import Aborted, AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.filters import Order, parse_filter
+from services.chassis.names import new_id
+from services.chassis.pagination import Page
+from services.chassis.sql import Database
+from services.chassis.sql_migrations import upgrade
+from services.registry.adapters.sql_models import SqlModelStore
+from services.registry.adapters.sql_tables import METADATA
+from services.registry.app import MIGRATIONS
+from services.registry.models import ModelChanges, ModelFile, NewModel, RequestKey, VersionDraft, list_cursor
+from services.registry.ports import ModelStore
+from services.registry.use_cases.repositories import FILTER_FIELDS
+from tests.fakes.finished_epochs import finished_epoch
+from tests.fakes.registry import FakeModelStore
+
+Kind = Literal["fake", "sqlite", "postgresql"]
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[ModelStore]:
+    kind: Kind = request.param
+    if kind == "fake":
+        yield FakeModelStore()
+        return
+    url = str(request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url"))
+    await upgrade(url, MIGRATIONS)
+    db = Database(url, pool_size=16)
+    yield SqlModelStore(db)
+    await db.dispose()
+
+
+def key(request_id: str = "", digest: str = "d", method: str = "SaveEpoch") -> RequestKey:
+    return RequestKey(method, request_id, digest)
+
+
+def new(model_id: str, display_name: str = "", tags: tuple[str, ...] = (), project: str = "pets") -> NewModel:
+    return NewModel(project, model_id, display_name or model_id, "words", tags)
+
+
+def draft(model_id: str = "rex", project: str = "pets") -> VersionDraft:
+    epoch, folder = finished_epoch(), new_id("save")
+    files = tuple(
+        ModelFile(file.file_id, file.file_name, file.content_type, 2**40 + n, file.sha256, f"{folder}/{file.file_id}")
+        for n, file in enumerate(epoch.files)
+    )
+    prompts = tuple(preview.prompt for preview in epoch.previews)
+    return VersionDraft(
+        project, model_id, "a note", files, epoch.lineage, "sks dog", 0.1, 16, 8.5, prompts, "# Card ✓\n"
+    )
+
+
+async def refused(call: object, kind: type[DomainError], reason: str) -> None:
+    with pytest.raises(kind) as caught:
+        await call  # type: ignore[misc]
+    assert caught.value.reason == reason
+
+
+async def test_a_model_comes_back_as_it_was_made(store: ModelStore) -> None:
+    made = await store.create_model(new("rex", "Rex ✓", ("dog", "brown")), key())
+    assert await store.get_model("pets", "rex") == made
+    assert (made.display_name, made.description, made.tags) == ("Rex ✓", "words", ("dog", "brown"))
+    assert (made.aliases, made.latest, made.version_count, made.revision) == ({}, 0, 0, 1)
+    assert made.create_time == made.update_time
+    assert made.create_time.tzinfo is not None
+    await refused(store.get_model("zoo", "rex"), NotFound, "MODEL_NOT_FOUND")
+    await refused(store.create_model(new("rex"), key()), AlreadyExists, "MODEL_EXISTS")
+    assert (await store.create_model(new("rex", project="zoo"), key())).project == "zoo"
+
+
+async def test_a_request_is_remembered_for_its_project_and_method(store: ModelStore) -> None:
+    made = await store.create_model(new("rex"), key("r", method="CreateModel"))
+    assert await store.recall("pets", key("r", method="CreateModel")) == made.name
+    assert await store.create_model(new("rex"), key("r", method="CreateModel")) == made
+    await refused(store.recall("pets", key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
+    await refused(
+        store.create_model(new("max"), key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED"
+    )
+    for project, other in (("zoo", key("r", method="CreateModel")), ("pets", key("r")), ("pets", key(""))):
+        assert await store.recall(project, other) is None
+    assert await store.forget_requests(timedelta(days=1)) == 0
+    assert await store.forget_requests(timedelta(0)) == 1
+    assert await store.recall("pets", key("r", method="CreateModel")) is None
+
+
+async def test_an_update_changes_only_what_is_given_and_the_etag(store: ModelStore) -> None:
+    made = await store.create_model(new("rex", "Rex", ("a", "b")), key())
+    renamed = await store.update_model("pets", "rex", ModelChanges(display_name="Max"), made.etag)
+    assert (renamed.display_name, renamed.description, renamed.tags) == ("Max", "words", ("a", "b"))
+    assert renamed.etag != made.etag
+    assert renamed.update_time >= made.update_time
+    assert renamed.create_time == made.create_time
+    await refused(store.update_model("pets", "rex", ModelChanges(tags=()), made.etag), Aborted, "ETAG_MISMATCH")
+    tagged = await store.update_model("pets", "rex", ModelChanges(description="", tags=("c", "a")), "")
+    assert (tagged.display_name, tagged.description, tagged.tags) == ("Max", "", ("c", "a"))
+    assert await store.get_model("pets", "rex") == tagged
+    await refused(store.update_model("pets", "max", ModelChanges(), ""), NotFound, "MODEL_NOT_FOUND")
+
+
+async def test_a_model_made_anew_has_another_etag(store: ModelStore) -> None:
+    made = await store.create_model(new("rex"), key())
+    assert await store.delete_model("pets", "rex", etag=made.etag, force=False) == []
+    assert (await store.create_model(new("rex"), key())).etag != made.etag
+
+
+async def test_lists_are_sorted_filtered_counted_and_paged(store: ModelStore) -> None:
+    named = {"m-a": "banana", "m-b": "Apple", "m-c": "apple", "m-d": "50% off_", "m-e": "Ärger", "m-f": "zebra"}
+    for model_id, display in named.items():
+        tags = ("fruit", "Fruit salad") if display.lower() in ("apple", "banana") else ()
+        await store.create_model(new(model_id, display, tags), key())
+    await store.create_model(new("m-a", "banana", ("fruit",), project="zoo"), key())
+
+    async def listed(order: Order, text: str = "") -> list[str]:
+        predicates, ids, cursor = parse_filter(text, FILTER_FIELDS), [], None
+        for _ in range(10):
+            page, total = await store.list_models("pets", predicates, order, Page(2, cursor))
+            ids += [model.model_id[-1] for model in page]
+            if not page:
+                assert total == len(ids)
+                return ids
+            cursor = list_cursor(page[-1], order)
+        raise AssertionError("the pages do not end")
+
+    by_name = Order("display_name", False)
+    assert await listed(by_name) == ["d", "b", "c", "a", "f", "e"]
+    assert await listed(Order("display_name", True)) == ["e", "f", "a", "c", "b", "d"]
+    assert await listed(Order("create_time", True)) == ["f", "e", "d", "c", "b", "a"]
+    await store.update_model("pets", "m-b", ModelChanges(description="new"), "")
+    assert (await listed(Order("update_time", False)))[-1] == "b"
+    for text, found in (
+        ('display_name = "APPLE"', ["b", "c"]),
+        ('display_name != "apple"', ["d", "a", "f", "e"]),
+        ('display_name:"%"', ["d"]),
+        ('display_name:"_"', ["d"]),
+        ('display_name:"ÄR"', ["e"]),
+        ('display_name >= "b"', ["a", "f", "e"]),
+        ("tags:fruit", ["b", "c", "a"]),
+        ('tags:"Fruit salad" AND display_name:"an"', ["a"]),
+        ("tags:Fruit", []),
+        ("tags:*", ["b", "c", "a"]),
+    ):
+        assert await listed(by_name, text) == found, text
+
+
+async def test_a_version_comes_back_as_it_was_drafted(store: ModelStore) -> None:
+    given = draft()
+    added = await store.add_version(given, create=new("rex"), aliases=["best"], key=key())
+    assert (added.number, added.draft, set(added.aliases)) == (1, given, {"latest", "best"})
+    assert await store.get_version("pets", "rex", 1) == added
+    for alias in ("best", "latest"):
+        assert (await store.get_version("pets", "rex", alias)).number == 1
+    model = await store.get_model("pets", "rex")
+    assert (model.aliases, model.latest, model.version_count) == ({"best": 1, "latest": 1}, 1, 1)
+    await refused(store.get_version("pets", "rex", 2), NotFound, "VERSION_NOT_FOUND")
+    await refused(store.get_version("pets", "rex", "worst"), NotFound, "ALIAS_NOT_FOUND")
+    await refused(store.get_version("pets", "max", 1), NotFound, "MODEL_NOT_FOUND")
+    await refused(store.add_version(draft("max"), create=None, aliases=[], key=key()), NotFound, "MODEL_NOT_FOUND")
+
+
+async def test_versions_are_listed_newest_first_with_their_own_files_and_aliases(store: ModelStore) -> None:
+    drafts = [draft() for _ in range(3)]
+    for number, given in enumerate(drafts, 1):
+        await store.add_version(given, create=new("rex"), aliases=[f"v-{number}"], key=key())
+    await store.add_version(draft("max"), create=new("max"), aliases=["v-1"], key=key())
+    first, total = await store.list_versions("pets", "rex", Page(2, None))
+    rest, _ = await store.list_versions("pets", "rex", Page(2, (2,)))
+    versions = [*first, *rest]
+    assert ([version.number for version in versions], total) == ([3, 2, 1], 3)
+    assert [version.draft for version in versions] == drafts[::-1]
+    assert [set(version.aliases) for version in versions] == [{"v-3", "latest"}, {"v-2"}, {"v-1"}]
+    await refused(store.list_versions("pets", "tom", Page(2, None)), NotFound, "MODEL_NOT_FOUND")
+
+
+async def test_aliases_move_and_go(store: ModelStore) -> None:
+    made = await store.add_version(draft(), create=new("rex"), aliases=["best"], key=key())
+    await store.add_version(draft(), create=None, aliases=[], key=key())
+    before = await store.get_model("pets", "rex")
+    moved = await store.set_alias("pets", "rex", "best", 2)
+    assert (moved.aliases, moved.etag != before.etag) == ({"best": 2, "latest": 2}, True)
+    assert (await store.get_version("pets", "rex", made.number)).aliases == ()
+    assert (await store.delete_alias("pets", "rex", "best")).aliases == {"latest": 2}
+    await refused(store.delete_alias("pets", "rex", "best"), NotFound, "ALIAS_NOT_FOUND")
+    await refused(store.set_alias("pets", "rex", "best", 3), NotFound, "VERSION_NOT_FOUND")
+    await refused(store.set_alias("pets", "max", "best", 1), NotFound, "MODEL_NOT_FOUND")
+
+
+async def test_deleting_gives_back_the_keys_that_nothing_refers_to(store: ModelStore) -> None:
+    given, kept = draft(), draft("max")
+    await store.add_version(given, create=new("rex"), aliases=["best"], key=key())
+    await store.add_version(kept, create=new("max"), aliases=[], key=key())
+    keys = [file.object_key for file in given.files]
+    assert await store.unreferenced(["unknown", *keys]) == ["unknown"]
+    await refused(store.delete_model("pets", "rex", etag="", force=False), FailedPrecondition, "MODEL_NOT_EMPTY")
+    await refused(store.delete_model("pets", "rex", etag="old", force=True), Aborted, "ETAG_MISMATCH")
+    assert await store.delete_model("pets", "rex", etag="", force=True) == keys
+    assert await store.unreferenced(keys) == keys
+    assert await store.unreferenced([file.object_key for file in kept.files]) == []
+    await refused(store.get_version("pets", "rex", 1), NotFound, "MODEL_NOT_FOUND")
+    again = await store.add_version(draft(), create=new("rex"), aliases=[], key=key())
+    assert (again.number, set(again.aliases)) == (1, {"latest"})
+
+
+async def test_versions_added_at_once_get_the_numbers_in_a_row(store: ModelStore) -> None:
+    drafts = [draft() for _ in range(12)]
+    added = await asyncio.gather(
+        *(store.add_version(given, create=new("rex"), aliases=["newest"], key=key()) for given in drafts)
+    )
+    assert sorted(version.number for version in added) == list(range(1, 13))
+    model = await store.get_model("pets", "rex")
+    assert model.aliases == {"newest": 12, "latest": 12}
+    versions, _ = await store.list_versions("pets", "rex", Page(50, None))
+    assert {version.draft.files for version in versions} == {given.files for given in drafts}
+
+
+async def test_an_equal_request_at_once_is_carried_out_once(store: ModelStore) -> None:
+    calls = (store.add_version(draft(), create=new("rex"), aliases=[], key=key("r")) for _ in range(6))
+    added = await asyncio.gather(*calls)
+    assert {version.number for version in added} == {1}
+    assert len({version.draft.files for version in added}) == 1
+    assert (await store.get_model("pets", "rex")).version_count == 1
+
+
+async def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
+    await upgrade(database_url, MIGRATIONS)
+    db = Database(database_url)
+
+    def described(connection: Connection) -> dict[str, object]:
+        found = inspect(connection)
+        return {
+            table: (
+                {(column["name"], str(column["type"]), column["nullable"]) for column in found.get_columns(table)},
+                found.get_pk_constraint(table)["constrained_columns"],
+                {tuple(index["column_names"]) for index in found.get_indexes(table)},
+                {tuple(rule["column_names"]) for rule in found.get_unique_constraints(table)},
+                {(tuple(rule["constrained_columns"]), rule["referred_table"], rule["options"].get("ondelete"))
+                 for rule in found.get_foreign_keys(table)},
+            )
+            for table in found.get_table_names()
+            if table != "alembic_version"
+        }  # fmt: skip
+
+    async with db.connect() as connection:
+        migrated = await connection.run_sync(described)
+    async with db.begin() as connection:
+        await connection.run_sync(METADATA.drop_all)
+        await connection.run_sync(METADATA.create_all)
+    async with db.connect() as connection:
+        assert await connection.run_sync(described) == migrated
+    await db.dispose()

@@ -1,0 +1,327 @@
+"""What every DatasetStore owes: one suite over the fake, SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.chassis.errors import Aborted, AlreadyExists, DomainError, InvalidArgument, NotFound
+from services.chassis.filters import parse_filter, parse_order_by
+from services.chassis.sql import Database
+from services.chassis.sql_migrations import upgrade
+from services.dataset.adapters.sql_datasets import SqlDatasetStore
+from services.dataset.app import MIGRATIONS
+from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.resources import Crop, Dataset, DatasetFields, Image, ImageFields, Picture
+from services.dataset.models.tags import Tag, TagSource
+from services.dataset.models.versions import frozen
+from services.dataset.ports import DatasetQuery, DatasetStore, RequestKey
+from services.dataset.use_cases.datasets import cursor_of
+from tests.fakes.dataset import FakeDatasetStore
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+SET = DatasetRef("acme", "dogs")
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[DatasetStore]:
+    if request.param == "fake":
+        yield FakeDatasetStore()
+        return
+    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    await upgrade(url, MIGRATIONS)
+    db = Database(url)
+    yield SqlDatasetStore(db)
+    await db.dispose()
+
+
+def dataset(ref: DatasetRef = SET, *, minutes: int = 0, **fields: object) -> Dataset:
+    moment = NOW + timedelta(minutes=minutes)
+    return Dataset(ref, DatasetFields(**fields), moment, moment)  # type: ignore[arg-type]
+
+
+def image(number: int, *, ref: DatasetRef = SET, sha: str = "", fields: ImageFields | None = None) -> Image:
+    picture = Picture(
+        file_name=f"Hündin {number}.png",
+        content_type="image/png",
+        width=640,
+        height=480,
+        size_bytes=3_000_000_000 + number,
+        sha256=sha or f"{number:064x}",
+        original_key=f"o/{ref.dataset}/{number}",
+        thumbnail_key=f"t/{ref.dataset}/{number}",
+        thumbnail_bytes=900,
+    )
+    full = fields or ImageFields("a 'dog'\n☃", (Tag("Red"), Tag("b", TagSource.AUTO, 0.25, "wd", "f" * 64, "general")))
+    return Image(ImageRef(ref, f"img-{number}"), number, picture, full, NOW, NOW)
+
+
+async def fill(store: DatasetStore, count: int, *, ref: DatasetRef = SET) -> list[Image]:
+    images = [image(number, ref=ref) for number in range(1, count + 1)]
+    async with store.write() as tx:
+        current = dataset(ref)
+        await tx.add_dataset(current)
+        for each in images:
+            await tx.add_image(each)
+            current = current.with_image(each)
+        await tx.save_dataset(current)
+    return images
+
+
+async def test_what_is_written_reads_back_equal(store: DatasetStore) -> None:
+    images = await fill(store, 2)
+    cropped = images[0].changed(ImageFields("x", (), Crop(0.1, 0.2, 0.30000000000000004, 1.0), 7), NOW)
+    async with store.write() as tx:
+        await tx.save_image(cropped)
+    async with store.read() as view:
+        found = await view.dataset(SET)
+        assert (found.image_count, found.size_bytes, found.last_position) == (2, 6_000_000_003, 2)
+        assert (found.create_time, found.revision) == (NOW, 3)
+        assert await view.image(cropped.ref) == cropped
+        assert await view.images(SET) == [cropped, images[1]]
+        assert await view.image_with_bytes(SET, images[1].picture.sha256) == images[1]
+        assert await view.image_with_bytes(SET, "0" * 64) is None
+        assert (await view.has_dataset(SET), await view.has_dataset(DatasetRef("other", "dogs"))) == (True, False)
+
+
+async def test_what_is_not_there_is_not_found_by_name(store: DatasetStore) -> None:
+    await fill(store, 1)
+    version = VersionRef(SET, 1)
+    async with store.read() as view:
+        for call, name in (
+            (view.dataset(DatasetRef("other", "dogs")), "projects/other/datasets/dogs"),
+            (view.image(ImageRef(SET, "img-9")), f"{SET.name}/images/img-9"),
+            (view.version(version), version.name),
+            (view.version_image(VersionImageRef(version, "img-1")), f"{version.name}/images/img-1"),
+        ):
+            with pytest.raises(NotFound) as caught:
+                await call
+            assert (caught.value.reason, caught.value.metadata["name"]) == ("RESOURCE_NOT_FOUND", name)
+    with pytest.raises(NotFound):
+        async with store.write() as tx:
+            await tx.lock_dataset(DatasetRef("acme", "none"))
+
+
+async def test_a_transaction_that_raises_leaves_no_trace(store: DatasetStore) -> None:
+    async def fail() -> None:
+        async with store.write() as tx:
+            await tx.add_dataset(dataset())
+            await tx.add_image(image(1))
+            await tx.reserve_keys(["k"], until=NOW)
+            assert await tx.has_dataset(SET)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    async with store.read() as view:
+        assert not await view.has_dataset(SET)
+        assert await view.images(SET) == []
+    assert await store.claim_keys(due=NOW) == []
+
+
+async def test_a_taken_name_is_refused(store: DatasetStore) -> None:
+    await fill(store, 0)
+    with pytest.raises(AlreadyExists) as caught:
+        async with store.write() as tx:
+            await tx.add_dataset(dataset(display_name="other"))
+    assert caught.value.reason == "DATASET_EXISTS"
+    async with store.read() as view:
+        assert (await view.dataset(SET)).fields.display_name == ""
+
+
+async def test_locked_changes_do_not_lose_each_other(store: DatasetStore) -> None:
+    await fill(store, 0)
+
+    async def add(number: int) -> None:
+        async with store.write() as tx:
+            current = await tx.lock_dataset(SET)
+            await asyncio.sleep(0.001)
+            new = replace(image(number), position=current.last_position + 1)
+            await tx.add_image(new)
+            await tx.save_dataset(current.with_image(new))
+
+    await asyncio.gather(*(add(number) for number in range(1, 9)))
+    async with store.read() as view:
+        assert [each.position for each in await view.images(SET)] == list(range(1, 9))
+        assert (await view.dataset(SET)).image_count == 8
+
+
+async def test_a_view_does_not_change_while_it_is_open(store: DatasetStore) -> None:
+    await fill(store, 1)
+    async with store.read() as view:
+        before = await view.dataset(SET)
+        async with store.write() as tx:
+            await tx.save_dataset((await tx.lock_dataset(SET)).touched(NOW + timedelta(hours=1)))
+        assert await view.dataset(SET) == before
+
+
+NAMES = ["beta", "Alpha", "alpha_1", "100%", "Ärger", "zebra", "alpha"]
+
+
+@pytest.mark.parametrize("order_by", ["", "display_name", "display_name desc", "update_time, display_name desc"])
+@pytest.mark.parametrize(
+    "text", ["", 'display_name:"a"', "display_name >= alpha", "display_name:*", 'display_name = "ALPHA"']
+)
+async def test_lists_are_the_same_on_every_store(store: DatasetStore, order_by: str, text: str) -> None:
+    rows = [
+        dataset(DatasetRef("acme", f"d-{index}"), minutes=index // 2, display_name=name)
+        for index, name in enumerate([*NAMES, ""])
+    ]
+    async with store.write() as tx:
+        for row in [*rows, dataset(DatasetRef("other", "d-0"), display_name="alpha")]:
+            await tx.add_dataset(row)
+    orders = tuple(parse_order_by(order_by, ("create_time", "update_time", "display_name"), default="create_time desc"))
+    predicates = tuple(parse_filter(text, {"display_name": "string", "create_time": "time"}))
+    query = DatasetQuery("acme", predicates, orders, limit=2, cursor=None)
+    model = FakeDatasetStore()
+    async with model.write() as tx:
+        for row in rows:
+            await tx.add_dataset(row)
+    async with model.read() as view:
+        expected = await view.datasets(replace(query, limit=100))
+    paged: list[Dataset] = []
+    async with store.read() as view:
+        assert await view.count_datasets(query) == len(expected)
+        while page := await view.datasets(query):
+            paged += page
+            query = replace(query, cursor=cursor_of(page[-1], orders))
+    assert [row.ref.dataset for row in paged] == [row.ref.dataset for row in expected]
+    assert bool(expected)
+
+
+async def test_wildcards_of_sql_in_a_filter_are_plain_letters(store: DatasetStore) -> None:
+    async with store.write() as tx:
+        for name in ("100%", "100 x", "a_b", "axb"):
+            await tx.add_dataset(
+                dataset(DatasetRef("acme", f"d{name[0]}{ord(name[1])}{ord(name[-1])}"), display_name=name)
+            )
+    orders = tuple(parse_order_by("", ("create_time",), default="create_time"))
+    for text, names in (('display_name:"%"', ["100%"]), ('display_name:"_"', ["a_b"])):
+        query = DatasetQuery("acme", tuple(parse_filter(text, {"display_name": "string"})), orders, 10, None)
+        async with store.read() as view:
+            assert [row.fields.display_name for row in await view.datasets(query)] == names
+
+
+async def test_versions(store: DatasetStore) -> None:
+    images = await fill(store, 3)
+    async with store.write() as tx:
+        current = await tx.lock_dataset(SET)
+        for count in (1, 3):
+            version, pinned = frozen(current, images[:count], description="n", now=NOW)
+            await tx.add_version(version, pinned)
+            current = current.with_version(version.ref.number)
+            await tx.save_dataset(current)
+    async with store.read() as view:
+        assert await view.version(version.ref) == version
+        assert [v.ref.number for v in await view.versions(SET, before=None, limit=5)] == [2, 1]
+        assert [v.ref.number for v in await view.versions(SET, before=2, limit=5)] == [1]
+        assert len(await view.versions(SET, before=None, limit=1)) == 1
+        assert await view.count_versions(SET) == 2
+        assert await view.version_images(version.ref, after=0, limit=None) == pinned
+        assert await view.version_images(version.ref, after=1, limit=1) == pinned[1:2]
+        assert await view.version_image(pinned[2].ref) == pinned[2]
+        assert await view.version_with_contents(SET, version.digest, "") == version
+        assert await view.version_with_contents(SET, version.digest, "sks") is None
+        assert (await view.dataset(SET)).last_version == 2
+
+
+async def test_removing_an_image_releases_its_keys_unless_it_is_pinned(store: DatasetStore) -> None:
+    images = await fill(store, 2)
+    async with store.write() as tx:
+        current = await tx.lock_dataset(SET)
+        await tx.add_version(*frozen(current, images[:1], description="", now=NOW))
+        for each in images:
+            await tx.remove_image(each)
+    assert sorted(await store.claim_keys(due=NOW - timedelta(days=9))) == ["o/dogs/2", "t/dogs/2"]
+    async with store.read() as view:
+        assert await view.images(SET) == []
+        assert len(await view.version_images(VersionRef(SET, 1), after=0, limit=None)) == 1
+
+
+async def test_removing_a_dataset_takes_everything_of_it_and_nothing_else(store: DatasetStore) -> None:
+    images = await fill(store, 2)
+    others = await fill(store, 1, ref=DatasetRef("acme", "cats"))
+    async with store.write() as tx:
+        current = await tx.lock_dataset(SET)
+        version, pinned = frozen(current, images, description="", now=NOW)
+        await tx.add_version(version, pinned)
+        await tx.remove_image(images[0])
+        await tx.remove_dataset(SET)
+    async with store.read() as view:
+        assert not await view.has_dataset(SET)
+        assert await view.images(SET) == []
+        assert await view.count_versions(SET) == 0
+        assert await view.version_images(version.ref, after=0, limit=None) == []
+        assert await view.images(others[0].ref.dataset) == others
+    released = ["o/dogs/1", "o/dogs/2", "t/dogs/1", "t/dogs/2"]
+    assert sorted(await store.claim_keys(due=NOW)) == released
+
+
+async def test_reserved_keys_come_out_only_after_their_time_and_never_once_kept(store: DatasetStore) -> None:
+    async with store.write() as tx:
+        await tx.reserve_keys(["a", "b", "c"], until=NOW)
+    assert await store.claim_keys(due=NOW - timedelta(microseconds=1)) == []
+    async with store.write() as tx:
+        await tx.keep_keys(["a"])
+    assert sorted(await store.claim_keys(due=NOW)) == ["b", "c"]
+    # A claimed key comes again until it is forgotten: whoever claimed it may have died.
+    assert sorted(await store.claim_keys(due=NOW)) == ["b", "c"]
+    await store.forget_keys(["b"])
+    assert await store.claim_keys(due=NOW) == ["c"]
+    assert len(await store.claim_keys(due=NOW, limit=1)) == 1
+    with pytest.raises(Aborted) as caught:
+        async with store.write() as tx:
+            await tx.keep_keys(["c"])
+    assert caught.value.reason == "UPLOAD_TOO_SLOW"
+
+
+async def test_given_keys_are_claimed_before_their_time_and_others_are_not(store: DatasetStore) -> None:
+    later = NOW + timedelta(hours=1)
+    async with store.write() as tx:
+        await tx.reserve_keys(["a", "b"], until=later)
+    assert await store.claim_keys(due=NOW, keys=["a", "unknown"]) == ["a"]
+    # Forgetting does not drop a reservation that runs.
+    await store.forget_keys(["a", "b"])
+    assert await store.claim_keys(due=later) == ["b"]
+
+
+async def test_requests_are_remembered_by_project_and_method(store: DatasetStore) -> None:
+    key = RequestKey("acme", "CreateDataset", "r-1", "d" * 64)
+    async with store.write() as tx:
+        assert await tx.recall(key) is None
+        await tx.remember(key, SET.name)
+        assert await tx.recall(key) == SET.name
+    async with store.write() as tx:
+        assert await tx.recall(replace(key, project="other")) is None
+        assert await tx.recall(replace(key, method="UploadImage")) is None
+        assert await tx.recall(replace(key, request_id="")) is None
+        await tx.remember(replace(key, request_id=""), "x")
+        await tx.remember(replace(key, request_id=""), "y")
+        with pytest.raises(InvalidArgument) as caught:
+            await tx.recall(replace(key, digest="e" * 64))
+    assert (caught.value.reason, caught.value.field) == ("REQUEST_ID_REUSED", "request_id")
+    async with store.read() as view:
+        assert await view.request_is_known(replace(key, digest="anything"))
+        assert not await view.request_is_known(replace(key, request_id=""))
+    assert await store.forget_requests(before=datetime.now(UTC) - timedelta(days=1)) == 0
+    assert await store.forget_requests(before=datetime.now(UTC) + timedelta(seconds=1)) == 1
+
+
+async def test_equal_requests_at_once_make_one_thing(store: DatasetStore) -> None:
+    async def create() -> str:
+        key = RequestKey("acme", "CreateDataset", "r-1", "d" * 64)
+        async with store.write() as tx:
+            known = await tx.recall(key)
+            if known:
+                return known
+            await tx.add_dataset(dataset())
+            await tx.remember(key, SET.name)
+        return SET.name
+
+    results = await asyncio.gather(*(create() for _ in range(5)), return_exceptions=True)
+    assert not [result for result in results if isinstance(result, DomainError)]
+    assert set(results) == {SET.name}

@@ -1,0 +1,60 @@
+"""One stack for all tests that only call it; tests that stop or kill parts start their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fiveshot.dataset.v1 import dataset_service_pb2 as ds
+
+from gateway.supervisor import run, servers
+from gateway.supervisor.folder import DataFolder
+from tests.fakes import pictures
+from tests.fixtures.running_stack import PARENT, RunningStack, Stored
+
+
+@pytest.fixture(scope="session")
+def running_stack() -> Iterator[RunningStack]:
+    """A stack that `fiveshot up --detach` would start, on a free port and a folder of its own."""
+    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="fiveshot-e2e-") as place:
+        for name in [name for name in os.environ if name.startswith("FIVESHOT_")]:
+            environment.delenv(name)
+        environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
+        folder = DataFolder(Path(place) / "data")
+        state = run.detach(folder, tied=True)
+        try:
+            yield RunningStack(folder, state)
+        finally:
+            run.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def filled_stack(running_stack: RunningStack) -> RunningStack:
+    """The stack with three datasets: `photos` holds a picture, `full` as many as it may, `empty` none."""
+    asyncio.run(_fill(running_stack))
+    return running_stack
+
+
+@pytest.fixture(scope="module")
+def before(filled_stack: RunningStack) -> Stored:
+    """What is stored before the first test of a module; every test of bad input leaves exactly that."""
+    return asyncio.run(filled_stack.stored())
+
+
+async def _fill(stack: RunningStack) -> None:
+    turns = asyncio.Semaphore(8)
+    async with stack.caller() as caller:
+        for name in ("photos", "full", "empty"):
+            request = ds.CreateDatasetRequest(parent=PARENT, dataset_id=name)
+            await caller.call(caller.dataset.CreateDataset, request)
+
+        async def upload(name: str, seed: int) -> None:
+            async with turns:
+                data = pictures.png(16, 16, seed=seed)
+                await caller.upload(data, parent=f"{PARENT}/datasets/{name}", file_name=f"{seed}.png")
+
+        await asyncio.gather(upload("photos", 1000), *(upload("full", seed) for seed in range(100)))

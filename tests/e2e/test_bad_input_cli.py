@@ -1,0 +1,107 @@
+"""The same mistakes at the command line, against a running stack: one line that says what to do, and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import output
+from tests.fakes import pictures
+from tests.fixtures.cut_line import CutLine
+from tests.fixtures.running_stack import RunningStack, Stored
+
+ROOT = Path(__file__).resolve().parents[2]
+MIB = 1024 * 1024
+
+FILES = {
+    "jpeg.png": pictures.jpeg(),
+    "truncated.png": pictures.png(seed=7)[:2000],
+    "six_megabytes.png": pictures.heavy_png(6 * MIB),
+    "four_megabytes.png": pictures.heavy_png(4 * MIB),
+    "empty.png": b"",
+    "huge.png": pictures.png_of_declared_size(20_000, 20_000),
+    "good.png": pictures.png(seed=2000),
+    "picture.gif": pictures.gif(),
+}
+
+COMMANDS = [
+    ("dataset upload photos jpeg.png", output.USAGE, "IMAGE_TYPE_MISMATCH; field chunk"),
+    ("dataset upload photos picture.gif", output.USAGE, "IMAGE_TYPE_UNSUPPORTED; field file_name"),
+    ("dataset upload photos truncated.png", output.USAGE, "IMAGE_UNREADABLE; field chunk"),
+    ("dataset upload photos six_megabytes.png", output.USAGE, "IMAGE_TOO_LARGE; field header.size_bytes"),
+    ("dataset upload photos empty.png", output.USAGE, "IMAGE_EMPTY; field chunk"),
+    ("dataset upload photos huge.png", output.USAGE, "IMAGE_TOO_MANY_PIXELS; field chunk"),
+    ("dataset upload full good.png", output.LIMIT, "DATASET_FULL; field header.parent"),
+    ("dataset upload none good.png", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field header.parent"),
+    ("dataset show none", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field name"),
+    ("dataset freeze empty", output.STATE, "DATASET_EMPTY"),
+    ("train start photos --base-model none", output.NOT_FOUND, "BASE_MODEL_NOT_FOUND; field training_job.base_model"),
+    ("train start photos --epochs 0", output.USAGE, "PARAMETER_INVALID; field training_job.parameters.num_epochs"),
+    ("train start photos --epochs 10000", output.USAGE, "PARAMETER_INVALID; field training_job.parameters.num_epochs"),
+    ("train start none", output.NOT_FOUND, "DATASET_NOT_FOUND; field training_job.dataset_version"),
+    ("train start empty", output.STATE, "DATASET_EMPTY; field training_job.dataset_version"),
+    ("dataset list --api-key fs_wrong", output.NOT_ALLOWED, "API_KEY_INVALID"),
+    ("dataset upload photos four_megabytes.png --api-key fs_wrong", output.NOT_ALLOWED, "API_KEY_INVALID"),
+    ("dataset show photos --project other", output.NOT_ALLOWED, "PROJECT_FORBIDDEN; field name"),
+    ("dataset create ../evil", output.USAGE, "REQUEST_INVALID; field dataset_id"),
+    ("dataset show ../../other/datasets/photos", output.USAGE, "NAME_INVALID; field name"),
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one file for each mistake."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, data in FILES.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def _words(command: str, files: Path) -> list[str]:
+    return [str(files / word) if word in FILES else word for word in command.split()]
+
+
+@pytest.mark.parametrize(("command", "code", "mark"), COMMANDS, ids=[command for command, _, _ in COMMANDS])
+def test_a_mistake_is_one_line_and_an_exit_code(
+    filled_stack: RunningStack, before: Stored, files: Path, command: str, code: int, mark: str
+) -> None:
+    done = filled_stack.command(*_words(command, files))
+    lines = done.stderr.splitlines()
+    assert (len(lines), done.exit_code) == (1, code), done.output
+    assert lines[0].startswith("Error: ")
+    assert f"[{mark}" in lines[0]
+    assert isinstance(done.exception, SystemExit)
+    assert asyncio.run(filled_stack.stored()) == before
+
+
+def test_no_key_at_all(filled_stack: RunningStack) -> None:
+    done = filled_stack.command("--server", filled_stack.server, "dataset", "list")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (output.NOT_ALLOWED, 1)
+    assert "[CREDENTIALS_MISSING]" in done.stderr
+
+
+def test_an_upload_whose_line_breaks_midway(filled_stack: RunningStack, before: Stored, files: Path) -> None:
+    upload = ("dataset", "upload", "photos", str(files / "four_megabytes.png"))
+    with CutLine(filled_stack.server, after_bytes=1 * MIB) as line:
+        done = filled_stack.command("--server", line.address, "--api-key", filled_stack.api_key, *upload)
+    lines = done.stderr.splitlines()
+    assert (len(lines), done.exit_code) == (1, output.UNREACHABLE), done.output
+    assert line.cut
+    assert asyncio.run(filled_stack.stored()) == before
+
+
+def test_a_process_of_its_own_says_the_same(filled_stack: RunningStack, files: Path) -> None:
+    done = subprocess.run(
+        (
+            sys.executable, "-m", "gateway.cli.main", "--data", str(filled_stack.folder.path),
+            "dataset", "upload", "photos", str(files / "huge.png"),
+        ),
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (output.USAGE, 1)
+    assert done.stderr.startswith("Error: ")
+    assert "IMAGE_TOO_MANY_PIXELS" in done.stderr

@@ -1,0 +1,329 @@
+"""The dataset service's ports in memory. The contract suite holds them to what the real ones do."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from services.chassis.errors import Aborted, InvalidArgument, NotFound, Unavailable
+from services.chassis.filters import Predicate
+from services.dataset.models.faults import dataset_exists, not_found
+from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.ports import DatasetQuery, DatasetReader, DatasetWriter, RequestKey
+
+FoundT = TypeVar("FoundT")
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+class FakeClock:
+    """A clock that moves one second a reading, so that every moment differs."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@dataclass
+class State:
+    """What is stored. requests: (project, method, request_id) to (digest, name, when)."""
+
+    datasets: dict[DatasetRef, Dataset] = field(default_factory=dict)
+    images: dict[ImageRef, Image] = field(default_factory=dict)
+    versions: dict[VersionRef, DatasetVersion] = field(default_factory=dict)
+    version_images: dict[VersionImageRef, VersionImage] = field(default_factory=dict)
+    requests: dict[tuple[str, str, str], tuple[str, str, datetime]] = field(default_factory=dict)
+    keys: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+
+    def copied(self) -> State:
+        """A copy whose changes do not show here."""
+        return State(**{name: copy(value) for name, value in vars(self).items()})
+
+
+class FakeDatasetStore:
+    """Implements ports.DatasetStore. broken: every call raises Unavailable."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.broken = False
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[DatasetReader]:
+        """See the port."""
+        self._check()
+        yield FakeView(self.state.copied())
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[DatasetWriter]:
+        """See the port."""
+        self._check()
+        async with self._lock:
+            state = self.state.copied()
+            yield FakeView(state)
+            self.state = state
+
+    async def claim_keys(self, *, due: datetime, keys: Sequence[str] | None = None, limit: int = 500) -> list[str]:
+        """See the port."""
+        self._check()
+        noted = self.state.keys
+        for key, (when, _) in list(noted.items()):
+            if (when <= due) if keys is None else (key in keys):
+                noted[key] = (when, True)
+        return [key for key, (_, claimed) in noted.items() if claimed and (keys is None or key in keys)][:limit]
+
+    async def forget_keys(self, keys: Sequence[str]) -> None:
+        """See the port."""
+        self._check()
+        for key in keys:
+            if self.state.keys.get(key, (None, False))[1]:
+                del self.state.keys[key]
+
+    async def forget_requests(self, *, before: datetime) -> int:
+        """See the port."""
+        self._check()
+        old = [key for key, (_, _, when) in self.state.requests.items() if when < before]
+        for key in old:
+            del self.state.requests[key]
+        return len(old)
+
+    def _check(self) -> None:
+        if self.broken:
+            raise Unavailable("The database does not answer", reason="DATABASE_UNAVAILABLE")
+
+
+class FakeView:
+    """Implements ports.DatasetReader and ports.DatasetWriter on a state of its own."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def dataset(self, ref: DatasetRef) -> Dataset:
+        """See the port."""
+        return _found(self._state.datasets.get(ref), ref.name)
+
+    async def has_dataset(self, ref: DatasetRef) -> bool:
+        """See the port."""
+        return ref in self._state.datasets
+
+    async def datasets(self, query: DatasetQuery) -> list[Dataset]:
+        """See the port."""
+        found = self._matching(query)
+        keys = [(order.field, order.descending) for order in query.orders] + [("dataset_id", False)]
+        for name, falling in reversed(keys):
+            found.sort(key=lambda dataset: _value(dataset, name), reverse=falling)
+        if query.cursor is not None:
+            found = [dataset for dataset in found if _is_after(dataset, keys, query.cursor)]
+        return found[: query.limit]
+
+    async def count_datasets(self, query: DatasetQuery) -> int:
+        """See the port."""
+        return len(self._matching(query))
+
+    async def image(self, ref: ImageRef) -> Image:
+        """See the port."""
+        return _found(self._state.images.get(ref), ref.name)
+
+    async def images(self, ref: DatasetRef) -> list[Image]:
+        """See the port."""
+        mine = [image for image in self._state.images.values() if image.ref.dataset == ref]
+        return sorted(mine, key=lambda image: image.position)
+
+    async def image_with_bytes(self, ref: DatasetRef, sha256: str) -> Image | None:
+        """See the port."""
+        return next((image for image in await self.images(ref) if image.picture.sha256 == sha256), None)
+
+    async def version(self, ref: VersionRef) -> DatasetVersion:
+        """See the port."""
+        return _found(self._state.versions.get(ref), ref.name)
+
+    async def versions(self, ref: DatasetRef, *, before: int | None, limit: int) -> list[DatasetVersion]:
+        """See the port."""
+        mine = [version for version in self._state.versions.values() if version.ref.dataset == ref]
+        mine.sort(key=lambda version: -version.ref.number)
+        return [version for version in mine if before is None or version.ref.number < before][:limit]
+
+    async def count_versions(self, ref: DatasetRef) -> int:
+        """See the port."""
+        return sum(version.dataset == ref for version in self._state.versions)
+
+    async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
+        """See the port."""
+        newest_first = await self.versions(ref, before=None, limit=1_000_000)
+        same = (v for v in newest_first if v.digest == digest and v.trigger_word == trigger_word)
+        return next(same, None)
+
+    async def version_image(self, ref: VersionImageRef) -> VersionImage:
+        """See the port."""
+        return _found(self._state.version_images.get(ref), ref.name)
+
+    async def version_images(self, ref: VersionRef, *, after: int, limit: int | None) -> list[VersionImage]:
+        """See the port."""
+        mine = [image for image in self._state.version_images.values() if image.ref.version == ref]
+        mine.sort(key=lambda image: image.position)
+        return [image for image in mine if image.position > after][:limit]
+
+    async def request_is_known(self, key: RequestKey) -> bool:
+        """See the port."""
+        return bool(key.request_id) and _id(key) in self._state.requests
+
+    async def lock_dataset(self, ref: DatasetRef) -> Dataset:
+        """See the port."""
+        return await self.dataset(ref)
+
+    async def add_dataset(self, dataset: Dataset) -> None:
+        """See the port."""
+        if dataset.ref in self._state.datasets:
+            raise dataset_exists(dataset.ref)
+        self._state.datasets[dataset.ref] = dataset
+
+    async def save_dataset(self, dataset: Dataset) -> None:
+        """See the port."""
+        self._state.datasets[dataset.ref] = dataset
+
+    async def remove_dataset(self, ref: DatasetRef) -> None:
+        """See the port."""
+        state = self._state
+        pictures = [image.picture for image in state.images.values() if image.ref.dataset == ref]
+        pictures += [image.picture for image in state.version_images.values() if image.ref.version.dataset == ref]
+        state.images = {key: image for key, image in state.images.items() if key.dataset != ref}
+        state.versions = {key: version for key, version in state.versions.items() if key.dataset != ref}
+        state.version_images = {k: image for k, image in state.version_images.items() if k.version.dataset != ref}
+        del state.datasets[ref]
+        self._release([key for picture in pictures for key in picture.keys])
+
+    async def add_image(self, image: Image) -> None:
+        """See the port."""
+        self._state.images[image.ref] = image
+
+    async def save_image(self, image: Image) -> None:
+        """See the port."""
+        self._state.images[image.ref] = image
+
+    async def remove_image(self, image: Image) -> None:
+        """See the port."""
+        del self._state.images[image.ref]
+        pinned = self._state.version_images
+        if not any(ref.version.dataset == image.ref.dataset and ref.image == image.ref.image for ref in pinned):
+            self._release(image.picture.keys)
+
+    async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
+        """See the port."""
+        self._state.versions[version.ref] = version
+        self._state.version_images.update({image.ref: image for image in images})
+
+    async def recall(self, key: RequestKey) -> str | None:
+        """See the port."""
+        if not await self.request_is_known(key):
+            return None
+        digest, name, _ = self._state.requests[_id(key)]
+        if digest != key.digest:
+            raise InvalidArgument("Used for other content", field="request_id", reason="REQUEST_ID_REUSED")
+        return name
+
+    async def remember(self, key: RequestKey, name: str) -> None:
+        """See the port."""
+        if key.request_id:
+            self._state.requests[_id(key)] = (key.digest, name, datetime.now(UTC))
+
+    async def reserve_keys(self, keys: Sequence[str], *, until: datetime) -> None:
+        """See the port."""
+        self._state.keys.update(dict.fromkeys(keys, (until, False)))
+
+    async def keep_keys(self, keys: Sequence[str]) -> None:
+        """See the port."""
+        if any(self._state.keys.get(key, (None, True))[1] for key in keys):
+            raise Aborted("The place was given up", reason="UPLOAD_TOO_SLOW", remedy="Upload it again.")
+        for key in keys:
+            del self._state.keys[key]
+
+    def _release(self, keys: Sequence[str]) -> None:
+        self._state.keys.update({key: (datetime.now(UTC), True) for key in keys})
+
+    def _matching(self, query: DatasetQuery) -> list[Dataset]:
+        mine = [dataset for dataset in self._state.datasets.values() if dataset.ref.project == query.project]
+        return [dataset for dataset in mine if all(_holds(dataset, predicate) for predicate in query.predicates)]
+
+
+class FakePictureStore:
+    """Implements ports.PictureStore. broken: every call raises Unavailable. fail_puts: so many puts fail first."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.broken = False
+        self.fail_put_number = 0
+        self.puts = 0
+
+    async def put(self, key: str, data: bytes, *, content_type: str) -> None:
+        """See the port."""
+        self.puts += 1
+        if self.broken or self.puts == self.fail_put_number:
+            raise Unavailable("The object store does not answer", reason="STORAGE_UNAVAILABLE")
+        self.objects[key] = data
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """See the port."""
+        self._check()
+        if key not in self.objects:
+            raise NotFound(f"The object {key} does not exist", reason="OBJECT_NOT_FOUND")
+        data = self.objects[key]
+        for start in range(0, len(data), 256 * 1024):
+            yield data[start : start + 256 * 1024]
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See the port."""
+        self._check()
+        for key in keys:
+            self.objects.pop(key, None)
+
+    def _check(self) -> None:
+        if self.broken:
+            raise Unavailable("The object store does not answer", reason="STORAGE_UNAVAILABLE")
+
+
+def _found(value: FoundT | None, name: str) -> FoundT:
+    if value is None:
+        raise not_found(name)
+    return value
+
+
+def _id(key: RequestKey) -> tuple[str, str, str]:
+    return key.project, key.method, key.request_id
+
+
+def _value(dataset: Dataset, name: str) -> Any:
+    match name:
+        case "dataset_id":
+            return dataset.ref.dataset
+        case "display_name":
+            return dataset.fields.display_name.casefold()
+        case _:
+            return getattr(dataset, name)
+
+
+def _is_after(dataset: Dataset, keys: list[tuple[str, bool]], cursor: tuple[Any, ...]) -> bool:
+    for (name, falling), scalar in zip(keys, cursor, strict=True):
+        value = _value(dataset, name)
+        bound = datetime.fromisoformat(scalar) if name.endswith("_time") else scalar
+        if value != bound:
+            return bool(value < bound if falling else value > bound)
+    return False
+
+
+def _holds(dataset: Dataset, predicate: Predicate) -> bool:
+    value = _value(dataset, predicate.field)
+    wanted = str(predicate.value).casefold() if predicate.field == "display_name" else predicate.value
+    if predicate.op == ":":
+        return value != "" if wanted == "*" else wanted in value
+    return _COMPARE[predicate.op](value, wanted)

@@ -1,0 +1,235 @@
+"""The registry's ports in memory; the contract suites hold them to the same behaviour as the real adapters."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from services.chassis import names
+from services.chassis.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
+from services.chassis.filters import Order, Predicate
+from services.chassis.pagination import Page
+from services.registry.models import (
+    LATEST,
+    EpochFile,
+    FinishedEpoch,
+    Model,
+    ModelChanges,
+    ModelVersion,
+    NewModel,
+    RequestKey,
+    VersionDraft,
+    list_cursor,
+)
+
+_COMPARE = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+class FakeModelStore:
+    """ports.ModelStore. Each method runs without awaiting, which makes it one transaction."""
+
+    def __init__(self) -> None:
+        self.models: dict[tuple[str, str], Model] = {}
+        self.versions: dict[tuple[str, str], list[ModelVersion]] = {}
+        self.requests: dict[tuple[str, str, str], tuple[str, str, datetime]] = {}
+
+    async def recall(self, project: str, key: RequestKey) -> str | None:
+        return self._recall(project, key)
+
+    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+        earlier = self._recall(new.project, key)
+        if earlier is not None:
+            return self.models[new.project, earlier.rsplit("/", 1)[1]]
+        if (new.project, new.model_id) in self.models:
+            raise AlreadyExists("The id is taken", field="model_id", reason="MODEL_EXISTS")
+        model = self._insert(new)
+        self._remember(new.project, key, model.name)
+        return model
+
+    async def get_model(self, project: str, model_id: str) -> Model:
+        return self._model(project, model_id)
+
+    async def list_models(
+        self, project: str, predicates: Sequence[Predicate], order: Order, page: Page
+    ) -> tuple[list[Model], int]:
+        found = [m for m in self.models.values() if m.project == project and all(_holds(p, m) for p in predicates)]
+        found.sort(key=lambda model: list_cursor(model, order), reverse=order.descending)
+        cursor = page.cursor
+        if cursor is not None:
+            after = operator.lt if order.descending else operator.gt
+            rest = [model for model in found if after(list_cursor(model, order), cursor)]
+            return rest[: page.limit], len(found)
+        return found[: page.limit], len(found)
+
+    async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
+        model = self._model(project, model_id)
+        names.check_etag(etag, model.etag, field="model.etag")
+        given = {name: getattr(changes, name) for name in ("display_name", "description", "tags")}
+        return self._change(model, **{name: value for name, value in given.items() if value is not None})
+
+    async def delete_model(self, project: str, model_id: str, *, etag: str, force: bool) -> list[str]:
+        model = self._model(project, model_id)
+        names.check_etag(etag, model.etag)
+        if model.version_count and not force:
+            raise FailedPrecondition("The model has versions", field="force", reason="MODEL_NOT_EMPTY")
+        del self.models[project, model_id]
+        versions = self.versions.pop((project, model_id), [])
+        return [file.object_key for version in versions for file in version.draft.files]
+
+    async def add_version(
+        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+    ) -> ModelVersion:
+        place = (draft.project, draft.model_id)
+        earlier = self._recall(draft.project, key)
+        if earlier is not None:
+            return self._version(*place, int(earlier.rsplit("/", 1)[1]))
+        if create is not None and place not in self.models:
+            self._insert(create)
+        model = self._model(*place)
+        number = model.latest + 1
+        self.versions.setdefault(place, []).append(ModelVersion(number, draft, datetime.now(UTC)))
+        moved = {**model.aliases, **dict.fromkeys(aliases, number), LATEST: number}
+        self._change(model, latest=number, version_count=number, aliases=moved)
+        version = self._version(*place, number)
+        self._remember(draft.project, key, version.name)
+        return version
+
+    async def get_version(self, project: str, model_id: str, selector: int | str) -> ModelVersion:
+        return self._version(project, model_id, selector)
+
+    async def list_versions(self, project: str, model_id: str, page: Page) -> tuple[list[ModelVersion], int]:
+        count = self._model(project, model_id).latest
+        before = count + 1 if page.cursor is None else int(str(page.cursor[0]))
+        numbers = [number for number in range(count, 0, -1) if number < before]
+        return [self._version(project, model_id, number) for number in numbers[: page.limit]], count
+
+    async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
+        model = self._model(project, model_id)
+        self._version(project, model_id, number)
+        return self._change(model, aliases={**model.aliases, alias: number})
+
+    async def delete_alias(self, project: str, model_id: str, alias: str) -> Model:
+        model = self._model(project, model_id)
+        if alias not in model.aliases:
+            raise NotFound("There is no such alias", reason="ALIAS_NOT_FOUND")
+        return self._change(model, aliases={key: number for key, number in model.aliases.items() if key != alias})
+
+    async def forget_requests(self, age: timedelta) -> int:
+        old = [key for key, (_, _, made) in self.requests.items() if made < datetime.now(UTC) - age]
+        for key in old:
+            del self.requests[key]
+        return len(old)
+
+    async def unreferenced(self, object_keys: Sequence[str]) -> list[str]:
+        drafts = [version.draft for versions in self.versions.values() for version in versions]
+        known = {file.object_key for draft in drafts for file in draft.files}
+        return [key for key in object_keys if key not in known]
+
+    def _model(self, project: str, model_id: str) -> Model:
+        model = self.models.get((project, model_id))
+        if model is None:
+            raise NotFound("The model does not exist", reason="MODEL_NOT_FOUND")
+        return model
+
+    def _version(self, project: str, model_id: str, selector: int | str) -> ModelVersion:
+        model = self._model(project, model_id)
+        number = model.aliases.get(selector) if isinstance(selector, str) else selector
+        if number is None:
+            raise NotFound("There is no such alias", reason="ALIAS_NOT_FOUND")
+        if not 1 <= number <= model.latest:
+            raise NotFound("There is no such version", reason="VERSION_NOT_FOUND")
+        pointing = tuple(alias for alias, target in model.aliases.items() if target == number)
+        return replace(self.versions[project, model_id][number - 1], aliases=pointing)
+
+    def _insert(self, new: NewModel) -> Model:
+        now = datetime.now(UTC)
+        given = (new.project, new.model_id, names.new_uuid(), new.display_name, new.description, new.tags)
+        model = Model(*given, aliases={}, latest=0, version_count=0, revision=1, create_time=now, update_time=now)
+        self.models[new.project, new.model_id] = model
+        return model
+
+    def _change(self, model: Model, **values: object) -> Model:
+        fresh: Mapping[str, object] = {"revision": model.revision + 1, "update_time": datetime.now(UTC), **values}
+        changed = replace(model, **fresh)  # type: ignore[arg-type]
+        self.models[model.project, model.model_id] = changed
+        return changed
+
+    def _recall(self, project: str, key: RequestKey) -> str | None:
+        found = self.requests.get((project, key.method, key.request_id)) if key.request_id else None
+        if found is None:
+            return None
+        if found[0] != key.digest:
+            raise InvalidArgument("The id was used already", field="request_id", reason="REQUEST_ID_REUSED")
+        return found[1]
+
+    def _remember(self, project: str, key: RequestKey, name: str) -> None:
+        if key.request_id:
+            self.requests[project, key.method, key.request_id] = (key.digest, name, datetime.now(UTC))
+
+
+class FakeFileStore:
+    """ports.FileStore. `fail_after`: so many puts work, then the store is away."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.written: dict[str, datetime] = {}
+        self.fail_after: int | None = None
+
+    async def put(self, object_key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
+        content = b"".join([chunk async for chunk in chunks])
+        if self.fail_after is not None and len(self.objects) >= self.fail_after:
+            raise Unavailable("The object store does not answer", reason="STORAGE_UNAVAILABLE")
+        self.objects[object_key] = content
+        self.written[object_key] = datetime.now(UTC)
+
+    async def read(self, object_key: str) -> AsyncIterator[bytes]:
+        if object_key not in self.objects:
+            raise NotFound("The object does not exist", reason="OBJECT_NOT_FOUND")
+        content = self.objects[object_key]
+        for start in range(0, len(content), 256 * 1024):
+            yield content[start : start + 256 * 1024]
+
+    async def delete(self, object_keys: Sequence[str]) -> None:
+        for key in object_keys:
+            self.objects.pop(key, None)
+            self.written.pop(key, None)
+
+    async def list_older_than(self, moment: datetime) -> AsyncIterator[str]:
+        for key in [key for key, written in self.written.items() if written < moment]:
+            yield key
+
+
+class FakeEpochSource:
+    """ports.EpochSource over epochs and file contents that a test puts in."""
+
+    def __init__(self, *epochs: FinishedEpoch, contents: Mapping[str, bytes]) -> None:
+        self.epochs = {epoch.name: epoch for epoch in epochs}
+        self.contents = dict(contents)
+
+    async def finished_epoch(self, name: str) -> FinishedEpoch:
+        if name not in self.epochs:
+            raise NotFound(f"{name} does not exist", field="epoch", reason="EPOCH_NOT_FOUND")
+        return self.epochs[name]
+
+    async def read_file(self, epoch: str, file: EpochFile) -> AsyncIterator[bytes]:
+        content = self.contents[file.file_id]
+        for start in range(0, len(content), 1000):
+            yield content[start : start + 1000]
+
+
+def _holds(predicate: Predicate, model: Model) -> bool:
+    value = str(predicate.value)
+    if predicate.field == "tags":
+        return bool(model.tags) if value == "*" else value in model.tags
+    name, value = model.display_name.casefold(), value.casefold()
+    return value in name if predicate.op == ":" else bool(_COMPARE[predicate.op](name, value))

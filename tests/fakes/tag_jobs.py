@@ -1,0 +1,131 @@
+"""Tag jobs in memory, with the promises of the port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.chassis.errors import InvalidArgument, NotFound
+from services.chassis.names import project_of
+from services.tagger.models import ImageOutcome, JobState, TagJob, cancelled, retried
+from services.tagger.ports import JobQuery
+
+
+@dataclass
+class _Row:
+    job: TagJob
+    owner: str = ""
+    owned_until: datetime | None = None
+
+
+# In the class below `list` is the method of the port.
+_Rows = list[_Row]
+
+
+class FakeTagJobs:
+    """A TagJobs without a database; every method is atomic because none of them waits."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._requests: dict[tuple[str, str], tuple[str, str]] = {}
+
+    async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
+        project = project_of(job.name)
+        earlier = await self.recall(project, request_id=request_id, digest=digest)
+        if earlier is not None:
+            return earlier
+        self._rows[job.name] = _Row(job)
+        if request_id:
+            self._requests[project, request_id] = (digest, job.name)
+        return job
+
+    async def recall(self, project: str, *, request_id: str, digest: str) -> TagJob | None:
+        known = self._requests.get((project, request_id))
+        if known is None:
+            return None
+        if known[0] != digest:
+            raise InvalidArgument("used before", field="request_id", reason="REQUEST_ID_REUSED")
+        return self._rows[known[1]].job
+
+    async def get(self, name: str) -> TagJob:
+        return self._row(name).job
+
+    async def list(self, query: JobQuery) -> tuple[list[TagJob], int]:
+        found = [
+            row.job
+            for row in self._rows.values()
+            if project_of(row.job.name) == query.project
+            and (query.states is None or row.job.state in query.states)
+            and all(row.job.dataset == dataset for dataset in query.datasets)
+        ]
+        found.sort(key=lambda job: (job.created_at, job.name), reverse=True)
+        after = [job for job in found if query.cursor is None or (job.created_at, job.name) < query.cursor]
+        return after[: query.limit], len(found)
+
+    async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
+        free = [
+            row
+            for row in self._rows.values()
+            if row.job.state == JobState.QUEUED
+            or (row.job.state == JobState.RUNNING and (row.owned_until is None or row.owned_until <= now))
+        ]
+        if not free:
+            return None
+        row = min(free, key=lambda row: (row.job.created_at, row.job.name))
+        row.owner, row.owned_until = owner, until
+        return self._change(row, replace(row.job, state=JobState.RUNNING))
+
+    async def renew(self, owner: str, *, until: datetime) -> set[str]:
+        mine = self._running_of(owner)
+        for row in mine:
+            row.owned_until = until
+        return {row.job.name for row in mine}
+
+    async def release(self, owner: str) -> None:
+        for row in self._running_of(owner):
+            row.owner, row.owned_until = "", None
+
+    async def record(self, name: str, owner: str, outcome: ImageOutcome) -> bool:
+        row = self._row(name)
+        if row.owner != owner or row.job.state not in (JobState.RUNNING, JobState.CANCELLED):
+            return False
+        outcomes = tuple(outcome if old.image == outcome.image else old for old in row.job.outcomes)
+        self._change(row, replace(row.job, outcomes=outcomes))
+        return True
+
+    async def end(self, name: str, owner: str, move: Callable[[TagJob], TagJob]) -> bool:
+        row = self._row(name)
+        if row.owner != owner or row.job.state != JobState.RUNNING:
+            return False
+        self._change(row, move(row.job))
+        return True
+
+    async def cancel(self, name: str, *, now: datetime) -> TagJob:
+        row = self._row(name)
+        return self._change(row, cancelled(row.job, now))
+
+    async def retry(self, name: str) -> TagJob:
+        row = self._row(name)
+        job = self._change(row, retried(row.job))
+        row.owner, row.owned_until = "", None
+        return job
+
+    async def forget(self, *, ended_before: datetime) -> int:
+        old = {name for name, row in self._rows.items() if row.job.ended_at and row.job.ended_at < ended_before}
+        for name in old:
+            del self._rows[name]
+        self._requests = {key: value for key, value in self._requests.items() if value[1] not in old}
+        return len(old)
+
+    def _row(self, name: str) -> _Row:
+        if name not in self._rows:
+            raise NotFound(f"There is no tag job {name}", field="name", reason="TAG_JOB_NOT_FOUND")
+        return self._rows[name]
+
+    def _running_of(self, owner: str) -> _Rows:
+        return [row for row in self._rows.values() if row.owner == owner and row.job.state == JobState.RUNNING]
+
+    def _change(self, row: _Row, job: TagJob) -> TagJob:
+        row.job = replace(job, revision=row.job.revision + 1)
+        return row.job

@@ -1,0 +1,116 @@
+"""A service with one method of each rpc kind, for tests of the transport. Messages are google.rpc.Status.
+
+The message text says what the servicer does: raise an error of the tree, crash, wait, or answer with what it sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.rpc.status_pb2 import Status
+from opentelemetry import trace
+
+from services.chassis import request_context
+from services.chassis.errors import Aborted, NotFound, Unavailable
+
+NAME = "test.Echo"
+
+
+class Echo:
+    """The servicer. `attempts` counts calls that say "flaky"; `cancelled` is set when a waiting call is given up.
+
+    `trace_id` is the trace of the last unary call.
+    """
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.waiting = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.forward: Any = None
+        self.trace_id = 0
+
+    async def unary(self, request: Status, context: Any) -> Status:
+        """Answers the request, or acts as its message says."""
+        self.trace_id = trace.get_current_span().get_span_context().trace_id
+        await self._act(request.message)
+        return Status(code=request.code + 1, message=self._seen())
+
+    async def responses(self, request: Status, context: Any) -> AsyncIterator[Status]:
+        """Counts from 0 to `code`, then acts."""
+        for number in range(request.code):
+            yield Status(code=number)
+        await self._act(request.message)
+
+    async def requests(self, requests: AsyncIterator[Status], context: Any) -> Status:
+        """Adds up the codes; acts at each message."""
+        total = 0
+        async for request in requests:
+            await self._act(request.message)
+            total += request.code
+        return Status(code=total)
+
+    async def both(self, requests: AsyncIterator[Status], context: Any) -> AsyncIterator[Status]:
+        """Answers each message with the next number."""
+        async for request in requests:
+            await self._act(request.message)
+            yield Status(code=request.code + 1)
+
+    async def _act(self, what: str) -> None:
+        if what == "missing":
+            raise NotFound("No such thing", field="name", reason="THING_GONE", remedy="Look.", metadata={"id": "7"})
+        if what.startswith("things/"):
+            raise NotFound("No such thing", metadata={"name": what})
+        if what == "crash":
+            raise RuntimeError("a secret detail")
+        if what == "flaky":
+            self.attempts += 1
+            if self.attempts < 3:
+                raise Unavailable("Not now")
+        if what == "late":
+            raise Aborted("Too late", reason="LEASE_LOST")
+        if what == "forward":
+            await self.forward(Status(message="missing"))
+        if what == "wait":
+            self.waiting.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+
+    def _seen(self) -> str:
+        context = request_context.current()
+        projects = None if context.projects is None else sorted(context.projects)
+        return f"{context.request_id}|{projects}|{context.principal}"
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the servicer to a server."""
+        codec: dict[str, Any] = {
+            "request_deserializer": Status.FromString,
+            "response_serializer": Status.SerializeToString,
+        }
+        handlers: dict[str, Any] = {
+            "Unary": grpc.unary_unary_rpc_method_handler(self.unary, **codec),
+            "Responses": grpc.unary_stream_rpc_method_handler(self.responses, **codec),
+            "Requests": grpc.stream_unary_rpc_method_handler(self.requests, **codec),
+            "Both": grpc.stream_stream_rpc_method_handler(self.both, **codec),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+
+
+class EchoStub:
+    """The client's side."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        codec: dict[str, Any] = {
+            "request_serializer": Status.SerializeToString,
+            "response_deserializer": Status.FromString,
+        }
+        self.unary: Any = channel.unary_unary(f"/{NAME}/Unary", **codec)
+        self.responses: Any = channel.unary_stream(f"/{NAME}/Responses", **codec)
+        self.requests: Any = channel.stream_unary(f"/{NAME}/Requests", **codec)
+        self.both: Any = channel.stream_stream(f"/{NAME}/Both", **codec)
+        self.missing: Any = channel.unary_unary(f"/{NAME}/Missing", **codec)

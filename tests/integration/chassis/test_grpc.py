@@ -1,0 +1,291 @@
+"""The transport over a real connection: the four rpc kinds, errors, identity, health and the end of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from opentelemetry import trace
+from prometheus_client import REGISTRY
+from pydantic import SecretStr
+
+from services.chassis import errors, interceptors, request_context
+from services.chassis.grpc_client import channel, wait_ready
+from services.chassis.grpc_server import RunningServer, start_server
+from services.chassis.request_context import RequestContext
+from services.chassis.settings import BaseServiceSettings
+from tests.integration.chassis.echo_service import NAME, Echo, EchoStub
+
+SETTINGS = BaseServiceSettings(shutdown_grace_s=1)
+
+
+@pytest.fixture
+async def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+async def running(echo: Echo) -> AsyncIterator[RunningServer]:
+    async with start_server(SETTINGS, echo.register, service_names=[NAME]) as server:
+        yield server
+
+
+@pytest.fixture
+async def stub(running: RunningServer) -> AsyncIterator[EchoStub]:
+    async with channel(running.target) as connection:
+        yield EchoStub(connection)
+
+
+async def call(stub: EchoStub, kind: str, message: str) -> Any:
+    request = Status(code=2, message=message)
+    if kind == "unary":
+        return await stub.unary(request)
+    if kind == "requests":
+        return await stub.requests(iter([request]))
+    stream = stub.responses(request) if kind == "responses" else stub.both(iter([request]))
+    return [answer async for answer in stream]
+
+
+KINDS = ["unary", "responses", "requests", "both"]
+
+
+async def test_the_four_kinds_of_call(stub: EchoStub) -> None:
+    assert (await stub.unary(Status(code=4))).code == 5
+    assert [answer.code async for answer in stub.responses(Status(code=3))] == [0, 1, 2]
+    assert (await stub.requests(Status(code=number) for number in (1, 2, 3))).code == 6
+    assert [answer.code async for answer in stub.both(iter([Status(code=1), Status(code=8)]))] == [2, 9]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_error_of_the_tree_comes_back_as_itself(stub: EchoStub, kind: str) -> None:
+    with pytest.raises(errors.NotFound) as caught:
+        await call(stub, kind, "missing")
+    error = caught.value
+    assert (error.message, error.reason, error.remedy) == ("No such thing", "THING_GONE", "Look.")
+    assert (error.metadata, error.field) == ({"id": "7"}, "name")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_crash_tells_the_caller_nothing_but_the_request_id(stub: EchoStub, kind: str) -> None:
+    with pytest.raises(errors.Internal) as caught:
+        await call(stub, kind, "crash")
+    assert "secret" not in str(caught.value)
+    assert caught.value.metadata["request_id"] in caught.value.remedy
+
+
+async def test_answers_before_an_error_arrive(stub: EchoStub) -> None:
+    answers = aiter(stub.responses(Status(code=3, message="late")))
+    assert [(await anext(answers)).code for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(errors.Aborted):
+        await anext(answers)
+
+
+async def test_a_stream_that_is_refused_early_gets_the_refusal_each_time(stub: EchoStub) -> None:
+    large = "x" * 65536
+    for _ in range(20):
+        with pytest.raises(errors.NotFound):
+            await stub.requests(Status(message=text) for text in ("missing", *[large] * 64))
+
+
+async def test_a_stream_that_is_refused_and_never_ends_gets_the_refusal(
+    stub: EchoStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptors, "_DRAIN_S", 0.1)
+
+    async def endless() -> AsyncIterator[Status]:
+        yield Status(message="missing")
+        await asyncio.Event().wait()
+
+    with pytest.raises(errors.NotFound):
+        await asyncio.wait_for(stub.requests(endless()), 10)
+
+
+async def test_what_is_not_found_is_traced_to_the_field_that_names_it(stub: EchoStub) -> None:
+    request = Status(message="things/t")
+    for answer in (stub.unary(request), stub.requests(iter([request]))):
+        with pytest.raises(errors.NotFound) as caught:
+            await answer
+        assert caught.value.field == "message"
+
+
+async def test_an_error_passes_through_a_service_in_between(echo: Echo, stub: EchoStub) -> None:
+    echo.forward = stub.unary
+    with pytest.raises(errors.NotFound) as caught:
+        await stub.unary(Status(message="forward"))
+    assert caught.value.reason == "THING_GONE"
+
+
+async def test_a_method_that_the_server_does_not_know(stub: EchoStub) -> None:
+    with pytest.raises(errors.Unimplemented):
+        await stub.missing(Status())
+
+
+async def test_a_moment_without_service_is_bridged(echo: Echo, stub: EchoStub) -> None:
+    assert (await stub.unary(Status(message="flaky"))).code == 1
+    assert echo.attempts == 3
+
+
+async def test_an_error_of_the_request_iterator_comes_out_as_itself(stub: EchoStub) -> None:
+    async def broken() -> AsyncIterator[Status]:
+        yield Status(code=1)
+        raise FileNotFoundError("the photo is gone")
+
+    with pytest.raises(FileNotFoundError, match="the photo is gone"):
+        await stub.requests(broken())
+    with pytest.raises(FileNotFoundError, match="the photo is gone"):
+        await collected(stub.both(broken()))
+
+
+async def collected(answers: AsyncIterator[Status]) -> list[Status]:
+    return [answer async for answer in answers]
+
+
+async def test_a_caller_that_gives_up_ends_the_work(echo: Echo, stub: EchoStub) -> None:
+    task = asyncio.ensure_future(stub.unary(Status(message="wait")))
+    await echo.waiting.wait()
+    task.cancel()
+    async with asyncio.timeout(5):
+        await echo.cancelled.wait()
+
+
+async def test_a_deadline_is_a_typed_error(stub: EchoStub) -> None:
+    with pytest.raises(errors.DeadlineExceeded):
+        await stub.unary(Status(message="wait"), timeout=0.2)
+
+
+async def test_a_message_over_the_limit_is_refused(stub: EchoStub) -> None:
+    with pytest.raises(errors.ResourceExhausted):
+        await stub.unary(Status(message="x" * (9 * 1024 * 1024)))
+
+
+async def test_no_server_is_a_typed_error(free_port: int) -> None:
+    async with channel(f"127.0.0.1:{free_port}") as connection:
+        with pytest.raises(errors.Unavailable) as caught:
+            await EchoStub(connection).unary(Status())
+        assert "address" in caught.value.remedy
+        with pytest.raises(errors.Unavailable):
+            await wait_ready(connection, timeout_s=0.2)
+
+
+async def test_identity_goes_along_from_service_to_service(stub: EchoStub) -> None:
+    context = RequestContext(request_id="r-1", projects=frozenset({"a", "b"}), principal="kim")
+    with request_context.use(context):
+        assert (await stub.unary(Status())).message == "r-1|['a', 'b']|kim"
+    request_id, projects, _ = (await stub.unary(Status())).message.split("|")
+    assert len(request_id) == 32
+    assert projects == "['*']"
+
+
+async def test_the_trace_goes_along(echo: Echo, stub: EchoStub) -> None:
+    span = trace.SpanContext(trace_id=0x1234, span_id=0x5678, is_remote=False, trace_flags=trace.TraceFlags(1))
+    with trace.use_span(trace.NonRecordingSpan(span)):
+        await stub.unary(Status())
+    assert echo.trace_id == 0x1234
+
+
+async def test_the_request_id_comes_back(running: RunningServer) -> None:
+    async with grpc.aio.insecure_channel(running.target) as plain:
+        for message in ("", "missing"):
+            started = EchoStub(plain).unary(Status(message=message), metadata=(("x-request-id", "r-9"),))
+            trailers = dict(await started.trailing_metadata())
+            assert trailers["x-request-id"] == "r-9"
+            assert await started.code() is (grpc.StatusCode.NOT_FOUND if message else grpc.StatusCode.OK)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_foreign_project_is_refused_in_every_kind_of_call(stub: EchoStub, kind: str) -> None:
+    with request_context.use(RequestContext(projects=frozenset({"mine"}))):
+        await call(stub, kind, "projects/mine/things/t")
+        with pytest.raises(errors.PermissionDenied) as caught:
+            await call(stub, kind, "projects/theirs/things/t")
+    assert caught.value.reason == "PROJECT_FORBIDDEN"
+
+
+async def test_a_later_message_of_a_stream_is_checked_too(stub: EchoStub) -> None:
+    messages = [Status(message="projects/mine/x"), Status(), Status(message="projects/theirs/x")]
+    with request_context.use(RequestContext(projects=frozenset({"mine"}))), pytest.raises(errors.PermissionDenied):
+        await stub.requests(iter(messages))
+
+
+async def test_a_service_behind_the_gateway_wants_the_projects_header(echo: Echo) -> None:
+    settings = BaseServiceSettings(require_project_header=True)
+    async with start_server(settings, echo.register, service_names=[NAME]) as server:
+        async with grpc.aio.insecure_channel(server.target) as plain:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await EchoStub(plain).unary(Status())
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            await EchoStub(plain).unary(Status(), metadata=(("x-fiveshot-projects", "*"),))
+
+
+async def test_the_internal_token_guards_even_a_forged_header(echo: Echo) -> None:
+    settings = BaseServiceSettings(internal_token=SecretStr("s3cret"))
+    async with start_server(settings, echo.register, service_names=[NAME]) as server:
+        async with channel(server.target, settings) as inside:
+            assert (await EchoStub(inside).unary(Status())).code == 1
+        for wrong in (None, BaseServiceSettings(internal_token=SecretStr("guess"))):
+            async with channel(server.target, wrong) as outside:
+                with pytest.raises(errors.Unauthenticated) as caught:
+                    await EchoStub(outside).unary(Status())
+                assert caught.value.reason == "INTERNAL_TOKEN_WRONG"
+
+
+async def test_nothing_is_answered_before_the_service_is_ready(echo: Echo, free_port: int) -> None:
+    settings = BaseServiceSettings(listen=f"127.0.0.1:{free_port}")
+
+    async def ready() -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as early:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await EchoStub(early).unary(Status(), timeout=0.5)
+
+    async with start_server(settings, echo.register, service_names=[NAME], ready=ready) as server:
+        async with grpc.aio.insecure_channel(server.target) as plain:
+            health = health_pb2_grpc.HealthStub(plain)
+            for name in ("", NAME):
+                answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_reflection_lists_the_service(running: RunningServer) -> None:
+    async with grpc.aio.insecure_channel(running.target) as plain:
+        stub = reflection_pb2_grpc.ServerReflectionStub(plain)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answers = [answer async for answer in stub.ServerReflectionInfo(iter([request]))]
+    assert NAME in [service.name for service in answers[0].list_services_response.service]
+
+
+async def test_calls_are_counted_by_method_and_code(stub: EchoStub) -> None:
+    labels = {"method": f"/{NAME}/Unary", "code": "NOT_FOUND"}
+    before = REGISTRY.get_sample_value("fiveshot_grpc_calls_total", labels) or 0
+    with pytest.raises(errors.NotFound):
+        await stub.unary(Status(message="missing"))
+    assert REGISTRY.get_sample_value("fiveshot_grpc_calls_total", labels) == before + 1
+    assert REGISTRY.get_sample_value("fiveshot_grpc_running_calls", {"method": f"/{NAME}/Unary"}) == 0
+
+
+async def test_a_burst_of_calls_is_answered(stub: EchoStub) -> None:
+    answers = await asyncio.gather(*(stub.unary(Status(code=number)) for number in range(2000)))
+    assert [answer.code for answer in answers] == list(range(1, 2001))
+
+
+async def test_a_taken_port_is_told(running: RunningServer, echo: Echo) -> None:
+    settings = BaseServiceSettings(listen=running.target)
+    with pytest.raises(OSError, match="cannot listen on"):
+        async with start_server(settings, echo.register, service_names=[NAME]):
+            pass
+
+
+async def test_a_failed_start_leaves_no_server(echo: Echo, free_port: int) -> None:
+    async def ready() -> None:
+        raise errors.Unavailable("no database")
+
+    settings = BaseServiceSettings(listen=f"127.0.0.1:{free_port}", metrics_listen="127.0.0.1:0")
+    for _ in range(2):
+        with pytest.raises(errors.Unavailable):
+            async with start_server(settings, echo.register, service_names=[NAME], ready=ready):
+                pass

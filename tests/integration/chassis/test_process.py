@@ -1,0 +1,186 @@
+"""The life of a service process: it waits for what it needs, tells where it listens, drains, and fails loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from services.chassis.grpc_client import channel
+from tests.integration.chassis.echo_service import EchoStub
+
+PROGRAM = """
+import asyncio, os, sys
+from services.chassis import logging, telemetry
+from services.chassis.errors import FailedPrecondition, Unavailable
+from services.chassis.grpc_server import run, serve
+from services.chassis.settings import BaseServiceSettings, load
+from tests.integration.chassis.echo_service import NAME, Echo
+
+async def work():
+    await asyncio.sleep(0.3 if "crash" in sys.argv else 3600)
+    raise RuntimeError("the worker fell over")
+
+async def ready():
+    if "wait" in sys.argv and not os.path.exists(sys.argv[2]):
+        raise Unavailable("The database does not answer", reason="DATABASE_UNAVAILABLE")
+    if "refuse" in sys.argv:
+        raise FailedPrecondition("The database is newer than this program")
+
+async def main():
+    settings = load(BaseServiceSettings)
+    logging.configure(settings, service="echo")
+    telemetry.configure(settings, service="echo")
+    return await serve(settings, Echo().register, service_names=[NAME], ready=ready, background=[work])
+
+run(main)
+"""
+
+
+async def launch(port_file: Path, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+    """The program as a process of its own; its log is on stderr."""
+    variables = {**os.environ, "FIVESHOT_PORT_FILE": str(port_file), **environ}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, *arguments, env=variables, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def listening(process: asyncio.subprocess.Process, port_file: Path) -> str:
+    """Waits for the process to serve; the target of a channel to it."""
+    async with asyncio.timeout(30):
+        while not port_file.exists():
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+    return f"127.0.0.1:{port_file.read_text().strip()}"
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, list[dict[str, Any]]]:
+    """Waits for the end of the process; its exit code and its log."""
+    _, log = await asyncio.wait_for(process.communicate(), 20)
+    return process.returncode, [json.loads(line) for line in log.decode().splitlines() if line.startswith("{")]
+
+
+def events(log: list[dict[str, Any]]) -> list[str]:
+    return [line["event"] for line in log]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_running_calls_finish(tmp_path: Path, number: signal.Signals) -> None:
+    process = await launch(tmp_path / "port")
+    async with channel(await listening(process, tmp_path / "port")) as connection:
+
+        async def slow() -> AsyncIterator[Status]:
+            yield Status(code=1)
+            process.send_signal(number)
+            await asyncio.sleep(0.5)
+            yield Status(code=2)
+
+        assert (await EchoStub(connection).requests(slow())).code == 3
+    code, log = await ended(process)
+    assert code == 0
+    assert events(log)[-2:] == ["server_draining", "server_stopped"]
+
+
+async def test_a_background_task_that_crashes_ends_the_process(tmp_path: Path) -> None:
+    code, log = await ended(await launch(tmp_path / "port", "crash"))
+    assert code == 1
+    crash = next(line for line in log if line["event"] == "background_task_crashed")
+    assert crash["exception"][0]["exc_value"] == "the worker fell over"
+
+
+async def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
+    process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"))
+    await asyncio.sleep(1.5)
+    assert not (tmp_path / "port").exists()
+    (tmp_path / "database").touch()
+    async with channel(await listening(process, tmp_path / "port")) as connection:
+        assert (await EchoStub(connection).unary(Status())).code == 1
+    process.terminate()
+    code, log = await ended(process)
+    assert code == 0
+    assert "waiting_for_server" in events(log)
+
+
+async def test_a_service_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"))
+    await asyncio.sleep(1.5)
+    process.terminate()
+    code, log = await ended(process)
+    assert code == 0
+    assert "server_listening" not in events(log)
+
+
+async def test_a_start_that_cannot_work_is_one_plain_line(tmp_path: Path) -> None:
+    code, log = await ended(await launch(tmp_path / "port", "refuse"))
+    assert code == 1
+    assert [(line["event"], line["error"]) for line in log] == [
+        ("start_failed", "The database is newer than this program")
+    ]
+
+
+async def test_wrong_settings_end_the_process_before_it_starts(tmp_path: Path) -> None:
+    process = await launch(tmp_path / "port", FIVESHOT_LISTEN="here", FIVESHOT_LISTN="x")
+    _, output = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert output.decode().splitlines()[1:] == [
+        "  FIVESHOT_LISTN: no such setting",
+        "  FIVESHOT_LISTEN: 'here' is not host:port, for example 127.0.0.1:8080",
+    ]
+
+
+async def test_metrics_are_served(tmp_path: Path, free_port: int) -> None:
+    process = await launch(tmp_path / "port", FIVESHOT_METRICS_LISTEN=f"127.0.0.1:{free_port}")
+    async with channel(await listening(process, tmp_path / "port")) as connection:
+        await EchoStub(connection).unary(Status())
+    page = await asyncio.to_thread(fetch, f"http://127.0.0.1:{free_port}/metrics")
+    assert 'fiveshot_grpc_calls_total{code="OK",method="/test.Echo/Unary"} 1.0' in page
+    process.terminate()
+    assert (await ended(process))[0] == 0
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """An OpenTelemetry collector that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, str]] = []
+
+    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Takes a batch of spans."""
+        for resource in request.resource_spans:
+            service = next(
+                item.value.string_value for item in resource.resource.attributes if item.key == "service.name"
+            )
+            self.spans += [(service, span.name) for scope in resource.scope_spans for span in scope.spans]
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+async def test_spans_reach_the_collector_at_the_latest_when_the_process_ends(tmp_path: Path) -> None:
+    collector = Collector()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    process = await launch(tmp_path / "port", FIVESHOT_OTLP_ENDPOINT=f"127.0.0.1:{port}")
+    async with channel(await listening(process, tmp_path / "port")) as connection:
+        await EchoStub(connection).unary(Status())
+    process.terminate()
+    assert (await ended(process))[0] == 0
+    await asyncio.to_thread(server.stop(None).wait)
+    assert collector.spans == [("echo", "/test.Echo/Unary")]

@@ -1,0 +1,137 @@
+"""What the images hold: each process finds all that it imports in its extra, and no service has torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.integration.deploy.manifests import DEPLOY, ROOT
+
+# Module → extra of its image.
+IMAGES = {
+    "services.dataset.app": "dataset",
+    "services.tagger.app": "tagger",
+    "services.trainer.app": "trainer",
+    "services.registry.app": "registry",
+    "gateway.app": "gateway",
+    "gateway.envoy_config": "gateway",
+    "services.chassis.health_probe": "gateway",
+    "services.trainer.worker_app": "worker",
+}
+# Hides, in a fresh interpreter, every module that the image would not have.
+IMPORT_WITHOUT = """
+import importlib, sys
+from importlib.machinery import PathFinder
+
+module, *absent = sys.argv[1:]
+
+class Image(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in absent else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [Image if finder is PathFinder else finder for finder in sys.meta_path]
+importlib.import_module(module)
+"""
+
+
+@cache
+def distributions_of(extra: str) -> frozenset[str]:
+    """Canonical names of all distributions that `fiveshot[extra]` installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    waiting = [Requirement(text) for text in (*project["dependencies"], *extras[extra])]
+    found: set[tuple[str, str]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for part in ("", *requirement.extras):
+            if (name, part) in found:
+                continue
+            found.add((name, part))
+            if name == "fiveshot":
+                waiting += [Requirement(text) for text in extras[part]] if part else []
+            else:
+                waiting += [Requirement(text) for text in _required(name) if _wanted(Requirement(text), part)]
+    return frozenset(name for name, _ in found)
+
+
+def _required(name: str) -> list[str]:
+    try:
+        return distribution(name).requires or []
+    except PackageNotFoundError:
+        # For another platform or another variant (CUDA's libraries): nothing here imports it.
+        return []
+
+
+def _wanted(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+@pytest.mark.parametrize(("module", "extra"), IMAGES.items())
+def test_a_process_imports_only_what_its_image_has(module: str, extra: str) -> None:
+    present = distributions_of(extra) | {"fiveshot"}
+    absent = [
+        package
+        for package, owners in packages_distributions().items()
+        if not {canonicalize_name(owner) for owner in owners} & present
+    ]
+    assert "pytest" in absent
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORT_WITHOUT, module, *absent], capture_output=True, text=True, check=False, cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_torch_is_in_the_workers_image_alone() -> None:
+    with_torch = {extra for extra in set(IMAGES.values()) if "torch" in distributions_of(extra)}
+    assert with_torch == {"worker"}
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    run = subprocess.run([linter, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_what_the_dockerfile_copies_is_in_its_context() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    sources = [
+        source
+        for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)
+        for source in words.split()[:-1]
+    ]
+    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert sorted(set(sources)) == sorted(line.removeprefix("!") for line in allowed if line.startswith("!"))
+    for source in sources:
+        assert (ROOT / source).exists(), source
+    assert text.count("USER 65532:65532") == 2
+
+
+def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
+    run = subprocess.run([*build, "--wheel-dir", tmp_path, ROOT], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    with zipfile.ZipFile(next(tmp_path.glob("fiveshot-*.whl"))) as wheel:
+        packed = set(wheel.namelist())
+    folders = {ROOT: ("services", "gateway"), ROOT / "protos" / "gen": ("fiveshot", "buf")}
+    wanted = {
+        str(path.relative_to(root))
+        for root, names in folders.items()
+        for name in names
+        for path in (root / name).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    assert "fiveshot/fiveshot_descriptor.binpb" in wanted
+    assert wanted - packed == set()

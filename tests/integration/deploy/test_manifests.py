@@ -1,0 +1,211 @@
+"""The Kubernetes manifests: valid by schema, and whole: every name in them leads to what it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from services.chassis.settings import BaseServiceSettings, split_host_port
+from tests.integration.deploy.manifests import (
+    DEPLOY,
+    OVERLAYS,
+    ROOT,
+    SECRETS,
+    SETTINGS,
+    Object,
+    containers,
+    kubernetes_environment,
+    loaded,
+    module_of,
+    named,
+    of_kind,
+    pods,
+    rendered,
+)
+
+VERSION = "1.37"
+# Kinds that KEDA and Kueue add to a cluster; their schemas are not Kubernetes' own.
+ADDED_KINDS = {"ScaledObject", "TriggerAuthentication", "LocalQueue"}
+overlays = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+@overlays
+def test_every_object_is_valid(overlay: str) -> None:
+    checked = 0
+    for item in rendered(overlay):
+        if item["kind"] in ADDED_KINDS:
+            assert overlay == "overlays/prod"
+            continue
+        kubernetes_validate.validate(item, VERSION, strict=True)
+        checked += 1
+    assert checked >= 25
+    keys = [(item["kind"], item["metadata"]["name"]) for item in rendered(overlay)]
+    assert len(set(keys)) == len(keys)
+
+
+@overlays
+def test_every_part_of_the_suite_is_deployed(overlay: str) -> None:
+    run = {module_of(container) for _, template in pods(overlay) for container in containers(template)} - {None}
+    assert run == set(SETTINGS)
+
+
+@overlays
+def test_selectors_find_their_pods(overlay: str) -> None:
+    labels = {name: template["metadata"]["labels"] for name, template in pods(overlay)}
+    for item in of_kind(overlay, "Deployment", "StatefulSet"):
+        wanted = item["spec"]["selector"]["matchLabels"]
+        assert wanted.items() <= labels[item["metadata"]["name"]].items()
+        # No other workload's pods: two controllers would fight over them.
+        assert [name for name, own in labels.items() if wanted.items() <= own.items()] == [item["metadata"]["name"]]
+    for item in of_kind(overlay, "Service", "PodDisruptionBudget"):
+        selector = item["spec"]["selector"]
+        wanted = selector.get("matchLabels", selector)
+        assert [name for name, own in labels.items() if wanted.items() <= own.items()] == [item["metadata"]["name"]]
+    for item in of_kind(overlay, "NetworkPolicy"):
+        selector = item["spec"]["podSelector"]
+        for expression in selector.get("matchExpressions", ()):
+            names = {own.get(expression["key"]) for own in labels.values()}
+            assert set(expression["values"]) <= names
+        wanted = selector.get("matchLabels", {})
+        assert any(wanted.items() <= own.items() for own in labels.values())
+
+
+@overlays
+def test_references_between_objects_lead_somewhere(overlay: str) -> None:
+    for _, template in pods(overlay):
+        spec = template["spec"]
+        if "serviceAccountName" in spec:
+            named(overlay, "ServiceAccount", spec["serviceAccountName"])
+        volumes = {volume["name"] for volume in spec.get("volumes", ())}
+        for volume in spec.get("volumes", ()):
+            if "configMap" in volume:
+                named(overlay, "ConfigMap", volume["configMap"]["name"])
+            if "secret" in volume:
+                assert volume["secret"]["secretName"] == "fiveshot-api-keys"
+        for container in containers(template):
+            mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
+            claims = {"data"} if container["name"] in ("postgres", "nats", "s3") else set()
+            assert mounted <= volumes | claims, container["name"]
+    for item in of_kind(overlay, "HorizontalPodAutoscaler", "ScaledObject"):
+        target = named(overlay, "Deployment", item["spec"]["scaleTargetRef"]["name"])
+        # A fixed number would be put back at every deployment.
+        assert "replicas" not in target["spec"]
+
+
+@overlays
+def test_the_environment_is_what_the_settings_know(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = {item["metadata"]["name"]: item for item in of_kind(overlay, "Service")}
+    for pod, template in pods(overlay):
+        for container in containers(template):
+            module = module_of(container)
+            if module is None:
+                continue
+            settings = loaded(module, kubernetes_environment(overlay, container), monkeypatch)
+            for name, value in settings.model_dump().items():
+                if name.endswith("_target") and name in settings.model_fields_set:
+                    _check_target(pod, value, services)
+            if module.startswith("services."):
+                own = {"database_url", "internal_token", "metrics_listen"} & set(type(settings).model_fields)
+                if module == "services.trainer.worker_app":
+                    own -= {"database_url"}
+                assert own <= settings.model_fields_set, f"{pod} would run with defaults that are for one machine"
+
+
+@overlays
+def test_ports_agree_with_what_the_process_listens_on(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pod, template in pods(overlay):
+        for container in template["spec"]["containers"]:
+            module = module_of(container)
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            if module is not None:
+                settings = loaded(module, kubernetes_environment(overlay, container), monkeypatch)
+                assert isinstance(settings, BaseServiceSettings)
+                assert split_host_port(settings.listen) == ("0.0.0.0", ports["grpc"])
+                assert split_host_port(settings.metrics_listen) == ("0.0.0.0", ports["metrics"])
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                how = container.get(probe, {})
+                port = how.get("grpc", how.get("tcpSocket", {})).get("port")
+                assert port is None or port in ports.values() or port in ports, f"{pod} {probe}"
+        open_ports = {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
+        for service in of_kind(overlay, "Service"):
+            if service["metadata"]["name"] == pod:
+                assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
+
+
+@overlays
+def test_every_process_is_probed_limited_and_hardened(overlay: str) -> None:
+    for name, template in pods(overlay):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(template):
+            rights = container["securityContext"]
+            assert rights["allowPrivilegeEscalation"] is False
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+            if str(container["image"]).startswith(("fiveshot-", "envoyproxy/")):
+                assert rights["readOnlyRootFilesystem"] is True
+                assert any(mount["mountPath"] == "/tmp" for mount in container["volumeMounts"]), name
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert "memory" in container["resources"]["limits"]
+        for container in spec["containers"]:
+            if not str(container["image"]).startswith(("postgres", "nats", "chrislusf")):
+                assert {"startupProbe", "livenessProbe"} <= set(container), name
+
+
+def test_workers_ask_for_a_gpu_except_in_development() -> None:
+    for overlay in OVERLAYS:
+        app = named(overlay, "Deployment", "worker")["spec"]["template"]["spec"]["containers"][0]
+        limits, environment = app["resources"]["limits"], kubernetes_environment(overlay, app)
+        if overlay == "overlays/dev":
+            assert ("nvidia.com/gpu" in limits, environment["WORKER_DEVICE"]) == (False, "cpu")
+        else:
+            assert (limits["nvidia.com/gpu"], environment["WORKER_DEVICE"]) == ("1", "cuda")
+
+
+def test_the_worker_pool_grows_with_the_queue_within_the_quota() -> None:
+    worker = named("overlays/prod", "Deployment", "worker")
+    queue = worker["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
+    named("overlays/prod", "LocalQueue", queue)
+    scaled = named("overlays/prod", "ScaledObject", "worker")["spec"]
+    trigger = scaled["triggers"][0]
+    access = named("overlays/prod", "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    secret = access["spec"]["secretTargetRef"][0]
+    assert (secret["parameter"], secret["name"]) == ("connection", "fiveshot-secrets")
+    assert secret["key"] in SECRETS
+    assert (scaled["minReplicaCount"], trigger["type"]) == (0, "postgresql")
+
+
+def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    used = set()
+    for overlay in OVERLAYS:
+        for item in rendered(overlay):
+            assert item["kind"] != "Secret", "secrets are made in the cluster, not written down here"
+            used |= set(_secret_keys(item))
+    assert used == set(SECRETS)
+    assert [key for key in used if f"`{key}`" not in page and f"--from-literal={key}=" not in page] == []
+    assert "fiveshot-api-keys" in page
+    for path in DEPLOY.rglob("*.yaml"):
+        assert "PRIVATE KEY" not in path.read_text(encoding="utf-8")
+
+
+def _secret_keys(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["secretKeyRef"]["key"]] if "secretKeyRef" in node else []
+        own += [entry["key"] for entry in node.get("secretTargetRef", ())]
+        return own + [key for value in node.values() for key in _secret_keys(value)]
+    if isinstance(node, list):
+        return [key for value in node for key in _secret_keys(value)]
+    return []
+
+
+def _check_target(pod: str, target: str, services: dict[str, Object]) -> None:
+    host, port = split_host_port(target)
+    if host == "127.0.0.1":
+        assert (pod, port) == ("gateway", 7455)
+        return
+    assert port in [entry["port"] for entry in services[host]["spec"]["ports"]], f"{pod} calls {target}"

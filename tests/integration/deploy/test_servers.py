@@ -1,0 +1,104 @@
+"""What the manifests say to Envoy, NATS, SeaweedFS and PostgreSQL is understood by the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import Table, insert, text
+
+from gateway import envoy_config
+from gateway.settings import Settings as GatewaySettings
+from gateway.supervisor.servers import binary
+from services.chassis.grpc_server import start_server
+from services.chassis.settings import BaseServiceSettings
+from services.chassis.sql import Database, JsonText, UtcDateTime
+from services.chassis.sql_migrations import upgrade
+from services.trainer.adapters.sql_tables import jobs
+from services.trainer.app import MIGRATIONS
+from services.trainer.models.job import JobState
+from tests.integration.deploy.manifests import DEPLOY, OVERLAYS, kubernetes_environment, loaded, named
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_envoy_takes_the_configuration_of_the_manifest(
+    overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = named(overlay, "Deployment", "gateway")["spec"]["template"]["spec"]
+    environment = kubernetes_environment(overlay, spec["initContainers"][0])
+    settings = loaded("gateway.envoy_config", environment, monkeypatch)
+    assert isinstance(settings, GatewaySettings)
+    envoy_config.write(settings, tmp_path / "envoy.json")
+    run = subprocess.run(
+        [binary("envoy"), "--mode", "validate", "-c", tmp_path / "envoy.json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_nats_takes_its_configuration() -> None:
+    config = DEPLOY / "config" / "nats.conf"
+    run = subprocess.run([binary("nats-server"), "-t", "-c", config], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_seaweedfs_knows_every_flag() -> None:
+    known = subprocess.run([binary("weed"), "help", "mini"], capture_output=True, text=True, check=False)
+    options = known.stdout + known.stderr
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    pod = named("overlays/dev", "StatefulSet", "s3")["spec"]["template"]["spec"]
+    for arguments in (compose["services"]["seaweedfs"]["command"], pod["containers"][0]["args"]):
+        assert arguments[0] == "mini"
+        flags = [argument.split("=")[0] for argument in arguments[1:]]
+        assert [flag for flag in flags if f"  {flag}" not in options] == []
+
+
+async def test_the_autoscalers_query_counts_the_jobs_that_need_a_worker(postgres_url: str) -> None:
+    await upgrade(postgres_url, MIGRATIONS)
+    query = named("overlays/prod", "ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["query"]
+    db = Database(postgres_url)
+    try:
+        async with db.connect() as connection:
+            assert await connection.scalar(text(query)) == 0
+        async with db.begin() as connection:
+            for state in JobState:
+                await connection.execute(insert(jobs).values(_row(jobs, name=f"job-{state}", state=str(state))))
+        async with db.connect() as connection:
+            count = await connection.scalar(text(query))
+    finally:
+        await db.dispose()
+    idle = {"PAUSED", "SUCCEEDED", "FAILED", "CANCELLED"}
+    assert idle < {state.value for state in JobState}
+    assert count == len(JobState) - len(idle)
+
+
+async def test_the_health_probe_tells_a_serving_server_from_none(free_port: int) -> None:
+    async with start_server(BaseServiceSettings(), lambda server: None, service_names=[]) as running:
+        assert await _probe(running.target) == 0
+    assert await _probe(f"127.0.0.1:{free_port}") == 1
+    assert await _probe() == 2
+
+
+async def _probe(*arguments: str) -> int:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.chassis.health_probe", *arguments, stderr=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait()
+
+
+def _row(table: Table, **given: object) -> dict[str, object]:
+    """Values for all columns that must have one: the given ones, and something of the right type for the rest."""
+    row: dict[str, object] = {}
+    for column in table.columns:
+        if column.name in given:
+            row[column.name] = given[column.name]
+        elif isinstance(column.type, UtcDateTime):
+            row[column.name] = datetime.now(UTC)
+        elif not column.nullable:
+            row[column.name] = [] if isinstance(column.type, JsonText) else column.type.python_type()
+    return row

@@ -1,0 +1,131 @@
+"""The embedded servers as described: they start, keep what they were given through a kill, and leave nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from gateway.supervisor import servers
+from gateway.supervisor.servers import ServerSpec
+from services.chassis.nats_events import EventBus
+from services.chassis.s3 import ObjectStore
+from services.chassis.settings import S3Settings
+from tests.fixtures import processes
+
+ENVOY_CONFIG = """
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
+static_resources: {{}}
+"""
+
+
+@pytest.fixture
+def folder(server_folder: Path) -> Path:
+    path = server_folder / uuid.uuid4().hex[:8]
+    path.mkdir()
+    return path
+
+
+def start(spec: ServerSpec) -> subprocess.Popen[bytes]:
+    with (spec.data_dir / f"{spec.name}.log").open("ab") as log:
+        process = processes.start(spec, log.fileno())
+    processes.wait_ready(spec, process)
+    return process
+
+
+def left_of(process: subprocess.Popen[bytes]) -> bool:
+    """Whether anything of the process group still runs."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def seaweedfs(folder: Path) -> ServerSpec:
+    return servers.seaweedfs(folder, access_key="a-key", secret_key="a-secret")
+
+
+def envoy(folder: Path) -> ServerSpec:
+    ports = dict(zip(("listener", "admin"), servers.free_ports(2), strict=True))
+    config = folder / "envoy.yaml"
+    config.write_text(ENVOY_CONFIG.format(admin=ports["admin"]))
+    return servers.envoy(config, ports=ports, data_dir=folder)
+
+
+@pytest.mark.parametrize("describe", [seaweedfs, servers.nats, envoy], ids=["seaweedfs", "nats", "envoy"])
+def test_a_server_starts_ends_at_sigterm_and_leaves_nothing(
+    describe: Callable[[Path], ServerSpec], folder: Path
+) -> None:
+    spec = describe(folder)
+    assert not spec.ready()
+    process = start(spec)
+    assert spec.ready()
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=spec.stop_timeout_s)
+    assert not left_of(process)
+    assert not spec.ready()
+    for path in spec.leftovers:
+        path.unlink(missing_ok=True)
+    ports = {str(port) for port in spec.ports.values()}
+    stray = [path.name for path in Path("/tmp").glob("seaweedfs-*.sock") if path.stem.rpartition("-")[2] in ports]
+    assert stray == []
+
+
+async def test_objects_survive_a_kill(folder: Path) -> None:
+    spec = seaweedfs(folder)
+    settings = S3Settings(
+        s3_endpoint=f"{servers.HOST}:{spec.ports['s3']}", s3_access_key="a-key", s3_secret_key=SecretStr("a-secret")
+    )
+    store = ObjectStore(settings)
+    process = start(spec)
+    await store.ensure_bucket()
+    await store.put("kept/object", b"content" * 1000)
+    processes.kill_group(process)
+    process = start(spec)
+    assert await store.get("kept/object") == b"content" * 1000
+    processes.kill_group(process)
+    for path in spec.leftovers:
+        path.unlink(missing_ok=True)
+    store.close()
+
+
+async def test_confirmed_events_survive_a_kill(folder: Path) -> None:
+    spec = servers.nats(folder)
+    process = start(spec)
+    url = f"nats://{servers.HOST}:{spec.ports['nats']}"
+    bus = await EventBus.connect(url, name="test")
+    await bus.publish(subject="fiveshot.events.v1.p.c.i.t", event_id="1", type="t", source="s", data=b"{}")
+    processes.kill_group(process)
+    await bus.close()
+    process = start(spec)
+    bus = await EventBus.connect(url, name="test")
+    events = bus.subscribe("fiveshot.events.v1.>", after_sequence=0)
+    assert (await anext(events)).id == "1"
+    await bus.close()
+    processes.kill_group(process)
+
+
+def test_ports_are_free_and_different() -> None:
+    ports = servers.free_ports(50)
+    assert len(set(ports)) == 50
+
+
+def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIVESHOT_BINARY_NATS_SERVER", "/nowhere/nats-server")
+    with pytest.raises(FileNotFoundError, match="fiveshot\\[embedded\\]"):
+        servers.binary("nats-server")
+
+
+def test_a_program_of_the_operator_is_preferred(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "my-weed"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("FIVESHOT_BINARY_WEED", str(own))
+    assert servers.binary("weed") == own

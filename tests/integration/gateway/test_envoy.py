@@ -1,0 +1,225 @@
+"""What a caller sees at the gateway: gRPC, gRPC-Web and JSON, good and bad credentials, and what the service gets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from fiveshot.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
+from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
+
+from gateway import api_keys
+from services.chassis import errors, grpc_client
+from tests.integration.gateway.conftest import TOKEN, Gateway
+
+NAME = "projects/acme/datasets/dogs"
+
+
+@pytest.fixture
+async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
+    connection = grpc_client.channel(gateway.target)
+    yield connection
+    await connection.close(None)
+
+
+def _stub(channel: grpc.aio.Channel) -> Any:
+    return dataset_service_pb2_grpc.DatasetServiceStub(channel)
+
+
+async def _get(channel: grpc.aio.Channel, *metadata: tuple[str, str], name: str = NAME) -> Any:
+    return await _stub(channel).GetDataset(dataset_service_pb2.GetDatasetRequest(name=name), metadata=metadata)
+
+
+async def test_a_key_opens_its_project_and_the_service_learns_who_calls(
+    gateway: Gateway, channel: grpc.aio.Channel
+) -> None:
+    forged = ("x-fiveshot-projects", "*"), ("x-fiveshot-principal", "root"), ("x-fiveshot-internal", "guess")
+    answer = await _get(channel, ("x-api-key", gateway.key), *forged)
+    assert answer.name == NAME
+    seen = gateway.servicer.metadata[-1]
+    assert seen["x-fiveshot-projects"] == "acme"
+    assert seen["x-fiveshot-principal"] == "key:good"
+    assert seen["x-fiveshot-internal"] == TOKEN
+    assert "x-api-key" not in seen
+    assert seen["x-request-id"]
+
+
+async def test_a_key_may_come_as_a_bearer_token(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    assert (await _get(channel, ("authorization", f"Bearer {gateway.key}"))).name == NAME
+    assert "authorization" not in gateway.servicer.metadata[-1]
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ((), "CREDENTIALS_MISSING"),
+        ((("x-api-key", "fs_wrong"),), "API_KEY_INVALID"),
+        ((("x-api-key", "expired"),), "API_KEY_EXPIRED"),
+        ((("authorization", "Bearer nonsense"),), "TOKEN_INVALID"),
+    ],
+)
+async def test_bad_credentials_are_unauthenticated_with_reason_and_remedy(
+    gateway: Gateway, channel: grpc.aio.Channel, header: tuple[tuple[str, str], ...], reason: str
+) -> None:
+    header = tuple((name, gateway.expired_key if value == "expired" else value) for name, value in header)
+    with pytest.raises(errors.Unauthenticated) as refused:
+        await _get(channel, *header)
+    assert refused.value.reason == reason
+    assert refused.value.remedy
+    assert gateway.servicer.metadata == []
+
+
+async def test_another_project_is_forbidden(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    with pytest.raises(errors.PermissionDenied) as refused:
+        await _get(channel, ("x-api-key", gateway.key), name="projects/rival/datasets/dogs")
+    assert refused.value.reason == "PROJECT_FORBIDDEN"
+    assert gateway.servicer.metadata == []
+
+
+async def test_tokens_of_the_issuer(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    assert (await _get(channel, ("authorization", f"Bearer {gateway.token()}"))).name == NAME
+    assert gateway.servicer.metadata[-1]["x-fiveshot-principal"] == "jwt:ada"
+    words = gateway.token(projects="other acme")
+    assert (await _get(channel, ("authorization", f"Bearer {words}"))).name == NAME
+    for claims, word in (({"exp": 1}, "expired"), ({"aud": "else"}, "udience"), ({"iss": "https://evil"}, "ssuer")):
+        with pytest.raises(errors.Unauthenticated) as refused:
+            await _get(channel, ("authorization", f"Bearer {gateway.token(**claims)}"))
+        assert word in refused.value.message
+    with pytest.raises(errors.PermissionDenied) as forbidden:
+        await _get(channel, ("authorization", f"Bearer {gateway.token(projects=[])}"))
+    assert forbidden.value.reason == "TOKEN_WITHOUT_PROJECTS"
+
+
+async def test_a_withdrawn_key_stops_working_at_once(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    await _get(channel, ("x-api-key", gateway.key))
+    api_keys.save(gateway.keys_file, [])
+    with pytest.raises(errors.Unauthenticated):
+        await _get(channel, ("x-api-key", gateway.key))
+    fresh = api_keys.new_secret()
+    api_keys.save(gateway.keys_file, [api_keys.ApiKey("new", api_keys.digest(fresh), ("acme",))])
+    assert (await _get(channel, ("x-api-key", fresh))).name == NAME
+
+
+async def test_streams_pass_both_ways(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    header = dataset_service_pb2.UploadImageHeader(parent=NAME, file_name="a.png")
+    requests = [dataset_service_pb2.UploadImageRequest(header=header)]
+    requests += [dataset_service_pb2.UploadImageRequest(chunk=bytes(1024 * 1024)) for _ in range(6)]
+    metadata = (("x-api-key", gateway.key),)
+    image = await _stub(channel).UploadImage(iter(requests), metadata=metadata)
+    assert image.size_bytes == 6 * 1024 * 1024
+    name = f"{NAME}/images/one"
+    chunks = _stub(channel).DownloadImage(dataset_service_pb2.DownloadImageRequest(name=name), metadata=metadata)
+    assert [len(each.chunk) async for each in chunks] == [1000, 1000, 1000]
+
+
+async def test_the_worker_service_is_not_reachable(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    stub: Any = worker_service_pb2_grpc.WorkerServiceStub(channel)
+    with pytest.raises(errors.Unimplemented):
+        await stub.AcquireJob(
+            worker_service_pb2.AcquireJobRequest(worker_id="w"), metadata=(("x-api-key", gateway.key),)
+        )
+
+
+async def test_an_absent_service_is_unavailable(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    stub: Any = registry_service_pb2_grpc.RegistryServiceStub(channel)
+    with pytest.raises(errors.Unavailable) as absent:
+        await stub.ListModels(
+            registry_service_pb2.ListModelsRequest(parent="projects/acme"), metadata=(("x-api-key", gateway.key),)
+        )
+    assert "{" not in absent.value.message
+
+
+async def test_json_calls(gateway: Gateway) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers={"x-api-key": gateway.key}) as http:
+        found = await http.get(f"/v1/{NAME}")
+        assert (found.status_code, found.json()["imageCount"]) == (200, 5)
+        assert found.headers["x-request-id"]
+        body = {"datasetId": "cats", "dataset": {"displayName": "Cats"}}
+        made = await http.post("/v1/projects/acme/datasets", json=body)
+        assert made.json() == {"name": "projects/acme/datasets/cats", "displayName": "Cats"} | {
+            key: value for key, value in made.json().items() if key not in ("name", "displayName")
+        }
+        chunks = await http.get(f"/v1/{NAME}/images/one:download")
+        assert [len(base64.b64decode(json.loads(line)["chunk"])) for line in chunks.text.splitlines()] == [1000] * 3
+
+
+async def test_json_errors_are_status_objects(gateway: Gateway) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers={"x-api-key": gateway.key}) as http:
+        expected = {
+            "/v1/projects/acme/datasets/missing": (404, 5, "NOT_FOUND"),
+            "/v1/projects/rival/datasets/dogs": (403, 7, "PROJECT_FORBIDDEN"),
+            "/v1/projects/ACME/datasets/dogs": (400, 3, "REQUEST_INVALID"),
+            f"/v1/{NAME}?colour=red": (400, 3, "GATEWAY_HTTP_400"),
+            "/v1/nothing/here": (404, 5, "GATEWAY_HTTP_404"),
+            "/v1/projects/acme/models": (503, 14, "GATEWAY_HTTP_503"),
+        }
+        for path, (status, code, reason) in expected.items():
+            answer = await http.get(path)
+            assert answer.headers["content-type"].startswith("application/json"), path
+            body = answer.json()
+            assert (answer.status_code, body["code"], body["details"][0]["reason"]) == (status, code, reason), path
+            assert body["message"], path
+        wrong = await http.get(f"/v1/{NAME}", headers={"x-api-key": "fs_wrong"})
+        assert (wrong.status_code, wrong.json()["code"]) == (401, 16)
+        assert wrong.json()["details"][0]["reason"] == "API_KEY_INVALID"
+        assert wrong.json()["details"][0]["metadata"]["remedy"]
+        assert wrong.headers["content-type"] == "application/json"
+        assert "Bearer" in wrong.headers["www-authenticate"]
+
+
+async def test_grpc_web_calls(gateway: Gateway) -> None:
+    message = dataset_service_pb2.GetDatasetRequest(name=NAME).SerializeToString()
+    frame = b"\x00" + len(message).to_bytes(4, "big") + message
+    headers = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1", "x-api-key": gateway.key}
+    path = f"http://{gateway.target}/fiveshot.dataset.v1.DatasetService/GetDataset"
+    async with httpx.AsyncClient() as http:
+        answer = await http.post(path, content=frame, headers=headers)
+        size = int.from_bytes(answer.content[1:5], "big")
+        assert dataset_pb2.Dataset.FromString(answer.content[5 : 5 + size]).name == NAME
+        assert b"grpc-status:0" in answer.content[5 + size :]
+        refused = await http.post(path, content=frame, headers=headers | {"x-api-key": "fs_wrong"})
+        assert "16" in (refused.headers.get("grpc-status", "") + refused.text)
+        preflight = await http.options(
+            path, headers={"origin": "https://app.example", "access-control-request-method": "POST"}
+        )
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+        stranger = await http.options(
+            path, headers={"origin": "https://evil.example", "access-control-request-method": "POST"}
+        )
+        assert "access-control-allow-origin" not in stranger.headers
+
+
+async def test_a_caller_who_asks_too_often_is_slowed_alone(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    calls = [_get(channel, ("x-api-key", gateway.key)) for _ in range(150)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, errors.ResourceExhausted)]
+    assert refused, {type(outcome).__name__ for outcome in outcomes}
+    assert len(refused) < 150
+    assert (await _get(channel, ("authorization", f"Bearer {gateway.token()}"))).name == NAME
+
+
+async def test_health_says_that_services_are_missing(gateway: Gateway) -> None:
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"http://{gateway.target}/healthz")).status_code == 503
+
+
+async def test_the_access_log_tells_who_called(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    await _get(channel, ("x-api-key", gateway.key), ("x-request-id", "6f1c2d3e-0000-4000-8000-000000000001"))
+    log = gateway.keys_file.with_name("access.log")
+    deadline = time.monotonic() + 20
+    while not (log.exists() and log.read_text().strip()):
+        assert time.monotonic() < deadline, "no line after 20 s"
+        await asyncio.sleep(0.2)
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert line["principal"] == "key:good"
+    assert line["request_id"] == "6f1c2d3e-0000-4000-8000-000000000001"
+    assert datetime.fromisoformat(line["time"]).tzinfo == UTC

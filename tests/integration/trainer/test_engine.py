@@ -1,0 +1,240 @@
+"""What a run promises: exact steps, the same bytes twice and after a pause, directives obeyed, clear failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from services.trainer.engine.errors import EngineError, out_of_memory_named
+from services.trainer.engine.job import (
+    BaseModelFiles,
+    Directive,
+    EpochResult,
+    Hooks,
+    RunStatus,
+    StepMetrics,
+    TrainJobSpec,
+)
+from services.trainer.engine.train_loop import train
+from services.trainer.job_plan import PictureSize, plan_job
+
+MakeSpec = Callable[..., TrainJobSpec]
+
+
+class Recorder:
+    """Collects what a run reports and gives directives by step."""
+
+    def __init__(self, directives: dict[int, Directive] | None = None) -> None:
+        self.steps: list[StepMetrics] = []
+        self.epochs: list[EpochResult] = []
+        self.phases: list[str] = []
+        self._directives = directives or {}
+        self._polls = 0
+
+    def hooks(self) -> Hooks:
+        return Hooks(
+            on_step=self.steps.append,
+            on_epoch=self.epochs.append,
+            on_phase=lambda phase: self.phases.append(phase.name),
+            control=self._control,
+        )
+
+    def _control(self) -> Directive:
+        self._polls += 1
+        return self._directives.get(self._polls, Directive.CONTINUE)
+
+
+def run(spec: TrainJobSpec, directives: dict[int, Directive] | None = None) -> Recorder:
+    recorder = Recorder(directives)
+    train(spec, recorder.hooks())
+    return recorder
+
+
+def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    recorder = run(spec)
+    sizes = [PictureSize(48, 48), PictureSize(96, 48), PictureSize(48, 96)]
+    plan = plan_job(sizes, spec.parameters, 4)
+    assert [metrics.step for metrics in recorder.steps] == list(range(1, plan.steps.total_steps + 1))
+    assert {metrics.total_steps for metrics in recorder.steps} == {plan.steps.total_steps}
+    assert [result.epoch for result in recorder.epochs] == [1, 2]
+    last = recorder.epochs[-1]
+    assert {artifact.form for artifact in last.artifacts} == {"kohya", "diffusers"}
+    assert all(artifact.path.stat().st_size == artifact.size_bytes for artifact in last.artifacts)
+    assert last.max_reload_difference < 1e-4
+    assert [preview.path.exists() for preview in last.previews] == [True] * 3
+    assert (spec.output_dir / "contact_sheet.png").exists()
+    assert (spec.output_dir / "loss.png").exists()
+    assert recorder.phases[0] == "loading base model"
+
+
+def test_training_lowers_the_loss_on_the_pictures(make_spec: MakeSpec) -> None:
+    last = run(make_spec(num_epochs=3, num_repeats=8)).epochs[-1]
+    assert last.evaluation.fit_loss < 0.95 * last.evaluation.base_fit_loss
+    assert last.evaluation.drift > 0.0
+
+
+def test_the_same_job_twice_gives_the_same_bytes(make_spec: MakeSpec) -> None:
+    first, second = run(make_spec("one")).epochs[-1], run(make_spec("two")).epochs[-1]
+    assert [a.sha256 for a in first.artifacts] == [a.sha256 for a in second.artifacts]
+    assert [p.path.read_bytes() for p in first.previews] == [p.path.read_bytes() for p in second.previews]
+    other = run(make_spec("three", seed=7)).epochs[-1]
+    assert other.artifacts[0].sha256 != first.artifacts[0].sha256
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"train_text_encoder": True, "ema_decay": 0.9}, {"optimizer": "prodigy", "lr_scheduler": "constant"}],
+    ids=["text-encoder-and-average", "prodigy"],
+)
+def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: dict[str, Any]) -> None:
+    expected = run(make_spec("whole", **changes)).epochs[-1]
+    # In the middle of an epoch, at its last step, and in a later one.
+    for pause_at in (2, 3, 5):
+        spec = make_spec(f"first-{pause_at}", **changes)
+        interrupted = train(spec, Recorder({pause_at: Directive.PAUSE}).hooks())
+        assert (interrupted.status, interrupted.step) == (RunStatus.PAUSED, pause_at)
+        assert interrupted.checkpoint_dir is not None
+        moved = spec.output_dir / "elsewhere"
+        shutil.copytree(interrupted.checkpoint_dir, moved)
+        resumed = run(make_spec(f"second-{pause_at}", job={"resume_from": moved}, **changes))
+        actual = resumed.epochs[-1]
+        assert [a.sha256 for a in expected.artifacts] == [a.sha256 for a in actual.artifacts]
+        assert expected.evaluation == actual.evaluation
+        assert expected.recommendation == actual.recommendation
+        assert expected.mean_loss == actual.mean_loss
+
+
+def test_stop_finishes_the_epoch_and_cancel_does_not(make_spec: MakeSpec) -> None:
+    stopped = Recorder({1: Directive.STOP})
+    assert train(make_spec("stop"), stopped.hooks()).status is RunStatus.STOPPED
+    assert len(stopped.epochs) == 1
+    cancelled = Recorder({4: Directive.CANCEL})
+    result = train(make_spec("cancel"), cancelled.hooks())
+    assert result.status is RunStatus.CANCELLED
+    assert len(cancelled.epochs) == 1
+    assert cancelled.epochs[0].artifacts[0].path.exists()
+
+
+def test_accumulation_takes_fewer_steps_over_the_same_samples(make_spec: MakeSpec) -> None:
+    recorder = run(make_spec(batch_size=1, gradient_accumulation_steps=4, num_repeats=4, num_epochs=1))
+    assert len(recorder.steps) == 3
+    assert recorder.epochs[0].evaluation.fit_loss < recorder.epochs[0].evaluation.base_fit_loss
+
+
+def test_a_checkpoint_of_another_job_is_refused(make_spec: MakeSpec) -> None:
+    paused = train(make_spec("first"), Recorder({1: Directive.PAUSE}).hooks())
+    other = make_spec("second", job={"resume_from": paused.checkpoint_dir}, learning_rate=1e-3)
+    with pytest.raises(EngineError, match="belongs to another job") as caught:
+        train(other)
+    assert caught.value.reason == "CHECKPOINT_FOREIGN"
+    assert paused.checkpoint_dir is not None
+    (paused.checkpoint_dir / "optimizer.safetensors").write_bytes(b"short")
+    with pytest.raises(EngineError) as caught:
+        train(make_spec("third", job={"resume_from": paused.checkpoint_dir}))
+    assert caught.value.reason == "CHECKPOINT_CORRUPT"
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "services.trainer.engine.train_loop.per_sample_loss", lambda answer, *_: answer.sum((1, 2, 3)) * math.nan
+    )
+    recorder = Recorder()
+    with pytest.raises(EngineError, match="Lower the learning rate") as caught:
+        train(make_spec(), recorder.hooks())
+    assert caught.value.reason == "LOSS_NOT_FINITE"
+    assert recorder.epochs == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")],
+)
+def test_out_of_memory_says_what_fits(error: RuntimeError) -> None:
+    with pytest.raises(EngineError, match="batch_size 4") as caught, out_of_memory_named("Use batch_size 4."):
+        raise error
+    assert caught.value.reason == "OUT_OF_MEMORY"
+    with pytest.raises(RuntimeError, match="shapes"), out_of_memory_named("Use batch_size 4."):
+        raise RuntimeError("shapes do not match")
+
+
+def test_a_vanished_or_damaged_photo_has_its_own_reason(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec()
+    gone = dataclasses.replace(spec.items[0], image_path=tmp_path / "gone.png")
+    with pytest.raises(EngineError, match=r"picture-0\.png is gone") as caught:
+        train(dataclasses.replace(spec, items=(gone,)))
+    assert caught.value.reason == "PHOTO_MISSING"
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(spec.items[0].image_path.read_bytes()[:60])
+    with pytest.raises(EngineError) as caught:
+        train(dataclasses.replace(spec, items=(dataclasses.replace(gone, image_path=broken),)))
+    assert caught.value.reason == "PHOTO_UNREADABLE"
+
+
+def test_a_broken_base_model_has_its_own_reason(
+    make_spec: MakeSpec, base_model: BaseModelFiles, tmp_path: Path
+) -> None:
+    def reason(change: Callable[[Path], None]) -> str:
+        folder = tmp_path / change.__name__
+        shutil.copytree(base_model.source, folder)
+        change(folder)
+        with pytest.raises(EngineError) as caught:
+            train(make_spec(job={"base_model": dataclasses.replace(base_model, source=str(folder))}))
+        return caught.value.reason
+
+    def truncated(folder: Path) -> None:
+        weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+
+    def without_text_encoder(folder: Path) -> None:
+        shutil.rmtree(folder / "text_encoder")
+
+    def without_index(folder: Path) -> None:
+        (folder / "model_index.json").unlink()
+
+    def pickled(folder: Path) -> None:
+        weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+        torch.save(load_file(weights), folder / "unet" / "diffusion_pytorch_model.bin")
+        weights.unlink()
+
+    assert reason(truncated) == "BASE_MODEL_CORRUPT"
+    assert reason(without_text_encoder) == "BASE_MODEL_INCOMPLETE"
+    assert reason(without_index) == "BASE_MODEL_MISSING"
+    assert reason(pickled) == "BASE_MODEL_CORRUPT"
+
+
+def test_regularisation_without_pictures_is_refused(make_spec: MakeSpec) -> None:
+    with pytest.raises(EngineError) as caught:
+        train(make_spec(regularization_fraction=0.5))
+    assert caught.value.reason == "REGULARIZATION_MISSING"
+
+
+def test_two_processes_train_what_one_does(make_spec: MakeSpec) -> None:
+    """Gradients are added up over processes, so only the rounding of sums may differ; twice gives the same bytes."""
+    changes = {"train_text_encoder": True, "batch_size": 3, "num_epochs": 1, "num_repeats": 4, "learning_rate": 1e-3}
+    one = run(make_spec("one", job={"processes": 1}, **changes))
+    two = run(make_spec("two", job={"processes": 2}, **changes))
+    again = run(make_spec("again", job={"processes": 2}, **changes))
+    assert [m.loss for m in two.steps] == pytest.approx([m.loss for m in one.steps], rel=1e-3)
+    assert two.epochs[-1].evaluation.fit_loss == pytest.approx(one.epochs[-1].evaluation.fit_loss, rel=1e-3)
+    assert [a.sha256 for a in two.epochs[-1].artifacts] == [a.sha256 for a in again.epochs[-1].artifacts]
+
+
+def test_helpers_end_when_a_run_is_dropped(make_spec: MakeSpec) -> None:
+    def drop(_: StepMetrics) -> None:
+        raise KeyError("dropped")
+
+    with pytest.raises(KeyError, match="dropped"):
+        train(make_spec(job={"processes": 2}, num_repeats=20), Hooks(on_step=drop))
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert not any(b"engine.helper" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+    assert not torch.distributed.is_initialized()

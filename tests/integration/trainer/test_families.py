@@ -1,0 +1,131 @@
+"""Every family trains, samples, exports and reads its files back, on miniatures of the real configuration classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from safetensors.torch import load_file
+
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.families import load_family
+from services.trainer.engine.families.flux import pack, positions, unpack
+from services.trainer.engine.families.sdxl import sgm_name
+from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainJobSpec
+from services.trainer.engine.train_loop import train
+from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
+
+MakeSpec = Callable[..., TrainJobSpec]
+WRITERS = {"stable-diffusion": write_stable_diffusion, "sdxl": write_sdxl, "flux": write_flux}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BaseModelFiles]:
+    folder = tmp_path_factory.mktemp("families")
+    return {name: write(folder / name) for name, write in WRITERS.items()}
+
+
+@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train_text_encoder": True, "min_snr_gamma": 5.0, "noise_offset": 0.05},
+        {"adapter": "dora", "timestep_sampling": "logit_normal", "timestep_shift": 3.0},
+        {"mixed_precision": "bf16", "gradient_checkpointing": True},
+    ],
+    ids=["text-encoders", "dora", "bf16"],
+)
+def test_a_family_trains_and_its_files_give_the_model_back(
+    make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str, changes: dict[str, Any]
+) -> None:
+    epochs: list[EpochResult] = []
+    spec = make_spec(job={"base_model": models[family]}, num_epochs=1, num_repeats=4, **changes)
+    train(spec, Hooks(on_epoch=epochs.append))
+    (result,) = epochs
+    assert result.evaluation.fit_loss < result.evaluation.base_fit_loss
+    assert result.evaluation.drift > 0.0
+    assert result.max_reload_difference < (0.05 if "mixed_precision" in changes else 1e-4)
+    assert [artifact.form for artifact in result.artifacts] == (
+        ["diffusers"] if family == "flux" else ["kohya", "diffusers"]
+    )
+
+
+def test_sdxl_files_use_the_original_names(make_spec: MakeSpec, models: dict[str, BaseModelFiles]) -> None:
+    epochs: list[EpochResult] = []
+    train(make_spec(job={"base_model": models["sdxl"]}, num_epochs=1), Hooks(on_epoch=epochs.append))
+    modules = {key.split(".")[0] for key in load_file(epochs[0].artifacts[0].path)}
+    assert "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q" in modules
+    assert "lora_unet_middle_block_0_in_layers_2" in modules
+    assert not any("down_blocks" in module for module in modules)
+
+
+@pytest.mark.parametrize(
+    ("diffusers", "original"),
+    [
+        ("down_blocks.0.resnets.0.conv1", "input_blocks.1.0.in_layers.2"),
+        ("down_blocks.0.downsamplers.0.conv", "input_blocks.3.0.op"),
+        ("down_blocks.1.attentions.0.proj_in", "input_blocks.4.1.proj_in"),
+        ("down_blocks.1.resnets.0.conv_shortcut", "input_blocks.4.0.skip_connection"),
+        ("down_blocks.2.attentions.1.proj_out", "input_blocks.8.1.proj_out"),
+        ("mid_block.resnets.1.time_emb_proj", "middle_block.2.emb_layers.1"),
+        ("mid_block.attentions.0.proj_in", "middle_block.1.proj_in"),
+        ("up_blocks.0.resnets.2.conv2", "output_blocks.2.0.out_layers.3"),
+        ("up_blocks.0.upsamplers.0.conv", "output_blocks.2.2.conv"),
+        ("up_blocks.2.resnets.2.conv1", "output_blocks.8.0.in_layers.2"),
+    ],
+)
+def test_sgm_names_of_the_real_sdxl_layout(diffusers: str, original: str) -> None:
+    assert sgm_name(diffusers, layers_per_block=2) == original
+
+
+def test_flux_packs_latents_as_the_pipeline_does() -> None:
+    latents = torch.randn(2, 4, 6, 8)
+    tokens = pack(latents)
+    torch.testing.assert_close(tokens, FluxPipeline._pack_latents(latents, 2, 4, 6, 8))
+    torch.testing.assert_close(unpack(tokens, 6, 8), latents)
+    expected = FluxPipeline._prepare_latent_image_ids(2, 3, 4, torch.device("cpu"), torch.float32)
+    torch.testing.assert_close(positions(3, 4, torch.device("cpu")), expected)
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModelFiles], family: str) -> None:
+    """One solver step of the pipeline from its own noise must use the prediction that the engine trains."""
+    loaded = load_family(models[family], torch.device("cpu"), torch.float32)
+    pipeline = loaded.pipeline()
+    seen: dict[str, torch.Tensor] = {}
+    denoiser = loaded.components[loaded.denoiser_name]
+
+    def record(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
+        seen.update(noisy=named["hidden_states"] if "hidden_states" in named else arguments[0], answer=answer[0])
+        seen["timestep"] = named["timestep"] if "timestep" in named else arguments[1]
+
+    handle = denoiser.register_forward_hook(record, with_kwargs=True)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline(
+        prompt=["a cat"],
+        num_inference_steps=1,
+        guidance_scale=1.0,
+        height=16,
+        width=16,
+        output_type="latent",
+        **({"max_sequence_length": 12} if family == "flux" else {}),
+    )
+    handle.remove()
+    with torch.no_grad():
+        noisy = unpack(seen["noisy"], 8, 8) if family == "flux" else seen["noisy"]
+        timestep = seen["timestep"].reshape(-1).expand(len(noisy))
+        answer = loaded.predict(noisy, timestep, loaded.encode_text(["a cat"]))
+    expected = unpack(seen["answer"], 8, 8) if family == "flux" else seen["answer"]
+    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_lokr_for_flux_is_refused_because_nothing_reads_it(
+    make_spec: MakeSpec, models: dict[str, BaseModelFiles], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineError) as caught:
+        train(make_spec(job={"base_model": models["flux"]}, adapter="lokr"))
+    assert caught.value.reason == "ADAPTER_UNSUPPORTED"

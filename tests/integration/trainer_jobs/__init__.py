@@ -1,0 +1,1 @@
+"""The trainer's control plane with its real stores, and simulated workers."""

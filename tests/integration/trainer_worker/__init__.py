@@ -1,0 +1,1 @@
+"""The worker process with the real engine, a real trainer and real stores."""

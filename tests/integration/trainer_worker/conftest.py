@@ -1,0 +1,17 @@
+"""Fixtures of the worker's integration tests."""
+
+from __future__ import annotations
+
+from tests.fixtures.trainer import dataset_service, dataset_target, project, start_trainer, trainer
+from tests.fixtures.worker import catalogue_file, miniature, start_worker
+
+__all__ = [
+    "catalogue_file",
+    "dataset_service",
+    "dataset_target",
+    "miniature",
+    "project",
+    "start_trainer",
+    "start_worker",
+    "trainer",
+]

@@ -1,0 +1,154 @@
+"""What is checked of a request, and who may touch what."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+import structlog
+from fiveshot.dataset.v1 import dataset_service_pb2
+from google.protobuf import any_pb2, struct_pb2
+from google.rpc import error_details_pb2
+from pydantic import SecretStr
+
+from services.chassis import logging, request_context
+from services.chassis.errors import InvalidArgument, PermissionDenied
+from services.chassis.nats_events import event_subject
+from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming, named_projects
+from services.chassis.request_context import RequestContext
+from services.chassis.s3 import ObjectStore
+from services.chassis.settings import BaseServiceSettings, S3Settings
+
+
+def caller(*projects: str) -> RequestContext:
+    return RequestContext(request_id="r", projects=frozenset(projects))
+
+
+def test_broken_field_rules_become_violations_with_field_paths() -> None:
+    request = dataset_service_pb2.ListImagesRequest(parent="nonsense", page_size=-1)
+    with pytest.raises(InvalidArgument) as caught:
+        check_rules(request)
+    assert caught.value.reason == "REQUEST_INVALID"
+    assert [violation.field for violation in caught.value.violations] == ["parent", "page_size"]
+    check_rules(dataset_service_pb2.ListImagesRequest(parent="projects/p/datasets/d"))
+
+
+def test_text_that_a_database_refuses_is_named_wherever_it_is() -> None:
+    struct = struct_pb2.Struct()
+    struct["a"] = ["fine", "not\0fine"]
+    with pytest.raises(InvalidArgument) as caught:
+        check_text(struct)
+    assert (caught.value.reason, caught.value.field) == ("TEXT_INVALID", "fields.list_value.values.string_value")
+    with pytest.raises(InvalidArgument, match="parent contains"):
+        check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p\0"))
+    check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p", filter="tab\tand newline\n"))
+
+
+def test_projects_are_found_wherever_they_are_named() -> None:
+    struct = struct_pb2.Struct()
+    struct["a"] = "projects/in-a-map/things/t"
+    struct["b"] = ["projects/in-a-list/things/t", "no project", 3.0]
+    assert {project for _, project in named_projects(struct)} == {"in-a-map", "in-a-list"}
+    help_message = error_details_pb2.Help(links=[error_details_pb2.Help.Link(url="projects/nested")])
+    assert list(named_projects(help_message)) == [("links.url", "nested")]
+    assert list(named_projects(any_pb2.Any(value=b"projects/bytes/x"))) == []
+
+
+@pytest.mark.parametrize("text", ["my projects/other/x", "projects/other and more", "projects", "baseModels/b"])
+def test_prose_is_no_resource_name(text: str) -> None:
+    assert list(named_projects(struct_pb2.Value(string_value=text))) == []
+
+
+def test_a_request_for_a_foreign_project_is_refused() -> None:
+    request = dataset_service_pb2.GetDatasetRequest(name="projects/theirs/datasets/d")
+    with request_context.use(caller("mine")), pytest.raises(PermissionDenied) as caught:
+        check_projects(request, request_context.current())
+    assert (caught.value.reason, caught.value.field) == ("PROJECT_FORBIDDEN", "name")
+    assert caught.value.metadata == {"project": "theirs"}
+
+
+@pytest.mark.parametrize("projects", [frozenset({"*"}), frozenset({"mine", "theirs"}), None])
+def test_callers_who_may(projects: frozenset[str] | None) -> None:
+    context = RequestContext(projects=projects)
+    with request_context.use(context):
+        check_projects(dataset_service_pb2.GetDatasetRequest(name="projects/theirs/datasets/d"), context)
+        request_context.require_project("theirs")
+
+
+def test_a_caller_without_projects_may_touch_none() -> None:
+    with request_context.use(caller()), pytest.raises(PermissionDenied):
+        request_context.require_project("p")
+
+
+def test_the_context_ends_with_its_block() -> None:
+    with request_context.use(caller("p")):
+        assert request_context.current().request_id == "r"
+    assert request_context.current().request_id == ""
+    assert request_context.current().allows("anything")
+
+
+@pytest.mark.parametrize(
+    ("header", "projects"), [("", set()), ("*", {"*"}), ("a", {"a"}), (" a , b,", {"a", "b"}), (",,", set())]
+)
+def test_the_projects_header(header: str, projects: set[str]) -> None:
+    parsed = request_context.parse_projects(header)
+    assert parsed == projects
+    assert request_context.parse_projects(request_context.format_projects(parsed)) == parsed
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/./b", "a/../b"])
+async def test_object_keys_that_servers_read_differently_are_refused(key: str) -> None:
+    store = ObjectStore(S3Settings())
+    with pytest.raises(ValueError, match="not an object key"):
+        await store.get(key)
+    store.close()
+
+
+async def test_presigned_urls_name_the_public_server_and_need_no_connection() -> None:
+    settings = S3Settings(s3_public_endpoint="files.example:8443", s3_public_secure=True, s3_access_key="k",
+                          s3_secret_key=SecretStr("s"))  # fmt: skip
+    store = ObjectStore(settings)
+    url = await store.presign_get("a/b", expires=timedelta(minutes=5), filename='x"\r\n.png')
+    assert url.startswith("https://files.example:8443/fiveshot/a/b?")
+    assert "X-Amz-Signature=" in url
+    assert "%0D" not in url
+    store.close()
+
+
+@pytest.mark.parametrize("part", ["", "a.b", "a b", "*", ">", "a>"])
+def test_subjects_that_would_split_are_refused(part: str) -> None:
+    with pytest.raises(ValueError, match="not a subject token"):
+        event_subject("p", "things", part, "created")
+    assert event_subject("p", "things", "t-1", "created") == "fiveshot.events.v1.p.things.t-1.created"
+
+
+def test_a_log_line_is_json_with_the_request_id_and_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.configure(BaseServiceSettings(), service="paint")
+    try:
+        with request_context.use(caller("p")):
+            fail_with_a_secret()
+    finally:
+        structlog.reset_defaults()
+    line = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (line["event"], line["service"], line["request_id"], line["level"]) == ("it_failed", "paint", "r", "error")
+    assert line["exception"][0]["exc_type"] == "RuntimeError"
+    assert "password-in-a-local" not in json.dumps(line)
+
+
+def fail_with_a_secret() -> None:
+    secret = "password-in-a-local"
+    try:
+        raise RuntimeError(f"length {len(secret)}")
+    except RuntimeError as error:
+        logging.get_logger("test").error("it_failed", exc_info=error)
+
+
+def test_the_field_that_names_a_resource() -> None:
+    request = dataset_service_pb2.UploadImageRequest(
+        header=dataset_service_pb2.UploadImageHeader(parent="projects/p/datasets/d", file_name="a.png")
+    )
+    assert field_naming(request, "projects/p/datasets/d") == "header.parent"
+    assert field_naming(request, "projects/p/datasets/other") == ""
+    image = dataset_service_pb2.GetImageRequest(name="projects/p/datasets/d/images/i")
+    assert field_naming(image, "projects/p/datasets/d") == "name"

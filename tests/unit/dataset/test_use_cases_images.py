@@ -1,0 +1,128 @@
+"""The verbs on images that are stored, over the fakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.chassis.errors import (
+    Aborted,
+    DataLoss,
+    InvalidArgument,
+    NotFound,
+)
+from services.dataset.models.names import ImageRef, VersionImageRef
+from services.dataset.models.resources import Crop, ImageFields
+from services.dataset.models.tags import Tag, TagSource
+from services.dataset.use_cases.datasets import ListQuery
+from services.dataset.use_cases.images import View
+from tests.fakes.pictures import png
+from tests.unit.dataset.conftest import SET, Service
+
+
+async def bytes_of(service: Service, ref: ImageRef | VersionImageRef, view: View = View.ORIGINAL) -> bytes:
+    download = await service.images.download(ref, view)
+    data = b"".join([chunk async for chunk in download.chunks])
+    assert len(data) == download.size_bytes
+    return data
+
+
+async def test_list_filters_and_pages_in_upload_order(service: Service) -> None:
+    await service.new_set()
+    for seed in range(5):
+        await service.add(seed, tags=("red",) if seed % 2 else ("Blue_Sky", "red"), caption=f"number {seed}")
+    page, token, total = await service.images.list(SET, ListQuery(SET.name, page_size=2, filter='tags:"blue sky"'))
+    assert ([i.picture.file_name for i in page], total) == (["0.png", "2.png"], 3)
+    rest, end, _ = await service.images.list(
+        SET, ListQuery(SET.name, page_size=2, filter='tags:"blue sky"', page_token=token)
+    )
+    assert ([i.picture.file_name for i in rest], end) == (["4.png"], "")
+    counts = {'caption:"NUMBER 3"': 1, 'file_name = "1.png" tags:red': 1, "tags:*": 5, "caption < n": 0}
+    for text, count in counts.items():
+        assert (await service.images.list(SET, ListQuery(SET.name, filter=text)))[2] == count
+
+
+async def test_list_of_an_unknown_dataset(service: Service) -> None:
+    with pytest.raises(NotFound) as caught:
+        await service.images.list(SET, ListQuery(SET.name))
+    assert caught.value.metadata["name"] == SET.name
+
+
+async def test_update_guards_with_the_etag_and_touches_the_dataset(service: Service) -> None:
+    await service.new_set()
+    made = await service.add(1)
+    before = await service.datasets.get(SET)
+    crop, found = Crop(0.1, 0.1, 0.9, 0.9), Tag("b", TagSource.AUTO, 0.5, "wd")
+    given = ImageFields("a dog", (Tag(" Red ", score=0.4, tagger="x"), found), crop, 2)
+    changed = await service.images.update(made.ref, given, (), made.etag)
+    assert changed.fields == ImageFields("a dog", (Tag("Red"), found), crop, 2)
+    assert (await service.datasets.get(SET)).etag != before.etag
+    with pytest.raises(Aborted) as caught:
+        await service.images.update(made.ref, ImageFields("other"), (), made.etag)
+    assert caught.value.field == "image.etag"
+    cleared = await service.images.update(made.ref, ImageFields(), ("crop", "tags"), changed.etag)
+    assert cleared.fields == ImageFields("a dog", (), None, 2)
+
+
+async def test_a_bad_label_says_which(service: Service) -> None:
+    await service.new_set()
+    made = await service.add(1)
+    with pytest.raises(InvalidArgument) as caught:
+        await service.images.update(made.ref, ImageFields(tags=(Tag("ok"), Tag("  "))), (), "")
+    assert caught.value.field == "image.tags[1].label"
+    assert await service.images.get(made.ref) == made
+
+
+async def test_delete_removes_bytes_unless_a_version_pins_them(service: Service) -> None:
+    await service.new_set()
+    free, pinned = await service.add(1), await service.add(2)
+    await service.images.delete(free.ref, etag=free.etag)
+    assert set(service.pictures.objects) == set(pinned.picture.keys)
+    version = await service.versions.create(SET, description="", request_id="")
+    await service.images.delete(pinned.ref, etag="")
+    assert (await service.datasets.get(SET)).image_count == 0
+    assert await bytes_of(service, VersionImageRef(version.ref, pinned.ref.image)) == png(seed=2)
+    with pytest.raises(NotFound):
+        await service.images.download(pinned.ref, View.ORIGINAL)
+
+
+async def test_delete_succeeds_although_the_object_store_is_away_and_is_swept_later(service: Service) -> None:
+    await service.new_set()
+    image = await service.add(1)
+    service.pictures.broken = True
+    await service.images.delete(image.ref, etag="")
+    assert len(service.pictures.objects) == 2
+    service.pictures.broken = False
+    assert await service.upkeep.sweep() == 2
+    assert not service.pictures.objects
+    assert not service.store.state.keys
+
+
+async def test_downloads(service: Service) -> None:
+    await service.new_set()
+    image = await service.add(data=png(600, 300), name="wide.png")
+    assert await bytes_of(service, image.ref) == png(600, 300)
+    thumbnail = await bytes_of(service, image.ref, View.THUMBNAIL)
+    assert thumbnail.startswith(b"\xff\xd8\xff")
+    assert (await service.images.download(image.ref, View.THUMBNAIL)).content_type == "image/jpeg"
+
+
+async def test_damaged_or_lost_bytes_are_said_to_be_so(service: Service) -> None:
+    await service.new_set()
+    image = await service.add(1)
+    service.pictures.objects[image.picture.original_key] = png(seed=9)
+    with pytest.raises(DataLoss):
+        await bytes_of(service, image.ref)
+    del service.pictures.objects[image.picture.original_key]
+    with pytest.raises(DataLoss) as caught:
+        await bytes_of(service, image.ref)
+    assert caught.value.reason == "IMAGE_LOST"
+
+
+async def test_a_download_of_what_is_deleted_meanwhile_is_not_found(service: Service) -> None:
+    await service.new_set()
+    image = await service.add(1)
+    download = await service.images.download(image.ref, View.ORIGINAL)
+    await service.images.delete(image.ref, etag="")
+    with pytest.raises(NotFound) as caught:
+        await anext(download.chunks)
+    assert caught.value.metadata["name"] == image.ref.name

@@ -1,0 +1,69 @@
+"""Freezing, and reading what was frozen, over the fakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.chassis.errors import (
+    FailedPrecondition,
+    NotFound,
+)
+from services.dataset.models.names import VersionRef
+from services.dataset.models.resources import DatasetFields, ImageFields
+from services.dataset.use_cases.datasets import ListQuery
+from tests.unit.dataset.conftest import SET, Service
+
+
+async def test_an_empty_dataset_cannot_be_frozen(service: Service) -> None:
+    await service.new_set()
+    with pytest.raises(FailedPrecondition) as caught:
+        await service.versions.create(SET, description="", request_id="")
+    assert caught.value.reason == "DATASET_EMPTY"
+    assert not service.store.state.versions
+
+
+async def test_the_same_contents_give_the_same_version_and_others_the_next(service: Service) -> None:
+    await service.new_set(trigger_word="sks")
+    image = await service.add(1, tags=("dog",))
+    first = await service.versions.create(SET, description="one", request_id="")
+    assert await service.versions.create(SET, description="again", request_id="") == first
+    await service.images.update(image.ref, ImageFields(caption="a dog"), (), "")
+    second = await service.versions.create(SET, description="two", request_id="")
+    assert (first.ref.number, second.ref.number, first.digest != second.digest) == (1, 2, True)
+    pinned, _, total = await service.versions.list_images(first.ref, ListQuery(first.ref.name))
+    assert (total, pinned[0].fields.caption) == (1, "sks, dog")
+
+
+async def test_another_trigger_word_is_another_version_although_the_texts_agree(service: Service) -> None:
+    await service.new_set()
+    await service.add(1, caption="a sks dog")
+    first = await service.versions.create(SET, description="", request_id="")
+    await service.datasets.update(SET, DatasetFields(trigger_word="sks"), (), "")
+    second = await service.versions.create(SET, description="", request_id="")
+    assert (first.digest, first.trigger_word) == (second.digest, "")
+    assert (second.ref.number, second.trigger_word) == (2, "sks")
+
+
+async def test_a_repeated_request_gives_the_first_version(service: Service) -> None:
+    await service.new_set()
+    await service.add(1)
+    first = await service.versions.create(SET, description="", request_id="r")
+    await service.add(2)
+    assert await service.versions.create(SET, description="", request_id="r") == first
+
+
+async def test_lists_page(service: Service) -> None:
+    await service.new_set()
+    for seed in range(3):
+        await service.add(seed)
+        await service.versions.create(SET, description="", request_id="")
+    page, token, total = await service.versions.list_versions(SET, ListQuery(SET.name, page_size=2))
+    assert ([v.ref.number for v in page], total) == ([3, 2], 3)
+    rest, end, _ = await service.versions.list_versions(SET, ListQuery(SET.name, page_size=2, page_token=token))
+    assert ([v.ref.number for v in rest], end) == ([1], "")
+    third = VersionRef(SET, 3)
+    images, token, total = await service.versions.list_images(third, ListQuery(third.name, page_size=2))
+    more, end, _ = await service.versions.list_images(third, ListQuery(third.name, page_size=2, page_token=token))
+    assert ([i.picture.file_name for i in images + more], total, end) == (["0.png", "1.png", "2.png"], 3, "")
+    with pytest.raises(NotFound):
+        await service.versions.list_images(VersionRef(SET, 9), ListQuery(""))

@@ -1,0 +1,303 @@
+"""The command line without a server: one line an error, exit codes, arguments, files, what is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
+from PIL import Image
+from typer.testing import CliRunner
+
+from gateway.cli import output, pictures, transfer, watch
+from gateway.cli.main import app, hoist
+from gateway.cli.parameters import parameters
+from gateway.cli.session import Session, pages
+from gateway.cli.tagging import tag_options
+from services.chassis import errors
+
+
+def _run(*arguments: str, data: Path) -> Any:
+    return CliRunner().invoke(app, ["--data", str(data), *arguments], prog_name="fiveshot")
+
+
+@pytest.fixture(autouse=True)
+def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT", "FIVESHOT_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("dataset", "list"), output.UNREACHABLE, "fiveshot up"),
+        (("status",), output.UNREACHABLE, "Nothing runs"),
+        (("dataset", "show"), output.USAGE, "Missing argument 'dataset'"),
+        (("dataset", "nonsense"), output.USAGE, "No such command 'nonsense'"),
+        (("--nonsense",), output.USAGE, "No such option"),
+        (("--server", "127.0.0.1:1", "dataset", "show", "../x"), output.USAGE, "neither an id nor a resource name"),
+        (("--server", "127.0.0.1:1", "train", "start", "d", "--set", "rnk=4"), output.USAGE, "Did you mean rank"),
+        (("--server", "127.0.0.1:1", "dataset", "upload", "d", "/no/such"), output.NOT_FOUND, "no file /no/such"),
+        (("--server", "127.0.0.1:1", "dataset", "tag", "d", "--mode", "x"), output.USAGE, "overwrite-auto"),
+        (("--server", "127.0.0.1:1", "dataset", "edit-tags", "d", "--replace", "x"), output.USAGE, "OLD=NEW"),
+        (("keys", "list"), output.NOT_FOUND, "no stack in"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    result = _run(*arguments, data=tmp_path / "data")
+    assert result.exit_code == code
+    assert text in result.output
+    assert "Traceback" not in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_an_error_as_json(tmp_path: Path) -> None:
+    result = _run("dataset", "list", "--json", data=tmp_path)
+    error = json.loads(result.stderr)["error"]
+    assert (result.exit_code, error["code"], result.stdout) == (5, 14, "")
+    assert error["details"][0]["reason"] == "NO_SERVER"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.InvalidArgument("x"), 2), (errors.NotFound("x"), 3), (errors.Unauthenticated("x"), 4),
+        (errors.PermissionDenied("x"), 4), (errors.Unavailable("x"), 5), (errors.DeadlineExceeded("x"), 5),
+        (errors.FailedPrecondition("x"), 6), (errors.AlreadyExists("x"), 6), (errors.Aborted("x"), 6),
+        (errors.ResourceExhausted("x"), 7), (errors.Internal("x"), 1), (errors.DataLoss("x"), 1),
+    ],
+)  # fmt: skip
+def test_exit_codes(error: errors.DomainError, code: int) -> None:
+    assert output.exit_code(error) == code
+
+
+def test_an_error_line_has_field_remedy_and_reason() -> None:
+    error = errors.InvalidArgument("Too many epochs", field="num_epochs", reason="TOO_MANY", remedy="Take fewer.")
+    assert output.describe(error) == "Too many epochs. Take fewer. [TOO_MANY; field num_epochs]"
+
+
+def test_global_options_may_stand_anywhere() -> None:
+    assert hoist(["dataset", "list", "--json"]) == ["--json", "dataset", "list"]
+    assert hoist(["dataset", "show", "d", "--project", "acme"]) == ["--project", "acme", "dataset", "show", "d"]
+    assert hoist(["a", "--server=x:1", "b"]) == ["--server=x:1", "a", "b"]
+    assert hoist(["a", "--", "--json"]) == ["a", "--", "--json"]
+    assert hoist(["a", "--project"]) == ["--project", "a"]
+
+
+def test_parameters_take_the_type_of_their_field() -> None:
+    named = {"num_epochs": 3, "rank": None}
+    found = parameters(named, ["alpha=8", "flip=no", "optimizer=lion", "lr-warmup-steps=5"], ["a dog"])
+    assert found == training_job_pb2.TrainingParameters(
+        num_epochs=3, alpha=8.0, flip=False, optimizer="lion", lr_warmup_steps=5, preview_prompts=["a dog"]
+    )
+    assert not found.HasField("rank")
+    for wrong, field in (("rank=x", "rank"), ("flip=maybe", "flip"), ("alpha=", "alpha"), ("no_such=1", "no_such")):
+        with pytest.raises(errors.InvalidArgument) as refused:
+            parameters({}, [wrong], [])
+        assert refused.value.violations[0].field == field
+
+
+def test_tag_options_by_plain_values() -> None:
+    found = tag_options({"mode": "overwrite-auto", "tagger": "measured", "threshold": None, "max_tags": 5})
+    assert (found.tagger, found.max_tags, found.HasField("threshold")) == ("taggers/measured", 5, False)
+
+
+def test_names_are_put_below_the_project() -> None:
+    session = Session(project="acme")
+    assert session.name("datasets", "dogs") == "projects/acme/datasets/dogs"
+    assert session.name("datasets", "dogs/versions/3") == "projects/acme/datasets/dogs/versions/3"
+    assert session.name("datasets", "projects/b/datasets/d") == "projects/b/datasets/d"
+    for wrong in ("", "../x", "a b", "a//b", "a/"):
+        with pytest.raises(errors.InvalidArgument):
+            session.name("datasets", wrong)
+
+
+def test_pages_are_followed_up_to_the_limit() -> None:
+    asked: list[str] = []
+
+    def call(request: SimpleNamespace) -> SimpleNamespace:
+        asked.append(request.page_token)
+        start = int(request.page_token or 0)
+        items = list(range(start, min(start + 2, 5)))
+        return SimpleNamespace(items=items, next_page_token=str(start + 2) if start + 2 < 5 else "")
+
+    assert list(pages(call, SimpleNamespace(page_token="", page_size=0), "items", 0)) == [0, 1, 2, 3, 4]
+    assert asked == ["", "2", "4"]
+    asked.clear()
+    assert list(pages(call, SimpleNamespace(page_token="", page_size=0), "items", 3)) == [0, 1, 2]
+    assert asked == ["", "2"]
+
+
+def test_a_folder_gives_its_pictures_in_order(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpg", "c.webp", "a.txt", ".hidden.png", "notes.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    assert [path.name for path in transfer.find_pictures([tmp_path])] == ["a.jpg", "b.PNG", "c.webp"]
+    assert transfer.find_pictures([tmp_path / "notes.md"]) == [tmp_path / "notes.md"]
+    with pytest.raises(errors.NotFound, match="no picture"):
+        transfer.find_pictures([tmp_path / "sub"])
+
+
+class _Dataset:
+    """Takes uploads as the service would, and refuses what is named `bad.png`."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def UploadImage(self, requests: Any) -> Any:
+        header, *chunks = list(requests)
+        self.seen.append(header.header)
+        if header.header.file_name == "bad.png":
+            raise errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE")
+        if header.header.file_name == "denied.png":
+            raise errors.PermissionDenied("No")
+        from fiveshot.dataset.v1 import dataset_pb2
+
+        return dataset_pb2.Image(name=header.header.file_name, size_bytes=sum(len(each.chunk) for each in chunks))
+
+
+def _session(dataset: _Dataset) -> Session:
+    session = Session(json=True)
+    session.__dict__["dataset"] = dataset
+    return session
+
+
+def test_an_upload_goes_on_after_a_refused_picture(tmp_path: Path) -> None:
+    content = bytes(600_000)
+    for name in ("a.png", "bad.png", "c.jpg", "d.webp"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "a.txt").write_text(" a red dog \n")
+    dataset = _Dataset()
+    result = transfer.upload_pictures(_session(dataset), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    assert [(image.name, image.size_bytes) for image in result.images] == [("a.png", 600_000), ("c.jpg", 600_000)]
+    assert [each.path.name for each in result.refused] == ["bad.png", "d.webp"]
+    first = dataset.seen[0]
+    assert (first.caption, first.size_bytes, first.sha256) == (
+        "a red dog", 600_000, hashlib.sha256(content).hexdigest(),
+    )  # fmt: skip
+    assert result.as_json()["refused"][1]["reason"] == "IMAGE_TYPE_UNSUPPORTED"
+
+
+def test_an_upload_ends_at_an_error_that_meets_every_picture(tmp_path: Path) -> None:
+    (tmp_path / "denied.png").write_bytes(b"x")
+    with pytest.raises(errors.PermissionDenied):
+        transfer.upload_pictures(_session(_Dataset()), "projects/p/datasets/d", [tmp_path / "denied.png"])
+
+
+def test_a_download_gets_its_name_only_when_whole_and_right(tmp_path: Path) -> None:
+    chunks = [SimpleNamespace(chunk=b"ab"), SimpleNamespace(chunk=b"c")]
+    digest = hashlib.sha256(b"abc").hexdigest()
+    path = tmp_path / "new" / "file"
+    saved = transfer.download(chunks, path, sha256=digest)
+    assert (path.read_bytes(), saved.size, saved.sha256) == (b"abc", 3, digest)
+    with pytest.raises(errors.AlreadyExists):
+        transfer.download(chunks, path)
+    with pytest.raises(errors.DataLoss):
+        transfer.download(chunks[:1], path, sha256=digest, force=True)
+    assert path.read_bytes() == b"abc"
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+def test_a_contact_sheet_shows_rows_beside_the_training_pictures() -> None:
+    red, blue = _png("red"), _png("blue")
+    rows = [pictures.SheetRow(f"epoch {n}", "loss 0.1", [red] * 3, highlighted=n == 2) for n in (1, 2)]
+    sheet = pictures.contact_sheet("Demo", [blue] * 5, ["a dog"] * 3, rows)
+    colours = {colour: count for count, colour in sheet.getcolors(1 << 24) or []}
+    cell = pictures.CELL**2
+    assert colours[(255, 0, 0)] == 6 * cell
+    assert colours[(0, 0, 255)] == 5 * cell
+    assert pictures.contact_sheet("Empty", [], [], []).width > 0
+
+
+def test_the_loss_chart_is_a_picture(tmp_path: Path) -> None:
+    points = [pictures.LossPoint(step, 1 / step) for step in range(1, 50)]
+    marks = [pictures.EpochMark(1, 25, 0.1, 0.2, False), pictures.EpochMark(2, 50, 0.05, 0.1, True)]
+    pictures.loss_chart("Demo", points, marks, tmp_path / "loss.png")
+    with Image.open(tmp_path / "loss.png") as chart:
+        assert chart.size == (1080, 540)
+        assert len(chart.convert("RGB").getcolors(1 << 24) or []) > 50
+    assert pictures.running_mean([0.0, 3.0, 6.0], 1) == [1.5, 3.0, 4.5]
+
+
+class _Lost(grpc.RpcError):
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "gone"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+class _Trainer:
+    """Loses the connection after two updates; goes on behind the token that it is given."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+
+    def WatchTrainingJob(self, request: Any) -> Any:
+        self.tokens.append(request.resume_token)
+        start = int(request.resume_token or 0)
+        for number in range(start + 1, 6):
+            if number == 3 and len(self.tokens) == 1:
+                raise _Lost
+            progress = training_event_pb2.JobProgress(step=number, total_steps=5, epoch=1, phase="training", loss=0.5)
+            event = training_event_pb2.TrainingJobEvent(sequence=number, progress=progress)
+            yield training_service_pb2.WatchTrainingJobResponse(resume_token=str(number), event=event)
+
+    def GetTrainingJob(self, request: Any) -> Any:
+        return training_job_pb2.TrainingJob(name=request.name, state=training_job_pb2.TrainingJob.STATE_SUCCEEDED)
+
+
+def test_a_watch_outlives_a_lost_connection_without_gap_or_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_PAUSE_S", 0)
+    session, trainer = Session(), _Trainer()
+    session.__dict__["trainer"] = trainer
+    seen = [update.event.sequence for update in watch.updates(session, "projects/p/trainingJobs/j")]
+    assert seen == [1, 2, 3, 4, 5]
+    assert trainer.tokens == ["", "2"]
+
+
+def test_following_a_job_prints_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session()
+    session.__dict__["trainer"] = _Trainer()
+    assert watch.exit_code(watch.follow(session, "projects/p/trainingJobs/j")) == 0
+    assert "epoch 1: training 5/5 loss 0.5000" in capsys.readouterr().err
+
+
+def test_keys_are_added_listed_and_withdrawn(tmp_path: Path) -> None:
+    from gateway.supervisor.folder import DataFolder
+
+    folder = DataFolder(tmp_path)
+    folder.credentials()
+    made = _run("keys", "add", "backend", "--for", "acme", "--days", "3", "--json", data=tmp_path)
+    assert made.exit_code == 0
+    secret = json.loads(made.stdout)["apiKey"]
+    listed = json.loads(_run("keys", "list", "--json", data=tmp_path).stdout)["keys"]
+    assert [key["id"] for key in listed] == ["local", "backend"]
+    assert secret not in folder.api_keys_file.read_text()
+    assert _run("keys", "add", "backend", "--for", "acme", data=tmp_path).exit_code == output.STATE
+    assert _run("keys", "add", "x", "--for", "../etc", data=tmp_path).exit_code == output.USAGE
+    assert _run("keys", "remove", "backend", data=tmp_path).exit_code == output.OK
+    assert _run("keys", "remove", "backend", data=tmp_path).exit_code == output.NOT_FOUND
+
+
+def test_durations_and_sizes_for_people() -> None:
+    durations = [output.duration(seconds) for seconds in (1.25, 59, 65, 3700)]
+    assert durations == ["1.2 s", "59 s", "1 min 05 s", "1 h 01 min"]
+    assert [output.size(count) for count in (12, 1500, 5_000_000)] == ["12 B", "1.5 kB", "5.0 MB"]
+
+
+def _png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
+    return buffer.getvalue()

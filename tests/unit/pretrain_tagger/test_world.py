@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gateway.demo_pictures.backgrounds import COLOURS
+from tools.pretrain.scenes.sprites import EMOJI_FONT
+from tools.pretrain_tagger import cartoons, data, second_renderer
+from tools.pretrain_tagger.evaluate import Counts
+from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, QUESTIONS, SIDE, Facts
+from tools.pretrain_tagger.layout import arrange
+from tools.pretrain_tagger.outside import draw_outside, draw_stranger
+from tools.pretrain_tagger.scenes import draw_scene, sprite_of
+
+needs_font = pytest.mark.skipif(not EMOJI_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
+
+Draw = Callable[[random.Random], tuple[Image.Image, Facts]]
+
+
+@needs_font
+@pytest.mark.parametrize("draw", [draw_scene, draw_stranger, draw_outside, second_renderer.draw_scene])
+def test_equal_random_states_give_equal_pictures_and_facts(draw: Draw) -> None:
+    for seed in range(3):
+        (first, facts), (second, again) = draw(random.Random(seed)), draw(random.Random(seed))
+        assert np.array_equal(np.asarray(first), np.asarray(second))
+        assert facts == again
+
+
+@needs_font
+def test_scenes_say_what_is_true_of_them() -> None:
+    seen: set[str] = set()
+    for seed in range(60):
+        image, facts = draw_scene(random.Random(seed))
+        assert image.size == (SIDE, SIDE)
+        assert facts.inside
+        assert facts.background != NOTHING
+        assert (facts.colour != NOTHING) == (facts.object in COLOURED)
+        assert (facts.size != NOTHING) == (facts.count == "one")
+        assert (facts.place != NOTHING) == (facts.size == "small")
+        assert (facts.object == NOTHING) == (facts.count == NOTHING)
+        seen |= {facts.object, facts.count, facts.size, facts.place}
+    layouts = {NOTHING, "one", "two", "three", "small", "large", "on the left", "centered", "on the right"}
+    assert layouts <= seen <= layouts | set(NOUNS)
+
+
+@needs_font
+def test_strangers_have_no_name_and_nothing_is_said_outside() -> None:
+    for seed in range(8):
+        _, stranger = draw_stranger(random.Random(seed))
+        assert (stranger.inside, stranger.object, stranger.colour) == (True, NOTHING, NOTHING)
+        assert stranger.background != NOTHING
+        _, outside = draw_outside(random.Random(seed))
+        assert outside == Facts(inside=False)
+
+
+def test_facts_become_indices_in_the_order_of_the_questions() -> None:
+    assert Facts().indices() == [0] * len(QUESTIONS)
+    facts = Facts("dog", "two", NOTHING, "meadow", NOTHING, NOTHING)
+    named = [answers[index] for index, answers in zip(facts.indices(), QUESTIONS.values(), strict=True)]
+    assert named == ["dog", "two", NOTHING, "meadow", NOTHING, NOTHING]
+    with pytest.raises(ValueError, match="not in tuple"):
+        Facts(object="unicorn").indices()
+
+
+def test_things_lie_in_the_picture_apart_and_where_their_place_says() -> None:
+    thirds = {"on the left": (0.0, 0.4), "centered": (0.4, 0.6), "on the right": (0.6, 1.0)}
+    for seed in range(500):
+        layout = arrange(random.Random(seed))
+        assert {1: "one", 2: "two", 3: "three"}[len(layout.spots)] == layout.count
+        for spot in layout.spots:
+            assert 0 < spot.x < 1
+            assert 0 < spot.y < 1
+        for one, other in zip(layout.spots, layout.spots[1:], strict=False):
+            distance = max(abs(one.x - other.x), abs(one.y - other.y))
+            assert distance > 0.8 * (one.side + other.side) / 2
+        if layout.place:
+            low, high = thirds[layout.place]
+            assert low < layout.spots[0].x < high
+
+
+@needs_font
+def test_the_second_renderer_knows_every_noun_and_draws_it_differently() -> None:
+    assert set(cartoons.OBJECTS) | set(cartoons.COLOURED) | {"ring"} == set(NOUNS)
+    for noun in NOUNS:
+        cutout = second_renderer._thing(noun, "red", random.Random(0))
+        mine = np.asarray(cutout.resize((48, 48)).convert("RGB"), np.int64)
+        theirs = np.asarray(sprite_of(noun, "red", random.Random(0)).resize((48, 48)).convert("RGB"), np.int64)
+        assert 0.05 < np.asarray(cutout.getchannel("A")).mean() / 255 < 0.95
+        assert np.abs(mine - theirs).mean() > 3
+    for kind, label in BACKGROUND_LABELS.items():
+        image, used = second_renderer._background(kind, random.Random(0))
+        assert image.size == (256, 256)
+        assert all(colour in COLOURS for colour in used), label
+
+
+@needs_font
+def test_blocks_are_drawn_once_and_read_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "blocks"
+    monkeypatch.setattr(data, "BLOCK", 6)
+    with pytest.raises(FileNotFoundError):
+        data.read_blocks(folder)
+    data.write_blocks(folder, range(3))
+    first = (folder / "block-0000.npz").read_bytes()
+    (folder / "block-0002.npz").unlink()
+    data.write_blocks(folder, range(3))
+    assert (folder / "block-0000.npz").read_bytes() == first
+    examples = data.read_blocks(folder, skip=1)
+    assert examples.pictures.shape == (12, SIDE, SIDE, 3)
+    assert np.array_equal(examples.pictures[:6], data.draw_block(1).pictures)
+    assert examples.answers.shape == (12, len(QUESTIONS))
+
+
+def test_precision_and_recall() -> None:
+    counts = Counts(right=6, wrong=2, missing=4)
+    assert (counts.precision, counts.recall) == (0.75, 0.6)
+    assert (Counts().precision, Counts().recall) == (1.0, 1.0)

@@ -1,0 +1,78 @@
+"""The model card: its front matter is what hubs read, its text means what people wrote."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import yaml
+
+from services.registry.use_cases.model_card import model_card
+from tests.fakes.finished_epochs import PROMPTS, finished_epoch
+
+
+def front_matter(card: str) -> dict[str, object]:
+    # The expression by which the hub's own library finds it.
+    found = re.match(r"^(\s*---[\r\n]+)([\S\s]*?)([\r\n]+---(\r\n|\n|$))", card)
+    assert found is not None
+    text, rest = found.group(2), card[found.end() :]
+    assert rest.startswith("\n# ")
+    assert len(text.splitlines()) == text.count("\n") + 1
+    fields = yaml.safe_load(text)
+    assert isinstance(fields, dict)
+    return fields
+
+
+def test_the_front_matter_has_what_hubs_read() -> None:
+    fields = front_matter(model_card("Rex", "", finished_epoch()))
+    assert fields["base_model"] == "tiny"
+    assert fields["base_model_relation"] == "adapter"
+    assert fields["library_name"] == "diffusers"
+    assert fields["instance_prompt"] == "sks dog"
+    assert fields["license"] == "apache-2.0"
+    assert {"lora", "stable-diffusion", "text-to-image"} <= set(fields["tags"])  # type: ignore[call-overload]
+    assert fields["widget"] == [
+        {"text": prompt, "output": {"url": f"preview-{number}.png"}} for number, prompt in enumerate(PROMPTS, 1)
+    ]
+
+
+def test_a_base_model_of_a_hub_is_named_by_its_id_there() -> None:
+    epoch = finished_epoch()
+    hub = replace(epoch.base_model, hub_id="stabilityai/sdxl-base", family="sdxl", license="Some Own License 1.0")
+    card = model_card("Rex", "", replace(epoch, base_model=hub))
+    fields = front_matter(card)
+    assert fields["base_model"] == "stabilityai/sdxl-base"
+    assert (fields["license"], fields["license_name"]) == ("other", "Some Own License 1.0")
+    assert "from_pretrained('stabilityai/sdxl-base')" in card
+
+
+def test_people_s_words_cannot_break_out_of_their_place() -> None:
+    epoch = replace(finished_epoch(), trigger_word="x: [y]\n---\n# z")
+    card = model_card("**bold**\n# not a heading", "", epoch)
+    assert front_matter(card)["instance_prompt"] == "x: [y]\n---\n# z"
+    assert r"# \*\*bold\*\* \# not a heading" in card
+    rows = [line for line in card.splitlines() if line.startswith("| ![")]
+    assert len(rows) == 3
+    assert all(line.replace(r"\|", "").count("|") == 4 for line in rows)
+    assert [line for line in card.splitlines() if line.startswith("# ")] == [r"# \*\*bold\*\* \# not a heading"]
+
+
+def test_the_python_that_it_shows_compiles_and_names_the_diffusers_file() -> None:
+    card = model_card("Rex", "A dog.", replace(finished_epoch(), previews=finished_epoch().previews[2:]))
+    code = card.split("```python\n")[1].split("\n```")[0]
+    compile(code, "model card", "exec")
+    assert "weight_name='rex-diffusers.safetensors'" in code
+    assert "`rex-kohya.safetensors` into `models/Lora`" in card
+    assert "<lora:rex-kohya:1>" in card
+
+
+def test_what_an_epoch_lacks_is_left_out() -> None:
+    epoch = finished_epoch()
+    bare = replace(
+        epoch, previews=(), trigger_word="", files=epoch.files[1:2], base_model=replace(epoch.base_model, license="")
+    )
+    card = model_card("Rex", "", bare)
+    fields = front_matter(card)
+    assert not {"widget", "instance_prompt", "license"} & set(fields)
+    assert "## Previews" not in card
+    assert "ComfyUI" not in card

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from services.chassis.errors import Internal
+from services.tagger.adapters.wd_onnx import WdOnnxTagger, preprocess, read_labels
+from services.tagger.models import Picture, TagOptions
+from services.tagger.use_cases.scoring import predictions
+
+ROWS = [
+    ("9999999", "safe", 9), ("9999998", "explicit", 9), ("1", "red", 0), ("2", "green", 0), ("3", "blue", 0),
+    ("4", "long_hair", 0), ("5", ">_<", 0), ("6", "some_one", 4), ("7", "a,b", 0), ("8", "odd", 3),
+]  # fmt: skip
+CONSTANT = (0.9, 0.1, 0.0, 0.0, 0.0, 0.6, 0.5, 0.9, 0.99, 0.99)
+
+
+def write_model(folder: Path, *, labels: int = len(ROWS), side: int | str = 8) -> Path:
+    """A model whose scores are constants, plus the mean red, green and blue (of 255) in their labels' places."""
+    folder.mkdir(exist_ok=True)
+    weights = np.zeros((3, labels), np.float32)
+    for channel, label in ((2, 2), (1, 3), (0, 4)):
+        weights[channel, label] = 1 / 255
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["input", "axes"], ["mean"], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weights"], ["colour"]),
+            helper.make_node("Add", ["colour", "constant"], ["output"]),
+        ],
+        "miniature",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", side, side, 3])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", labels])],
+        [
+            numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array(CONSTANT, np.float32)[:labels], "constant"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    lines = ["tag_id,name,category,count", *(f'{i},"{name}",{category},1' for i, name, category in ROWS)]
+    (folder / "selected_tags.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def flat(rgb: tuple[int, int, int]) -> Picture:
+    return Picture(np.full((16, 16, 3), rgb, np.uint8), None, 16, 16)
+
+
+def test_golden_tensor_of_the_preprocessing() -> None:
+    """A wide picture: white above and below, centred, BGR, float32 from 0 to 255."""
+    rgb = np.zeros((2, 4, 3), np.uint8)
+    rgb[..., 0], rgb[..., 2] = 200, 10
+    tensor = preprocess(rgb, 4)
+    expected = np.full((4, 4, 3), 255, np.float32)
+    expected[1:3] = (10, 0, 200)
+    assert tensor.dtype == np.float32
+    assert tensor.flags.c_contiguous
+    np.testing.assert_array_equal(tensor, expected)
+
+
+def test_golden_values_of_the_bicubic_reduction() -> None:
+    """Bicubic with antialiasing over a step: half of it, then an overshoot. Other filters give other numbers."""
+    rgb = np.zeros((8, 8, 3), np.uint8)
+    rgb[:, 3:] = 200
+    assert preprocess(rgb, 4)[2, :, 0].tolist() == [0, 99, 209, 200]
+
+
+def test_a_tall_picture_gets_white_at_its_sides_and_odd_margins_go_right() -> None:
+    tensor = preprocess(np.zeros((5, 2, 3), np.uint8), 5)
+    assert tensor[0, :, 0].tolist() == [255, 0, 0, 255, 255]
+
+
+def test_labels_are_found_by_their_category_number(tmp_path: Path) -> None:
+    labels = read_labels(write_model(tmp_path / "wd") / "selected_tags.csv")
+    assert labels[:3] == [("safe", "rating"), ("explicit", "rating"), ("red", "general")]
+    assert labels[7:] == [("some_one", "character"), ("a,b", ""), ("odd", "")]
+
+
+def test_scores_are_the_models_probabilities_in_rgb_order(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "wd")
+    tagger = WdOnnxTagger(folder)
+    assert tagger.available()
+    info = tagger.describe()
+    assert info.model_sha256 == hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    assert info.vocabulary == ("safe", "explicit", "red", "green", "blue", "long hair", ">_<", "some one")
+    assert info.device == "cpu"
+    red, blue = tagger.infer([flat((255, 0, 51)), flat((0, 0, 255))])
+    found = {score.label: score.score for score in red.scores}
+    assert found["red"] == pytest.approx(1.0, abs=1e-5)
+    assert found["blue"] == pytest.approx(0.2, abs=1e-5)
+    assert "a,b" not in found
+    assert "odd" not in found
+    assert {score.label: score.score for score in blue.scores}["blue"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_usual_options_give_readable_labels_without_a_rating(tmp_path: Path) -> None:
+    tagger = WdOnnxTagger(write_model(tmp_path / "wd"))
+    (raw,) = tagger.infer([flat((255, 0, 0))])
+    labels = [score.label for score in predictions(raw.scores, tagger.describe(), TagOptions())]
+    assert labels == ["some one", "red", "long hair", ">_<"]
+    rated = TagOptions(category_thresholds=(("rating", 0.0),))
+    assert [score.label for score in predictions(raw.scores, tagger.describe(), rated)][-1] == "safe"
+
+
+def test_a_folder_may_hold_the_models_own_thresholds(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "wd")
+    (folder / "thresholds.json").write_text(json.dumps({"general": 0.55}))
+    thresholds = {category.name: category.threshold for category in WdOnnxTagger(folder).describe().categories}
+    assert thresholds == {"character": 0.85, "general": 0.55, "rating": 1.0}
+
+
+@pytest.mark.parametrize("content", ['{"style": 0.5}', '{"general": 2}', '{"general": "high"}', "[0.5]"])
+def test_wrong_thresholds_are_refused(tmp_path: Path, content: str) -> None:
+    folder = write_model(tmp_path / "wd")
+    (folder / "thresholds.json").write_text(content)
+    with pytest.raises(ValueError, match=r"thresholds\.json"):
+        WdOnnxTagger(folder)
+
+
+def test_a_folder_that_is_incomplete_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        WdOnnxTagger(tmp_path)
+    folder = write_model(tmp_path / "wd")
+    (folder / "selected_tags.csv").write_text("id,label\n1,cat\n")
+    with pytest.raises(ValueError, match="name and category"):
+        WdOnnxTagger(folder)
+
+
+def test_labels_of_another_model_are_noticed(tmp_path: Path) -> None:
+    tagger = WdOnnxTagger(write_model(tmp_path / "wd", labels=7))
+    with pytest.raises(Internal) as caught:
+        tagger.infer([flat((0, 0, 0))])
+    assert "selected_tags.csv" in caught.value.remedy
+
+
+def test_the_side_is_read_from_the_model_or_448(tmp_path: Path) -> None:
+    fixed = WdOnnxTagger(write_model(tmp_path / "fixed", side=12))
+    assert len(fixed.infer([flat((1, 2, 3))])) == 1, "another side than 12 would be refused by the graph"
+    free = WdOnnxTagger(write_model(tmp_path / "free", side="side"))
+    assert free._side() == 448

@@ -1,0 +1,124 @@
+"""Recommendation from evaluations, likeness of previews, and what people look at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from services.trainer.engine.adapters import add_adapters, trained_weights
+from services.trainer.engine.evaluation import Evaluator, Example
+from services.trainer.engine.families import load_family
+from services.trainer.engine.job import BaseModelFiles, Evaluation
+from services.trainer.engine.output import contact_sheet, loss_plot, running_mean
+from services.trainer.engine.previews import choose_prompts, subject_phrase
+from services.trainer.engine.recommendation import recommend
+from services.trainer.parameters import TrainingParameters
+
+Make = Callable[..., TrainingParameters]
+
+
+def evaluation(fit: float, drift: float = 0.0, held_out: float | None = None, memorisation: float = 0.5) -> Evaluation:
+    return Evaluation(fit, 1.0, held_out, None if held_out is None else 1.0, drift, memorisation)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "epoch", "words"),
+    [
+        ([evaluation(0.8), evaluation(0.6), evaluation(0.5)], 3, "still getting better"),
+        ([evaluation(0.6), evaluation(0.5), evaluation(0.499)], 2, "at most slightly better"),
+        ([evaluation(0.6), evaluation(0.5, 0.1), evaluation(0.45, 0.9)], 2, "change other prompts more"),
+        ([evaluation(0.5, held_out=0.7), evaluation(0.3, held_out=0.8)], 1, "fit less well"),
+        ([evaluation(0.5), evaluation(0.2, memorisation=1.0)], 2, "close to a copy"),
+    ],
+)
+def test_an_epoch_is_recommended_with_its_reason(evaluations: list[Evaluation], epoch: int, words: str) -> None:
+    recommendation = recommend(evaluations)
+    assert recommendation.epoch == epoch
+    assert words in recommendation.reason
+    assert f"Epoch {epoch} removes" in recommendation.reason
+
+
+def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: BaseModelFiles, parameters: Make) -> None:
+    family = load_family(base_model, torch.device("cpu"), torch.float32)
+    torch.manual_seed(1)
+    training = [Example(torch.randn(1, 4, 8, 8), "a"), Example(torch.randn(1, 4, 8, 16), "b")]
+    held_out, neutral = Example(torch.randn(1, 4, 8, 8), "c"), [Example(torch.randn(1, 4, 8, 8), "d")]
+    evaluator = Evaluator(family, 1, "no", training, held_out, neutral)
+    carriers = add_adapters(family, parameters())
+    other = torch.randn(3, 4, 8, 8)
+    fresh = evaluator.measure(other)
+    assert fresh.drift == 0.0
+    assert fresh.fit_loss == fresh.base_fit_loss
+    assert fresh.holdout_loss == fresh.base_holdout_loss
+    assert fresh.memorisation < 0.9
+    assert evaluator.measure(training[0].latent).memorisation == pytest.approx(1.0, abs=1e-4)
+    assert evaluator.measure(training[0].latent.flip(-1)).memorisation == pytest.approx(1.0, abs=1e-4)
+    for weight in trained_weights(carriers).values():
+        weight.data += 0.1 * torch.randn_like(weight)
+    moved = evaluator.measure(other)
+    assert moved.drift > 0.0
+    assert moved.fit_loss != fresh.fit_loss
+    assert moved == evaluator.measure(other)
+
+
+def test_prompts_are_the_users_then_the_models_then_captions(base_model: BaseModelFiles, parameters: Make) -> None:
+    captions = ["zwx, a red ball", "zwx, a blue ball"]
+    own = parameters(preview_prompts=["one", "two"])
+    assert choose_prompts(base_model, own, captions) == ["one", "two", "a photo of zwx"]
+    assert choose_prompts(base_model, parameters(), captions) == ["a photo of zwx", *captions]
+    plain = dataclasses.replace(base_model, preview_templates=())
+    assert choose_prompts(plain, parameters(), ["only"]) == ["only"] * 3
+
+
+@pytest.mark.parametrize(
+    ("trigger", "captions", "phrase"),
+    [
+        ("sks", ["a photo of sks dog on a hill", "sks dog at night"], "sks dog"),
+        ("sks", ["a photo of SKS red dog, outdoors", "sks red dog, indoors"], "sks red dog"),
+        ("sks", ["sks, a ball", "sks, a box"], "sks"),
+        ("sks dog", ["sks dog in snow", "sks dog in rain"], "sks dog"),
+        ("sks", ["sks dog at night", "no trigger here"], "sks"),
+        ("sks", ["sks dog at night"], "sks"),
+        ("", ["a dog", "a dog"], ""),
+    ],
+)
+def test_the_subject_is_called_as_in_every_caption(trigger: str, captions: list[str], phrase: str) -> None:
+    assert subject_phrase(trigger, captions) == phrase
+
+
+def test_the_contact_sheet_shows_training_pictures_above_a_row_for_each_epoch(tmp_path: Path) -> None:
+    rows = []
+    for number, colour in enumerate(["red", "lime"]):
+        files = []
+        for place in range(3):
+            path = tmp_path / f"{number}-{place}.png"
+            Image.new("RGB", (64, 64), colour).save(path)
+            files.append(path)
+        rows.append((f"epoch {number}", files))
+    photos = [Image.new("RGB", size, "blue") for size in [(200, 100), (100, 200), (90, 90), (50, 50)]]
+    contact_sheet(photos, rows, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as opened:
+        sheet = numpy.asarray(opened.convert("RGB"))
+    counts = {
+        name: int((sheet == numpy.array(colour)).all(axis=2).sum())
+        for name, colour in {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}.items()
+    }
+    assert counts["red"] == counts["lime"] == 3 * 128 * 128
+    assert counts["blue"] > 2 * 128 * 128
+    red_rows = numpy.nonzero((sheet == (255, 0, 0)).all(axis=2))[0]
+    assert numpy.nonzero((sheet == (0, 255, 0)).all(axis=2))[0].min() > red_rows.max()
+
+
+def test_the_loss_plot_is_a_picture_and_its_mean_is_right(tmp_path: Path) -> None:
+    assert running_mean([1.0, 2.0, 3.0, 4.0], 2).tolist() == [1.0, 1.5, 2.5, 3.5]
+    assert running_mean([4.0], 10).tolist() == [4.0]
+    loss_plot([1.0, 0.5, 0.4, 0.3], 2, tmp_path / "loss.png")
+    with Image.open(tmp_path / "loss.png") as opened:
+        assert opened.format == "PNG"
+        assert opened.width > 600

@@ -1,0 +1,102 @@
+"""Every offered optimizer takes steps and continues from a checkpoint as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from services.trainer.engine.adapters import RunningAverage
+from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint, save_checkpoint
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.optimizers import build_optimizer, build_schedule, set_mode
+from services.trainer.engine.precision import gradient_scaler
+from services.trainer.parameters import TrainingParameters
+
+Make = Callable[..., TrainingParameters]
+CPU = torch.device("cpu")
+
+
+def new_state(parameters: TrainingParameters) -> tuple[TrainingState, RunningAverage]:
+    torch.manual_seed(0)
+    weights = {"unet.a": nn.Parameter(torch.randn(6, 4)), "text_encoder.b": nn.Parameter(torch.randn(5))}
+    average = RunningAverage(weights, parameters.ema_decay)
+    optimizer = build_optimizer(weights, "unet", parameters)
+    schedule = build_schedule(optimizer, parameters, 20)
+    set_mode(optimizer, training=True)
+    return TrainingState(weights, average.averages, optimizer, schedule, gradient_scaler(CPU, "no")), average
+
+
+def advance(state: TrainingState, average: RunningAverage, first: int, last: int) -> None:
+    for step in range(first, last):
+        for number, weight in enumerate(state.weights.values()):
+            generator = torch.Generator().manual_seed(step * 10 + number)
+            weight.grad = weight.detach() + 0.1 * torch.randn(weight.shape, generator=generator)
+        state.optimizer.step()
+        state.schedule.step()
+        average.update(step + 1)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "prodigy", "lion", "schedule_free"])
+def test_an_optimizer_continues_from_a_checkpoint_bitwise(parameters: Make, tmp_path: Path, name: str) -> None:
+    schedule = "constant" if name in ("schedule_free", "prodigy") else "cosine"
+    chosen = parameters(optimizer=name, lr_scheduler=schedule, lr_warmup_steps=3, ema_decay=0.9)
+    whole, whole_average = new_state(chosen)
+    start = {key: weight.detach().clone() for key, weight in whole.weights.items()}
+    advance(whole, whole_average, 0, 8)
+    assert all(not torch.equal(weight, start[key]) for key, weight in whole.weights.items())
+
+    first, first_average = new_state(chosen)
+    advance(first, first_average, 0, 5)
+    save_checkpoint(tmp_path / "c", Progress("job", step=5, losses=[0.1, 0.30000000000000004]), first)
+    second, second_average = new_state(chosen)
+    progress = load_checkpoint(tmp_path / "c", "job", second)
+    advance(second, second_average, 5, 8)
+    assert (progress.step, progress.losses) == (5, [0.1, 0.30000000000000004])
+    for key, weight in whole.weights.items():
+        assert torch.equal(weight, second.weights[key]), key
+        assert torch.equal(whole.averages[key], second.averages[key]), key
+    assert whole.schedule.get_last_lr() == second.schedule.get_last_lr()
+
+
+def test_text_encoders_have_their_own_learning_rate(parameters: Make) -> None:
+    state, _ = new_state(parameters(learning_rate=1e-3, text_encoder_learning_rate=1e-5, lr_scheduler="constant"))
+    assert [group["lr"] for group in state.optimizer.param_groups] == [1e-3, 1e-5]
+
+
+def test_a_missing_library_is_named_with_a_way_out(parameters: Make) -> None:
+    with pytest.raises(EngineError, match="bitsandbytes") as caught:
+        new_state(parameters(optimizer="adamw8bit"))
+    assert caught.value.reason == "OPTIMIZER_UNAVAILABLE"
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(
+    parameters: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, _ = new_state(parameters())
+    save_checkpoint(tmp_path / "c", Progress("job", step=1), state)
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("services.trainer.engine.checkpoints.json.dump", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(tmp_path / "c", Progress("job", step=2), state)
+    assert load_checkpoint(tmp_path / "c", "job", state).step == 1
+
+
+def test_the_running_average_is_exported_and_taken_out_again(parameters: Make) -> None:
+    weights = {"unet.a": nn.Parameter(torch.zeros(3))}
+    average = RunningAverage(weights, 0.5)
+    weights["unet.a"].data.fill_(1.0)
+    average.update(100)
+    with average.in_place():
+        assert weights["unet.a"].tolist() == [0.5] * 3
+    assert weights["unet.a"].tolist() == [1.0] * 3
+    off = RunningAverage(weights, 0.0)
+    off.update(1)
+    with off.in_place():
+        assert weights["unet.a"].tolist() == [1.0] * 3

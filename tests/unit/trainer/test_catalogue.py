@@ -1,0 +1,88 @@
+"""The catalogue of base models: what ships is valid, and every mistake is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.trainer.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
+from services.trainer.parameters import resolve
+
+ENTRY = """
+[base_models.small]
+title = "Small"
+family = "stable-diffusion"
+source = "weights"
+architecture = "stable-diffusion-v1"
+license = "Apache-2.0"
+resolution = 64
+pixel_multiple = 16
+memory_mib = 100
+"""
+
+
+def load(folder: Path, text: str) -> object:
+    path = folder / "catalogue.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_catalogue(path)
+
+
+def test_the_shipped_catalogue_offers_fiveshot_tiny_with_weights_beside_it() -> None:
+    model = load_catalogue()["fiveshot-tiny"]
+    parameters = resolve(model.specs, {})
+    assert parameters.resolution == model.resolution
+    assert model.local_path is not None
+    assert (model.local_path / "model_index.json").exists()
+
+
+def test_the_examples_are_valid_and_hidden() -> None:
+    path = DEFAULT_CATALOGUE.with_name("base_models.example.toml")
+    assert load_catalogue(path) == {}
+
+
+def test_a_source_on_the_hub_gives_its_id_and_a_folder_gives_none(tmp_path: Path) -> None:
+    assert load_catalogue()["fiveshot-tiny"].hub_id == ""
+    text = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
+    text = text.replace("enabled = false", "enabled = true").replace('"base_models/sd-1.5"', '"hub:someone/sd"')
+    models = load(tmp_path, text)
+    assert isinstance(models, dict)
+    assert (models["sd-1.5"].hub_id, models["sd-1.5"].local_path) == ("someone/sd", None)
+
+
+def test_the_examples_can_be_switched_on(tmp_path: Path) -> None:
+    text = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
+    models = load(tmp_path, text.replace("enabled = false", "enabled = true"))
+    assert isinstance(models, dict)
+    assert {model.family for model in models.values()} == {"stable-diffusion", "sdxl", "flux"}
+
+
+def test_paths_are_relative_to_the_catalogue_and_bare_values_are_defaults(tmp_path: Path) -> None:
+    models = load(tmp_path, ENTRY + "[base_models.small.parameters]\nrank = 4\n")
+    assert isinstance(models, dict)
+    assert models["small"].source == str(tmp_path / "weights")
+    assert resolve(models["small"].specs, {}).rank == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('title = "Small"', ""), "title is missing"),
+        (("resolution = 64", 'resolution = "64"'), "a whole number"),
+        (('stable-diffusion"\nsource', 'gan"\nsource'), "family: 'gan'"),
+        (("memory_mib = 100", "memory_mib = 100\nvram = 3"), "unknown keys vram"),
+        (("base_models.small", "base_models.Small"), "lower-case"),
+        (("memory_mib = 100", "memory_mib = 100\nparameters = { ranks = 3 }"), "ranks is no parameter"),
+        (("memory_mib = 100", "memory_mib = 100\nparameters = { rank = 3000 }"), "parameters.rank"),
+        (("memory_mib = 100", 'label_style = "poem"\nmemory_mib = 100'), "sentence or tags"),
+        (("[base_models", "base_models"), "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_entry_and_key(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+    with pytest.raises(InvalidCatalogue, match=words):
+        load(tmp_path, ENTRY.replace(*change))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCatalogue, match="no catalogue"):
+        load_catalogue(tmp_path / "absent.toml")

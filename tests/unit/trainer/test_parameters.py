@@ -1,0 +1,74 @@
+"""Resolving parameters: defaults, types, limits, and the field that a refusal names."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.trainer.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec, resolve
+
+SPECS = {spec.name: spec for spec in DEFAULT_SPECS}
+
+
+def test_every_parameter_has_a_default_that_its_own_spec_accepts() -> None:
+    assert all(spec.check(spec.default) == spec.default for spec in DEFAULT_SPECS)
+    assert resolve(DEFAULT_SPECS, {}).num_epochs == SPECS["num_epochs"].default
+
+
+def test_whole_floats_pass_as_integers_because_json_has_only_floats() -> None:
+    assert resolve(DEFAULT_SPECS, {"num_epochs": 7.0}).num_epochs == 7
+    assert isinstance(resolve(DEFAULT_SPECS, {"learning_rate": 1}).learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("num_epochs", 0, "between 1 and 200"),
+        ("num_epochs", 10_000, "between 1 and 200"),
+        ("num_epochs", 2.5, "a whole number"),
+        ("num_epochs", True, "a whole number"),
+        ("learning_rate", float("nan"), "between"),
+        ("learning_rate", "fast", "a number"),
+        ("flip", 1, "true or false"),
+        ("optimizer", "sgd", "adamw, adamw8bit"),
+        ("trigger_word", "x" * 65, "at most 64 characters"),
+        ("preview_prompts", ["a"] * 4, "at most 3 entries"),
+        ("preview_prompts", "a dog", "a list of texts"),
+        ("preview_prompts", ["x" * 2001], "at most 2000 characters"),
+        ("epochs", 3, "not a parameter"),
+    ],
+)
+def test_a_refusal_names_the_field_and_what_is_accepted(name: str, value: object, words: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        resolve(DEFAULT_SPECS, {name: value})
+    assert caught.value.field == name
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"adapter": "lokr", "train_text_encoder": True}, "train_text_encoder"),
+        ({"optimizer": "schedule_free", "lr_scheduler": "cosine"}, "lr_scheduler"),
+        ({"crop_variants": 4}, "crop_jitter"),
+    ],
+)
+def test_parameters_that_exclude_each_other_are_refused(given: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        resolve(DEFAULT_SPECS, given)
+    assert caught.value.field == field
+
+
+def test_a_base_model_may_narrow_limits_but_not_contradict_itself() -> None:
+    narrowed = SPECS["rank"].override({"default": 8, "maximum": 16})
+    assert (narrowed.default, narrowed.maximum) == (8, 16)
+    with pytest.raises(InvalidParameter, match="between"):
+        SPECS["rank"].override({"default": 32, "maximum": 16})
+    with pytest.raises(InvalidParameter, match="cannot change type"):
+        SPECS["rank"].override({"type": "string"})
+
+
+def test_a_spec_without_limits_accepts_any_finite_number() -> None:
+    free = ParameterSpec("x", "float", 0.0, None, None, (), "")
+    assert free.check(-1e9) == -1e9
+    with pytest.raises(InvalidParameter):
+        free.check(float("inf"))

@@ -1,0 +1,141 @@
+"""The engine's callbacks as the event loop sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import (
+    Directive,
+    Hooks,
+    PhaseProgress,
+    RunStatus,
+    StepMetrics,
+    TrainJobSpec,
+    TrainResult,
+)
+from services.trainer.worker import training
+from services.trainer.worker.delivery import keep_checkpoint
+from services.trainer.worker.training import Finished, Stalled, TrainingThread
+
+Engine = Callable[[TrainJobSpec, Hooks], TrainResult]
+DONE = TrainResult(RunStatus.COMPLETED, 2, None, None)
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], tuple[TrainingThread, list[Finished]]]:
+    """A thread that runs this engine, and what it finished."""
+
+    def build(engine: Engine) -> tuple[TrainingThread, list[Finished]]:
+        monkeypatch.setattr(training, "train", engine)
+        finished: list[Finished] = []
+        spec: Any = None
+        return TrainingThread(spec, finished.append), finished
+
+    return build
+
+
+def _step(number: int) -> StepMetrics:
+    return StepMetrics(number, 2, 1, 0.5 / number, 1e-4, 8.0, 3.0)
+
+
+async def test_steps_become_progress_and_points_that_are_taken_once(make: Any) -> None:
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        hooks.on_phase(PhaseProgress("loading base model", 0, 1))
+        hooks.on_step(_step(1))
+        hooks.on_step(_step(2))
+        hooks.on_base_previews(())
+        return DONE
+
+    thread, finished = make(engine)
+    assert await thread.run(stall_s=5) == DONE
+    report = thread.take_report()
+    assert report.running
+    assert (report.progress.step, report.progress.loss, report.progress.phase) == (2, 0.25, "training")
+    assert [(point.step, point.value) for point in report.metrics if point.key == "loss"] == [(1, 0.5), (2, 0.25)]
+    assert thread.take_report().metrics == ()
+    await asyncio.sleep(0)
+    assert finished == [()]
+
+
+async def test_a_phase_tells_how_far_it_is(make: Any) -> None:
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        hooks.on_phase(PhaseProgress("caching latents", 3, 8))
+        return DONE
+
+    thread, _ = make(engine)
+    await thread.run(stall_s=5)
+    report = thread.take_report()
+    assert (report.progress.phase, report.running) == ("caching latents 3/8", False)
+
+
+@pytest.mark.parametrize("in_phase", [True, False])
+async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool) -> None:
+    began = threading.Event()
+
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        while True:
+            began.set()
+            if in_phase:
+                hooks.on_phase(PhaseProgress("caching latents", 1, 8))
+            elif hooks.control() is Directive.CANCEL:
+                return TrainResult(RunStatus.CANCELLED, 1, None, None)
+
+    thread, _ = make(engine)
+    run = asyncio.create_task(thread.run(stall_s=5))
+    await asyncio.to_thread(began.wait)
+    thread.let_go()
+    assert (await run).status is RunStatus.CANCELLED
+
+
+async def test_stopping_is_said_at_the_next_step(make: Any) -> None:
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        while hooks.control() is not Directive.STOP:
+            pass
+        return TrainResult(RunStatus.STOPPED, 1, None, None)
+
+    thread, _ = make(engine)
+    run = asyncio.create_task(thread.run(stall_s=5))
+    await asyncio.sleep(0)
+    thread.stop_after_epoch()
+    assert (await run).status is RunStatus.STOPPED
+
+
+async def test_an_error_of_the_engine_comes_through(make: Any) -> None:
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        raise EngineError("LOSS_NOT_FINITE", "The loss is not a number.", "Lower the learning rate.")
+
+    thread, _ = make(engine)
+    with pytest.raises(EngineError):
+        await thread.run(stall_s=5)
+
+
+async def test_an_engine_that_hangs_is_noticed(make: Any) -> None:
+    release = threading.Event()
+
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        hooks.on_step(_step(1))
+        release.wait(30)
+        return DONE
+
+    thread, _ = make(engine)
+    try:
+        with pytest.raises(Stalled):
+            await thread.run(stall_s=0.2)
+    finally:
+        release.set()
+
+
+def test_a_kept_checkpoint_survives_the_engines_removal(tmp_path: Path) -> None:
+    source = tmp_path / "checkpoint"
+    source.mkdir()
+    (source / "state.json").write_text("{}")
+    kept = keep_checkpoint(source, tmp_path / "kept")
+    (source / "state.json").unlink()
+    assert (kept / "state.json").read_text() == "{}"

@@ -1,0 +1,1 @@
+"""The drawn world: captioned scenes, and textures with the statistics of photographs."""

@@ -1,0 +1,146 @@
+"""Prints the environment variables of every process as Markdown, from the settings classes themselves.
+
+python -m tools.settings_table            the tables
+python -m tools.settings_table --write    puts them into docs/deploy.md between its two markers
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+import typing
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+
+PAGE = Path(__file__).parent.parent / "docs" / "deploy.md"
+BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of the suite: its module, and where its settings class is."""
+
+    title: str
+    module: str
+    settings_module: str
+    settings_name: str = "Settings"
+
+    @property
+    def settings(self) -> type[BaseSettings]:
+        """The class."""
+        found: type[BaseSettings] = getattr(importlib.import_module(self.settings_module), self.settings_name)
+        return found
+
+
+PROCESSES = (
+    Process("dataset", "services.dataset.app", "services.dataset.settings"),
+    Process("tagger", "services.tagger.app", "services.tagger.settings"),
+    Process("trainer", "services.trainer.app", "services.trainer.settings"),
+    Process("registry", "services.registry.app", "services.registry.settings"),
+    Process("worker", "services.trainer.worker_app", "services.trainer.worker_settings", "WorkerSettings"),
+    Process("gateway", "gateway.app", "gateway.settings"),
+)
+
+
+def variables(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """The fields of a settings class by the name of their environment variable."""
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    return {f"{prefix}{name}".upper(): field for name, field in settings.model_fields.items()}
+
+
+def render() -> str:
+    """A heading and a table for each process; what all have in common comes once, first."""
+    by_process = {process.title: variables(process.settings) for process in PROCESSES}
+    names = [{_bare(name): field for name, field in fields.items()} for fields in by_process.values()]
+    common = {name: field for name, field in names[0].items() if all(_same(field, other.get(name)) for other in names)}
+    parts = ["### Every process\n", "`<NAME>` is the prefix of the process: DATASET, TAGGER and so on.\n"]
+    parts.append(_table({f"<NAME>_{name}": field for name, field in common.items()}))
+    for title, fields in by_process.items():
+        own = {name: field for name, field in fields.items() if _bare(name) not in common}
+        parts += [f"### {title}\n", _table(own)]
+    return "\n".join(parts)
+
+
+def updated(page: str) -> str:
+    """The page with fresh tables between its markers. Raises ValueError when it has none."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page needs the lines {BEGIN} and {END}")
+    return f"{head}{BEGIN}\n\n{render()}\n{END}{tail}"
+
+
+def _table(fields: dict[str, FieldInfo]) -> str:
+    rows = [f"| `{name}` | {_kind(field)} | {_default(field)} | {_meaning(field)} |" for name, field in fields.items()]
+    return "\n".join(["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def _bare(name: str) -> str:
+    return name.split("_", 1)[1]
+
+
+def _same(field: FieldInfo, other: FieldInfo | None) -> bool:
+    return other is not None and (field.annotation, field.default, field.description) == (
+        other.annotation,
+        other.default,
+        other.description,
+    )
+
+
+def _kind(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
+    if typing.get_origin(annotation) is Literal:
+        return ", ".join(str(value) for value in typing.get_args(annotation))
+    if annotation is SecretStr:
+        return "secret"
+    names = {str: "text", int: "whole number", float: "number", bool: "true, false", Path: "path"}
+    return names.get(annotation, "JSON")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        made = field.get_default(call_default_factory=True)
+        # What differs from machine to machine is described, not shown.
+        return f"`{made}`" if made in ([], {}) else "of the machine"
+    value = field.default
+    if value is PydanticUndefined:
+        return "**required**"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, Path):
+        return "of the package" if value.is_absolute() else f"`{value}`"
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or value == "":
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split()).replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    if arguments == ["--write"]:
+        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return 0
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    print(render())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
