@@ -116,6 +116,11 @@ def _data_folder(data: Path) -> list[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
         return [Finding("data folder", "fail", f"{folder} is not writable", "Choose another with FIVESHOT_DATA.")]
+    try:
+        servers.check_room(folder)
+    except servers.DiskFullError as error:
+        found, _, remedy = str(error).partition(". ")
+        return [Finding("data folder", "fail", found, remedy)]
     free = shutil.disk_usage(existing).free / _GIB
     level: Literal["ok", "warn"] = "ok" if free >= _NEEDED_DISK_GIB else "warn"
     remedy = "" if level == "ok" else "Free some space, or choose another disk with FIVESHOT_DATA."

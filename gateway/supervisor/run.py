@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from gateway.supervisor.child import die_with_parent
 from gateway.supervisor.folder import DataFolder, FolderBusyError, StackState
+from gateway.supervisor.servers import DiskFullError
 from gateway.supervisor.stack import Stack, StackSettings
 from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, tail
 
@@ -35,7 +36,7 @@ def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None 
             listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
         try:
             stack = Stack(folder, settings or StackSettings())
-        except FileNotFoundError as error:
+        except (FileNotFoundError, DiskFullError) as error:
             raise StackError(str(error)) from error
         except ValidationError as error:
             raise StackError("; ".join(str(item["msg"]) for item in error.errors(include_url=False))) from error

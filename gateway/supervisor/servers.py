@@ -23,11 +23,17 @@ HOST = "127.0.0.1"
 # A socket's path must fit into 108 bytes; a longer folder gets the server's own place under /tmp.
 _MAX_SOCKET_PATH = 100
 _PROBE_TIMEOUT_S = 1.0
+MAX_VOLUMES = 2_000
+_SEAWEEDFS_FREE_SHARE = 0.01
 _FIRST_PORT = 10_240
 _LEAST_CHOICE = 1_000
 _USUAL_EPHEMERAL_PORT = 32_768
 
 BinaryName = Literal["weed", "nats-server", "envoy"]
+
+
+class DiskFullError(OSError):
+    """The disk of a data folder has too little room for a server to write; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,8 @@ def seaweedfs(
         *(f"-{name.replace('_', '.port.')}={chosen[name]}" for name in SEAWEEDFS_PORTS if name.endswith("_grpc")),
         *(f"-{name}.port={chosen[name]}" for name in SEAWEEDFS_PORTS if not name.endswith("_grpc")),
         "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        # Each bucket takes a volume. By default their number follows the free space: a fuller disk takes fewer buckets.
+        f"-volume.max={MAX_VOLUMES}",
         "-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false",
     ]  # fmt: skip
     leftovers = [Path(f"/tmp/seaweedfs-{name.replace('_', '-')}-{port}.sock") for name, port in chosen.items()]
@@ -129,6 +137,18 @@ def seaweedfs(
         data_dir=data_dir,
         leftovers=tuple(leftovers),
     )
+
+
+def check_room(data_dir: Path) -> None:
+    """Raises DiskFullError where SeaweedFS would refuse every write: it keeps 1% of the disk free."""
+    existing = next(path for path in (data_dir, *data_dir.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(existing)
+    needed = int(_SEAWEEDFS_FREE_SHARE * usage.total)
+    if usage.free < needed:
+        raise DiskFullError(
+            f"the disk of {data_dir} is full: {usage.free // 2**20} MiB free, SeaweedFS writes only while "
+            f"{needed // 2**20} MiB are. Free some space, or choose another disk with FIVESHOT_DATA."
+        )
 
 
 def nats(data_dir: Path, *, port: int | None = None) -> ServerSpec:

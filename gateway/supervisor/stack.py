@@ -76,6 +76,7 @@ class Stack:
         """SeaweedFS and NATS, unless they run elsewhere; sets where the services find them."""
         found, self._s3, self._nats = [], self._settings.s3_endpoint, self._settings.nats_url
         if not self._s3:
+            servers.check_room(self._folder.path)
             keys = self._credentials
             s3 = servers.seaweedfs(
                 self._folder.sub("seaweedfs"), access_key=keys.s3_access_key, secret_key=keys.s3_secret_key

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,7 +114,9 @@ class TrainingThread:
             elif result is not None:
                 done.set_result(result)
 
-        self._on_loop(settle)
+        # With the loop gone there is nobody to tell, and the thread ends here either way.
+        with suppress(Dropped):
+            self._on_loop(settle)
 
     def _hooks(self) -> Hooks:
         return Hooks(

@@ -66,6 +66,16 @@ async def listening(process: asyncio.subprocess.Process, port_file: Path) -> str
     return f"127.0.0.1:{port_file.read_text().strip()}"
 
 
+async def heard(process: asyncio.subprocess.Process, event: str) -> None:
+    """Waits until the process logs an event; what it logged until then is read away."""
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while line := await process.stderr.readline():
+            if line.startswith(b"{") and json.loads(line)["event"] == event:
+                return
+    raise AssertionError(f"the process ended without {event}")
+
+
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, list[dict[str, Any]]]:
     """Waits for the end of the process; its exit code and its log."""
     _, log = await asyncio.wait_for(process.communicate(), 20)
@@ -102,7 +112,7 @@ async def test_a_background_task_that_crashes_ends_the_process(tmp_path: Path) -
 
 async def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
     process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"))
-    await asyncio.sleep(1.5)
+    await heard(process, "waiting_for_server")
     assert not (tmp_path / "port").exists()
     (tmp_path / "database").touch()
     async with channel(await listening(process, tmp_path / "port")) as connection:
@@ -110,12 +120,12 @@ async def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
     process.terminate()
     code, log = await ended(process)
     assert code == 0
-    assert "waiting_for_server" in events(log)
+    assert events(log)[-3:] == ["server_listening", "server_draining", "server_stopped"]
 
 
 async def test_a_service_that_waits_can_be_stopped(tmp_path: Path) -> None:
     process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"))
-    await asyncio.sleep(1.5)
+    await heard(process, "waiting_for_server")
     process.terminate()
     code, log = await ended(process)
     assert code == 0

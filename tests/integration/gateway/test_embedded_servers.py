@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -129,3 +132,22 @@ def test_a_program_of_the_operator_is_preferred(monkeypatch: pytest.MonkeyPatch,
     own.chmod(0o755)
     monkeypatch.setenv("FIVESHOT_BINARY_WEED", str(own))
     assert servers.binary("weed") == own
+
+
+def test_a_nearly_full_disk_is_named_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    free = [2**30 - 1]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=100 * 2**30, free=free[0]))
+    with pytest.raises(servers.DiskFullError, match=r"1023 MiB free, .* 1024 MiB are"):
+        servers.check_room(tmp_path / "not" / "yet")
+    free[0] += 1
+    servers.check_room(tmp_path)
+
+
+def test_the_number_of_buckets_does_not_depend_on_the_free_space(folder: Path) -> None:
+    spec = seaweedfs(folder)
+    process = start(spec)
+    try:
+        with urllib.request.urlopen(f"http://{servers.HOST}:{spec.ports['master']}/dir/status", timeout=5) as answer:
+            assert json.load(answer)["Topology"]["Max"] == servers.MAX_VOLUMES
+    finally:
+        processes.kill_group(process)

@@ -132,6 +132,25 @@ async def test_an_engine_that_hangs_is_noticed(make: Any) -> None:
         release.set()
 
 
+def test_a_thread_that_outlives_its_loop_ends_quietly(make: Any) -> None:
+    release = threading.Event()
+
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        release.wait(30)
+        return DONE
+
+    async def abandon() -> None:
+        thread, _ = make(engine)
+        with pytest.raises(Stalled):
+            await thread.run(stall_s=0.01)
+
+    asyncio.run(abandon())
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "training":
+            thread.join(30)  # an exception in it would be a warning, and warnings are errors
+
+
 def test_a_kept_checkpoint_survives_the_engines_removal(tmp_path: Path) -> None:
     source = tmp_path / "checkpoint"
     source.mkdir()
