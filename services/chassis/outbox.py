@@ -105,19 +105,11 @@ class Outbox:
         payload: JSON text, or a function of the event's id, sequence and moment for a payload that carries them.
         sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked.
         """
-        event_id, moment = str(uuid.uuid4()), utcnow()
         number = await self._next_sequence(conn, aggregate) if sequence is None else sequence
-        event = OutboxEvent(
-            id=event_id,
-            aggregate=aggregate,
-            sequence=number,
-            type=type,
-            subject=subject,
-            source=source,
-            payload=payload if isinstance(payload, str) else payload(event_id, number, moment),
-            created_at=moment,
+        event = new_event(
+            aggregate=aggregate, sequence=number, type=type, subject=subject, source=source, payload=payload
         )
-        await conn.execute(insert(self.table).values(**vars(event)))
+        await conn.execute(insert(self.table), vars(event))
         return event
 
     async def _next_sequence(self, conn: AsyncConnection, aggregate: str) -> int:
@@ -152,6 +144,21 @@ class Outbox:
         """Wakes everyone who waits on a signal."""
         signal, self._signal = self._signal, asyncio.Event()
         signal.set()
+
+
+def new_event(
+    *,
+    aggregate: str,
+    sequence: int,
+    type: str,
+    subject: str,
+    source: str,
+    payload: str | Callable[[str, int, datetime], str],
+) -> OutboxEvent:
+    """An event of this moment under a new id, for `Outbox.append` or a caller that writes the row itself."""
+    event_id, moment = str(uuid.uuid4()), utcnow()
+    text = payload if isinstance(payload, str) else payload(event_id, sequence, moment)
+    return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment)
 
 
 async def wait_signal(signal: asyncio.Event, timeout_s: float) -> None:

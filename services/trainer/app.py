@@ -32,6 +32,7 @@ from services.trainer.adapters.grpc_datasets import GrpcDatasets
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_tables import events
+from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.catalogue import BaseModel, InvalidCatalogue, load_catalogue
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
@@ -41,7 +42,7 @@ from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
-from services.trainer.use_cases.upkeep import Reaper, Sweeper
+from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
 from services.trainer.use_cases.working import JobWork
 
@@ -100,6 +101,14 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
         age=timedelta(seconds=settings.sweep_age_seconds),
     )
 
+    thinner = Thinner(
+        SqlHistory(db, published_only=bus is not None),
+        clock=utcnow,
+        pause_s=settings.sweep_seconds,
+        age=timedelta(seconds=settings.progress_age_seconds),
+        remember=timedelta(days=settings.remember_requests_days),
+    )
+
     def register(server: grpc.aio.Server) -> None:
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(training), server)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerServicer(work, clock=utcnow), server)
@@ -109,7 +118,7 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
         await _until_available(objects.ensure_bucket)
 
     try:
-        yield Parts(register, ready, (Relay(db, outbox, bus).run, reaper.run, sweeper.run))
+        yield Parts(register, ready, (Relay(db, outbox, bus).run, reaper.run, sweeper.run, thinner.run))
     finally:
         await dataset_channel.close(None)
         if bus is not None:

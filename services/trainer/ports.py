@@ -19,7 +19,8 @@ from services.trainer.models.job import TrainingJob
 from services.trainer.models.queue import QueueLoad
 
 Move = Callable[[TrainingJob], Change]
-"""A pure move, applied to the job as it is inside the transaction; what it raises rolls the transaction back."""
+"""A pure move, applied to the job as it is when the change is stored; when it raises, nothing is. It may be called
+again, when someone else changed the job meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class JobStore(Protocol):
         """Applies a move and returns the job after it. NotFound, and whatever the move raises."""
 
     async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
-        """Applies a move to the waiting job whose turn it is (see `models.queue`); None when none fits the worker."""
+        """Applies a move to the waiting job whose turn it is (see `models.queue`), and notes that the worker is alive;
+        does nothing and gives None when none fits the worker."""
 
     async def seen(self, ask: WorkerAsk, now: datetime) -> None:
         """Notes that a worker is alive and what it can load."""
@@ -128,6 +130,17 @@ class JobStore(Protocol):
 
     async def events(self, name: str, *, after: int, limit: int) -> Sequence[StoredEvent]:
         """Events of the job with a larger sequence, in order."""
+
+
+class History(Protocol):
+    """What is kept of jobs that ended and of requests that were answered."""
+
+    async def thin(self, ended_before: datetime) -> int:
+        """Removes the events of the progress of some jobs that ended by then, and returns of how many jobs; 0 when none
+        is left. All other events stay, with their numbers."""
+
+    async def forget_requests(self, before: datetime) -> int:
+        """Forgets request ids that are older, and returns how many."""
 
 
 class Wakeups(Protocol):

@@ -25,4 +25,8 @@ class Settings(SqlSettings, S3Settings, NatsSettings, BaseServiceSettings):
     max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")
     max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")
     sweep_seconds: float = Field(3600.0, gt=0, description="pause between two searches for orphan objects")
+    progress_age_seconds: float = Field(
+        86_400.0, ge=0, description="after so long the progress events of an ended job are removed; its points stay"
+    )
+    remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
     sweep_age_seconds: float = Field(86_400.0, ge=0, description="objects younger than this are never swept")

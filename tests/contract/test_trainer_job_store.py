@@ -21,6 +21,7 @@ from services.trainer.adapters import sql_metrics
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import events, jobs, metadata, shares
+from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
@@ -275,6 +276,61 @@ async def test_a_worker_takes_only_what_it_can_load_and_is_remembered(store: Sql
     assert await store.acquire(ASK, _take) is not None
     # Busy for long, yet there: it holds a job.
     assert await store.loadable(NOW + timedelta(hours=1)) is None
+
+
+async def test_an_ended_job_loses_the_events_of_its_progress_and_keeps_all_others_with_their_numbers(
+    database: Database, store: SqlJobStore
+) -> None:
+    history = SqlHistory(database, published_only=False)
+
+    async def numbers() -> list[int]:
+        return [event.sequence for event in await store.events(NAME, after=0, limit=99)]
+
+    job = await _held(store)
+    await _report(store, job, _points(1))
+    running = await numbers()
+    assert await history.thin(NOW) == 0
+    end = NOW + timedelta(seconds=1)
+    await store.change(NAME, lambda job: moves.expire(job, NOW + LEASE, max_losses=1))
+    assert await history.thin(end) == 0
+    assert await numbers() == [*running, running[-1] + 1]
+    # Created, taken, training began, progress, failed.
+    assert await history.thin(NOW + LEASE) == 1
+    assert await numbers() == [1, 2, 3, 5]
+    assert await history.thin(NOW + LEASE) == 0
+    # It goes on behind the gap, and is thinned out again at its next end.
+    await store.change(NAME, lambda job: moves.retry(job, NOW + LEASE))
+    again = await store.acquire(ASK, lambda job: replace(_take(job), forget_metrics_after=None))
+    assert again is not None
+    later = NOW + timedelta(seconds=60)
+    await store.change(
+        NAME,
+        lambda job: worker_moves.heartbeat(
+            job, token="t-job-1", progress=Progress(), running=False, metrics=(), now=later, lease=LEASE
+        ),
+    )
+    assert await numbers() == [1, 2, 3, 5, 6, 7, 8]
+    await store.change(NAME, lambda job: moves.expire(job, later + LEASE, max_losses=1))
+    assert await history.thin(later + LEASE) == 1
+    assert await numbers() == [1, 2, 3, 5, 6, 7, 9]
+
+
+async def test_what_the_bus_has_still_to_get_is_not_thinned_out(database: Database, store: SqlJobStore) -> None:
+    job = await _held(store)
+    await _report(store, job, _points(1))
+    await store.change(NAME, lambda job: moves.expire(job, NOW + LEASE, max_losses=1))
+    assert await SqlHistory(database, published_only=True).thin(NOW + LEASE) == 1
+    assert [event.sequence for event in await store.events(NAME, after=0, limit=99)] == [1, 2, 3, 4, 5]
+
+
+async def test_old_request_ids_are_forgotten(database: Database, store: SqlJobStore) -> None:
+    key = RequestKey("acme", "r-1", "digest")
+    await store.create(moves.create(make_job()), key)
+    history = SqlHistory(database, published_only=False)
+    assert await history.forget_requests(datetime.now(UTC) - timedelta(minutes=1)) == 0
+    assert await store.recall(key) is not None
+    assert await history.forget_requests(datetime.now(UTC) + timedelta(minutes=1)) == 1
+    assert await store.recall(key) is None
 
 
 async def test_the_pace_is_the_median_of_finished_jobs(store: SqlJobStore) -> None:

@@ -3,6 +3,8 @@
 sql_tables, sql_rows             tables, and models to rows and back
 sql_jobs                         the job store: transactions over the modules below
 sql_queue                        whose turn it is, places in the queue, workers, speeds
+sql_writes                       a small change in one statement
+sql_thinning                     what ended jobs no longer need
 sql_listing                      pages of jobs
 sql_metrics                      measured points, packed
 wakeups                          signals inside this process

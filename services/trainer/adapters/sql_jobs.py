@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, Select, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.errors import AlreadyExists, NotFound
 from services.chassis.idempotency import Idempotency
 from services.chassis.nats_events import event_subject
-from services.chassis.outbox import Outbox
+from services.chassis.outbox import Outbox, OutboxEvent, new_event
 from services.chassis.sql import Database, unique_violation
-from services.trainer.adapters import sql_listing, sql_metrics, sql_queue
+from services.trainer.adapters import sql_listing, sql_metrics, sql_queue, sql_writes
 from services.trainer.adapters.sql_rows import (
     changed_columns,
     epoch_from_row,
@@ -22,7 +24,7 @@ from services.trainer.adapters.sql_rows import (
     job_from_row,
     job_to_row,
 )
-from services.trainer.adapters.sql_tables import epochs, jobs, requests
+from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, Metric
@@ -33,6 +35,7 @@ from services.trainer.ports import JobPage, JobQuery, Move, RequestKey, WorkerAs
 from services.trainer.proto_mapping.events import event_payload, event_type
 
 _METHOD = "CreateTrainingJob"
+_UNLOCKED_TRIES = 3
 
 
 class SqlJobStore:
@@ -74,7 +77,7 @@ class SqlJobStore:
         return change.job
 
     async def get(self, name: str) -> TrainingJob:
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             return job_from_row(await self._row(conn, name, lock=False))
 
     async def list(self, query: JobQuery) -> JobPage:
@@ -82,6 +85,10 @@ class SqlJobStore:
             return await sql_listing.list_jobs(conn, query)
 
     async def change(self, name: str, move: Move) -> TrainingJob:
+        if self._db.dialect == "postgresql":
+            changed = await self._change_unlocked(name, move)
+            if changed is not None:
+                return changed
         async with self._db.begin() as conn:
             row = await self._row(conn, name, lock=True)
             before = job_from_row(row)
@@ -99,32 +106,30 @@ class SqlJobStore:
                 return None
             before = job_from_row(row)
             change = move(before)
-            await self._store(conn, row, before, change)
-            await sql_queue.served(conn, change.job.project, change.job.update_time)
+            served = {"project": change.job.project, "served_at": change.job.update_time}
+            if "version" not in row or not await self._written_at_once(conn, row, before, change, served=served):
+                await self._store(conn, row, before, change)
+                await sql_queue.served(conn, change.job.project, change.job.update_time)
+            await sql_queue.note_worker(conn, ask, change.job.update_time)
         self._tell(change)
         return change.job
 
     async def seen(self, ask: WorkerAsk, now: datetime) -> None:
-        try:
-            async with self._db.begin() as conn:
-                await sql_queue.note_worker(conn, ask, now)
-        except IntegrityError as error:
-            # Two first requests of one worker at the same moment: either row says the same.
-            if not unique_violation(error):
-                raise
+        async with self._db.begin() as conn:
+            await sql_queue.note_worker(conn, ask, now)
 
     async def loadable(self, since: datetime) -> Collection[str] | None:
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             return await sql_queue.loadable(conn, since)
 
     async def expired(self, now: datetime, limit: int) -> Sequence[str]:
         column = jobs.c.lease_expires_at
         statement = select(jobs.c.name).where(jobs.c.lease_token.is_not(None), column <= now).order_by(column)
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             return list(await conn.scalars(statement.limit(limit)))
 
     async def position_in_project(self, job: TrainingJob) -> int:
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             return await sql_queue.position_in_project(conn, job)
 
     async def load(self) -> QueueLoad:
@@ -132,12 +137,12 @@ class SqlJobStore:
             return await sql_queue.queue_load(conn)
 
     async def pace(self, base_model: str) -> float:
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             return await sql_queue.pace(conn, base_model)
 
     async def epoch(self, job: str, number: int) -> Epoch:
         statement = select(epochs).where(epochs.c.job == job, epochs.c.number == number)
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             row = (await conn.execute(statement)).mappings().one_or_none()
         if row is None:
             raise NotFound(
@@ -150,7 +155,7 @@ class SqlJobStore:
 
     async def epochs(self, job: str, *, after: int, limit: int) -> Sequence[Epoch]:
         statement = select(epochs).where(epochs.c.job == job, epochs.c.number > after).order_by(epochs.c.number)
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             return [epoch_from_row(row) for row in (await conn.execute(statement.limit(limit))).mappings()]
 
     async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
@@ -158,14 +163,60 @@ class SqlJobStore:
             return await sql_metrics.read_metrics(conn, job, key, since_step=since_step, stride=stride, limit=limit)
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             row = await self._row(conn, name, lock=False)
             return job_from_row(row), row["last_event"]
 
     async def events(self, name: str, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        async with self._db.connect() as conn:
+        async with self._db.single() as conn:
             found = await self._outbox.read_after(conn, name, after, limit)
         return [StoredEvent(event.sequence, event.payload, event.created_at) for event in found]
+
+    async def _change_unlocked(self, name: str, move: Move) -> TrainingJob | None:
+        """The job after the move; None when it needs the lock: a large change, or many who move one job at once."""
+        for _ in range(_UNLOCKED_TRIES):
+            async with self._db.single() as conn:
+                row = await self._row(conn, name, lock=False)
+                before = job_from_row(row)
+                change = move(before)
+                if not _is_small(row, change):
+                    return None
+                written = await self._written_at_once(conn, row, before, change)
+            if written:
+                self._tell(change)
+                return change.job
+        return None
+
+    async def _written_at_once(
+        self,
+        conn: AsyncConnection,
+        row: RowMapping,
+        before: TrainingJob,
+        change: Change,
+        *,
+        served: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Writes a small change in one statement; False when it is not small or the row has changed meanwhile."""
+        if not _is_small(row, change):
+            return False
+        points = sql_metrics.chunk_of(change.job.name, change.metrics, stored=row["last_metric_step"])
+        columns = changed_columns(before, change.job)
+        if points is not None:
+            columns["last_metric_step"] = points["last_step"]
+        if change.events:
+            columns["last_event"] = row["last_event"] + 1
+        if not columns:
+            return True
+        event = self._event(change.job, change.events[0], columns["last_event"]) if change.events else None
+        return await sql_writes.write(
+            conn,
+            name=change.job.name,
+            version=row["version"],
+            columns=columns,
+            event=event,
+            points=points,
+            served=served,
+        )
 
     async def _recalled(self, conn: AsyncConnection, key: RequestKey) -> TrainingJob | None:
         name = await self._requests.recall(
@@ -180,10 +231,8 @@ class SqlJobStore:
             return await conn.scalar(waiting.limit(1)) is not None
 
     async def _row(self, conn: AsyncConnection, name: str, *, lock: bool) -> RowMapping:
-        statement = select(jobs).where(jobs.c.name == name)
-        if lock:
-            statement = statement.with_for_update()
-        row = (await conn.execute(statement)).mappings().one_or_none()
+        statement = _of_name(lock=lock, versioned=conn.dialect.name == "postgresql")
+        row = (await conn.execute(statement, {"of_name": name})).mappings().one_or_none()
         if row is None:
             raise NotFound(
                 f"There is no training job '{name}'",
@@ -213,20 +262,19 @@ class SqlJobStore:
 
     async def _append(self, conn: AsyncConnection, change: Change, *, after: int) -> None:
         for number, event in enumerate(change.events, after + 1):
-            await self._append_one(conn, change.job, event, number)
+            await conn.execute(insert(events), vars(self._event(change.job, event, number)))
 
-    async def _append_one(self, conn: AsyncConnection, job: TrainingJob, event: JobEvent, number: int) -> None:
+    def _event(self, job: TrainingJob, event: JobEvent, number: int) -> OutboxEvent:
         kind = event_type(event)
-        await self._outbox.append(
-            conn,
+        return new_event(
             aggregate=job.name,
+            sequence=number,
             type=f"fiveshot.training_job.{kind}",
             subject=event_subject(job.project, "trainingJobs", job.job_id, kind),
             source=job.name,
             payload=lambda event_id, sequence, moment: event_payload(
                 event, job, event_id=event_id, sequence=sequence, moment=moment
             ),
-            sequence=number,
         )
 
     def _tell(self, change: Change) -> None:
@@ -236,6 +284,19 @@ class SqlJobStore:
             self._wakeups.notify_job(change.job.name)
             if change.job.state is JobState.QUEUED:
                 self._wakeups.notify_queue()
+
+
+def _is_small(row: RowMapping, change: Change) -> bool:
+    """Whether one statement can write it. Two events would get their places in the log in no certain order."""
+    forgets = change.forget_metrics_after is not None and row["last_metric_step"] > change.forget_metrics_after
+    return len(change.events) <= 1 and change.epoch is None and not forgets
+
+
+@cache
+def _of_name(*, lock: bool, versioned: bool) -> Select[Any]:
+    statement = select(jobs, sql_writes.VERSION) if versioned else select(jobs)
+    statement = statement.where(jobs.c.name == bindparam("of_name"))
+    return statement.with_for_update() if lock else statement
 
 
 def _taken(name: str) -> AlreadyExists:

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,16 +22,20 @@ _BATCH = 100
 _chunk = metric_chunks.c
 
 
-async def add_metrics(conn: AsyncConnection, job: str, metrics: Sequence[Metric], *, stored: int) -> int:
-    """Adds points in order of their steps and returns the last step stored then.
-
-    stored: the last step stored before. Points up to it are dropped: a report came twice.
-    """
+def chunk_of(job: str, metrics: Sequence[Metric], *, stored: int) -> dict[str, Any] | None:
+    """The row that keeps new points, None without any. stored: the last step stored before; points up to it came twice
+    and are dropped."""
     new = sorted((point for point in metrics if point.step > stored), key=lambda point: point.step)
-    if not new:
+    return _row(job, new) if new else None
+
+
+async def add_metrics(conn: AsyncConnection, job: str, metrics: Sequence[Metric], *, stored: int) -> int:
+    """Adds points in order of their steps and returns the last step stored then. stored: as in `chunk_of`."""
+    chunk = chunk_of(job, metrics, stored=stored)
+    if chunk is None:
         return stored
-    await conn.execute(insert(metric_chunks).values(_row(job, new)))
-    return new[-1].step
+    await conn.execute(insert(metric_chunks), chunk)
+    return int(chunk["last_step"])
 
 
 async def forget_metrics(conn: AsyncConnection, job: str, after_step: int) -> int:
@@ -72,7 +77,7 @@ async def read_metrics(
     return points[:limit]
 
 
-def _row(job: str, points: Sequence[Metric]) -> dict[str, object]:
+def _row(job: str, points: Sequence[Metric]) -> dict[str, Any]:
     values = [
         (point.step, point.epoch, point.key, point.value, (point.create_time - _EPOCH) // timedelta(microseconds=1))
         for point in points

@@ -5,19 +5,22 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, func, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, and_, bindparam, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.trainer.adapters.sql_tables import jobs, shares, workers
+from services.trainer.adapters.sql_writes import VERSION
 from services.trainer.models.job import TrainingJob
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
 from services.trainer.ports import WorkerAsk
 
 _job = jobs.c
-_waiting = _job.state == "QUEUED"
+# Written out, not bound: PostgreSQL keeps a plan over the partial indexes only for a constant.
+_waiting = _job.state == literal_column("'QUEUED'")
 _held = _job.lease_token.is_not(None)
 _ORDER = (_job.priority.desc(), _job.queued_at, _job.name)
 _RECENT_JOBS = 20
@@ -28,24 +31,21 @@ async def next_job(conn: AsyncConnection, ask: WorkerAsk) -> RowMapping | None:
 
     Rows that another transaction has locked are skipped, so that several workers never wait for each other.
     """
-    fits = _job.base_model.in_(ask.base_models) if ask.base_models else None
-    for queue in await _projects_with_jobs(conn, fits):
-        of_project = select(jobs).where(_job.project == queue.project, _waiting)
-        if fits is not None:
-            of_project = of_project.where(fits)
-        first = await _locked(conn, of_project)
+    picky, postgres = bool(ask.base_models), conn.dialect.name == "postgresql"
+    models = {"models": ask.base_models} if picky else {}
+    rows = await conn.execute(_turns(picky=picky), models)
+    for queue in sorted((ProjectQueue(row.project, 1, row.active, row.served_at) for row in rows), key=turn):
+        values = {"of_project": queue.project, **models}
+        first = await _one(conn, _first(picky=picky, warm=False, versioned=postgres), values)
         if first is None:
             continue
         if ask.warm_base_model and first["base_model"] != ask.warm_base_model:
-            warm = await _locked(
-                conn,
-                of_project.where(
-                    _job.base_model == ask.warm_base_model,
-                    _job.priority == first["priority"],
-                    _job.queued_at <= first["queued_at"] + WARM_HEAD_START,
-                ),
-            )
-            return warm or first
+            values |= {
+                "warm": ask.warm_base_model,
+                "like": first["priority"],
+                "latest": first["queued_at"] + WARM_HEAD_START,
+            }
+            return await _one(conn, _first(picky=picky, warm=True, versioned=postgres), values) or first
         return first
     return None
 
@@ -113,10 +113,8 @@ async def pace(conn: AsyncConnection, base_model: str) -> float:
 
 async def note_worker(conn: AsyncConnection, ask: WorkerAsk, now: datetime) -> None:
     """Notes that a worker asked."""
-    values = {"base_models": list(ask.base_models), "device": ask.device, "seen_at": now}
-    changed = await conn.execute(update(workers).where(workers.c.worker_id == ask.worker_id).values(**values))
-    if not changed.rowcount:
-        await conn.execute(insert(workers).values(worker_id=ask.worker_id, **values))
+    values = {"worker_id": ask.worker_id, "base_models": list(ask.base_models), "device": ask.device, "seen_at": now}
+    await conn.execute(_noted(conn.dialect.name), values)
 
 
 async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
@@ -132,16 +130,6 @@ async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
     return {model for models in found for model in models}
 
 
-async def _projects_with_jobs(conn: AsyncConnection, fits: Any) -> list[ProjectQueue]:
-    waits = select(_job.name).where(_job.project == shares.c.project, _waiting)
-    if fits is not None:
-        waits = waits.where(fits)
-    rows = (await conn.execute(select(shares).where(waits.exists()))).all()
-    active = await _active(conn) if len(rows) > 1 else {}
-    queues = [ProjectQueue(row.project, 1, active.get(row.project, 0), row.served_at) for row in rows]
-    return sorted(queues, key=turn)
-
-
 async def _active(conn: AsyncConnection) -> dict[str, int]:
     rows = await conn.execute(
         select(_job.project, func.count().label("jobs")).where(_held).group_by(_job.project)
@@ -149,7 +137,43 @@ async def _active(conn: AsyncConnection) -> dict[str, int]:
     return {row.project: row.jobs for row in rows}
 
 
-async def _locked(conn: AsyncConnection, statement: Select[Any]) -> RowMapping | None:
-    first = statement.order_by(*_ORDER).limit(1).with_for_update(skip_locked=True)
-    row: RowMapping | None = (await conn.execute(first)).mappings().one_or_none()
+async def _one(conn: AsyncConnection, statement: Select[Any], values: dict[str, Any]) -> RowMapping | None:
+    row: RowMapping | None = (await conn.execute(statement, values)).mappings().one_or_none()
     return row
+
+
+# Statements are built once: building one takes longer than sending it.
+
+
+@cache
+def _turns(*, picky: bool) -> Select[Any]:
+    """Projects in which a job waits that fits, with their jobs at work."""
+    waits = select(_job.name).where(_job.project == shares.c.project, _waiting)
+    if picky:
+        waits = waits.where(_job.base_model.in_(bindparam("models", expanding=True)))
+    active = select(func.count()).select_from(jobs).where(_job.project == shares.c.project, _held).scalar_subquery()
+    return select(shares.c.project, shares.c.served_at, active.label("active")).where(waits.exists())
+
+
+@cache
+def _first(*, picky: bool, warm: bool, versioned: bool) -> Select[Any]:
+    """The first waiting job of a project that nobody else has locked."""
+    statement = select(jobs, VERSION) if versioned else select(jobs)
+    statement = statement.where(_job.project == bindparam("of_project"), _waiting)
+    if picky:
+        statement = statement.where(_job.base_model.in_(bindparam("models", expanding=True)))
+    if warm:
+        statement = statement.where(
+            _job.base_model == bindparam("warm"),
+            _job.priority == bindparam("like"),
+            _job.queued_at <= bindparam("latest"),
+        )
+    return statement.order_by(*_ORDER).limit(1).with_for_update(skip_locked=True)
+
+
+@cache
+def _noted(dialect: str) -> Any:
+    dialect_insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = dialect_insert(workers)
+    news = {name: statement.excluded[name] for name in ("base_models", "device", "seen_at")}
+    return statement.on_conflict_do_update(index_elements=[workers.c.worker_id], set_=news)

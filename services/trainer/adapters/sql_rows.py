@@ -79,12 +79,14 @@ def job_to_row(job: TrainingJob) -> dict[str, Any]:
 
 def changed_columns(before: TrainingJob, after: TrainingJob) -> dict[str, Any]:
     """Columns to write: a heartbeat touches a few of them, and the rest need not be mapped or travel."""
-    return {
+    changed = {
         column: value
         for name, columns in _COLUMNS.items()
         if getattr(before, name) != getattr(after, name)
         for column, value in columns(after).items()
     }
+    # A job that goes on gets new events of its progress.
+    return {**changed, "thinned": False} if "end_time" in changed else changed
 
 
 def job_from_row(row: RowMapping) -> TrainingJob:

@@ -16,6 +16,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
+    false,
+    not_,
 )
 
 from services.chassis.idempotency import idempotency_table
@@ -64,6 +67,8 @@ jobs = Table(
     # Counted here, under the row's lock, so that a heartbeat need not look them up.
     Column("last_event", BigInteger, nullable=False),
     Column("last_metric_step", BigInteger, nullable=False),
+    # Whether the events of its progress were removed after its end.
+    Column("thinned", Boolean, nullable=False, server_default=false()),
     Column("queued_at", UtcDateTime, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("start_time", UtcDateTime, nullable=True),
@@ -73,7 +78,8 @@ jobs = Table(
 
 _waiting = jobs.c.state == "QUEUED"
 _held = jobs.c.lease_token.is_not(None)
-# Partial indexes: their size is that of the queue, not of all jobs that ever were.
+# Partial indexes: their size is that of the queue, not of all jobs that ever were. None is over a column that
+# heartbeats change, so that PostgreSQL need not write to any of them then.
 Index(
     "ix_jobs_queue",
     jobs.c.project,
@@ -93,8 +99,9 @@ Index(
     postgresql_where=_waiting,
     sqlite_where=_waiting,
 )
-Index("ix_jobs_held", jobs.c.lease_expires_at, postgresql_where=_held, sqlite_where=_held)
 Index("ix_jobs_active", jobs.c.project, postgresql_where=_held, sqlite_where=_held)
+_unthinned = and_(jobs.c.end_time.is_not(None), not_(jobs.c.thinned))
+Index("ix_jobs_unthinned", jobs.c.end_time, postgresql_where=_unthinned, sqlite_where=_unthinned)
 Index("ix_jobs_created", jobs.c.project, jobs.c.create_time, jobs.c.name)
 Index("ix_jobs_pace", jobs.c.base_model, jobs.c.end_time)
 

@@ -1,4 +1,4 @@
-"""Background work: jobs whose worker fell silent go back to the queue, and orphan objects are removed."""
+"""Background work: jobs whose worker fell silent go back to the queue, old events of progress and orphan objects go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.trainer.models import moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import Artifacts, JobStore
+from services.trainer.ports import Artifacts, History, JobStore
 
 _BATCH = 100
 
@@ -55,6 +55,37 @@ class Reaper:
 
     def _expire(self, job: TrainingJob) -> Change:
         return moves.expire(job, self._clock(), max_losses=self._max_losses)
+
+
+class Thinner:
+    """Removes the events of the progress of jobs that ended some time ago: their points say the same, and they are most
+    of the log. What changed a job's state or finished an epoch stays for ever. Forgets old request ids as well."""
+
+    def __init__(
+        self, history: History, *, clock: Callable[[], datetime], pause_s: float, age: timedelta, remember: timedelta
+    ) -> None:
+        self._history = history
+        self._clock = clock
+        self._pause_s = pause_s
+        self._age = age
+        self._remember = remember
+
+    async def run(self) -> None:
+        """Runs until it is cancelled. An outage ends one round, not the task."""
+        while True:
+            await asyncio.sleep(self._pause_s)
+            try:
+                await self.thin()
+                await self._history.forget_requests(self._clock() - self._remember)
+            except Unavailable:
+                continue
+
+    async def thin(self) -> int:
+        """One round; returns how many jobs it thinned out."""
+        total = 0
+        while done := await self._history.thin(self._clock() - self._age):
+            total += done
+        return total
 
 
 class Sweeper:

@@ -55,12 +55,15 @@ class JobWork:
         """The next job for this worker; None when none came within `wait`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
-        await self._store.seen(ask, self._clock())
+        noted = False
         while True:
             queued = self._wakeups.queue()
             job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
             if job is not None:
                 return await self._assignment(job)
+            if not noted:
+                await self._store.seen(ask, self._clock())
+                noted = True
             left = deadline - loop.time()
             if left <= 0:
                 return None

@@ -120,6 +120,26 @@ async def test_a_block_that_raises_leaves_nothing(db: Database) -> None:
     assert await count_of(db, "a") == 0
 
 
+async def test_connections_that_the_server_closed_are_replaced_unseen(postgres_url: str) -> None:
+    db, other = Database(postgres_url), Database(postgres_url)
+    async with db.connect() as one, db.connect() as two:
+        for conn in (one, two):
+            await conn.execute(text("SELECT 1"))
+    async with other.single() as conn:
+        killed = await conn.scalars(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+        assert list(killed) == [True, True]
+        await asyncio.sleep(0.2)
+    for _ in range(3):
+        await db.ping()
+    for each in (db, other):
+        await each.dispose()
+
+
 @pytest.mark.parametrize(
     "moment",
     [
