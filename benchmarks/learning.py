@@ -105,7 +105,7 @@ def photographed_subject(folder: Path, noun: str) -> Subject:
 
 def learn(subject: Subject, base: BaseModel, settings: dict[str, object], folder: Path) -> Learned:
     """Trains one subject by the engine and measures every epoch through the files that it exported."""
-    items = _write_items(subject, folder / "pictures")
+    items = write_items(subject.training, folder / "pictures")
     prompts = [prompt.format(noun=subject.noun) for prompt in SUBJECT_PROMPTS[:3]]
     parameters = resolve(base.specs, {"trigger_word": TRIGGER_WORD, "preview_prompts": prompts, **settings})
     files = BaseModelFiles(base.id, base.family, base.source, base.architecture, None, base.neutral_prompts)
@@ -122,12 +122,12 @@ def learn(subject: Subject, base: BaseModel, settings: dict[str, object], folder
     learned.train_seconds, learned.steps = clock.training, epochs[-1].step
 
     own_world = draw_scenes(DOMAIN_SCENES, seed=77, size=base.resolution)
-    pipelines = [_load(base), *(_load(base, _artifact(result)) for result in epochs)]
+    pipelines = [load_pipeline(base), *(load_pipeline(base, artifact_of(result)) for result in epochs)]
     for pipeline in pipelines:
-        held_out = _latents(pipeline, [np.asarray(_fit(v, base)) for v, _ in subject.held_out or subject.training])
+        held_out = encoded(pipeline, [np.asarray(fitted(v, base)) for v, _ in subject.held_out or subject.training])
         captions = [caption for _, caption in subject.held_out or subject.training]
-        learned.held_out.append(_loss(pipeline, held_out, captions, HELD_OUT_REPETITIONS))
-        learned.domain.append(_loss(pipeline, _latents(pipeline, list(own_world[0])), own_world[1], 1))
+        learned.held_out.append(loss_of(pipeline, held_out, captions, HELD_OUT_REPETITIONS))
+        learned.domain.append(loss_of(pipeline, encoded(pipeline, list(own_world[0])), own_world[1], 1))
     _write_sheets(subject, base, before, epochs, pipelines, folder)
     return learned
 
@@ -150,36 +150,42 @@ class _Clock:
         return result
 
 
-def _write_items(subject: Subject, folder: Path) -> tuple[TrainItem, ...]:
+def write_items(views: Sequence[Captioned], folder: Path) -> tuple[TrainItem, ...]:
+    """The views as the engine's pictures, PNG files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     items = []
-    for i, (picture, caption) in enumerate(subject.training):
+    for i, (picture, caption) in enumerate(views):
         path = folder / f"{i}.png"
         picture.save(path)
         items.append(TrainItem(path, caption, name=path.name))
     return tuple(items)
 
 
-def _artifact(result: EpochResult) -> Path:
+def artifact_of(result: EpochResult) -> Path:
+    """The epoch's LoRA in diffusers' form."""
     return next(artifact.path for artifact in result.artifacts if artifact.form == "diffusers")
 
 
-def _load(base: BaseModel, lora: Path | None = None) -> Any:
+def load_pipeline(base: BaseModel, lora: Path | None = None) -> Any:
+    """The base model through diffusers, with a LoRA file if given."""
     pipeline = StableDiffusionPipeline.from_pretrained(base.source, dtype=torch.float32, safety_checker=None)
     if lora:
         pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
     return pipeline
 
 
-def _fit(picture: Image.Image, base: BaseModel) -> Image.Image:
+def fitted(picture: Image.Image, base: BaseModel) -> Image.Image:
+    """The picture at the base model's size."""
     return picture.resize((base.resolution, base.resolution), Image.Resampling.LANCZOS)
 
 
-def _latents(pipeline: Any, pictures: Sequence[Any]) -> torch.Tensor:
+def encoded(pipeline: Any, pictures: Sequence[Any]) -> torch.Tensor:
+    """Scaled latents (n, c, h, w) of uint8 pictures (h, w, 3)."""
     return encode_pictures(pipeline.vae, np.stack(pictures))
 
 
-def _loss(pipeline: Any, latents: torch.Tensor, captions: list[str], repetitions: int) -> float:
+def loss_of(pipeline: Any, latents: torch.Tensor, captions: list[str], repetitions: int) -> float:
+    """Mean squared velocity error over all latents, each with several noises and noise levels."""
     scenes = LatentSet(latents.repeat(repetitions, 1, 1, 1), captions * repetitions)
     return validation_loss(Denoiser(pipeline.unet, pipeline.text_encoder, pipeline.tokenizer), scenes)
 
@@ -199,7 +205,8 @@ def _write_sheets(
     previews = [Image.open(moment[row].path).convert("RGB") for row in range(len(before)) for moment in moments]
     _save(contact_sheet(previews, len(moments), scale=2), folder / "epochs.jpg")
     columns = len(SUBJECT_PROMPTS)
-    views = [_fit(view, base) for view, _ in (*subject.training, *subject.held_out)][:columns] if subject.drawn else []
+    shown = (*subject.training, *subject.held_out)[:columns] if subject.drawn else ()
+    views = [fitted(view, base) for view, _ in shown]
     first, last = pipelines[0], pipelines[-1]
     prompts = [prompt.format(noun=subject.noun) for prompt in SUBJECT_PROMPTS]
     sheet = [*views, *sample_pictures(first, prompts, seed=300), *sample_pictures(last, prompts, seed=300)]

@@ -131,6 +131,15 @@ def draw_toy(rng: random.Random, pixels: int) -> Image.Image:
     return canvas.image
 
 
+def _turn_hue(sprite: Image.Image, degrees: int) -> Image.Image:
+    """The RGBA sprite in other colours; what is black, white or grey stays."""
+    hue, saturation, value = sprite.convert("RGB").convert("HSV").split()
+    turned = hue.point(lambda level: round(level + degrees * 256 / 360) % 256)
+    recoloured = Image.merge("HSV", (turned, saturation, value)).convert("RGB")
+    recoloured.putalpha(sprite.getchannel("A"))
+    return recoloured
+
+
 def _eye(canvas: Canvas, centre: Point, radius: float, look: float) -> None:
     canvas.ellipse(centre, (radius, radius), PAPER)
     canvas.ellipse((centre[0] + look, centre[1] + 0.005), (radius * 0.5, radius * 0.5), INK)
@@ -148,8 +157,12 @@ KINDS: dict[str, tuple[str, Callable[[random.Random, int], Image.Image]]] = {
 VIEW_BACKGROUNDS: tuple[str, ...] = ("blue", "meadow", "yellow", "night", "pink", "beach", "white", "snow", "green")
 
 
-def draw_subject(kind: str, count: int, seed: int, size: int = 512) -> list[tuple[Image.Image, str]]:
+def draw_subject(
+    kind: str, count: int, seed: int, size: int = 512, *, hue: int = 0
+) -> list[tuple[Image.Image, str]]:
     """`count` RGB pictures of `size` x `size` pixels of one subject, each with its caption.
+
+    hue: degrees by which the subject's colours are turned; another hue is another subject of the same kind.
 
     Equal arguments give equal pictures on every machine. The trigger word stands before the noun, for instance
     "a photo of sks snail in a meadow". Raises ValueError for a kind that is not in `KINDS` or a count below one.
@@ -163,15 +176,19 @@ def draw_subject(kind: str, count: int, seed: int, size: int = 512) -> list[tupl
     pictures = []
     for view in range(count):
         background = draw_background(VIEW_BACKGROUNDS[view % len(VIEW_BACKGROUNDS)], rng, size * OVERSAMPLE)
-        _paste_view(rng, background.image, draw)
+        _paste_view(rng, background.image, draw, hue)
         caption = f"a photo of {TRIGGER_WORD} {noun} {background.caption}"
         pictures.append((reduce_to(background.image, size), caption))
     return pictures
 
 
-def _paste_view(rng: random.Random, canvas: Image.Image, draw: Callable[[random.Random, int], Image.Image]) -> None:
+def _paste_view(
+    rng: random.Random, canvas: Image.Image, draw: Callable[[random.Random, int], Image.Image], hue: int
+) -> None:
     pixels = round(canvas.width * rng.uniform(0.68, 0.86))
     subject = draw(rng, pixels)
+    if hue % 360:
+        subject = _turn_hue(subject, hue)
     if rng.random() < 0.5:
         subject = subject.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     subject = subject.rotate(rng.uniform(-9, 9), Image.Resampling.BICUBIC)

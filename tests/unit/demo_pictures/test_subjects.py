@@ -28,6 +28,15 @@ def test_views_are_repeatable_and_differ(kind: str) -> None:
         assert caption.startswith(f"a photo of {TRIGGER_WORD} {KINDS[kind][0]} ")
 
 
+def test_another_hue_is_another_subject_in_the_same_places() -> None:
+    (own, caption), (turned, same) = (draw_subject("mascot", 1, seed=1, size=64, hue=hue)[0] for hue in (0, 120))
+    assert caption == same
+    changed = np.abs(np.asarray(own).astype(int) - np.asarray(turned)).max(axis=2) > 40
+    assert 0.1 < changed.mean() < 0.6, "the subject is recoloured, its background is not"
+    assert not changed[0].any()
+    assert draw_subject("mascot", 1, seed=1, size=64, hue=360)[0][0].tobytes() == own.tobytes()
+
+
 def test_more_views_begin_with_the_same_ones() -> None:
     few, many = draw_subject("toy", 5, seed=1, size=32), draw_subject("toy", 8, seed=1, size=32)
     assert [caption for _, caption in few] == [caption for _, caption in many[:5]]

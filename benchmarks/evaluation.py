@@ -1,0 +1,128 @@
+"""How often the recommended epoch is within 2% of the best on views not trained on, and how often the last one is.
+
+Twelve drawn subjects (four kinds in three colourings), five views to train on, six held out. Two recipes: the
+catalogue's default, and one that trains too hard (no regularisation pictures, a higher rate, more epochs), where the
+last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and measured on the held-out
+views.
+
+    python -m benchmarks.evaluation --output build/evaluation [--kinds mascot,toy] [--hues 0,120,240]
+    python -m benchmarks.evaluation --output build/evaluation --replay      (the rule of now over the stored numbers)
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.learning import BASE_MODEL, artifact_of, encoded, fitted, load_pipeline, loss_of, write_items
+from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
+from services.trainer.catalogue import BaseModel, load_catalogue
+from services.trainer.engine.job import BaseModelFiles, EpochResult, Evaluation, Hooks, TrainJobSpec
+from services.trainer.engine.recommendation import recommend
+from services.trainer.engine.train_loop import train
+from services.trainer.parameters import resolve
+
+TRAINED_VIEWS, HELD_OUT_VIEWS = 5, 6
+REPETITIONS = 8  # noises and noise levels per held-out view
+NEAR = 0.02
+RECIPES: dict[str, dict[str, object]] = {
+    "default": {"preview_steps": 8},
+    "too hard": {
+        "preview_steps": 8,
+        "num_epochs": 10,
+        "num_repeats": 32,
+        "regularization_fraction": 0.0,
+        "learning_rate": 2e-3,
+        "lr_scheduler": "constant",
+    },
+}
+
+
+@dataclass
+class Study:
+    """One subject under one recipe. evaluations: what the engine measured; held_out: the truth; per epoch."""
+
+    recipe: str
+    subject: str
+    base: float
+    held_out: list[float]
+    evaluations: list[dict[str, Any]]
+
+    @property
+    def recommended(self) -> int:
+        """The epoch that the rule picks."""
+        return recommend([Evaluation(**values) for values in self.evaluations]).epoch
+
+    def near_best(self, epoch: int) -> bool:
+        """Whether an epoch's loss on held-out views is within 2% of the best epoch's."""
+        return self.held_out[epoch - 1] <= min(self.held_out) * (1 + NEAR)
+
+
+def study(recipe: str, kind: str, hue: int, base: BaseModel) -> Study:
+    """Trains one subject and measures every epoch on the held-out views."""
+    views = draw_subject(kind, TRAINED_VIEWS + HELD_OUT_VIEWS, seed=hue + 1, hue=hue)
+    training, held_out = views[:TRAINED_VIEWS], views[TRAINED_VIEWS:]
+    parameters = resolve(base.specs, {"trigger_word": TRIGGER_WORD, **RECIPES[recipe]})
+    files = BaseModelFiles(base.id, base.family, base.source, base.architecture, None, base.neutral_prompts)
+    epochs: list[EpochResult] = []
+    with tempfile.TemporaryDirectory() as name:
+        items = write_items(training, Path(name) / "pictures")
+        spec = TrainJobSpec(files, parameters, items, Path(name) / "run", device="cpu", sample_base_previews=False)
+        train(spec, Hooks(on_epoch=epochs.append))
+        pipelines = [load_pipeline(base), *(load_pipeline(base, artifact_of(result)) for result in epochs)]
+    captions = [caption for _, caption in held_out]
+    latents = encoded(pipelines[0], [np.asarray(fitted(view, base)) for view, _ in held_out])
+    losses = [loss_of(pipeline, latents, captions, REPETITIONS) for pipeline in pipelines]
+    evaluations = [asdict(result.evaluation) for result in epochs]
+    return Study(recipe, f"{kind} {hue}", losses[0], losses[1:], evaluations)
+
+
+def report(studies: Sequence[Study]) -> None:
+    """A line a subject, and the shares of each recipe."""
+    for recipe in sorted({one.recipe for one in studies}):
+        chosen = [one for one in studies if one.recipe == recipe]
+        for one in chosen:
+            losses = " ".join(f"{loss:.3f}" for loss in one.held_out)
+            best = one.held_out.index(min(one.held_out)) + 1
+            typer.echo(
+                f"{recipe:9} {one.subject:12} base {one.base:.3f}: {losses}; best {best},"
+                f" recommended {one.recommended}{'' if one.near_best(one.recommended) else ' (missed)'}"
+            )
+        ours = sum(one.near_best(one.recommended) for one in chosen)
+        last = sum(one.near_best(len(one.held_out)) for one in chosen)
+        typer.echo(f"{recipe}: within 2% of the best: recommended {ours}/{len(chosen)}, last {last}/{len(chosen)}")
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for the numbers.")],
+    kinds: Annotated[str, typer.Option(help="Kinds of subjects, separated by commas.")] = ",".join(KINDS),
+    hues: Annotated[str, typer.Option(help="Colourings of each kind in degrees.")] = "0,120,240",
+    recipes: Annotated[str, typer.Option(help="Recipes, separated by commas.")] = ",".join(RECIPES),
+    replay: Annotated[bool, typer.Option("--replay", help="Train nothing; apply the rule to what is stored.")] = False,
+) -> None:
+    """Compare the recommended epoch with the best and with the last."""
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "evaluation.json"
+    if replay:
+        report([Study(**values) for values in json.loads(path.read_text())])
+        return
+    base = load_catalogue()[BASE_MODEL]
+    studies: list[Study] = []
+    for recipe in recipes.split(","):
+        for kind in kinds.split(","):
+            for hue in hues.split(","):
+                studies.append(study(recipe, kind, int(hue), base))
+                report(studies[-1:])
+                path.write_text(json.dumps([asdict(one) for one in studies], indent=2) + "\n")
+    report(studies)
+
+
+if __name__ == "__main__":
+    typer.run(main)
