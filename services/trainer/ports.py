@@ -25,11 +25,12 @@ again, when someone else changed the job meanwhile."""
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What makes a create repeatable. request_id: "" for a create that is not. digest: of what was asked for."""
+    """What makes a call repeatable. request_id: "" for one that is not. digest: of what was asked for."""
 
     project: str
     request_id: str
     digest: str
+    method: str = "CreateTrainingJob"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,11 @@ class JobStore(Protocol):
     async def list(self, query: JobQuery) -> JobPage:
         """A page of jobs."""
 
-    async def change(self, name: str, move: Move) -> TrainingJob:
-        """Applies a move and returns the job after it. NotFound, and whatever the move raises."""
+    async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
+        """Applies a move and returns the job after it. NotFound, and whatever the move raises.
+
+        key: a request that was carried out before changes nothing. InvalidArgument when its id was used otherwise.
+        """
 
     async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
         """Applies a move to the waiting job whose turn it is (see `models.queue`), and notes that the worker is alive;

@@ -34,7 +34,6 @@ from services.trainer.models.queue import QueueLoad
 from services.trainer.ports import JobPage, JobQuery, Move, RequestKey, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload, event_type
 
-_METHOD = "CreateTrainingJob"
 _UNLOCKED_TRIES = 3
 
 
@@ -58,14 +57,7 @@ class SqlJobStore:
                 await conn.execute(insert(jobs).values({**job_to_row(change.job), "last_event": count}))
                 await sql_queue.ensure_share(conn, change.job.project)
                 await self._append(conn, change, after=0)
-                await self._requests.remember(
-                    conn,
-                    project=key.project,
-                    method=_METHOD,
-                    request_id=key.request_id,
-                    digest=key.digest,
-                    name=change.job.name,
-                )
+                await self._remember(conn, key, change.job.name)
         except IntegrityError as error:
             if not unique_violation(error):
                 raise
@@ -84,16 +76,15 @@ class SqlJobStore:
         async with self._db.connect() as conn:
             return await sql_listing.list_jobs(conn, query)
 
-    async def change(self, name: str, move: Move) -> TrainingJob:
+    async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
+        if key is not None and key.request_id:
+            return await self._change_once(name, move, key)
         if self._db.dialect == "postgresql":
             changed = await self._change_unlocked(name, move)
             if changed is not None:
                 return changed
         async with self._db.begin() as conn:
-            row = await self._row(conn, name, lock=True)
-            before = job_from_row(row)
-            change = move(before)
-            await self._store(conn, row, before, change)
+            change = await self._change_locked(conn, name, move)
         self._tell(change)
         return change.job
 
@@ -172,6 +163,31 @@ class SqlJobStore:
             found = await self._outbox.read_after(conn, name, after, limit)
         return [StoredEvent(event.sequence, event.payload, event.created_at) for event in found]
 
+    async def _change_locked(self, conn: AsyncConnection, name: str, move: Move) -> Change:
+        row = await self._row(conn, name, lock=True)
+        before = job_from_row(row)
+        change = move(before)
+        await self._store(conn, row, before, change)
+        return change
+
+    async def _change_once(self, name: str, move: Move, key: RequestKey) -> TrainingJob:
+        try:
+            async with self._db.begin() as conn:
+                # Locked before it is recalled: of two equal requests the second finds what the first one noted.
+                row = await self._row(conn, name, lock=True)
+                if await self._recalled_name(conn, key) is not None:
+                    return job_from_row(row)
+                change = await self._change_locked(conn, name, move)
+                await self._remember(conn, key, name)
+        except IntegrityError as error:
+            if not unique_violation(error):
+                raise
+            # The id came for another job at the same moment.
+            await self.recall(key)
+            raise
+        self._tell(change)
+        return change.job
+
     async def _change_unlocked(self, name: str, move: Move) -> TrainingJob | None:
         """The job after the move; None when it needs the lock: a large change, or many who move one job at once."""
         for _ in range(_UNLOCKED_TRIES):
@@ -219,10 +235,18 @@ class SqlJobStore:
         )
 
     async def _recalled(self, conn: AsyncConnection, key: RequestKey) -> TrainingJob | None:
-        name = await self._requests.recall(
-            conn, project=key.project, method=_METHOD, request_id=key.request_id, digest=key.digest
-        )
+        name = await self._recalled_name(conn, key)
         return None if name is None else job_from_row(await self._row(conn, name, lock=False))
+
+    async def _recalled_name(self, conn: AsyncConnection, key: RequestKey) -> str | None:
+        return await self._requests.recall(
+            conn, project=key.project, method=key.method, request_id=key.request_id, digest=key.digest
+        )
+
+    async def _remember(self, conn: AsyncConnection, key: RequestKey, name: str) -> None:
+        await self._requests.remember(
+            conn, project=key.project, method=key.method, request_id=key.request_id, digest=key.digest, name=name
+        )
 
     async def _anything_waits(self) -> bool:
         """Workers that wait ask often; with an empty queue that must not cost them SQLite's one write lock."""

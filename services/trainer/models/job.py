@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from services.chassis.names import etag_of
 from services.trainer.models.epoch import Preview
 from services.trainer.parameters import TrainingParameters
 
@@ -163,6 +164,11 @@ class TrainingJob:
     def job_id(self) -> str:
         """The last part of the name."""
         return self.name.rsplit("/", 1)[1]
+
+    @property
+    def etag(self) -> str:
+        """Changes with every move; progress leaves it alone."""
+        return etag_of(self.name, self.revision)
 
     @property
     def steps_saved(self) -> int:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2, worker_service_pb2
 from google.protobuf.duration_pb2 import Duration
 
-from services.chassis.names import etag_of, project_of
+from services.chassis.names import project_of
 from services.trainer.models.base import Estimate
 from services.trainer.models.job import Attempt, Directive, JobError, JobState, Outcome, TrainingJob
 from services.trainer.proto_mapping.epochs import preview_to_proto
@@ -98,7 +98,7 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
         attempts=[_attempt_to_proto(attempt) for attempt in job.attempts],
         create_time=to_timestamp(job.create_time),
         update_time=to_timestamp(job.update_time),
-        etag=etag_of(job.name, job.revision),
+        etag=job.etag,
         base_previews=[preview_to_proto(preview) for preview in job.base_previews],
     )
     if job.error is not None:

@@ -26,11 +26,20 @@ from services.trainer.proto_mapping.jobs import estimate_to_proto, job_to_proto,
 from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.reading import JobReading, JobView
-from services.trainer.use_cases.steering import JobSteering
+from services.trainer.use_cases.steering import JobSteering, Order
 from services.trainer.use_cases.watching import JobWatch
 
 _Service = training_service_pb2
 _Job = training_job_pb2.TrainingJob
+
+_Steering = (
+    _Service.CancelTrainingJobRequest
+    | _Service.PauseTrainingJobRequest
+    | _Service.ResumeTrainingJobRequest
+    | _Service.StopTrainingJobRequest
+    | _Service.RetryTrainingJobRequest
+    | _Service.ExtendTrainingJobRequest
+)
 
 FILTER_FIELDS = {
     "state": "enum:" + ",".join(JobState),
@@ -109,22 +118,22 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         )
 
     async def CancelTrainingJob(self, request: _Service.CancelTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.cancel(request.name))
+        return await self._answer(await self._do.steering.cancel(_order(request)))
 
     async def PauseTrainingJob(self, request: _Service.PauseTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.pause(request.name))
+        return await self._answer(await self._do.steering.pause(_order(request)))
 
     async def ResumeTrainingJob(self, request: _Service.ResumeTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.resume(request.name))
+        return await self._answer(await self._do.steering.resume(_order(request)))
 
     async def StopTrainingJob(self, request: _Service.StopTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.stop(request.name))
+        return await self._answer(await self._do.steering.stop(_order(request)))
 
     async def RetryTrainingJob(self, request: _Service.RetryTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.retry(request.name))
+        return await self._answer(await self._do.steering.retry(_order(request)))
 
     async def ExtendTrainingJob(self, request: _Service.ExtendTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.extend(request.name, request.additional_epochs))
+        return await self._answer(await self._do.steering.extend(_order(request), request.additional_epochs))
 
     async def WatchTrainingJob(
         self, request: _Service.WatchTrainingJobRequest, context: Any
@@ -180,6 +189,13 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
 
     async def _answer(self, job: TrainingJob) -> _Job:
         return job_to_proto(await self._do.reading.view(job))
+
+
+def _order(request: _Steering) -> Order:
+    method = type(request).__name__.removesuffix("Request")
+    body = request.SerializeToString(deterministic=True)
+    key = RequestKey(project_of(request.name), request.request_id, digest(body), method)
+    return Order(request.name, request.etag, key)
 
 
 def _epoch_name(name: str) -> tuple[str, int]:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument
+from services.chassis.names import check_etag
 from services.trainer.catalogue import BaseModel
 from services.trainer.models import moves
 from services.trainer.models.change import Change
 from services.trainer.models.job import TrainingJob
 from services.trainer.parameters import TrainingParameters
-from services.trainer.ports import JobStore
+from services.trainer.ports import JobStore, Move, RequestKey
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which job, whether only as it was read (etag; "" for any), and what makes the call repeatable."""
+
+    name: str
+    etag: str
+    key: RequestKey
 
 
 class JobSteering:
-    """A user's moves. Each raises NotFound, or FailedPrecondition(reason=JOB_STATE) with what the state allows."""
+    """A user's moves. Each raises NotFound, FailedPrecondition(reason=JOB_STATE) with what the state allows, or
+    Aborted(reason=ETAG_MISMATCH)."""
 
     def __init__(
         self, store: JobStore, catalogue: Mapping[str, BaseModel], *, clock: Callable[[], datetime]
@@ -25,33 +36,38 @@ class JobSteering:
         self._catalogue = catalogue
         self._clock = clock
 
-    async def cancel(self, name: str) -> TrainingJob:
+    async def cancel(self, order: Order) -> TrainingJob:
         """Ends the job; finished epochs stay."""
-        return await self._store.change(name, lambda job: moves.cancel(job, self._clock()))
+        return await self._moved(order, lambda job: moves.cancel(job, self._clock()))
 
-    async def pause(self, name: str) -> TrainingJob:
+    async def pause(self, order: Order) -> TrainingJob:
         """Takes the job off its worker until it is resumed."""
-        return await self._store.change(name, lambda job: moves.pause(job, self._clock()))
+        return await self._moved(order, lambda job: moves.pause(job, self._clock()))
 
-    async def resume(self, name: str) -> TrainingJob:
+    async def resume(self, order: Order) -> TrainingJob:
         """Queues a paused job again."""
-        return await self._store.change(name, lambda job: moves.resume(job, self._clock()))
+        return await self._moved(order, lambda job: moves.resume(job, self._clock()))
 
-    async def stop(self, name: str) -> TrainingJob:
+    async def stop(self, order: Order) -> TrainingJob:
         """Ends the job as succeeded after the epoch at hand."""
-        return await self._store.change(name, lambda job: moves.stop(job, self._clock()))
+        return await self._moved(order, lambda job: moves.stop(job, self._clock()))
 
-    async def retry(self, name: str) -> TrainingJob:
+    async def retry(self, order: Order) -> TrainingJob:
         """Queues a failed or cancelled job again."""
-        return await self._store.change(name, lambda job: moves.retry(job, self._clock()))
+        return await self._moved(order, lambda job: moves.retry(job, self._clock()))
 
-    async def extend(self, name: str, additional_epochs: int) -> TrainingJob:
+    async def extend(self, order: Order, additional_epochs: int) -> TrainingJob:
         """Queues a succeeded job again for so many epochs beyond those it has finished."""
+        return await self._moved(
+            order, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock())
+        )
 
-        def move(job: TrainingJob) -> Change:
-            return moves.extend(job, self._extended(job, additional_epochs), self._clock())
+    async def _moved(self, order: Order, move: Move) -> TrainingJob:
+        def checked(job: TrainingJob) -> Change:
+            check_etag(order.etag, job.etag)
+            return move(job)
 
-        return await self._store.change(name, move)
+        return await self._store.change(order.name, checked, order.key)
 
     def _extended(self, job: TrainingJob, additional_epochs: int) -> TrainingParameters:
         identifier = job.base_model.removeprefix("baseModels/")
