@@ -36,7 +36,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "default": {"preview_steps": 8},
     "too hard": {
         "preview_steps": 8,
-        "num_epochs": 10,
+        "num_epochs": 6,
         "num_repeats": 32,
         "regularization_fraction": 0.0,
         "learning_rate": 2e-3,
@@ -74,7 +74,10 @@ def study(recipe: str, kind: str, hue: int, base: BaseModel) -> Study:
     epochs: list[EpochResult] = []
     with tempfile.TemporaryDirectory() as name:
         items = write_items(training, Path(name) / "pictures")
-        spec = TrainJobSpec(files, parameters, items, Path(name) / "run", device="cpu", sample_base_previews=False)
+        run = Path(name) / "run"
+        spec = TrainJobSpec(
+            files, parameters, items, run, device="cpu", processes=1, sample_base_previews=False
+        )
         train(spec, Hooks(on_epoch=epochs.append))
         pipelines = [load_pipeline(base), *(load_pipeline(base, artifact_of(result)) for result in epochs)]
     captions = [caption for _, caption in held_out]
@@ -84,17 +87,23 @@ def study(recipe: str, kind: str, hue: int, base: BaseModel) -> Study:
     return Study(recipe, f"{kind} {hue}", losses[0], losses[1:], evaluations)
 
 
+def show(one: Study) -> None:
+    """A line about one subject."""
+    losses = " ".join(f"{loss:.3f}" for loss in one.held_out)
+    best = one.held_out.index(min(one.held_out)) + 1
+    missed = "" if one.near_best(one.recommended) else " (missed)"
+    typer.echo(
+        f"{one.recipe:9} {one.subject:12} base {one.base:.3f}: {losses}; best {best},"
+        f" recommended {one.recommended}{missed}"
+    )
+
+
 def report(studies: Sequence[Study]) -> None:
     """A line a subject, and the shares of each recipe."""
     for recipe in sorted({one.recipe for one in studies}):
         chosen = [one for one in studies if one.recipe == recipe]
         for one in chosen:
-            losses = " ".join(f"{loss:.3f}" for loss in one.held_out)
-            best = one.held_out.index(min(one.held_out)) + 1
-            typer.echo(
-                f"{recipe:9} {one.subject:12} base {one.base:.3f}: {losses}; best {best},"
-                f" recommended {one.recommended}{'' if one.near_best(one.recommended) else ' (missed)'}"
-            )
+            show(one)
         ours = sum(one.near_best(one.recommended) for one in chosen)
         last = sum(one.near_best(len(one.held_out)) for one in chosen)
         typer.echo(f"{recipe}: within 2% of the best: recommended {ours}/{len(chosen)}, last {last}/{len(chosen)}")
@@ -109,17 +118,18 @@ def main(
 ) -> None:
     """Compare the recommended epoch with the best and with the last."""
     output.mkdir(parents=True, exist_ok=True)
-    path = output / "evaluation.json"
     if replay:
-        report([Study(**values) for values in json.loads(path.read_text())])
+        stored = sorted(output.glob("**/evaluation.json"))
+        report([Study(**values) for file in stored for values in json.loads(file.read_text())])
         return
+    path = output / "evaluation.json"
     base = load_catalogue()[BASE_MODEL]
     studies: list[Study] = []
-    for recipe in recipes.split(","):
+    for hue in hues.split(","):
         for kind in kinds.split(","):
-            for hue in hues.split(","):
+            for recipe in recipes.split(","):
                 studies.append(study(recipe, kind, int(hue), base))
-                report(studies[-1:])
+                show(studies[-1])
                 path.write_text(json.dumps([asdict(one) for one in studies], indent=2) + "\n")
     report(studies)
 

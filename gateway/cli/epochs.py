@@ -31,7 +31,7 @@ def list_(ctx: typer.Context, job: Job) -> None:
     rows = (
         (output.short(e.name), e.step, f"{e.loss:.4f}", *_measured(e), "←" if e.recommended else "") for e in found
     )
-    columns = (">epoch", ">step", ">loss", ">fit", ">held out", ">drift", ">memorised", "recommended")
+    columns = (">epoch", ">step", ">loss", ">fit", ">moved", ">held out", ">drift", ">memorised", "recommended")
     output.table(columns, rows)
 
 
@@ -43,11 +43,11 @@ def show(ctx: typer.Context, job: Job, epoch: Epoch) -> None:
     if session.json:
         output.print_json(found)
         return
-    fit, held_out, drift, memorised = _measured(found)
+    fit, moved, held_out, drift, memorised = _measured(found)
     output.facts(
         [
             ("name", found.name), ("step", found.step), ("loss", f"{found.loss:.4f}"), ("fit loss", fit),
-            ("held-out loss", held_out), ("drift", drift), ("memorisation", memorised),
+            ("moved loss", moved), ("held-out loss", held_out), ("drift", drift), ("memorisation", memorised),
             ("difference after reload", f"{found.reload_difference:.2g}"),
             ("training time", output.duration(found.train_seconds)),
             ("recommended", "yes" if found.recommended else ""),
@@ -115,9 +115,10 @@ def _epoch(session: Session, job: str, epoch: int) -> training_job_pb2.Epoch:
     return session.trainer.GetEpoch(pb.GetEpochRequest(name=name))
 
 
-def _measured(epoch: training_job_pb2.Epoch) -> tuple[str, str, str, str]:
+def _measured(epoch: training_job_pb2.Epoch) -> tuple[str, str, str, str, str]:
     found = epoch.evaluation
     if not epoch.HasField("evaluation"):
-        return "", "", "", ""
+        return "", "", "", "", ""
+    moved = f"{found.moved_loss:.4f}" if found.HasField("moved_loss") else ""
     held_out = f"{found.held_out_loss:.4f}" if found.HasField("held_out_loss") else ""
-    return f"{found.fit_loss:.4f}", held_out, f"{found.drift:.4g}", f"{found.memorisation:.2f}"
+    return f"{found.fit_loss:.4f}", moved, held_out, f"{found.drift:.4g}", f"{found.memorisation:.2f}"

@@ -1,6 +1,7 @@
 """Numbers by which epochs can be compared, on noise and timesteps that never change during a job.
 
 - fit: the loss on the training pictures; falls as the subject is learnt, and goes on falling while it is memorised.
+- moved: the same on the training pictures mirrored, nearer and farther; rises again when their pixels are memorised.
 - hold-out: the same on a picture that is not trained on; rises again when memorising begins.
 - drift: how far predictions on neutral prompts have moved from the base model's; what the model forgets or overpaints.
 - memorisation: likeness of a preview to the nearest training picture.
@@ -21,9 +22,10 @@ from services.trainer.engine.losses import per_sample_loss
 from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.precision import autocast
 
-FIT_SAMPLES = 40
+FIT_SAMPLES = 16
+MOVED_SAMPLES = 40
 HOLD_OUT_SAMPLES = 8
-DRIFT_SAMPLES = 24
+DRIFT_SAMPLES = 16
 BATCH = 8
 POOLED_SIDE = 8
 """Likeness is compared on latents of 8 by 8: composition and colour count, not pixels."""
@@ -46,6 +48,7 @@ class Evaluator:
         seed: int,
         mixed_precision: str,
         training: Sequence[Example],
+        moved: Sequence[Example],
         held_out: Example | None,
         neutral: Sequence[Example],
     ) -> None:
@@ -54,10 +57,12 @@ class Evaluator:
         self._seed = seed
         self._mixed_precision = mixed_precision
         self._training = list(training)
+        self._moved = list(moved)
         self._held_out = held_out
         self._neutral = list(neutral)
         self._training_pooled = _pooled(self._training)
         self._base_fit = self._loss("fit", self._training, FIT_SAMPLES)
+        self._base_moved = self._loss("moved", self._moved, MOVED_SAMPLES)
         self._base_held_out = None if held_out is None else self._loss("hold-out", [held_out], HOLD_OUT_SAMPLES)
         self._base_answers = [prediction for prediction, _ in self._predictions("drift", self._neutral, DRIFT_SAMPLES)]
 
@@ -70,6 +75,8 @@ class Evaluator:
             base_holdout_loss=self._base_held_out,
             drift=self._drift(),
             memorisation=self._likeness(preview_latents),
+            moved_loss=self._loss("moved", self._moved, MOVED_SAMPLES),
+            base_moved_loss=self._base_moved,
         )
 
     def _loss(self, purpose: str, examples: list[Example], samples: int) -> float:

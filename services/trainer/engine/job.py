@@ -150,6 +150,7 @@ class Evaluation:
     Attributes:
         fit_loss: mean loss on the training pictures; ``base_fit_loss`` is the base model's.
         holdout_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
+        moved_loss: the same on training pictures mirrored, moved and at other sizes; None in checkpoints of old.
         drift: squared change of the prediction on neutral prompts, as a share of the base's own prediction.
         memorisation: likeness of the nearest training picture to a preview, 0 to 1; over 0.95 it is a copy.
     """
@@ -160,6 +161,8 @@ class Evaluation:
     base_holdout_loss: float | None
     drift: float
     memorisation: float
+    moved_loss: float | None = None
+    base_moved_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from services.trainer.engine.job import TrainItem
 from services.trainer.engine.noise import python_random
 from services.trainer.parameters import TrainingParameters
 
+MOVED_SCALE = 0.8
+"""Size of a picture shown from farther away, and the share of it that is shown from nearer."""
+
 HEAD_HEIGHT = 1 / 3
 """A picture that must be cut and that nobody cropped is kept around this height: heads are rarely in the middle."""
 
@@ -86,6 +89,23 @@ def render(image: Image.Image, view: View, shape: tuple[int, int]) -> numpy.ndar
     if view.mirrored:
         pixels = pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return numpy.asarray(pixels)
+
+
+def moved(picture: Picture, shape: tuple[int, int]) -> numpy.ndarray:
+    """Pixels uint8 [2, height, width, 3]: mirrored and nearer, mirrored and farther, each off its place.
+
+    What was learnt of the subject holds there as well; what was learnt by heart of the picture does not. The border of
+    the farther one repeats its edge. Depends on the content only.
+    """
+    plain = _fitted(_trained_box(picture), shape)
+    draw = python_random(0, "moved", picture.digest)
+    nearer = render(picture.image, View(_shrunk(plain, MOVED_SCALE, draw.random(), draw.random()), True), shape)
+    small = (max(1, round(shape[0] * MOVED_SCALE)), max(1, round(shape[1] * MOVED_SCALE)))
+    pixels = render(picture.image, View(plain, True), small)
+    left = round((shape[0] - small[0]) * draw.random())
+    top = round((shape[1] - small[1]) * draw.random())
+    margins = ((top, shape[1] - small[1] - top), (left, shape[0] - small[0] - left), (0, 0))
+    return numpy.stack([nearer, numpy.pad(pixels, margins, mode="edge")])
 
 
 def region_in_view(picture: Picture, view: View) -> tuple[float, float, float, float] | None:

@@ -26,7 +26,7 @@ from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.noise import derive_seed
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
-from services.trainer.engine.pictures import Picture, open_picture
+from services.trainer.engine.pictures import Picture, moved, open_picture
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
 from services.trainer.engine.previews import choose_prompts, preview_request, sample_previews
 from services.trainer.engine.processes import Processes
@@ -36,6 +36,8 @@ from services.trainer.job_plan import JobPlan, PictureSize, plan_job
 from services.trainer.parameters import InvalidParameter
 
 THUMBNAIL_SIDE = 256
+MOVED_PICTURES = 10
+"""Pictures whose moved views are measured; two views each."""
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
     "preview_prompts",
@@ -109,7 +111,10 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
             for bucket, members in zip(latents, plan.buckets, strict=True)
             for item in members.items
         ]
-        evaluator = Evaluator(family, parameters.seed, parameters.mixed_precision, training, held_out, neutral)
+        moved_views = _moved_examples(family, fingerprint, pictures, plan, spec, captions)
+        evaluator = Evaluator(
+            family, parameters.seed, parameters.mixed_precision, training, moved_views, held_out, neutral
+        )
 
     report("adding the adapter", 0, 1)
     if parameters.gradient_checkpointing:
@@ -229,6 +234,25 @@ def _base_previews(
         )
     hooks.on_base_previews(previews)
     return previews
+
+
+def _moved_examples(
+    family: Family,
+    fingerprint: str,
+    pictures: Sequence[Picture],
+    plan: JobPlan,
+    spec: TrainJobSpec,
+    captions: Sequence[str],
+) -> list[Example]:
+    """The first training pictures seen otherwise than they are trained, in the shapes of their buckets."""
+    encoder = LatentEncoder(family, fingerprint, spec.cache_dir, lambda: None)
+    chosen = [(item, bucket) for bucket in plan.buckets for item in bucket.items][:MOVED_PICTURES]
+    examples = []
+    for item, bucket in chosen:
+        shape = (bucket.width, bucket.height)
+        posterior = encoder.encode_pixels(moved(pictures[item], shape), f"moved|{pictures[item].digest}|{shape}")
+        examples += [Example(mean.unsqueeze(0), captions[item]) for mean in posterior.mean]
+    return examples
 
 
 def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> list[Example]:

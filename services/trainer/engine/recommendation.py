@@ -23,9 +23,11 @@ def score(evaluation: Evaluation) -> float:
 
 
 def gain(evaluation: Evaluation) -> float:
-    """Share of the base model's loss that is gone, on the held-out picture when there is one."""
+    """Share of the base model's loss that is gone: on the held-out picture when there is one, else on moved views."""
     if evaluation.holdout_loss is not None and evaluation.base_holdout_loss is not None:
         return 1.0 - evaluation.holdout_loss / max(evaluation.base_holdout_loss, 1e-12)
+    if evaluation.moved_loss is not None and evaluation.base_moved_loss is not None:
+        return 1.0 - evaluation.moved_loss / max(evaluation.base_moved_loss, 1e-12)
     return 1.0 - evaluation.fit_loss / max(evaluation.base_fit_loss, 1e-12)
 
 
@@ -44,7 +46,11 @@ def recommend(evaluations: Sequence[Evaluation]) -> Recommendation:
 
 def _reason(evaluations: Sequence[Evaluation], chosen: int) -> str:
     evaluation = evaluations[chosen - 1]
-    measured = "a picture kept out of training" if evaluation.holdout_loss is not None else "your pictures"
+    measured = "your pictures"
+    if evaluation.holdout_loss is not None:
+        measured = "a picture kept out of training"
+    elif evaluation.moved_loss is not None:
+        measured = "your pictures seen from elsewhere"
     parts = [
         f"Epoch {chosen} removes {gain(evaluation):.0%} of the base model's error on {measured}"
         f" and changes other prompts by {evaluation.drift:.1%}."

@@ -41,6 +41,7 @@ class Evaluation:
     held_out_loss: float | None
     drift: float
     memorisation: float
+    moved_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

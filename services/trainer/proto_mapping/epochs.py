@@ -67,6 +67,7 @@ def epoch_to_proto(epoch: Epoch, *, recommended: bool) -> training_job_pb2.Epoch
                 held_out_loss=epoch.evaluation.held_out_loss,
                 drift=epoch.evaluation.drift,
                 memorisation=epoch.evaluation.memorisation,
+                moved_loss=epoch.evaluation.moved_loss,
             )
         )
     return message
@@ -99,6 +100,7 @@ def epoch_from_proto(
             held_out_loss=evaluation.held_out_loss if evaluation.HasField("held_out_loss") else None,
             drift=evaluation.drift,
             memorisation=evaluation.memorisation,
+            moved_loss=evaluation.moved_loss if evaluation.HasField("moved_loss") else None,
         )
         if message.HasField("evaluation")
         else None,

@@ -86,6 +86,7 @@ class Delivery:
             held_out_loss=result.evaluation.holdout_loss,
             drift=result.evaluation.drift,
             memorisation=result.evaluation.memorisation,
+            moved_loss=result.evaluation.moved_loss,
         )
         epoch = training_job_pb2.Epoch(
             step=result.step,

@@ -49,13 +49,15 @@ def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: Base
     torch.manual_seed(1)
     training = [Example(torch.randn(1, 4, 8, 8), "a"), Example(torch.randn(1, 4, 8, 16), "b")]
     held_out, neutral = Example(torch.randn(1, 4, 8, 8), "c"), [Example(torch.randn(1, 4, 8, 8), "d")]
-    evaluator = Evaluator(family, 1, "no", training, held_out, neutral)
+    moved_views = [Example(torch.randn(1, 4, 8, 8), "a")]
+    evaluator = Evaluator(family, 1, "no", training, moved_views, held_out, neutral)
     carriers = add_adapters(family, parameters())
     other = torch.randn(3, 4, 8, 8)
     fresh = evaluator.measure(other)
     assert fresh.drift == 0.0
     assert fresh.fit_loss == fresh.base_fit_loss
     assert fresh.holdout_loss == fresh.base_holdout_loss
+    assert fresh.moved_loss == fresh.base_moved_loss
     assert fresh.memorisation < 0.9
     assert evaluator.measure(training[0].latent).memorisation == pytest.approx(1.0, abs=1e-4)
     assert evaluator.measure(training[0].latent.flip(-1)).memorisation == pytest.approx(1.0, abs=1e-4)
@@ -64,6 +66,7 @@ def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: Base
     moved = evaluator.measure(other)
     assert moved.drift > 0.0
     assert moved.fit_loss != fresh.fit_loss
+    assert moved.moved_loss != fresh.moved_loss
     assert moved == evaluator.measure(other)
 
 

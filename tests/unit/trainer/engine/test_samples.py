@@ -25,7 +25,7 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles, TrainItem
 from services.trainer.engine.latents import BucketLatents, LatentEncoder
-from services.trainer.engine.pictures import open_picture, region_in_view, render, views_of
+from services.trainer.engine.pictures import View, moved, open_picture, region_in_view, render, views_of
 from services.trainer.engine.regularization import FILE_NAME, load_regularization
 from services.trainer.parameters import TrainingParameters
 from services.trainer.step_plan import count_steps
@@ -128,6 +128,20 @@ def test_a_masked_loss_keeps_the_picture_whole(parameters: Make, tmp_path: Path)
     assert plain.box == (0.0, 0.0, 40.0, 40.0)
     assert region_in_view(loaded, plain) == (0.5, 0.0, 1.0, 0.5)
     assert region_in_view(loaded, mirrored) == (0.0, 0.0, 0.5, 0.5)
+
+
+def test_moved_views_are_mirrored_and_of_another_size(parameters: Make, tmp_path: Path) -> None:
+    pixels = numpy.full((64, 96, 3), 255, numpy.uint8)
+    pixels[16:48, 8:24] = 0  # a bar to the left of the middle
+    path = tmp_path / "bar.png"
+    Image.fromarray(pixels).save(path)
+    picture = open_picture(TrainItem(path, "a bar"), parameters())
+    nearer, farther = moved(picture, (48, 32))
+    assert nearer.shape == farther.shape == (32, 48, 3)
+    plain_area = (render(picture.image, View((0.0, 0.0, 96.0, 64.0), False), (48, 32)) < 128).sum()
+    assert 0 < (farther < 128).sum() < plain_area
+    assert numpy.argwhere(farther[..., 0] < 128)[:, 1].mean() > 24, "mirrored: the bar is on the right"
+    assert numpy.array_equal(moved(picture, (48, 32)), [nearer, farther])
 
 
 def test_latents_come_from_the_cache_the_second_time(family: Family, parameters: Make, tmp_path: Path) -> None:

@@ -892,6 +892,7 @@ class Evaluation(_message.Message):
     HELD_OUT_LOSS_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     MEMORISATION_FIELD_NUMBER: _builtins.int
+    MOVED_LOSS_FIELD_NUMBER: _builtins.int
     fit_loss: _builtins.float
     """Loss on the training photos."""
     held_out_loss: _builtins.float
@@ -900,6 +901,8 @@ class Evaluation(_message.Message):
     """Mean squared difference to the base model's prediction on neutral prompts."""
     memorisation: _builtins.float
     """Likeness of the nearest training photo to a preview, 0 to 1."""
+    moved_loss: _builtins.float
+    """Loss on the training photos mirrored, nearer and farther: rises again when photos are memorised."""
     def __init__(
         self,
         *,
@@ -907,14 +910,20 @@ class Evaluation(_message.Message):
         held_out_loss: _builtins.float | None = ...,
         drift: _builtins.float = ...,
         memorisation: _builtins.float = ...,
+        moved_loss: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "held_out_loss", b"held_out_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "held_out_loss", b"held_out_loss", "moved_loss", b"moved_loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "drift", b"drift", "fit_loss", b"fit_loss", "held_out_loss", b"held_out_loss", "memorisation", b"memorisation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "drift", b"drift", "fit_loss", b"fit_loss", "held_out_loss", b"held_out_loss", "memorisation", b"memorisation", "moved_loss", b"moved_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_out_loss: _TypeAlias = _typing.Literal["held_out_loss"]  # noqa: Y015
     _WhichOneofArgType__held_out_loss: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss"]  # noqa: Y015
+    _WhichOneofReturnType__moved_loss: _TypeAlias = _typing.Literal["moved_loss"]  # noqa: Y015
+    _WhichOneofArgType__moved_loss: _TypeAlias = _typing.Literal["_moved_loss", b"_moved_loss"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out_loss) -> _WhichOneofReturnType__held_out_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_loss) -> _WhichOneofReturnType__moved_loss | None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
 
