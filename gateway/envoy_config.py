@@ -125,6 +125,11 @@ def _routes(settings: Settings) -> Config:
             },
         }
         routes.append(route)
+    # One service describes all of them, so that a client that asks the gateway learns the whole API.
+    for version in ("v1", "v1alpha"):
+        asked = f"/grpc.reflection.{version}.ServerReflection/"
+        to = {"cluster": "authz", "timeout": "0s", "prefix_rewrite": "/grpc.reflection.v1alpha.ServerReflection/"}
+        routes.append({"match": {"prefix": asked}, "route": to})
     # JSON calls land here first, and are matched again once the transcoder has put the gRPC path in place of theirs.
     nothing = {"status": 404, "body": {"inline_string": "The gateway offers no such method"}}
     routes.append({"match": {"prefix": "/"}, "direct_response": nothing})

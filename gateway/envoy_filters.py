@@ -26,7 +26,7 @@ _HEALTH_CLUSTERS = ("authz", "dataset", "tagger", "trainer", "registry")
 # google.rpc.Code for answers that Envoy makes itself, by HTTP status.
 _CODES = {400: 3, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 429: 8, 431: 8, 500: 13, 502: 14, 503: 14, 504: 4}
 _REMEDIES = {
-    400: "Correct the request; the message says what is wrong with it.",
+    400: "Correct the request; the message or the detail says what is wrong with it.",
     404: "Check method and path against the API reference.",
     405: "Check method and path against the API reference.",
     413: "Send less at once; pictures go through the chunked upload.",
@@ -100,7 +100,8 @@ def _reply(status: int, code: int) -> Config:
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": f"GATEWAY_HTTP_{status}",
         "domain": "fiveshot",
-        "metadata": {"remedy": _REMEDIES.get(status, _DEFAULT_REMEDY)},
+        # Envoy's own word for what happened; the message is empty where Envoy refuses without a text.
+        "metadata": {"remedy": _REMEDIES.get(status, _DEFAULT_REMEDY), "detail": "%RESPONSE_CODE_DETAILS%"},
     }
     body = {"code": code, "message": "%LOCAL_REPLY_BODY%", "details": [info]}
     is_status = {"status_code_filter": {"comparison": compare}}

@@ -20,7 +20,7 @@ app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help
 
 Dataset = Annotated[str, typer.Argument(help="Id or full name of the dataset.")]
 Image = Annotated[str, typer.Argument(help="Id or full name of the image.")]
-Filter = Annotated[str, typer.Option(help="Which ones, such as: tags:\"red\" AND file_name = \"a.jpg\"")]
+Filter = Annotated[str, typer.Option(help='Which ones, such as: tags:"red" AND file_name = "a.jpg"')]
 Note = Annotated[str, typer.Option(help="A note to keep with the version.")]
 OrderBy = Annotated[str, typer.Option(help="Fields, such as: create_time desc")]
 Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")]
@@ -119,7 +119,8 @@ def upload(
     if session.json:
         output.print_json(result.as_json())
     else:
-        output.say(f"{len(result.images)} uploaded, {len(result.refused)} refused.")
+        present = f"{len(result.present)} there already, " if result.present else ""
+        output.say(f"{len(result.images)} uploaded, {present}{len(result.refused)} refused.")
     if result.refused:
         raise typer.Exit(output.exit_code(result.refused[-1].error))
 
@@ -281,7 +282,7 @@ def _show(session: Session, dataset: dataset_pb2.Dataset) -> None:
     output.facts(
         [
             ("name", dataset.name), ("display name", dataset.display_name), ("description", dataset.description),
-            ("trigger word", dataset.trigger_word), ("repeats", dataset.num_repeats),
+            ("trigger word", dataset.trigger_word), ("repeats", dataset.num_repeats or ""),
             ("images", f"{dataset.image_count} ({output.size(dataset.size_bytes)})"),
             ("created", output.when(dataset.create_time)), ("changed", output.when(dataset.update_time)),
         ]

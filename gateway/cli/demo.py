@@ -28,7 +28,7 @@ from gateway.cli.models import download_version
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 from gateway.cli.tagging import run_tag_job
-from gateway.cli.transfer import find_pictures, upload_pictures
+from gateway.cli.transfer import find_pictures, read_caption, upload_pictures
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
@@ -222,8 +222,7 @@ def _own(images: Path, folder: Path, subject: str) -> list[Path]:
     for source in find_pictures([images]):
         path = folder / source.name
         path.symlink_to(source.absolute())
-        given = source.with_suffix(".txt")
-        text = given.read_text(encoding="utf-8") if given.is_file() else f"a photo of {TRIGGER_WORD} {subject}".strip()
+        text = read_caption(source) or f"a photo of {TRIGGER_WORD} {subject}".strip()
         path.with_suffix(".txt").write_text(text, encoding="utf-8")
         paths.append(path)
     return paths

@@ -18,7 +18,7 @@ from gateway.cli import dataset, demo, doctor, epochs, keys, models, output, sta
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError, default_data_folder
 from gateway.supervisor.run import StackError
-from services.chassis.errors import DomainError
+from services.chassis.errors import DomainError, FailedPrecondition, Internal, InvalidArgument
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
 
@@ -40,8 +40,11 @@ class ErrorsBecomeExitCodes(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 # Its message is the whole help; Typer offers no public name for it.
                 output.err.print(error.format_message(), markup=False)
+            elif asks_json(list(args[0]) if args and args[0] is not None else kwargs.get("args") or sys.argv[1:]):
+                remedy = f"See `{_command(error)} --help`."
+                output.print_error(InvalidArgument(_sentence(error), reason="USAGE", remedy=remedy), as_json=True)
             else:
-                output.say_error(_usage(error))
+                output.say_error(f"{_sentence(error)} See `{_command(error)} --help`.")
         except typer.Abort:
             code = output.INTERRUPTED
         sys.exit(code if isinstance(code, int) else output.OK)
@@ -53,16 +56,20 @@ class ErrorsBecomeExitCodes(TyperGroup):
             raise typer.Exit(self._tell(ctx, error)) from error
         except grpc.RpcError as error:
             raise typer.Exit(self._tell(ctx, output.to_domain_error(error))) from error
-        except (StackError, FolderBusyError) as error:
-            output.say_error(str(error))
-            raise typer.Exit(output.FAILED) from error
+        except FolderBusyError as error:
+            remedy = "Stop it with `fiveshot down`, or use another --data."
+            raise typer.Exit(
+                self._tell(ctx, FailedPrecondition(str(error), reason="STACK_RUNNING", remedy=remedy))
+            ) from error
+        except StackError as error:
+            raise typer.Exit(self._tell(ctx, Internal(str(error), reason="STACK_FAILED"))) from error
         except BrokenPipeError as error:
             # The reader of our output has gone, as `head` does; Python would complain once more at its exit.
             sys.stdout = None
             raise typer.Exit(output.OK) from error
         except OSError as error:
-            output.say_error(f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}")
-            raise typer.Exit(output.FAILED) from error
+            text = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
+            raise typer.Exit(self._tell(ctx, Internal(text, reason="SYSTEM"))) from error
         except KeyboardInterrupt as error:
             output.err.print("Interrupted.")
             raise typer.Exit(output.INTERRUPTED) from error
@@ -72,8 +79,9 @@ class ErrorsBecomeExitCodes(TyperGroup):
             if os.environ.get("FIVESHOT_DEBUG"):
                 raise
             fault = " ".join(f"{type(error).__name__} {error}".split())
-            output.say_error(f"This is a fault of fiveshot itself: {fault}. FIVESHOT_DEBUG=1 shows where.")
-            raise typer.Exit(output.FAILED) from error
+            text = f"This is a fault of fiveshot itself: {fault}"
+            told = Internal(text, reason="FAULT", remedy="FIVESHOT_DEBUG=1 shows where.")
+            raise typer.Exit(self._tell(ctx, told)) from error
         finally:
             if isinstance(ctx.obj, Session):
                 ctx.obj.close()
@@ -84,10 +92,20 @@ class ErrorsBecomeExitCodes(TyperGroup):
         return output.exit_code(error)
 
 
-def _usage(error: Any) -> str:
-    """A mistake in the command line as one line with the way to the help."""
-    path = error.ctx.command_path if getattr(error, "ctx", None) else "fiveshot"
-    return f"{' '.join(error.format_message().split())} See `{path} --help`."
+def _command(error: Any) -> str:
+    """The command in which a mistake was made."""
+    return str(error.ctx.command_path) if getattr(error, "ctx", None) else "fiveshot"
+
+
+def _sentence(error: Any) -> str:
+    """A mistake in the command line as one sentence."""
+    text = " ".join(error.format_message().split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def asks_json(args: list[str]) -> bool:
+    """Whether --json stands among the arguments."""
+    return "--json" in (args[: args.index("--")] if "--" in args else args)
 
 
 def hoist(args: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from fiveshot.registry.v1 import registry_service_pb2 as pb
 from gateway.cli import output
 from gateway.cli.session import Session, pages
 from gateway.cli.transfer import Saved, download
-from services.chassis.errors import NotFound
+from services.chassis.errors import InvalidArgument, NotFound
 
 app = typer.Typer(help="Model repositories: save, list, download.", no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def create(
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    filter: Annotated[str, typer.Option(help="Which ones, such as: tags:\"dog\"")] = "",
+    filter: Annotated[str, typer.Option(help='Which ones, such as: tags:"dog"')] = "",
     order_by: Annotated[str, typer.Option(help="Fields, such as: create_time desc")] = "",
     limit: Limit = 50,
 ) -> None:
@@ -144,7 +144,7 @@ def alias(
     ctx: typer.Context,
     model: Model,
     name: Annotated[str, typer.Argument(help="The alias, such as production.")],
-    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")] = 0,
+    version: Annotated[int | None, typer.Argument(min=1, help="Number of the version.")] = None,
     delete: Annotated[bool, typer.Option(help="Take the alias away instead.")] = False,
 ) -> None:
     """Point an alias at a version, or take it away."""
@@ -152,6 +152,9 @@ def alias(
     target = session.name("models", model)
     if delete:
         answer = session.registry.DeleteModelAlias(pb.DeleteModelAliasRequest(name=target, alias=name))
+    elif version is None:
+        remedy = f"Write `fiveshot models alias {model} {name} VERSION`, or --delete."
+        raise InvalidArgument("No version was given", field="version", remedy=remedy)
     else:
         answer = session.registry.SetModelAlias(pb.SetModelAliasRequest(name=target, alias=name, version=version))
     output.print_json(answer) if session.json else _show_model(answer)

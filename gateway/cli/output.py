@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -22,11 +23,21 @@ from rich.table import Table
 
 from services.chassis import errors, grpc_errors
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# What goes into a file or another program is never wrapped: a name that is broken in two finds nothing.
+_UNWRAPPED = 100_000
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    fixed = stream.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, width=None if fixed else _UNWRAPPED)
+
+
+out = _console()
+err = _console(stderr=True)
 
 OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, STATE, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
-_NO_CONNECTION = "failed to connect"
+_NO_CONNECTION = ("failed to connect", "errors resolving", "dns resolution failed")
 _EXIT_CODES: dict[type[errors.DomainError], int] = {
     errors.InvalidArgument: USAGE,
     errors.OutOfRange: USAGE,
@@ -51,7 +62,7 @@ def to_domain_error(error: grpc.RpcError) -> errors.DomainError:
     """The error behind a failed call."""
     # A synchronous failed call has the same accessors as AioRpcError.
     found = grpc_errors.from_rpc_error(error)  # type: ignore[arg-type]
-    if isinstance(found, errors.Unavailable) and found.message.startswith(_NO_CONNECTION):
+    if isinstance(found, errors.Unavailable) and found.message.lower().startswith(_NO_CONNECTION):
         return errors.Unavailable(
             "The server does not answer", reason="NO_CONNECTION",
             remedy="Check its address (--server, FIVESHOT_SERVER) and that it runs: `fiveshot status`.",
@@ -82,7 +93,12 @@ def print_error(error: errors.DomainError, *, as_json: bool) -> None:
 
 def say_error(text: str) -> None:
     """One line on stderr."""
-    err.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {escape(' '.join(text.split()))}", soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """One line on stderr that is no error."""
+    err.print(escape(" ".join(text.split())), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -113,24 +129,30 @@ def print_list(key: str, items: Iterable[Message]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """Prints a table; a column that begins with `>` is set right."""
-    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        right = column.startswith(">")
-        grid.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
-    empty = True
-    for row in rows:
-        grid.add_row(*(escape(str(cell)) for cell in row))
-        empty = False
-    if empty:
+    """Prints a table; a column that begins with `>` is set right.
+
+    The first column names the row and is never broken; a column in which no row has anything is left out.
+    """
+    cells = [[escape(str(cell)) for cell in row] for row in rows]
+    if not cells:
         say("Nothing there.")
-    else:
-        out.print(grid)
+        return
+    filled = [any(row[number] for row in cells) for number in range(len(columns))]
+    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        if filled[number]:
+            side: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+            grid.add_column(column.lstrip(">"), justify=side, overflow="fold", no_wrap=number == 0)
+    for row in cells:
+        grid.add_row(*(cell for cell, shown in zip(row, filled, strict=True) if shown))
+    out.print(grid)
 
 
 def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
     """Prints name and value lines; empty values are left out."""
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in pairs:
         if value not in ("", None):
             grid.add_row(f"[dim]{escape(name)}[/]", escape(str(value)))

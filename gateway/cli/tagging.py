@@ -58,7 +58,12 @@ def run_tag_job(
 def _tell(job: tagger_pb2.TagJob) -> None:
     state = output.enum_name(job, "state")
     verb = "would be tagged" if job.dry_run else "tagged"
+    for change in job.changes:
+        signs = [f"+{label}" for label in change.added] + [f"-{label}" for label in change.removed]
+        output.say(f"{output.short(change.image)}: {', '.join(signs) or 'stays as it is'}")
     output.say(f"{job.tagged_images} {verb}, {job.skipped_images} left alone, {job.failed_images} failed ({state}).")
+    if job.note:
+        output.say(f"Note: {job.note}")
     for failure in job.failures:
         output.say_error(f"{output.short(failure.image)}: {failure.message}")
     if job.error:

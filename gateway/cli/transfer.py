@@ -22,6 +22,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 # Files that are pictures to a person; in a folder they are named as refused, while others are passed over.
 _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".raw", ".cr2")
 CHUNK_BYTES = 256 * 1024
+DUPLICATE = "IMAGE_DUPLICATE"
 
 
 class Chunk(Protocol):
@@ -48,15 +49,17 @@ class Refusal:
 
 @dataclass
 class Upload:
-    """What became of an upload."""
+    """What became of an upload. present: what the dataset held already, so that an upload can be repeated."""
 
     images: list[dataset_pb2.Image] = field(default_factory=list)
+    present: list[Path] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The form that `--json` prints."""
         return {
             "images": [output.to_json(image) for image in self.images],
+            "present": [str(path) for path in self.present],
             "refused": [each.as_json() for each in self.refused],
         }
 
@@ -113,9 +116,14 @@ def upload_pictures(session: Session, dataset: str, files: Sequence[Path], *, ca
                 refusal = error if isinstance(error, DomainError) else output.to_domain_error(error)
                 if not _concerns_picture(refusal):
                     raise
-                result.refused.append(Refusal(file, refusal))
-                if not session.json:
-                    output.say_error(f"{file}: {output.describe(refusal)}")
+                if refusal.reason == DUPLICATE:
+                    result.present.append(file)
+                    if not session.json:
+                        output.note(f"{file}: {refusal.message}.")
+                else:
+                    result.refused.append(Refusal(file, refusal))
+                    if not session.json:
+                        output.say_error(f"{file}: {output.describe(refusal)}")
             progress.update(bar, completed=before + file.stat().st_size)
     return result
 
@@ -150,14 +158,36 @@ def _upload(session: Session, dataset: str, file: Path, captions: bool, advance:
             f"{file.suffix or 'A file without extension'} is not a type that Fiveshot takes",
             field="file_name", reason="IMAGE_TYPE_UNSUPPORTED", remedy="Convert it to PNG or JPEG.",
         )  # fmt: skip
-    data = file.read_bytes()
-    caption_file = file.with_suffix(".txt")
-    caption = caption_file.read_text(encoding="utf-8").strip() if captions and caption_file.is_file() else ""
+    data = _bytes(file)
+    caption = read_caption(file) if captions else ""
     digest = hashlib.sha256(data).hexdigest()
     header = pb.UploadImageHeader(
         parent=dataset, file_name=file.name, size_bytes=len(data), sha256=digest, caption=caption
     )
     return session.dataset.UploadImage(_requests(header, data, advance))
+
+
+def read_caption(picture: Path) -> str:
+    """What NAME.txt beside a picture says; empty without one. Raises InvalidArgument(reason=CAPTION_UNREADABLE)."""
+    file = picture.with_suffix(".txt")
+    if not file.is_file():
+        return ""
+    try:
+        return _bytes(file).decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"Its caption {file.name} is not UTF-8 text", field="caption", reason="CAPTION_UNREADABLE",
+            remedy="Save the file as UTF-8, or use --no-captions.",
+        ) from error  # fmt: skip
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(
+            f"{file.name} cannot be read: {error.strerror}", reason="FILE_UNREADABLE", remedy="Check its permissions."
+        ) from error
 
 
 def _requests(header: pb.UploadImageHeader, data: bytes, advance: Any) -> Iterator[pb.UploadImageRequest]:

@@ -33,7 +33,7 @@ class FolderBusyError(Exception):
         self.path = path
         self.pid = pid
         who = f"process {pid}" if pid else "another process"
-        super().__init__(f"a stack already runs on {path} ({who}); stop it with `fiveshot down`, or use another --data")
+        super().__init__(f"A stack already runs on {path} ({who})")
 
 
 @dataclass

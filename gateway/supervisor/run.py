@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from gateway.supervisor.child import die_with_parent
 from gateway.supervisor.folder import DataFolder, FolderBusyError, StackState
 from gateway.supervisor.servers import DiskFullError
-from gateway.supervisor.stack import Stack, StackSettings
-from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, tail
+from gateway.supervisor.stack import Stack, StackSettings, port_is_free
+from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, last_words
+from services.chassis.settings import split_host_port, wrong_variables
 
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.1
@@ -35,11 +36,14 @@ def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None 
         if orphans:
             listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
         try:
-            stack = Stack(folder, settings or StackSettings())
+            settings = settings or StackSettings()
+            _refuse_a_taken_port(settings.listen)
+            stack = Stack(folder, settings)
         except (FileNotFoundError, DiskFullError) as error:
             raise StackError(str(error)) from error
         except ValidationError as error:
-            raise StackError("; ".join(str(item["msg"]) for item in error.errors(include_url=False))) from error
+            prefix = StackSettings.model_config["env_prefix"] if error.title == StackSettings.__name__ else ""
+            raise StackError("; ".join(wrong_variables(prefix, error))) from error
         return asyncio.run(Supervisor(folder, stack.stages, server=stack.server, listen=listen).run())
 
 
@@ -52,6 +56,7 @@ def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
         state = folder.read_state()
         raise FolderBusyError(folder.path, state.pid if state else 0)
     log = folder.log("supervisor")
+    before = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
         process = subprocess.Popen(
             (sys.executable, "-m", "gateway.supervisor", str(folder.path)),
@@ -65,11 +70,19 @@ def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
             _started[process.pid] = process
             return state
         if process.poll() is not None:
-            message = state.message if state and state.pid == process.pid and state.message else tail(log)
-            raise StackError(f"the stack did not start: {message}")
+            message = state.message if state and state.pid == process.pid and state.message else last_words(log, before)
+            raise StackError(f"The stack did not start: {message}")
         time.sleep(_POLL_S)
     process.terminate()
-    raise StackError(f"the stack did not start in time; see {log}")
+    raise StackError(f"The stack did not start in time; see {log}")
+
+
+def _refuse_a_taken_port(listen: str) -> None:
+    """Raises StackError now rather than after Envoy has tried it several times."""
+    if listen:
+        host, port = split_host_port(listen)
+        if port and not port_is_free(port, host):
+            raise StackError(f"Nothing can listen on {listen}: it is taken, or no address of this machine")
 
 
 def running_state(folder: DataFolder) -> StackState | None:
@@ -89,7 +102,7 @@ def stop(folder: DataFolder) -> bool:
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while folder.is_held():
         if time.monotonic() > deadline:
-            raise StackError(f"process {state.pid} did not end within {STOP_TIMEOUT_S:g} s; see {folder.path / 'logs'}")
+            raise StackError(f"Process {state.pid} did not end within {STOP_TIMEOUT_S:g} s; see {folder.path / 'logs'}")
         time.sleep(_POLL_S)
     if process := _started.pop(state.pid, None):
         process.wait()

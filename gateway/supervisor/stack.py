@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway import envoy_config
@@ -20,6 +20,7 @@ from gateway.settings import Settings as GatewaySettings
 from gateway.supervisor import servers
 from gateway.supervisor.folder import Credentials, DataFolder
 from gateway.supervisor.servers import HOST, ServerSpec
+from services.chassis.settings import split_host_port
 
 DEFAULT_LISTEN = f"{HOST}:7437"
 SERVICES = ("dataset", "tagger", "trainer", "registry")
@@ -47,6 +48,20 @@ class StackSettings(BaseSettings):
     catalogue: str = Field("", description="TOML file of base models; empty: the one of the package")
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
+        return value
+
+    @field_validator("catalogue")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        if value and not Path(value).is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -207,12 +222,12 @@ def _public_door() -> str:
     return DEFAULT_LISTEN if port_is_free(port) else f"{HOST}:{servers.free_ports(1)[0]}"
 
 
-def port_is_free(port: int) -> bool:
-    """Whether nothing listens on a port of this machine's loopback."""
-    with socket.socket() as probe:
+def port_is_free(port: int, host: str = HOST) -> bool:
+    """Whether this machine could listen on a port, by default of its loopback."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True

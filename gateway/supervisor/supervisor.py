@@ -18,7 +18,6 @@ from gateway.supervisor.folder import ChildState, DataFolder, StackState
 from gateway.supervisor.servers import ServerSpec
 
 READY_TIMEOUT_S = 120.0
-_TAIL_LINES = 12
 
 Listener = Callable[[str, ChildState | None], None]
 
@@ -96,7 +95,8 @@ class Supervisor:
         if not failed:
             return ""
         first = failed[0]
-        return f"{first.spec.name} {first.state.message}. The end of its log:\n{tail(Path(first.state.log))}"
+        log = Path(first.state.log)
+        return f"{first.spec.name} {first.state.message}: {last_words(log)} (see {log})"
 
     async def _stop_all(self) -> None:
         for stage in reversed(self._stages):
@@ -139,11 +139,17 @@ def end_leftovers(folder: DataFolder) -> list[str]:
     return ended
 
 
-def tail(log: Path, lines: int = _TAIL_LINES) -> str:
-    """The last lines of a log file."""
+def last_words(log: Path, since: int = 0) -> str:
+    """The last line of a log from byte `since` on that was written for people; JSON lines only if there is no other."""
     if not log.exists():
-        return "(no log)"
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        return "it left no log"
+    with log.open("rb") as file:
+        file.seek(since)
+        written = file.read().decode("utf-8", errors="replace")
+    found = [line.strip() for line in written.splitlines() if line.strip()]
+    return next(
+        (line for line in reversed(found) if not line.startswith("{")), found[-1] if found else "it said nothing"
+    )
 
 
 def _belongs(pid: int, folder: Path) -> bool:

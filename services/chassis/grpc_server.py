@@ -54,13 +54,15 @@ async def start_server(
     register: Register,
     *,
     service_names: Sequence[str],
+    reflected: Sequence[str] = (),
     ready: Task | None = None,
     background: Sequence[Task] = (),
 ) -> AsyncIterator[RunningServer]:
     """Serves inside the block and drains at its end.
 
-    register: adds the servicers. service_names: their full names, for health and reflection. ready: awaited before
-    the port is bound. background: run beside the server until its end; one that raises resolves `RunningServer.failed`.
+    register: adds the servicers. service_names: their full names, for health and reflection. reflected: services
+    of other processes that this one describes as well. ready: awaited before the port is bound.
+    background: run beside the server until its end; one that raises resolves `RunningServer.failed`.
     """
     # Nothing listens before the service is ready: a caller waits for the port instead of meeting half a service.
     if ready is not None:
@@ -69,7 +71,8 @@ async def start_server(
     register(server)
     health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    described = (*service_names, *reflected, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(described, server)
     for name in ("", *service_names):
         await health_servicer.set(name, SERVING)
 
@@ -102,6 +105,7 @@ async def serve(
     register: Register,
     *,
     service_names: Sequence[str],
+    reflected: Sequence[str] = (),
     ready: Task | None = None,
     background: Sequence[Task] = (),
 ) -> int:
@@ -118,7 +122,10 @@ async def serve(
     try:
         if ready is not None and not await _prepared(ready, stopping):
             return 0
-        async with start_server(settings, register, service_names=service_names, background=background) as running:
+        serving = start_server(
+            settings, register, service_names=service_names, reflected=reflected, background=background
+        )
+        async with serving as running:
             await asyncio.wait((stopping, running.failed), return_when=asyncio.FIRST_COMPLETED)
             crashed = running.failed.done()
             log.info("server_draining", grace_s=settings.shutdown_grace_s, crashed=crashed)

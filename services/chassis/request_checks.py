@@ -13,9 +13,25 @@ import protovalidate
 from google.protobuf.message import Message
 
 from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.names import ID_RULE
 from services.chassis.request_context import RequestContext, require_project
 
 _PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
+_PATTERN_MESSAGE = re.compile(r"does not match regex pattern `(.+)`", re.DOTALL)
+# The regular expressions of our protos in words; the longer ones first.
+_FORMS = {
+    "([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})": "{number or alias}",
+    "(0|[1-9][0-9]{0,5})": "{number}",
+    "[1-9][0-9]{0,8}": "{number}",
+    "[1-9][0-9]{0,5}": "{number}",
+    "[a-z][a-z0-9-]{0,62}": "{id}",
+    "[a-z][a-z0-9.-]{0,62}": "{id}",
+    "[0-9a-f]{64}": "64 hexadecimal digits",
+    r"[^,\n]+": "text without commas and line breaks",
+    r"[^,\n]*": "text without commas and line breaks",
+}
+_OPTIONAL = re.compile(r"\(([^()]*)\)\?")
+_PLAIN_FORM = re.compile(r"[A-Za-z0-9 /{}\[\]]+")
 _validator = protovalidate.Validator()
 
 
@@ -24,7 +40,9 @@ def check_rules(message: Message) -> None:
     found = _validator.collect_violations(message)
     if not found:
         return
-    violations = [FieldViolation(_field_path(item.proto), item.proto.message or item.proto.rule_id) for item in found]
+    violations = [
+        FieldViolation(_field_path(item.proto), readable(item.proto.message or item.proto.rule_id)) for item in found
+    ]
     first = violations[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     raise InvalidArgument(
@@ -95,6 +113,22 @@ def _map_strings(path: str, entries: Mapping[object, object]) -> Iterator[tuple[
             yield path, value
         elif isinstance(value, Message):
             yield from strings(value, f"{path}.")
+
+
+def readable(text: str) -> str:
+    """The validator's message for people: instead of a regular expression the form that it stands for."""
+    quoted = _PATTERN_MESSAGE.fullmatch(text)
+    if quoted is None:
+        return text
+    form = quoted.group(1).removeprefix("^").removesuffix("$")
+    for pattern, word in _FORMS.items():
+        form = form.replace(pattern, word)
+    form = _OPTIONAL.sub(r"\1", form) if _OPTIONAL.fullmatch(form) else _OPTIONAL.sub(r"[\1]", form)
+    if form == "{id}":
+        return f"must be an id of {ID_RULE}"
+    if _PLAIN_FORM.fullmatch(form):
+        return f"must have the form {form}; an id holds {ID_RULE}" if "{id}" in form else f"must be {form}"
+    return text
 
 
 def _field_path(violation: protovalidate.ViolationPb) -> str:

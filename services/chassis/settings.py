@@ -123,11 +123,16 @@ def load(settings_class: type[SettingsT], environ: Mapping[str, str] | None = No
     try:
         settings = settings_class()
     except ValidationError as error:
-        problems += [_line(prefix, item) for item in error.errors(include_url=False)]
+        problems += [f"  {line}" for line in wrong_variables(prefix, error)]
     if settings is None or problems:
         print("\n".join(["The settings are wrong:", *problems]), file=sys.stderr)
         raise SystemExit(2)
     return settings
+
+
+def wrong_variables(prefix: str, error: ValidationError) -> list[str]:
+    """A line for each wrong variable: its name and what is wrong with it."""
+    return [_line(prefix, item) for item in error.errors(include_url=False)]
 
 
 def split_host_port(value: str) -> tuple[str, int]:
@@ -148,6 +153,6 @@ def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ:
 
 
 def _line(prefix: str, item: Any) -> str:
-    name = f"{prefix}{'.'.join(str(part) for part in item['loc'])}".upper()
+    name = ".".join(str(part) for part in item["loc"])
     message = str(item["msg"]).removeprefix("Value error, ")
-    return f"  {name}: {message}"
+    return f"{prefix}{name}".upper() + f": {message}" if name else message

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
 from gateway import api_keys, envoy_config
+from gateway.app import REFLECTED
 from gateway.authz import SERVICE_NAME as AUTHZ_NAME
 from gateway.authz import AuthorizationServicer, Authorizer
 from gateway.settings import Settings
@@ -75,7 +76,9 @@ async def gateway() -> AsyncIterator[Gateway]:
         authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
         authorization = AuthorizationServicer(authorizer, internal_token=TOKEN)
         authz = await stack.enter_async_context(
-            grpc_server.start_server(settings, authorization.register, service_names=[AUTHZ_NAME])
+            grpc_server.start_server(
+                settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED
+            )
         )
         targets = {"dataset_target": dataset.target, "authz_target": authz.target}
         config = folder / "envoy.json"

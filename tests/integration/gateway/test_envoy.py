@@ -16,8 +16,10 @@ import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 from fiveshot.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
 from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway import api_keys
+from gateway.envoy_config import PUBLIC_SERVICES
 from services.chassis import errors, grpc_client
 from tests.integration.gateway.conftest import TOKEN, Gateway
 
@@ -223,3 +225,32 @@ async def test_the_access_log_tells_who_called(gateway: Gateway, channel: grpc.a
     assert line["principal"] == "key:good"
     assert line["request_id"] == "6f1c2d3e-0000-4000-8000-000000000001"
     assert datetime.fromisoformat(line["time"]).tzinfo == UTC
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_the_gateway_describes_the_whole_api(gateway: Gateway, channel: grpc.aio.Channel, version: str) -> None:
+    call = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    asked = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="fiveshot.registry.v1.RegistryService"),
+    ]
+    listed, described = [each async for each in call(iter(asked), metadata=(("x-api-key", gateway.key),))]
+    names = {service.name for service in listed.list_services_response.service}
+    assert set(PUBLIC_SERVICES) <= names
+    assert not any("Worker" in name for name in names)
+    assert described.file_descriptor_response.file_descriptor_proto
+    with pytest.raises(errors.Unauthenticated):
+        [each async for each in call(iter(asked))]
+
+
+async def test_a_path_with_an_escaped_slash_is_refused_with_a_reason(gateway: Gateway) -> None:
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(
+            f"http://{gateway.target}/v1/projects/acme/datasets/..%2F..%2Fother", headers={"x-api-key": gateway.key}
+        )
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert answer.json()["details"][0]["metadata"]["detail"] == "path_normalization_failed"

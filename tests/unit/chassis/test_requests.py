@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from importlib import resources
 
 import pytest
 import structlog
+from buf.validate import validate_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2
 from google.protobuf import any_pb2, struct_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from pydantic import SecretStr
 
 from services.chassis import logging, request_context
 from services.chassis.errors import InvalidArgument, PermissionDenied
+from services.chassis.names import ID_RULE
 from services.chassis.nats_events import event_subject
-from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming, named_projects
+from services.chassis.request_checks import (
+    check_projects,
+    check_rules,
+    check_text,
+    field_naming,
+    named_projects,
+    readable,
+)
 from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings, S3Settings
@@ -32,6 +44,40 @@ def test_broken_field_rules_become_violations_with_field_paths() -> None:
     assert caught.value.reason == "REQUEST_INVALID"
     assert [violation.field for violation in caught.value.violations] == ["parent", "page_size"]
     check_rules(dataset_service_pb2.ListImagesRequest(parent="projects/p/datasets/d"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "description"),
+    [
+        (
+            dataset_service_pb2.CreateDatasetRequest(parent="projects/p", dataset_id="My Dogs"),
+            f"must be an id of {ID_RULE}",
+        ),
+        (
+            dataset_service_pb2.GetImageRequest(name="dogs"),
+            f"must have the form projects/{{id}}/datasets/{{id}}/images/{{id}}; an id holds {ID_RULE}",
+        ),
+    ],
+)
+def test_a_broken_pattern_is_described_by_its_form(request_: Message, description: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_rules(request_)
+    assert caught.value.violations[0].description == description
+
+
+def test_no_pattern_of_the_api_is_shown_as_a_regular_expression() -> None:
+    source = resources.files("fiveshot").joinpath("fiveshot_descriptor.binpb").read_bytes()
+    files = FileDescriptorSet.FromString(source).file
+    patterns = set()
+    for file in files:
+        for message in file.message_type if file.package.startswith("fiveshot.") else ():
+            for field in message.field:
+                rules = field.options.Extensions[validate_pb2.field]
+                patterns |= {rules.string.pattern, rules.repeated.items.string.pattern, rules.map.keys.string.pattern}
+    patterns.discard("")
+    assert len(patterns) > 10
+    for pattern in patterns:
+        assert "regex" not in readable(f"does not match regex pattern `{pattern}`"), pattern
 
 
 def test_text_that_a_database_refuses_is_named_wherever_it_is() -> None:

@@ -11,15 +11,18 @@ from typing import Any
 
 import grpc
 import pytest
+from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
 from PIL import Image
 from typer.testing import CliRunner
 
-from gateway.cli import output, pictures, transfer, watch
+from gateway.cli import output, pictures, tagging, transfer, watch
 from gateway.cli.main import app, hoist
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session, pages
 from gateway.cli.tagging import tag_options
+from gateway.supervisor import run
+from gateway.supervisor.folder import DataFolder
 from services.chassis import errors
 
 
@@ -57,6 +60,100 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert text in result.output
     assert "Traceback" not in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("dataset", "show", "--json"), output.USAGE, "USAGE"),
+        (("up", "--json"), output.STATE, "STACK_RUNNING"),
+        (("up", "--detach", "--json"), output.STATE, "STACK_RUNNING"),
+    ],
+)
+def test_every_error_as_json(tmp_path: Path, arguments: tuple[str, ...], code: int, reason: str) -> None:
+    with DataFolder(tmp_path).held():
+        result = _run(*arguments, data=tmp_path)
+    error = json.loads(result.stderr)["error"]
+    assert (result.exit_code, error["details"][0]["reason"]) == (code, reason)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("FIVESHOT_LISTEN", "nonsense", "FIVESHOT_LISTEN: 'nonsense' is not host:port"),
+        ("FIVESHOT_WORKERS", "many", "FIVESHOT_WORKERS: Input should be a valid integer"),
+        ("FIVESHOT_CATALOGUE", "/no/such.toml", "FIVESHOT_CATALOGUE: there is no file /no/such.toml"),
+        ("FIVESHOT_S3_ENDPOINT", "s3:80", "FIVESHOT_S3_ENDPOINT needs FIVESHOT_S3_ACCESS_KEY"),
+    ],
+)
+@pytest.mark.parametrize("how", [(), ("--detach",)])
+def test_a_wrong_variable_of_the_stack_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, text: str, how: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    (DataFolder(tmp_path).log("supervisor")).write_text("what an earlier one said\n")
+    result = _run("up", *how, data=tmp_path)
+    assert result.exit_code == output.FAILED
+    assert text in result.stderr
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_taken_address_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "port_is_free", lambda port, host: False)
+    monkeypatch.setenv("FIVESHOT_LISTEN", "127.0.0.1:7437")
+    result = _run("up", data=tmp_path)
+    assert result.exit_code == output.FAILED
+    assert "Nothing can listen on 127.0.0.1:7437" in result.stderr
+
+
+def test_what_goes_into_a_file_is_never_wrapped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(output, "out", output._console())
+    output.table(("id", ">n", "note"), [("x" * 90, 1, ""), ("y", 2, "")])
+    output.facts([("name", "n" * 200)])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["id", "n"], ["x" * 90, "1"], ["y", "2"], ["name", "n" * 200]]
+
+
+def test_a_narrow_terminal_never_breaks_the_first_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(output, "out", output._console())
+    row = ("job-01m89bmn1r0kjhxaypcebg", "running", "fiveshot-tiny", "200/200", "5", "0.4", "2026-11-25 12:42:10")
+    output.table(tuple("abcdefg"), [row])
+    shown = capsys.readouterr().out
+    assert row[0] in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_an_error_stays_one_line_whatever_a_file_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say_error("a\nb.png: no")
+    assert capsys.readouterr().err == "Error: a b.png: no\n"
+
+
+@pytest.mark.parametrize("details", ["failed to connect to all addresses", "errors resolving nonsense: [x]"])
+def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str) -> None:
+    failed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), details, "")
+    assert output.to_domain_error(failed).reason == "NO_CONNECTION"
+
+
+def test_a_tag_job_says_what_it_would_change_and_what_it_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    change = tagger_pb2.ImageChange(image="projects/p/datasets/d/images/i", added=["red"], removed=["blue"])
+    tagging._tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
+    shown = capsys.readouterr().out
+    assert "i: +red, -blue" in shown
+    assert "Note: Measured only." in shown
+
+
+def test_an_alias_is_taken_away_without_a_version() -> None:
+    arguments = ("models", "alias", "m", "best")
+    without = _run("--server", "127.0.0.1:1", *arguments, data=Path("/nowhere"))
+    assert (without.exit_code, "No version was given" in without.output) == (output.USAGE, True)
+    deleted = _run("--server", "127.0.0.1:1", *arguments, "--delete", data=Path("/nowhere"))
+    assert deleted.exit_code == output.UNREACHABLE
 
 
 def test_an_error_as_json(tmp_path: Path) -> None:
@@ -157,6 +254,8 @@ class _Dataset:
         self.seen.append(header.header)
         if header.header.file_name == "bad.png":
             raise errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE")
+        if header.header.file_name == "held.png":
+            raise errors.AlreadyExists("The dataset holds this picture already", reason="IMAGE_DUPLICATE")
         if header.header.file_name == "denied.png":
             raise errors.PermissionDenied("No")
         from fiveshot.dataset.v1 import dataset_pb2
@@ -184,6 +283,25 @@ def test_an_upload_goes_on_after_a_refused_picture(tmp_path: Path) -> None:
         "a red dog", 600_000, hashlib.sha256(content).hexdigest(),
     )  # fmt: skip
     assert result.as_json()["refused"][1]["reason"] == "IMAGE_TYPE_UNSUPPORTED"
+
+
+def test_an_upload_can_be_repeated(tmp_path: Path) -> None:
+    for name in ("a.png", "held.png"):
+        (tmp_path / name).write_bytes(b"x")
+    result = transfer.upload_pictures(_session(_Dataset()), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    assert ([image.name for image in result.images], result.refused) == (["a.png"], [])
+    assert result.as_json()["present"] == [str(tmp_path / "held.png")]
+
+
+def test_a_caption_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "a.txt").write_bytes("café".encode("latin-1"))
+    (tmp_path / "b.txt").write_bytes("\ufeffcafé".encode())
+    dataset = _Dataset()
+    result = transfer.upload_pictures(_session(dataset), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    assert [refusal.error.reason for refusal in result.refused] == ["CAPTION_UNREADABLE"]
+    assert [header.caption for header in dataset.seen] == ["café"]
 
 
 def test_an_upload_ends_at_an_error_that_meets_every_picture(tmp_path: Path) -> None:
