@@ -45,6 +45,14 @@ def train(
 
 
 @app.command()
+def restore(folder: Folder = DEFAULT_FOLDER, target: Target = DEFAULT_TARGET) -> None:
+    """Make the shipped tagger trainable again, for `train --warm`."""
+    from tools.pretrain_tagger.restore import restore
+
+    restore(folder, target)
+
+
+@app.command()
 def export(folder: Folder = DEFAULT_FOLDER, target: Target = DEFAULT_TARGET) -> None:
     """Write model.onnx and labels.json with thresholds set on the four blocks that were not learnt from."""
     from tools.pretrain_tagger.export import export

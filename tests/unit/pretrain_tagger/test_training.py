@@ -12,6 +12,7 @@ from tools.pretrain_tagger import export, train
 from tools.pretrain_tagger.data import Examples
 from tools.pretrain_tagger.facts import QUESTIONS, SIDE
 from tools.pretrain_tagger.network import DrawnTagger, Exported
+from tools.pretrain_tagger.restore import unfolded
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,22 @@ def test_the_onnx_file_answers_as_the_network_does(tmp_path: Path) -> None:
     for mine, theirs in zip(expected, found, strict=True):
         np.testing.assert_allclose(theirs, mine.numpy(), atol=5e-3)
     assert (tmp_path / "model.onnx").stat().st_size < 2_000_000, "the weights are stored as halves"
+
+
+def test_an_export_can_be_trained_further(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = DrawnTagger()
+    pictures = torch.rand(40, 3, SIDE, SIDE)
+    network(pictures * 0.5)  # Statistics of its own in every normalisation.
+    network.eval()
+    export._write_onnx(network, tmp_path / "model.onnx")
+    restored = unfolded(tmp_path / "model.onnx", pictures)
+    with torch.no_grad():
+        expected, found = Exported(network)(pictures), Exported(restored)(pictures)
+        learning = Exported(restored.train())(pictures)
+    for mine, theirs, trained in zip(expected, found, learning, strict=True):
+        np.testing.assert_allclose(theirs.numpy(), mine.numpy(), atol=5e-3)
+        assert (trained - theirs).abs().mean() < 0.1, "its normalisations know the pictures"
 
 
 @pytest.mark.parametrize(
