@@ -152,8 +152,8 @@ def test_a_stack_survives_what_happens_to_its_processes_and_leaves_none(stack: S
     stack.json("dataset", "create", "kept")
 
     second = stack.run("up")
-    assert second.returncode == 1
-    assert "already runs" in second.stderr
+    assert second.returncode == 6
+    assert "A stack already runs" in second.stderr
     assert "Traceback" not in second.stderr
 
     before = stack.processes()["dataset"]
