@@ -85,6 +85,7 @@ class TrainingParameters:
     ema_decay: float
     hold_out: bool
     mixed_precision: str
+    base_quantization: str
     gradient_checkpointing: bool
     seed: int
     preview_prompts: tuple[str, ...]
@@ -250,6 +251,12 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
         "hold_out", True, "Of eight or more pictures, keep the last out of training to see how far it generalises."
     ),
     _choice("mixed_precision", "no", ("no", "bf16", "fp16"), "Number format of the frozen base and the activations."),
+    _choice(
+        "base_quantization",
+        "none",
+        ("none", "int8", "nf4"),
+        "Bits of the frozen base's linear layers: less memory, slower steps; int8 and nf4 need bitsandbytes.",
+    ),
     _switch("gradient_checkpointing", False, "Save memory by computing activations twice; about a third slower."),
     _number("seed", 42, 0, 2**31 - 1, "Seed of every random draw; the same job and seed give the same file."),
     ParameterSpec(
@@ -285,6 +292,8 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
 def _check_together(parameters: TrainingParameters) -> None:
     if parameters.adapter in ("loha", "lokr") and parameters.train_text_encoder:
         raise InvalidParameter("train_text_encoder", "is offered for lora, rslora and dora adapters only")
+    if parameters.adapter in ("loha", "lokr") and parameters.base_quantization != "none":
+        raise InvalidParameter("base_quantization", "is offered for lora, rslora and dora adapters only")
     if parameters.optimizer == "schedule_free" and parameters.lr_scheduler not in ("constant", "constant_with_warmup"):
         raise InvalidParameter(
             "lr_scheduler", "must be constant or constant_with_warmup with the schedule_free optimizer"

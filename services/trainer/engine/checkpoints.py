@@ -72,7 +72,7 @@ def save_checkpoint(folder: Path, progress: Progress, state: TrainingState) -> N
         "format": FORMAT,
         "progress": asdict(progress),
         "optimizer": optimizer,
-        "schedule": {key: value for key, value in state.schedule.state_dict().items() if key != "lr_lambdas"},
+        "schedule": _numbers({key: value for key, value in state.schedule.state_dict().items() if key != "lr_lambdas"}),
         "scaler": state.scaler.state_dict(),
     }
     with (partial / "state.json").open("w", encoding="utf-8") as file:
@@ -113,6 +113,10 @@ def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Pro
     return progress
 
 
+def _numbers(schedule: dict[str, Any]) -> dict[str, Any]:
+    return {**schedule, "_last_lr": [float(rate) for rate in schedule["_last_lr"]]}
+
+
 def _plain(tensor: Tensor) -> Tensor:
     # A copy: Prodigy keeps one tensor in all its groups, and safetensors refuses two names for the same memory.
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -132,7 +136,10 @@ def _split(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for number, group in enumerate(state["param_groups"]):
         plain = {}
         for key, value in group.items():
-            if isinstance(value, Tensor):
+            if key == "lr":
+                # A tensor where the step is recorded (see graph_step), and the same number.
+                plain[key] = float(value)
+            elif isinstance(value, Tensor):
                 tensors[f"group.{number}.{key}"] = _plain(value)
             else:
                 plain[key] = value

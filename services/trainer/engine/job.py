@@ -72,6 +72,25 @@ class BaseModelFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceleration:
+    """How an accelerator computes a step; what it computes stays the same up to rounding.
+
+    Attributes:
+        graphs: record the step as CUDA graphs.
+        compiled: compile the denoiser's repeated blocks.
+        channels_last: layout of the convolutions' weights and activations.
+        fused_optimizer: one kernel for the update of all weights.
+        reproducible: kernels that give the same bits every time.
+    """
+
+    graphs: bool
+    compiled: bool
+    channels_last: bool = True
+    fused_optimizer: bool = True
+    reproducible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TrainJobSpec:
     """One run.
 
@@ -86,6 +105,7 @@ class TrainJobSpec:
         processes: on a CPU, processes that share each batch; 0 lets the engine choose. Sums round differently with
             another count, so a resumed run is bitwise equal only with the same one.
         sample_base_previews: draw the base model's own previews first (the first row of the contact sheet).
+        acceleration: for measurements; None lets the engine choose by device and length of the job.
     """
 
     base_model: BaseModelFiles
@@ -100,6 +120,7 @@ class TrainJobSpec:
     device: str = "auto"
     processes: int = 0
     sample_base_previews: bool = True
+    acceleration: Acceleration | None = None
 
 
 @dataclass(frozen=True, slots=True)

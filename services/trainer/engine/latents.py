@@ -21,6 +21,7 @@ from torch import Tensor
 from services.trainer.engine.families.base import Family, Posterior
 from services.trainer.engine.losses import region_mask
 from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
+from services.trainer.engine.precision import on_device
 from services.trainer.parameters import TrainingParameters
 
 ENCODE_BATCH = 16
@@ -47,7 +48,7 @@ class BucketLatents:
 
     def draw(self, rows: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Fresh latents [B, C, h, w] of some rows, and their masks."""
-        index = torch.tensor(rows, device=self.mean.device)
+        index = on_device(torch.tensor(rows), self.mean.device)
         mean = self.mean[index]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return mean + self.std[index] * noise, None if self.mask is None else self.mask[index]

@@ -23,7 +23,7 @@ def per_sample_loss(prediction: Tensor, target: Tensor, mask: Tensor | None) -> 
     return squared.mean(dim=list(range(1, squared.dim())))
 
 
-def batch_loss(losses: Tensor, weights: Tensor, samples_in_step: int) -> Tensor:
+def batch_loss(losses: Tensor, weights: Tensor, samples_in_step: Tensor) -> Tensor:
     """Share of one forward pass in the loss of its optimizer step.
 
     Dividing by the samples of the *step* makes accumulated gradients equal to those of one large batch, also when the
@@ -31,7 +31,7 @@ def batch_loss(losses: Tensor, weights: Tensor, samples_in_step: int) -> Tensor:
 
     Args:
         losses, weights: [B].
-        samples_in_step: samples over all forward passes and processes of the step.
+        samples_in_step: samples over all forward passes and processes of the step, a scalar.
     """
     return (losses * weights).sum() / samples_in_step
 

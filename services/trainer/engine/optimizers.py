@@ -16,8 +16,14 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.parameters import TrainingParameters
 
 
-def build_optimizer(weights: Mapping[str, nn.Parameter], denoiser: str, parameters: TrainingParameters) -> Optimizer:
+def build_optimizer(
+    weights: Mapping[str, nn.Parameter], denoiser: str, parameters: TrainingParameters, *, fused: bool = True
+) -> Optimizer:
     """The optimizer over all trained weights, the text encoders' in a group of their own rate.
+
+    Args:
+        denoiser: name of the component whose weights take ``learning_rate``.
+        fused: AdamW updates all weights in one kernel.
 
     Raises:
         EngineError: OPTIMIZER_UNAVAILABLE when its library is not installed on this worker.
@@ -36,7 +42,7 @@ def build_optimizer(weights: Mapping[str, nn.Parameter], denoiser: str, paramete
     decay = parameters.weight_decay
     match parameters.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+            return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=decay, fused=fused)
         case "adamw8bit":
             optimizer = _library("bitsandbytes.optim", "AdamW8bit")(groups, betas=(0.9, 0.99), weight_decay=decay)
         case "adafactor":

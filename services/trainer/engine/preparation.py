@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from services.trainer.buckets import bucket_shapes, nearest_shape
+from services.trainer.engine.acceleration import build_step, choose_acceleration
 from services.trainer.engine.adapters import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.captions import with_trigger_word
 from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint
@@ -20,7 +21,7 @@ from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.loading import model_fingerprint
-from services.trainer.engine.job import Hooks, PhaseProgress, PreviewImage, TrainJobSpec
+from services.trainer.engine.job import Acceleration, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.metadata import RunFacts
@@ -32,6 +33,7 @@ from services.trainer.engine.previews import choose_prompts, preview_request, sa
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import RegularizationSet, load_regularization
+from services.trainer.engine.step import Step
 from services.trainer.job_plan import JobPlan, PictureSize, plan_job
 from services.trainer.parameters import InvalidParameter
 
@@ -64,6 +66,8 @@ class Run:
     carriers: dict[str, nn.Module]
     average: RunningAverage
     state: TrainingState
+    step: Step
+    acceleration: Acceleration
     evaluator: Evaluator | None
     """Of the main process only."""
     previews: SamplingRequest
@@ -88,7 +92,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     device = choose_device(spec.device)
     report = _reporter(hooks)
     report("loading base model", 0, 1)
-    family = load_family(spec.base_model, device, DTYPES[parameters.mixed_precision])
+    family = load_family(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
     fingerprint = model_fingerprint(spec.base_model)
 
     pictures = []
@@ -96,6 +100,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         report("reading pictures", number, len(spec.items))
         pictures.append(open_picture(item, parameters))
     plan = _plan(pictures, spec, family)
+    acceleration = spec.acceleration or choose_acceleration(device, plan, parameters)
+    if not acceleration.channels_last:
+        family.use_contiguous_layout()
     captions = [with_trigger_word(item.caption, parameters.trigger_word) for item in spec.items]
     regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
@@ -122,7 +129,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     carriers = add_adapters(family, parameters)
     weights = trained_weights(carriers)
     average = RunningAverage(weights, parameters.ema_decay)
-    optimizer = build_optimizer(weights, family.denoiser_name, parameters)
+    optimizer = build_optimizer(weights, family.denoiser_name, parameters, fused=acceleration.fused_optimizer)
     state = TrainingState(
         weights=weights,
         averages=average.averages,
@@ -134,7 +141,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     progress = Progress(identity)
     if spec.resume_from is not None:
         progress = load_checkpoint(spec.resume_from, identity, state)
-    conditioner = TextConditioner(family, trained=parameters.train_text_encoder)
+    conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
         conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
     return Run(
@@ -150,6 +157,8 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         carriers=carriers,
         average=average,
         state=state,
+        step=build_step(acceleration, family, conditioner, parameters, state),
+        acceleration=acceleration,
         evaluator=evaluator,
         previews=request,
         base_previews=base_previews,

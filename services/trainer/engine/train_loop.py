@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from services.trainer.engine.batches import DrawnPass, ForwardPass, draw_pass, epoch_steps
+from services.trainer.engine.acceleration import uncompiled
+from services.trainer.engine.batches import ForwardPass, draw_pass, epoch_steps
 from services.trainer.engine.epoch_end import finish_epoch, write_checkpoint
 from services.trainer.engine.errors import EngineError, out_of_memory_named
 from services.trainer.engine.job import (
@@ -22,13 +24,11 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
-from services.trainer.engine.losses import batch_loss, per_sample_loss
-from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.optimizers import set_mode
-from services.trainer.engine.precision import autocast
+from services.trainer.engine.passes import draw_inputs
+from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
-from services.trainer.engine.schedules import draw_positions
 from services.trainer.parameters import TrainingParameters
 
 READ_LOSS_EVERY_SECONDS = 0.25
@@ -44,7 +44,11 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None) -> TrainResult:
     Raises:
         EngineError: with a reason for the user; finished epochs keep their files.
     """
-    with out_of_memory_named(_smaller(spec.parameters)), joined_processes(spec) as processes:
+    with (
+        out_of_memory_named(_smaller(spec.parameters)),
+        _reproducible(spec),
+        joined_processes(spec) as processes,
+    ):
         run = prepare(spec, hooks or Hooks(), processes)
         processes.meet()
         return _train_epochs(run)
@@ -55,6 +59,11 @@ def train_share(spec: TrainJobSpec, processes: Processes) -> None:
     run = prepare(spec, Hooks(), processes)
     processes.meet()
     _train_epochs(run)
+
+
+def _reproducible(spec: TrainJobSpec) -> AbstractContextManager[None]:
+    wanted = spec.acceleration is None or spec.acceleration.reproducible
+    return reproducible(choose_device(spec.device)) if wanted else nullcontext()
 
 
 def _train_epochs(run: Run) -> TrainResult:
@@ -83,7 +92,7 @@ def _train_epochs(run: Run) -> TrainResult:
         meter.read()
         progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
         if run.processes.is_main:
-            with meter.paused(), run.processes.alone():
+            with meter.paused(), run.processes.alone(), uncompiled(run.acceleration):
                 result = finish_epoch(run, progress.epoch)
             checkpoint, recommendation = result.checkpoint_dir, result.recommendation
             hooks.on_epoch(result)
@@ -110,48 +119,17 @@ def _train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:
     samples = sum(len(one.rows) for one in drawn)
     total = torch.zeros((), device=run.family.device)
     for position, one in enumerate(drawn):
-        loss = _forward(run, one, step, position, samples)
-        if loss is not None:
-            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-    weights = list(state.weights.values())
-    run.processes.add_up_gradients(weights)
-    if parameters.max_grad_norm > 0.0:
-        state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(weights, parameters.max_grad_norm, foreach=True)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
+        with autocast(run.family.device, parameters.mixed_precision):
+            inputs = draw_inputs(
+                one, run.latents[one.bucket], run.conditioner, parameters, run.processes, step, position, samples
+            )
+        if inputs is not None:
+            total += run.step.accumulate(inputs)
+    run.processes.add_up_gradients(list(state.weights.values()))
+    run.step.update()
     state.schedule.step()
-    state.optimizer.zero_grad(set_to_none=True)
     run.average.update(step + 1)
     return run.processes.add_up(total), samples
-
-
-def _forward(run: Run, drawn: DrawnPass, step: int, position: int, samples_in_step: int) -> Tensor | None:
-    """Share of this process in the loss of one forward pass; None when the batch is too small to give it a sample."""
-    parameters, family = run.spec.parameters, run.family
-    generator = torch_generator(family.device, parameters.seed, "noise", step, position)
-    latents, mask = run.latents[drawn.bucket].draw(drawn.rows, generator)
-    noise = torch.randn(latents.shape, generator=generator, device=family.device)
-    if parameters.noise_offset > 0.0:
-        channels = (*latents.shape[:2], 1, 1)
-        noise += parameters.noise_offset * torch.randn(channels, generator=generator, device=family.device)
-    level = draw_positions(len(drawn.rows), parameters, generator)
-
-    share = run.processes.share(len(drawn.rows))
-    captions = drawn.captions[share]
-    if not captions:
-        return None
-    latents, noise, level = latents[share], noise[share], level[share]
-    with autocast(family.device, parameters.mixed_precision):
-        conditioning = run.conditioner(captions)
-        noisy = family.schedule.noisy(latents, noise, level)
-        prediction = family.predict(noisy, family.schedule.timesteps(level), conditioning)
-    target = family.schedule.target(latents, noise, level)
-    losses = per_sample_loss(prediction, target, None if mask is None else mask[share])
-    weights = torch.tensor(drawn.weights[share], device=family.device)
-    weights = weights * family.schedule.weight(level, parameters.min_snr_gamma)
-    return batch_loss(losses, weights, samples_in_step)
 
 
 @dataclass(slots=True)
@@ -161,7 +139,7 @@ class _Waiting:
     loss: Tensor
     step: int
     epoch: int
-    learning_rate: float
+    learning_rate: float | Tensor
 
 
 class _Meter:
@@ -181,7 +159,8 @@ class _Meter:
         """Note a step; call after ``progress`` counts it."""
         self._samples += samples
         progress = self._run.progress
-        rate = float(self._run.state.optimizer.param_groups[0]["lr"])
+        rate = self._run.state.optimizer.param_groups[0]["lr"]
+        rate = rate.clone() if isinstance(rate, Tensor) else rate
         self._waiting.append(_Waiting(loss, progress.step, progress.epoch + 1, rate))
         if time.monotonic() - self._read_at >= READ_LOSS_EVERY_SECONDS:
             self.read()
@@ -204,7 +183,7 @@ class _Meter:
             epochs_left = plan.num_epochs - (one.step - 1) // plan.steps_per_epoch
             left = (total - one.step) * per_step + epochs_left * per_epoch_end
             self._run.hooks.on_step(
-                StepMetrics(one.step, total, one.epoch, loss, one.learning_rate, self._samples / elapsed, left)
+                StepMetrics(one.step, total, one.epoch, loss, float(one.learning_rate), self._samples / elapsed, left)
             )
 
     def paused(self) -> _EpochEnd:

@@ -21,6 +21,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import LORA_ENDINGS, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
+from services.trainer.engine.quantization import quantized_layers
 from services.trainer.parameters import TrainingParameters
 
 TOLERANCE = {"no": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
@@ -84,7 +85,18 @@ def twin_of(module: nn.Module) -> nn.Module:
     build: Any = type(module)
     with torch.device("meta"):
         twin: nn.Module = build.from_config(live.config) if hasattr(build, "from_config") else build(live.config)
-    twin.load_state_dict(base_state(module), assign=True)
+    state = base_state(module)
+    shared = quantized_layers(module)
+    for name, layer in shared.items():
+        # Its weight is packed and says nothing without its layer, which the twin therefore shares as a whole.
+        twin.set_submodule(name, layer)
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{name}.")}
+    loaded = twin.load_state_dict(state, assign=True, strict=False)
+    lacking = [key for key in loaded.missing_keys if key.rpartition(".")[0] not in shared]
+    assert not lacking, f"no twin of {build.__name__}: {lacking}"
+    assert not loaded.unexpected_keys, f"no twin of {build.__name__}: {loaded.unexpected_keys}"
+    for flag in ("is_loaded_in_4bit", "is_loaded_in_8bit"):
+        setattr(twin, flag, getattr(module, flag, False))
     # Tables that are computed and not saved (positions, frequencies) are not in the state; take the live ones.
     buffers = dict(module.named_buffers())
     for name, buffer in list(twin.named_buffers()):

@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_job_is_refused(make_spec: MakeSpec) -> None:
 
 def test_a_loss_that_is_not_a_number_stops_the_run(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "services.trainer.engine.train_loop.per_sample_loss", lambda answer, *_: answer.sum((1, 2, 3)) * math.nan
+        "services.trainer.engine.step.per_sample_loss", lambda answer, *_: answer.sum((1, 2, 3)) * math.nan
     )
     recorder = Recorder()
     with pytest.raises(EngineError, match="Lower the learning rate") as caught:

@@ -12,8 +12,9 @@ from services.trainer.engine.families.flux import Flux
 from services.trainer.engine.families.sdxl import StableDiffusionXL
 from services.trainer.engine.families.stable_diffusion import StableDiffusion
 from services.trainer.engine.job import BaseModelFiles
+from services.trainer.engine.quantization import check_quantization
 
-Loader = Callable[[BaseModelFiles, torch.device, torch.dtype], Family]
+Loader = Callable[[BaseModelFiles, torch.device, torch.dtype, str], Family]
 
 LOADERS: dict[str, Loader] = {
     StableDiffusion.name: StableDiffusion.load,
@@ -22,12 +23,16 @@ LOADERS: dict[str, Loader] = {
 }
 
 
-def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype) -> Family:
+def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str = "none") -> Family:
     """The base model, frozen, on ``device``, its denoiser and text encoders in ``dtype``.
 
+    Args:
+        quantization: none, int8 or nf4, of the denoiser's blocks.
+
     Raises:
-        EngineError: FAMILY_UNKNOWN, or one of the reasons of ``loading.load_pipeline``.
+        EngineError: FAMILY_UNKNOWN, QUANTIZATION_UNAVAILABLE, or one of the reasons of ``loading.load_pipeline``.
     """
+    check_quantization(quantization)
     loader = LOADERS.get(files.family)
     if loader is None:
         raise EngineError(
@@ -35,4 +40,4 @@ def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype)
             f"This worker cannot train the family {files.family!r} of {files.id}.",
             f"Choose a base model of the families {', '.join(sorted(LOADERS))}.",
         )
-    return loader(files, device, dtype)
+    return loader(files, device, dtype, quantization)

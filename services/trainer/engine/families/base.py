@@ -75,8 +75,19 @@ class Family(Protocol):
         """RGB pictures of scaled latents."""
         ...
 
+    def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Padded token ids of each caption by tokenizer, int64 [B, length] on the device."""
+        ...
+
+    def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
+        """Text conditioning of token ids; with gradients when a text encoder carries an adapter.
+
+        Never waits for the device, so that a step with a trained text encoder can be recorded.
+        """
+        ...
+
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
-        """Text conditioning of each caption; with gradients when a text encoder carries an adapter."""
+        """Text conditioning of each caption."""
         ...
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
@@ -97,6 +108,10 @@ class Family(Protocol):
 
     def with_components(self, components: Mapping[str, nn.Module]) -> Family:
         """A shallow copy of the family in which some components are others."""
+        ...
+
+    def use_contiguous_layout(self) -> None:
+        """Give channels-last up, which convolutions are faster with; for measurements."""
         ...
 
     def enable_gradient_checkpointing(self) -> None:

@@ -16,6 +16,8 @@ from services.trainer.engine.families.base import Conditioning, Posterior, Sampl
 from services.trainer.engine.families.loading import load_pipeline
 from services.trainer.engine.families.text import TokenIds
 from services.trainer.engine.job import BaseModelFiles
+from services.trainer.engine.precision import checkpointed, on_device
+from services.trainer.engine.quantization import place_denoiser
 from services.trainer.engine.schedules import FlowSchedule, NoiseSchedule
 
 TEXT_TOKENS = 512
@@ -35,13 +37,14 @@ class Flux:
     denoiser_name: ClassVar[str] = "transformer"
     kohya_keys: ClassVar[bool] = False
 
-    def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
         """Take a loaded pipeline over: freeze it and move it to ``device``; the autoencoder stays in float32."""
         self.device = device
         self._scheduler = pipeline.scheduler
         self._tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
-        self._transformer = pipeline.transformer.to(device, dtype).requires_grad_(False).eval()
+        blocks = block_layers(pipeline.transformer)
+        self._transformer = place_denoiser(pipeline.transformer, blocks, device, dtype, quantization)
         self._text_encoder = pipeline.text_encoder.to(device, dtype).requires_grad_(False).eval()
         self._text_encoder_2 = pipeline.text_encoder_2.to(device, dtype).requires_grad_(False).eval()
         self.schedule: NoiseSchedule = FlowSchedule()
@@ -55,10 +58,10 @@ class Flux:
         return {"transformer": self._transformer, "text_encoder": self._text_encoder}
 
     @classmethod
-    def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype) -> Flux:
+    def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Flux:
         """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
         required = ("transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
-        return cls(load_pipeline(FluxPipeline, files, required), device, dtype)
+        return cls(load_pipeline(FluxPipeline, files, required, dtype), device, dtype, quantization)
 
     def encode_pixels(self, pixels: Tensor) -> Posterior:
         return unet.encode_pixels(self._vae, pixels)
@@ -66,11 +69,18 @@ class Flux:
     def decode_latents(self, latents: Tensor) -> list[Image.Image]:
         return unet.decode_latents(self._vae, latents)
 
-    def encode_text(self, captions: Sequence[str]) -> Conditioning:
-        pooled = self._text_encoder(self._clip_ids(captions).to(self.device)).pooler_output
+    def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        clip, t5 = self._clip_ids(captions), self._t5_ids(captions)
+        return {"ids": on_device(clip, self.device), "ids_2": on_device(t5, self.device)}
+
+    def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
+        pooled = self._text_encoder(tokens["ids"]).pooler_output
         with torch.no_grad():
-            hidden = self._text_encoder_2(self._t5_ids(captions).to(self.device))[0]
+            hidden = self._text_encoder_2(tokens["ids_2"])[0]
         return {"encoder_hidden_states": hidden, "pooled_projections": pooled}
+
+    def encode_text(self, captions: Sequence[str]) -> Conditioning:
+        return self.encode_tokens(self.token_ids(captions))
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         height, width = noisy.shape[2:]
@@ -93,8 +103,7 @@ class Flux:
     def targets(self, component: str, preset: str) -> list[str]:
         if component != "transformer":
             return unet.text_targets(self.components[component], preset)
-        names = [name for name, module in self._transformer.named_modules() if isinstance(module, nn.Linear)]
-        blocks = [name for name in names if name.startswith(("transformer_blocks.", "single_transformer_blocks."))]
+        blocks = block_layers(self._transformer)
         if preset == "all":
             return blocks
         endings = _ATTENTION if preset == "attention" else (*_ATTENTION, *_FEED_FORWARD)
@@ -118,8 +127,11 @@ class Flux:
         twin._text_encoder = components.get("text_encoder", self._text_encoder)
         return twin
 
+    def use_contiguous_layout(self) -> None:
+        """It has no convolutions."""
+
     def enable_gradient_checkpointing(self) -> None:
-        self._transformer.enable_gradient_checkpointing()
+        self._transformer.enable_gradient_checkpointing(checkpointed)
 
     def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
         def report(_: Any, step: int, __: Any, state: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +151,12 @@ class Flux:
             callback_on_step_end=report,
         ).images
         return unpack(packed, request.height // self.latent_factor, request.width // self.latent_factor)
+
+
+def block_layers(transformer: nn.Module) -> list[str]:
+    """Names of the linear layers of a FLUX transformer's double and single blocks."""
+    names = [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+    return [name for name in names if name.startswith(("transformer_blocks.", "single_transformer_blocks."))]
 
 
 def pack(latents: Tensor) -> Tensor:

@@ -17,26 +17,34 @@ from safetensors import SafetensorError, safe_open
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import BaseModelFiles
 
+PICKLES = frozenset([".bin", ".ckpt", ".pt", ".pth", ".pkl"])
 _MIB = 1 << 20
 _REINSTALL = "Install the base model again or choose another one."
 
 
 def load_pipeline(
-    pipeline_class: type[DiffusionPipeline], files: BaseModelFiles, required: tuple[str, ...], **arguments: Any
+    pipeline_class: type[DiffusionPipeline],
+    files: BaseModelFiles,
+    required: tuple[str, ...],
+    dtype: torch.dtype,
+    **arguments: Any,
 ) -> Any:
-    """The base model's pipeline on the CPU in float32.
+    """The base model's pipeline on the CPU, its autoencoder in float32.
 
     Args:
         required: components without which training makes no sense, e.g. ``text_encoder``.
+        dtype: of everything but the autoencoder.
         arguments: passed to diffusers, e.g. ``safety_checker=None``.
 
     Raises:
-        EngineError: BASE_MODEL_MISSING, BASE_MODEL_INCOMPLETE or BASE_MODEL_CORRUPT.
+        EngineError: BASE_MODEL_MISSING, BASE_MODEL_UNSAFE, BASE_MODEL_INCOMPLETE or BASE_MODEL_CORRUPT.
     """
-    options = {"dtype": torch.float32, "use_safetensors": True, **arguments}
+    options = {"dtype": {"vae": torch.float32, "default": dtype}, "use_safetensors": True, **arguments}
     if files.source.startswith("hub:"):
         return _checked(pipeline_class, files, required, files.source.removeprefix("hub:"), options)
     path = Path(files.source)
+    if path.suffix in PICKLES:
+        raise _unsafe(files, path.name)
     if path.suffix == ".safetensors":
         return _from_single_file(pipeline_class, files, required, path, options)
     _check_folder(files, path, required)
@@ -65,6 +73,7 @@ def _from_single_file(
     check_safetensors(path, files)
     if files.config_source:
         options = {**options, "config": files.config_source, "local_files_only": True}
+    options = {**options, "dtype": torch.float32}
     options.pop("use_safetensors")
     try:
         pipeline = pipeline_class.from_single_file(str(path), **options)
@@ -91,8 +100,12 @@ def _check_folder(files: BaseModelFiles, folder: Path, required: tuple[str, ...]
     for component in required:
         if component not in listed or not (folder / component).is_dir():
             raise _incomplete(files, component)
-        for weights in (folder / component).glob("*.safetensors"):
+        safe = list((folder / component).glob("*.safetensors"))
+        for weights in safe:
             check_safetensors(weights, files)
+        pickled = [file.name for file in (folder / component).iterdir() if file.suffix in PICKLES]
+        if pickled and not safe:
+            raise _unsafe(files, f"{component}/{pickled[0]}")
 
 
 def check_safetensors(path: Path, files: BaseModelFiles) -> None:
@@ -107,6 +120,14 @@ def check_safetensors(path: Path, files: BaseModelFiles) -> None:
 def _missing(files: BaseModelFiles) -> EngineError:
     return EngineError(
         "BASE_MODEL_MISSING", f"The weights of the base model {files.id} are not on this worker.", _REINSTALL
+    )
+
+
+def _unsafe(files: BaseModelFiles, name: str) -> EngineError:
+    return EngineError(
+        "BASE_MODEL_UNSAFE",
+        f"The base model {files.id} holds its weights as a pickle ({name}), which can run code when it is read.",
+        "Convert it to .safetensors, or choose another base model.",
     )
 
 

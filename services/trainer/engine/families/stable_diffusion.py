@@ -16,6 +16,8 @@ from services.trainer.engine.families.base import Conditioning, Posterior, Sampl
 from services.trainer.engine.families.loading import load_pipeline
 from services.trainer.engine.families.text import TokenIds
 from services.trainer.engine.job import BaseModelFiles
+from services.trainer.engine.precision import checkpointed, on_device
+from services.trainer.engine.quantization import place_denoiser
 
 
 class StableDiffusion:
@@ -25,13 +27,15 @@ class StableDiffusion:
     denoiser_name: ClassVar[str] = "unet"
     kohya_keys: ClassVar[bool] = True
 
-    def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
         """Take a loaded pipeline over: freeze it and move it to ``device``; the autoencoder stays in float32."""
         self.device = device
         self._scheduler = pipeline.scheduler
         self._tokenizer = pipeline.tokenizer
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
-        self._unet = pipeline.unet.to(device, dtype, memory_format=torch.channels_last).requires_grad_(False).eval()
+        self._layout = torch.channels_last
+        blocks = unet.unet_targets(pipeline.unet, "all")
+        self._unet = place_denoiser(pipeline.unet, blocks, device, dtype, quantization, self._layout)
         self._text_encoder = pipeline.text_encoder.to(device, dtype).requires_grad_(False).eval()
         self.schedule = unet.diffusion_schedule(self._scheduler, device)
         self.latent_factor = unet.latent_factor(self._vae)
@@ -43,13 +47,15 @@ class StableDiffusion:
         return {"unet": self._unet, "text_encoder": self._text_encoder}
 
     @classmethod
-    def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype) -> StableDiffusion:
+    def load(
+        cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str
+    ) -> StableDiffusion:
         """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
         required = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
         pipeline = load_pipeline(
-            StableDiffusionPipeline, files, required, safety_checker=None, requires_safety_checker=False
+            StableDiffusionPipeline, files, required, dtype, safety_checker=None, requires_safety_checker=False
         )
-        return cls(pipeline, device, dtype)
+        return cls(pipeline, device, dtype, quantization)
 
     def encode_pixels(self, pixels: Tensor) -> Posterior:
         return unet.encode_pixels(self._vae, pixels)
@@ -57,11 +63,17 @@ class StableDiffusion:
     def decode_latents(self, latents: Tensor) -> list[Image.Image]:
         return unet.decode_latents(self._vae, latents)
 
+    def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        return {"ids": on_device(self._token_ids(captions), self.device)}
+
+    def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
+        return {"encoder_hidden_states": self._text_encoder(tokens["ids"])[0]}
+
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
-        return {"encoder_hidden_states": self._text_encoder(self._token_ids(captions).to(self.device))[0]}
+        return self.encode_tokens(self.token_ids(captions))
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        noisy = noisy.contiguous(memory_format=self._layout)
         answer: Tensor = self._unet(noisy, timesteps, **conditioning, return_dict=False)[0]
         return answer
 
@@ -92,8 +104,12 @@ class StableDiffusion:
         twin._text_encoder = components.get("text_encoder", self._text_encoder)
         return twin
 
+    def use_contiguous_layout(self) -> None:
+        self._layout = torch.contiguous_format
+        self._unet.to(memory_format=self._layout)
+
     def enable_gradient_checkpointing(self) -> None:
-        self._unet.enable_gradient_checkpointing()
+        self._unet.enable_gradient_checkpointing(checkpointed)
 
     def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
         return unet.sample_with_guidance(pipeline, request, on_step)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from services.trainer.engine.families.base import Posterior, SamplingRequest
+from services.trainer.engine.precision import full_precision
 from services.trainer.engine.schedules import DiffusionSchedule
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -47,8 +48,8 @@ def unet_targets(unet: nn.Module, preset: str) -> list[str]:
 
 
 def text_targets(text_encoder: nn.Module, preset: str) -> list[str]:
-    """Modules of a CLIP text encoder for a preset."""
-    return _ending(text_encoder, TEXT_ALL if preset == "all" else TEXT_ATTENTION)
+    """Modules of a CLIP text encoder for a preset; ``attention_ff`` and ``all`` are the same there."""
+    return _ending(text_encoder, TEXT_ATTENTION if preset == "attention" else TEXT_ALL)
 
 
 def _ending(module: nn.Module, endings: tuple[str, ...]) -> list[str]:
@@ -63,16 +64,20 @@ def kohya_text_name(prefix: str, module: str) -> str:
 
 def encode_pixels(vae: Any, pixels: Tensor) -> Posterior:
     """Scaled posterior of an AutoencoderKL."""
-    posterior = vae.encode(pixels.to(vae.dtype)).latent_dist
+    with full_precision(pixels.device):
+        posterior = vae.encode(pixels.to(vae.dtype)).latent_dist
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     scale = vae.config.scaling_factor
     return Posterior(((posterior.mean - shift) * scale).float(), (posterior.std * scale).float())
 
 
 def decode_latents(vae: Any, latents: Tensor) -> list[Image.Image]:
-    """Pictures of scaled latents, computed in the autoencoder's own number format (float16 turns SDXL's black)."""
+    """Pictures of scaled latents, computed in the autoencoder's own number format (float16 turns SDXL's black).
+
+    That holds inside autocast too, which would compute the autoencoder's convolutions in half precision.
+    """
     shift = getattr(vae.config, "shift_factor", None) or 0.0
-    with torch.no_grad():
+    with torch.no_grad(), full_precision(latents.device):
         pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor + shift).sample
     pictures: list[Image.Image] = VaeImageProcessor().postprocess(pixels.float(), output_type="pil")
     return pictures

@@ -186,25 +186,43 @@ class CountingFamily:
         self._family = family
         self.device = family.device
         self.encoded: list[str] = []
+        self.batches: list[int] = []
+
+    def token_ids(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:
+        self.encoded += captions
+        return self._family.token_ids(captions)
+
+    def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.batches.append(len(tokens["ids"]))
+        return self._family.encode_tokens(tokens)
 
     def encode_text(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:
-        self.encoded += captions
-        return self._family.encode_text(captions)
+        return self.encode_tokens(self.token_ids(captions))
 
 
 def test_captions_are_encoded_once_while_the_text_encoder_is_frozen(family: Family) -> None:
     counting: Any = CountingFamily(family)
     conditioner = TextConditioner(counting, trained=False, limit=2)
-    rows = conditioner(["a", "b", "a"])["encoder_hidden_states"]
+    rows = conditioner.encode(conditioner.inputs(["a", "b", "a"]))["encoder_hidden_states"]
     assert counting.encoded == ["a", "b"]
     assert torch.equal(rows[0], rows[2])
     torch.testing.assert_close(rows[1], family.encode_text(["b"])["encoder_hidden_states"][0])
-    conditioner(["b", "a"])
+    conditioner.inputs(["b", "a"])
     assert counting.encoded == ["a", "b"]
-    conditioner(["c"])
-    conditioner(["b"])
+    conditioner.inputs(["c"])
+    conditioner.inputs(["b"])
     assert counting.encoded == ["a", "b", "c", "b"]
-    trained = TextConditioner(counting, trained=True)
-    trained(["a", "a"])
-    trained(["a"])
-    assert counting.encoded[4:] == ["a", "a"]
+    assert set(counting.batches) == {1}
+
+
+@pytest.mark.parametrize("fixed_shapes", [False, True])
+def test_a_trained_text_encoder_is_asked_at_every_step_inside_the_step(family: Family, fixed_shapes: bool) -> None:
+    counting: Any = CountingFamily(family)
+    trained = TextConditioner(counting, trained=True, fixed_shapes=fixed_shapes)
+    inputs = trained.inputs(["a", "b", "a"])
+    assert counting.batches == []
+    rows = trained.encode(inputs)["encoder_hidden_states"]
+    trained.encode(inputs)
+    assert counting.batches == ([3, 3] if fixed_shapes else [2, 2])
+    expected = family.encode_text(["a", "b"])["encoder_hidden_states"]
+    torch.testing.assert_close(rows, expected[[0, 1, 0]])

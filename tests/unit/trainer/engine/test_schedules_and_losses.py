@@ -101,7 +101,8 @@ def test_draws_depend_on_seed_and_purpose_only() -> None:
 def test_losses_of_unequal_batches_add_up_to_the_mean_of_all_samples() -> None:
     answer, target = torch.randn(5, 4, 2, 2), torch.randn(5, 4, 2, 2)
     losses, weights = per_sample_loss(answer, target, None), torch.tensor([1.0, 1.0, 1.0, 0.5, 2.0])
-    parts = batch_loss(losses[:4], weights[:4], 5) + batch_loss(losses[4:], weights[4:], 5)
+    five = torch.tensor(5.0)
+    parts = batch_loss(losses[:4], weights[:4], five) + batch_loss(losses[4:], weights[4:], five)
     torch.testing.assert_close(parts, (losses * weights).mean())
     torch.testing.assert_close(losses, ((answer - target) ** 2).mean((1, 2, 3)))
 

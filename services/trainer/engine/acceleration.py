@@ -1,0 +1,71 @@
+"""How a step is computed, as against what: recorded graphs, compiled blocks; chosen by device and length of job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from services.trainer.engine.checkpoints import TrainingState
+from services.trainer.engine.conditioning import TextConditioner
+from services.trainer.engine.families.base import Family
+from services.trainer.engine.graph_step import CudaGraphs, RecordedStep, can_be_recorded
+from services.trainer.engine.job import Acceleration
+from services.trainer.engine.step import Step
+from services.trainer.job_plan import JobPlan
+from services.trainer.parameters import TrainingParameters
+
+RECORDING_PAYS_AFTER = 20
+"""Steps of a job; a recording takes about as long as a few plain steps."""
+
+COMPILING_PAYS_AFTER = 1500
+"""Steps of a job for each kind of forward pass: published compile times of 30 to 90 s against 5 to 20% a step."""
+
+MOST_COMPILED_KINDS = 6
+"""The compiler gives a block up after eight kinds of input."""
+
+
+def choose_acceleration(device: torch.device, plan: JobPlan, parameters: TrainingParameters) -> Acceleration:
+    """What suits a job. On a CPU there is nothing to record, and compiling takes longer than most jobs."""
+    if device.type != "cuda":
+        return Acceleration(graphs=False, compiled=False)
+    steps, kinds = plan.steps.total_steps, kinds_of_passes(plan, parameters.batch_size)
+    return Acceleration(
+        graphs=can_be_recorded(parameters) and steps >= RECORDING_PAYS_AFTER,
+        compiled=parameters.base_quantization == "none"
+        and kinds <= MOST_COMPILED_KINDS
+        and steps >= COMPILING_PAYS_AFTER * kinds,
+    )
+
+
+def kinds_of_passes(plan: JobPlan, batch_size: int) -> int:
+    """Different shapes of forward passes: each bucket's full batches and its small last one."""
+    return sum((bucket.size >= batch_size) + (bucket.size % batch_size > 0) for bucket in plan.buckets)
+
+
+def build_step(
+    chosen: Acceleration,
+    family: Family,
+    conditioner: TextConditioner,
+    parameters: TrainingParameters,
+    state: TrainingState,
+) -> Step:
+    """The step of a job, over the state as it is after a resume."""
+    denoiser: Any = family.components[family.denoiser_name]
+    if chosen.compiled:
+        denoiser.compile_repeated_blocks(dynamic=False)
+    if chosen.graphs:
+        return RecordedStep(family, conditioner, parameters, state, CudaGraphs(family.device))
+    return Step(family, conditioner, parameters, state)
+
+
+@contextmanager
+def uncompiled(chosen: Acceleration) -> Iterator[None]:
+    """Previews and evaluation have other shapes than training and are too few to compile for."""
+    if not chosen.compiled:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -1,0 +1,60 @@
+"""One optimizer step, and nothing but its arithmetic: forward, loss, backward; then clip and update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from services.trainer.engine.checkpoints import TrainingState
+from services.trainer.engine.conditioning import TextConditioner
+from services.trainer.engine.families.base import Family
+from services.trainer.engine.losses import batch_loss, per_sample_loss
+from services.trainer.engine.passes import PassInputs
+from services.trainer.engine.precision import autocast
+from services.trainer.parameters import TrainingParameters
+
+
+class Step:
+    """The arithmetic of a step over the live weights; ``graph_step.RecordedStep`` replays the same."""
+
+    def __init__(
+        self, family: Family, conditioner: TextConditioner, parameters: TrainingParameters, state: TrainingState
+    ) -> None:
+        self._family = family
+        self._conditioner = conditioner
+        self._parameters = parameters
+        self._state = state
+        self._weights = list(state.weights.values())
+
+    def accumulate(self, inputs: PassInputs) -> Tensor:
+        """Add the gradients of a forward pass to those of the step.
+
+        Returns:
+            The pass's share in the step's loss, a scalar on the device, valid until the next call.
+        """
+        loss = self._loss(inputs)
+        self._state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def update(self) -> None:
+        """Move the weights by the gradients and forget these."""
+        self._clip()
+        self._state.scaler.step(self._state.optimizer)
+        self._state.scaler.update()
+        self._state.optimizer.zero_grad(set_to_none=True)
+
+    def _clip(self) -> None:
+        if self._parameters.max_grad_norm > 0.0:
+            self._state.scaler.unscale_(self._state.optimizer)
+            torch.nn.utils.clip_grad_norm_(self._weights, self._parameters.max_grad_norm, foreach=True)
+
+    def _loss(self, inputs: PassInputs) -> Tensor:
+        family, schedule = self._family, self._family.schedule
+        latents, noise, level = inputs.latents, inputs.noise, inputs.level
+        with autocast(family.device, self._parameters.mixed_precision):
+            conditioning = self._conditioner.encode(inputs.text)
+            noisy = schedule.noisy(latents, noise, level)
+            prediction = family.predict(noisy, schedule.timesteps(level), conditioning)
+        losses = per_sample_loss(prediction, schedule.target(latents, noise, level), inputs.mask)
+        weights = inputs.weights * schedule.weight(level, self._parameters.min_snr_gamma)
+        return batch_loss(losses, weights, inputs.samples)

@@ -1,0 +1,128 @@
+"""The recorded step, on a recorder that replays by doing: buffers, gradients and updates must lose nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from services.trainer.buckets import Bucket
+from services.trainer.engine.acceleration import choose_acceleration, kinds_of_passes
+from services.trainer.engine.graph_step import RecordedStep, Work
+from services.trainer.engine.job import Hooks, TrainJobSpec
+from services.trainer.engine.step import Step
+from services.trainer.engine.train_loop import train
+from services.trainer.job_plan import JobPlan
+from services.trainer.parameters import TrainingParameters
+from services.trainer.step_plan import count_steps
+
+MakeSpec = Callable[..., TrainJobSpec]
+
+
+class Repeating:
+    """A recorder as CUDA's is one, for the CPU: recording does nothing, replaying does the work on the same memory."""
+
+    def __init__(self) -> None:
+        self.plain = self.recorded = self.replayed = 0
+
+    def prepare(self, optimizer: Optimizer) -> None:
+        self.groups = len(optimizer.param_groups)
+
+    def run(self, work: Work) -> Tensor:
+        self.plain += 1
+        return work()
+
+    def record(self, work: Work) -> Work:
+        self.recorded += 1
+        place: list[Tensor] = []
+
+        def replay() -> Tensor:
+            self.replayed += 1
+            result = work()
+            place.append(result) if not place else place[0].copy_(result)
+            return place[0]
+
+        return replay
+
+
+class Refusing(Repeating):
+    """A recorder of work that cannot be recorded."""
+
+    def record(self, work: Work) -> Work:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def losses(spec: TrainJobSpec) -> list[float]:
+    recorded: list[float] = []
+    train(spec, Hooks(on_step=lambda metrics: recorded.append(metrics.loss)))
+    return recorded
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train_text_encoder": True, "min_snr_gamma": 5.0, "ema_decay": 0.9},
+        {"batch_size": 1, "gradient_accumulation_steps": 3, "shuffle_caption": True, "max_grad_norm": 0.0},
+        {"masked_loss": True, "gradient_checkpointing": True, "lr_warmup_steps": 3},
+    ],
+    ids=["text-encoder", "accumulation", "checkpointing"],
+)
+def test_a_recorded_step_gives_bitwise_the_same_losses(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    changes = {"num_epochs": 1, "num_repeats": 7, **changes}
+    plain = make_spec("plain", **changes)
+    items = tuple(dataclasses.replace(item, crop=(0.0, 0.25, 0.5, 1.0)) for item in plain.items)
+    expected = losses(dataclasses.replace(plain, items=items))
+    recorder = Repeating()
+
+    def build(_chosen: object, *parts: Any) -> Step:
+        return RecordedStep(*parts, recorder)
+
+    monkeypatch.setattr("services.trainer.engine.preparation.build_step", build)
+    assert losses(make_spec("recorded", job={"items": items}, **changes)) == expected
+    assert recorder.replayed > recorder.plain > 0
+    # Every kind of pass but those that occurred once, and the update.
+    assert 2 <= recorder.recorded <= recorder.plain
+
+
+def test_what_cannot_be_recorded_is_done_plainly_with_a_warning(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = losses(make_spec("plain", num_epochs=1, num_repeats=4))
+    monkeypatch.setattr(
+        "services.trainer.engine.preparation.build_step", lambda _, *parts: RecordedStep(*parts, Refusing())
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert losses(make_spec("refused", num_epochs=1, num_repeats=4)) == expected
+    assert any("cannot be recorded" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "graphs", "compiled"),
+    [
+        ({}, 10, False, False),
+        ({}, 500, True, False),
+        ({}, 4000, True, True),
+        ({"optimizer": "prodigy", "lr_scheduler": "constant"}, 4000, False, True),
+        ({"mixed_precision": "fp16"}, 500, False, False),
+        ({"base_quantization": "nf4"}, 4000, False, False),
+    ],
+)
+def test_the_engine_chooses_by_device_and_length(
+    parameters: Callable[..., TrainingParameters], changes: dict[str, Any], steps: int, graphs: bool, compiled: bool
+) -> None:
+    chosen = parameters(batch_size=4, num_epochs=1, **changes)
+    plan = JobPlan((Bucket(64, 64, (0,), (steps * 4 - 1,)),), count_steps([steps * 4 - 1], 4, 1, 1), None)
+    assert kinds_of_passes(plan, 4) == 2
+    found = choose_acceleration(torch.device("cuda"), plan, chosen)
+    assert (found.graphs, found.compiled) == (graphs, compiled)
+    on_cpu = choose_acceleration(torch.device("cpu"), plan, chosen)
+    assert (on_cpu.graphs, on_cpu.compiled) == (False, False)
