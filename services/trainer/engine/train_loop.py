@@ -223,5 +223,7 @@ def _smaller(parameters: TrainingParameters) -> str:
         advice.append("mixed_precision bf16")
     if not parameters.gradient_checkpointing:
         advice.append("gradient_checkpointing true")
+    if parameters.base_quantization != "nf4" and parameters.adapter not in ("loha", "lokr"):
+        advice.append("base_quantization nf4")
     advice.append(f"resolution {max(16, parameters.resolution * 3 // 4)}")
     return f"Use {', or '.join(advice)}."

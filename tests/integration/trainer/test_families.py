@@ -17,10 +17,15 @@ from services.trainer.engine.families.flux import pack, positions, unpack
 from services.trainer.engine.families.sdxl import sgm_name
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainJobSpec
 from services.trainer.engine.train_loop import train
-from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
+from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion, write_stable_diffusion_2
 
 MakeSpec = Callable[..., TrainJobSpec]
-WRITERS = {"stable-diffusion": write_stable_diffusion, "sdxl": write_sdxl, "flux": write_flux}
+WRITERS = {
+    "stable-diffusion": write_stable_diffusion,
+    "stable-diffusion-2": write_stable_diffusion_2,
+    "sdxl": write_sdxl,
+    "flux": write_flux,
+}
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_a_recorded_step_gives_bitwise_the_same_losses(
     recorder = Repeating()
 
     def build(_chosen: object, *parts: Any) -> Step:
-        return RecordedStep(*parts, recorder)
+        return RecordedStep(*parts, recorder=recorder)
 
     monkeypatch.setattr("services.trainer.engine.preparation.build_step", build)
     assert losses(make_spec("recorded", job={"items": items}, **changes)) == expected
@@ -97,7 +97,7 @@ def test_what_cannot_be_recorded_is_done_plainly_with_a_warning(
 ) -> None:
     expected = losses(make_spec("plain", num_epochs=1, num_repeats=4))
     monkeypatch.setattr(
-        "services.trainer.engine.preparation.build_step", lambda _, *parts: RecordedStep(*parts, Refusing())
+        "services.trainer.engine.preparation.build_step", lambda _, *parts: RecordedStep(*parts, recorder=Refusing())
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

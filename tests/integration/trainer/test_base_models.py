@@ -1,0 +1,137 @@
+"""Every way a base model may come gives the same predictions, and every way that is unsafe or unusable is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file
+from torch import Tensor
+
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.families import load_family
+from services.trainer.engine.families.base import Family
+from services.trainer.engine.job import BaseModelFiles
+from tests.fixtures.miniatures import write_stable_diffusion
+from tests.fixtures.single_file import write_single_file
+
+CPU = torch.device("cpu")
+
+
+def loaded(files: BaseModelFiles) -> Family:
+    return load_family(files, CPU, torch.float32)
+
+
+def answer(family: Family) -> Tensor:
+    """A prediction that depends on the text encoder and the denoiser, and a latent on the autoencoder."""
+    torch.manual_seed(4)
+    noisy, pixels = torch.randn(1, 4, 8, 8), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        predicted = family.predict(noisy, torch.tensor([300]), family.encode_text(["a red ball"]))
+        return torch.cat([predicted, family.encode_pixels(pixels).mean])
+
+
+def test_a_single_checkpoint_is_the_model_of_its_folder(base_model: BaseModelFiles, tmp_path: Path) -> None:
+    path, config = write_single_file(Path(base_model.source), tmp_path / "single")
+    assert not list(config.rglob("*.safetensors"))
+    files = dataclasses.replace(base_model, source=str(path), config_source=str(config))
+    torch.testing.assert_close(answer(loaded(files)), answer(loaded(base_model)))
+
+
+def test_a_damaged_single_checkpoint_is_named(base_model: BaseModelFiles, tmp_path: Path) -> None:
+    path, config = write_single_file(Path(base_model.source), tmp_path / "single")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(EngineError) as caught:
+        loaded(dataclasses.replace(base_model, source=str(path), config_source=str(config)))
+    assert caught.value.reason == "BASE_MODEL_CORRUPT"
+    path.unlink()
+    with pytest.raises(EngineError) as caught:
+        loaded(dataclasses.replace(base_model, source=str(path), config_source=str(config)))
+    assert caught.value.reason == "BASE_MODEL_MISSING"
+
+
+def test_a_hub_id_is_read_from_the_hubs_own_cache(
+    base_model: BaseModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a download: the same folder, laid out by the hub's client, found without a network."""
+    place = tmp_path / "models--owner--miniature"
+    commit = "0" * 40
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    shutil.copytree(base_model.source, place / "snapshots" / commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for module in ("diffusers.pipelines.pipeline_utils", "diffusers.utils.constants", "diffusers.utils.hub_utils"):
+        for name in ("HF_MODULES_CACHE", "HF_HUB_CACHE"):
+            monkeypatch.setattr(f"{module}.{name}", str(tmp_path), raising=False)
+    files = dataclasses.replace(base_model, source="hub:owner/miniature")
+    torch.testing.assert_close(answer(loaded(files)), answer(loaded(base_model)))
+    with pytest.raises(EngineError) as caught:
+        loaded(dataclasses.replace(base_model, source="hub:owner/nothing"))
+    assert caught.value.reason == "BASE_MODEL_CORRUPT"
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.bin", "model.pt"])
+def test_a_pickled_checkpoint_is_refused_unread(base_model: BaseModelFiles, tmp_path: Path, name: str) -> None:
+    with pytest.raises(EngineError, match="safetensors") as caught:
+        loaded(dataclasses.replace(base_model, source=str(tmp_path / name)))
+    assert caught.value.reason == "BASE_MODEL_UNSAFE"
+
+
+def test_a_pickled_component_is_refused_unread(base_model: BaseModelFiles, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base_model.source, folder)
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    torch.save(load_file(weights), folder / "unet" / "diffusion_pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(EngineError, match=r"unet/diffusion_pytorch_model\.bin") as caught:
+        loaded(dataclasses.replace(base_model, source=str(folder)))
+    assert caught.value.reason == "BASE_MODEL_UNSAFE"
+
+
+def test_code_of_a_model_repository_is_never_run(base_model: BaseModelFiles, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base_model.source, folder)
+    sign = tmp_path / "it-ran"
+    code = f"from pathlib import Path\nPath({str(sign)!r}).touch()\nclass Unet: ...\n"
+    (folder / "unet" / "evil.py").write_text(code)
+    (folder / "evil.py").write_text(code)
+    (folder / "pipeline.py").write_text(code)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["evil", "Unet"]}))
+    with pytest.raises(EngineError) as caught:
+        loaded(dataclasses.replace(base_model, source=str(folder)))
+    assert caught.value.reason == "BASE_MODEL_CORRUPT"
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    (folder / "text_encoder" / "evil.py").write_text(code)
+    (folder / "text_encoder" / "config.json").write_text(
+        json.dumps({**config, "auto_map": {"AutoModel": "evil.Unet", "AutoConfig": "evil.Unet"}})
+    )
+    (folder / "model_index.json").write_text(json.dumps(index))
+    torch.testing.assert_close(
+        answer(loaded(dataclasses.replace(base_model, source=str(folder)))), answer(loaded(base_model))
+    )
+    assert not sign.exists()
+
+
+def test_an_old_scheduler_configuration_changes_nothing(tmp_path: Path) -> None:
+    """Steps without an offset and clipped samples: the pipeline would warn and rewrite its own copy."""
+    files = write_stable_diffusion(tmp_path / "base")
+    path = tmp_path / "base" / "scheduler" / "scheduler_config.json"
+    before = loaded(files)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "steps_offset": 0, "clip_sample": True}))
+    after = loaded(files)
+    position = torch.linspace(0, 0.999, 7)
+    latents, noise = torch.randn(7, 4, 8, 8), torch.randn(7, 4, 8, 8)
+    assert torch.equal(
+        before.schedule.noisy(latents, noise, position), after.schedule.noisy(latents, noise, position)
+    )
+    assert torch.equal(before.schedule.timesteps(position), after.schedule.timesteps(position))
+    torch.testing.assert_close(answer(before), answer(after))
+    sampled = after.pipeline().scheduler.config
+    assert (sampled.steps_offset, sampled.timestep_spacing) == (1, "trailing")
