@@ -130,6 +130,9 @@ def _split(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for key, value in values.items():
             if isinstance(value, Tensor):
                 tensors[f"{index}.{key}"] = _plain(value)
+            elif isinstance(value, dict):
+                # 8-bit optimizers keep their quantised moments one level deeper.
+                tensors |= {f"{index}.{key}.{inner}": _plain(tensor) for inner, tensor in value.items()}
             else:
                 scalars.setdefault(str(index), {})[key] = value
     groups = []
@@ -156,7 +159,12 @@ def _joined(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> dict[
             number, _, key = rest.partition(".")
             groups[int(number)][key] = tensor
         else:
-            state.setdefault(int(first), {})[rest] = tensor
+            key, _, inner = rest.partition(".")
+            values = state.setdefault(int(first), {})
+            if inner:
+                values.setdefault(key, {})[inner] = tensor
+            else:
+                values[key] = tensor
     # JSON has no tuples, and optimizers compare and unpack betas as one.
     for group in groups:
         if isinstance(group.get("betas"), list):

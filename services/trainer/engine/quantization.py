@@ -72,6 +72,9 @@ def _quantized(layer: nn.Linear, device: torch.device, dtype: torch.dtype, quant
         replaced = library.Linear4bit(*size, bias=layer.bias is not None, compute_dtype=dtype, quant_type="nf4")
     else:
         replaced = library.Linear8bitLt(*size, bias=layer.bias is not None, has_fp16_weights=False)
+    # On some CPUs the first answer without gradients packs the weights anew, for layers of certain sizes and for
+    # nothing but answering; training goes on with these very weights.
+    replaced.support_avx512bf16_for_cpu = False
     weights = {name: value.to(dtype) for name, value in layer.state_dict().items()}
     replaced.load_state_dict(weights)
     moved: nn.Module = replaced.to(device, dtype).requires_grad_(False).eval()
