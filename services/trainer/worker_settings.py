@@ -30,6 +30,9 @@ class WorkerSettings(S3Settings, BaseServiceSettings):
         default_factory=lambda: Path(tempfile.gettempdir()) / "fiveshot-worker",
         description="folder for the files of the running job; emptied by the worker",
     )
+    latent_cache_mib: int = Field(
+        2048, ge=0, description="MiB of encoded pictures kept between jobs, a week at most; 0 keeps none"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
     heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")

@@ -129,6 +129,8 @@ class LatentEncoder:
             return None
         try:
             tensors = load_file(path)
+            # What was read last is kept longest.
+            os.utime(path)
             return Posterior(tensors["mean"], tensors["std"])
         except (SafetensorError, KeyError, OSError):
             path.unlink(missing_ok=True)

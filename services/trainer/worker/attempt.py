@@ -45,9 +45,10 @@ class _Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptSettings:
-    """device: for the engine. All else in seconds."""
+    """device, cache_dir: for the engine. All else in seconds."""
 
     device: str
+    cache_dir: Path | None
     stall_s: float
     heartbeat_s: float
     patience_s: float
@@ -161,6 +162,7 @@ class Attempt:
             title=job.name.rsplit("/", 1)[1],
             dataset_digest=job.dataset_digest,
             device=self.settings.device,
+            cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
         self._thread = TrainingThread(spec, delivery.put)

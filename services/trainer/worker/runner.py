@@ -17,6 +17,7 @@ from services.chassis.s3 import ObjectStore
 from services.trainer.catalogue import BaseModel
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.latent_cache import trim
 from services.trainer.worker.trainer_client import Lease, TrainerClient
 from services.trainer.worker_settings import WorkerSettings
 
@@ -40,6 +41,7 @@ class Worker:
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
+        self._cache = settings.scratch_dir / "latents"
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
 
     async def run(self) -> None:
@@ -74,6 +76,7 @@ class Worker:
         return None
 
     async def _work_on(self, lease: Lease) -> None:
+        await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
         attempt = Attempt(
             lease,
             self._catalogue[lease.job.base_model.removeprefix("baseModels/")],
@@ -83,6 +86,7 @@ class Worker:
             self._objects,
             AttemptSettings(
                 device=self._settings.device,
+                cache_dir=self._cache if self._settings.latent_cache_mib else None,
                 stall_s=self._settings.stall_seconds,
                 heartbeat_s=self._settings.heartbeat_seconds,
                 patience_s=self._settings.outage_patience_seconds,
