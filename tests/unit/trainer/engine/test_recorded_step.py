@@ -14,8 +14,11 @@ from torch.optim import Optimizer
 
 from services.trainer.buckets import Bucket
 from services.trainer.engine.acceleration import choose_acceleration, kinds_of_passes
-from services.trainer.engine.graph_step import RecordedStep, Work
-from services.trainer.engine.job import Hooks, TrainJobSpec
+from services.trainer.engine.checkpoints import TrainingState
+from services.trainer.engine.conditioning import TextConditioner
+from services.trainer.engine.families.base import Family
+from services.trainer.engine.graph_step import RecordedStep, Recorder, Work
+from services.trainer.engine.job import Acceleration, Hooks, TrainJobSpec
 from services.trainer.engine.step import Step
 from services.trainer.engine.train_loop import train
 from services.trainer.job_plan import JobPlan
@@ -58,6 +61,21 @@ class Refusing(Repeating):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
+def record_with(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every run of the test a recorded step."""
+
+    def build(
+        _: Acceleration,
+        family: Family,
+        conditioner: TextConditioner,
+        parameters: TrainingParameters,
+        state: TrainingState,
+    ) -> Step:
+        return RecordedStep(family, conditioner, parameters, state, recorder)
+
+    monkeypatch.setattr("services.trainer.engine.preparation.build_step", build)
+
+
 def losses(spec: TrainJobSpec) -> list[float]:
     recorded: list[float] = []
     train(spec, Hooks(on_step=lambda metrics: recorded.append(metrics.loss)))
@@ -82,10 +100,7 @@ def test_a_recorded_step_gives_bitwise_the_same_losses(
     expected = losses(dataclasses.replace(plain, items=items))
     recorder = Repeating()
 
-    def build(_chosen: object, *parts: Any) -> Step:
-        return RecordedStep(*parts, recorder=recorder)
-
-    monkeypatch.setattr("services.trainer.engine.preparation.build_step", build)
+    record_with(recorder, monkeypatch)
     assert losses(make_spec("recorded", job={"items": items}, **changes)) == expected
     assert recorder.replayed > recorder.plain > 0
     # Every kind of pass but those that occurred once, and the update.
@@ -96,9 +111,7 @@ def test_what_cannot_be_recorded_is_done_plainly_with_a_warning(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = losses(make_spec("plain", num_epochs=1, num_repeats=4))
-    monkeypatch.setattr(
-        "services.trainer.engine.preparation.build_step", lambda _, *parts: RecordedStep(*parts, recorder=Refusing())
-    )
+    record_with(Refusing(), monkeypatch)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert losses(make_spec("refused", num_epochs=1, num_repeats=4)) == expected
