@@ -132,4 +132,4 @@ def test_a_lora_from_disk_draws_what_it_drew_in_memory(trained: EpochResult, for
     after = sample_pictures(pipeline, [preview.prompt], seed=preview.seed, steps=steps, guidance=guidance)[0]
     in_memory = np.asarray(Image.open(preview.path).convert("RGB")).astype(int)
     assert np.abs(np.asarray(after).astype(int) - in_memory).max() <= 3
-    assert np.abs(np.asarray(before).astype(int) - in_memory).mean() > 5
+    assert np.abs(np.asarray(before).astype(int) - in_memory).mean() > 3, "the LoRA changes the picture"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
+from diffusers import StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 
 from tools.pretrain.config import CPU64, SIZES
-from tools.pretrain.evaluation import contact_sheet
+from tools.pretrain.evaluation import READING_PROMPTS, READING_SEED, contact_sheet, sample_pictures
 from tools.pretrain.export import export_base, golden_sheet
 from tools.pretrain.models import build_denoiser, build_vae, warm_start_vae
 from tools.pretrain.scenes.compose import draw_scene_block
@@ -97,6 +99,14 @@ def export(
 def golden(target: Path, base: Annotated[Path, typer.Option(help="An exported base.")] = DEFAULT_TARGET) -> None:
     """Sample the pictures that a test compares the shipped weights with."""
     golden_sheet(base).save(target, optimize=True)
+
+
+@app.command()
+def reading(target: Path, base: Annotated[Path, typer.Option(help="An exported base.")] = DEFAULT_TARGET) -> None:
+    """Sample the sheet that a reader names the objects of, without seeing the prompts."""
+    pipeline = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32, safety_checker=None)
+    sheet = contact_sheet(sample_pictures(pipeline, READING_PROMPTS, seed=READING_SEED), 8, scale=2)
+    sheet.save(target, quality=90)
 
 
 @app.command()

@@ -38,6 +38,35 @@ GRID_PROMPTS: tuple[str, ...] = (
     "a blue robot on a yellow background",
     "a purple monster in a meadow",
 )
+READING_PROMPTS: tuple[str, ...] = (
+    "a photo of a green monster on a red background",
+    "a photo of a purple van in a meadow",
+    "a photo of a red robot on a blue background",
+    "a photo of a sunflower in the snow",
+    "a photo of a frog at night",
+    "a photo of a mushroom on the beach",
+    "a photo of a cake on a white background",
+    "a photo of a pig on a green background",
+    "a photo of a snowman on a purple background",
+    "a photo of an apple on a white and red striped background",
+    "a photo of a balloon on a yellow and orange gradient background",
+    "a photo of a pumpkin on a gray background",
+    "a photo of a house on a pink background with white dots",
+    "a photo of an owl on a red background",
+    "a photo of a tree in a meadow",
+    "a photo of a car on a blue background",
+    "a photo of a cat in the snow",
+    "a photo of a pink heart at night",
+    "a photo of a dog on the beach",
+    "a photo of a strawberry on a white background",
+    "a photo of an orange ring on a green background",
+    "a photo of a crown on a purple background",
+    "a photo of a blue star on a white and red striped background",
+    "a photo of a yellow van on a yellow and orange gradient background",
+)
+"""Drawn at random from the trained concepts, for a reader who sees the pictures without them."""
+
+READING_SEED = 5000
 SAMPLING_STEPS = 20
 GUIDANCE = 3.0
 
