@@ -12,6 +12,9 @@ DRIFT_PRICE = 0.25
 COPY_LIKENESS = 0.95
 """Previews nearer than this to a training picture are copies."""
 
+RISE = 0.05
+"""Share by which the loss on moved views may lie above its lowest; beyond it the pictures are learnt by heart."""
+
 NEAR_ENOUGH = 0.02
 """An earlier epoch within this share of the best score is preferred: it bends better to other prompts."""
 
@@ -23,21 +26,34 @@ def score(evaluation: Evaluation) -> float:
 
 
 def gain(evaluation: Evaluation) -> float:
-    """Share of the base model's loss that is gone: on the held-out picture when there is one, else on moved views."""
+    """Share of the base model's loss that is gone, on the held-out picture when there is one."""
     if evaluation.holdout_loss is not None and evaluation.base_holdout_loss is not None:
         return 1.0 - evaluation.holdout_loss / max(evaluation.base_holdout_loss, 1e-12)
-    if evaluation.moved_loss is not None and evaluation.base_moved_loss is not None:
-        return 1.0 - evaluation.moved_loss / max(evaluation.base_moved_loss, 1e-12)
     return 1.0 - evaluation.fit_loss / max(evaluation.base_fit_loss, 1e-12)
 
 
+def before_memorising(evaluations: Sequence[Evaluation]) -> int:
+    """How many leading epochs come before the loss on moved views has risen; all of them where it does not.
+
+    A held-out picture tells more than moved ones; where there is one, the score counts it and nothing is cut.
+    """
+    lowest = float("inf")
+    for number, evaluation in enumerate(evaluations):
+        if evaluation.moved_loss is None or evaluation.holdout_loss is not None:
+            continue
+        lowest = min(lowest, evaluation.moved_loss)
+        if evaluation.moved_loss > lowest * (1.0 + RISE):
+            return number
+    return len(evaluations)
+
+
 def recommend(evaluations: Sequence[Evaluation]) -> Recommendation:
-    """The epoch (from 1) with the best score, or an earlier one that is about as good.
+    """The epoch (from 1) with the best score before memorising begins, or an earlier one that is about as good.
 
     Args:
         evaluations: of epochs 1, 2, … in order, at least one.
     """
-    scores = [score(evaluation) for evaluation in evaluations]
+    scores = [score(evaluation) for evaluation in evaluations[: before_memorising(evaluations)]]
     best = max(scores)
     margin = NEAR_ENOUGH * max(abs(best), 1e-6)
     chosen = next(number for number, value in enumerate(scores, 1) if value >= best - margin)
@@ -46,16 +62,16 @@ def recommend(evaluations: Sequence[Evaluation]) -> Recommendation:
 
 def _reason(evaluations: Sequence[Evaluation], chosen: int) -> str:
     evaluation = evaluations[chosen - 1]
-    measured = "your pictures"
-    if evaluation.holdout_loss is not None:
-        measured = "a picture kept out of training"
-    elif evaluation.moved_loss is not None:
-        measured = "your pictures seen from elsewhere"
+    measured = "a picture kept out of training" if evaluation.holdout_loss is not None else "your pictures"
     parts = [
         f"Epoch {chosen} removes {gain(evaluation):.0%} of the base model's error on {measured}"
         f" and changes other prompts by {evaluation.drift:.1%}."
     ]
-    if chosen < len(evaluations):
+    learnt_by_heart = before_memorising(evaluations)
+    if learnt_by_heart < len(evaluations):
+        first = learnt_by_heart + 1
+        parts.append(f"From epoch {first} on your pictures are learnt by heart: seen otherwise, they fit less.")
+    elif chosen < len(evaluations):
         last = evaluations[-1]
         if gain(last) < gain(evaluation):
             parts.append("Later epochs fit less well.")

@@ -23,8 +23,14 @@ from services.trainer.parameters import TrainingParameters
 Make = Callable[..., TrainingParameters]
 
 
-def evaluation(fit: float, drift: float = 0.0, held_out: float | None = None, memorisation: float = 0.5) -> Evaluation:
-    return Evaluation(fit, 1.0, held_out, None if held_out is None else 1.0, drift, memorisation)
+def evaluation(
+    fit: float,
+    drift: float = 0.0,
+    held_out: float | None = None,
+    memorisation: float = 0.5,
+    moved: float | None = None,
+) -> Evaluation:
+    return Evaluation(fit, 1.0, held_out, None if held_out is None else 1.0, drift, memorisation, moved, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,9 @@ def evaluation(fit: float, drift: float = 0.0, held_out: float | None = None, me
         ([evaluation(0.6), evaluation(0.5, 0.1), evaluation(0.45, 0.9)], 2, "change other prompts more"),
         ([evaluation(0.5, held_out=0.7), evaluation(0.3, held_out=0.8)], 1, "fit less well"),
         ([evaluation(0.5), evaluation(0.2, memorisation=1.0)], 2, "close to a copy"),
+        ([evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.83), evaluation(0.3, moved=0.85)], 2, "From epoch 3 on"),
+        ([evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.82), evaluation(0.4, moved=0.83)], 3, "getting better"),
+        ([evaluation(0.6, held_out=0.7, moved=0.5), evaluation(0.5, held_out=0.6, moved=0.9)], 2, "getting better"),
     ],
 )
 def test_an_epoch_is_recommended_with_its_reason(evaluations: list[Evaluation], epoch: int, words: str) -> None:
