@@ -29,13 +29,13 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs
 from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.use_cases.upkeep import Sweeper
 from services.trainer.worker.patience import patiently
+from tests.chaos.seed import SEED
 from tests.chaos.world import World, chaos_world
 
 Job = training_job_pb2.TrainingJob
 _Service = training_service_pb2
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
-SEED = int(os.environ.get("CHAOS_SEED", str(random.SystemRandom().randrange(10**6))))
 WORKERS = 3
 EPOCHS = 2
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import re
 import shutil
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
 from fiveshot.trainer.v1 import worker_service_pb2
+from safetensors import SafetensorError
 
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
@@ -123,7 +126,7 @@ class Attempt:
         except DomainError as error:
             retryable = isinstance(error, Unavailable | DeadlineExceeded)
             return Outcome.FAILED, JobError(error.reason, error.message, error.remedy, retryable)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             return Outcome.FAILED, _file_error(error)
         except Exception as error:
             log.error("attempt_crashed", training_job=self.lease.job.name, exc_info=error)
@@ -250,11 +253,15 @@ def _files(model: BaseModel) -> BaseModelFiles:
     )
 
 
-def _file_error(error: OSError) -> JobError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _file_error(error: OSError | SafetensorError) -> JobError:
+    # safetensors wraps the operating system's error and leaves its number only in the text.
+    found = re.search(r"os error (\d+)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(found.group(1)) if found else None
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return JobError(
             "DISK_FULL",
             "The worker's disk is full.",
             "Free space in the worker's scratch folder, or give it a larger disk, then retry the job.",
         )
-    return JobError("WORKER_FILES", f"The worker cannot use its files: {error.strerror}.", "Look at the worker.", True)
+    message = os.strerror(number) if number else str(error)
+    return JobError("WORKER_FILES", f"The worker cannot use its files: {message}.", "Look at the worker.", True)
