@@ -47,11 +47,12 @@ def _ended(job: Job) -> bool:
 async def _files(trainer: Trainer, name: str) -> dict[tuple[str, str], str]:
     """Digest of every file of every epoch, base previews included."""
     listed = await trainer.stub.ListEpochs(_Service.ListEpochsRequest(parent=name))
-    return {
-        (epoch.name.rsplit("/", 1)[1], file.file_id): file.sha256
-        for epoch in listed.epochs
-        for file in (*epoch.files, *epoch.previews)
-    }
+    found: dict[tuple[str, str], str] = {}
+    for epoch in listed.epochs:
+        number = epoch.name.rsplit("/", 1)[1]
+        found |= {(number, file.file_id): file.sha256 for file in epoch.files}
+        found |= {(number, preview.file_id): preview.sha256 for preview in epoch.previews}
+    return found
 
 
 async def _values(trainer: Trainer, name: str) -> list[tuple[int, float]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import random
 from collections import Counter
@@ -19,7 +18,6 @@ from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 from sqlalchemy import func, select
 
 from services.chassis.errors import DeadlineExceeded, Unavailable
-from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox
 from services.chassis.s3 import ObjectStore
 from services.chassis.sql import Database
@@ -29,6 +27,7 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs
 from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.use_cases.upkeep import Sweeper
 from services.trainer.worker.patience import patiently
+from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.seed import SEED
 from tests.chaos.world import World, chaos_world
 
@@ -117,7 +116,7 @@ async def test_no_job_is_lost_or_doubled_whatever_is_killed(
         assert listed.total_size == count
         await _files_are_whole(world, names)
         await _nothing_is_left_over(world)
-        await _the_bus_heard_everything(world, project)
+        await the_bus_heard_everything(world, project)
 
 
 async def _files_are_whole(world: World, names: list[str]) -> None:
@@ -147,31 +146,3 @@ async def _nothing_is_left_over(world: World) -> None:
     finally:
         objects.close()
         await db.dispose()
-
-
-async def _the_bus_heard_everything(world: World, project: str) -> None:
-    """Every event of the log is in the stream, each job's in order; a repeat of an id is dropped by its reader."""
-    db = Database(world.database_url)
-    async with asyncio.timeout(60):
-        while True:
-            async with db.connect() as conn:
-                waiting = await conn.scalar(select(func.count()).where(events.c.published_at.is_(None)))
-                total = await conn.scalar(select(func.count()).select_from(events)) or 0
-            if not waiting:
-                break
-            await asyncio.sleep(0.3)
-    await db.dispose()
-    heard: dict[str, list[int]] = {}
-    ids: set[str] = set()
-    bus = await EventBus.connect(world.nats_url, name="chaos")
-    async with asyncio.timeout(60):
-        async for event in bus.subscribe(f"fiveshot.events.v1.{project}.>", after_sequence=0):
-            if event.id not in ids:
-                ids.add(event.id)
-                body = json.loads(event.data)
-                heard.setdefault(body["trainingJob"], []).append(int(body["sequence"]))
-            if len(ids) == total:
-                break
-    await bus.close()
-    for sequences in heard.values():
-        assert sequences == list(range(1, len(sequences) + 1))

@@ -12,6 +12,7 @@ from fiveshot.trainer.v1 import training_service_pb2_grpc
 from pydantic import SecretStr
 
 from gateway.supervisor import servers
+from gateway.supervisor.servers import ServerSpec
 from services.chassis.grpc_client import channel
 from services.chassis.settings import S3Settings
 from tests.chaos.victims import Victim, python_process
@@ -33,9 +34,15 @@ class World:
 
 @asynccontextmanager
 async def chaos_world(
-    folder: Path, database_url: str, dataset_target: str, catalogue: Path, *, simulated_workers: int
+    folder: Path,
+    database_url: str,
+    dataset_target: str,
+    catalogue: Path,
+    *,
+    simulated_workers: int,
+    postgres: ServerSpec | None = None,
 ) -> AsyncIterator[World]:
-    """Starts all victims; kills them at the end."""
+    """Starts all victims; kills them at the end. postgres: the server behind `database_url`, to be one of them."""
     s3_spec = servers.seaweedfs(folder / "s3", access_key=KEYS[0], secret_key=KEYS[1])
     nats_spec = servers.nats(folder / "nats")
     trainer_port = servers.free_ports(1)[0]
@@ -77,6 +84,8 @@ async def chaos_world(
             leftovers=(port_file,),
         ),
     }
+    if postgres is not None:
+        victims["postgres"] = Victim(postgres)
     for number in range(simulated_workers):
         own = {**store, "TARGET": target, "ID": f"worker-{number}"}
         victims[f"worker-{number}"] = python_process(

@@ -32,6 +32,8 @@ from services.trainer.worker.training import Report, Stalled, TrainingThread
 
 log = get_logger(__name__)
 
+_DISAGREEMENTS = ("EPOCH_OUT_OF_ORDER", "EPOCHS_MISSING", "FILE_MISSING")
+"""The trainer lacks what it was given, as after a database's failover; another attempt begins with what it has."""
 _MOST_METRICS = 9_000
 """Points of one heartbeat; more wait for the next one."""
 
@@ -124,7 +126,7 @@ class Attempt:
         except Aborted:
             return Outcome.LEASE_LOST, None
         except DomainError as error:
-            retryable = isinstance(error, Unavailable | DeadlineExceeded)
+            retryable = isinstance(error, Unavailable | DeadlineExceeded) or error.reason in _DISAGREEMENTS
             return Outcome.FAILED, JobError(error.reason, error.message, error.remedy, retryable)
         except (OSError, SafetensorError) as error:
             return Outcome.FAILED, _file_error(error)
