@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import nats
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -157,6 +158,34 @@ class EventBus:
                 )
         finally:
             await subscription.unsubscribe()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server can be reached now."""
+        return self._client is not None and self._client.is_connected
+
+    async def signal(self, subject: str, data: bytes) -> None:
+        """Tells whoever listens at this moment, at most once and unconfirmed: a hint, outside of every stream."""
+        await self.open()
+        assert self._client is not None
+        try:
+            await self._client.publish(subject, data)
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
+
+    async def on_signal(self, subject: str, heard: Callable[[bytes], None]) -> None:
+        """Calls `heard` for every signal from now on, also after a lost connection was repaired."""
+        await self.open()
+        assert self._client is not None
+
+        async def call(message: Msg) -> None:
+            heard(message.data)
+
+        try:
+            await self._client.subscribe(subject, cb=call)
+            await self._client.flush()
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
 
     async def close(self) -> None:
         """Closes the connection. Confirmed events are safe; nothing is pending."""

@@ -33,7 +33,7 @@ from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_tables import events
 from services.trainer.adapters.sql_thinning import SqlHistory
-from services.trainer.adapters.wakeups import ProcessWakeups
+from services.trainer.adapters.wakeups import ProcessWakeups, SharedWakeups
 from services.trainer.catalogue import BaseModel, InvalidCatalogue, load_catalogue
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
@@ -71,7 +71,8 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
     dataset_channel = channel(settings.dataset_target, settings)
     bus = EventBus(settings.nats_url, name="trainer") if settings.nats_url else None
 
-    outbox, wakeups = Outbox(events), ProcessWakeups()
+    outbox = Outbox(events)
+    wakeups = ProcessWakeups() if bus is None else SharedWakeups(bus)
     store = SqlJobStore(db, outbox, wakeups)
     artifacts = S3Artifacts(objects)
     planner = Planner(catalogue, GrpcDatasets(dataset_channel))
@@ -117,8 +118,11 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
         await _until_available(lambda: upgrade(settings.database_url, MIGRATIONS))
         await _until_available(objects.ensure_bucket)
 
+    background = [Relay(db, outbox, bus).run, reaper.run, sweeper.run, thinner.run]
+    if isinstance(wakeups, SharedWakeups):
+        background.append(wakeups.run)
     try:
-        yield Parts(register, ready, (Relay(db, outbox, bus).run, reaper.run, sweeper.run, thinner.run))
+        yield Parts(register, ready, tuple(background))
     finally:
         await dataset_channel.close(None)
         if bus is not None:

@@ -148,7 +148,11 @@ class History(Protocol):
 
 
 class Wakeups(Protocol):
-    """Says early that something changed. A hint only: other processes' changes are found by looking again."""
+    """Says early that something changed. A hint only: what is not told is found by looking again."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether changes that other processes make are told as well now."""
 
     def job(self, name: str) -> asyncio.Event:
         """An event that the next change of this job sets. Take it before reading the job."""

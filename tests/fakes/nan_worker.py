@@ -12,16 +12,16 @@ from typing import Any
 
 from services.trainer import worker_app
 from services.trainer.engine import train_loop
+from services.trainer.engine.losses import per_sample_loss
 
 _passes = itertools.count(1)
-_honest = train_loop.per_sample_loss
 
 
 def _spoilt(*arguments: Any) -> Any:
-    loss = _honest(*arguments)
+    loss = per_sample_loss(*arguments)
     return loss * math.nan if next(_passes) > int(os.environ["NAN_AFTER"]) else loss
 
 
 if __name__ == "__main__":
-    train_loop.per_sample_loss = _spoilt
+    setattr(train_loop, "per_sample_loss", _spoilt)  # noqa: B010  # typed as the honest one
     worker_app.main()

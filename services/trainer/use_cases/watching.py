@@ -22,6 +22,8 @@ from services.trainer.use_cases.reading import JobReading, JobView
 
 LOOK_AGAIN_S = 1.0
 """Changes that another process made are seen after at most so long."""
+SHARED_LOOK_AGAIN_S = 10.0
+"""The same while other processes tell of their changes, one of which may get lost."""
 _BATCH = 200
 
 
@@ -62,12 +64,12 @@ class JobWatch:
                 continue
             if job.state in TERMINAL:
                 return
-            await _wait(changed)
+            await _wait(changed, SHARED_LOOK_AGAIN_S if self._wakeups.shared else LOOK_AGAIN_S)
 
 
-async def _wait(changed: asyncio.Event) -> None:
+async def _wait(changed: asyncio.Event, timeout_s: float) -> None:
     try:
-        async with asyncio.timeout(LOOK_AGAIN_S):
+        async with asyncio.timeout(timeout_s):
             await changed.wait()
     except TimeoutError:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.chassis.errors import InvalidArgument
@@ -16,6 +16,8 @@ from services.trainer.ports import Artifacts, JobStore, Wakeups, WorkerAsk, obje
 
 LOOK_AGAIN_S = 2.0
 """Jobs that another process queued are seen after at most so long."""
+SHARED_LOOK_AGAIN_S = 15.0
+"""The same while other processes tell of their jobs, one of which may get lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,18 @@ class Assignment:
     lease: timedelta
     checkpoint: tuple[EpochFile, ...]
     prefix: str
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Workers that can load the same base models look one after the other.
+
+    in_vain: the signal under which one of them found none, at `looked_at` on the loop's clock.
+    """
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    in_vain: asyncio.Event | None = None
+    looked_at: float = 0.0
 
 
 class JobWork:
@@ -50,24 +64,36 @@ class JobWork:
         self._new_token = new_token
         self._lease = lease
         self._max_failures = max_failures
+        self._turns: dict[tuple[str, ...], _Turn] = {}
 
     async def acquire(self, ask: WorkerAsk, wait: timedelta) -> Assignment | None:
         """The next job for this worker; None when none came within `wait`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
-        noted = False
-        while True:
+        job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
+        if job is None:
+            await self._store.seen(ask, self._clock())
+        while job is None and (left := deadline - loop.time()) > 0:
             queued = self._wakeups.queue()
-            job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
-            if job is not None:
-                return await self._assignment(job)
-            if not noted:
-                await self._store.seen(ask, self._clock())
-                noted = True
-            left = deadline - loop.time()
-            if left <= 0:
+            job = await self._look(ask, queued)
+            if job is None:
+                await _wait(queued, min(left, self._pause_s()))
+        return None if job is None else await self._assignment(job)
+
+    async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | None:
+        """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
+        workers look as often as one. queued: the signal at hand; a new one means that a job came."""
+        turn = self._turns.setdefault(ask.base_models, _Turn())
+        async with turn.lock:
+            now = asyncio.get_running_loop().time()
+            if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
                 return None
-            await _wait(queued, min(left, LOOK_AGAIN_S))
+            job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
+            turn.in_vain, turn.looked_at = (queued if job is None else None), now
+            return job
+
+    def _pause_s(self) -> float:
+        return SHARED_LOOK_AGAIN_S if self._wakeups.shared else LOOK_AGAIN_S
 
     async def heartbeat(
         self, name: str, token: str, progress: Progress, metrics: Sequence[Metric], *, running: bool

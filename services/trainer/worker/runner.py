@@ -42,6 +42,7 @@ class Worker:
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
         self._cache = settings.scratch_dir / "latents"
+        self._warm = ""
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
 
     async def run(self) -> None:
@@ -67,7 +68,7 @@ class Worker:
             await asyncio.sleep(10.0)
             return None
         try:
-            return await self._trainer.acquire(models, wait_s=self._settings.acquire_wait_seconds)
+            return await self._trainer.acquire(models, warm=self._warm, wait_s=self._settings.acquire_wait_seconds)
         except (Unavailable, DeadlineExceeded) as error:
             log.warning("trainer_away", reason=error.reason)
         except DomainError as error:
@@ -77,6 +78,8 @@ class Worker:
 
     async def _work_on(self, lease: Lease) -> None:
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
+        # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
+        self._warm = lease.job.base_model
         attempt = Attempt(
             lease,
             self._catalogue[lease.job.base_model.removeprefix("baseModels/")],

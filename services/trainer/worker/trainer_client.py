@@ -36,11 +36,12 @@ class TrainerClient:
         self._device = device
         self._patience_s = patience_s
 
-    async def acquire(self, base_models: Sequence[str], *, wait_s: float) -> Lease | None:
-        """A job, or None when none came in time. Raises Unavailable while the trainer is away."""
+    async def acquire(self, base_models: Sequence[str], *, warm: str, wait_s: float) -> Lease | None:
+        """A job, or None when none came in time. warm: base model that is preferred, or "". Raises Unavailable."""
         request = worker_service_pb2.AcquireJobRequest(
             worker_id=self._worker_id,
             base_models=base_models,
+            warm_base_model=warm,
             wait=to_duration(timedelta(seconds=wait_s)),
             device=self._device,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
+from services.trainer.use_cases import watching, working
 from tests.fakes.dataset_server import FakeDatasetServer
 from tests.fixtures.trainer import StartTrainer, Trainer
 
@@ -60,6 +62,40 @@ async def test_a_watch_on_one_replica_follows_what_happens_on_another(
         assert held is not None
         async with asyncio.timeout(5):
             assert (await anext(call)).event.state == Job.STATE_PREPARING
+
+
+async def test_replicas_tell_each_other_so_that_nobody_has_to_look(
+    start_trainer: StartTrainer,
+    postgres_url: str,
+    nats_url: str,
+    project: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (working, watching):
+        monkeypatch.setattr(module, "LOOK_AGAIN_S", 600)
+        monkeypatch.setattr(module, "SHARED_LOOK_AGAIN_S", 600)
+    async with (
+        start_trainer(postgres_url, nats_url=nats_url) as one,
+        start_trainer(postgres_url, nats_url=nats_url) as two,
+    ):
+        job = await one.create(project)
+        call = aiter(two.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=job.name)))
+        assert (await anext(call)).job.state == Job.STATE_QUEUED
+        heard = asyncio.ensure_future(anext(call))
+        # Both connect in their own time; what is told before is told to nobody.
+        while not heard.done():
+            await one.stub.PauseTrainingJob(_Service.PauseTrainingJobRequest(name=job.name))
+            await one.stub.ResumeTrainingJob(_Service.ResumeTrainingJobRequest(name=job.name))
+            await asyncio.sleep(0.2)
+        first = await one.worker("worker-1").acquire()
+        assert first is not None
+        waiting = asyncio.create_task(two.worker("worker-2").acquire(wait_s=30))
+        await asyncio.sleep(0.5)
+        other = await one.create(project)
+        async with asyncio.timeout(10):
+            held = await waiting
+        assert held is not None
+        assert held.job.name == other.name
 
 
 async def test_a_waiting_worker_gets_the_job_that_comes(

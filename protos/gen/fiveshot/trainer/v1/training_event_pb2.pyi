@@ -43,7 +43,7 @@ class TrainingJobEvent(_message.Message):
     training_job: _builtins.str
     """The job."""
     sequence: _builtins.int
-    """Counts up from 1 within the job, without gaps."""
+    """Counts up from 1 within the job. Of a job that ended long ago the progress events are removed, so that their numbers are missing; no number is given twice."""
     state: _training_job_pb2.TrainingJob.State.ValueType
     """The job's state after it."""
     @_builtins.property
