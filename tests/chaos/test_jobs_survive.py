@@ -107,6 +107,9 @@ async def test_no_job_is_lost_or_doubled_whatever_is_killed(
         await raging
         assert sum(victim.died for victim in world.victims.values()) >= SECONDS / 2
         ended = await _ended(world, names)
+        died = {name: victim.died for name, victim in world.victims.items()}
+        attempts = sum(len(job.attempts) for job in ended)
+        print(f"{sum(died.values())} killed: {died}; {count} jobs took {attempts} attempts")
         assert len(set(names)) == count
         assert Counter(job.state for job in ended) == {Job.STATE_SUCCEEDED: count}
         assert {job.epochs_completed for job in ended} == {EPOCHS}

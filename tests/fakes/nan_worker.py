@@ -1,6 +1,6 @@
-"""A worker whose loss is no number from some forward pass on: `python -m tests.fakes.nan_worker`.
+"""A worker whose adapter goes out of bounds after some step: `python -m tests.fakes.nan_worker`.
 
-NAN_AFTER says after how many; all other settings are the worker's.
+NAN_AFTER says after how many steps; all other settings are the worker's. The loss that follows is the engine's own.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any
 
 from services.trainer import worker_app
 from services.trainer.engine import train_loop
-from services.trainer.engine.losses import per_sample_loss
 
-_passes = itertools.count(1)
+_steps = itertools.count(1)
+_honest = train_loop._train_step
 
 
-def _spoilt(*arguments: Any) -> Any:
-    loss = per_sample_loss(*arguments)
-    return loss * math.nan if next(_passes) > int(os.environ["NAN_AFTER"]) else loss
+def _spoilt(run: Any, passes: Any) -> Any:
+    result = _honest(run, passes)
+    if next(_steps) == int(os.environ["NAN_AFTER"]):
+        for group in run.state.optimizer.param_groups:
+            for weight in group["params"]:
+                weight.data.fill_(math.nan)
+    return result
 
 
 if __name__ == "__main__":
-    setattr(train_loop, "per_sample_loss", _spoilt)  # noqa: B010  # typed as the honest one
+    train_loop._train_step = _spoilt
     worker_app.main()
