@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -180,6 +181,10 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Entry point of the `fiveshot` script. SIGTERM ends it as Ctrl-C does: what was begun is put away."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name or a sign that the terminal's encoding lacks is no reason to end.
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="fiveshot")
 
 

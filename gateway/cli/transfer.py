@@ -158,6 +158,11 @@ def _upload(session: Session, dataset: str, file: Path, captions: bool, advance:
             f"{file.suffix or 'A file without extension'} is not a type that Fiveshot takes",
             field="file_name", reason="IMAGE_TYPE_UNSUPPORTED", remedy="Convert it to PNG or JPEG.",
         )  # fmt: skip
+    if not file.name.isprintable():
+        raise InvalidArgument(
+            "The file's name holds signs that are no text", field="file_name", reason="FILE_NAME_INVALID",
+            remedy="Rename the file.",
+        )  # fmt: skip
     data = _bytes(file)
     caption = read_caption(file) if captions else ""
     digest = hashlib.sha256(data).hexdigest()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -302,6 +305,23 @@ def test_a_caption_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: P
     result = transfer.upload_pictures(_session(dataset), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
     assert [refusal.error.reason for refusal in result.refused] == ["CAPTION_UNREADABLE"]
     assert [header.caption for header in dataset.seen] == ["café"]
+
+
+def test_a_file_name_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: Path) -> None:
+    for name in (b"\xff.png", "ünï ☃.png".encode()):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x")
+    result = transfer.upload_pictures(_session(_Dataset()), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    assert [refusal.error.reason for refusal in result.refused] == ["FILE_NAME_INVALID"]
+    assert [image.name for image in result.images] == ["ünï ☃.png"]
+
+
+def test_a_terminal_without_the_signs_of_the_help_still_shows_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli.main", "epochs", "--help"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, b"fault" in done.stderr) == (0, False)
+    assert b"epochs \\xd7 previews" in done.stdout
 
 
 def test_an_upload_ends_at_an_error_that_meets_every_picture(tmp_path: Path) -> None:
