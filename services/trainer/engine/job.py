@@ -207,6 +207,7 @@ class EpochResult:
             loaded back through diffusers, relative to the largest prediction.
         checkpoint_dir: resumable state after this epoch.
         recommendation: best epoch so far.
+        train_seconds: the epoch's steps, without export and previews; of an epoch that was resumed, those since then.
     """
 
     epoch: int
@@ -218,6 +219,7 @@ class EpochResult:
     evaluation: Evaluation
     max_reload_difference: float
     recommendation: Recommendation
+    train_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -75,6 +75,7 @@ def _train_epochs(run: Run) -> TrainResult:
     set_mode(run.state.optimizer, training=True)
     while progress.epoch < run.spec.parameters.num_epochs and not stopping:
         steps = epoch_steps(run.plan.buckets, run.spec.parameters, progress.epoch)
+        began = time.monotonic()
         for step in steps[progress.step_in_epoch :]:
             loss, samples = _train_step(run, step)
             progress.step += 1
@@ -90,10 +91,11 @@ def _train_epochs(run: Run) -> TrainResult:
                 case Directive.STOP:
                     stopping = True
         meter.read()
+        trained = time.monotonic() - began
         progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
         if run.processes.is_main:
             with meter.paused(), run.processes.alone(), uncompiled(run.acceleration):
-                result = finish_epoch(run, progress.epoch)
+                result = replace(finish_epoch(run, progress.epoch), train_seconds=trained)
             checkpoint, recommendation = result.checkpoint_dir, result.recommendation
             hooks.on_epoch(result)
         run.processes.wait_for_all()

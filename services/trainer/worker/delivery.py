@@ -95,6 +95,7 @@ class Delivery:
             previews=previews,
             evaluation=evaluation,
             reload_difference=result.max_reload_difference,
+            train_seconds=result.train_seconds,
         )
         await self._report(
             worker_service_pb2.ReportEpochRequest(

@@ -70,6 +70,7 @@ def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spe
     assert {artifact.form for artifact in last.artifacts} == {"kohya", "diffusers"}
     assert all(artifact.path.stat().st_size == artifact.size_bytes for artifact in last.artifacts)
     assert last.max_reload_difference < 1e-4
+    assert all(result.train_seconds > 0 for result in recorder.epochs)
     assert [preview.path.exists() for preview in last.previews] == [True] * 3
     assert (spec.output_dir / "contact_sheet.png").exists()
     assert (spec.output_dir / "loss.png").exists()

@@ -40,6 +40,7 @@ async def test_a_job_is_trained_and_every_epoch_has_a_lora_and_three_previews(
         assert [preview.file_id for preview in epoch.previews] == ["preview-1", "preview-2", "preview-3"]
         assert [preview.prompt for preview in epoch.previews] == list(done.parameters.preview_prompts)
         assert epoch.evaluation.fit_loss > 0
+        assert epoch.train_seconds > 0
     losses = (await trainer.stub.ListMetrics(_Service.ListMetricsRequest(parent=job.name))).metrics
     assert [point.step for point in losses] == list(range(1, done.total_steps + 1))
 
