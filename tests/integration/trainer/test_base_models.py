@@ -128,9 +128,7 @@ def test_an_old_scheduler_configuration_changes_nothing(tmp_path: Path) -> None:
     after = loaded(files)
     position = torch.linspace(0, 0.999, 7)
     latents, noise = torch.randn(7, 4, 8, 8), torch.randn(7, 4, 8, 8)
-    assert torch.equal(
-        before.schedule.noisy(latents, noise, position), after.schedule.noisy(latents, noise, position)
-    )
+    assert torch.equal(before.schedule.noisy(latents, noise, position), after.schedule.noisy(latents, noise, position))
     assert torch.equal(before.schedule.timesteps(position), after.schedule.timesteps(position))
     torch.testing.assert_close(answer(before), answer(after))
     sampled = after.pipeline().scheduler.config

@@ -1,0 +1,122 @@
+"""The published models' layouts, without their weights: which modules get an adapter and what their keys are called."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from diffusers.loaders.lora_conversion_utils import (
+    _convert_non_diffusers_lora_to_diffusers,
+    _maybe_map_sgm_blocks_to_diffusers,
+)
+from diffusers.utils import convert_unet_state_dict_to_peft
+from torch import nn
+
+from services.trainer.engine.families.base import Family
+from tests.fixtures.real_sizes import PARAMETERS, real_size
+
+
+@functools.cache
+def layout(name: str) -> tuple[Family, Any]:
+    return real_size(name, torch.device("meta"), torch.bfloat16)
+
+
+def module(family: Family, component: str, name: str) -> nn.Module:
+    return family.components[component].get_submodule(name)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_layout_is_the_published_one(name: str) -> None:
+    family, parts = layout(name)
+    for component, count in PARAMETERS[name].items():
+        assert sum(weight.numel() for weight in getattr(parts, component).parameters()) == count, component
+    assert family.latent_factor == 8
+    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32, "flux-dev": 16}[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "component", "preset", "count"),
+    [
+        # Four projections of each attention, two attentions in each of 16 and 70 blocks.
+        ("sd-1.5", "unet", "attention", 128),
+        ("sdxl", "unet", "attention", 560),
+        # sd-scripts counts these when it creates a LoRA: U-Net 192 and 722, text encoders 72, and 72 and 192.
+        ("sd-1.5", "unet", "attention_ff", 192),
+        ("sd-1.5", "text_encoder", "attention_ff", 72),
+        ("sdxl", "unet", "attention_ff", 722),
+        ("sdxl", "text_encoder", "attention_ff", 72),
+        ("sdxl", "text_encoder_2", "attention_ff", 192),
+        # Eight projections of 19 double blocks, three of 38 single ones.
+        ("flux-dev", "transformer", "attention", 19 * 8 + 38 * 3),
+        ("flux-dev", "transformer", "attention_ff", 19 * 12 + 38 * 5),
+    ],
+)
+def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: str, preset: str, count: int) -> None:
+    family, _ = layout(name)
+    targets = family.targets(component, preset)
+    assert len(targets) == len(set(targets)) == count
+    assert all(isinstance(module(family, component, target), (nn.Linear, nn.Conv2d)) for target in targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        (
+            "sd-1.5",
+            [
+                "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
+                "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff_net_0_proj",
+                "lora_unet_up_blocks_3_attentions_2_proj_out",
+                "lora_te_text_model_encoder_layers_11_mlp_fc2",
+            ],
+        ),
+        (
+            "sdxl",
+            [
+                "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q",
+                "lora_unet_input_blocks_8_1_transformer_blocks_9_ff_net_2",
+                "lora_unet_middle_block_1_proj_out",
+                "lora_unet_output_blocks_5_1_transformer_blocks_1_attn2_to_out_0",
+                "lora_te1_text_model_encoder_layers_11_self_attn_q_proj",
+                "lora_te2_text_model_encoder_layers_31_self_attn_out_proj",
+            ],
+        ),
+        (
+            "flux-dev",
+            [
+                "transformer.transformer_blocks.18.attn.add_k_proj",
+                "transformer.single_transformer_blocks.37.proj_mlp",
+                "transformer.single_transformer_blocks.0.attn.to_v",
+            ],
+        ),
+    ],
+)
+def test_keys_are_the_ones_that_readers_look_for(name: str, keys: list[str]) -> None:
+    family, _ = layout(name)
+    written = [
+        family.kohya_name(component, target)
+        for component in family.components
+        for target in family.targets(component, "all")
+    ]
+    assert len(written) == len(set(written))
+    assert set(keys) <= set(written)
+
+
+@pytest.mark.parametrize("name", ["sd-1.5", "sdxl"])
+def test_diffusers_reads_every_key_back_as_its_module(name: str) -> None:
+    """Also the convolutions; all keys at once, as they stand in a file."""
+    family, parts = layout(name)
+    tensors = {}
+    targets = family.targets("unet", "all")
+    for target in targets:
+        key = family.kohya_name("unet", target)
+        for ending, value in (("lora_down.weight", 1.0), ("lora_up.weight", 1.0), ("alpha", 1.0)):
+            tensors[f"{key}.{ending}"] = torch.tensor(value) if ending == "alpha" else torch.ones(1, 1)
+    if name == "sdxl":
+        tensors = _maybe_map_sgm_blocks_to_diffusers(tensors, parts.unet.config)
+    found, _ = _convert_non_diffusers_lora_to_diffusers(tensors)
+    read = convert_unet_state_dict_to_peft({key.removeprefix("unet."): tensor for key, tensor in found.items()})
+    assert {key.partition(".lora_")[0] for key in read} == set(targets)
+    assert len(read) == 2 * len(targets)
