@@ -91,13 +91,20 @@ async def test_a_signal_lets_running_calls_finish(tmp_path: Path, number: signal
     process = await launch(tmp_path / "port")
     async with channel(await listening(process, tmp_path / "port")) as connection:
 
+        taken = asyncio.Event()
+
         async def slow() -> AsyncIterator[Status]:
             yield Status(code=1)
+            await taken.wait()  # the server answers the first message: it holds the call when the signal comes
             process.send_signal(number)
             await asyncio.sleep(0.5)
             yield Status(code=2)
 
-        assert (await EchoStub(connection).requests(slow())).code == 3
+        answers = []
+        async for answer in EchoStub(connection).both(slow()):
+            answers.append(answer.code)
+            taken.set()
+        assert answers == [2, 3]
     code, log = await ended(process)
     assert code == 0
     assert events(log)[-2:] == ["server_draining", "server_stopped"]
