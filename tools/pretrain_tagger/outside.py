@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from gateway.demo_pictures.backgrounds import COLOURS, KINDS, jitter
+from gateway.demo_pictures.backgrounds import COLOURS, KINDS, draw_background, jitter
 from gateway.demo_pictures.canvas import Canvas, Colour
 from tools.pretrain.scenes.sprites import EMOJI_FONT, EMOJI_STRIKE, OBJECTS
 from tools.pretrain.scenes.textures import correlated_noise, draw_texture
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, NOTHING, NOUNS, SIDE, Facts
-from tools.pretrain_tagger.grounds import draw_ground
 from tools.pretrain_tagger.layout import arrange
 from tools.pretrain_tagger.scenes import finished, paste, sprite_of, styled
 from tools.pretrain_tagger.sketches import nameless
@@ -33,7 +32,7 @@ _ALIKE = {0x1F382, 0x1F383, 0x1F384, 0x1F388, 0x1F389, 0x1F38A, 0x1F534, 0x1F535
 def draw_stranger(rng: random.Random) -> tuple[Image.Image, Facts]:
     """A drawn scene with a thing that has no name here: its background may be named, the thing may not."""
     kind = rng.choice(list(COLOURS)) if rng.random() < 0.5 else rng.choice([k for k in KINDS if k != "plain"])
-    picture = draw_ground(kind, rng, _CANVAS).image
+    picture = draw_background(kind, rng, _CANVAS).image
     strangers = (lambda: rng.choice(_stranger_sprites()), lambda: nameless(rng, _CANVAS), lambda: _blob(rng))
     sprite = rng.choices(strangers, (0.45, 0.35, 0.2))[0]()
     layout = arrange(rng)

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
-from gateway.demo_pictures.backgrounds import COLOURS, KINDS, jitter
+from gateway.demo_pictures.backgrounds import COLOURS, KINDS, draw_background, jitter
 from tools.pretrain.scenes.characters import CHARACTERS
 from tools.pretrain.scenes.sprites import OBJECTS, SHAPES, object_sprite, shape_sprite
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, SIDE, Facts
-from tools.pretrain_tagger.grounds import draw_ground
 from tools.pretrain_tagger.layout import Spot, arrange
 from tools.pretrain_tagger.sketches import sketch
 
@@ -29,7 +28,7 @@ _SKETCHED_SHARE = 0.6
 def draw_scene(rng: random.Random) -> tuple[Image.Image, Facts]:
     """One scene of SIDE x SIDE pixels with its facts; equal random states give equal scenes."""
     kind = rng.choice(list(COLOURS)) if rng.random() < 0.5 else rng.choice([k for k in KINDS if k != "plain"])
-    background = draw_ground(kind, rng, _CANVAS)
+    background = draw_background(kind, rng, _CANVAS)
     picture = background.image
     facts = Facts(background=BACKGROUND_LABELS[kind])
     if rng.random() >= _EMPTY_SHARE:

@@ -13,7 +13,6 @@ from tools.pretrain.scenes.sprites import EMOJI_FONT
 from tools.pretrain_tagger import cartoons, data, second_renderer, sketches
 from tools.pretrain_tagger.evaluate import Counts
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, QUESTIONS, SIDE, Facts
-from tools.pretrain_tagger.grounds import draw_ground
 from tools.pretrain_tagger.layout import arrange
 from tools.pretrain_tagger.outside import draw_outside, draw_stranger
 from tools.pretrain_tagger.scenes import draw_scene, sprite_of
@@ -73,21 +72,6 @@ def test_every_noun_is_sketched_and_never_twice_alike() -> None:
 def test_a_form_without_a_name_has_a_form() -> None:
     pictures = {sketches.nameless(random.Random(seed), SIDE).tobytes() for seed in range(40)}
     assert len(pictures) == 40
-
-
-@pytest.mark.parametrize("kind", ["gradient", "stripes", "dots"])
-def test_patterns_vary_and_keep_to_the_two_colours_that_they_name(kind: str) -> None:
-    pictures = set()
-    for seed in range(20):
-        ground = draw_ground(kind, random.Random(seed), SIDE)
-        pictures.add(ground.image.tobytes())
-        named = np.array([COLOURS[name] for name in ground.colours], float)
-        assert len(named) == 2
-        low, high = named.min(0) - 20, named.max(0) + 20
-        pixels = np.asarray(ground.image, float)
-        assert ((pixels >= low) & (pixels <= high)).all()
-    assert len(pictures) == 20
-    assert draw_ground("red", random.Random(0), SIDE).colours == ("red",)
 
 
 def test_facts_become_indices_in_the_order_of_the_questions() -> None:
