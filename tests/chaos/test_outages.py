@@ -26,8 +26,10 @@ Parameters = training_job_pb2.TrainingParameters
 _Service = training_service_pb2
 
 OUTAGE_S = float(os.environ.get("OUTAGE_SECONDS", "4"))
-# Longer than all outages on any machine; the job is stopped after the last one.
-PARAMETERS = Parameters(num_epochs=50, num_repeats=int(12 * OUTAGE_S))
+# A worker that a busy machine holds up for a moment must not lose its job for that.
+LEASE_S = max(3.0, OUTAGE_S / 4)
+# Longer than all outages on a fast machine, in epochs that end soon on a slow one; it is stopped after the last outage.
+PARAMETERS = Parameters(num_epochs=1000, num_repeats=20)
 
 
 async def _get(world: World, name: str) -> Job:
@@ -82,7 +84,7 @@ async def test_a_job_outlives_the_absence_of_every_server_and_the_start_order_do
     with prepared_postgres(durable=True) as postgres:
         url = f"postgresql+psycopg://{USER}@/postgres?host={postgres.data_dir}"
         async with chaos_world(
-            folder, url, dataset_target, catalogue_file, simulated_workers=0, postgres=postgres
+            folder, url, dataset_target, catalogue_file, simulated_workers=0, lease_s=LEASE_S, postgres=postgres
         ) as world:
             worker = world.victims["worker"] = _real_worker(world, folder, dataset_target, catalogue_file)
             worker.start()
@@ -109,7 +111,7 @@ async def _outlive_outages(world: World, project: str) -> None:
     await world.stub.StopTrainingJob(_Service.StopTrainingJobRequest(name=name), timeout=30)
     ended = await _wait(world, name, epochs=PARAMETERS.num_epochs + 1)
     assert ended.state == Job.STATE_SUCCEEDED, ended.error
-    assert len(ended.attempts) == 1
+    assert [attempt.message for attempt in ended.attempts] == [""]
     points = await world.stub.ListMetrics(_Service.ListMetricsRequest(parent=name, page_size=10_000))
     steps = [point.step for point in points.metrics]
     trained = ended.epochs_completed * ended.total_steps // PARAMETERS.num_epochs

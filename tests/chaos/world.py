@@ -40,6 +40,7 @@ async def chaos_world(
     catalogue: Path,
     *,
     simulated_workers: int,
+    lease_s: float = 3.0,
     postgres: ServerSpec | None = None,
 ) -> AsyncIterator[World]:
     """Starts all victims; kills them at the end. postgres: the server behind `database_url`, to be one of them."""
@@ -69,7 +70,7 @@ async def chaos_world(
         "DATASET_TARGET": dataset_target,
         "CATALOGUE": str(catalogue),
         "NATS_URL": nats_url,
-        "LEASE_SECONDS": "3",
+        "LEASE_SECONDS": f"{lease_s:g}",
         "MAX_LOSSES": "1000",
     }
     victims = {
