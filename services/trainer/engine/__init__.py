@@ -14,11 +14,17 @@ The only place of the trainer that imports torch. It knows no gRPC, SQL, S3 or N
     captions         trigger word, shuffle, dropout
     conditioning     text embeddings, remembered while the text encoder is frozen
     batches          the order of an epoch, its forward passes, and every choice of a sample
+    passes           what one forward pass computes on, every draw made
+    step             the arithmetic of one optimizer step
+    graph_step       the step recorded as CUDA graphs
+    acceleration     graphs, compiled blocks: chosen by device and length of the job
     noise            every random draw, derived from (seed, step, purpose)
     schedules        noise levels: DDPM (epsilon, v-prediction) and flow matching
     losses           per-sample loss, masks, accumulation
     precision        number formats and devices
+    quantization     a base in 8 or 4 bits
     adapters         PEFT configurations, running average
+    fused_lora       LoRA layers in fewer operations
     optimizers       optimizers and learning-rate schedules
     processes        several processes that train as one; helper is what they run
     checkpoints      resumable state: safetensors and JSON, written atomically

@@ -80,6 +80,7 @@ class Acceleration:
         compiled: compile the denoiser's repeated blocks.
         channels_last: layout of the convolutions' weights and activations.
         fused_optimizer: one kernel for the update of all weights.
+        fused_lora: fewer operations in each LoRA layer.
         reproducible: kernels that give the same bits every time.
     """
 
@@ -87,6 +88,7 @@ class Acceleration:
     compiled: bool
     channels_last: bool = True
     fused_optimizer: bool = True
+    fused_lora: bool = True
     reproducible: bool = True
 
 
