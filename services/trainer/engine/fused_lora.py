@@ -23,8 +23,9 @@ class FusedLinear(Linear):  # type: ignore[misc]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.disable_adapters or self.merged:
-            return super().forward(x, *args, **kwargs)
-        answer = self.base_layer(x)
+            plain: Tensor = super().forward(x, *args, **kwargs)
+            return plain
+        answer: Tensor = self.base_layer(x)
         low = functional.linear(x, self.lora_A[ADAPTER_NAME].weight)
         rows, weight = answer.reshape(-1, answer.shape[-1]), self.lora_B[ADAPTER_NAME].weight
         added = torch.addmm(rows, low.reshape(-1, low.shape[-1]), weight.t(), alpha=self.scaling[ADAPTER_NAME])
@@ -36,8 +37,9 @@ class FusedConv2d(Conv2d):  # type: ignore[misc]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.disable_adapters or self.merged:
-            return super().forward(x, *args, **kwargs)
-        answer = self.base_layer(x).permute(0, 2, 3, 1)
+            plain: Tensor = super().forward(x, *args, **kwargs)
+            return plain
+        answer: Tensor = self.base_layer(x).permute(0, 2, 3, 1)
         low = self.lora_A[ADAPTER_NAME](x).permute(0, 2, 3, 1)
         rows, weight = answer.reshape(-1, answer.shape[-1]), self.lora_B[ADAPTER_NAME].weight.flatten(1)
         added = torch.addmm(rows, low.reshape(-1, low.shape[-1]), weight.t(), alpha=self.scaling[ADAPTER_NAME])

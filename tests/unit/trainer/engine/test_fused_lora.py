@@ -28,7 +28,7 @@ def answer_and_gradients(family: Family) -> tuple[Tensor, list[Tensor]]:
     torch.manual_seed(6)
     noisy = torch.randn(2, 4, 8, 16)
     answer = family.predict(noisy, torch.tensor([200, 700]), family.encode_text(["zwx", "a dog"]))
-    answer.square().mean().backward()
+    answer.square().mean().backward()  # type: ignore[no-untyped-call]
     weights = trained_weights(family.components).values()
     return answer.detach(), [weight.grad for weight in weights if weight.grad is not None]
 
