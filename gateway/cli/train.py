@@ -10,7 +10,7 @@ import typer
 from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import output
+from gateway.cli import estimates, output
 from gateway.cli import watch as watching
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session, pages
@@ -104,14 +104,7 @@ def estimate(
     if session.json:
         output.print_json(answer)
         return
-    seconds = answer.duration.seconds + answer.duration.nanos / 1e9
-    output.facts(
-        [
-            ("images", answer.image_count), ("steps an epoch", answer.steps_per_epoch), ("steps", answer.total_steps),
-            ("time", f"{output.duration(seconds)} ({answer.basis})" if seconds else "not known yet"),
-            ("memory", output.size(answer.memory_bytes) if answer.memory_bytes else ""),
-        ]
-    )  # fmt: skip
+    output.facts(estimates.facts(answer))
 
 
 @app.command()

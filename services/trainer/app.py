@@ -31,6 +31,7 @@ from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_jobs import SqlJobStore
+from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.wakeups import ProcessWakeups, SharedWakeups
@@ -39,6 +40,8 @@ from services.trainer.servicer.training import TrainingServicer, TrainingUseCase
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.measuring import Measuring
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
@@ -74,12 +77,15 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
     outbox = Outbox(events)
     wakeups = ProcessWakeups() if bus is None else SharedWakeups(bus)
     store = SqlJobStore(db, outbox, wakeups)
+    measurements = SqlMeasurements(db)
+    measuring = Measuring(measurements, [f"baseModels/{name}" for name, model in catalogue.items() if model.costs])
     artifacts = S3Artifacts(objects)
     planner = Planner(catalogue, GrpcDatasets(dataset_channel))
     lease = timedelta(seconds=settings.lease_seconds)
     reading = JobReading(store, artifacts, catalogue, planner, clock=utcnow)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, clock=utcnow, new_id=new_id),
+        estimator=JobEstimator(store, measurements, planner, clock=utcnow),
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
         watch=JobWatch(store, wakeups, reading),
@@ -112,7 +118,8 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
 
     def register(server: grpc.aio.Server) -> None:
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(training), server)
-        worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerServicer(work, clock=utcnow), server)
+        working = WorkerServicer(work, measuring, clock=utcnow)
+        worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(working, server)
 
     async def ready() -> None:
         await _until_available(lambda: upgrade(settings.database_url, MIGRATIONS))

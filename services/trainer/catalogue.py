@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from services.trainer.cost_model import ModelCosts, read_costs
 from services.trainer.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("base_models.toml")
@@ -37,6 +38,7 @@ class BaseModel:
         memory_mib: device memory of a run with batch size 1 and the default parameters, in MiB.
         neutral_prompts: prompts without any subject of a user, on which drift from the base is measured.
         preview_templates: prompts with ``{caption}`` or ``{trigger_word}`` used when the user gives none.
+        costs: what its architecture costs, for estimates; None when it was not counted.
         specs: every training parameter with this model's default and limits.
     """
 
@@ -56,6 +58,7 @@ class BaseModel:
     neutral_prompts: tuple[str, ...]
     preview_templates: tuple[str, ...]
     specs: tuple[ParameterSpec, ...]
+    costs: ModelCosts | None = None
 
     @property
     def hub_id(self) -> str:
@@ -116,9 +119,27 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
         neutral_prompts=reader.texts("neutral_prompts"),
         preview_templates=reader.texts("preview_templates"),
         specs=_specs(identifier, reader.table("parameters"), reader.whole_number("resolution")),
+        costs=_costs(identifier, reader.text("costs", ""), folder),
     )
     reader.refuse_the_rest()
     return model
+
+
+def _costs(identifier: str, named: str, folder: Path) -> ModelCosts | None:
+    """The counts of an architecture that ships with Fiveshot, or of the same id in a file that is named."""
+    key = f"base_models.{identifier}.costs"
+    if named.endswith(".json"):
+        try:
+            counted = read_costs(folder / named).get(identifier)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidCatalogue(f"{key}: {named} cannot be read ({error})") from error
+        if counted is None:
+            raise InvalidCatalogue(f"{key}: {named} says nothing of {identifier}")
+        return counted
+    shipped = read_costs()
+    if named and named not in shipped:
+        raise InvalidCatalogue(f"{key}: must be a .json file or one of {', '.join(sorted(shipped))}, not {named!r}")
+    return shipped.get(named or identifier)
 
 
 def _specs(identifier: str, changes: Mapping[str, Any], resolution: int) -> tuple[ParameterSpec, ...]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.trainer.models.base import TrainingSet
+from services.trainer.models.calibration import Measurement
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
@@ -35,12 +36,16 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class WorkerAsk:
-    """A worker that asks for a job. base_models: that it can load; empty for all. warm_base_model: in memory, or ""."""
+    """A worker that asks for a job. base_models: that it can load; empty for all. warm_base_model: in memory, or "".
+
+    device_memory_bytes: 0 when it does not say.
+    """
 
     worker_id: str
     base_models: tuple[str, ...]
     warm_base_model: str
     device: str
+    device_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,33 @@ class History(Protocol):
 
     async def forget_requests(self, before: datetime) -> int:
         """Forgets request ids that are older, and returns how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresentDevice:
+    """A worker's device. memory_bytes: 0 when not known."""
+
+    device: str
+    memory_bytes: int
+
+
+class Measurements(Protocol):
+    """What runs took, by device and base model. The last `MEASUREMENTS_KEPT` of each are kept."""
+
+    async def add(self, measurement: Measurement) -> None:
+        """Adds one, and forgets the oldest of its device and base model that are too many."""
+
+    async def read(self, devices: Collection[str] | None, limit: int) -> Sequence[Measurement]:
+        """The newest first; of some devices, or of all."""
+
+    async def unmeasured(self, device: str, base_models: Sequence[str]) -> Sequence[str]:
+        """Those of some base models of which nothing was measured on such a device."""
+
+    async def present(self, base_model: str, since: datetime) -> Sequence[PresentDevice]:
+        """Devices of the workers heard of since then, or holding a job, that can load the base model."""
+
+
+MEASUREMENTS_KEPT = 20
 
 
 class Wakeups(Protocol):

@@ -35,6 +35,7 @@ class WorkerSettings(S3Settings, BaseServiceSettings):
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
+    probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
     heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")
     acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")
     stall_seconds: float = Field(

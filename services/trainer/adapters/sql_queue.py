@@ -113,7 +113,13 @@ async def pace(conn: AsyncConnection, base_model: str) -> float:
 
 async def note_worker(conn: AsyncConnection, ask: WorkerAsk, now: datetime) -> None:
     """Notes that a worker asked."""
-    values = {"worker_id": ask.worker_id, "base_models": list(ask.base_models), "device": ask.device, "seen_at": now}
+    values = {
+        "worker_id": ask.worker_id,
+        "base_models": list(ask.base_models),
+        "device": ask.device,
+        "seen_at": now,
+        "device_memory_bytes": ask.device_memory_bytes,
+    }
     await conn.execute(_noted(conn.dialect.name), values)
 
 
@@ -175,5 +181,6 @@ def _first(*, picky: bool, warm: bool, versioned: bool) -> Select[Any]:
 def _noted(dialect: str) -> Any:
     dialect_insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = dialect_insert(workers)
-    news = {name: statement.excluded[name] for name in ("base_models", "device", "seen_at")}
+    told = ("base_models", "device", "seen_at", "device_memory_bytes")
+    news = {name: statement.excluded[name] for name in told}
     return statement.on_conflict_do_update(index_elements=[workers.c.worker_id], set_=news)

@@ -150,7 +150,21 @@ workers = Table(
     Column("base_models", JsonText, nullable=False),
     Column("device", Text, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # 0: the worker does not say. With a default on the server, for replicas of before.
+    Column("device_memory_bytes", BigInteger, nullable=False, server_default="0"),
 )
+
+measurements = Table(
+    "measurements",
+    metadata,
+    # SQLite numbers only INTEGER primary keys by itself.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("device", String(200), nullable=False),
+    Column("base_model", String(100), nullable=False),
+    Column("measurement", JsonText, nullable=False),
+    Column("measured_at", UtcDateTime, nullable=False),
+)
+Index("ix_measurements_device", measurements.c.device, measurements.c.base_model, measurements.c.measured_at)
 
 events = events_table(metadata)
 requests = idempotency_table(metadata)

@@ -219,6 +219,7 @@ def _encode(
         extra_rows = tuple(range(subject_rows, len(mean)))
         mask = None if mask is None else mask.to(family.device)
         buckets.append(BucketLatents(bucket.width, bucket.height, mean, std, mask, rows, extra_rows))
+        report("caching latents", done, len(pictures))
     if plan.held_out is None:
         return buckets, None
     shapes = bucket_shapes(spec.parameters.resolution, family.pixel_multiple)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from services.trainer.catalogue import BaseModel
 from services.trainer.job_plan import PictureSize
+from services.trainer.models.calibration import Range, TimeEstimate
 from services.trainer.parameters import TrainingParameters
 
 
@@ -40,14 +42,37 @@ class TrainingSet:
     images: tuple[TrainingImage, ...]
 
 
+class Fit(StrEnum):
+    """Whether a job fits into the memory of a worker."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    YES = "YES"
+    TIGHT = "TIGHT"
+    NO = "NO"
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a job would do. seconds: None when the workers' speed is not known. memory_bytes: peak on the device."""
+    """What a job would do.
+
+    Attributes:
+        time: None when the workers' speed is not known. start, training, epoch_ends: its parts, where they are known.
+        memory: peak bytes on the device.
+        device: that the time is for; "" for several or none. device_memory_bytes: of the largest; 0 when not known.
+        fit_remedy: what to change when it may not fit.
+    """
 
     steps_per_epoch: int
     total_steps: int
-    seconds: float | None
-    memory_bytes: int
-    basis: str
     parameters: TrainingParameters
     image_count: int
+    time: Range | None
+    basis: str
+    measured_runs: int
+    parts: TimeEstimate | None
+    memory: Range
+    memory_basis: str
+    device: str
+    device_memory_bytes: int
+    fit: Fit
+    fit_remedy: str

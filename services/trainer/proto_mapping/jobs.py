@@ -125,18 +125,36 @@ def _attempt_to_proto(attempt: Attempt) -> training_job_pb2.Attempt:
 
 
 def estimate_to_proto(estimate: Estimate) -> training_job_pb2.TrainingEstimate:
-    """An estimate; its duration stays unset when nothing is known."""
+    """An estimate; its durations stay unset when nothing is known."""
     message = training_job_pb2.TrainingEstimate(
         steps_per_epoch=estimate.steps_per_epoch,
         total_steps=estimate.total_steps,
-        memory_bytes=estimate.memory_bytes,
+        memory_bytes=round(estimate.memory.middle),
+        memory_low_bytes=round(estimate.memory.low),
+        memory_high_bytes=round(estimate.memory.high),
+        memory_basis=estimate.memory_basis,
         basis=estimate.basis,
+        measured_runs=estimate.measured_runs,
+        device=estimate.device,
+        device_memory_bytes=estimate.device_memory_bytes,
+        fit=training_job_pb2.TrainingEstimate.Fit.Value(f"FIT_{estimate.fit.value}"),
+        fit_remedy=estimate.fit_remedy,
         parameters=parameters_to_proto(estimate.parameters),
         image_count=estimate.image_count,
     )
-    if estimate.seconds is not None:
-        message.duration.CopyFrom(to_duration(timedelta(seconds=estimate.seconds)))
+    if estimate.time is not None:
+        message.duration.CopyFrom(_seconds(estimate.time.middle))
+        message.duration_low.CopyFrom(_seconds(estimate.time.low))
+        message.duration_high.CopyFrom(_seconds(estimate.time.high))
+    if estimate.parts is not None:
+        message.start_duration.CopyFrom(_seconds(estimate.parts.start.middle))
+        message.training_duration.CopyFrom(_seconds(estimate.parts.training.middle))
+        message.epoch_ends_duration.CopyFrom(_seconds(estimate.parts.epoch_ends.middle))
     return message
+
+
+def _seconds(seconds: float) -> Duration:
+    return to_duration(timedelta(seconds=seconds))
 
 
 def to_duration(span: timedelta) -> Duration:

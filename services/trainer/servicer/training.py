@@ -25,6 +25,7 @@ from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import estimate_to_proto, job_to_proto, request_from_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.reading import JobReading, JobView
 from services.trainer.use_cases.steering import JobSteering, Order
 from services.trainer.use_cases.watching import JobWatch
@@ -56,6 +57,7 @@ class TrainingUseCases:
     """The verbs behind the service."""
 
     creator: JobCreator
+    estimator: JobEstimator
     steering: JobSteering
     reading: JobReading
     watch: JobWatch
@@ -81,7 +83,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def EstimateTrainingJob(
         self, request: _Service.EstimateTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingEstimate:
-        return estimate_to_proto(await self._do.creator.estimate(request_from_proto(request)))
+        return estimate_to_proto(await self._do.estimator.estimate(request_from_proto(request)))
 
     async def CreateTrainingJob(self, request: _Service.CreateTrainingJobRequest, context: Any) -> _Job:
         asked = request_from_proto(request)

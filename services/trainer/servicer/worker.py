@@ -19,6 +19,8 @@ from services.trainer.proto_mapping.jobs import (
     stored_job_to_proto,
     to_duration,
 )
+from services.trainer.proto_mapping.measurements import measurement_from_proto
+from services.trainer.use_cases.measuring import Measuring
 from services.trainer.use_cases.working import JobWork
 
 _Service = worker_service_pb2
@@ -27,15 +29,23 @@ _Service = worker_service_pb2
 class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     """Every report carries the lease token of its attempt; an old one is answered with ABORTED."""
 
-    def __init__(self, work: JobWork, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, work: JobWork, measuring: Measuring, *, clock: Callable[[], datetime]) -> None:
         self._work = work
+        self._measuring = measuring
         self._clock = clock
 
     async def AcquireJob(self, request: _Service.AcquireJobRequest, context: Any) -> _Service.AcquireJobResponse:
-        ask = WorkerAsk(request.worker_id, tuple(request.base_models), request.warm_base_model, request.device)
+        ask = WorkerAsk(
+            request.worker_id,
+            tuple(request.base_models),
+            request.warm_base_model,
+            request.device,
+            request.device_memory_bytes,
+        )
         assignment = await self._work.acquire(ask, request.wait.ToTimedelta())
         if assignment is None:
-            return _Service.AcquireJobResponse()
+            unmeasured = await self._measuring.unmeasured(request.device, request.base_models)
+            return _Service.AcquireJobResponse(unmeasured_base_models=unmeasured)
         return _Service.AcquireJobResponse(
             job=stored_job_to_proto(assignment.job),
             lease_token=assignment.token,
@@ -92,3 +102,9 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
             error_from_proto(request.error) if request.HasField("error") else None,
         )
         return _Service.CompleteAttemptResponse(state=state_to_proto(state))
+
+    async def ReportMeasurement(
+        self, request: _Service.ReportMeasurementRequest, context: Any
+    ) -> _Service.ReportMeasurementResponse:
+        await self._measuring.add(measurement_from_proto(request.measurement, self._clock()))
+        return _Service.ReportMeasurementResponse()

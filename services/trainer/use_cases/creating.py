@@ -1,4 +1,4 @@
-"""CreateTrainingJob and EstimateTrainingJob."""
+"""CreateTrainingJob."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from datetime import datetime
 
 from services.chassis.errors import AlreadyExists, NotFound
 from services.trainer.models import moves
-from services.trainer.models.base import Estimate
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import JobStore, RequestKey
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
-
-MIB = 1024 * 1024
 
 
 class JobCreator:
@@ -44,21 +41,6 @@ class JobCreator:
         planned = await self._planner.plan(request, store=True)
         return await self._store.create(moves.create(_job(name, request, planned, self._clock())), key)
 
-    async def estimate(self, request: JobRequest) -> Estimate:
-        """Steps, time and memory of a job that is not created."""
-        planned = await self._planner.plan(request, store=False)
-        pace = await self._store.pace(request.base_model)
-        samples = _samples_per_step(planned) * planned.steps.total_steps
-        return Estimate(
-            steps_per_epoch=planned.steps.steps_per_epoch,
-            total_steps=planned.steps.total_steps,
-            seconds=samples * pace if pace > 0 else None,
-            memory_bytes=planned.model.memory_mib * MIB,
-            basis="finished jobs" if pace > 0 else "",
-            parameters=planned.parameters,
-            image_count=len(planned.data.images),
-        )
-
     async def _refuse_taken(self, name: str) -> None:
         """Says that an id is taken before the dataset is frozen for nothing; the store decides in the end."""
         try:
@@ -85,7 +67,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> 
         trigger_word=planned.data.trigger_word,
         parameters=planned.parameters,
         steps_per_epoch=planned.steps.steps_per_epoch,
-        samples_per_step=_samples_per_step(planned),
+        samples_per_step=samples_per_step(planned),
         priority=request.priority,
         create_time=now,
         update_time=now,
@@ -93,5 +75,6 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> 
     )
 
 
-def _samples_per_step(planned: PlannedJob) -> int:
+def samples_per_step(planned: PlannedJob) -> int:
+    """Pictures behind one optimizer step, on average."""
     return max(1, round(planned.steps.samples_per_epoch / planned.steps.steps_per_epoch))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.trainer.catalogue import BaseModel
-from services.trainer.job_plan import plan_job
+from services.trainer.job_plan import JobPlan, plan_job
 from services.trainer.models.base import TrainingSet
 from services.trainer.parameters import InvalidParameter, TrainingParameters, resolve
 from services.trainer.ports import Datasets
@@ -40,7 +40,12 @@ class PlannedJob:
     model: BaseModel
     data: TrainingSet
     parameters: TrainingParameters
-    steps: StepPlan
+    plan: JobPlan
+
+    @property
+    def steps(self) -> StepPlan:
+        """Exact counts."""
+        return self.plan.steps
 
 
 class Planner:
@@ -82,7 +87,7 @@ class Planner:
         parameters = resolved(model, given)
         prompts = preview_prompts(model, parameters, [image.caption for image in data.images])
         parameters = replace(parameters, preview_prompts=prompts)
-        return PlannedJob(model, data, parameters, count(model, parameters, data))
+        return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
 
     async def _read(self, dataset: str, *, store: bool) -> TrainingSet:
         try:
@@ -135,13 +140,13 @@ def wrong_parameter(error: InvalidParameter) -> InvalidArgument:
     )
 
 
-def count(model: BaseModel, parameters: TrainingParameters, data: TrainingSet) -> StepPlan:
-    """Exact steps of the job, from the function that the train loop counts with."""
+def plan_of(model: BaseModel, parameters: TrainingParameters, data: TrainingSet) -> JobPlan:
+    """Buckets and exact steps of the job, from the function that the train loop plans with."""
     sizes = [
         replace(image.size, repeats=(image.size.repeats or 1) * parameters.num_repeats) for image in data.images
     ]
     try:
-        return plan_job(sizes, parameters, model.pixel_multiple).steps
+        return plan_job(sizes, parameters, model.pixel_multiple)
     except InvalidParameter as error:
         raise wrong_parameter(error) from error
 

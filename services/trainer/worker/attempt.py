@@ -19,14 +19,17 @@ from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
 from services.trainer.catalogue import BaseModel
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import BaseModelFiles, RunStatus, TrainJobSpec
+from services.trainer.engine.job import RunStatus, TrainJobSpec
+from services.trainer.engine.precision import choose_device
 from services.trainer.models.epoch import Metric
 from services.trainer.models.job import Directive, JobError, Outcome, Progress
 from services.trainer.parameters import InvalidParameter, TrainingParameters, resolve
 from services.trainer.proto_mapping.epochs import metric_to_proto
 from services.trainer.proto_mapping.parameters import given_parameters
 from services.trainer.worker.delivery import Delivery
+from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.measuring import MemoryMeter, RunClock, measurement_of
 from services.trainer.worker.trainer_client import Lease, TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 
@@ -50,9 +53,10 @@ class _Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptSettings:
-    """device, cache_dir: for the engine. All else in seconds."""
+    """device, cache_dir: for the engine. device_name: for the trainer. All else in seconds."""
 
     device: str
+    device_name: str
     cache_dir: Path | None
     stall_s: float
     heartbeat_s: float
@@ -159,7 +163,7 @@ class Attempt:
             on_failure=lambda: self._drop(_Why.UNDELIVERED),
         )
         spec = TrainJobSpec(
-            base_model=_files(self.model),
+            base_model=files_of(self.model),
             parameters=parameters,
             items=items,
             output_dir=self.folder / "output",
@@ -170,9 +174,11 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
+        memory = MemoryMeter(choose_device(self.settings.device))
         self._thread = TrainingThread(spec, delivery.put)
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)
+            await self._tell_what_it_took(spec, memory, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
                 return RunStatus.CANCELLED
             self._phase = "storing files"
@@ -180,6 +186,13 @@ class Attempt:
         finally:
             await delivery.abandon()
         return result.status
+
+    async def _tell_what_it_took(self, spec: TrainJobSpec, memory: MemoryMeter, clock: RunClock) -> None:
+        # A run that goes on from a checkpoint measures as well as a fresh one.
+        name = self.settings.device_name
+        measured = await asyncio.to_thread(measurement_of, spec, self.model, clock, memory, device=name)
+        if measured is not None and self._why is not _Why.LOST:
+            await self.trainer.report_measurement(measured)
 
     def _parameters(self) -> TrainingParameters:
         given = given_parameters(self.lease.job.parameters)
@@ -241,18 +254,6 @@ class Attempt:
         elif self._work:
             # Still fetching, perhaps from a server that is away: nothing to be kept.
             self._work.cancel()
-
-
-def _files(model: BaseModel) -> BaseModelFiles:
-    return BaseModelFiles(
-        id=model.id,
-        family=model.family,
-        source=model.source,
-        architecture=model.architecture,
-        config_source=model.config_source,
-        neutral_prompts=model.neutral_prompts,
-        preview_templates=model.preview_templates,
-    )
 
 
 def _file_error(error: OSError | SafetensorError) -> JobError:

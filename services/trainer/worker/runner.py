@@ -15,10 +15,13 @@ from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
 from services.trainer.catalogue import BaseModel
+from services.trainer.engine.precision import choose_device
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
-from services.trainer.worker.trainer_client import Lease, TrainerClient
+from services.trainer.worker.measuring import device_memory_bytes, device_name
+from services.trainer.worker.probing import Probes
+from services.trainer.worker.trainer_client import Lease, NoJob, TrainerClient
 from services.trainer.worker_settings import WorkerSettings
 
 log = get_logger(__name__)
@@ -34,39 +37,53 @@ class Worker:
         self._trainer_channel = channel(settings.trainer_target, settings)
         self._dataset_channel = channel(settings.dataset_target, settings)
         patience_s = settings.outage_patience_seconds
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._device_name = device_name(settings.device)
         self._trainer = TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
-            device=_device_name(settings.device),
+            device=self._device_name,
+            device_memory_bytes=device_memory_bytes(choose_device(settings.device)),
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
         self._cache = settings.scratch_dir / "latents"
         self._warm = ""
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
+        self._probes = Probes(
+            catalogue,
+            self._trainer,
+            self._folder / "probe",
+            settings.device,
+            self._device_name,
+            settings.stall_seconds,
+        )
 
     async def run(self) -> None:
         """Works until it is cancelled; a job at hand is given back then."""
-        if self._settings.threads:
-            torch.set_num_threads(self._settings.threads)
         # What lies there is left from a process that died.
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         try:
             while True:
-                lease = await self._next()
-                if lease is not None:
-                    await self._work_on(lease)
+                found = await self._next()
+                if isinstance(found, Lease):
+                    await self._probes.stop()
+                    await self._work_on(found)
+                elif self._settings.probe:
+                    self._probes.begin(found.unmeasured)
         finally:
+            await self._probes.stop()
             await self._trainer_channel.close(None)
             await self._dataset_channel.close(None)
             self._objects.close()
 
-    async def _next(self) -> Lease | None:
+    async def _next(self) -> Lease | NoJob:
         models = [f"baseModels/{identifier}" for identifier in self._catalogue if self._is_here(identifier)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
             await asyncio.sleep(10.0)
-            return None
+            return NoJob()
         try:
             return await self._trainer.acquire(models, warm=self._warm, wait_s=self._settings.acquire_wait_seconds)
         except (Unavailable, DeadlineExceeded) as error:
@@ -74,7 +91,7 @@ class Worker:
         except DomainError as error:
             log.error("acquire_refused", reason=error.reason, message=error.message)
         await asyncio.sleep(1.0)
-        return None
+        return NoJob()
 
     async def _work_on(self, lease: Lease) -> None:
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
@@ -89,6 +106,7 @@ class Worker:
             self._objects,
             AttemptSettings(
                 device=self._settings.device,
+                device_name=self._device_name,
                 cache_dir=self._cache if self._settings.latent_cache_mib else None,
                 stall_s=self._settings.stall_seconds,
                 heartbeat_s=self._settings.heartbeat_seconds,
@@ -106,9 +124,3 @@ class Worker:
     def _is_here(self, identifier: str) -> bool:
         path: Path | None = self._catalogue[identifier].local_path
         return path is None or path.exists()
-
-
-def _device_name(device: str) -> str:
-    if device == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    return str(torch.cuda.get_device_name(None if device == "auto" else device))

@@ -26,6 +26,7 @@ from services.trainer.engine.train_loop import train
 from services.trainer.models.epoch import Metric
 from services.trainer.models.job import Progress
 from services.trainer.worker.delivery import keep_checkpoint
+from services.trainer.worker.measuring import RunClock, timed
 
 Finished = EpochResult | tuple[PreviewImage, ...]
 
@@ -51,6 +52,7 @@ class TrainingThread:
     """One run of the engine. All methods but the callbacks are for the event loop."""
 
     def __init__(self, spec: TrainJobSpec, on_finished: Callable[[Finished], None]) -> None:
+        self.clock = RunClock()
         self._spec = spec
         self._on_finished = on_finished
         self._loop = asyncio.get_running_loop()
@@ -95,7 +97,7 @@ class TrainingThread:
 
     def _work(self, done: asyncio.Future[TrainResult]) -> None:
         try:
-            result = train(self._spec, self._hooks())
+            result = train(self._spec, timed(self._hooks(), self.clock))
         except Dropped:
             self._resolve(done, TrainResult(RunStatus.CANCELLED, self._progress.step, None, None), None)
         except Exception as error:

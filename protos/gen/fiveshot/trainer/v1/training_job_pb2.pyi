@@ -696,6 +696,33 @@ class TrainingEstimate(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Fit:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TrainingEstimate._Fit.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FIT_UNSPECIFIED: TrainingEstimate._Fit.ValueType  # 0
+        """No present worker says how much memory it has."""
+        FIT_YES: TrainingEstimate._Fit.ValueType  # 1
+        """It fits."""
+        FIT_TIGHT: TrainingEstimate._Fit.ValueType  # 2
+        """It may not fit: the estimate's uncertainty reaches over the limit."""
+        FIT_NO: TrainingEstimate._Fit.ValueType  # 3
+        """It fits no present worker."""
+
+    class Fit(_Fit, metaclass=_FitEnumTypeWrapper):
+        """Whether the job fits into the memory of a worker."""
+
+    FIT_UNSPECIFIED: TrainingEstimate.Fit.ValueType  # 0
+    """No present worker says how much memory it has."""
+    FIT_YES: TrainingEstimate.Fit.ValueType  # 1
+    """It fits."""
+    FIT_TIGHT: TrainingEstimate.Fit.ValueType  # 2
+    """It may not fit: the estimate's uncertainty reaches over the limit."""
+    FIT_NO: TrainingEstimate.Fit.ValueType  # 3
+    """It fits no present worker."""
+
     STEPS_PER_EPOCH_FIELD_NUMBER: _builtins.int
     TOTAL_STEPS_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
@@ -703,6 +730,19 @@ class TrainingEstimate(_message.Message):
     BASIS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_LOW_FIELD_NUMBER: _builtins.int
+    DURATION_HIGH_FIELD_NUMBER: _builtins.int
+    START_DURATION_FIELD_NUMBER: _builtins.int
+    TRAINING_DURATION_FIELD_NUMBER: _builtins.int
+    EPOCH_ENDS_DURATION_FIELD_NUMBER: _builtins.int
+    MEMORY_LOW_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_HIGH_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BASIS_FIELD_NUMBER: _builtins.int
+    MEASURED_RUNS_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    FIT_FIELD_NUMBER: _builtins.int
+    FIT_REMEDY_FIELD_NUMBER: _builtins.int
     steps_per_epoch: _builtins.int
     """Optimizer steps of an epoch, exact."""
     total_steps: _builtins.int
@@ -710,16 +750,52 @@ class TrainingEstimate(_message.Message):
     memory_bytes: _builtins.int
     """Peak memory on the worker's device in bytes."""
     basis: _builtins.str
-    """Where the time comes from: `finished jobs` or `a model of the work`."""
+    """Where the time comes from: `runs of this base model`, `runs of another base model`, `finished jobs`, or empty when nothing is known."""
     image_count: _builtins.int
     """Images of the dataset version."""
+    memory_low_bytes: _builtins.int
+    """The least memory that is likely, in bytes."""
+    memory_high_bytes: _builtins.int
+    """The most memory that is likely, in bytes."""
+    memory_basis: _builtins.str
+    """Where the memory comes from: `runs of this base model`, `a model of the work` or `the catalogue`."""
+    measured_runs: _builtins.int
+    """Measured runs that the time rests on."""
+    device: _builtins.str
+    """Device that the estimate is for, such as `NVIDIA H200`; empty when there are several or none is known."""
+    device_memory_bytes: _builtins.int
+    """Memory of the largest present worker's device in bytes; 0 when not known."""
+    fit: Global___TrainingEstimate.Fit.ValueType
+    """Whether it fits there."""
+    fit_remedy: _builtins.str
+    """What to change when it may not fit, in a sentence."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """Time on a worker; unset when nothing is known of the workers' speed."""
+        """Time on a worker, without waiting for one; unset when nothing is known of the workers' speed."""
 
     @_builtins.property
     def parameters(self) -> Global___TrainingParameters:
         """Parameters as they were resolved."""
+
+    @_builtins.property
+    def duration_low(self) -> _duration_pb2.Duration:
+        """The time lies between this and duration_high in about nine of ten cases."""
+
+    @_builtins.property
+    def duration_high(self) -> _duration_pb2.Duration:
+        """See duration_low."""
+
+    @_builtins.property
+    def start_duration(self) -> _duration_pb2.Duration:
+        """Of the duration, what comes before the first step: loading, caching, the base model's previews."""
+
+    @_builtins.property
+    def training_duration(self) -> _duration_pb2.Duration:
+        """Of the duration, the training steps."""
+
+    @_builtins.property
+    def epoch_ends_duration(self) -> _duration_pb2.Duration:
+        """Of the duration, the ends of the epochs: previews, evaluation, files."""
 
     def __init__(
         self,
@@ -731,10 +807,23 @@ class TrainingEstimate(_message.Message):
         basis: _builtins.str = ...,
         parameters: Global___TrainingParameters | None = ...,
         image_count: _builtins.int = ...,
+        duration_low: _duration_pb2.Duration | None = ...,
+        duration_high: _duration_pb2.Duration | None = ...,
+        start_duration: _duration_pb2.Duration | None = ...,
+        training_duration: _duration_pb2.Duration | None = ...,
+        epoch_ends_duration: _duration_pb2.Duration | None = ...,
+        memory_low_bytes: _builtins.int = ...,
+        memory_high_bytes: _builtins.int = ...,
+        memory_basis: _builtins.str = ...,
+        measured_runs: _builtins.int = ...,
+        device: _builtins.str = ...,
+        device_memory_bytes: _builtins.int = ...,
+        fit: Global___TrainingEstimate.Fit.ValueType = ...,
+        fit_remedy: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "parameters", b"parameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "parameters", b"parameters", "start_duration", b"start_duration", "training_duration", b"training_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "duration", b"duration", "image_count", b"image_count", "memory_bytes", b"memory_bytes", "parameters", b"parameters", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,12 +64,15 @@ class AcquireJobRequest(_message.Message):
     WARM_BASE_MODEL_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Who asks; the same over the worker's life."""
     warm_base_model: _builtins.str
     """Base model that it holds in memory; jobs for it are preferred."""
     device: _builtins.str
     """What it runs on, such as `cpu` or `NVIDIA H200`."""
+    device_memory_bytes: _builtins.int
+    """Memory of the device in bytes; 0 when it cannot say."""
     @_builtins.property
     def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models that it can load, `baseModels/{base_model}`; empty means all."""
@@ -86,10 +89,11 @@ class AcquireJobRequest(_message.Message):
         warm_base_model: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
         device: _builtins.str = ...,
+        device_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -107,6 +111,7 @@ class AcquireJobResponse(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FILES_FIELD_NUMBER: _builtins.int
     OBJECT_PREFIX_FIELD_NUMBER: _builtins.int
+    UNMEASURED_BASE_MODELS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     attempt: _builtins.int
@@ -125,6 +130,10 @@ class AcquireJobResponse(_message.Message):
     def checkpoint_files(self) -> _containers.RepeatedCompositeFieldContainer[_training_job_pb2.EpochFile]:
         """Files of the checkpoint to resume from; empty for a fresh start."""
 
+    @_builtins.property
+    def unmeasured_base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Base models of the request of which no run on such a device was measured yet; only without a job. A worker with nothing to do may probe one."""
+
     def __init__(
         self,
         *,
@@ -134,10 +143,11 @@ class AcquireJobResponse(_message.Message):
         attempt: _builtins.int = ...,
         checkpoint_files: _abc.Iterable[_training_job_pb2.EpochFile] | None = ...,
         object_prefix: _builtins.str = ...,
+        unmeasured_base_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease_duration", b"lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,3 +368,164 @@ class CompleteAttemptResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompleteAttemptResponse: _TypeAlias = CompleteAttemptResponse  # noqa: Y015
+
+@_typing.final
+class ReportMeasurementRequest(_message.Message):
+    """What a run took."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    MEASUREMENT_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Who measured."""
+    @_builtins.property
+    def measurement(self) -> Global___Measurement:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        measurement: Global___Measurement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["measurement", b"measurement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measurement", b"measurement", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportMeasurementRequest: _TypeAlias = ReportMeasurementRequest  # noqa: Y015
+
+@_typing.final
+class ReportMeasurementResponse(_message.Message):
+    """Taken note of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportMeasurementResponse: _TypeAlias = ReportMeasurementResponse  # noqa: Y015
+
+@_typing.final
+class Measurement(_message.Message):
+    """What one run took on one device, part by part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Part(_message.Message):
+        """A part of a run."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        SECONDS_FIELD_NUMBER: _builtins.int
+        FLOPS_FIELD_NUMBER: _builtins.int
+        MOVED_BYTES_FIELD_NUMBER: _builtins.int
+        KERNELS_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """`training`, `sampling`, `evaluation` or `encoding`."""
+        seconds: _builtins.float
+        """How long it took."""
+        flops: _builtins.float
+        """Floating-point operations, two for a multiplication with an addition."""
+        moved_bytes: _builtins.float
+        """Bytes that kernels read and wrote."""
+        kernels: _builtins.float
+        """Kernels launched."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            seconds: _builtins.float = ...,
+            flops: _builtins.float = ...,
+            moved_bytes: _builtins.float = ...,
+            kernels: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["flops", b"flops", "kernels", b"kernels", "moved_bytes", b"moved_bytes", "name", b"name", "seconds", b"seconds"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
+    MIXED_PRECISION_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    START_SECONDS_FIELD_NUMBER: _builtins.int
+    EPOCH_END_SECONDS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    BASELINE_BYTES_FIELD_NUMBER: _builtins.int
+    PEAK_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    WEIGHT_BYTES_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    COST_VERSION_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """What it ran on, as in AcquireJobRequest."""
+    base_model: _builtins.str
+    """`baseModels/{base_model}`."""
+    mixed_precision: _builtins.str
+    """Number format of the run: `no`, `bf16` or `fp16`."""
+    batch_size: _builtins.int
+    """Pictures of one forward pass."""
+    processes: _builtins.int
+    """Processes that shared each batch."""
+    start_seconds: _builtins.float
+    """Seconds before the first step that belong to no part, such as loading the base model."""
+    epoch_end_seconds: _builtins.float
+    """Mean seconds of an epoch's end that belong to no part: files, loading them back, checkpoint."""
+    epochs: _builtins.int
+    """Ends of epochs that were measured."""
+    baseline_bytes: _builtins.int
+    """Bytes in use before the run."""
+    peak_bytes: _builtins.int
+    """The most bytes in use during it."""
+    memory_bytes: _builtins.float
+    """Bytes that the cost model says for the run."""
+    weight_bytes: _builtins.float
+    """Bytes of the frozen base model, of those."""
+    probe: _builtins.bool
+    """True for a probe, which no user asked for."""
+    cost_version: _builtins.int
+    """Version of the cost model that counted the work."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measurement.Part]:
+        """The parts."""
+
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        base_model: _builtins.str = ...,
+        mixed_precision: _builtins.str = ...,
+        batch_size: _builtins.int = ...,
+        processes: _builtins.int = ...,
+        parts: _abc.Iterable[Global___Measurement.Part] | None = ...,
+        start_seconds: _builtins.float = ...,
+        epoch_end_seconds: _builtins.float = ...,
+        epochs: _builtins.int = ...,
+        baseline_bytes: _builtins.int = ...,
+        peak_bytes: _builtins.int = ...,
+        memory_bytes: _builtins.float = ...,
+        weight_bytes: _builtins.float = ...,
+        probe: _builtins.bool = ...,
+        cost_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "baseline_bytes", b"baseline_bytes", "batch_size", b"batch_size", "cost_version", b"cost_version", "device", b"device", "epoch_end_seconds", b"epoch_end_seconds", "epochs", b"epochs", "memory_bytes", b"memory_bytes", "mixed_precision", b"mixed_precision", "parts", b"parts", "peak_bytes", b"peak_bytes", "probe", b"probe", "processes", b"processes", "start_seconds", b"start_seconds", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Measurement: _TypeAlias = Measurement  # noqa: Y015

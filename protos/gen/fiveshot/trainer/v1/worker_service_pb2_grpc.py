@@ -55,6 +55,11 @@ class WorkerServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptResponse.FromString,
                 _registered_method=True)
+        self.ReportMeasurement = channel.unary_unary(
+                '/fiveshot.trainer.v1.WorkerService/ReportMeasurement',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -89,6 +94,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportMeasurement(self, request, context):
+        """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.CompleteAttempt,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptResponse.SerializeToString,
+            ),
+            'ReportMeasurement': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportMeasurement,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class WorkerService:
             '/fiveshot.trainer.v1.WorkerService/CompleteAttempt',
             fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportMeasurement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.WorkerService/ReportMeasurement',
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementResponse.FromString,
             options,
             channel_credentials,
             insecure,

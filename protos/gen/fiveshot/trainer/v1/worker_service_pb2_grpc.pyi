@@ -41,6 +41,8 @@ class WorkerServiceStub:
     """Reports a finished epoch whose files lie in S3. Reporting the same epoch of the same attempt twice is no error. Epoch 0 brings the base model's previews."""
     CompleteAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]
     """Ends the attempt."""
+    ReportMeasurement: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportMeasurementRequest, _worker_service_pb2.ReportMeasurementResponse]
+    """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -55,6 +57,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Reports a finished epoch whose files lie in S3. Reporting the same epoch of the same attempt twice is no error. Epoch 0 brings the base model's previews."""
     CompleteAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]  # type: ignore[assignment]
     """Ends the attempt."""
+    ReportMeasurement: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportMeasurementRequest, _worker_service_pb2.ReportMeasurementResponse]  # type: ignore[assignment]
+    """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """For GPU workers inside the deployment, not for callers; the gateway does not route it. Every report carries the lease token of the attempt; an old one is refused with ABORTED, and the worker drops the job."""
@@ -90,5 +94,13 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.CompleteAttemptResponse, _abc.Awaitable[_worker_service_pb2.CompleteAttemptResponse]]:
         """Ends the attempt."""
+
+    @_abc_1.abstractmethod
+    def ReportMeasurement(
+        self,
+        request: _worker_service_pb2.ReportMeasurementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportMeasurementResponse, _abc.Awaitable[_worker_service_pb2.ReportMeasurementResponse]]:
+        """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,19 @@
+"""Base models as the engine loads them."""
+
+from __future__ import annotations
+
+from services.trainer.catalogue import BaseModel
+from services.trainer.engine.job import BaseModelFiles
+
+
+def files_of(model: BaseModel) -> BaseModelFiles:
+    """Where the weights of a catalogue's entry lie, and what belongs to them."""
+    return BaseModelFiles(
+        id=model.id,
+        family=model.family,
+        source=model.source,
+        architecture=model.architecture,
+        config_source=model.config_source,
+        neutral_prompts=model.neutral_prompts,
+        preview_templates=model.preview_templates,
+    )

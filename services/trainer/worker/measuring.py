@@ -1,0 +1,213 @@
+"""What a run takes: the time of its parts, from the engine's own reports, and the most memory that it held.
+
+Every job is measured, which costs it nothing: a clock is read once a step and phase.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from services.trainer.catalogue import BaseModel
+from services.trainer.cost_model import job_cost
+from services.trainer.engine.job import Directive, EpochResult, Hooks, PhaseProgress, TrainItem, TrainJobSpec
+from services.trainer.engine.precision import choose_device
+from services.trainer.engine.processes import process_count
+from services.trainer.job_plan import PictureSize, plan_job
+from services.trainer.models.calibration import Measurement, Part
+
+_PARTS = {
+    "caching latents": "encoding",
+    "sampling the base model": "sampling",
+    "sampling neutral prompts": "sampling",
+    "sampling previews": "sampling",
+    "measuring the base model": "evaluation",
+    "evaluating": "evaluation",
+    "writing files": "epoch end",
+    "loading the files back": "epoch end",
+    "saving a checkpoint": "epoch end",
+}
+"""What a phase of the engine counts as; any other belongs to the start."""
+
+_ORIENTATION, _TURNED = 0x0112, 5
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class RunClock:
+    """Seconds of each part of a run. Its methods are called on the thread that trains."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+        self._phase = "start"
+        self.seconds: dict[str, float] = {}
+        self.steps = 0
+        self.epochs = 0
+
+    def phase(self, progress: PhaseProgress) -> None:
+        """A report that something is done tells of the time before it, one that something begins of what follows.
+
+        Right after a step nothing but the phase can have been at work, whatever it reports.
+        """
+        part = _PARTS.get(progress.name, "start")
+        self._count(part if progress.done or self._phase == "training" else self._phase)
+        self._phase = part
+
+    def step(self) -> None:
+        """A step is done. The first one warms caches up and belongs to the start."""
+        if self._phase == "training":
+            self.steps += 1
+        self._count(self._phase)
+        self._phase = "training"
+
+    def epoch(self) -> None:
+        """An epoch is finished with its files."""
+        self._count(self._phase)
+        self._phase = "training"
+        self.epochs += 1
+
+    def _count(self, part: str) -> None:
+        now = self._clock()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        self._last = now
+
+
+def timed(hooks: Hooks, clock: RunClock) -> Hooks:
+    """The same callbacks, with a clock that hears of everything first."""
+
+    def on_phase(progress: PhaseProgress) -> None:
+        clock.phase(progress)
+        hooks.on_phase(progress)
+
+    def on_epoch(result: EpochResult) -> None:
+        clock.epoch()
+        hooks.on_epoch(result)
+
+    def control() -> Directive:
+        clock.step()
+        return hooks.control()
+
+    return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, control=control)
+
+
+class MemoryMeter:
+    """The most memory in use since it was made: of the accelerator, or of this process on a CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.baseline_bytes = int(torch.cuda.memory_allocated(device))
+        else:
+            _give_back()
+            self.baseline_bytes = _status("VmRSS")
+            _forget_peak()
+
+    def peak_bytes(self) -> int:
+        """Bytes; 0 where it cannot be known."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self._device))
+        return _status("VmHWM")
+
+
+def device_memory_bytes(device: torch.device) -> int:
+    """All memory of the device; a CPU's is that of the machine, or of the container that the process may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return min(total, int(text)) if text.isdigit() else total
+
+
+def measurement_of(
+    spec: TrainJobSpec,
+    model: BaseModel,
+    clock: RunClock,
+    memory: MemoryMeter,
+    *,
+    device: str,
+    probe: bool = False,
+) -> Measurement | None:
+    """What a run took that reached its second step; None for a base model that was not counted, or a shorter run."""
+    if model.costs is None or clock.steps == 0:
+        return None
+    parameters = spec.parameters
+    plan = plan_job([_size_of(item) for item in spec.items], parameters, model.pixel_multiple)
+    cost = job_cost(
+        model.costs,
+        parameters,
+        plan,
+        neutral_prompts=len(model.neutral_prompts),
+        base_previews=spec.sample_base_previews,
+    )
+    done = cost.done(clock.epochs, trained=clock.steps / plan.steps.steps_per_epoch)
+    parts = {name: Part(work, clock.seconds.get(name, 0.0)) for name, work in done.items()}
+    return Measurement(
+        device=device,
+        base_model=f"baseModels/{model.id}",
+        mixed_precision=parameters.mixed_precision,
+        batch_size=parameters.batch_size,
+        processes=process_count(spec),
+        parts=parts,
+        start_seconds=clock.seconds.get("start", 0.0),
+        epoch_end_seconds=clock.seconds.get("epoch end", 0.0) / max(1, clock.epochs),
+        epochs=clock.epochs,
+        baseline_bytes=memory.baseline_bytes,
+        peak_bytes=memory.peak_bytes(),
+        memory_bytes=cost.memory_bytes,
+        weight_bytes=cost.weight_bytes,
+        measured_at=datetime.now(UTC),
+        probe=probe,
+    )
+
+
+def _size_of(item: TrainItem) -> PictureSize:
+    """What planning needs of a picture, from its header."""
+    with Image.open(item.image_path) as opened:
+        width, height = opened.size
+        if opened.getexif().get(_ORIENTATION, 1) >= _TURNED:
+            width, height = height, width
+    return PictureSize(width, height, item.crop, item.repeats)
+
+
+def device_name(device: str) -> str:
+    """How the trainer knows a device: estimates of one hold for others of its name."""
+    if device == "cpu" or not torch.cuda.is_available():
+        return f"cpu {torch.get_num_threads()} threads"
+    return str(torch.cuda.get_device_name(choose_device(device)))
+
+
+def _give_back() -> None:
+    """Hands memory that earlier runs left unused back to the system, or this run would be told to need it."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _forget_peak() -> None:
+    """Makes Linux count the peak anew; where it will not, the peak is the process' own."""
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return
+
+
+def _status(name: str) -> int:
+    """Bytes that Linux tells of this process: VmRSS now, VmHWM at most. 0 elsewhere."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    found = next((line for line in lines if line.startswith(f"{name}:")), None)
+    return int(found.split()[1]) * 1024 if found else 0

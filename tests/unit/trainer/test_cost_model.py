@@ -1,0 +1,115 @@
+"""What a job costs, by the counted numbers of its architecture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.trainer import cost_model
+from services.trainer.catalogue import InvalidCatalogue, load_catalogue
+from services.trainer.cost_model import COSTS_FILE, read_costs
+from services.trainer.engine import evaluation, latents, preparation, previews, processes
+from services.trainer.models import calibration
+from tests.unit.trainer.measured import MODEL, cost, parameters
+
+GIB = 1 << 30
+
+
+def test_a_sample_more_costs_its_share() -> None:
+    assert MODEL.costs is not None
+    one, two, three = (MODEL.costs.train(parameters(), 1.0, batch) for batch in (1, 2, 3))
+    assert three.flops - two.flops == pytest.approx(two.flops - one.flops)
+    assert two.kernels == pytest.approx(one.kernels, rel=0.05)
+    assert one.peak < two.peak < three.peak
+
+
+def test_work_grows_with_rank_targets_and_resolution_and_memory_shrinks_with_checkpointing() -> None:
+    plain = cost(parameters())
+    for changes in ({"rank": 64}, {"resolution": 128}, {"gradient_checkpointing": True}, {"adapter": "dora"}):
+        assert cost(parameters(**changes)).of_epoch["training"].flops > plain.of_epoch["training"].flops, changes
+    lean = cost(parameters(target_modules="attention", train_text_encoder=False))
+    assert lean.of_epoch["training"].flops < plain.of_epoch["training"].flops
+    large = parameters(batch_size=32, crop_variants=1, flip=False, regularization_fraction=0.0)
+    held = cost(large).memory_bytes
+    assert cost(parameters(**_as(large, gradient_checkpointing=True))).memory_bytes < held
+    assert cost(parameters(**_as(large, batch_size=16))).memory_bytes < held
+
+
+def test_previews_cost_their_steps_twice_under_guidance() -> None:
+    guided, plain = (cost(parameters(preview_guidance=guidance)) for guidance in (3.0, 1.0))
+    assert guided.of_epoch["sampling"].flops > 1.5 * plain.of_epoch["sampling"].flops
+    longer = cost(parameters(preview_steps=30))
+    assert longer.of_epoch["sampling"].flops > 1.8 * cost(parameters(preview_steps=15)).of_epoch["sampling"].flops
+
+
+def test_a_job_is_what_comes_before_and_its_epochs() -> None:
+    of_job = cost(parameters(num_epochs=3))
+    assert of_job.work["training"].flops == pytest.approx(3 * of_job.of_epoch["training"].flops)
+    expected = of_job.before["sampling"].flops + 3 * of_job.of_epoch["sampling"].flops
+    assert of_job.work["sampling"].flops == pytest.approx(expected)
+    half = of_job.done(1, trained=0.5)
+    assert half["training"].flops == pytest.approx(0.5 * of_job.of_epoch["training"].flops)
+
+
+def test_a_small_last_batch_is_counted_as_it_is() -> None:
+    # 5 x 3 = 15 samples: a batch of 8 and one of 7 cost in FLOPs what fifteen single ones do.
+    whole = cost(parameters(num_repeats=3, batch_size=8, regularization_fraction=0.0)).of_epoch["training"]
+    single = cost(parameters(num_repeats=3, batch_size=1, regularization_fraction=0.0)).of_epoch["training"]
+    assert whole.flops == pytest.approx(single.flops, rel=0.05)
+    assert single.kernels > 5 * whole.kernels
+
+
+def test_the_engines_constants_are_those_that_are_counted_with() -> None:
+    assert calibration.WORTH_A_HELPER == processes.WORTH_A_HELPER
+    assert cost_model.PREVIEWS == previews.PREVIEW_COUNT
+    assert cost_model.EVALUATION_BATCH == evaluation.BATCH
+    assert cost_model.FIT_SAMPLES == evaluation.FIT_SAMPLES
+    assert cost_model.MOVED_SAMPLES == evaluation.MOVED_SAMPLES
+    assert cost_model.MOVED_PICTURES == preparation.MOVED_PICTURES
+    assert cost_model.HOLD_OUT_SAMPLES == evaluation.HOLD_OUT_SAMPLES
+    assert cost_model.DRIFT_SAMPLES == evaluation.DRIFT_SAMPLES
+    assert cost_model.ENCODE_BATCH == latents.ENCODE_BATCH
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "prediction"),
+    # Weights as published with the models; FLOPs of one prediction at the model's own size, two a multiply-add.
+    [("sd-1.5", 859_520_964, 0.80e12), ("sdxl", 2_567_463_684, 6.0e12)],
+)
+def test_public_architectures_have_their_known_size(name: str, weights: int, prediction: float) -> None:
+    costs = read_costs()
+    if name not in costs:
+        pytest.skip("not counted yet")
+    assert costs[name].weights["denoiser"] == weights
+    chosen = parameters(mixed_precision="bf16")
+    assert costs[name].predict(chosen, 1.0, 1, adapted=False).flops == pytest.approx(prediction, rel=0.15)
+
+
+def test_a_catalogue_may_name_the_costs_of_an_architecture_or_a_file(tmp_path: Path) -> None:
+    entry = (
+        '[base_models.mine]\ntitle = "Mine"\nfamily = "stable-diffusion"\nsource = "x"\narchitecture = "a"\n'
+        'license = "MIT"\nresolution = 64\npixel_multiple = 16\nmemory_mib = 100\n'
+    )
+    path = tmp_path / "catalogue.toml"
+    path.write_text(entry)
+    assert load_catalogue(path)["mine"].costs is None
+    path.write_text(f'{entry}costs = "fiveshot-tiny"\n')
+    assert load_catalogue(path)["mine"].costs == MODEL.costs
+    counted = json.loads(COSTS_FILE.read_text("utf-8"))["fiveshot-tiny"]
+    (tmp_path / "mine.json").write_text(json.dumps({"mine": counted}))
+    path.write_text(f'{entry}costs = "mine.json"\n')
+    own = load_catalogue(path)["mine"].costs
+    assert own is not None
+    assert own.weights == counted["weights"]
+    for wrong in ("absent", "absent.json"):
+        path.write_text(f'{entry}costs = "{wrong}"\n')
+        with pytest.raises(InvalidCatalogue, match="costs"):
+            load_catalogue(path)
+
+
+def _as(chosen: object, **changes: object) -> dict[str, object]:
+    """Parameters as changes of the default ones."""
+    names = ("batch_size", "crop_variants", "flip", "regularization_fraction")
+    return {**{name: getattr(chosen, name) for name in names}, **changes}

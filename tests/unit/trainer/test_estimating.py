@@ -1,0 +1,90 @@
+"""EstimateTrainingJob over fakes: where its numbers come from, and whether the job fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.trainer.job_plan import PictureSize
+from services.trainer.models.base import Estimate, Fit, TrainingImage, TrainingSet
+from services.trainer.models.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
+from services.trainer.ports import PresentDevice
+from services.trainer.use_cases.estimating import JobEstimator, smaller
+from services.trainer.use_cases.planning import JobRequest, Planner
+from tests.fakes.measurements import FakeMeasurements
+from tests.unit.trainer.measured import MIB, MODEL, NAME, NOW, cost, measurement, parameters
+
+CPU = "cpu 2 threads"
+
+
+class _Datasets:
+    async def look(self, name: str) -> TrainingSet:
+        images = tuple(TrainingImage(PictureSize(256, 256, None, 1), f"sks toy {n}") for n in range(5))
+        return TrainingSet("", "d" * 64, "sks", images)
+
+    pin = look
+
+
+class _Store:
+    """Knows the pace of finished jobs only."""
+
+    def __init__(self, pace: float) -> None:
+        self._pace = pace
+
+    async def pace(self, base_model: str) -> float:
+        return self._pace
+
+
+async def _estimate(measurements: FakeMeasurements, *, pace: float = 0.0, **given: object) -> Estimate:
+    store: Any = _Store(pace)
+    estimator = JobEstimator(store, measurements, Planner({MODEL.id: MODEL}, _Datasets()), clock=lambda: NOW)
+    request = JobRequest("acme", "", "", NAME, "projects/acme/datasets/dog", given, 0)
+    return await estimator.estimate(request)
+
+
+async def test_the_basis_is_the_best_that_there_is() -> None:
+    measurements = FakeMeasurements(PresentDevice(CPU, 0))
+    nothing = await _estimate(measurements)
+    assert (nothing.time, nothing.basis) == (None, "")
+    finished = await _estimate(measurements, pace=0.5)
+    assert finished.basis == FINISHED_JOBS
+    assert finished.time is not None
+    await measurements.add(measurement(parameters(), base_model="baseModels/other"))
+    assert (await _estimate(measurements, pace=0.5)).basis == OTHER_MODEL
+    await measurements.add(measurement(parameters()))
+    own = await _estimate(measurements, pace=0.5)
+    assert (own.basis, own.device, own.measured_runs) == (SAME_MODEL, CPU, 1)
+
+
+async def test_workers_that_are_gone_are_estimated_for_when_none_is_there() -> None:
+    measurements = FakeMeasurements()
+    await measurements.add(measurement(parameters()))
+    estimate = await _estimate(measurements)
+    assert (estimate.basis, estimate.device, estimate.fit) == (SAME_MODEL, CPU, Fit.UNSPECIFIED)
+
+
+async def test_a_job_that_does_not_fit_is_told_the_cheapest_change_that_makes_it_fit() -> None:
+    lean = {"train_text_encoder": False, "crop_variants": 1, "flip": False, "regularization_fraction": 0.0}
+    wanted = {**lean, "crop_jitter": 0.0, "batch_size": 64}
+    half = cost(parameters(**{**wanted, "batch_size": 32})).memory_bytes
+    whole = cost(parameters(**wanted)).memory_bytes
+    limit = round((0.2 * whole + 0.8 * half) * 1.5)
+    estimate = await _estimate(FakeMeasurements(PresentDevice("NVIDIA T", limit)), **wanted)
+    if estimate.fit is Fit.YES:
+        pytest.fail(f"{estimate.memory} fits {limit}")
+    tight = await _estimate(FakeMeasurements(PresentDevice("NVIDIA T", round(half * 1.02))), **wanted)
+    assert tight.fit is Fit.NO
+    assert "batch_size" in tight.fit_remedy
+    assert "gradient_accumulation_steps" in tight.fit_remedy
+    roomy = await _estimate(FakeMeasurements(PresentDevice("NVIDIA T", round(whole * 3))), **wanted)
+    assert (roomy.fit, roomy.fit_remedy) == (Fit.YES, "")
+    hopeless = await _estimate(FakeMeasurements(PresentDevice("NVIDIA T", 2 * MIB)), **wanted)
+    assert hopeless.fit is Fit.NO
+    assert "more memory" in hopeless.fit_remedy
+
+
+def test_what_is_tried_keeps_the_samples_of_a_step() -> None:
+    for change in smaller(parameters(batch_size=8, gradient_accumulation_steps=2)):
+        if "batch_size" in change:
+            assert int(str(change["batch_size"])) * int(str(change["gradient_accumulation_steps"])) == 16

@@ -1,0 +1,1 @@
+"""Counts the work of base models for the estimates: `python -m tools.model_costs`."""
