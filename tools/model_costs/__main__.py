@@ -35,8 +35,11 @@ from tools.model_costs.counting import Shape
 PRESETS = ("attention", "attention_ff", "all")
 PRECISIONS = {"full": "no", "half": "bf16"}
 RANKS = (16, 48)
-SIDES = (1.0, 0.75, 0.5)
+SIDES = (1.5, 1.0, 0.5)
 """Sides at which a count is taken, as shares of the model's own: three determine a polynomial of the area."""
+
+BATCH = 4
+"""Of most counts: with single pictures the peak of a small model is a buffer as large as a weight, not activations."""
 
 SMALL_SIDE = 256
 """Models of a smaller side are trained in float32."""
@@ -97,8 +100,8 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
     for half in (first, second):
         bare = partial(counting.count_predict, make, replace(base, mixed_precision=PRECISIONS[half]))
         whole = half == first
-        entry["predict"][half] = _over_area(bare, blueprint.side) if whole else bare(Shape(blueprint.side // 2, 1))
-    _scale(entry["predict"], first, second, (1.0, 1.0, 0.25, 0.0625))
+        entry["predict"][half] = _over_area(bare, blueprint.side) if whole else bare(Shape(blueprint.side, BATCH))
+    _scale(entry["predict"], first, second, (1.0, BATCH, BATCH, BATCH))
     for preset in PRESETS:
         parameters = replace(base, target_modules=preset)
         entry["trained"][preset] = _trained(make, parameters)
@@ -113,9 +116,9 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
                 counted[half] = (
                     _over_all(make, chosen, blueprint.side, entry)
                     if half == first
-                    else counting.count_train(make, chosen, Shape(blueprint.side // 2, 1, RANKS[0]))
+                    else counting.count_train(make, chosen, Shape(blueprint.side, BATCH, RANKS[0]))
                 )
-            _scale(counted, first, second, (1.0, 1.0, 0.25, 0.0625, RANKS[0], RANKS[0] * 0.25))
+            _scale(counted, first, second, (1.0, BATCH, BATCH, BATCH, RANKS[0], RANKS[0] * BATCH))
             for half in (first, second):
                 entry["train"][preset].setdefault(half, {})[form] = counted[half]
         chosen = replace(parameters, mixed_precision=PRECISIONS[first])
@@ -135,7 +138,7 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
 
 def _over_area(count: Count, side: int) -> dict[str, list[float]]:
     """fixed, sample, area, square."""
-    shapes = [*(Shape(_rounded(side, share), 1) for share in SIDES), Shape(side // 2, 2)]
+    shapes = [*(Shape(int(side * share), BATCH) for share in SIDES), Shape(side, 2 * BATCH)]
     rows = [(1.0, s.batch, s.batch * _area(s, side), s.batch * _area(s, side) ** 2) for s in shapes]
     return _solved(rows, [count(shape) for shape in shapes])
 
@@ -145,13 +148,12 @@ def _over_all(make: Any, parameters: TrainingParameters, side: int, entry: Any) 
     low, high = RANKS
     count = cache(partial(counting.count_train, make, parameters))
     terms = _over_area(lambda shape: count(replace(shape, rank=low)), side)
-    small = side // 2
-    plain, more = count(Shape(small, 1, low)), count(Shape(small, 1, high))
+    plain, more = count(Shape(side, BATCH, low)), count(Shape(side, BATCH, high))
     weights = entry["trained"][parameters.target_modules]["denoiser"]
     for name, values in terms.items():
         alone = 4.0 * weights if name == "peak" else 8.0 * weights if name == "moved" else 0.0
         both = (getattr(more, name) - getattr(plain, name)) / (high - low) - alone
-        both /= _area(Shape(small, 1), side)
+        both /= BATCH
         values[0] -= low * alone
         values[2] -= low * both
         values += [alone, both]
@@ -178,7 +180,7 @@ def _adapted_ratio(make: Any, parameters: TrainingParameters, side: int) -> list
 
 def _difference(make: Any, parameters: TrainingParameters, adapter: str, side: int) -> list[float]:
     """What a pass costs more than with LoRA: these forms build matrices as large as the weights that they change."""
-    shape = Shape(side // 2, 1, RANKS[0])
+    shape = Shape(side, 1, RANKS[0])
     plain = counting.count_train(make, parameters, shape)
     other = counting.count_train(make, replace(parameters, adapter=adapter), shape)
     return [
@@ -210,10 +212,6 @@ def _solved(rows: Sequence[Sequence[float]], counts: Sequence[Counted]) -> dict[
         name: [float(value) for value in numpy.linalg.solve(matrix, [getattr(one, name) for one in counts])]
         for name in ("flops", "moved", "kernels", "peak")
     }
-
-
-def _rounded(side: int, share: float) -> int:
-    return int(side * share)
 
 
 def _area(shape: Shape, side: int) -> float:

@@ -23,7 +23,8 @@ LEAST_SPREAD = 0.10
 """Log of the factor that two runs of the same job differ by, at least: other load, clocks, temperature."""
 SPREAD_OF_ONE = 0.35
 SPREAD_OF_OTHER = 0.7
-MEMORY_SPREAD = 0.08
+MEMORY_SPREAD = {True: 0.2, False: 0.08}
+"""By whether memory is a CPU's: its libraries take workspaces and keep what they freed, which nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,7 @@ def estimate_memory(
     around = sum(one * weight for one, weight in zip(beside, nearness, strict=True)) / sum(nearness)
     middle = around + counted
     varies = 1.6 * statistics.stdev(beside) if len(beside) > 1 else 0.15 * middle
-    width = max(varies, MEMORY_SPREAD * middle) * (1.0 if own else 2.0)
+    width = max(varies, MEMORY_SPREAD[is_cpu(device)] * middle) * (1.0 if own else 2.0)
     return Range(middle, max(counted, middle - width), middle + width), len(own)
 
 
