@@ -103,6 +103,7 @@ class Attempt:
         log.info("attempt_ended", training_job=name, attempt=self.lease.attempt, outcome=str(outcome), reason=reason)
         if outcome is Outcome.LEASE_LOST:
             return
+        await self._tell_the_rest()
         try:
             await self.trainer.complete(self.lease, outcome, error)
         except DomainError as refused:
@@ -220,6 +221,17 @@ class Attempt:
                     self._drop(_Why.LOST)
                     return
             await asyncio.sleep(self.settings.heartbeat_s)
+
+    async def _tell_the_rest(self) -> None:
+        """The points since the last heartbeat, which no later one brings; a trainer that is away misses them."""
+        report = self._thread.take_report() if self._thread else Report(Progress(phase=self._phase), (), False)
+        self._unsent += report.metrics
+        try:
+            while self._unsent:
+                await self.trainer.heartbeat(self._request(report))
+                del self._unsent[:_MOST_METRICS]
+        except DomainError as error:
+            log.warning("last_points_unheard", training_job=self.lease.job.name, reason=error.reason)
 
     def _request(self, report: Report) -> worker_service_pb2.HeartbeatRequest:
         progress = report.progress
