@@ -31,7 +31,7 @@ MOST_COMPILED_KINDS = 6
 def choose_acceleration(device: torch.device, plan: JobPlan, parameters: TrainingParameters) -> Acceleration:
     """What suits a job. On a CPU there is nothing to record, and compiling takes longer than most jobs."""
     if device.type != "cuda":
-        # Fused LoRA layers gain too little there, 1 to 3%, to leave PEFT's own arithmetic for them.
+        # Fused LoRA layers gain too little there (see docs/benchmarks.md) to leave PEFT's own arithmetic for them.
         return Acceleration(graphs=False, compiled=False, fused_lora=False)
     steps, kinds = plan.steps.total_steps, kinds_of_passes(plan, parameters.batch_size)
     return Acceleration(
