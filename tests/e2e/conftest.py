@@ -26,6 +26,8 @@ def running_stack() -> Iterator[RunningStack]:
         environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
         folder = DataFolder(Path(place) / "data")
         state = run.detach(folder, tied=True)
+        # The settings of services read this name as well: a server that a later test starts would want the same port.
+        environment.delenv("FIVESHOT_LISTEN")
         try:
             yield RunningStack(folder, state)
         finally:
