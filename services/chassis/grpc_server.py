@@ -30,6 +30,7 @@ Register = Callable[[grpc.aio.Server], None]
 Task = Callable[[], Awaitable[None]]
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+_CANCEL_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,7 @@ async def start_server(
     finally:
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.shutdown_grace_s)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancelled(tasks)
         failed.cancel()
         if metrics is not None:
             metrics.close()
@@ -170,6 +169,15 @@ async def _watched(task: Task, failed: asyncio.Future[None]) -> None:
             failed.set_exception(error)
             # Marks the exception as seen: `serve` reads only whether the future is done.
             failed.exception()
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Ends the tasks. Asks again, because a library may swallow a cancellation: nats-py does while it flushes."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
 
 
 def _bind(server: grpc.aio.Server, host: str, wanted_port: int) -> int:

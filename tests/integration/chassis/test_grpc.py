@@ -289,3 +289,20 @@ async def test_a_failed_start_leaves_no_server(echo: Echo, free_port: int) -> No
         with pytest.raises(errors.Unavailable):
             async with start_server(settings, echo.register, service_names=[NAME], ready=ready):
                 pass
+
+
+async def test_a_background_task_that_swallows_a_cancellation_does_not_hold_up_the_end(echo: Echo) -> None:
+    asked = 0
+
+    async def stubborn() -> None:
+        nonlocal asked
+        while asked < 3:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                asked += 1
+
+    async with asyncio.timeout(20):
+        async with start_server(SETTINGS, echo.register, service_names=[NAME], background=[stubborn]):
+            await asyncio.sleep(0)
+    assert asked == 3
