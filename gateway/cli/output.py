@@ -52,6 +52,9 @@ _EXIT_CODES: dict[type[errors.DomainError], int] = {
     errors.ResourceExhausted: LIMIT,
 }
 
+# Remedies name fields of the API; people at the command line give options.
+_OPTIONS_OF_FIELDS = {"Set create_model to": "Give --create to", "Set force to": "Give --force to"}
+
 
 def exit_code(error: errors.DomainError) -> int:
     """The exit code of an error."""
@@ -77,9 +80,15 @@ def describe(error: errors.DomainError) -> str:
     if len(error.violations) > 1:
         parts += [f"{item.field}: {item.description}." for item in error.violations]
     if error.remedy:
-        parts.append(error.remedy)
+        parts.append(_at_the_command_line(error.remedy))
     mark = f"[{error.reason}{'; field ' + fields if fields else ''}]"
     return " ".join([*parts, mark]).replace("\n", " ")
+
+
+def _at_the_command_line(remedy: str) -> str:
+    for field, option in _OPTIONS_OF_FIELDS.items():
+        remedy = remedy.replace(field, option)
+    return remedy
 
 
 def print_error(error: errors.DomainError, *, as_json: bool) -> None:

@@ -184,6 +184,11 @@ def test_an_error_line_has_field_remedy_and_reason() -> None:
     assert output.describe(error) == "Too many epochs. Take fewer. [TOO_MANY; field num_epochs]"
 
 
+def test_a_remedy_names_the_option_and_not_the_field_of_the_api() -> None:
+    error = errors.NotFound("No model", remedy="Set create_model to make it, or name an existing model.")
+    assert "Give --create to make it, or name an existing model." in output.describe(error)
+
+
 def test_global_options_may_stand_anywhere() -> None:
     assert hoist(["dataset", "list", "--json"]) == ["--json", "dataset", "list"]
     assert hoist(["dataset", "show", "d", "--project", "acme"]) == ["--project", "acme", "dataset", "show", "d"]
