@@ -38,6 +38,7 @@ class Size:
     text_layers: int
     max_tokens: int
     scenes: int
+    photographic_scenes: int
     batch_size: int  # over all processes
     learning_rate: float
     ema_decay: float
@@ -45,6 +46,7 @@ class Size:
     vae_learning_rate: float
     empty_caption_share: float = 0.10
     filler_caption_share: float = 0.12
+    photographic_share: float = 0.25
     validation_scenes: int = 256
     weight_decay: float = 0.01
     warmup_steps: int = 200
@@ -110,6 +112,7 @@ CPU64 = Size(
     text_layers=3,
     max_tokens=24,
     scenes=32_000,
+    photographic_scenes=12_000,
     batch_size=32,
     learning_rate=8e-4,
     ema_decay=0.999,
@@ -124,6 +127,7 @@ GPU128 = replace(
     resolution=128,
     vae_channels=(32, 64, 96, 96),
     scenes=200_000,
+    photographic_scenes=60_000,
     batch_size=512,
     learning_rate=1e-3,
     ema_decay=0.9995,

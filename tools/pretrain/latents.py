@@ -14,6 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from tools.pretrain.config import Size
 from tools.pretrain.scenes.compose import draw_scenes
+from tools.pretrain.scenes.photographic import draw_photographic_scenes
+
+DRAWN, PHOTOGRAPHIC = "drawn", "photographic"
+_DRAW = {DRAWN: draw_scenes, PHOTOGRAPHIC: draw_photographic_scenes}
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,14 @@ def encode_pictures(vae: AutoencoderKL, pictures: npt.NDArray[np.uint8], batch_s
 
 
 def prepare_latents(
-    vae: AutoencoderKL, size: Size, folder: Path, count: int, *, seed: int, processes: int
+    vae: AutoencoderKL, size: Size, folder: Path, count: int, *, seed: int, processes: int, kind: str = DRAWN
 ) -> LatentSet:
     """Loads the latents of `count` scenes from `folder`, or draws, encodes and stores them there."""
-    tensors, captions = folder / f"latents-{seed}.safetensors", folder / f"captions-{seed}.json"
+    name = f"{seed}" if kind == DRAWN else f"{kind}-{seed}"
+    tensors, captions = folder / f"latents-{name}.safetensors", folder / f"captions-{name}.json"
     if not captions.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        pictures, texts = draw_scenes(count, seed=seed, size=size.resolution, processes=processes)
+        pictures, texts = _DRAW[kind](count, seed=seed, size=size.resolution, processes=processes)
         save_file({"latents": encode_pictures(vae, pictures).half().contiguous()}, tensors)
         captions.write_text(json.dumps(texts))
     return LatentSet(load_file(tensors)["latents"], json.loads(captions.read_text()))

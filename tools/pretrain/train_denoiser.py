@@ -24,7 +24,7 @@ from tools.pretrain.evaluation import (
     training_schedule,
     validation_loss,
 )
-from tools.pretrain.latents import LatentSet, prepare_latents
+from tools.pretrain.latents import DRAWN, PHOTOGRAPHIC, LatentSet, prepare_latents
 from tools.pretrain.models import Denoiser, assemble_pipeline, build_denoiser, tokenize, warm_start_denoiser
 from tools.pretrain.optimizer import MuonWithAdamW
 from tools.pretrain.scenes.captions import disturb_caption
@@ -53,22 +53,36 @@ class Run:
 
 def train_denoiser(run: Run) -> None:
     """Trains in `run.folder`, which must hold a trained `vae/`. Raises FileNotFoundError where it does not."""
-    size = run.size
     if not (run.folder / "vae" / "config.json").is_file():
         raise FileNotFoundError(f"no autoencoder in {run.folder / 'vae'}: run the step 'vae' first")
     vae = AutoencoderKL.from_pretrained(run.folder / "vae").eval().to(run.device)
-    for count, seed in ((size.validation_scenes, VALIDATION_SEED), (size.scenes, TRAINING_SEED)):
-        prepare_latents(vae, size, run.folder / "latents", count, seed=seed, processes=run.processes)
+    _latent_sets(run, vae, processes=run.processes)
     run_in_group(_train, run, processes=1 if run.device != "cpu" else run.processes)
+
+
+def _latent_sets(run: Run, vae: AutoencoderKL, *, processes: int = 1) -> dict[tuple[str, int], LatentSet]:
+    """The scenes of each kind to train on and to validate with."""
+    size = run.size
+    counts = {
+        (DRAWN, VALIDATION_SEED): size.validation_scenes,
+        (DRAWN, TRAINING_SEED): size.scenes,
+        (PHOTOGRAPHIC, VALIDATION_SEED): size.validation_scenes,
+        (PHOTOGRAPHIC, TRAINING_SEED): size.photographic_scenes,
+    }
+    folder = run.folder / "latents"
+    return {
+        (kind, seed): prepare_latents(vae, size, folder, count, seed=seed, processes=processes, kind=kind)
+        for (kind, seed), count in counts.items()
+    }
 
 
 def _train(group: Group, run: Run) -> None:
     size = run.size
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(run.folder / "vae").eval().to(run.device)
-    latents = run.folder / "latents"
-    validation = prepare_latents(vae, size, latents, size.validation_scenes, seed=VALIDATION_SEED, processes=1)
-    scenes = prepare_latents(vae, size, latents, size.scenes, seed=TRAINING_SEED, processes=1)
+    sets = _latent_sets(run, vae)
+    drawn, photographic = sets[DRAWN, TRAINING_SEED], sets[PHOTOGRAPHIC, TRAINING_SEED]
+    validation = {kind: sets[kind, VALIDATION_SEED] for kind in (DRAWN, PHOTOGRAPHIC)}
     denoiser = build_denoiser(size)
     if run.warm_start:
         warm_start_denoiser(denoiser, run.warm_start)
@@ -79,7 +93,7 @@ def _train(group: Group, run: Run) -> None:
     optimizer = MuonWithAdamW(parameters, weight_decay=size.weight_decay, group=group)
     progress = load_state(run.folder, denoiser, average, optimizer) or Progress()
 
-    batches = Batches(scenes, denoiser, size, group, run.device)
+    batches = Batches(drawn, photographic, denoiser, size, group, run.device)
     seconds_before, started = progress.seconds, time.monotonic()
     next_checkpoint = run.checkpoint_minutes * 60
     run_seconds, losses, first_step = 0.0, 0.0, progress.steps
@@ -131,10 +145,14 @@ def learning_rate_factor(step: int, share: float, warmup: int, cooldown: float) 
 class Batches:
     """Draws the batch of any step and computes its loss."""
 
-    def __init__(self, scenes: LatentSet, denoiser: Denoiser, size: Size, group: Group, device: str) -> None:
-        self._scenes, self._denoiser, self._size, self._group = scenes, denoiser, size, group
+    def __init__(
+        self, drawn: LatentSet, photographic: LatentSet, denoiser: Denoiser, size: Size, group: Group, device: str
+    ) -> None:
+        self._denoiser, self._size, self._group = denoiser, size, group
         self._device = torch.device(device)
-        self._latents = scenes.latents.to(self._device)
+        self._drawn, self._photographic = len(drawn), len(photographic)
+        self._captions = [*drawn.captions, *photographic.captions]
+        self._latents = torch.cat([drawn.latents, photographic.latents]).to(self._device)
         self._filler = filler_words()
         self._scheduler = DDPMScheduler(**training_schedule())
         self._count = size.batch_size // group.processes
@@ -144,12 +162,16 @@ class Batches:
         count = self._count
         rng = random.Random(f"step/{step}/{self._group.rank}")
         generator = torch.Generator().manual_seed(rng.getrandbits(60))
-        chosen = torch.randint(0, len(self._scenes), (count,), generator=generator)
+        chosen = torch.where(
+            torch.rand(count, generator=generator) < self._size.photographic_share,
+            self._drawn + torch.randint(0, self._photographic, (count,), generator=generator),
+            torch.randint(0, self._drawn, (count,), generator=generator),
+        )
         latents = self._latents[chosen.to(self._device)].float()
         captions = [
             disturb_caption(
                 rng,
-                self._scenes.captions[i],
+                self._captions[i],
                 self._filler,
                 empty_share=self._size.empty_caption_share,
                 filler_share=self._size.filler_caption_share,
@@ -175,12 +197,13 @@ def _checkpoint(
     average: Average,
     optimizer: MuonWithAdamW,
     progress: Progress,
-    validation: LatentSet,
+    validation: dict[str, LatentSet],
 ) -> None:
     """Validates and samples with the averaged weights, then stores the state."""
     average.swap()
     denoiser.train(False)
-    progress.validation_loss = validation_loss(denoiser, validation)
+    losses = {kind: validation_loss(denoiser, scenes) for kind, scenes in validation.items()}
+    progress.validation_loss = losses[DRAWN]
     images = sample_pictures(assemble_pipeline(vae, denoiser), GRID_PROMPTS)
     grids = run.folder / "grids"
     grids.mkdir(exist_ok=True)
@@ -188,4 +211,5 @@ def _checkpoint(
     average.swap()
     denoiser.train(True)
     save_state(run.folder, denoiser, average, optimizer, progress)
-    print(f"checkpoint at {progress.samples} samples: validation loss {progress.validation_loss:.4f}", flush=True)
+    told = ", ".join(f"{kind} {loss:.4f}" for kind, loss in losses.items())
+    print(f"checkpoint at {progress.samples} samples: validation loss {told}", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.demo_pictures.backgrounds import COLOURS
 from tools.pretrain.scenes.captions import SUBJECT_NOUNS, TRIGGER_WORDS
 from tools.pretrain.scenes.characters import CHARACTERS
+from tools.pretrain.scenes.photographic import photographic_words
 from tools.pretrain.scenes.sprites import OBJECTS, SHAPES
 
 _SCENE_TEXT = (
@@ -45,7 +46,7 @@ def single_token_words() -> list[str]:
 
 def filler_words() -> list[str]:
     """Words for `disturb_caption`: trigger words and subject nouns (four times as likely) and common words."""
-    drawn = {*SCENE_WORDS, *OBJECTS, *SHAPES, *CHARACTERS, *COLOURS}
+    drawn = {*SCENE_WORDS, *OBJECTS, *SHAPES, *CHARACTERS, *COLOURS, *photographic_words()}
     return [
         *TRIGGER_WORDS * 4,
         *SUBJECT_NOUNS * 4,
