@@ -32,6 +32,7 @@ TINY: Size = replace(
     text_layers=1,
     batch_size=4,
     scenes=40,
+    photographic_scenes=12,
     validation_scenes=8,
     warmup_steps=2,
 )

@@ -50,7 +50,7 @@ class _Training:
         self.parameters = self.denoiser.named_parameters()
         self.average = Average(self.parameters, 0.9)
         self.optimizer = MuonWithAdamW(self.parameters, weight_decay=0.01, group=Group())
-        self.batches = Batches(scenes, self.denoiser, TINY, Group(), "cpu")
+        self.batches = Batches(scenes, scenes, self.denoiser, TINY, Group(), "cpu")
         self.progress = Progress()
 
     def run(self, steps: int) -> None:
@@ -92,10 +92,23 @@ def test_without_state_nothing_changes(tmp_path: Path, scenes: LatentSet) -> Non
 def test_batches_depend_on_step_and_rank_only(scenes: LatentSet) -> None:
     denoiser = _denoiser()
     denoiser.train(False)
-    one, two = (Batches(scenes, denoiser, TINY, Group(rank, 2), "cpu") for rank in (0, 1))
+    one, two = (Batches(scenes, scenes, denoiser, TINY, Group(rank, 2), "cpu") for rank in (0, 1))
     assert torch.equal(one.loss(5), one.loss(5))
     assert not torch.equal(one.loss(5), one.loss(6))
     assert not torch.equal(one.loss(5), two.loss(5))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_batch_takes_its_share_from_each_kind_of_scene(scenes: LatentSet, share: float) -> None:
+    denoiser = _denoiser()
+    denoiser.train(False)
+    other = LatentSet(scenes.latents + 1, scenes.captions)
+    size = replace(TINY, photographic_share=share)
+    kinds = {"both": (scenes, scenes), "drawn": (other, scenes), "photographic": (scenes, other)}
+    losses = {name: Batches(*sets, denoiser, size, Group(), "cpu").loss(3) for name, sets in kinds.items()}
+    taken, left = ("photographic", "drawn") if share else ("drawn", "photographic")
+    assert not torch.equal(losses[taken], losses["both"])
+    assert torch.equal(losses[left], losses["both"])
 
 
 def test_swapping_the_average_twice_gives_the_parameters_back(scenes: LatentSet) -> None:
