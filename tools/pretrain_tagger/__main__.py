@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -60,18 +61,27 @@ def export(folder: Folder = DEFAULT_FOLDER, target: Target = DEFAULT_TARGET) -> 
     export(folder, target)
 
 
+class Renderer(StrEnum):
+    """Whose scenes measure."""
+
+    SECOND = "second"
+    BLIND = "blind"
+
+
 @app.command()
 def evaluate(
     target: Target = DEFAULT_TARGET,
     count: int = 2000,
     seed: int = 0,
+    renderer: Annotated[Renderer, typer.Option(help="blind: its author saw no other drawing.")] = Renderer.SECOND,
     photos: Annotated[Path | None, typer.Option(help="A folder of photographs: every tag on one is false.")] = None,
     views: Annotated[int, typer.Option(help="Random views of each photograph, itself included.")] = 100,
 ) -> None:
-    """Measure the exported tagger on the second renderer, on pictures from outside and on photographs."""
+    """Measure the exported tagger on scenes in another hand, on pictures from outside and on photographs."""
     tagger = DrawnOnnxTagger(target)
-    report = evaluation.evaluate_drawn(tagger, evaluation.second_scenes(count, seed=seed))
-    typer.echo(f"second renderer: {report.pictures} scenes, the gate refused {report.silent}\n")
+    scenes = evaluation.blind_scenes if renderer is Renderer.BLIND else evaluation.second_scenes
+    report = evaluation.evaluate_drawn(tagger, scenes(count, seed=seed))
+    typer.echo(f"{renderer} renderer: {report.pictures} scenes, the gate refused {report.silent}\n")
     typer.echo(evaluation.as_markdown(report))
     outside = (draw_outside(random.Random(f"outside/{seed}/{number}"))[0] for number in range(count))
     typer.echo("\ndrawn from outside: {} pictures, {} let in, tags: {}".format(*evaluation.false_tags(tagger, outside)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from PIL import Image
 
 from gateway.demo_pictures.backgrounds import COLOURS
 from tools.pretrain.scenes.sprites import EMOJI_FONT
-from tools.pretrain_tagger import cartoons, data, second_renderer, sketches
-from tools.pretrain_tagger.evaluate import Counts
+from tools.pretrain_tagger import blind_renderer, cartoons, data, second_renderer, sketches
+from tools.pretrain_tagger.blind_pen import hue
+from tools.pretrain_tagger.evaluate import Counts, blind_scenes
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, QUESTIONS, SIDE, Facts
 from tools.pretrain_tagger.layout import arrange
 from tools.pretrain_tagger.outside import draw_outside, draw_stranger
@@ -112,6 +114,70 @@ def test_the_second_renderer_knows_every_noun_and_draws_it_differently() -> None
         image, used = second_renderer._background(kind, random.Random(0))
         assert image.size == (256, 256)
         assert all(colour in COLOURS for colour in used), label
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_blind_renderer_draws_every_noun_and_never_twice_alike(soft: bool) -> None:
+    assert set(blind_renderer.DRAWINGS) == set(NOUNS)
+    for noun in NOUNS:
+        drawn = []
+        for seed in range(3):
+            rng = random.Random(seed)
+            drawn.append(blind_renderer.thing(noun, hue("teal", rng), rng, 120, soft=soft))
+        for cutout in drawn:
+            assert max(cutout.size) == 120
+            assert 0.1 < np.asarray(cutout.getchannel("A")).mean() / 255 < 1, noun
+        assert len({cutout.tobytes() for cutout in drawn}) == 3
+
+
+def test_the_blind_renderer_draws_every_background() -> None:
+    for kind, label in BACKGROUND_LABELS.items():
+        image, used = blind_renderer.background(kind, random.Random(0), 96)
+        assert image.size == (96, 96)
+        assert used <= set(COLOURS), label
+        assert (len(set(image.get_flattened_data())) == 1) == (kind in COLOURS), label
+
+
+def test_blind_scenes_say_what_is_true_of_them() -> None:
+    for seed in range(40):
+        image, facts = blind_renderer.draw_scene(random.Random(seed), 48)
+        assert np.array_equal(np.asarray(image), np.asarray(blind_renderer.draw_scene(random.Random(seed), 48)[0]))
+        assert image.size == (48, 48)
+        assert facts.inside
+        assert facts.object in NOUNS
+        assert facts.background in BACKGROUND_LABELS.values()
+        assert facts.background != f"{facts.colour} background"
+        assert (facts.colour != NOTHING) == (facts.object in COLOURED)
+        assert (facts.size != NOTHING) == (facts.count == "one")
+        assert (facts.place != NOTHING) == (facts.size == "small")
+
+
+def test_things_of_the_blind_renderer_have_the_size_and_place_that_is_said() -> None:
+    columns = {"on the left": (0.0, 0.36), "centered": (0.45, 0.55), "on the right": (0.64, 1.0)}
+    for seed in range(200):
+        rng = random.Random(seed)
+        for size, places in {"small": tuple(columns), "large": (NOTHING,)}.items():
+            for place in places:
+                ((x, y, longer),) = blind_renderer.spots(rng, "one", size, place)
+                assert longer <= 0.38 if size == "small" else longer >= 0.55
+                assert all(0 <= centre - longer / 2 and centre + longer / 2 <= 1 for centre in (x, y))
+                if place:
+                    assert columns[place][0] < x < columns[place][1]
+        for count in ("two", "three"):
+            row = blind_renderer.spots(rng, count, NOTHING, NOTHING)
+            assert len(row) == {"two": 2, "three": 3}[count]
+            assert row[0][0] - row[0][2] / 2 > 0
+            assert row[-1][0] + row[-1][2] / 2 < 1
+            for (x, _, longer), (after, _, other) in itertools.pairwise(row):
+                assert after - x > (longer + other) / 2
+
+
+def test_every_other_blind_scene_is_a_jpeg() -> None:
+    scenes = list(blind_scenes(2, seed=3))
+    assert [image.size for image, _ in scenes] == [(192, 192)] * 2
+    original, facts = blind_renderer.draw_scene(random.Random("blind/3/1"))
+    assert facts == scenes[1][1]
+    assert 0 < np.abs(np.asarray(original, np.int64) - np.asarray(scenes[1][0], np.int64)).mean() < 10
 
 
 @needs_font
