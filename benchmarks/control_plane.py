@@ -49,6 +49,7 @@ KEYS = ("benchmark-key", "benchmark-secret-0123456789")
 PROJECTS = 20
 CLIENTS = 32
 ALONE = 200
+PAUSE = 0.05  # seconds between two acquires under load
 """Acquires without any other load, at the end."""
 
 
@@ -133,7 +134,8 @@ class Load:
         request = worker_service_pb2.AcquireJobRequest(worker_id=f"new-{len(self.acquires)}", wait=Duration())
         began = time.perf_counter()
         answer = await self._stub.AcquireJob(request, timeout=60)
-        assert answer.HasField("job"), "the queue ran empty; use a longer one"
+        if not answer.HasField("job"):
+            raise SystemExit("the queue ran empty: give --waiting more jobs or --seconds less time")
         self.acquires.append((time.perf_counter() - began) * 1e3)
 
 
@@ -149,7 +151,7 @@ async def measure(
     began, cpu, machine = time.perf_counter(), cpu_seconds(process), busy_seconds()
     while time.perf_counter() - began < options.seconds:
         await load.acquire()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(PAUSE)
     seconds = time.perf_counter() - began
     result: dict[str, object] = {
         "acquire_ms": quantiles(load.acquires),
@@ -237,6 +239,9 @@ def main() -> None:
     parser.add_argument("--beat-every", type=float, default=5.0, help="seconds between two heartbeats of a worker")
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
+    most = int(options.seconds / PAUSE) + ALONE
+    if min(options.waiting) < most:
+        parser.error(f"{options.seconds:g} seconds may take {most} jobs: give --waiting at least that many")
     random.seed(0)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fiveshot-bench-")))

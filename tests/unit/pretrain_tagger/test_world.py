@@ -12,6 +12,7 @@ from PIL import Image
 from gateway.demo_pictures.backgrounds import COLOURS
 from tools.pretrain.scenes.sprites import EMOJI_FONT
 from tools.pretrain_tagger import blind_renderer, cartoons, data, second_renderer, sketches
+from tools.pretrain_tagger.blind_drawings import DRAWINGS
 from tools.pretrain_tagger.blind_pen import hue
 from tools.pretrain_tagger.evaluate import Counts, blind_scenes
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, QUESTIONS, SIDE, Facts
@@ -118,7 +119,7 @@ def test_the_second_renderer_knows_every_noun_and_draws_it_differently() -> None
 
 @pytest.mark.parametrize("soft", [False, True])
 def test_the_blind_renderer_draws_every_noun_and_never_twice_alike(soft: bool) -> None:
-    assert set(blind_renderer.DRAWINGS) == set(NOUNS)
+    assert set(DRAWINGS) == set(NOUNS)
     for noun in NOUNS:
         drawn = []
         for seed in range(3):
@@ -160,7 +161,7 @@ def test_things_of_the_blind_renderer_have_the_size_and_place_that_is_said() -> 
             for place in places:
                 ((x, y, longer),) = blind_renderer.spots(rng, "one", size, place)
                 assert longer <= 0.38 if size == "small" else longer >= 0.55
-                assert all(0 <= centre - longer / 2 and centre + longer / 2 <= 1 for centre in (x, y))
+                assert all(centre - longer / 2 >= 0 and centre + longer / 2 <= 1 for centre in (x, y))
                 if place:
                     assert columns[place][0] < x < columns[place][1]
         for count in ("two", "three"):
