@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from gateway.demo_pictures.backgrounds import COLOURS, Background, draw_background, jitter
 from gateway.demo_pictures.canvas import reduce_to
+from tools.pretrain.scenes.blocks import Block, Pixels, draw_in_blocks
 from tools.pretrain.scenes.captions import compose_caption
 from tools.pretrain.scenes.characters import CHARACTERS
 from tools.pretrain.scenes.sprites import OBJECTS, SHAPES, object_sprite, shape_sprite
-
-Pixels = npt.NDArray[np.uint8]
 
 OVERSAMPLE = 3
 SCENE_SHARES = {"object": 0.62, "shape": 0.10, "character": 0.26, "empty": 0.02}
@@ -96,19 +93,12 @@ def draw_scene_block(count: int, *, seed: int, size: int, block: int = 0) -> lis
     return [draw_scene(rng, size) for _ in range(count)]
 
 
-def _draw_job(job: tuple[int, int, int, int]) -> tuple[Pixels, list[str]]:
-    seed, block, count, size = job
-    scenes = draw_scene_block(count, seed=seed, size=size, block=block)
+def _draw_block(block: Block) -> tuple[Pixels, list[str]]:
+    seed, number, count, size = block
+    scenes = draw_scene_block(count, seed=seed, size=size, block=number)
     return np.stack([np.asarray(s.image) for s in scenes]), [s.caption for s in scenes]
 
 
 def draw_scenes(count: int, *, seed: int, size: int, processes: int = 1) -> tuple[Pixels, list[str]]:
     """`count` scenes as uint8 pictures (count, size, size, 3) with their captions, the same for any `processes`."""
-    block = 250
-    jobs = [(seed, i, min(block, count - i * block), size) for i in range(-(-count // block))]
-    if processes == 1:
-        blocks = [_draw_job(job) for job in jobs]
-    else:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            blocks = pool.map(_draw_job, jobs)
-    return np.concatenate([b[0] for b in blocks]), [caption for b in blocks for caption in b[1]]
+    return draw_in_blocks(_draw_block, count, seed=seed, size=size, processes=processes)

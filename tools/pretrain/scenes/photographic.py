@@ -7,19 +7,16 @@ fur, words that the drawn world never uses, so that its own prompts keep their p
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from tools.pretrain.scenes.blocks import Block, Pixels, draw_in_blocks
 from tools.pretrain.scenes.furry import COATS, Animal, FurPainter, any_animal, paint_animal
 from tools.pretrain.scenes.lit_things import THINGS, TONES, paint_thing
 from tools.pretrain.scenes.textures import Field, correlated_noise
-
-Pixels = npt.NDArray[np.uint8]
 
 OVERSAMPLE = 2
 ANIMAL_SHARE = 0.72
@@ -182,20 +179,13 @@ GROUNDS: dict[str, Callable[[random.Random, np.random.Generator, int], Field]] =
 }
 
 
-def _draw_job(job: tuple[int, int, int, int]) -> tuple[Pixels, list[str]]:
-    seed, block, count, size = job
-    rng = random.Random(f"photographic/{seed}/{block}")
+def _draw_block(block: Block) -> tuple[Pixels, list[str]]:
+    seed, number, count, size = block
+    rng = random.Random(f"photographic/{seed}/{number}")
     drawn = [draw_photographic(rng, size) for _ in range(count)]
     return np.stack([pixels for pixels, _ in drawn]), [caption for _, caption in drawn]
 
 
 def draw_photographic_scenes(count: int, *, seed: int, size: int, processes: int = 1) -> tuple[Pixels, list[str]]:
-    """`count` pictures (count, size, size, 3) with their captions, the same for any `processes`."""
-    block = 250
-    jobs = [(seed, i, min(block, count - i * block), size) for i in range(-(-count // block))]
-    if processes == 1:
-        blocks = [_draw_job(job) for job in jobs]
-    else:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            blocks = pool.map(_draw_job, jobs)
-    return np.concatenate([b[0] for b in blocks]), [caption for b in blocks for caption in b[1]]
+    """`count` uint8 pictures (count, size, size, 3) with their captions, the same for any `processes`."""
+    return draw_in_blocks(_draw_block, count, seed=seed, size=size, processes=processes)
