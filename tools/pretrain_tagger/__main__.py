@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from services.tagger.adapters.drawn_onnx import DrawnOnnxTagger
+from tools.pretrain_tagger import blind_renderer
 from tools.pretrain_tagger import evaluate as evaluation
-from tools.pretrain_tagger import second_renderer
+from tools.pretrain_tagger.cartoon_scenes import draw_cartoon
 from tools.pretrain_tagger.data import write_blocks
 from tools.pretrain_tagger.outside import draw_outside, draw_stranger
 from tools.pretrain_tagger.scenes import draw_scene
@@ -61,27 +61,18 @@ def export(folder: Folder = DEFAULT_FOLDER, target: Target = DEFAULT_TARGET) -> 
     export(folder, target)
 
 
-class Renderer(StrEnum):
-    """Whose scenes measure."""
-
-    SECOND = "second"
-    BLIND = "blind"
-
-
 @app.command()
 def evaluate(
     target: Target = DEFAULT_TARGET,
     count: int = 2000,
     seed: int = 0,
-    renderer: Annotated[Renderer, typer.Option(help="blind: its author saw no other drawing.")] = Renderer.SECOND,
     photos: Annotated[Path | None, typer.Option(help="A folder of photographs: every tag on one is false.")] = None,
     views: Annotated[int, typer.Option(help="Random views of each photograph, itself included.")] = 100,
 ) -> None:
     """Measure the exported tagger on scenes in another hand, on pictures from outside and on photographs."""
     tagger = DrawnOnnxTagger(target)
-    scenes = evaluation.blind_scenes if renderer is Renderer.BLIND else evaluation.second_scenes
-    report = evaluation.evaluate_drawn(tagger, scenes(count, seed=seed))
-    typer.echo(f"{renderer} renderer: {report.pictures} scenes, the gate refused {report.silent}\n")
+    report = evaluation.evaluate_drawn(tagger, evaluation.blind_scenes(count, seed=seed))
+    typer.echo(f"{report.pictures} scenes, the gate refused {report.silent}\n")
     typer.echo(evaluation.as_markdown(report))
     outside = (draw_outside(random.Random(f"outside/{seed}/{number}"))[0] for number in range(count))
     typer.echo("\ndrawn from outside: {} pictures, {} let in, tags: {}".format(*evaluation.false_tags(tagger, outside)))
@@ -93,12 +84,12 @@ def evaluate(
 
 @app.command()
 def sheet(target: Path) -> None:
-    """Draw a sheet to look at: scenes, strangers, pictures from outside, and four rows of the second renderer."""
+    """Draw a sheet to look at: scenes, cartoons, strangers, pictures from outside, and four rows in the test's hand."""
     from tools.pretrain.evaluation import contact_sheet
 
-    rows = [draw_scene] * 4 + [draw_stranger] * 2 + [draw_outside] * 2
+    rows = [draw_scene] * 4 + [draw_cartoon] * 2 + [draw_stranger] * 2 + [draw_outside] * 2
     drawn = [draw(random.Random(f"{row}/{column}"))[0] for row, draw in enumerate(rows) for column in range(12)]
-    drawn += [second_renderer.draw_scene(random.Random(f"second/{number}"), 64)[0] for number in range(48)]
+    drawn += [blind_renderer.draw_scene(random.Random(f"blind/{number}"), 64)[0] for number in range(48)]
     contact_sheet(drawn, 12, scale=2).save(target)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tools.pretrain_tagger.cartoon_scenes import draw_cartoon
 from tools.pretrain_tagger.facts import Facts
 from tools.pretrain_tagger.outside import draw_outside, draw_stranger
 from tools.pretrain_tagger.scenes import draw_scene
@@ -18,7 +19,8 @@ from tools.pretrain_tagger.scenes import draw_scene
 BLOCK = 500
 # Shares of a training block.
 _KINDS: dict[str, tuple[float, Callable[[random.Random], tuple[Image.Image, Facts]]]] = {
-    "scene": (0.64, draw_scene),
+    "scene": (0.46, draw_scene),
+    "cartoon": (0.18, draw_cartoon),
     "stranger": (0.12, draw_stranger),
     "outside": (0.24, draw_outside),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image
 from services.tagger.adapters.drawn_onnx import DrawnOnnxTagger
 from services.tagger.models import Picture, TagOptions
 from services.tagger.use_cases.scoring import predictions
-from tools.pretrain_tagger import blind_renderer, second_renderer
+from tools.pretrain_tagger import blind_renderer
 from tools.pretrain_tagger.export import CATEGORIES
 from tools.pretrain_tagger.facts import QUESTIONS, Facts
 
@@ -98,22 +98,11 @@ def tags_of(tagger: DrawnOnnxTagger, image: Image.Image) -> tuple[dict[str, str]
     return {score.category: score.label for score in kept}, scores.outside_domain
 
 
-def second_scenes(count: int, *, seed: int = 0) -> Iterable[tuple[Image.Image, Facts]]:
-    """Scenes of the second renderer, every other one saved as a JPEG, as users' pictures often are."""
-    return _saved(second_renderer.draw_scene, "second", count, seed)
-
-
 def blind_scenes(count: int, *, seed: int = 0) -> Iterable[tuple[Image.Image, Facts]]:
-    """Scenes of the renderer whose author saw no other drawing; every other one saved as a JPEG."""
-    return _saved(blind_renderer.draw_scene, "blind", count, seed)
-
-
-def _saved(
-    draw: Callable[[random.Random], tuple[Image.Image, Facts]], name: str, count: int, seed: int
-) -> Iterable[tuple[Image.Image, Facts]]:
+    """Scenes of the renderer whose author saw no other drawing; every other one a JPEG, as pictures often are."""
     for number in range(count):
-        rng = random.Random(f"{name}/{seed}/{number}")
-        image, facts = draw(rng)
+        rng = random.Random(f"blind/{seed}/{number}")
+        image, facts = blind_renderer.draw_scene(rng)
         yield (_as_jpeg(image, rng.randint(80, 95)) if number % 2 else image), facts
 
 

@@ -18,8 +18,9 @@ from gateway.demo_pictures.canvas import Canvas, Colour
 from tools.pretrain.scenes.sprites import EMOJI_FONT, EMOJI_STRIKE, OBJECTS
 from tools.pretrain.scenes.textures import correlated_noise, draw_texture
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, NOTHING, NOUNS, SIDE, Facts
+from tools.pretrain_tagger.finish import finished
 from tools.pretrain_tagger.layout import arrange
-from tools.pretrain_tagger.scenes import finished, paste, sprite_of, styled
+from tools.pretrain_tagger.scenes import paste, sprite_of, styled
 from tools.pretrain_tagger.sketches import nameless
 
 _CANVAS = 2 * SIDE

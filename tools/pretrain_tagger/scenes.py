@@ -7,22 +7,21 @@ its form and not by the exact pixels of one renderer.
 from __future__ import annotations
 
 import random
-from io import BytesIO
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from gateway.demo_pictures.backgrounds import COLOURS, KINDS, draw_background, jitter
 from tools.pretrain.scenes.characters import CHARACTERS
 from tools.pretrain.scenes.sprites import OBJECTS, SHAPES, object_sprite, shape_sprite
+from tools.pretrain_tagger import cartoon_scenes
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, SIDE, Facts
+from tools.pretrain_tagger.finish import finished
 from tools.pretrain_tagger.layout import Spot, arrange
 from tools.pretrain_tagger.sketches import sketch
 
 _CANVAS = 2 * SIDE
 _EMPTY_SHARE = 0.05
-_SKETCHED_SHARE = 0.6
+_SKETCHED_SHARE, _CARTOON_SHARE = 0.5, 0.25  # the rest: as the base model's world draws it
 
 
 def draw_scene(rng: random.Random) -> tuple[Image.Image, Facts]:
@@ -43,9 +42,12 @@ def draw_scene(rng: random.Random) -> tuple[Image.Image, Facts]:
 
 
 def sprite_of(noun: str, colour: str, rng: random.Random) -> Image.Image:
-    """A cut-out of a thing, square RGBA: as the base model's world draws it, or sketched."""
-    if rng.random() < _SKETCHED_SHARE:
+    """A cut-out of a thing, square RGBA: sketched, as a cartoon, or as the base model's world draws it."""
+    hand = rng.random()
+    if hand < _SKETCHED_SHARE:
         return sketch(noun, colour, rng, _CANVAS)
+    if hand < _SKETCHED_SHARE + _CARTOON_SHARE:
+        return cartoon_scenes.draw_thing(noun, colour, rng)
     if noun in OBJECTS:
         return object_sprite(noun)
     paint = jitter(COLOURS[colour], rng)
@@ -126,25 +128,3 @@ def paste(canvas: Image.Image, sprite: Image.Image, spot: Spot, rng: random.Rand
         shadow = small.getchannel("A").filter(ImageFilter.GaussianBlur(2)).point(lambda v: v // 3)
         canvas.paste((0, 0, 0), (left + 3, top + 4), shadow)
     canvas.paste(small, (left, top), small)
-
-
-def finished(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """The picture at its final size after what happens to pictures: light, blur, grain, compression."""
-    if rng.random() < 0.4:
-        picture = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.85, 1.1))
-    if rng.random() < 0.2:
-        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
-    picture = picture.resize((SIDE, SIDE), rng.choice([Image.Resampling.BOX, Image.Resampling.LANCZOS]))
-    if rng.random() < 0.3:
-        picture = _grain(picture, rng)
-    if rng.random() < 0.3:
-        buffer = BytesIO()
-        picture.save(buffer, "JPEG", quality=rng.randint(60, 95))
-        picture = Image.open(buffer).convert("RGB")
-    return picture
-
-
-def _grain(picture: Image.Image, rng: random.Random) -> Image.Image:
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(1, 5), (SIDE, SIDE, 1))
-    values: npt.NDArray[np.float64] = np.asarray(picture, np.float64) + noise
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))

@@ -11,14 +11,14 @@ from PIL import Image
 
 from gateway.demo_pictures.backgrounds import COLOURS
 from tools.pretrain.scenes.sprites import EMOJI_FONT
-from tools.pretrain_tagger import blind_renderer, cartoons, data, second_renderer, sketches
+from tools.pretrain_tagger import blind_renderer, cartoon_scenes, cartoons, data, sketches
 from tools.pretrain_tagger.blind_drawings import DRAWINGS
 from tools.pretrain_tagger.blind_pen import hue
 from tools.pretrain_tagger.evaluate import Counts, blind_scenes
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, QUESTIONS, SIDE, Facts
 from tools.pretrain_tagger.layout import arrange
 from tools.pretrain_tagger.outside import draw_outside, draw_stranger
-from tools.pretrain_tagger.scenes import draw_scene, sprite_of
+from tools.pretrain_tagger.scenes import draw_scene
 
 needs_font = pytest.mark.skipif(not EMOJI_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
 
@@ -26,7 +26,7 @@ Draw = Callable[[random.Random], tuple[Image.Image, Facts]]
 
 
 @needs_font
-@pytest.mark.parametrize("draw", [draw_scene, draw_stranger, draw_outside, second_renderer.draw_scene])
+@pytest.mark.parametrize("draw", [draw_scene, draw_stranger, draw_outside, cartoon_scenes.draw_cartoon])
 def test_equal_random_states_give_equal_pictures_and_facts(draw: Draw) -> None:
     for seed in range(3):
         (first, facts), (second, again) = draw(random.Random(seed)), draw(random.Random(seed))
@@ -102,17 +102,18 @@ def test_things_lie_in_the_picture_apart_and_where_their_place_says() -> None:
             assert low < layout.spots[0].x < high
 
 
-@needs_font
-def test_the_second_renderer_knows_every_noun_and_draws_it_differently() -> None:
+def test_cartoons_know_every_noun_and_draw_it_differently() -> None:
     assert set(cartoons.OBJECTS) | set(cartoons.COLOURED) | {"ring"} == set(NOUNS)
     for noun in NOUNS:
-        cutout = second_renderer._thing(noun, "red", random.Random(0))
+        cutout = cartoon_scenes.draw_thing(noun, "red", random.Random(0))
         mine = np.asarray(cutout.resize((48, 48)).convert("RGB"), np.int64)
-        theirs = np.asarray(sprite_of(noun, "red", random.Random(0)).resize((48, 48)).convert("RGB"), np.int64)
+        theirs = np.asarray(
+            sketches.sketch(noun, "red", random.Random(0), SIDE).resize((48, 48)).convert("RGB"), np.int64
+        )
         assert 0.05 < np.asarray(cutout.getchannel("A")).mean() / 255 < 0.95
         assert np.abs(mine - theirs).mean() > 3
     for kind, label in BACKGROUND_LABELS.items():
-        image, used = second_renderer._background(kind, random.Random(0))
+        image, used = cartoon_scenes._background(kind, random.Random(0))
         assert image.size == (256, 256)
         assert all(colour in COLOURS for colour in used), label
 

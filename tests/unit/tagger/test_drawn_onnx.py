@@ -17,7 +17,7 @@ from services.tagger.models import Picture, TagOptions
 from services.tagger.use_cases.scoring import predictions
 from tests.unit.tagger.drawings import photograph
 from tools.pretrain.scenes.textures import draw_textures
-from tools.pretrain_tagger.evaluate import evaluate_drawn, second_scenes, tags_of
+from tools.pretrain_tagger.evaluate import blind_scenes, evaluate_drawn, tags_of
 
 SIDE = 4
 LEAST_PRECISION = {"object": 0.95, "count": 0.95, "object colour": 0.9, "scene": 0.95, "size": 0.95, "place": 0.95}
@@ -145,7 +145,7 @@ def test_the_shipped_network_is_small_and_plain() -> None:
 
 def test_the_shipped_network_reads_another_hand(shipped: DrawnOnnxTagger) -> None:
     """A small sample of what docs/tagging.md reports, with room for chance."""
-    report = evaluate_drawn(shipped, second_scenes(150, seed=7))
+    report = evaluate_drawn(shipped, blind_scenes(150, seed=7))
     found = {category: report.total(category) for category in report.labels}
     assert all(found[category].precision >= least for category, least in LEAST_PRECISION.items()), found
     assert all(found[category].recall >= least for category, least in LEAST_RECALL.items()), found

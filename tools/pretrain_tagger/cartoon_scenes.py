@@ -1,4 +1,4 @@
-"""Scenes from a second, different renderer, for testing only: other drawings, other colours, other landscapes."""
+"""Scenes in another hand than the base model's world: cartoons, other colours, other landscapes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from tools.pretrain_tagger import cartoons
 from tools.pretrain_tagger.crayon import PIXELS, Colour, Crayon
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, Facts
+from tools.pretrain_tagger.finish import finished
 from tools.pretrain_tagger.layout import arrange
 
 PALETTE: dict[str, tuple[Colour, ...]] = {
@@ -29,25 +30,26 @@ PALETTE: dict[str, tuple[Colour, ...]] = {
 }
 
 
-def draw_scene(rng: random.Random, side: int = 192) -> tuple[Image.Image, Facts]:
-    """A scene of side x side pixels with its facts; equal random states give equal scenes."""
+def draw_cartoon(rng: random.Random) -> tuple[Image.Image, Facts]:
+    """One scene of SIDE x SIDE pixels with its facts; equal random states give equal scenes."""
     kind = rng.choice(list(BACKGROUND_LABELS))
     canvas, used = _background(kind, rng)
     noun = rng.choice(NOUNS)
     colour = rng.choice([name for name in PALETTE if name not in used]) if noun in COLOURED else NOTHING
     layout = arrange(rng)
     for spot in layout.spots:
-        cutout = _thing(noun, colour, rng)
+        cutout = draw_thing(noun, colour, rng)
         size = max(1, round(spot.side * PIXELS))
         small = cutout.resize((size, size), Image.Resampling.LANCZOS)
         if rng.random() < 0.5:
             small = small.rotate(rng.uniform(-12, 12), Image.Resampling.BICUBIC)
         canvas.paste(small, (round(spot.x * PIXELS - size / 2), round(spot.y * PIXELS - size / 2)), small)
     facts = Facts(noun, layout.count, colour, BACKGROUND_LABELS[kind], layout.size, layout.place)
-    return canvas.resize((side, side), Image.Resampling.LANCZOS), facts
+    return finished(canvas, rng), facts
 
 
-def _thing(noun: str, colour: str, rng: random.Random) -> Image.Image:
+def draw_thing(noun: str, colour: str, rng: random.Random) -> Image.Image:
+    """A cut-out of a thing, square RGBA; colour: a key of PALETTE where the thing may have any."""
     pen = Crayon(rng, ink=rng.choice([0.0, 0.012, 0.02, 0.028]))
     if noun in cartoons.OBJECTS:
         cartoons.OBJECTS[noun](pen)
