@@ -46,7 +46,7 @@ class Size:
     vae_learning_rate: float
     empty_caption_share: float = 0.10
     filler_caption_share: float = 0.12
-    photographic_share: float = 0.25
+    photographic_share: float = 0.4
     validation_scenes: int = 256
     weight_decay: float = 0.01
     warmup_steps: int = 200

@@ -6,7 +6,10 @@ loses its core stalls the others at every barrier of every operation, a process 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ import torch.distributed
 from torch.multiprocessing.spawn import spawn
 
 Arguments = TypeVar("Arguments")
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def run_in_group(work: Callable[[Group, Arguments], None], arguments: Arguments,
 def _enter(
     rank: int, work: Callable[[Group, Arguments], None], arguments: Arguments, processes: int, meeting_place: str
 ) -> None:
+    _end_with_the_parent()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.distributed.init_process_group("gloo", init_method=meeting_place, rank=rank, world_size=processes)
@@ -87,3 +93,9 @@ def _enter(
         work(Group(rank, processes), arguments)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _end_with_the_parent() -> None:
+    """Has Linux end this process when the one that started it is gone, or both would train and save in one folder."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -94,6 +94,8 @@ def render_card(folder: Path, size: Size, pipeline: StableDiffusionPipeline, byt
         steps=f"{progress.steps:,}",
         hours=f"{progress.seconds / 3600:.1f}",
         scenes=f"{size.scenes:,}",
+        photographic_scenes=f"{size.photographic_scenes:,}",
+        photographic_share=f"{size.photographic_share:.0%}",
         batch_size=size.batch_size,
         learning_rate=f"{size.learning_rate:g}",
         validation_loss=f"{progress.validation_loss:.3f}",

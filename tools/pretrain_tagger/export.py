@@ -30,7 +30,9 @@ _WANTED_PRECISION = 0.99
 # Validation pictures come from the renderer that was learnt from and promise too much; a missing tag costs less than a
 # wrong one, so an answer must be at least this sure whatever they say.
 _LEAST_THRESHOLD = 0.8
-_KEPT_SCENES = 0.985
+# The gate must be at least this sure, and surer where pictures from outside still pass.
+_LEAST_GATE = 0.9
+_LET_IN = 0.001
 _OPSET = 17
 _SMALL = 1000
 
@@ -50,7 +52,7 @@ def export(folder: Path, target: Path, *, validation_blocks: int = 4) -> None:
 def declare(network: DrawnTagger, examples: Examples) -> dict[str, object]:
     """labels.json for a network. Thresholds are the least with the wanted precision on pictures never learnt from.
 
-    The gate's threshold keeps nearly all of the drawn scenes; whatever the gate lets in wrongly must still pass the
+    The gate's threshold lets in next to nothing from outside; whatever it lets in wrongly must still pass the
     thresholds, which are set with those pictures among the examples.
     """
     pictures = torch.from_numpy(examples.pictures).permute(0, 3, 1, 2).float() / 255
@@ -58,7 +60,7 @@ def declare(network: DrawnTagger, examples: Examples) -> dict[str, object]:
         parts = [Exported(network)(part) for part in torch.split(pictures, 250)]
     outputs = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
     gate = outputs[-1][:, 0]
-    gate_threshold = float(np.quantile(gate[examples.inside], 1 - _KEPT_SCENES))
+    gate_threshold = max(_LEAST_GATE, float(np.quantile(gate[~examples.inside], 1 - _LET_IN)))
     let_in = gate >= gate_threshold
     questions = []
     for column, (question, answers) in enumerate(QUESTIONS.items()):

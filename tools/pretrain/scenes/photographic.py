@@ -2,7 +2,9 @@
 
 No photograph is used. A base that has only seen clean drawings spends the few steps of a fine-tuning on learning what
 fur, shade and blur are; one that has seen them spends these steps on the subject. Captions say "photograph" or name the
-fur, words that the drawn world never uses, so that its own prompts keep their pictures.
+fur, words that the drawn world never uses, so that its own prompts keep their pictures. Half of the scenes have grounds
+of the drawn world: with grounds of their own alone, the base kept two worlds apart, and a dog learnt from photos was
+lost in every prompt that named a drawn place.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
+from gateway.demo_pictures.backgrounds import draw_background
 from tools.pretrain.scenes.blocks import Block, Pixels, draw_in_blocks
 from tools.pretrain.scenes.furry import COATS, Animal, FurPainter, any_animal, paint_animal
 from tools.pretrain.scenes.lit_things import THINGS, TONES, paint_thing
 from tools.pretrain.scenes.textures import Field, correlated_noise
 
 OVERSAMPLE = 2
-ANIMAL_SHARE = 0.72
+ANIMAL_SHARE = 0.8
+DRAWN_GROUND_SHARE = 0.5
+_DRAWN_GROUNDS = {"plain": 0.56, "gradient": 0.08, "meadow": 0.09, "night": 0.09, "beach": 0.09, "snow": 0.09}
 _POSE_WORDS = {"sitting": "sitting", "sideways": "sitting", "lying": "sleeping", "standing": "standing", "portrait": ""}
 _NOUNS = {
     "pointed": ("dog", "dog", "puppy", "cat", "kitten", "pet"), "hanging": ("dog", "dog", "puppy", "pet"),
@@ -31,9 +36,7 @@ _FRAME = {"a", "an", "and", "of", "photo", "photograph", "furry", "fluffy"}
 def draw_photographic(rng: random.Random, size: int) -> tuple[Pixels, str]:
     """One picture, uint8 (size, size, 3), and its caption; equal random states give equal scenes."""
     numbers = np.random.default_rng(rng.getrandbits(32))
-    n = size * OVERSAMPLE
-    place = rng.choice(list(GROUNDS))
-    picture = GROUNDS[place](rng, numbers, n)
+    picture, place = _ground(rng, numbers, size * OVERSAMPLE)
     if rng.random() < ANIMAL_SHARE:
         animal = any_animal(rng)
         painter = FurPainter(picture, rng, numbers)
@@ -50,6 +53,17 @@ def draw_photographic(rng: random.Random, size: int) -> tuple[Pixels, str]:
         words = f"photograph of {_article(f'{tone} {thing}')}"
     caption = f"a {words} {place}" if rng.random() < 0.85 else f"a {words}"
     return developed(picture, size, rng, numbers), caption
+
+
+def _ground(rng: random.Random, numbers: np.random.Generator, pixels: int) -> tuple[Field, str]:
+    """What stands behind, and its words: every other one is of the drawn world, so that a subject learnt from photos
+    can be put before anything that this world has a name for.
+    """
+    if rng.random() < DRAWN_GROUND_SHARE:
+        drawn = draw_background(rng.choices(list(_DRAWN_GROUNDS), list(_DRAWN_GROUNDS.values()))[0], rng, pixels)
+        return np.asarray(drawn.image, np.float64).copy(), drawn.caption
+    place = rng.choice(list(GROUNDS))
+    return GROUNDS[place](rng, numbers, pixels), place
 
 
 def _animal_words(rng: random.Random, animal: Animal) -> str:
