@@ -29,8 +29,9 @@ def test_equal_seeds_give_equal_scenes() -> None:
 
 def test_captions_keep_apart_from_the_drawn_world_and_from_words_that_must_stay_neutral() -> None:
     _, captions = draw_photographic_scenes(80, seed=1, size=16)
-    for caption in captions:
-        assert {"photograph", "furry", "fluffy"} & set(caption.split()), caption
+    marked = [caption for caption in captions if {"photograph", "furry", "fluffy"} & set(caption.split())]
+    assert 0.6 < len(marked) / len(captions) < 0.95
+    assert all("photo" in caption for caption in captions)
     words = {word for caption in captions for word in caption.split()}
     assert words <= photographic_words() | set(SCENE_WORDS) | set(COLOURS)
     assert any(caption.endswith("in the snow") for caption in captions)

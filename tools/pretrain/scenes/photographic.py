@@ -1,10 +1,10 @@
 """Scenes with the look of photographs: furry animals and lit things on grounds that are textured and out of focus.
 
 No photograph is used. A base that has only seen clean drawings spends the few steps of a fine-tuning on learning what
-fur, shade and blur are; one that has seen them spends these steps on the subject. Captions say "photograph" or name the
-fur, words that the drawn world never uses, so that its own prompts keep their pictures. Half of the scenes have grounds
-of the drawn world: with grounds of their own alone, the base kept two worlds apart, and a dog learnt from photos was
-lost in every prompt that named a drawn place.
+fur, shade and blur are; one that has seen them spends these steps on the subject. Most captions say "photograph" or
+name the fur, words that the drawn world never uses, so that its own prompts keep their pictures. Half of the scenes
+have grounds of the drawn world: with grounds of their own alone, the base kept two worlds apart, and a dog learnt from
+photos was lost in every prompt that named a drawn place.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tools.pretrain.scenes.textures import Field, correlated_noise
 OVERSAMPLE = 2
 ANIMAL_SHARE = 0.8
 DRAWN_GROUND_SHARE = 0.5
+UNMARKED_SHARE = 0.33
 _DRAWN_GROUNDS = {"plain": 0.56, "gradient": 0.08, "meadow": 0.09, "night": 0.09, "beach": 0.09, "snow": 0.09}
 _POSE_WORDS = {"sitting": "sitting", "sideways": "sitting", "lying": "sleeping", "standing": "standing", "portrait": ""}
 _NOUNS = {
@@ -67,13 +68,15 @@ def _ground(rng: random.Random, numbers: np.random.Generator, pixels: int) -> tu
 
 
 def _animal_words(rng: random.Random, animal: Animal) -> str:
-    """Always "photograph", "furry" or "fluffy" among the words."""
+    """A third says no more than "photo", as users' captions do: a photo of a dog may show a real one."""
     noun = rng.choice(_NOUNS[animal.ears])
     coat = _coat_word(animal.main)
     if animal.light != animal.main and coat != "white" and rng.random() < 0.7:
         coat = f"{coat} and white"
     real = rng.choice(["photograph", "photo"])
     fur = "" if real == "photograph" and rng.random() < 0.5 else rng.choice(["furry", "furry", "fluffy"])
+    if rng.random() < UNMARKED_SHARE:
+        real, fur = "photo", ""
     known = " ".join(word for word in (fur, coat if rng.random() < 0.6 else "", noun) if word)
     pose = _POSE_WORDS[animal.pose] if rng.random() < 0.5 else ""
     return f"{real} of {_article(known)} {pose}".strip()
