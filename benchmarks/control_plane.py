@@ -49,8 +49,9 @@ KEYS = ("benchmark-key", "benchmark-secret-0123456789")
 PROJECTS = 20
 CLIENTS = 32
 ALONE = 200
-PAUSE = 0.05  # seconds between two acquires under load
 """Acquires without any other load, at the end."""
+PAUSE = 0.05
+"""Seconds between two acquires under load."""
 
 
 def make_job(number: int, state: JobState) -> TrainingJob:

@@ -42,11 +42,10 @@ def encode_pictures(vae: AutoencoderKL, pictures: npt.NDArray[np.uint8], batch_s
 
 
 def prepare_latents(
-    vae: AutoencoderKL, size: Size, folder: Path, count: int, *, seed: int, processes: int, kind: str = DRAWN
+    vae: AutoencoderKL, size: Size, folder: Path, count: int, *, seed: int, processes: int, kind: str
 ) -> LatentSet:
-    """Loads the latents of `count` scenes from `folder`, or draws, encodes and stores them there."""
-    name = f"{seed}" if kind == DRAWN else f"{kind}-{seed}"
-    tensors, captions = folder / f"latents-{name}.safetensors", folder / f"captions-{name}.json"
+    """Loads the latents of `count` scenes of a kind (DRAWN or PHOTOGRAPHIC) from `folder`, or draws, encodes and stores them there."""
+    tensors, captions = folder / f"latents-{kind}-{seed}.safetensors", folder / f"captions-{kind}-{seed}.json"
     if not captions.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         pictures, texts = _DRAW[kind](count, seed=seed, size=size.resolution, processes=processes)
