@@ -44,7 +44,7 @@ def encode_pictures(vae: AutoencoderKL, pictures: npt.NDArray[np.uint8], batch_s
 def prepare_latents(
     vae: AutoencoderKL, size: Size, folder: Path, count: int, *, seed: int, processes: int, kind: str
 ) -> LatentSet:
-    """Loads the latents of `count` scenes of a kind (DRAWN or PHOTOGRAPHIC) from `folder`, or draws, encodes and stores them there."""
+    """Loads the latents of `count` scenes of a kind from `folder`, or draws, encodes and stores them there."""
     tensors, captions = folder / f"latents-{kind}-{seed}.safetensors", folder / f"captions-{kind}-{seed}.json"
     if not captions.is_file():
         folder.mkdir(parents=True, exist_ok=True)
