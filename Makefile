@@ -47,11 +47,11 @@ protos: $(STAMP) ## Generate protos/gen again
 lock: $(STAMP) ## Write requirements.lock from this environment
 	$(BIN)/python -m tools.lock > requirements.lock
 
-pretrain: $(STAMP) ## Make the weights of fiveshot-tiny again (hours; see tools/pretrain/README.md)
-	$(BIN)/python -m tools.pretrain vae 60
-	$(BIN)/python -m tools.pretrain denoiser 240
-	$(BIN)/python -m tools.pretrain export
-	$(BIN)/python -m tools.pretrain golden tests/golden/fiveshot_tiny.png
+pretrain: $(STAMP) ## Make the weights of fiveshot-tiny again (hours; see research/fiveshot_tiny/README.md)
+	$(BIN)/python -m research.fiveshot_tiny vae 60
+	$(BIN)/python -m research.fiveshot_tiny denoiser 240
+	$(BIN)/python -m research.fiveshot_tiny export
+	$(BIN)/python -m research.fiveshot_tiny golden tests/golden/fiveshot_tiny.png
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output

@@ -40,7 +40,7 @@ from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import jobs, shares
 from services.trainer.models.job import Attempt, JobState, Lease, TrainingJob
-from services.trainer.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 from tests.fixtures.postgres import USER, running_postgres
 from tests.fixtures.processes import running
 

@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 
 from gateway.demo_pictures import draw_subject
-from services.trainer.catalogue import BaseModel, load_catalogue
-from services.trainer.cost_model import JobCost, job_cost
 from services.trainer.engine.job import Hooks, TrainItem, TrainJobSpec
 from services.trainer.engine.precision import choose_device
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.train_loop import train
-from services.trainer.job_plan import PictureSize, plan_job
-from services.trainer.models.calibration import Measurement, Range, estimate_memory, estimate_time
-from services.trainer.parameters import TrainingParameters, resolve
+from services.trainer.recipe.calibration import Measurement, Range, estimate_memory, estimate_time
+from services.trainer.recipe.catalogue import BaseModel, load_catalogue
+from services.trainer.recipe.costs import JobCost, job_cost
+from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.worker.files import files_of
 from services.trainer.worker.measuring import MemoryMeter, RunClock, device_name, measurement_of, timed
 from services.trainer.worker.probing import probe_spec

@@ -23,11 +23,11 @@ import typer
 
 from benchmarks.learning import BASE_MODEL, artifact_of, encoded, fitted, load_pipeline, loss_of, write_items
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
-from services.trainer.catalogue import BaseModel, load_catalogue
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Evaluation, Hooks, TrainJobSpec
 from services.trainer.engine.recommendation import recommend
 from services.trainer.engine.train_loop import train
-from services.trainer.parameters import resolve
+from services.trainer.recipe.catalogue import BaseModel, load_catalogue
+from services.trainer.recipe.parameters import resolve
 
 TRAINED_VIEWS, HELD_OUT_VIEWS = 5, 6
 REPETITIONS = 8  # noises and noise levels per held-out view

@@ -27,7 +27,10 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageOps
 
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
-from services.trainer.catalogue import BaseModel, load_catalogue
+from research.fiveshot_tiny.evaluation import contact_sheet, sample_pictures, validation_loss
+from research.fiveshot_tiny.latents import LatentSet, encode_pictures
+from research.fiveshot_tiny.models import Denoiser
+from research.fiveshot_tiny.scenes.compose import draw_scenes
 from services.trainer.engine.job import (
     BaseModelFiles,
     EpochResult,
@@ -38,11 +41,8 @@ from services.trainer.engine.job import (
     TrainJobSpec,
 )
 from services.trainer.engine.train_loop import train
-from services.trainer.parameters import resolve
-from tools.pretrain.evaluation import contact_sheet, sample_pictures, validation_loss
-from tools.pretrain.latents import LatentSet, encode_pictures
-from tools.pretrain.models import Denoiser
-from tools.pretrain.scenes.compose import draw_scenes
+from services.trainer.recipe.catalogue import BaseModel, load_catalogue
+from services.trainer.recipe.parameters import resolve
 
 BASE_MODEL = "fiveshot-tiny"
 DOMAIN_SCENES = 128

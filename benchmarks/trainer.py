@@ -22,11 +22,11 @@ import torch
 from benchmarks import trainer_gpu
 from benchmarks.trainer_loops import Measured, ours, plain
 from gateway.demo_pictures import draw_subject
-from services.trainer.catalogue import load_catalogue
 from services.trainer.engine.job import BaseModelFiles, TrainItem, TrainJobSpec
 from services.trainer.engine.precision import choose_device
 from services.trainer.engine.quiet import quiet_libraries
-from services.trainer.parameters import TrainingParameters, resolve
+from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.recipe.parameters import TrainingParameters, resolve
 
 
 def _parameters(arguments: argparse.Namespace, resolve_specs: Callable[..., TrainingParameters]) -> TrainingParameters:

@@ -19,15 +19,15 @@ from contextlib import nullcontext
 import torch
 
 from services.trainer.engine.acceleration import build_step
-from services.trainer.engine.adapters import add_adapters, trained_weights
 from services.trainer.engine.checkpoints import TrainingState
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import Acceleration
+from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.passes import PassInputs
 from services.trainer.engine.precision import autocast, gradient_scaler, reproducible
-from services.trainer.parameters import DEFAULT_SPECS, TrainingParameters, resolve
+from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
 from tests.fixtures.real_sizes import real_size
 
 SIDES = {"sd-1.5": 512, "sdxl": 1024}

@@ -11,17 +11,17 @@ import torch.nn.functional as functional
 from peft import LoraConfig
 from PIL import Image
 
-from services.trainer.engine.adapters import add_adapters, trained_weights
 from services.trainer.engine.batches import draw_pass, epoch_steps
 from services.trainer.engine.families import load_family
 from services.trainer.engine.job import Directive, Hooks, PhaseProgress, TrainJobSpec
 from services.trainer.engine.latents import BucketLatents
+from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.pictures import open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device
 from services.trainer.engine.schedules import draw_positions
 from services.trainer.engine.train_loop import train
-from services.trainer.job_plan import PictureSize, plan_job
+from services.trainer.recipe.job_plan import PictureSize, plan_job
 
 WARM_UP = 5
 

@@ -45,7 +45,7 @@ PROCESSES = (
     Process("tagger", "services.tagger.app", "services.tagger.settings"),
     Process("trainer", "services.trainer.app", "services.trainer.settings"),
     Process("registry", "services.registry.app", "services.registry.settings"),
-    Process("worker", "services.trainer.worker_app", "services.trainer.worker_settings", "WorkerSettings"),
+    Process("worker", "services.trainer.worker.app", "services.trainer.worker.settings", "WorkerSettings"),
     Process("gateway", "gateway.app", "gateway.settings"),
 )
 

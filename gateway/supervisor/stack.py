@@ -131,7 +131,7 @@ class Stack:
                 "SCRATCH_DIR": str(self._folder.sub(name)),
                 "THREADS": threads,
             }
-            module = "services.trainer.worker_app"
+            module = "services.trainer.worker.app"
             found.append(self._python(name, module, "WORKER", own, threads=threads, stop_timeout_s=_WORKER_STOP_S))
         return found
 

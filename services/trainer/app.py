@@ -35,7 +35,7 @@ from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.wakeups import ProcessWakeups, SharedWakeups
-from services.trainer.catalogue import BaseModel, InvalidCatalogue, load_catalogue
+from services.trainer.recipe.catalogue import BaseModel, InvalidCatalogue, load_catalogue
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings

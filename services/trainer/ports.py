@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Protocol
 
 from services.trainer.models.base import TrainingSet
-from services.trainer.models.calibration import Measurement
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
 from services.trainer.models.job import TrainingJob
 from services.trainer.models.queue import QueueLoad
+from services.trainer.recipe.calibration import Measurement
 
 Move = Callable[[TrainingJob], Change]
 """A pure move, applied to the job as it is when the change is stored; when it raises, nothing is. It may be called

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.chassis.settings import BaseServiceSettings, NatsSettings, S3Settings, SqlSettings, service_config
-from services.trainer.catalogue import DEFAULT_CATALOGUE
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
 class Settings(SqlSettings, S3Settings, NatsSettings, BaseServiceSettings):

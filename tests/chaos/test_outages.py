@@ -72,7 +72,7 @@ def _real_worker(world: World, folder: Path, dataset_target: str, catalogue: Pat
         "S3_BUCKET": world.s3.s3_bucket,
     }
     named = {f"WORKER_{name}": value for name, value in variables.items()}
-    return python_process("worker", "services.trainer.worker_app", folder, named)
+    return python_process("worker", "services.trainer.worker.app", folder, named)
 
 
 @pytest.mark.timeout(2400)

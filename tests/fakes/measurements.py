@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from services.trainer.models.calibration import Measurement
 from services.trainer.ports import MEASUREMENTS_KEPT, PresentDevice
+from services.trainer.recipe.calibration import Measurement
 
 
 class FakeMeasurements:

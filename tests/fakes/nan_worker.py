@@ -10,7 +10,7 @@ import math
 import os
 from typing import Any
 
-from services.trainer import worker_app
+from services.trainer.worker import app as worker_app
 from services.trainer.engine import train_loop
 
 _steps = itertools.count(1)

@@ -15,7 +15,7 @@ import torch
 
 from services.trainer.engine.job import BaseModelFiles, Hooks, TrainJobSpec
 from services.trainer.engine.train_loop import train
-from services.trainer.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
 from tests.fixtures.training_jobs import QUICK, draw_item
 

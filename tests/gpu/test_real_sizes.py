@@ -10,19 +10,19 @@ import pytest
 import torch
 from PIL import Image
 
-from services.trainer.catalogue import DEFAULT_CATALOGUE, load_catalogue
-from services.trainer.engine.adapters import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.checkpoints import TrainingState
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.export import write_artifacts
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.graph_step import CudaGraphs, RecordedStep
+from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.passes import PassInputs
 from services.trainer.engine.precision import autocast, gradient_scaler
 from services.trainer.engine.previews import preview_request, sample_previews
 from services.trainer.engine.verification import Probe, verify_artifacts
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, load_catalogue
+from services.trainer.recipe.parameters import TrainingParameters
 from tests.fixtures.real_sizes import real_size
 
 Make = Callable[..., TrainingParameters]

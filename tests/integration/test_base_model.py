@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from gateway.demo_pictures import draw_subject
-from services.trainer.catalogue import load_catalogue
+from research.fiveshot_tiny.evaluation import GRID_PROMPTS, sample_pictures
+from research.fiveshot_tiny.export import GOLDEN_PROMPTS
+from research.fiveshot_tiny.models import tokenize
+from research.fiveshot_tiny.scenes.captions import SUBJECT_NOUNS, TRIGGER_WORDS
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainItem, TrainJobSpec
 from services.trainer.engine.train_loop import train
-from services.trainer.parameters import resolve
-from tools.pretrain.evaluation import GRID_PROMPTS, sample_pictures
-from tools.pretrain.export import GOLDEN_PROMPTS
-from tools.pretrain.models import tokenize
-from tools.pretrain.scenes.captions import SUBJECT_NOUNS, TRIGGER_WORDS
+from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.recipe.parameters import resolve
 
 BASE = load_catalogue()["fiveshot-tiny"]
 FOLDER = Path(BASE.source)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.catalogue import load_catalogue
-from services.trainer.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 from tools.model_costs import counting
 from tools.model_costs.blueprints import blueprint_of_folder, build
 from tools.model_costs.counting import Shape

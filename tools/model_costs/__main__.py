@@ -23,11 +23,11 @@ from typing import Any
 import numpy
 from safetensors import safe_open
 
-from services.trainer.catalogue import DEFAULT_CATALOGUE, BaseModel, load_catalogue
-from services.trainer.cost_model import COSTS_FILE, Counted
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import FILE_NAME
-from services.trainer.parameters import DEFAULT_SPECS, TrainingParameters, resolve
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, load_catalogue
+from services.trainer.recipe.costs import COSTS_FILE, Counted
+from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
 from tools.model_costs import counting
 from tools.model_costs.blueprints import BLUEPRINTS, Blueprint, blueprint_of_folder, build
 from tools.model_costs.counting import Shape

@@ -22,12 +22,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
-from services.trainer.cost_model import Counted
-from services.trainer.engine.adapters import add_adapters, trained_weights
 from services.trainer.engine.families.base import Conditioning, Family
+from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.losses import per_sample_loss
 from services.trainer.engine.precision import autocast
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.costs import Counted
+from services.trainer.recipe.parameters import TrainingParameters
 from tools.model_costs.blueprints import Built, modules_stay
 
 Build = Callable[[torch.dtype], Built]

@@ -85,7 +85,7 @@ def evaluate(
 @app.command()
 def sheet(target: Path) -> None:
     """Draw a sheet to look at: scenes, cartoons, strangers, pictures from outside, and four rows in the test's hand."""
-    from tools.pretrain.evaluation import contact_sheet
+    from research.fiveshot_tiny.evaluation import contact_sheet
 
     rows = [draw_scene] * 4 + [draw_cartoon] * 2 + [draw_stranger] * 2 + [draw_outside] * 2
     drawn = [draw(random.Random(f"{row}/{column}"))[0] for row, draw in enumerate(rows) for column in range(12)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.demo_pictures.backgrounds import COLOURS, KINDS
-from tools.pretrain.scenes.characters import CHARACTERS
-from tools.pretrain.scenes.sprites import OBJECTS, SHAPES
+from research.fiveshot_tiny.scenes.characters import CHARACTERS
+from research.fiveshot_tiny.scenes.sprites import OBJECTS, SHAPES
 
 NOTHING = ""
 SIDE = 64

@@ -1,7 +1,8 @@
 """Pictures that do not belong to the drawn world, for the gate, and things that it must not name.
 
 No photograph is used: photographs stay a test. What stands in for them are pictures with their statistics
-(`tools.pretrain.scenes.textures`), lit and blurred compositions of such surfaces, and strangers of the emoji font.
+(`research.fiveshot_tiny.scenes.textures`), lit and blurred compositions of such surfaces, and strangers of the emoji
+font.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from gateway.demo_pictures.backgrounds import COLOURS, KINDS, draw_background, jitter
 from gateway.demo_pictures.canvas import Canvas, Colour
-from tools.pretrain.scenes.sprites import EMOJI_FONT, EMOJI_STRIKE, OBJECTS
-from tools.pretrain.scenes.textures import correlated_noise, draw_texture
+from research.fiveshot_tiny.scenes.sprites import EMOJI_FONT, EMOJI_STRIKE, OBJECTS
+from research.fiveshot_tiny.scenes.textures import correlated_noise, draw_texture
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, NOTHING, NOUNS, SIDE, Facts
 from tools.pretrain_tagger.finish import finished
 from tools.pretrain_tagger.layout import arrange

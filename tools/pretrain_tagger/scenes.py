@@ -11,8 +11,8 @@ import random
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from gateway.demo_pictures.backgrounds import COLOURS, KINDS, draw_background, jitter
-from tools.pretrain.scenes.characters import CHARACTERS
-from tools.pretrain.scenes.sprites import OBJECTS, SHAPES, object_sprite, shape_sprite
+from research.fiveshot_tiny.scenes.characters import CHARACTERS
+from research.fiveshot_tiny.scenes.sprites import OBJECTS, SHAPES, object_sprite, shape_sprite
 from tools.pretrain_tagger import cartoon_scenes
 from tools.pretrain_tagger.facts import BACKGROUND_LABELS, COLOURED, NOTHING, NOUNS, SIDE, Facts
 from tools.pretrain_tagger.finish import finished

@@ -5,8 +5,8 @@ from __future__ import annotations
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 
-from services.trainer.job_plan import PictureSize
 from services.trainer.models.base import TrainingImage, TrainingSet
+from services.trainer.recipe.job_plan import PictureSize
 
 _PAGE = 1000
 _TIMEOUT_S = 30.0

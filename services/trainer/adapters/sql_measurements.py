@@ -11,9 +11,9 @@ from sqlalchemy import delete, insert, or_, select
 
 from services.chassis.sql import Database
 from services.trainer.adapters.sql_tables import jobs, measurements, workers
-from services.trainer.cost_model import Counted
-from services.trainer.models.calibration import Measurement, Part
 from services.trainer.ports import MEASUREMENTS_KEPT, PresentDevice
+from services.trainer.recipe.calibration import Measurement, Part
+from services.trainer.recipe.costs import Counted
 
 _COLUMNS = ("device", "base_model", "measured_at")
 

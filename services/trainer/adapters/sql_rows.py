@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Preview
 from services.trainer.models.job import Attempt, JobError, JobState, Lease, Outcome, Progress, TrainingJob
-from services.trainer.parameters import DEFAULT_SPECS, TrainingParameters
+from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.trainer.buckets import Bucket
-from services.trainer.engine.captions import sample_caption
 from services.trainer.engine.latents import BucketLatents
 from services.trainer.engine.noise import python_random
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.buckets import Bucket
+from services.trainer.recipe.captions import sample_caption
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from peft import PeftConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from services.trainer.engine.adapters import ADAPTER_NAME, adapter_state
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.json_text import to_json
+from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
 from services.trainer.engine.metadata import model_hashes
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 LORA_ENDINGS = {
     "lora_A.weight": "lora_down.weight",

@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from peft.tuners.lora.layer import Conv2d, Linear
 from torch import Tensor, nn
 
-from services.trainer.engine.adapters import ADAPTER_NAME
+from services.trainer.engine.lora import ADAPTER_NAME
 
 
 class FusedLinear(Linear):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.passes import Key, PassInputs
 from services.trainer.engine.step import Step
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 Work = Callable[[], Tensor]
 

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Literal
 
-from services.trainer.buckets import Crop
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.buckets import Crop
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 class Directive(Enum):

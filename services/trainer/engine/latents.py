@@ -22,7 +22,7 @@ from services.trainer.engine.families.base import Family, Posterior
 from services.trainer.engine.losses import region_mask
 from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
 from services.trainer.engine.precision import on_device
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 ENCODE_BATCH = 16
 

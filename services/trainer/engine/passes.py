@@ -18,7 +18,7 @@ from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.precision import on_device
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.schedules import draw_positions
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 Key = tuple[tuple[str, torch.Size], ...]
 

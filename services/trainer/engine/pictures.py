@@ -10,11 +10,11 @@ from PIL import Image
 
 from services.chassis.errors import DomainError
 from services.chassis.pictures import decode
-from services.trainer.buckets import cropped_size
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import TrainItem
 from services.trainer.engine.noise import python_random
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.buckets import cropped_size
+from services.trainer.recipe.parameters import TrainingParameters
 
 MOVED_SCALE = 0.8
 """Size of a picture shown from farther away, and the share of it that is shown from nearer."""

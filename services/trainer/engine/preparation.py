@@ -10,10 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from services.trainer.buckets import bucket_shapes, nearest_shape
 from services.trainer.engine.acceleration import build_step, choose_acceleration
-from services.trainer.engine.adapters import RunningAverage, add_adapters, trained_weights
-from services.trainer.engine.captions import with_trigger_word
 from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.errors import EngineError
@@ -24,6 +21,7 @@ from services.trainer.engine.families.loading import model_fingerprint
 from services.trainer.engine.job import Acceleration, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
+from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.noise import derive_seed
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
@@ -34,8 +32,10 @@ from services.trainer.engine.processes import Processes
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import RegularizationSet, load_regularization
 from services.trainer.engine.step import Step
-from services.trainer.job_plan import JobPlan, PictureSize, plan_job
-from services.trainer.parameters import InvalidParameter
+from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
+from services.trainer.recipe.captions import with_trigger_word
+from services.trainer.recipe.job_plan import JobPlan, PictureSize, plan_job
+from services.trainer.recipe.parameters import InvalidParameter
 
 THUMBNAIL_SIDE = 256
 MOVED_PICTURES = 10

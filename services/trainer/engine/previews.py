@@ -10,7 +10,7 @@ import torch
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.job import BaseModelFiles, PreviewImage
 from services.trainer.engine.noise import derive_seed
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 PREVIEW_COUNT = 3
 _STOPS = frozenset(

@@ -16,7 +16,7 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
 
-from services.trainer.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
 
 
 def sample(

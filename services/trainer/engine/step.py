@@ -11,7 +11,7 @@ from services.trainer.engine.families.base import Family
 from services.trainer.engine.losses import batch_loss, per_sample_loss
 from services.trainer.engine.passes import PassInputs
 from services.trainer.engine.precision import autocast
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 class Step:

@@ -29,7 +29,7 @@ from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 READ_LOSS_EVERY_SECONDS = 0.25
 """Reading a loss waits for the accelerator, so it is done a few times a second instead of at every step."""

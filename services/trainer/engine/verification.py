@@ -16,13 +16,13 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from services.trainer.engine.adapters import adapter_config, adapter_state
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import LORA_ENDINGS, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
+from services.trainer.engine.lora import adapter_config, adapter_state
 from services.trainer.engine.quantization import quantized_layers
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 TOLERANCE = {"no": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
 """Largest relative difference by number format; half-precision files round the adapter itself."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.trainer.catalogue import BaseModel
-from services.trainer.job_plan import PictureSize
-from services.trainer.models.calibration import Range, TimeEstimate
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.calibration import Range, TimeEstimate
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.job_plan import PictureSize
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 @dataclass(frozen=True, slots=True)

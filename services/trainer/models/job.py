@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from services.chassis.names import etag_of
 from services.trainer.models.epoch import Preview
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 class JobState(StrEnum):

@@ -22,7 +22,7 @@ from services.trainer.models.job import (
     Progress,
     TrainingJob,
 )
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 def create(job: TrainingJob) -> Change:

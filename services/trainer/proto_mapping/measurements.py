@@ -6,8 +6,8 @@ from datetime import datetime
 
 from fiveshot.trainer.v1 import worker_service_pb2
 
-from services.trainer.cost_model import Counted
-from services.trainer.models.calibration import Measurement, Part
+from services.trainer.recipe.calibration import Measurement, Part
+from services.trainer.recipe.costs import Counted
 
 _Measurement = worker_service_pb2.Measurement
 _SAME = (

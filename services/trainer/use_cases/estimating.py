@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.chassis.errors import InvalidArgument
-from services.trainer.cost_model import JobCost, job_cost
 from services.trainer.models.base import Estimate, Fit
-from services.trainer.models.calibration import (
+from services.trainer.ports import JobStore, Measurements
+from services.trainer.recipe.calibration import (
     FINISHED_JOBS,
     SAME_MODEL,
     Measurement,
@@ -20,8 +20,8 @@ from services.trainer.models.calibration import (
     is_cpu,
     likely_processes,
 )
-from services.trainer.parameters import InvalidParameter, TrainingParameters
-from services.trainer.ports import JobStore, Measurements
+from services.trainer.recipe.costs import JobCost, job_cost
+from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters
 from services.trainer.use_cases.creating import samples_per_step
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner, plan_of
 from services.trainer.use_cases.reading import WORKER_MEMORY

@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Sequence
 
 from services.chassis.errors import InvalidArgument
-from services.trainer.cost_model import VERSION
-from services.trainer.models.calibration import Measurement
 from services.trainer.ports import Measurements
+from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.costs import VERSION
 
 
 class Measuring:

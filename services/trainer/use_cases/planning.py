@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
-from services.trainer.catalogue import BaseModel
-from services.trainer.job_plan import JobPlan, plan_job
 from services.trainer.models.base import TrainingSet
-from services.trainer.parameters import InvalidParameter, TrainingParameters, resolve
 from services.trainer.ports import Datasets
-from services.trainer.step_plan import StepPlan
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.job_plan import JobPlan, plan_job
+from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
+from services.trainer.recipe.step_plan import StepPlan
 
 PREVIEW_COUNT = 3
 MAX_PROMPT = 500

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.chassis.errors import NotFound
-from services.trainer.catalogue import BaseModel
 from services.trainer.models.base import OfferedModel
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad, expected_end, overall_position
 from services.trainer.ports import Artifacts, JobPage, JobQuery, JobStore
+from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.use_cases.planning import Planner
 
 WORKER_MEMORY = timedelta(seconds=150)

@@ -8,12 +8,12 @@ from datetime import datetime
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.chassis.names import check_etag
-from services.trainer.catalogue import BaseModel
 from services.trainer.models import moves
 from services.trainer.models.change import Change
 from services.trainer.models.job import TrainingJob
-from services.trainer.parameters import TrainingParameters
 from services.trainer.ports import JobStore, Move, RequestKey
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.parameters import TrainingParameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,15 @@ from safetensors import SafetensorError
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
-from services.trainer.catalogue import BaseModel
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
 from services.trainer.engine.precision import choose_device
 from services.trainer.models.epoch import Metric
 from services.trainer.models.job import Directive, JobError, Outcome, Progress
-from services.trainer.parameters import InvalidParameter, TrainingParameters, resolve
 from services.trainer.proto_mapping.epochs import metric_to_proto
 from services.trainer.proto_mapping.parameters import given_parameters
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs

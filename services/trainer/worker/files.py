@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.trainer.catalogue import BaseModel
 from services.trainer.engine.job import BaseModelFiles
+from services.trainer.recipe.catalogue import BaseModel
 
 
 def files_of(model: BaseModel) -> BaseModelFiles:

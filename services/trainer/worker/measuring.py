@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from services.trainer.catalogue import BaseModel
-from services.trainer.cost_model import job_cost
 from services.trainer.engine.job import Directive, EpochResult, Hooks, PhaseProgress, TrainItem, TrainJobSpec
 from services.trainer.engine.precision import choose_device
 from services.trainer.engine.processes import process_count
-from services.trainer.job_plan import PictureSize, plan_job
-from services.trainer.models.calibration import Measurement, Part
+from services.trainer.recipe.calibration import Measurement, Part
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.costs import job_cost
+from services.trainer.recipe.job_plan import PictureSize, plan_job
 
 _PARTS = {
     "caching latents": "encoding",

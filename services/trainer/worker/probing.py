@@ -20,11 +20,11 @@ from PIL import Image
 
 from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
-from services.trainer.catalogue import BaseModel
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainItem, TrainJobSpec
 from services.trainer.engine.precision import choose_device
-from services.trainer.parameters import TrainingParameters, resolve
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.worker.files import files_of
 from services.trainer.worker.measuring import MemoryMeter, measurement_of
 from services.trainer.worker.trainer_client import TrainerClient

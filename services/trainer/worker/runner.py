@@ -14,15 +14,15 @@ from services.chassis.errors import DeadlineExceeded, DomainError, Unavailable
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
-from services.trainer.catalogue import BaseModel
 from services.trainer.engine.precision import choose_device
+from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
 from services.trainer.worker.measuring import device_memory_bytes, device_name
 from services.trainer.worker.probing import Probes
+from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import Lease, NoJob, TrainerClient
-from services.trainer.worker_settings import WorkerSettings
 
 log = get_logger(__name__)
 

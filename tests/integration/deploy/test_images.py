@@ -26,7 +26,7 @@ IMAGES = {
     "gateway.app": "gateway",
     "gateway.envoy_config": "gateway",
     "services.chassis.health_probe": "gateway",
-    "services.trainer.worker_app": "worker",
+    "services.trainer.worker.app": "worker",
 }
 # Hides, in a fresh interpreter, every module that the image would not have.
 IMPORT_WITHOUT = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
-from services.trainer.catalogue import DEFAULT_CATALOGUE
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 from tests.fixtures.trainer import Trainer
 from tests.fixtures.worker import StartWorker, wait_for
 

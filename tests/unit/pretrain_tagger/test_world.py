@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gateway.demo_pictures.backgrounds import COLOURS
-from tools.pretrain.scenes.sprites import EMOJI_FONT
+from research.fiveshot_tiny.scenes.sprites import EMOJI_FONT
 from tools.pretrain_tagger import blind_renderer, cartoon_scenes, cartoons, data, sketches
 from tools.pretrain_tagger.blind_drawings import DRAWINGS
 from tools.pretrain_tagger.blind_pen import hue

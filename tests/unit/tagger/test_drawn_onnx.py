@@ -12,11 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from research.fiveshot_tiny.scenes.textures import draw_textures
 from services.tagger.adapters.drawn_onnx import WEIGHTS, DrawnOnnxTagger, preprocess
 from services.tagger.models import Picture, TagOptions
 from services.tagger.use_cases.scoring import predictions
 from tests.unit.tagger.drawings import photograph
-from tools.pretrain.scenes.textures import draw_textures
 from tools.pretrain_tagger.evaluate import blind_scenes, evaluate_drawn, tags_of
 
 SIDE = 4

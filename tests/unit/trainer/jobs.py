@@ -7,7 +7,7 @@ from typing import Any
 
 from services.trainer.models.epoch import Epoch, EpochFile
 from services.trainer.models.job import TrainingJob
-from services.trainer.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NAME = "projects/acme/trainingJobs/job-1"

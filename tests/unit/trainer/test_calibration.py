@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.trainer.models.calibration import (
+from services.trainer.recipe.calibration import (
     OTHER_MODEL,
     SAME_MODEL,
     Measurement,
@@ -16,7 +16,7 @@ from services.trainer.models.calibration import (
     estimate_time,
     likely_processes,
 )
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 from tests.unit.trainer.measured import MIB, NAME, cost, measurement, parameters
 
 CPU = "cpu 2 threads"

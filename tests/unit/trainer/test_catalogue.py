@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
-from services.trainer.parameters import resolve
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
+from services.trainer.recipe.parameters import resolve
 
 ENTRY = """
 [base_models.small]

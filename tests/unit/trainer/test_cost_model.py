@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer import cost_model
-from services.trainer.catalogue import InvalidCatalogue, load_catalogue
-from services.trainer.cost_model import COSTS_FILE, read_costs
 from services.trainer.engine import evaluation, latents, preparation, previews, processes
-from services.trainer.models import calibration
+from services.trainer.recipe import calibration
+from services.trainer.recipe import costs as cost_model
+from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
+from services.trainer.recipe.costs import COSTS_FILE, read_costs
 from tests.unit.trainer.measured import MODEL, cost, parameters
 
 GIB = 1 << 30

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.trainer.job_plan import PictureSize
 from services.trainer.models.base import Estimate, Fit, TrainingImage, TrainingSet
-from services.trainer.models.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
 from services.trainer.ports import PresentDevice
+from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
+from services.trainer.recipe.job_plan import PictureSize
 from services.trainer.use_cases.estimating import JobEstimator, smaller
 from services.trainer.use_cases.planning import JobRequest, Planner
 from tests.fakes.measurements import FakeMeasurements

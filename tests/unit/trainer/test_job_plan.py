@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.trainer.buckets import bucket_shapes, lost_share, nearest_shape, plan_buckets
-from services.trainer.job_plan import PictureSize, plan_job
-from services.trainer.parameters import DEFAULT_SPECS, InvalidParameter, resolve
-from services.trainer.step_plan import count_steps
+from services.trainer.recipe.buckets import bucket_shapes, lost_share, nearest_shape, plan_buckets
+from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, resolve
+from services.trainer.recipe.step_plan import count_steps
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.trainer.engine.job import PhaseProgress, RunStatus, TrainJobSpec, TrainResult
-from services.trainer.models.calibration import Measurement
+from services.trainer.recipe.calibration import Measurement
 from services.trainer.use_cases.measuring import Measuring
 from services.trainer.worker import probing
 from services.trainer.worker.measuring import RunClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.trainer.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec, resolve
+from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec, resolve
 
 SPECS = {spec.name: spec for spec in DEFAULT_SPECS}
 

@@ -7,12 +7,10 @@ from dataclasses import replace
 
 from fiveshot.trainer.v1 import base_model_pb2, training_event_pb2, training_job_pb2
 
-from services.trainer.catalogue import load_catalogue
 from services.trainer.models.base import OfferedModel
 from services.trainer.models.epoch import Evaluation
 from services.trainer.models.events import Created, EpochCompleted, JobEvent, Progressed, StateChanged
 from services.trainer.models.job import JobError, JobState, Outcome, Progress
-from services.trainer.parameters import DEFAULT_SPECS, resolve
 from services.trainer.proto_mapping.epochs import epoch_from_proto, epoch_to_proto, file_to_proto
 from services.trainer.proto_mapping.events import event_from_payload, event_payload, event_type
 from services.trainer.proto_mapping.jobs import outcome_from_proto, state_to_proto, stored_job_to_proto
@@ -22,6 +20,8 @@ from services.trainer.proto_mapping.parameters import (
     given_parameters,
     parameters_to_proto,
 )
+from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
 
 

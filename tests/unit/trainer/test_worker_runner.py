@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2
 
-from services.trainer.catalogue import load_catalogue
+from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.worker import runner
+from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import Lease
-from services.trainer.worker_settings import WorkerSettings
 
 JOB = training_job_pb2.TrainingJob(name="projects/acme/trainingJobs/job-1", base_model="baseModels/fiveshot-tiny")
 

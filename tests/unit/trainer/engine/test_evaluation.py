@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from services.trainer.engine.adapters import add_adapters, trained_weights
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families import load_family
 from services.trainer.engine.job import BaseModelFiles, Evaluation
+from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.output import contact_sheet, loss_plot, running_mean
 from services.trainer.engine.previews import choose_prompts, subject_phrase
 from services.trainer.engine.recommendation import recommend
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 Make = Callable[..., TrainingParameters]
 

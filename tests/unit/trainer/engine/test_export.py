@@ -14,17 +14,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from services.trainer.engine.adapters import add_adapters, trained_weights
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import write_artifacts
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile, BaseModelFiles, TrainJobSpec
+from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
 from services.trainer.engine.verification import Probe, twin_of, verify_artifacts
-from services.trainer.job_plan import PictureSize, plan_job
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.parameters import TrainingParameters
 from tests.fixtures.kohya_reader import merge
 
 Export = Callable[..., tuple[tuple[ArtifactFile, ...], Family, dict[str, nn.Module], TrainingParameters]]

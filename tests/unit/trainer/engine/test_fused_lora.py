@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from services.trainer.engine.adapters import adapter_state, add_adapters, trained_weights
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.fused_lora import FusedConv2d, FusedLinear, fuse_lora
 from services.trainer.engine.job import BaseModelFiles
-from services.trainer.parameters import TrainingParameters
+from services.trainer.engine.lora import adapter_state, add_adapters, trained_weights
+from services.trainer.recipe.parameters import TrainingParameters
 
 Make = Callable[..., TrainingParameters]
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from services.trainer.engine.adapters import RunningAverage
 from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint, save_checkpoint
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.lora import RunningAverage
 from services.trainer.engine.optimizers import build_optimizer, build_schedule, set_mode
 from services.trainer.engine.precision import gradient_scaler
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 Make = Callable[..., TrainingParameters]
 CPU = torch.device("cpu")

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from services.trainer.buckets import Bucket
 from services.trainer.engine.acceleration import choose_acceleration, kinds_of_passes
 from services.trainer.engine.checkpoints import TrainingState
 from services.trainer.engine.conditioning import TextConditioner
@@ -21,9 +20,10 @@ from services.trainer.engine.graph_step import RecordedStep, Recorder, Work
 from services.trainer.engine.job import Acceleration, Hooks, TrainJobSpec
 from services.trainer.engine.step import Step
 from services.trainer.engine.train_loop import train
-from services.trainer.job_plan import JobPlan
-from services.trainer.parameters import TrainingParameters
-from services.trainer.step_plan import count_steps
+from services.trainer.recipe.buckets import Bucket
+from services.trainer.recipe.job_plan import JobPlan
+from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.step_plan import count_steps
 
 MakeSpec = Callable[..., TrainJobSpec]
 

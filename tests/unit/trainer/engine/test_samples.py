@@ -16,9 +16,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
-from services.trainer.buckets import Bucket
 from services.trainer.engine.batches import draw_pass, epoch_steps
-from services.trainer.engine.captions import sample_caption, with_trigger_word
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
@@ -27,8 +25,10 @@ from services.trainer.engine.job import BaseModelFiles, TrainItem
 from services.trainer.engine.latents import BucketLatents, LatentEncoder
 from services.trainer.engine.pictures import View, moved, open_picture, region_in_view, render, views_of
 from services.trainer.engine.regularization import FILE_NAME, load_regularization
-from services.trainer.parameters import TrainingParameters
-from services.trainer.step_plan import count_steps
+from services.trainer.recipe.buckets import Bucket
+from services.trainer.recipe.captions import sample_caption, with_trigger_word
+from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.step_plan import count_steps
 
 Make = Callable[..., TrainingParameters]
 

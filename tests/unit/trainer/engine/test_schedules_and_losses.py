@@ -12,7 +12,7 @@ from diffusers.training_utils import compute_snr
 from services.trainer.engine.losses import batch_loss, per_sample_loss, region_mask
 from services.trainer.engine.noise import derive_seed, python_random, seeded_globally, torch_generator
 from services.trainer.engine.schedules import DiffusionSchedule, FlowSchedule, draw_positions
-from services.trainer.parameters import TrainingParameters
+from services.trainer.recipe.parameters import TrainingParameters
 
 CPU = torch.device("cpu")
 Make = Callable[..., TrainingParameters]

@@ -1,0 +1,117 @@
+"""The trained weights: PEFT configurations, target presets, the running average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, get_peft_model_state_dict
+from torch import Tensor, nn
+
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.families.base import Family
+from services.trainer.engine.noise import seeded_globally
+from services.trainer.recipe.parameters import TrainingParameters
+
+ADAPTER_NAME = "default"
+
+
+def adapter_config(parameters: TrainingParameters, targets: list[str]) -> PeftConfig:
+    """The PEFT configuration of an adapter over the named modules."""
+    if parameters.adapter == "loha":
+        return LoHaConfig(r=parameters.rank, alpha=parameters.alpha, target_modules=targets)
+    if parameters.adapter == "lokr":
+        return LoKrConfig(r=parameters.rank, alpha=parameters.alpha, target_modules=targets)
+    return LoraConfig(
+        r=parameters.rank,
+        lora_alpha=parameters.alpha,
+        target_modules=targets,
+        use_rslora=parameters.adapter == "rslora",
+        use_dora=parameters.adapter == "dora",
+        init_lora_weights="gaussian",
+    )
+
+
+def add_adapters(family: Family, parameters: TrainingParameters) -> dict[str, nn.Module]:
+    """Inject fresh adapters, in float32, and return the components that got one, the denoiser first.
+
+    The initial weights depend on the seed only, so that a resumed run builds the same modules.
+
+    Raises:
+        EngineError: ADAPTER_UNSUPPORTED for an adapter whose files no tool would read for this family.
+    """
+    if parameters.adapter in ("loha", "lokr") and not family.kohya_keys:
+        raise EngineError(
+            "ADAPTER_UNSUPPORTED",
+            f"No tool reads {parameters.adapter} files of the family {family.name}.",
+            "Choose the adapter lora, rslora or dora.",
+        )
+    names = [family.denoiser_name]
+    if parameters.train_text_encoder:
+        names += [name for name in family.components if name != family.denoiser_name]
+    carriers: dict[str, nn.Module] = {}
+    for name in names:
+        component: Any = family.components[name]
+        with seeded_globally(parameters.seed, "adapter", name):
+            component.add_adapter(adapter_config(parameters, family.targets(name, parameters.target_modules)))
+        for weight in component.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+        carriers[name] = component
+    return carriers
+
+
+def trained_weights(carriers: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    """The weights that are trained by a stable name, in a stable order."""
+    return {
+        f"{component}.{name}": weight
+        for component, module in carriers.items()
+        for name, weight in module.named_parameters()
+        if weight.requires_grad
+    }
+
+
+def adapter_state(module: nn.Module) -> dict[str, Tensor]:
+    """A component's adapter in PEFT's own key names."""
+    state: dict[str, Tensor] = get_peft_model_state_dict(module, adapter_name=ADAPTER_NAME)
+    return state
+
+
+class RunningAverage:
+    """Exponential moving average of the trained weights (EMA); a decay of 0 makes it the weights themselves."""
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], decay: float) -> None:
+        self._weights = weights
+        self._decay = decay
+        self.averages: dict[str, Tensor] = (
+            {name: weight.detach().clone() for name, weight in weights.items()} if decay > 0.0 else {}
+        )
+
+    def update(self, step: int) -> None:
+        """After optimizer step ``step`` (from 1). Early steps average less, or the start would dominate."""
+        if not self.averages:
+            return
+        decay = min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(
+            list(self.averages.values()), [weight.detach() for weight in self._weights.values()], 1.0 - decay
+        )
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The averages inside the model, for previews, evaluation and export."""
+        if not self.averages:
+            yield
+            return
+        live = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        self._load(self.averages)
+        try:
+            yield
+        finally:
+            self._load(live)
+
+    def _load(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(values[name])

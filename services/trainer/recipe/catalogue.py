@@ -1,0 +1,208 @@
+"""The base models that a deployment offers, read from ``base_models.toml``. Pure: nothing is loaded or downloaded here.
+
+An entry is a table ``[base_models.<id>]``; see ``base_models.example.toml`` for every key. ``source`` is a folder in
+diffusers layout or a single ``.safetensors`` checkpoint (both may be relative to the catalogue), or ``hub:owner/name``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from services.trainer.recipe.costs import ModelCosts, read_costs
+from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec
+
+DEFAULT_CATALOGUE = Path(__file__).with_name("base_models.toml")
+FAMILIES = ("stable-diffusion", "sdxl", "flux")
+LabelStyle = Literal["sentence", "tags"]
+_ID = re.compile(r"[a-z][a-z0-9.-]{0,62}")
+
+
+class InvalidCatalogue(Exception):
+    """The catalogue file cannot be used; the message names the entry, the key and what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A base model on offer.
+
+    Attributes:
+        source: absolute path of a folder or checkpoint, or ``hub:owner/name``.
+        config_source: folder with the configuration and tokenizers for a single-file checkpoint, or None.
+        architecture: value of ``modelspec.architecture`` without the adapter suffix.
+        pixel_multiple: sides of training pictures are multiples of it; the engine reads the same from the weights.
+        memory_mib: device memory of a run with batch size 1 and the default parameters, in MiB.
+        neutral_prompts: prompts without any subject of a user, on which drift from the base is measured.
+        preview_templates: prompts with ``{caption}`` or ``{trigger_word}`` used when the user gives none.
+        costs: what its architecture costs, for estimates; None when it was not counted.
+        specs: every training parameter with this model's default and limits.
+    """
+
+    id: str
+    title: str
+    description: str
+    family: str
+    source: str
+    config_source: str | None
+    architecture: str
+    license: str
+    license_url: str
+    resolution: int
+    pixel_multiple: int
+    label_style: LabelStyle
+    memory_mib: int
+    neutral_prompts: tuple[str, ...]
+    preview_templates: tuple[str, ...]
+    specs: tuple[ParameterSpec, ...]
+    costs: ModelCosts | None = None
+
+    @property
+    def hub_id(self) -> str:
+        """``owner/name`` on the model hub, or empty for weights that lie on this machine."""
+        return self.source.removeprefix("hub:") if self.source.startswith("hub:") else ""
+
+    @property
+    def local_path(self) -> Path | None:
+        """Where the weights lie on this machine, or None for a hub id."""
+        return None if self.source.startswith("hub:") else Path(self.source)
+
+
+def load_catalogue(path: Path = DEFAULT_CATALOGUE) -> dict[str, BaseModel]:
+    """Entries by id, in the order of the file, without those that say ``enabled = false``.
+
+    Raises:
+        InvalidCatalogue: when the file is missing, not TOML, or an entry is wrong.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidCatalogue(f"there is no catalogue of base models at {path}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidCatalogue(f"{path.name} is not valid TOML: {error}") from error
+    entries = document.get("base_models", {})
+    return {
+        identifier: _base_model(identifier, entry, path.parent)
+        for identifier, entry in entries.items()
+        if entry.get("enabled", True)
+    }
+
+
+def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> BaseModel:
+    if not _ID.fullmatch(identifier):
+        raise InvalidCatalogue(f"base_models.{identifier}: an id has lower-case letters, digits, dots and hyphens")
+    reader = _Reader(identifier, entry)
+    family = reader.text("family")
+    if family not in FAMILIES:
+        raise InvalidCatalogue(f"base_models.{identifier}.family: {family!r} is not one of {', '.join(FAMILIES)}")
+    style = reader.text("label_style", "sentence")
+    if style not in ("sentence", "tags"):
+        raise InvalidCatalogue(f"base_models.{identifier}.label_style: must be sentence or tags, not {style!r}")
+    config = reader.text("config_source", "")
+    model = BaseModel(
+        id=identifier,
+        title=reader.text("title"),
+        description=reader.text("description", ""),
+        family=family,
+        source=_absolute(reader.text("source"), folder),
+        config_source=_absolute(config, folder) if config else None,
+        architecture=reader.text("architecture"),
+        license=reader.text("license"),
+        license_url=reader.text("license_url", ""),
+        resolution=reader.whole_number("resolution"),
+        pixel_multiple=reader.whole_number("pixel_multiple"),
+        label_style="tags" if style == "tags" else "sentence",
+        memory_mib=reader.whole_number("memory_mib"),
+        neutral_prompts=reader.texts("neutral_prompts"),
+        preview_templates=reader.texts("preview_templates"),
+        specs=_specs(identifier, reader.table("parameters"), reader.whole_number("resolution")),
+        costs=_costs(identifier, reader.text("costs", ""), folder),
+    )
+    reader.refuse_the_rest()
+    return model
+
+
+def _costs(identifier: str, named: str, folder: Path) -> ModelCosts | None:
+    """The counts of an architecture that ships with Fiveshot, or of the same id in a file that is named."""
+    key = f"base_models.{identifier}.costs"
+    if named.endswith(".json"):
+        try:
+            counted = read_costs(folder / named).get(identifier)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidCatalogue(f"{key}: {named} cannot be read ({error})") from error
+        if counted is None:
+            raise InvalidCatalogue(f"{key}: {named} says nothing of {identifier}")
+        return counted
+    shipped = read_costs()
+    if named and named not in shipped:
+        raise InvalidCatalogue(f"{key}: must be a .json file or one of {', '.join(sorted(shipped))}, not {named!r}")
+    return shipped.get(named or identifier)
+
+
+def _specs(identifier: str, changes: Mapping[str, Any], resolution: int) -> tuple[ParameterSpec, ...]:
+    names = {spec.name for spec in DEFAULT_SPECS}
+    unknown = set(changes) - names
+    if unknown:
+        raise InvalidCatalogue(f"base_models.{identifier}.parameters: {', '.join(sorted(unknown))} is no parameter")
+    try:
+        return tuple(
+            spec.override({"default": resolution, **_changes(changes, spec)})
+            if spec.name == "resolution"
+            else spec.override(_changes(changes, spec))
+            for spec in DEFAULT_SPECS
+        )
+    except InvalidParameter as error:
+        raise InvalidCatalogue(f"base_models.{identifier}.parameters.{error.field}: {error.message}") from error
+
+
+def _changes(changes: Mapping[str, Any], spec: ParameterSpec) -> Mapping[str, Any]:
+    """A bare value in the file is short for ``{ default = value }``."""
+    change = changes.get(spec.name, {})
+    return change if isinstance(change, Mapping) else {"default": change}
+
+
+def _absolute(source: str, folder: Path) -> str:
+    return source if source.startswith("hub:") else str((folder / source).resolve())
+
+
+class _Reader:
+    """Typed access to an entry's keys, and a complaint about keys that nobody asked for."""
+
+    def __init__(self, identifier: str, entry: Mapping[str, Any]) -> None:
+        self._identifier = identifier
+        self._entry = dict(entry)
+        self._entry.pop("enabled", None)
+        self._seen: set[str] = set()
+
+    def _value(self, key: str, default: Any, kind: type, article: str) -> Any:
+        self._seen.add(key)
+        value = self._entry.get(key, default)
+        if value is None:
+            raise InvalidCatalogue(f"base_models.{self._identifier}.{key} is missing; it is {article}")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InvalidCatalogue(f"base_models.{self._identifier}.{key}: must be {article}, got {value!r}")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        return str(self._value(key, default, str, "text"))
+
+    def whole_number(self, key: str) -> int:
+        return int(self._value(key, None, int, "a whole number"))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self._value(key, [], list, "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            raise InvalidCatalogue(f"base_models.{self._identifier}.{key}: must be a list of texts")
+        return tuple(values)
+
+    def table(self, key: str) -> Mapping[str, Any]:
+        table: Mapping[str, Any] = self._value(key, {}, dict, "a table")
+        return table
+
+    def refuse_the_rest(self) -> None:
+        unknown = set(self._entry) - self._seen
+        if unknown:
+            raise InvalidCatalogue(f"base_models.{self._identifier}: unknown keys {', '.join(sorted(unknown))}")

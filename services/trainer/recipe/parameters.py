@@ -1,0 +1,304 @@
+"""Training parameters: their names, limits, and the resolving of what a user gave against a base model's specs.
+
+Pure Python: use cases import it to validate a job, the engine to run one. A base model's catalogue entry narrows the
+defaults and limits written here (``ParameterSpec.override``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from services.trainer.recipe.step_plan import StepPlan, count_steps
+
+__all__ = [
+    "DEFAULT_SPECS",
+    "InvalidParameter",
+    "ParameterSpec",
+    "StepPlan",
+    "TrainingParameters",
+    "count_steps",
+    "resolve",
+]
+
+ParameterType = Literal["int", "float", "bool", "string", "string_list"]
+ParameterValue = int | float | bool | str | tuple[str, ...]
+
+
+class InvalidParameter(Exception):
+    """A parameter that a user gave is unknown, of the wrong type or out of its limits.
+
+    Attributes:
+        field: the parameter's name, as in the API.
+        message: one sentence that says what is wrong and which values are accepted.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingParameters:
+    """Everything that decides a training run, next to the base model and the dataset version.
+
+    ``batch_size`` counts the subject's pictures in one forward pass over all processes; regularisation pictures come on
+    top (``regularization_fraction`` of them per subject picture, weighted by ``prior_weight``). A weight of 0 switches
+    ``min_snr_gamma``, ``noise_offset``, ``ema_decay``, ``max_grad_norm`` and ``timestep_shift`` off.
+    """
+
+    num_epochs: int
+    num_repeats: int
+    batch_size: int
+    gradient_accumulation_steps: int
+    resolution: int
+    aspect_buckets: bool
+    learning_rate: float
+    text_encoder_learning_rate: float
+    optimizer: str
+    weight_decay: float
+    max_grad_norm: float
+    lr_scheduler: str
+    lr_warmup_steps: int
+    adapter: str
+    rank: int
+    alpha: float
+    target_modules: str
+    train_text_encoder: bool
+    min_snr_gamma: float
+    noise_offset: float
+    timestep_sampling: str
+    timestep_shift: float
+    caption_dropout: float
+    shuffle_caption: bool
+    keep_tokens: int
+    trigger_word: str
+    flip: bool
+    crop_variants: int
+    crop_jitter: float
+    masked_loss: bool
+    regularization_fraction: float
+    prior_weight: float
+    ema_decay: float
+    hold_out: bool
+    mixed_precision: str
+    base_quantization: str
+    gradient_checkpointing: bool
+    seed: int
+    preview_prompts: tuple[str, ...]
+    preview_negative_prompt: str
+    preview_steps: int
+    preview_guidance: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """What one parameter accepts. ``minimum`` and ``maximum`` are inclusive; of texts and lists they bound lengths."""
+
+    name: str
+    type: ParameterType
+    default: ParameterValue
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    description: str
+
+    def override(self, changes: Mapping[str, Any]) -> ParameterSpec:
+        """A copy with another default, minimum, maximum or choices, as a base model's entry asks.
+
+        Raises:
+            InvalidParameter: for another key, or a default that the changed limits refuse.
+        """
+        unknown = set(changes) - {"default", "minimum", "maximum", "choices"}
+        if unknown:
+            raise InvalidParameter(self.name, f"a base model cannot change {', '.join(sorted(unknown))} of a parameter")
+        values = dict(changes)
+        if "choices" in values:
+            values["choices"] = tuple(values["choices"])
+        changed = replace(self, **values)
+        return replace(changed, default=changed.check(changed.default))
+
+    def check(self, value: object) -> ParameterValue:
+        """The value in its own type, or InvalidParameter that names the accepted values.
+
+        Whole floats pass as integers because JSON and protobuf structs carry every number as a float.
+        """
+        checked = self._typed(value)
+        if isinstance(checked, (str, tuple)):
+            self._check_length(checked)
+        elif not isinstance(checked, bool):
+            self._check_range(checked)
+        if self.choices and checked not in self.choices:
+            raise InvalidParameter(self.name, f"{checked!r} is not one of {', '.join(self.choices)}")
+        return checked
+
+    def _typed(self, value: object) -> ParameterValue:
+        if self.type == "bool" and isinstance(value, bool):
+            return value
+        if self.type == "int" and not isinstance(value, bool):
+            if isinstance(value, int):
+                return value
+            if isinstance(value, float) and value.is_integer():
+                return int(value)
+        if self.type == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if self.type == "string" and isinstance(value, str):
+            return value
+        if self.type == "string_list" and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+            return tuple(value)
+        raise InvalidParameter(self.name, f"must be {_ARTICLES[self.type]}, got {value!r}")
+
+    def _check_range(self, number: float) -> None:
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        if not math.isfinite(number) or not low <= number <= high:
+            raise InvalidParameter(self.name, f"must be between {low:g} and {high:g}, got {number:g}")
+
+    def _check_length(self, value: str | tuple[str, ...]) -> None:
+        unit = "characters" if isinstance(value, str) else "entries"
+        if self.maximum is not None and len(value) > self.maximum:
+            raise InvalidParameter(self.name, f"must have at most {self.maximum:g} {unit}, got {len(value)}")
+        if self.minimum is not None and len(value) < self.minimum:
+            raise InvalidParameter(self.name, f"must have at least {self.minimum:g} {unit}, got {len(value)}")
+        if isinstance(value, tuple) and any(len(entry) > MAX_PROMPT_CHARACTERS for entry in value):
+            raise InvalidParameter(self.name, f"an entry must have at most {MAX_PROMPT_CHARACTERS} characters")
+
+
+MAX_PROMPT_CHARACTERS = 2000
+_ARTICLES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "string_list": "a list of texts",
+}
+
+
+def _number(name: str, default: float, minimum: float, maximum: float, description: str) -> ParameterSpec:
+    kind: ParameterType = "int" if isinstance(default, int) else "float"
+    return ParameterSpec(name, kind, default, minimum, maximum, (), description)
+
+
+def _choice(name: str, default: str, choices: tuple[str, ...], description: str) -> ParameterSpec:
+    return ParameterSpec(name, "string", default, None, None, choices, description)
+
+
+def _switch(name: str, default: bool, description: str) -> ParameterSpec:
+    return ParameterSpec(name, "bool", default, None, None, (), description)
+
+
+DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
+    _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and three previews."),
+    _number("num_repeats", 20, 1, 1000, "Times that a picture without its own repeats enters an epoch."),
+    _number("batch_size", 4, 1, 64, "Pictures of the subject in one forward pass."),
+    _number("gradient_accumulation_steps", 1, 1, 64, "Forward passes whose gradients are added up for one step."),
+    _number("resolution", 512, 16, 2048, "Side in pixels of a square with the area that pictures are trained at."),
+    _switch("aspect_buckets", True, "Train pictures near their own aspect ratio instead of as squares."),
+    _number("learning_rate", 1e-4, 1e-7, 1.0, "Step size of the optimizer for the denoiser's adapter."),
+    _number("text_encoder_learning_rate", 5e-5, 1e-7, 1.0, "Step size for the adapter of the text encoder."),
+    _choice(
+        "optimizer",
+        "adamw",
+        ("adamw", "adamw8bit", "adafactor", "prodigy", "lion", "schedule_free"),
+        "Optimizer; prodigy and schedule_free choose their own pace and want a constant schedule.",
+    ),
+    _number("weight_decay", 0.01, 0.0, 1.0, "Decoupled weight decay of the optimizer."),
+    _number("max_grad_norm", 1.0, 0.0, 1000.0, "Largest norm of the gradient; 0 does not clip."),
+    _choice(
+        "lr_scheduler",
+        "cosine",
+        ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
+        "How the learning rate moves over the steps.",
+    ),
+    _number("lr_warmup_steps", 0, 0, 10_000, "Steps over which the learning rate rises from 0."),
+    _choice("adapter", "lora", ("lora", "rslora", "dora", "loha", "lokr"), "Form of the trained weights."),
+    _number("rank", 16, 1, 256, "Rank of the adapter's matrices."),
+    _number("alpha", 16.0, 0.1, 1024.0, "Scale of the adapter: its output is multiplied by alpha / rank."),
+    _choice("target_modules", "attention", ("attention", "attention_ff", "all"), "Layers that get an adapter."),
+    _switch("train_text_encoder", False, "Train an adapter of the text encoder too."),
+    _number("min_snr_gamma", 0.0, 0.0, 20.0, "Min-SNR loss weighting; 5 is usual, 0 is off."),
+    _number(
+        "noise_offset", 0.0, 0.0, 1.0, "Shift of each channel's noise, for very dark or bright subjects; 0 is off."
+    ),
+    _choice(
+        "timestep_sampling",
+        "stratified",
+        ("stratified", "uniform", "logit_normal"),
+        "How noise levels are drawn; stratified spreads each batch over all of them.",
+    ),
+    _number(
+        "timestep_shift",
+        0.0,
+        0.0,
+        10.0,
+        "Draw more high noise: t becomes s t / (1 + (s - 1) t); 0 is off.",
+    ),
+    _number("caption_dropout", 0.05, 0.0, 1.0, "Share of samples trained with an empty caption."),
+    _switch("shuffle_caption", False, "Shuffle the comma-separated parts of a caption at every use."),
+    _number("keep_tokens", 0, 0, 50, "Leading parts of a caption that stay in place when it is shuffled."),
+    ParameterSpec("trigger_word", "string", "", None, 64, (), "Word put in front of each caption that lacks it."),
+    _switch("flip", False, "Mirror half of the samples; not for subjects with a left and a right side."),
+    _number("crop_variants", 1, 1, 32, "Slightly different crops that are prepared of each picture."),
+    _number("crop_jitter", 0.0, 0.0, 0.5, "Largest share of a side that a crop variant cuts away."),
+    _switch("masked_loss", False, "Keep the whole picture and weight the loss to the chosen crop instead of cutting."),
+    _number("regularization_fraction", 0.0, 0.0, 4.0, "Pictures of the base model's own domain per subject picture."),
+    _number("prior_weight", 1.0, 0.0, 10.0, "Weight of the regularisation pictures' loss."),
+    _number("ema_decay", 0.0, 0.0, 0.9999, "Decay of the running average of the adapter that is exported; 0 is off."),
+    _switch(
+        "hold_out", True, "Of eight or more pictures, keep the last out of training to see how far it generalises."
+    ),
+    _choice("mixed_precision", "no", ("no", "bf16", "fp16"), "Number format of the frozen base and the activations."),
+    _choice(
+        "base_quantization",
+        "none",
+        ("none", "int8", "nf4"),
+        "Bits of the frozen base's linear layers: less memory, slower steps; int8 and nf4 need bitsandbytes.",
+    ),
+    _switch("gradient_checkpointing", False, "Save memory by computing activations twice; about a third slower."),
+    _number("seed", 42, 0, 2**31 - 1, "Seed of every random draw; the same job and seed give the same file."),
+    ParameterSpec(
+        "preview_prompts", "string_list", (), 0, 3, (), "Up to three prompts; missing ones come from the captions."
+    ),
+    ParameterSpec("preview_negative_prompt", "string", "", None, 2000, (), "What the previews should not show."),
+    _number("preview_steps", 15, 1, 100, "Solver steps of a preview."),
+    _number("preview_guidance", 5.0, 0.0, 30.0, "Classifier-free guidance of the previews."),
+)
+
+
+def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> TrainingParameters:
+    """Defaults of ``specs``, overwritten by what the user gave, all checked.
+
+    Raises:
+        InvalidParameter: for a name that no spec has, or a value that its spec refuses.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    for name in given:
+        if name not in by_name:
+            known = ", ".join(sorted(by_name))
+            raise InvalidParameter(name, f"is not a parameter of this base model; known are {known}")
+    values: dict[str, Any] = {
+        name: spec.check(given[name]) if name in given else spec.default for name, spec in by_name.items()
+    }
+    missing = {field.name for field in fields(TrainingParameters)} - values.keys()
+    assert not missing, f"specs without {missing}"
+    parameters = TrainingParameters(**values)
+    _check_together(parameters)
+    return parameters
+
+
+def _check_together(parameters: TrainingParameters) -> None:
+    if parameters.adapter in ("loha", "lokr") and parameters.train_text_encoder:
+        raise InvalidParameter("train_text_encoder", "is offered for lora, rslora and dora adapters only")
+    if parameters.adapter in ("loha", "lokr") and parameters.base_quantization != "none":
+        raise InvalidParameter("base_quantization", "is offered for lora, rslora and dora adapters only")
+    if parameters.optimizer == "schedule_free" and parameters.lr_scheduler not in ("constant", "constant_with_warmup"):
+        raise InvalidParameter(
+            "lr_scheduler", "must be constant or constant_with_warmup with the schedule_free optimizer"
+        )
+    if parameters.crop_variants > 1 and parameters.crop_jitter == 0.0:
+        raise InvalidParameter(
+            "crop_jitter", "must be above 0 when crop_variants is above 1, or all variants are equal"
+        )

@@ -1,0 +1,46 @@
+"""Settings of a worker process, read from `WORKER_…` variables."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
+
+
+def _default_worker_id() -> str:
+    return f"{socket.gethostname()[:60]}-{os.getpid()}"
+
+
+class WorkerSettings(S3Settings, BaseServiceSettings):
+    """One frozen set for the process. `listen` serves only health and reflection."""
+
+    model_config = service_config("WORKER_")
+
+    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer")
+    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models; weights lie where it says")
+    worker_id: str = Field(default_factory=_default_worker_id, min_length=1, max_length=100)
+    scratch_dir: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "fiveshot-worker",
+        description="folder for the files of the running job; emptied by the worker",
+    )
+    latent_cache_mib: int = Field(
+        2048, ge=0, description="MiB of encoded pictures kept between jobs, a week at most; 0 keeps none"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
+    probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
+    heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")
+    acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")
+    stall_seconds: float = Field(
+        1800.0, gt=0, description="after so long without a word from the engine the process gives up and ends"
+    )
+    outage_patience_seconds: float = Field(
+        600.0, ge=0, description="how long a job goes on while the trainer or the object store is away"
+    )
