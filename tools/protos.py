@@ -31,12 +31,13 @@ def sources() -> list[str]:
 
 def write_dependencies(target: Path) -> Path:
     """Writes a descriptor set with validate.proto, the google.api annotations and the well-known types."""
-    from google.api import annotations_pb2, http_pb2, httpbody_pb2  # noqa: F401  (fills the descriptor pool)
+    from google.api import annotations_pb2, http_pb2, httpbody_pb2, resource_pb2  # noqa: F401  (fills the descriptor pool)
     from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, empty_pb2, field_mask_pb2, timestamp_pb2
     from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
     from protovalidate._gen.buf.validate import validate_pb
 
-    known = [descriptor_pb2, duration_pb2, empty_pb2, field_mask_pb2, timestamp_pb2, http_pb2, annotations_pb2]
+    known = [descriptor_pb2, duration_pb2, empty_pb2, field_mask_pb2, timestamp_pb2]
+    known += [http_pb2, annotations_pb2, resource_pb2]
     bundle = FileDescriptorSet()
     for module in known:
         proto = bundle.file.add()

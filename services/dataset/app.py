@@ -11,6 +11,7 @@ import grpc
 from fiveshot.dataset.v1 import dataset_service_pb2, dataset_service_pb2_grpc
 
 from services.chassis import grpc_server, logging, telemetry
+from services.chassis.listing.pages import PageTokens
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import load
 from services.chassis.sql import Database, utcnow
@@ -39,11 +40,12 @@ class App:
         self._db = Database(settings.database_url)
         self._objects = ObjectStore(settings)
         store, pictures = SqlDatasetStore(self._db), S3PictureStore(self._objects)
+        tokens = PageTokens(settings.page_key)
         self._upkeep = Upkeep(
             store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days)
         )
         self._servicer = DatasetServicer(
-            datasets=DatasetVerbs(store, self._upkeep, utcnow),
+            datasets=DatasetVerbs(store, self._upkeep, utcnow, tokens),
             uploads=UploadVerb(
                 store,
                 pictures,
@@ -54,9 +56,9 @@ class App:
                 idle_s=settings.upload_idle_s,
                 reservation=timedelta(seconds=settings.reservation_s),
             ),
-            images=ImageVerbs(store, pictures, self._upkeep, utcnow),
+            images=ImageVerbs(store, pictures, self._upkeep, utcnow, tokens),
             tags=TagVerbs(store, utcnow),
-            versions=VersionVerbs(store, utcnow),
+            versions=VersionVerbs(store, utcnow, tokens),
         )
         self.service_names = (SERVICE_NAME,)
         self.background = (partial(self._upkeep.run, interval_s=settings.sweep_interval_s),)

@@ -9,7 +9,7 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_servic
 from google.protobuf.empty_pb2 import Empty
 
 from services.dataset import proto_mapping as mapping
-from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture, parse_project
+from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
@@ -37,11 +37,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetDataset(self, request: messages.GetDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         return mapping.dataset_proto(await self._datasets.get(DatasetRef.parse(request.name)))
 
-    async def ListDatasets(
-        self, request: messages.ListDatasetsRequest, context: Any
-    ) -> messages.ListDatasetsResponse:
-        project = parse_project(request.parent)
-        found, token, total = await self._datasets.list(project, mapping.list_query(request))
+    async def ListDatasets(self, request: messages.ListDatasetsRequest, context: Any) -> messages.ListDatasetsResponse:
+        found, token, total = await self._datasets.list(mapping.list_request(request))
         return messages.ListDatasetsResponse(
             datasets=[mapping.dataset_proto(dataset) for dataset in found], next_page_token=token, total_size=total
         )
@@ -64,8 +61,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return mapping.image_proto(await self._images.get(ImageRef.parse(request.name)))
 
     async def ListImages(self, request: messages.ListImagesRequest, context: Any) -> messages.ListImagesResponse:
-        ref = DatasetRef.parse(request.parent, field="parent")
-        found, token, total = await self._images.list(ref, mapping.list_query(request))
+        found, token, total = await self._images.list(mapping.list_request(request))
         return messages.ListImagesResponse(
             images=[mapping.image_proto(image) for image in found], next_page_token=token, total_size=total
         )
@@ -126,8 +122,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ListDatasetVersions(
         self, request: messages.ListDatasetVersionsRequest, context: Any
     ) -> messages.ListDatasetVersionsResponse:
-        ref = DatasetRef.parse(request.parent, field="parent")
-        found, token, total = await self._versions.list_versions(ref, mapping.list_query(request))
+        found, token, total = await self._versions.list_versions(mapping.list_request(request))
         return messages.ListDatasetVersionsResponse(
             versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
         )
@@ -135,8 +130,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ListDatasetVersionImages(
         self, request: messages.ListDatasetVersionImagesRequest, context: Any
     ) -> messages.ListDatasetVersionImagesResponse:
-        ref = VersionRef.parse(request.parent, field="parent")
-        found, token, total = await self._versions.list_images(ref, mapping.list_query(request))
+        found, token, total = await self._versions.list_images(mapping.list_request(request))
         return messages.ListDatasetVersionImagesResponse(
             images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
         )

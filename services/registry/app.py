@@ -11,7 +11,7 @@ from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from services.chassis import grpc_client, grpc_server, logging, telemetry
-from services.chassis.pagination import PageTokens
+from services.chassis.listing.pages import PageTokens
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import load
 from services.chassis.sql import Database
@@ -38,7 +38,8 @@ class App:
         self._db = Database(settings.database_url)
         self._objects = ObjectStore(settings)
         self._trainer = grpc_client.channel(settings.trainer_target, settings)
-        store, files, tokens = SqlModelStore(self._db), S3FileStore(self._objects), PageTokens()
+        store, files = SqlModelStore(self._db), S3FileStore(self._objects)
+        tokens = PageTokens(settings.page_key)
         source = GrpcEpochSource(self._trainer)
         self._servicer = RegistryServicer(
             Repositories(store, files, tokens),

@@ -13,8 +13,8 @@ from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import add_TaggerServiceServicer_to_server
 
 from services.chassis import grpc_client, grpc_server, logging, telemetry
+from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id
-from services.chassis.pagination import PageTokens
 from services.chassis.settings import load
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import upgrade
@@ -56,9 +56,8 @@ class App:
         )
         self._servicer = TaggerServicer(
             taggers,
-            TagJobVerbs(jobs, datasets, taggers, changes, utcnow),
+            TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
             TagPicture(taggers, decoder, self._executor, max_bytes=settings.max_image_bytes),
-            PageTokens(),
         )
         limits = RunnerLimits(
             parallel_jobs=settings.parallel_jobs,

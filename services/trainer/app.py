@@ -21,6 +21,7 @@ from fiveshot.trainer.v1 import (
 from services.chassis import grpc_server, logging, telemetry
 from services.chassis.errors import Unavailable
 from services.chassis.grpc_client import channel
+from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox, Relay
@@ -82,7 +83,7 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
     artifacts = S3Artifacts(objects)
     planner = Planner(catalogue, GrpcDatasets(dataset_channel))
     lease = timedelta(seconds=settings.lease_seconds)
-    reading = JobReading(store, artifacts, catalogue, planner, clock=utcnow)
+    reading = JobReading(store, artifacts, catalogue, planner, PageTokens(settings.page_key), clock=utcnow)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, clock=utcnow, new_id=new_id),
         estimator=JobEstimator(store, measurements, planner, clock=utcnow),

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.chassis.errors import AlreadyExists, NotFound
+from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import JobStore, RequestKey
+from services.trainer.ports import JobStore
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 
 

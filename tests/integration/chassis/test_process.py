@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.status_pb2 import Status
+from google.protobuf.type_pb2 import EnumValue
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.chassis.grpc_client import channel
@@ -93,16 +93,16 @@ async def test_a_signal_lets_running_calls_finish(tmp_path: Path, number: signal
 
         taken = asyncio.Event()
 
-        async def slow() -> AsyncIterator[Status]:
-            yield Status(code=1)
+        async def slow() -> AsyncIterator[EnumValue]:
+            yield EnumValue(number=1)
             await taken.wait()  # the server answers the first message: it holds the call when the signal comes
             process.send_signal(number)
             await asyncio.sleep(0.5)
-            yield Status(code=2)
+            yield EnumValue(number=2)
 
         answers = []
         async for answer in EchoStub(connection).both(slow()):
-            answers.append(answer.code)
+            answers.append(answer.number)
             taken.set()
         assert answers == [2, 3]
     code, log = await ended(process)
@@ -123,7 +123,7 @@ async def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
     assert not (tmp_path / "port").exists()
     (tmp_path / "database").touch()
     async with channel(await listening(process, tmp_path / "port")) as connection:
-        assert (await EchoStub(connection).unary(Status())).code == 1
+        assert (await EchoStub(connection).unary(EnumValue())).number == 1
     process.terminate()
     code, log = await ended(process)
     assert code == 0
@@ -160,7 +160,7 @@ async def test_wrong_settings_end_the_process_before_it_starts(tmp_path: Path) -
 async def test_metrics_are_served(tmp_path: Path, free_port: int) -> None:
     process = await launch(tmp_path / "port", FIVESHOT_METRICS_LISTEN=f"127.0.0.1:{free_port}")
     async with channel(await listening(process, tmp_path / "port")) as connection:
-        await EchoStub(connection).unary(Status())
+        await EchoStub(connection).unary(EnumValue())
     page = await asyncio.to_thread(fetch, f"http://127.0.0.1:{free_port}/metrics")
     assert 'fiveshot_grpc_calls_total{code="OK",method="/test.Echo/Unary"} 1.0' in page
     process.terminate()
@@ -196,7 +196,7 @@ async def test_spans_reach_the_collector_at_the_latest_when_the_process_ends(tmp
     server.start()
     process = await launch(tmp_path / "port", FIVESHOT_OTLP_ENDPOINT=f"127.0.0.1:{port}")
     async with channel(await listening(process, tmp_path / "port")) as connection:
-        await EchoStub(connection).unary(Status())
+        await EchoStub(connection).unary(EnumValue())
     process.terminate()
     assert (await ended(process))[0] == 0
     await asyncio.to_thread(server.stop(None).wait)
