@@ -62,7 +62,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
-            return handler  # type: ignore[no-any-return]
+            return None  # type: ignore[return-value]
         if method.startswith(_UNTOUCHED):
             return _rebuilt(handler, decoding.guarded_behavior(handler))
         if handler.response_streaming:
@@ -237,7 +237,7 @@ def _located(error: errors.DomainError, request: Message | None) -> errors.Domai
 
 
 async def _checked_stream(
-    requests: AsyncIterator[Message], caller: RequestContext, call: _Call
+    requests: AsyncIterator[Any], caller: RequestContext, call: _Call
 ) -> AsyncIterator[Message]:
     async for message in requests:
         if message is decoding.UNDECODABLE:

@@ -43,6 +43,7 @@ from services.trainer.settings import Settings
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.measuring import Measuring
+from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
@@ -85,7 +86,7 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
     lease = timedelta(seconds=settings.lease_seconds)
     reading = JobReading(store, artifacts, catalogue, planner, PageTokens(settings.page_key), clock=utcnow)
     training = TrainingUseCases(
-        creator=JobCreator(store, planner, clock=utcnow, new_id=new_id),
+        creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id),
         estimator=JobEstimator(store, measurements, planner, clock=utcnow),
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
@@ -119,7 +120,7 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
 
     def register(server: grpc.aio.Server) -> None:
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(training), server)
-        working = WorkerServicer(work, measuring, clock=utcnow)
+        working = WorkerServicer(work, Offering(work, measuring), measuring, clock=utcnow)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(working, server)
 
     async def ready() -> None:

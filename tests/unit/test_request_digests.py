@@ -87,7 +87,7 @@ def tagger(store: Any) -> TaggerServicer:
 
 
 def trainer(store: Any) -> TrainingServicer:
-    creator = JobCreator(store, NO, clock=now, new_id=NO)
+    creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
     return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO))
 
 

@@ -21,7 +21,7 @@ from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, order_from_proto
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.estimating import JobEstimator
-from services.trainer.use_cases.reading import JobReading, JobView
+from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.watching import JobWatch
 
@@ -62,8 +62,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
 
     async def CreateTrainingJob(self, request: _Service.CreateTrainingJobRequest, context: Any) -> _Job:
         asked, key = request_from_proto(request), create_key(request)
-        job = await self._do.creator.create(asked, key, validate_only=request.validate_only)
-        return job_to_proto(JobView(job)) if request.validate_only else await self._answer(job)
+        return job_to_proto(await self._do.creator.create(asked, key, validate_only=request.validate_only))
 
     async def GetTrainingJob(self, request: _Service.GetTrainingJobRequest, context: Any) -> _Job:
         return job_to_proto(await self._do.reading.get(request.name))
