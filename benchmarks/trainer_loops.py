@@ -21,7 +21,7 @@ from services.trainer.engine.pictures import open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device
 from services.trainer.engine.schedules import draw_positions
 from services.trainer.engine.train_loop import train
-from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.plan import PictureSize, plan_job
 
 WARM_UP = 5
 
@@ -79,8 +79,8 @@ def plain(spec: TrainJobSpec) -> Measured:
     optimizer = torch.optim.AdamW(
         weights, lr=parameters.learning_rate, betas=(0.9, 0.99), weight_decay=parameters.weight_decay
     )
-    pictures = [open_picture(item, parameters) for item in spec.items]
-    sizes = [PictureSize(one.image.width, one.image.height, repeats=one.item.repeats) for one in pictures]
+    pictures = [open_picture(item, parameters, spec.decode) for item in spec.items]
+    sizes = [PictureSize(*one.size, repeats=one.item.repeats) for one in pictures]
     plan = plan_job(sizes, parameters, family.pixel_multiple)
     shape = (plan.buckets[0].width, plan.buckets[0].height)
     views = [views_of(picture, shape, parameters) for picture in pictures]

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
+from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
-from services.trainer.engine.precision import choose_device
 from services.trainer.models.epoch import Metric
 from services.trainer.models.job import Directive, JobError, Outcome, Progress
 from services.trainer.proto_mapping.epochs import metric_to_proto
@@ -29,7 +29,8 @@ from services.trainer.recipe.parameters import InvalidParameter, TrainingParamet
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
-from services.trainer.worker.measuring import MemoryMeter, RunClock, measurement_of
+from services.trainer.worker.measuring import RunClock, measurement_of
+from services.trainer.worker.pictures import decode_original
 from services.trainer.worker.trainer_client import Lease, TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 
@@ -151,9 +152,7 @@ class Attempt:
     async def _train(self) -> RunStatus:
         job = self.lease.job
         parameters = self._parameters()
-        items = await self.inputs.pictures(
-            job.dataset_version, self.folder / "pictures", num_repeats=parameters.num_repeats
-        )
+        items = await self.inputs.pictures(job.dataset_version, self.folder / "pictures")
         resume_from = await self.inputs.checkpoint(self.lease.checkpoint, self.folder / "resume")
         delivery = Delivery(
             self.lease,
@@ -168,6 +167,7 @@ class Attempt:
             parameters=parameters,
             items=items,
             output_dir=self.folder / "output",
+            decode=decode_original,
             resume_from=resume_from,
             title=job.name.rsplit("/", 1)[1],
             dataset_digest=job.dataset_digest,
@@ -175,7 +175,7 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
-        memory = MemoryMeter(choose_device(self.settings.device))
+        memory = MemoryMeter(self.settings.device)
         self._thread = TrainingThread(spec, delivery.put)
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)

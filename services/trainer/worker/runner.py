@@ -8,18 +8,15 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from services.chassis.errors import DeadlineExceeded, DomainError, Unavailable
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
-from services.trainer.engine.precision import choose_device
+from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
-from services.trainer.worker.measuring import device_memory_bytes, device_name
 from services.trainer.worker.probing import Probes
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import Lease, NoJob, TrainerClient
@@ -37,14 +34,13 @@ class Worker:
         self._trainer_channel = channel(settings.trainer_target, settings)
         self._dataset_channel = channel(settings.dataset_target, settings)
         patience_s = settings.outage_patience_seconds
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        use_threads(settings.threads)
         self._device_name = device_name(settings.device)
         self._trainer = TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
             device=self._device_name,
-            device_memory_bytes=device_memory_bytes(choose_device(settings.device)),
+            device_memory_bytes=device_memory_bytes(settings.device),
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)

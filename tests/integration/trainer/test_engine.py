@@ -24,7 +24,7 @@ from services.trainer.engine.job import (
     TrainJobSpec,
 )
 from services.trainer.engine.train_loop import train
-from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.plan import PictureSize, plan_job
 
 MakeSpec = Callable[..., TrainJobSpec]
 
