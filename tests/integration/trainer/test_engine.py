@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from services.trainer.engine.errors import EngineError, out_of_memory_named
 from services.trainer.engine.job import (
@@ -21,10 +22,12 @@ from services.trainer.engine.job import (
     Hooks,
     RunStatus,
     StepMetrics,
+    TrainItem,
     TrainJobSpec,
 )
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.plan import PictureSize, plan_job
+from services.trainer.worker.pictures import size_of
 
 MakeSpec = Callable[..., TrainJobSpec]
 
@@ -75,6 +78,23 @@ def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spe
     assert (spec.output_dir / "contact_sheet.png").exists()
     assert (spec.output_dir / "loss.png").exists()
     assert recorder.phases[0] == "loading base model"
+
+
+def test_a_large_jpeg_is_planned_by_its_own_size_and_not_by_that_of_its_reduced_copy(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    # Halved, 824 by 601 becomes 412 by 301, whose ratio is nearer to the bucket of the other two.
+    items = []
+    for number, size in enumerate([(824, 601)] * 2 + [(720, 560)] * 2 + [(600, 600)]):
+        path = tmp_path / f"{number}.jpg"
+        Image.effect_noise(size, 40).convert("RGB").save(path)
+        items.append(TrainItem(path, "a ball", name=path.name))
+    changes = {"resolution": 64, "num_repeats": 1, "num_epochs": 1, "batch_size": 4, "aspect_buckets": True}
+    spec = make_spec(job={"items": tuple(items)}, **changes)
+    announced = plan_job([PictureSize(*size_of(item.image_path)) for item in items], spec.parameters, 4)
+    assert announced.steps.total_steps == 3
+    recorder = run(spec)
+    assert [(metrics.step, metrics.total_steps) for metrics in recorder.steps] == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_training_lowers_the_loss_on_the_pictures(make_spec: MakeSpec) -> None:
