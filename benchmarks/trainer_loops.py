@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.trainer.engine.batches import draw_pass, epoch_steps
 from services.trainer.engine.families import load_family
-from services.trainer.engine.job import Directive, Hooks, PhaseProgress, TrainJobSpec
+from services.trainer.engine.job import Command, Hooks, PhaseProgress, TrainJobSpec
 from services.trainer.engine.latents import BucketLatents
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.noise import torch_generator
@@ -138,9 +138,9 @@ def ours(spec: TrainJobSpec) -> Measured:
     clock = Clock(spec.parameters.batch_size, device)
     rates: list[tuple[float, float]] = []
 
-    def control() -> Directive:
+    def control() -> Command:
         clock.step()
-        return Directive.CONTINUE
+        return Command.CONTINUE
 
     def phase(_: PhaseProgress) -> None:
         # The first phase after the last step is the end of the epoch.

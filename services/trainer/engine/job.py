@@ -15,7 +15,7 @@ from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
 
 
-class Directive(Enum):
+class Command(Enum):
     """What the caller wants at this step; polled once a step."""
 
     CONTINUE = auto()
@@ -259,4 +259,4 @@ class Hooks:
     on_step: Callable[[StepMetrics], None] = _ignore
     on_base_previews: Callable[[tuple[PreviewImage, ...]], None] = _ignore
     on_epoch: Callable[[EpochResult], None] = _ignore
-    control: Callable[[], Directive] = field(default=lambda: Directive.CONTINUE)
+    control: Callable[[], Command] = field(default=lambda: Command.CONTINUE)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
-from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint
+from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
@@ -73,7 +73,7 @@ class Run:
     base_previews: tuple[PreviewImage, ...]
     thumbnails: list[Image.Image]
     facts: RunFacts
-    progress: Progress
+    place: Place
 
     @property
     def mixed_precision(self) -> str:
@@ -137,9 +137,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
     identity = _identity(spec, fingerprint, pictures)
-    progress = Progress(identity)
+    place = Place(identity)
     if spec.resume_from is not None:
-        progress = load_checkpoint(spec.resume_from, identity, state)
+        place = load_checkpoint(spec.resume_from, identity, state)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
         conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
@@ -163,7 +163,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         base_previews=base_previews,
         thumbnails=[_thumbnail(picture) for picture in pictures],
         facts=RunFacts(fingerprint, plan.buckets, plan.steps, identity[:16]),
-        progress=progress,
+        place=place,
     )
 
 

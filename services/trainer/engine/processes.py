@@ -24,7 +24,7 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import Directive, TrainJobSpec
+from services.trainer.engine.job import Command, TrainJobSpec
 from services.trainer.engine.precision import choose_device
 from services.trainer.recipe.plan import drawn_samples
 from services.trainer.recipe.workload import WORTH_A_HELPER
@@ -103,15 +103,15 @@ class Processes:
             distributed.all_reduce(value)
         return value
 
-    def agree(self, directive: Directive) -> Directive:
-        """The main process's directive, in every process: they must leave the loop at the same step."""
+    def agree(self, command: Command) -> Command:
+        """The main process's command, in every process: they must leave the loop at the same step."""
         if self.count == 1:
-            return directive
-        number = torch.tensor([directive.value])
+            return command
+        number = torch.tensor([command.value])
         if distributed.get_backend() == "nccl":
             number = number.cuda()
         distributed.broadcast(number, src=0)
-        return Directive(int(number.item()))
+        return Command(int(number.item()))
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""

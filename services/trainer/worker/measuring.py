@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from services.trainer.engine.devices import MemoryMeter
-from services.trainer.engine.job import Directive, EpochResult, Hooks, PhaseProgress, TrainJobSpec
+from services.trainer.engine.job import Command, EpochResult, Hooks, PhaseProgress, TrainJobSpec
 from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
@@ -83,7 +83,7 @@ def timed(hooks: Hooks, clock: RunClock) -> Hooks:
         clock.epoch()
         hooks.on_epoch(result)
 
-    def control() -> Directive:
+    def control() -> Command:
         clock.step()
         return hooks.control()
 

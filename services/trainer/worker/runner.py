@@ -19,7 +19,8 @@ from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
 from services.trainer.worker.probing import Probes
 from services.trainer.worker.settings import WorkerSettings
-from services.trainer.worker.trainer_client import Lease, NoJob, TrainerClient
+from services.trainer.worker.trainer_client import NoJob, TrainerClient
+from services.trainer.worker.wire import Assignment
 
 log = get_logger(__name__)
 
@@ -63,7 +64,7 @@ class Worker:
         try:
             while True:
                 found = await self._next()
-                if isinstance(found, Lease):
+                if isinstance(found, Assignment):
                     await self._probes.stop()
                     await self._work_on(found)
                 elif self._settings.probe:
@@ -74,7 +75,7 @@ class Worker:
             await self._dataset_channel.close(None)
             self._objects.close()
 
-    async def _next(self) -> Lease | NoJob:
+    async def _next(self) -> Assignment | NoJob:
         models = [f"baseModels/{identifier}" for identifier in self._catalogue if self._is_here(identifier)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
@@ -89,14 +90,14 @@ class Worker:
         await asyncio.sleep(1.0)
         return NoJob()
 
-    async def _work_on(self, lease: Lease) -> None:
+    async def _work_on(self, assignment: Assignment) -> None:
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
         # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
-        self._warm = lease.job.base_model
+        self._warm = assignment.job.base_model
         attempt = Attempt(
-            lease,
-            self._catalogue[lease.job.base_model.removeprefix("baseModels/")],
-            self._folder / f"{lease.job.name.rsplit('/', 1)[1]}-{lease.attempt}",
+            assignment,
+            self._catalogue[assignment.job.base_model.removeprefix("baseModels/")],
+            self._folder / f"{assignment.job.name.rsplit('/', 1)[1]}-{assignment.attempt}",
             self._trainer,
             self._inputs,
             self._objects,

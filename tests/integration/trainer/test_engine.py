@@ -17,7 +17,7 @@ from PIL import Image
 from services.trainer.engine.errors import EngineError, out_of_memory_named
 from services.trainer.engine.job import (
     BaseModelFiles,
-    Directive,
+    Command,
     EpochResult,
     Hooks,
     RunStatus,
@@ -35,7 +35,7 @@ MakeSpec = Callable[..., TrainJobSpec]
 class Recorder:
     """Collects what a run reports and gives directives by step."""
 
-    def __init__(self, directives: dict[int, Directive] | None = None) -> None:
+    def __init__(self, directives: dict[int, Command] | None = None) -> None:
         self.steps: list[StepMetrics] = []
         self.epochs: list[EpochResult] = []
         self.phases: list[str] = []
@@ -50,12 +50,12 @@ class Recorder:
             control=self._control,
         )
 
-    def _control(self) -> Directive:
+    def _control(self) -> Command:
         self._polls += 1
-        return self._directives.get(self._polls, Directive.CONTINUE)
+        return self._directives.get(self._polls, Command.CONTINUE)
 
 
-def run(spec: TrainJobSpec, directives: dict[int, Directive] | None = None) -> Recorder:
+def run(spec: TrainJobSpec, directives: dict[int, Command] | None = None) -> Recorder:
     recorder = Recorder(directives)
     train(spec, recorder.hooks())
     return recorder
@@ -124,7 +124,7 @@ def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: di
     # In the middle of an epoch, at its last step, and in a later one.
     for pause_at in (2, 3, 5):
         spec = make_spec(f"first-{pause_at}", **changes)
-        interrupted = train(spec, Recorder({pause_at: Directive.PAUSE}).hooks())
+        interrupted = train(spec, Recorder({pause_at: Command.PAUSE}).hooks())
         assert (interrupted.status, interrupted.step) == (RunStatus.PAUSED, pause_at)
         assert interrupted.checkpoint_dir is not None
         moved = spec.output_dir / "elsewhere"
@@ -138,10 +138,10 @@ def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: di
 
 
 def test_stop_finishes_the_epoch_and_cancel_does_not(make_spec: MakeSpec) -> None:
-    stopped = Recorder({1: Directive.STOP})
+    stopped = Recorder({1: Command.STOP})
     assert train(make_spec("stop"), stopped.hooks()).status is RunStatus.STOPPED
     assert len(stopped.epochs) == 1
-    cancelled = Recorder({4: Directive.CANCEL})
+    cancelled = Recorder({4: Command.CANCEL})
     result = train(make_spec("cancel"), cancelled.hooks())
     assert result.status is RunStatus.CANCELLED
     assert len(cancelled.epochs) == 1
@@ -155,7 +155,7 @@ def test_accumulation_takes_fewer_steps_over_the_same_samples(make_spec: MakeSpe
 
 
 def test_a_checkpoint_of_another_job_is_refused(make_spec: MakeSpec) -> None:
-    paused = train(make_spec("first"), Recorder({1: Directive.PAUSE}).hooks())
+    paused = train(make_spec("first"), Recorder({1: Command.PAUSE}).hooks())
     other = make_spec("second", job={"resume_from": paused.checkpoint_dir}, learning_rate=1e-3)
     with pytest.raises(EngineError, match="belongs to another job") as caught:
         train(other)
