@@ -28,6 +28,7 @@ from services.trainer.engine.recommendation import recommend
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.parameters import resolve
+from services.trainer.worker.pictures import decode_original
 
 TRAINED_VIEWS, HELD_OUT_VIEWS = 5, 6
 REPETITIONS = 8  # noises and noise levels per held-out view
@@ -76,7 +77,7 @@ def study(recipe: str, kind: str, hue: int, base: BaseModel) -> Study:
         items = write_items(training, Path(name) / "pictures")
         run = Path(name) / "run"
         spec = TrainJobSpec(
-            files, parameters, items, run, device="cpu", processes=1, sample_base_previews=False
+            files, parameters, items, run, decode_original, device="cpu", processes=1, sample_base_previews=False
         )
         train(spec, Hooks(on_epoch=epochs.append))
         pipelines = [load_pipeline(base), *(load_pipeline(base, artifact_of(result)) for result in epochs)]

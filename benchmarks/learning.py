@@ -43,6 +43,7 @@ from services.trainer.engine.job import (
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.parameters import resolve
+from services.trainer.worker.pictures import decode_original
 
 BASE_MODEL = "fiveshot-tiny"
 DOMAIN_SCENES = 128
@@ -117,7 +118,7 @@ def learn(subject: Subject, base: BaseModel, settings: dict[str, object], folder
         on_base_previews=before.extend, on_step=clock.step, on_epoch=lambda result: epochs.append(clock.epoch(result))
     )
     started = time.monotonic()
-    train(TrainJobSpec(files, parameters, items, folder / "run", device="cpu"), hooks)
+    train(TrainJobSpec(files, parameters, items, folder / "run", decode_original, device="cpu"), hooks)
     learned.total_seconds = time.monotonic() - started
     learned.train_seconds, learned.steps = clock.training, epochs[-1].step
 

@@ -16,6 +16,7 @@ import torch
 from services.trainer.engine.job import BaseModelFiles, Hooks, TrainJobSpec
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.worker.pictures import decode_original
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
 from tests.fixtures.training_jobs import QUICK, draw_item
 
@@ -40,6 +41,7 @@ def losses(case: str) -> list[float]:
             parameters=resolve(DEFAULT_SPECS, {**QUICK, "num_epochs": 1, "num_repeats": 12, **changes}),
             items=items,
             output_dir=folder / "run",
+            decode=decode_original,
             device="cpu",
             processes=1,
             sample_base_previews=False,

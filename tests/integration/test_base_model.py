@@ -24,6 +24,7 @@ from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, Trai
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.parameters import resolve
+from services.trainer.worker.pictures import decode_original
 
 BASE = load_catalogue()["fiveshot-tiny"]
 FOLDER = Path(BASE.source)
@@ -112,7 +113,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> EpochResult:
         BASE.id, BASE.family, BASE.source, BASE.architecture, preview_templates=BASE.preview_templates
     )
     epochs: list[EpochResult] = []
-    train(TrainJobSpec(files, parameters, tuple(items), folder / "run", device="cpu"), Hooks(on_epoch=epochs.append))
+    spec = TrainJobSpec(files, parameters, tuple(items), folder / "run", decode_original, device="cpu")
+    train(spec, Hooks(on_epoch=epochs.append))
     return epochs[0]
 
 

@@ -6,7 +6,7 @@ import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 
 from services.trainer.models.base import TrainingImage, TrainingSet
-from services.trainer.recipe.job_plan import PictureSize
+from services.trainer.recipe.plan import PictureSize
 
 _PAGE = 1000
 _TIMEOUT_S = 30.0

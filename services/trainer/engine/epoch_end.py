@@ -27,7 +27,7 @@ PROBE_PICTURES = 2
 def finish_epoch(run: Run, epoch: int) -> EpochResult:
     """Write and check everything that epoch ``epoch`` (from 1) leaves behind.
 
-    ``run.progress`` already counts the epoch as finished; its evaluation is added here, before the checkpoint, so that
+    ``run.place`` already counts the epoch as finished; its evaluation is added here, before the checkpoint, so that
     a resumed run recommends from all epochs.
     """
     folder = run.spec.output_dir / "epochs" / f"epoch-{epoch:04d}"
@@ -50,26 +50,26 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
             run.family,
             run.carriers,
             run.spec.parameters,
-            lora_metadata(run.spec, run.facts, epoch, run.progress.step),
+            lora_metadata(run.spec, run.facts, epoch, run.place.step),
         )
         _report(run, "loading the files back", 0, 1)
         with autocast(run.family.device, run.mixed_precision):
             difference = verify_artifacts(artifacts, run.family, run.carriers, run.spec.parameters, _probe(run))
-    run.progress.evaluations.append(asdict(evaluation))
+    run.place.evaluations.append(asdict(evaluation))
     set_mode(run.state.optimizer, training=True)
     checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
     _draw(run, epoch, previews)
-    steps = run.progress.losses[-run.plan.steps.steps_per_epoch :]
+    steps = run.place.losses[-run.plan.steps.steps_per_epoch :]
     return EpochResult(
         epoch=epoch,
-        step=run.progress.step,
+        step=run.place.step,
         mean_loss=sum(steps) / len(steps),
         artifacts=artifacts,
         previews=previews,
         checkpoint_dir=checkpoint,
         evaluation=evaluation,
         max_reload_difference=difference,
-        recommendation=recommend([Evaluation(**values) for values in run.progress.evaluations]),
+        recommendation=recommend([Evaluation(**values) for values in run.place.evaluations]),
     )
 
 
@@ -77,7 +77,7 @@ def write_checkpoint(run: Run, name: str) -> Path:
     """Save resumable state as ``checkpoints/<name>`` and drop the older ones, which it replaces."""
     folder = run.spec.output_dir / "checkpoints" / name
     _report(run, "saving a checkpoint", 0, 1)
-    save_checkpoint(folder, run.progress, run.state)
+    save_checkpoint(folder, run.place, run.state)
     for older in folder.parent.iterdir():
         if older != folder and older != run.spec.resume_from:
             shutil.rmtree(older)
@@ -105,7 +105,7 @@ def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> None:
             rows.append((f"epoch {number}", files))
     rows.append((f"epoch {epoch}", [preview.path for preview in previews]))
     contact_sheet(run.thumbnails, rows, run.spec.output_dir / "contact_sheet.png")
-    loss_plot(run.progress.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
+    loss_plot(run.place.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
 
 
 def _report(run: Run, name: str, done: int, total: int) -> None:

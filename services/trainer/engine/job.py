@@ -9,11 +9,13 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
+
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
 
 
-class Directive(Enum):
+class Command(Enum):
     """What the caller wants at this step; polled once a step."""
 
     CONTINUE = auto()
@@ -23,6 +25,12 @@ class Directive(Enum):
     """Finish this epoch with its files, then return."""
     CANCEL = auto()
     """Return at once; finished epochs keep their files."""
+
+
+Decode = Callable[[bytes, int, str], tuple[Image.Image, tuple[int, int]]]
+"""From a file's bytes, the least side to keep, and the picture's name, to an upright RGB picture in sRGB and the
+original's upright size (width, height) in pixels. The picture may be smaller than that, as long as both sides keep what
+was asked for. Raises EngineError PHOTO_UNREADABLE. A function of a module, since helper processes unpickle it."""
 
 
 class RunStatus(Enum):
@@ -41,7 +49,7 @@ class TrainItem:
     Attributes:
         image_path: the original file (PNG or JPEG) as the user uploaded it.
         caption: text to train on, before the trigger word, shuffle and dropout.
-        repeats: samples an epoch, or None for ``num_repeats``.
+        repeats: its own, which ``num_repeats`` multiplies to samples an epoch.
         crop: part of the upright picture to use, or None for all of it.
         name: how errors and metadata call the picture; never a path of this machine.
         tags: labels for the tag frequencies in the exported metadata.
@@ -49,7 +57,7 @@ class TrainItem:
 
     image_path: Path
     caption: str
-    repeats: int | None = None
+    repeats: int = 1
     crop: Crop | None = None
     name: str = ""
     tags: tuple[str, ...] = ()
@@ -98,6 +106,7 @@ class TrainJobSpec:
 
     Attributes:
         output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
+        decode: opens the originals.
         resume_from: a checkpoint folder of an earlier attempt at the same job.
         cache_dir: folder in which latents are kept between jobs, or None.
         title: name of the model to be, for file names (letters, digits, hyphens) and metadata.
@@ -114,6 +123,7 @@ class TrainJobSpec:
     parameters: TrainingParameters
     items: tuple[TrainItem, ...]
     output_dir: Path
+    decode: Decode
     resume_from: Path | None = None
     cache_dir: Path | None = None
     title: str = "lora"
@@ -249,4 +259,4 @@ class Hooks:
     on_step: Callable[[StepMetrics], None] = _ignore
     on_base_previews: Callable[[tuple[PreviewImage, ...]], None] = _ignore
     on_epoch: Callable[[EpochResult], None] = _ignore
-    control: Callable[[], Directive] = field(default=lambda: Directive.CONTINUE)
+    control: Callable[[], Command] = field(default=lambda: Command.CONTINUE)

@@ -23,8 +23,7 @@ from services.trainer.engine.losses import region_mask
 from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
 from services.trainer.engine.precision import on_device
 from services.trainer.recipe.parameters import TrainingParameters
-
-ENCODE_BATCH = 16
+from services.trainer.recipe.workload import ENCODE_BATCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from datetime import UTC
 
 from services.trainer.engine.job import TrainJobSpec
 from services.trainer.recipe.buckets import Bucket
-from services.trainer.recipe.step_plan import StepPlan
+from services.trainer.recipe.plan import StepPlan
 
 SD_VERSIONS = {"stable-diffusion-v1": "sd_v1", "stable-diffusion-xl-v1-base": "sdxl_base_v1-0", "flux-1-dev": "flux1"}
 NETWORK_MODULES = {

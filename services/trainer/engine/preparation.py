@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
-from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint
+from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
@@ -34,12 +34,11 @@ from services.trainer.engine.regularization import RegularizationSet, load_regul
 from services.trainer.engine.step import Step
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
 from services.trainer.recipe.captions import with_trigger_word
-from services.trainer.recipe.job_plan import JobPlan, PictureSize, plan_job
 from services.trainer.recipe.parameters import InvalidParameter
+from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
+from services.trainer.recipe.workload import MOVED_PICTURES, NEUTRAL_STEPS
 
 THUMBNAIL_SIDE = 256
-MOVED_PICTURES = 10
-"""Pictures whose moved views are measured; two views each."""
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
     "preview_prompts",
@@ -74,7 +73,7 @@ class Run:
     base_previews: tuple[PreviewImage, ...]
     thumbnails: list[Image.Image]
     facts: RunFacts
-    progress: Progress
+    place: Place
 
     @property
     def mixed_precision(self) -> str:
@@ -98,7 +97,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     pictures = []
     for number, item in enumerate(spec.items):
         report("reading pictures", number, len(spec.items))
-        pictures.append(open_picture(item, parameters))
+        pictures.append(open_picture(item, parameters, spec.decode))
     plan = _plan(pictures, spec, family)
     acceleration = spec.acceleration or choose_acceleration(device, plan, parameters)
     if not acceleration.channels_last:
@@ -138,9 +137,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
     identity = _identity(spec, fingerprint, pictures)
-    progress = Progress(identity)
+    place = Place(identity)
     if spec.resume_from is not None:
-        progress = load_checkpoint(spec.resume_from, identity, state)
+        place = load_checkpoint(spec.resume_from, identity, state)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
         conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
@@ -164,7 +163,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         base_previews=base_previews,
         thumbnails=[_thumbnail(picture) for picture in pictures],
         facts=RunFacts(fingerprint, plan.buckets, plan.steps, identity[:16]),
-        progress=progress,
+        place=place,
     )
 
 
@@ -176,7 +175,7 @@ def _reporter(hooks: Hooks) -> Report:
 
 
 def _plan(pictures: Sequence[Picture], spec: TrainJobSpec, family: Family) -> JobPlan:
-    sizes = [PictureSize(p.image.width, p.image.height, p.item.crop, p.item.repeats) for p in pictures]
+    sizes = [PictureSize(*picture.size, picture.item.crop, picture.item.repeats) for picture in pictures]
     try:
         return plan_job(sizes, spec.parameters, family.pixel_multiple)
     except InvalidParameter as error:
@@ -271,7 +270,7 @@ def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> lis
     if not prompts:
         return []
     seeds = [derive_seed(spec.parameters.seed, "neutral", number) % 2**31 for number in range(len(prompts))]
-    request = replace(preview_request(family, spec.parameters, prompts, seeds), steps=10, negative_prompt="")
+    request = replace(preview_request(family, spec.parameters, prompts, seeds), steps=NEUTRAL_STEPS, negative_prompt="")
     with torch.no_grad(), autocast(family.device, spec.parameters.mixed_precision):
         latents = family.sample(
             family.pipeline(), request, lambda step: report("sampling neutral prompts", step, request.steps)
@@ -284,7 +283,10 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture])
     parameters = {
         name: value for name, value in asdict(spec.parameters).items() if name not in PARAMETERS_FREE_TO_CHANGE
     }
-    items = [(picture.digest, picture.item.caption, picture.item.repeats, picture.item.crop) for picture in pictures]
+    items = [
+        (picture.digest, picture.item.caption, samples_of(picture.item.repeats, spec.parameters), picture.item.crop)
+        for picture in pictures
+    ]
     return hashlib.sha256(to_json([fingerprint, parameters, items]).encode()).hexdigest()
 
 

@@ -11,8 +11,8 @@ from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.job import BaseModelFiles, PreviewImage
 from services.trainer.engine.noise import derive_seed
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.workload import PREVIEW_COUNT
 
-PREVIEW_COUNT = 3
 _STOPS = frozenset(
     ["a", "an", "the", "in", "on", "at", "with", "and", "of", "is", "are", "by", "near", "from", "to", "under", "over"]
 )

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from services.trainer.recipe.calibration import Range, TimeEstimate
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.job_plan import PictureSize
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import PictureSize
 
 
 @dataclass(frozen=True, slots=True)

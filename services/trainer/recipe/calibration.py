@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.trainer.recipe.costs import VERSION, Counted, JobCost
+from services.trainer.recipe.workload import WORTH_A_HELPER
 
 SAME_MODEL = "runs of this base model"
 OTHER_MODEL = "runs of another base model"
@@ -56,15 +57,11 @@ def device_class(device: str, mixed_precision: str) -> DeviceClass:
     return CPU if is_cpu(device) else ACCELERATOR[mixed_precision]
 
 
-def likely_processes(device: str, samples: int) -> int:
+def likely_processes(device: str, samples: float) -> int:
     """Processes that a worker will start for a job, by the engine's rule: two on a CPU that has as many threads."""
     threads = device.split()[1:2]
     several = is_cpu(device) and threads and threads[0].isdigit() and int(threads[0]) > 1
     return 2 if several and samples >= WORTH_A_HELPER else 1
-
-
-WORTH_A_HELPER = 1000
-"""The engine's own number; a unit test compares them."""
 
 
 def is_cpu(device: str) -> bool:

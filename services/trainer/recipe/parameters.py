@@ -11,18 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from services.trainer.recipe.step_plan import StepPlan, count_steps
-
-__all__ = [
-    "DEFAULT_SPECS",
-    "InvalidParameter",
-    "ParameterSpec",
-    "StepPlan",
-    "TrainingParameters",
-    "count_steps",
-    "resolve",
-]
-
 ParameterType = Literal["int", "float", "bool", "string", "string_list"]
 ParameterValue = int | float | bool | str | tuple[str, ...]
 

@@ -22,6 +22,7 @@ from services.trainer.recipe.calibration import (
 )
 from services.trainer.recipe.costs import JobCost, job_cost
 from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters
+from services.trainer.recipe.plan import drawn_samples
 from services.trainer.use_cases.creating import samples_per_step
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner, plan_of
 from services.trainer.use_cases.reading import WORKER_MEMORY
@@ -114,7 +115,7 @@ def _choose(
     if cost is None:
         return "", None
     found: list[tuple[str, TimeEstimate]] = []
-    samples = planned.steps.total_samples * (1.0 + planned.parameters.regularization_fraction)
+    samples = drawn_samples([image.size.repeats for image in planned.data.images], planned.parameters)
     for device in devices:
         timed = estimate_time(
             cost,
@@ -122,7 +123,7 @@ def _choose(
             device=device,
             base_model=base_model,
             mixed_precision=planned.parameters.mixed_precision,
-            processes=likely_processes(device, round(samples)),
+            processes=likely_processes(device, samples),
         )
         if timed is not None:
             found.append((device, timed))

@@ -10,11 +10,10 @@ from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFoun
 from services.trainer.models.base import TrainingSet
 from services.trainer.ports import Datasets
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.job_plan import JobPlan, plan_job
 from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
-from services.trainer.recipe.step_plan import StepPlan
+from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
+from services.trainer.recipe.workload import PREVIEW_COUNT
 
-PREVIEW_COUNT = 3
 MAX_PROMPT = 500
 _ID = r"[a-z][a-z0-9-]{0,62}"
 _DATASET = re.compile(rf"projects/({_ID})/datasets/{_ID}(/versions/[1-9][0-9]{{0,8}})?")
@@ -142,11 +141,8 @@ def wrong_parameter(error: InvalidParameter) -> InvalidArgument:
 
 def plan_of(model: BaseModel, parameters: TrainingParameters, data: TrainingSet) -> JobPlan:
     """Buckets and exact steps of the job, from the function that the train loop plans with."""
-    sizes = [
-        replace(image.size, repeats=(image.size.repeats or 1) * parameters.num_repeats) for image in data.images
-    ]
     try:
-        return plan_job(sizes, parameters, model.pixel_multiple)
+        return plan_job([image.size for image in data.images], parameters, model.pixel_multiple)
     except InvalidParameter as error:
         raise wrong_parameter(error) from error
 

@@ -17,21 +17,28 @@ from safetensors import SafetensorError
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
+from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
-from services.trainer.engine.precision import choose_device
-from services.trainer.models.epoch import Metric
-from services.trainer.models.job import Directive, JobError, Outcome, Progress
-from services.trainer.proto_mapping.epochs import metric_to_proto
-from services.trainer.proto_mapping.parameters import given_parameters
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
-from services.trainer.worker.measuring import MemoryMeter, RunClock, measurement_of
-from services.trainer.worker.trainer_client import Lease, TrainerClient
+from services.trainer.worker.measuring import RunClock, measurement_of
+from services.trainer.worker.pictures import decode_original
+from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
+from services.trainer.worker.wire import (
+    Assignment,
+    Directive,
+    JobError,
+    Metric,
+    Outcome,
+    Progress,
+    given_parameters,
+    metric_to_proto,
+)
 
 log = get_logger(__name__)
 
@@ -65,9 +72,9 @@ class AttemptSettings:
 
 @dataclass
 class Attempt:
-    """One lease. `release` may be called at any time, from a signal."""
+    """One assignment. `release` may be called at any time, from a signal."""
 
-    lease: Lease
+    assignment: Assignment
     model: BaseModel
     folder: Path
     trainer: TrainerClient
@@ -90,8 +97,8 @@ class Attempt:
 
         Raises Stalled, after that, when the process must end because the engine hangs.
         """
-        name = self.lease.job.name
-        log.info("attempt_started", training_job=name, attempt=self.lease.attempt)
+        name, attempt = self.assignment.job.name, self.assignment.attempt
+        log.info("attempt_started", training_job=name, attempt=attempt)
         beat = asyncio.create_task(self._beat())
         try:
             outcome, error = await self._outcome()
@@ -100,12 +107,12 @@ class Attempt:
             await asyncio.gather(beat, return_exceptions=True)
             await asyncio.to_thread(shutil.rmtree, self.folder, True)
         reason = error.reason if error else ""
-        log.info("attempt_ended", training_job=name, attempt=self.lease.attempt, outcome=str(outcome), reason=reason)
+        log.info("attempt_ended", training_job=name, attempt=attempt, outcome=str(outcome), reason=reason)
         if outcome is Outcome.LEASE_LOST:
             return
         await self._tell_the_rest()
         try:
-            await self.trainer.complete(self.lease, outcome, error)
+            await self.trainer.complete(self.assignment, outcome, error)
         except DomainError as refused:
             # The lease was lost at the last moment, or the trainer stayed away: the reaper sees to the job.
             log.warning("attempt_end_refused", training_job=name, reason=refused.reason)
@@ -136,7 +143,7 @@ class Attempt:
         except (OSError, SafetensorError) as error:
             return Outcome.FAILED, _file_error(error)
         except Exception as error:
-            log.error("attempt_crashed", training_job=self.lease.job.name, exc_info=error)
+            log.error("attempt_crashed", training_job=self.assignment.job.name, exc_info=error)
             message = f"The worker failed unexpectedly ({type(error).__name__})."
             remedy = "Retry the job; tell the operator if it persists."
             return Outcome.FAILED, JobError("INTERNAL", message, remedy, True)
@@ -149,14 +156,12 @@ class Attempt:
         return endings.get(self._why or _Why.RELEASE, Outcome.RELEASED)
 
     async def _train(self) -> RunStatus:
-        job = self.lease.job
+        job = self.assignment.job
         parameters = self._parameters()
-        items = await self.inputs.pictures(
-            job.dataset_version, self.folder / "pictures", num_repeats=parameters.num_repeats
-        )
-        resume_from = await self.inputs.checkpoint(self.lease.checkpoint, self.folder / "resume")
+        items = await self.inputs.pictures(job.dataset_version, self.folder / "pictures")
+        resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
         delivery = Delivery(
-            self.lease,
+            self.assignment,
             self.trainer,
             self.objects,
             patience_s=self.settings.patience_s,
@@ -168,6 +173,7 @@ class Attempt:
             parameters=parameters,
             items=items,
             output_dir=self.folder / "output",
+            decode=decode_original,
             resume_from=resume_from,
             title=job.name.rsplit("/", 1)[1],
             dataset_digest=job.dataset_digest,
@@ -175,7 +181,7 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
-        memory = MemoryMeter(choose_device(self.settings.device))
+        memory = MemoryMeter(self.settings.device)
         self._thread = TrainingThread(spec, delivery.put)
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)
@@ -196,10 +202,7 @@ class Attempt:
             await self.trainer.report_measurement(measured)
 
     def _parameters(self) -> TrainingParameters:
-        given = given_parameters(self.lease.job.parameters)
-        if self.lease.job.trigger_word:
-            given["trigger_word"] = self.lease.job.trigger_word
-        return resolve(self.model.specs, given)
+        return resolve(self.model.specs, given_parameters(self.assignment.job))
 
     async def _beat(self) -> None:
         """Reports until cancelled. While the trainer is away the points wait, and the job goes on."""
@@ -216,7 +219,7 @@ class Attempt:
                 self._drop(_Why.LOST)
                 return
             except DomainError as error:
-                log.warning("heartbeat_unheard", training_job=self.lease.job.name, reason=error.reason)
+                log.warning("heartbeat_unheard", training_job=self.assignment.job.name, reason=error.reason)
                 if loop.time() - heard_at > self.settings.patience_s:
                     self._drop(_Why.LOST)
                     return
@@ -231,16 +234,16 @@ class Attempt:
                 await self.trainer.heartbeat(self._request(report))
                 del self._unsent[:_MOST_METRICS]
         except DomainError as error:
-            log.warning("last_points_unheard", training_job=self.lease.job.name, reason=error.reason)
+            log.warning("last_points_unheard", training_job=self.assignment.job.name, reason=error.reason)
 
     def _request(self, report: Report) -> worker_service_pb2.HeartbeatRequest:
         progress = report.progress
         return worker_service_pb2.HeartbeatRequest(
-            training_job=self.lease.job.name,
-            lease_token=self.lease.token,
+            training_job=self.assignment.job.name,
+            lease_token=self.assignment.token,
             metrics=[metric_to_proto(metric) for metric in self._unsent[:_MOST_METRICS]],
-            step=max(progress.step, self.lease.job.step),
-            epoch=progress.epoch or self.lease.job.epochs_completed,
+            step=max(progress.step, self.assignment.job.step),
+            epoch=progress.epoch or self.assignment.job.epochs_completed,
             phase=progress.phase,
             loss=progress.loss,
             images_per_second=progress.images_per_second,

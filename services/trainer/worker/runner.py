@@ -8,21 +8,19 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from services.chassis.errors import DeadlineExceeded, DomainError, Unavailable
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
-from services.trainer.engine.precision import choose_device
+from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
-from services.trainer.worker.measuring import device_memory_bytes, device_name
 from services.trainer.worker.probing import Probes
 from services.trainer.worker.settings import WorkerSettings
-from services.trainer.worker.trainer_client import Lease, NoJob, TrainerClient
+from services.trainer.worker.trainer_client import NoJob, TrainerClient
+from services.trainer.worker.wire import Assignment
 
 log = get_logger(__name__)
 
@@ -37,14 +35,13 @@ class Worker:
         self._trainer_channel = channel(settings.trainer_target, settings)
         self._dataset_channel = channel(settings.dataset_target, settings)
         patience_s = settings.outage_patience_seconds
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        use_threads(settings.threads)
         self._device_name = device_name(settings.device)
         self._trainer = TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
             device=self._device_name,
-            device_memory_bytes=device_memory_bytes(choose_device(settings.device)),
+            device_memory_bytes=device_memory_bytes(settings.device),
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
@@ -67,7 +64,7 @@ class Worker:
         try:
             while True:
                 found = await self._next()
-                if isinstance(found, Lease):
+                if isinstance(found, Assignment):
                     await self._probes.stop()
                     await self._work_on(found)
                 elif self._settings.probe:
@@ -78,7 +75,7 @@ class Worker:
             await self._dataset_channel.close(None)
             self._objects.close()
 
-    async def _next(self) -> Lease | NoJob:
+    async def _next(self) -> Assignment | NoJob:
         models = [f"baseModels/{identifier}" for identifier in self._catalogue if self._is_here(identifier)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
@@ -93,14 +90,14 @@ class Worker:
         await asyncio.sleep(1.0)
         return NoJob()
 
-    async def _work_on(self, lease: Lease) -> None:
+    async def _work_on(self, assignment: Assignment) -> None:
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
         # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
-        self._warm = lease.job.base_model
+        self._warm = assignment.job.base_model
         attempt = Attempt(
-            lease,
-            self._catalogue[lease.job.base_model.removeprefix("baseModels/")],
-            self._folder / f"{lease.job.name.rsplit('/', 1)[1]}-{lease.attempt}",
+            assignment,
+            self._catalogue[assignment.job.base_model.removeprefix("baseModels/")],
+            self._folder / f"{assignment.job.name.rsplit('/', 1)[1]}-{assignment.attempt}",
             self._trainer,
             self._inputs,
             self._objects,

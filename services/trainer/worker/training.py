@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.trainer.engine.job import (
-    Directive,
+    Command,
     EpochResult,
     Hooks,
     PhaseProgress,
@@ -23,10 +23,9 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.engine.train_loop import train
-from services.trainer.models.epoch import Metric
-from services.trainer.models.job import Progress
 from services.trainer.worker.delivery import keep_checkpoint
 from services.trainer.worker.measuring import RunClock, timed
+from services.trainer.worker.wire import Metric, Progress
 
 Finished = EpochResult | tuple[PreviewImage, ...]
 
@@ -166,10 +165,10 @@ class TrainingThread:
         kept = replace(result, checkpoint_dir=keep_checkpoint(result.checkpoint_dir, folder))
         self._on_loop(lambda: self._on_finished(kept))
 
-    def _control(self) -> Directive:
+    def _control(self) -> Command:
         if self._let_go.is_set():
-            return Directive.CANCEL
-        return Directive.STOP if self._stop.is_set() else Directive.CONTINUE
+            return Command.CANCEL
+        return Command.STOP if self._stop.is_set() else Command.CONTINUE
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         try:

@@ -12,19 +12,22 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from services.trainer.engine.errors import EngineError, out_of_memory_named
 from services.trainer.engine.job import (
     BaseModelFiles,
-    Directive,
+    Command,
     EpochResult,
     Hooks,
     RunStatus,
     StepMetrics,
+    TrainItem,
     TrainJobSpec,
 )
 from services.trainer.engine.train_loop import train
-from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.plan import PictureSize, plan_job
+from services.trainer.worker.pictures import size_of
 
 MakeSpec = Callable[..., TrainJobSpec]
 
@@ -32,7 +35,7 @@ MakeSpec = Callable[..., TrainJobSpec]
 class Recorder:
     """Collects what a run reports and gives directives by step."""
 
-    def __init__(self, directives: dict[int, Directive] | None = None) -> None:
+    def __init__(self, directives: dict[int, Command] | None = None) -> None:
         self.steps: list[StepMetrics] = []
         self.epochs: list[EpochResult] = []
         self.phases: list[str] = []
@@ -47,12 +50,12 @@ class Recorder:
             control=self._control,
         )
 
-    def _control(self) -> Directive:
+    def _control(self) -> Command:
         self._polls += 1
-        return self._directives.get(self._polls, Directive.CONTINUE)
+        return self._directives.get(self._polls, Command.CONTINUE)
 
 
-def run(spec: TrainJobSpec, directives: dict[int, Directive] | None = None) -> Recorder:
+def run(spec: TrainJobSpec, directives: dict[int, Command] | None = None) -> Recorder:
     recorder = Recorder(directives)
     train(spec, recorder.hooks())
     return recorder
@@ -75,6 +78,23 @@ def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spe
     assert (spec.output_dir / "contact_sheet.png").exists()
     assert (spec.output_dir / "loss.png").exists()
     assert recorder.phases[0] == "loading base model"
+
+
+def test_a_large_jpeg_is_planned_by_its_own_size_and_not_by_that_of_its_reduced_copy(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    # Halved, 824 by 601 becomes 412 by 301, whose ratio is nearer to the bucket of the other two.
+    items = []
+    for number, size in enumerate([(824, 601)] * 2 + [(720, 560)] * 2 + [(600, 600)]):
+        path = tmp_path / f"{number}.jpg"
+        Image.effect_noise(size, 40).convert("RGB").save(path)
+        items.append(TrainItem(path, "a ball", name=path.name))
+    changes = {"resolution": 64, "num_repeats": 1, "num_epochs": 1, "batch_size": 4, "aspect_buckets": True}
+    spec = make_spec(job={"items": tuple(items)}, **changes)
+    announced = plan_job([PictureSize(*size_of(item.image_path)) for item in items], spec.parameters, 4)
+    assert announced.steps.total_steps == 3
+    recorder = run(spec)
+    assert [(metrics.step, metrics.total_steps) for metrics in recorder.steps] == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_training_lowers_the_loss_on_the_pictures(make_spec: MakeSpec) -> None:
@@ -104,7 +124,7 @@ def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: di
     # In the middle of an epoch, at its last step, and in a later one.
     for pause_at in (2, 3, 5):
         spec = make_spec(f"first-{pause_at}", **changes)
-        interrupted = train(spec, Recorder({pause_at: Directive.PAUSE}).hooks())
+        interrupted = train(spec, Recorder({pause_at: Command.PAUSE}).hooks())
         assert (interrupted.status, interrupted.step) == (RunStatus.PAUSED, pause_at)
         assert interrupted.checkpoint_dir is not None
         moved = spec.output_dir / "elsewhere"
@@ -118,10 +138,10 @@ def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: di
 
 
 def test_stop_finishes_the_epoch_and_cancel_does_not(make_spec: MakeSpec) -> None:
-    stopped = Recorder({1: Directive.STOP})
+    stopped = Recorder({1: Command.STOP})
     assert train(make_spec("stop"), stopped.hooks()).status is RunStatus.STOPPED
     assert len(stopped.epochs) == 1
-    cancelled = Recorder({4: Directive.CANCEL})
+    cancelled = Recorder({4: Command.CANCEL})
     result = train(make_spec("cancel"), cancelled.hooks())
     assert result.status is RunStatus.CANCELLED
     assert len(cancelled.epochs) == 1
@@ -135,7 +155,7 @@ def test_accumulation_takes_fewer_steps_over_the_same_samples(make_spec: MakeSpe
 
 
 def test_a_checkpoint_of_another_job_is_refused(make_spec: MakeSpec) -> None:
-    paused = train(make_spec("first"), Recorder({1: Directive.PAUSE}).hooks())
+    paused = train(make_spec("first"), Recorder({1: Command.PAUSE}).hooks())
     other = make_spec("second", job={"resume_from": paused.checkpoint_dir}, learning_rate=1e-3)
     with pytest.raises(EngineError, match="belongs to another job") as caught:
         train(other)

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.engine import evaluation, latents, preparation, previews, processes
-from services.trainer.recipe import calibration
-from services.trainer.recipe import costs as cost_model
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.recipe.costs import COSTS_FILE, read_costs
 from tests.unit.trainer.measured import MODEL, cost, parameters
@@ -59,18 +56,6 @@ def test_a_small_last_batch_is_counted_as_it_is() -> None:
     single = cost(parameters(num_repeats=3, batch_size=1, regularization_fraction=0.0)).of_epoch["training"]
     assert whole.flops == pytest.approx(single.flops, rel=0.05)
     assert single.kernels > 5 * whole.kernels
-
-
-def test_the_engines_constants_are_those_that_are_counted_with() -> None:
-    assert calibration.WORTH_A_HELPER == processes.WORTH_A_HELPER
-    assert cost_model.PREVIEWS == previews.PREVIEW_COUNT
-    assert cost_model.EVALUATION_BATCH == evaluation.BATCH
-    assert cost_model.FIT_SAMPLES == evaluation.FIT_SAMPLES
-    assert cost_model.MOVED_SAMPLES == evaluation.MOVED_SAMPLES
-    assert cost_model.MOVED_PICTURES == preparation.MOVED_PICTURES
-    assert cost_model.HOLD_OUT_SAMPLES == evaluation.HOLD_OUT_SAMPLES
-    assert cost_model.DRIFT_SAMPLES == evaluation.DRIFT_SAMPLES
-    assert cost_model.ENCODE_BATCH == latents.ENCODE_BATCH
 
 
 @pytest.mark.parametrize(

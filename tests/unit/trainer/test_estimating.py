@@ -9,7 +9,7 @@ import pytest
 from services.trainer.models.base import Estimate, Fit, TrainingImage, TrainingSet
 from services.trainer.ports import PresentDevice
 from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
-from services.trainer.recipe.job_plan import PictureSize
+from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.estimating import JobEstimator, smaller
 from services.trainer.use_cases.planning import JobRequest, Planner
 from tests.fakes.measurements import FakeMeasurements

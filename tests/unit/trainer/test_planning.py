@@ -9,7 +9,7 @@ import pytest
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.trainer.models.base import TrainingImage, TrainingSet
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
-from services.trainer.recipe.job_plan import PictureSize
+from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.planning import JobRequest, Planner, preview_prompts, resolved
 
 MODEL: BaseModel = load_catalogue()["fiveshot-tiny"]

@@ -12,7 +12,7 @@ import pytest
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import (
-    Directive,
+    Command,
     Hooks,
     PhaseProgress,
     RunStatus,
@@ -84,7 +84,7 @@ async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool
             began.set()
             if in_phase:
                 hooks.on_phase(PhaseProgress("caching latents", 1, 8))
-            elif hooks.control() is Directive.CANCEL:
+            elif hooks.control() is Command.CANCEL:
                 return TrainResult(RunStatus.CANCELLED, 1, None, None)
 
     thread, _ = make(engine)
@@ -96,7 +96,7 @@ async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool
 
 async def test_stopping_is_said_at_the_next_step(make: Any) -> None:
     def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
-        while hooks.control() is not Directive.STOP:
+        while hooks.control() is not Command.STOP:
             pass
         return TrainResult(RunStatus.STOPPED, 1, None, None)
 

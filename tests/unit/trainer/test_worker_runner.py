@@ -11,7 +11,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.worker import runner
 from services.trainer.worker.settings import WorkerSettings
-from services.trainer.worker.trainer_client import Lease
+from services.trainer.worker.wire import Assignment
 
 JOB = training_job_pb2.TrainingJob(name="projects/acme/trainingJobs/job-1", base_model="baseModels/fiveshot-tiny")
 
@@ -49,7 +49,7 @@ async def test_it_asks_for_what_it_can_load_and_prefers_the_model_that_it_worked
     monkeypatch.setattr(worker, "_trainer", trainer)
     monkeypatch.setattr(runner, "Attempt", _Attempt)
     await worker._next()
-    await worker._work_on(Lease(JOB, "t", 1, "p/", ()))
+    await worker._work_on(Assignment(JOB, "t", 1, "p/", ()))
     await worker._next()
     assert trainer.warm == ["", "baseModels/fiveshot-tiny"]
     assert all("baseModels/fiveshot-tiny" in asked for asked in trainer.asked)

@@ -23,8 +23,8 @@ from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
 from services.trainer.engine.verification import Probe, twin_of, verify_artifacts
-from services.trainer.recipe.job_plan import PictureSize, plan_job
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import PictureSize, plan_job
 from tests.fixtures.kohya_reader import merge
 
 Export = Callable[..., tuple[tuple[ArtifactFile, ...], Family, dict[str, nn.Module], TrainingParameters]]

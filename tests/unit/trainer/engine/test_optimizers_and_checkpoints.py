@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint, save_checkpoint
+from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint, save_checkpoint
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.lora import RunningAverage
 from services.trainer.engine.optimizers import build_optimizer, build_schedule, set_mode
@@ -51,7 +51,7 @@ def test_an_optimizer_continues_from_a_checkpoint_bitwise(parameters: Make, tmp_
 
     first, first_average = new_state(chosen)
     advance(first, first_average, 0, 5)
-    save_checkpoint(tmp_path / "c", Progress("job", step=5, losses=[0.1, 0.30000000000000004]), first)
+    save_checkpoint(tmp_path / "c", Place("job", step=5, losses=[0.1, 0.30000000000000004]), first)
     second, second_average = new_state(chosen)
     progress = load_checkpoint(tmp_path / "c", "job", second)
     advance(second, second_average, 5, 8)
@@ -77,14 +77,14 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(
     parameters: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, _ = new_state(parameters())
-    save_checkpoint(tmp_path / "c", Progress("job", step=1), state)
+    save_checkpoint(tmp_path / "c", Place("job", step=1), state)
 
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr("services.trainer.engine.checkpoints.json.dump", fail)
     with pytest.raises(OSError, match="disk full"):
-        save_checkpoint(tmp_path / "c", Progress("job", step=2), state)
+        save_checkpoint(tmp_path / "c", Place("job", step=2), state)
     assert load_checkpoint(tmp_path / "c", "job", state).step == 1
 
 

@@ -21,9 +21,8 @@ from services.trainer.engine.job import Acceleration, Hooks, TrainJobSpec
 from services.trainer.engine.step import Step
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.buckets import Bucket
-from services.trainer.recipe.job_plan import JobPlan
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.step_plan import count_steps
+from services.trainer.recipe.plan import JobPlan, count_steps
 
 MakeSpec = Callable[..., TrainJobSpec]
 
