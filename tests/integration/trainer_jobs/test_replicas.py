@@ -13,7 +13,7 @@ from services.chassis.sql import Database
 from services.trainer.adapters.sql_tables import workers
 from services.trainer.use_cases import watching, working
 from tests.fakes.dataset_server import FakeDatasetServer
-from tests.fixtures.patience import until, within
+from tests.fixtures.patience import scaled, until, within
 from tests.fixtures.trainer import StartTrainer, Trainer
 
 Job = training_job_pb2.TrainingJob
