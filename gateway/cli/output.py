@@ -27,14 +27,14 @@ from services.chassis import errors, grpc_errors
 _UNWRAPPED = 100_000
 
 
-def _console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     fixed = stream.isatty() or "COLUMNS" in os.environ
     return Console(stderr=stderr, highlight=False, width=None if fixed else _UNWRAPPED)
 
 
-out = _console()
-err = _console(stderr=True)
+out = console()
+err = console(stderr=True)
 
 OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, STATE, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 _NO_CONNECTION = ("failed to connect", "errors resolving", "dns resolution failed")

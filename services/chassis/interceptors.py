@@ -32,7 +32,7 @@ CALL_SECONDS = telemetry.histogram("fiveshot_grpc_call_seconds", "Seconds from r
 RUNNING_CALLS = telemetry.gauge("fiveshot_grpc_running_calls", "Calls being answered now.", ("method",))
 
 # Longest wait for the end of a stream that is refused before it has ended.
-_DRAIN_S = 2.0
+DRAIN_S = 2.0
 _UNTOUCHED = ("/grpc.health.", "/grpc.reflection.")
 # Faults of the server, which someone must look at; the rest are answers.
 _FAULTS = (errors.Internal, errors.DataLoss)
@@ -213,7 +213,7 @@ async def _drain(requests: AsyncIterator[Message]) -> None:
     four (https://github.com/grpc/grpc/issues/36066).
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_S):
+        async with asyncio.timeout(DRAIN_S):
             async for _ in requests:
                 pass
 

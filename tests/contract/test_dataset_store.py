@@ -22,6 +22,7 @@ from services.dataset.models.versions import frozen
 from services.dataset.ports import DatasetQuery, DatasetStore, RequestKey
 from services.dataset.use_cases.datasets import cursor_of
 from tests.fakes.dataset import FakeDatasetStore
+from tests.fixtures.patience import turns
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SET = DatasetRef("acme", "dogs")
@@ -139,7 +140,7 @@ async def test_locked_changes_do_not_lose_each_other(store: DatasetStore) -> Non
     async def add(number: int) -> None:
         async with store.write() as tx:
             current = await tx.lock_dataset(SET)
-            await asyncio.sleep(0.001)
+            await turns()
             new = replace(image(number), position=current.last_position + 1)
             await tx.add_image(new)
             await tx.save_dataset(current.with_image(new))

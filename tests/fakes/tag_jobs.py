@@ -24,11 +24,12 @@ _Rows = list[_Row]
 
 
 class FakeTagJobs:
-    """A TagJobs without a database; every method is atomic because none of them waits."""
+    """A TagJobs without a database; every method is atomic because none of them waits. claims: how often one asked."""
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._requests: dict[tuple[str, str], tuple[str, str]] = {}
+        self.claims = 0
 
     async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
         project = project_of(job.name)
@@ -64,6 +65,7 @@ class FakeTagJobs:
         return after[: query.limit], len(found)
 
     async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
+        self.claims += 1
         free = [
             row
             for row in self._rows.values()

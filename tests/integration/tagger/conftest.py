@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,6 +24,7 @@ from services.dataset.app import App as DatasetApp
 from services.dataset.settings import Settings as DatasetSettings
 from services.tagger.app import App
 from services.tagger.settings import Settings
+from tests.fixtures.patience import within
 
 if TYPE_CHECKING:
     # Only the type stubs tell the two kinds of stubs apart.
@@ -69,7 +69,7 @@ class Suite:
 
     async def states(self, job: tagger_pb2.TagJob) -> list[tagger_pb2.TagJob]:
         """Everything that a watcher sees until the job ends."""
-        async with asyncio.timeout(60):
+        async with within():
             request = tagger_service_pb2.WatchTagJobRequest(name=job.name)
             return [state async for state in self.tagger.WatchTagJob(request)]
 

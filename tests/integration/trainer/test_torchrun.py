@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 
 from services.trainer.engine.job import Hooks, TrainJobSpec
 from services.trainer.engine.train_loop import train
+from tests.fixtures.processes import finished
 
 JOB = Path(__file__).parents[2] / "fixtures" / "torchrun_job.py"
 
@@ -30,12 +30,9 @@ def test_two_processes_of_torchrun_train_what_one_does(make_spec: Callable[..., 
     source = tmp_path / "spec.pickle"
     source.write_bytes(pickle.dumps(spec))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(JOB), str(source)],
+    done = finished(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", JOB, source],
         env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     together = [json.loads(source.with_suffix(f".{rank}.json").read_text()) for rank in range(2)]

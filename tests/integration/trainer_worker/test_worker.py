@@ -5,6 +5,7 @@ from __future__ import annotations
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from tests.fakes.dataset_server import FakeDatasetServer
+from tests.fixtures.patience import scaled
 from tests.fixtures.trainer import StartTrainer, Trainer
 from tests.fixtures.worker import StartWorker, wait_for
 
@@ -74,7 +75,7 @@ async def test_a_worker_that_is_told_to_go_gives_its_job_back_and_another_ends_i
 async def test_a_killed_worker_loses_its_lease_and_the_job_goes_on(
     start_trainer: StartTrainer, sqlite_url: str, project: str, start_worker: StartWorker
 ) -> None:
-    async with start_trainer(sqlite_url, lease_seconds=2.0) as trainer:
+    async with start_trainer(sqlite_url, lease_seconds=scaled(2.0)) as trainer:
         job = await trainer.create(project, parameters=Parameters(num_epochs=2, num_repeats=40))
         first = start_worker(trainer.target, "worker-1")
         await wait_for(trainer, job.name, lambda job: job.state == Job.STATE_RUNNING)

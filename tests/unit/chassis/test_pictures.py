@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 import zlib
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from services.chassis import pictures
 from services.chassis.errors import InvalidArgument
@@ -210,12 +209,14 @@ def test_what_is_no_picture_is_refused_by_name(data: bytes, expected: str) -> No
     assert reason(data) == expected
 
 
-def test_a_picture_that_unfolds_to_gigabytes_is_refused_before_it_does() -> None:
+def test_a_picture_that_unfolds_to_gigabytes_is_refused_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unfold(_: object) -> None:
+        pytest.fail("its pixels were decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", unfold)
     bomb = png(20_000, 20_000, 8, 2, b"")
-    started = time.perf_counter()
     assert reason(bomb) == "IMAGE_TOO_MANY_PIXELS"
     assert reason(png(2_000_000_000, 2_000_000_000, 8, 2, b"")) in ("IMAGE_TOO_MANY_PIXELS", "IMAGE_UNREADABLE")
-    assert time.perf_counter() - started < 1
 
 
 def test_the_limits_are_those_of_the_caller() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +25,7 @@ from gateway.cli.tagging import tag_options
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
 from services.chassis import errors
+from tests.fixtures.processes import finished
 
 
 def _run(*arguments: str, data: Path) -> Any:
@@ -112,7 +112,7 @@ def test_what_goes_into_a_file_is_never_wrapped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr(output, "out", output._console())
+    monkeypatch.setattr(output, "out", output.console())
     output.table(("id", ">n", "note"), [("x" * 90, 1, ""), ("y", 2, "")])
     output.facts([("name", "n" * 200)])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -123,7 +123,7 @@ def test_a_narrow_terminal_never_breaks_the_first_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(output, "out", output._console())
+    monkeypatch.setattr(output, "out", output.console())
     row = ("job-01m89bmn1r0kjhxaypcebg", "running", "fiveshot-tiny", "200/200", "5", "0.4", "2026-11-25 12:42:10")
     output.table(tuple("abcdefg"), [row])
     shown = capsys.readouterr().out
@@ -241,12 +241,10 @@ def test_pages_are_followed_up_to_the_limit() -> None:
 
 
 def test_a_terminal_without_the_signs_of_the_help_still_shows_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli.main", "epochs", "--help"],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, b"fault" in done.stderr) == (0, False)
-    assert b"epochs \\xd7 previews" in done.stdout
+    argv = [sys.executable, "-m", "gateway.cli.main", "epochs", "--help"]
+    done = finished(argv, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, "fault" in done.stderr) == (0, False)
+    assert "epochs \\xd7 previews" in done.stdout
 
 
 def test_a_contact_sheet_shows_rows_beside_the_training_pictures() -> None:
@@ -302,7 +300,7 @@ class _Trainer:
 
 
 def test_a_watch_outlives_a_lost_connection_without_gap_or_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_PAUSE_S", 0)
+    monkeypatch.setattr(watch, "PAUSE_S", 0)
     session, trainer = Session(), _Trainer()
     session.__dict__["trainer"] = trainer
     seen = [update.event.sequence for update in watch.updates(session, "projects/p/trainingJobs/j")]

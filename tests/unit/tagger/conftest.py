@@ -19,6 +19,7 @@ from services.tagger.use_cases.tag_jobs import StartRequest, TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from tests.fakes.tag_jobs import FakeTagJobs
 from tests.fakes.tagger_world import DATASET, FakeDatasets, FakeDecoder, ScriptedTagger, score
+from tests.fixtures.patience import within
 
 
 @dataclass
@@ -65,7 +66,7 @@ class World:
 
     async def finished(self, job: TagJob) -> TagJob:
         """The job once it has ended."""
-        async with asyncio.timeout(5):
+        async with within():
             async for state in self.verbs.watch(job.name):
                 job = state
         assert job.state.ended
@@ -79,7 +80,7 @@ class World:
 
     async def until(self, job: TagJob, state: JobState) -> TagJob:
         """The job once it is in a state."""
-        async with asyncio.timeout(5):
+        async with within():
             async for now in self.verbs.watch(job.name):
                 if now.state == state:
                     return now

@@ -15,6 +15,7 @@ from services.trainer.worker import probing
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.probing import Probes, probe_spec
 from tests.fakes.measurements import FakeMeasurements
+from tests.fixtures.patience import within
 from tests.unit.trainer.measured import MODEL, NAME, measurement, parameters
 
 
@@ -105,7 +106,7 @@ async def test_a_probe_makes_way_for_a_job_and_is_not_tried_again(
     probes = Probes({MODEL.id: MODEL}, trainer, tmp_path / "probe", "cpu", "cpu 1 threads", 60.0)
     probes.begin([NAME])
     probes.begin([NAME])
-    async with asyncio.timeout(30):
+    async with within():
         await _Thread.running.wait()
         await probes.stop()
     assert len(_Thread.started) == 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from services.chassis.errors import NotFound, Unavailable
 from services.trainer.worker import patience
 from services.trainer.worker.patience import patiently
+from tests.fixtures.patience import within
 
 
 class _Server:
@@ -37,7 +36,7 @@ async def test_an_outage_is_waited_out() -> None:
 
 async def test_patience_has_an_end() -> None:
     server = _Server([Unavailable("away")] * 10_000)
-    async with asyncio.timeout(5):
+    async with within():
         with pytest.raises(Unavailable):
             await patiently(server, what="server", patience_s=0.05)
 

@@ -23,6 +23,7 @@ from services.trainer.engine.job import (
 from services.trainer.worker import training
 from services.trainer.worker.delivery import keep_checkpoint
 from services.trainer.worker.training import Finished, Stalled, TrainingThread
+from tests.fixtures.patience import scaled, turns
 
 Engine = Callable[[TrainJobSpec, Hooks], TrainResult]
 DONE = TrainResult(RunStatus.COMPLETED, 2, None, None)
@@ -54,13 +55,13 @@ async def test_steps_become_progress_and_points_that_are_taken_once(make: Any) -
         return DONE
 
     thread, finished = make(engine)
-    assert await thread.run(stall_s=5) == DONE
+    assert await thread.run(stall_s=scaled(30)) == DONE
     report = thread.take_report()
     assert report.running
     assert (report.progress.step, report.progress.loss, report.progress.phase) == (2, 0.25, "training")
     assert [(point.step, point.value) for point in report.metrics if point.key == "loss"] == [(1, 0.5), (2, 0.25)]
     assert thread.take_report().metrics == ()
-    await asyncio.sleep(0)
+    await turns(1)
     assert finished == [()]
 
 
@@ -70,7 +71,7 @@ async def test_a_phase_tells_how_far_it_is(make: Any) -> None:
         return DONE
 
     thread, _ = make(engine)
-    await thread.run(stall_s=5)
+    await thread.run(stall_s=scaled(30))
     report = thread.take_report()
     assert (report.progress.phase, report.running) == ("caching latents 3/8", False)
 
@@ -88,7 +89,7 @@ async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool
                 return TrainResult(RunStatus.CANCELLED, 1, None, None)
 
     thread, _ = make(engine)
-    run = asyncio.create_task(thread.run(stall_s=5))
+    run = asyncio.create_task(thread.run(stall_s=scaled(30)))
     await asyncio.to_thread(began.wait)
     thread.let_go()
     assert (await run).status is RunStatus.CANCELLED
@@ -101,8 +102,8 @@ async def test_stopping_is_said_at_the_next_step(make: Any) -> None:
         return TrainResult(RunStatus.STOPPED, 1, None, None)
 
     thread, _ = make(engine)
-    run = asyncio.create_task(thread.run(stall_s=5))
-    await asyncio.sleep(0)
+    run = asyncio.create_task(thread.run(stall_s=scaled(30)))
+    await turns(1)
     thread.stop_after_epoch()
     assert (await run).status is RunStatus.STOPPED
 
@@ -113,7 +114,7 @@ async def test_an_error_of_the_engine_comes_through(make: Any) -> None:
 
     thread, _ = make(engine)
     with pytest.raises(EngineError):
-        await thread.run(stall_s=5)
+        await thread.run(stall_s=scaled(30))
 
 
 async def test_an_engine_that_hangs_is_noticed(make: Any) -> None:
