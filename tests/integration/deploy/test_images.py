@@ -108,7 +108,9 @@ def test_the_dockerfile_passes_its_linter() -> None:
 def test_what_the_dockerfile_copies_is_in_its_context() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     sources = [
-        source for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE) for source in words.split()[:-1]
+        source
+        for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)
+        for source in words.split()[:-1]
     ]
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert sorted(set(sources)) == sorted(line.removeprefix("!") for line in allowed if line.startswith("!"))
@@ -133,10 +135,4 @@ def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path
     }
     assert "fiveshot/fiveshot_descriptor.binpb" in wanted
     assert wanted - packed == set()
-    assert {name.split("/")[0] for name in packed} == {
-        "services",
-        "gateway",
-        "fiveshot",
-        "buf",
-        "fiveshot-0.1.0.dist-info",
-    }
+    assert {name.split("/")[0] for name in packed if ".dist-info/" not in name} == {"services", "gateway", "fiveshot", "buf"}
