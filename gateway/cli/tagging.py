@@ -18,7 +18,6 @@ MODES = {
     "append": tagger_pb2.TAG_MODE_APPEND,
     "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
 }
-ENDED = (tagger_pb2.TagJob.STATE_SUCCEEDED, tagger_pb2.TagJob.STATE_FAILED, tagger_pb2.TagJob.STATE_CANCELLED)
 
 
 def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:

@@ -135,3 +135,5 @@ def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path
     }
     assert "fiveshot/fiveshot_descriptor.binpb" in wanted
     assert wanted - packed == set()
+    packages = {name.split("/")[0] for name in packed if ".dist-info/" not in name}
+    assert packages == {"services", "gateway", "fiveshot", "buf"}

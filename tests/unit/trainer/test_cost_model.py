@@ -11,8 +11,6 @@ from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.recipe.costs import COSTS_FILE, read_costs
 from tests.unit.trainer.measured import MODEL, cost, parameters
 
-GIB = 1 << 30
-
 
 def test_a_sample_more_costs_its_share() -> None:
     assert MODEL.costs is not None

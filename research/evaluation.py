@@ -5,8 +5,8 @@ catalogue's default, and one that trains too hard (no regularisation pictures, a
 last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and measured on the held-out
 views.
 
-    python -m benchmarks.evaluation --output build/evaluation [--kinds mascot,toy] [--hues 0,120,240]
-    python -m benchmarks.evaluation --output build/evaluation --replay      (the rule of now over the stored numbers)
+    python -m research.evaluation --output build/evaluation [--kinds mascot,toy] [--hues 0,120,240]
+    python -m research.evaluation --output build/evaluation --replay      (the rule of now over the stored numbers)
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.learning import BASE_MODEL, artifact_of, encoded, fitted, load_pipeline, loss_of, write_items
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
+from research.learning import BASE_MODEL, artifact_of, encoded, fitted, load_pipeline, loss_of, write_items
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Evaluation, Hooks, TrainJobSpec
 from services.trainer.engine.recommendation import recommend
 from services.trainer.engine.train_loop import train

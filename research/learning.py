@@ -4,10 +4,10 @@ Five views are trained with the catalogue's default recipe; three further views 
 subject: loss on the held-out views and on scenes of the base's own world, for the base and after every epoch, and the
 seconds of training. A sheet per subject shows the training views, the base's previews and every epoch's.
 
-    python -m benchmarks.learning --output build/learning [--kinds mascot,toy] [--photos DIR --noun dog]
+    python -m research.learning --output build/learning [--kinds mascot,toy] [--photos DIR --noun dog]
                                   [--set rank=8 --set learning_rate=0.001]
 
-The scenes need the emoji font that pretraining needs (Debian: fonts-noto-color-emoji).
+The scenes need the emoji font that pretraining needs: make research-font.
 """
 
 from __future__ import annotations
