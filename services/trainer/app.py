@@ -41,7 +41,6 @@ from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.estimating import JobEstimator
-from services.trainer.use_cases.measuring import Measuring
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
@@ -77,15 +76,14 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
     outbox = Outbox(events)
     wakeups = ProcessWakeups() if bus is None else SharedWakeups(bus)
     store = SqlJobStore(db, outbox, wakeups)
-    measurements = SqlMeasurements(db)
-    measuring = Measuring(measurements, [f"baseModels/{name}" for name, model in catalogue.items() if model.costs])
     artifacts = S3Artifacts(objects)
     planner = Planner(catalogue, GrpcDatasets(dataset_channel))
+    estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     lease = timedelta(seconds=settings.lease_seconds)
     reading = JobReading(store, artifacts, catalogue, planner, clock=utcnow)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, clock=utcnow, new_id=new_id),
-        estimator=JobEstimator(store, measurements, planner, clock=utcnow),
+        estimator=estimator,
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
         watch=JobWatch(store, wakeups, reading),
@@ -118,7 +116,7 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
 
     def register(server: grpc.aio.Server) -> None:
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(training), server)
-        working = WorkerServicer(work, measuring, clock=utcnow)
+        working = WorkerServicer(work, estimator, clock=utcnow)
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(working, server)
 
     async def ready() -> None:

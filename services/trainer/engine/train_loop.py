@@ -29,6 +29,7 @@ from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
+from services.trainer.recipe.advice import after_out_of_memory
 from services.trainer.recipe.parameters import TrainingParameters
 
 READ_LOSS_EVERY_SECONDS = 0.25
@@ -45,7 +46,7 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None) -> TrainResult:
         EngineError: with a reason for the user; finished epochs keep their files.
     """
     with (
-        out_of_memory_named(_smaller(spec.parameters)),
+        out_of_memory_named(after_out_of_memory(spec.parameters)),
         _reproducible(spec),
         joined_processes(spec) as processes,
     ):
@@ -213,19 +214,3 @@ def _not_finite(step: _Waiting, parameters: TrainingParameters) -> EngineError:
     if parameters.mixed_precision == "fp16":
         remedy = "Use mixed precision bf16 instead of fp16. " + remedy
     return EngineError("LOSS_NOT_FINITE", f"The loss at step {step.step} is not a number.", remedy)
-
-
-def _smaller(parameters: TrainingParameters) -> str:
-    """What to change after an out-of-memory error, the change that costs least first."""
-    advice = []
-    if parameters.batch_size > 1:
-        half, double = parameters.batch_size // 2, parameters.gradient_accumulation_steps * 2
-        advice.append(f"batch_size {half} with gradient_accumulation_steps {double}")
-    if parameters.mixed_precision == "no":
-        advice.append("mixed_precision bf16")
-    if not parameters.gradient_checkpointing:
-        advice.append("gradient_checkpointing true")
-    if parameters.base_quantization != "nf4" and parameters.adapter not in ("loha", "lokr"):
-        advice.append("base_quantization nf4")
-    advice.append(f"resolution {max(16, parameters.resolution * 3 // 4)}")
-    return f"Use {', or '.join(advice)}."

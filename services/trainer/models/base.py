@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from services.trainer.recipe.advice import Fit
 from services.trainer.recipe.calibration import Range, TimeEstimate
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters
@@ -40,15 +40,6 @@ class TrainingSet:
     digest: str
     trigger_word: str
     images: tuple[TrainingImage, ...]
-
-
-class Fit(StrEnum):
-    """Whether a job fits into the memory of a worker."""
-
-    UNSPECIFIED = "UNSPECIFIED"
-    YES = "YES"
-    TIGHT = "TIGHT"
-    NO = "NO"
 
 
 @dataclass(frozen=True, slots=True)

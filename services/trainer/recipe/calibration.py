@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -290,10 +290,3 @@ SLACK_CPU, SLACK_ACCELERATOR = 1.2, 1.05
 
 CPU_PROCESS_BYTES = 600 << 20
 """A worker with torch and its libraries loaded, before it has measured itself."""
-
-
-def what_fits(
-    memory_of: Callable[[Mapping[str, object]], float], changes: Sequence[Mapping[str, object]], limit: float
-) -> Mapping[str, object] | None:
-    """The first of some changes of parameters, cheapest first, with which a job fits; None when none does."""
-    return next((change for change in changes if memory_of(change) <= limit), None)

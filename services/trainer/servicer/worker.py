@@ -20,7 +20,7 @@ from services.trainer.proto_mapping.jobs import (
     to_duration,
 )
 from services.trainer.proto_mapping.measurements import measurement_from_proto
-from services.trainer.use_cases.measuring import Measuring
+from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.working import JobWork
 
 _Service = worker_service_pb2
@@ -29,9 +29,9 @@ _Service = worker_service_pb2
 class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     """Every report carries the lease token of its attempt; an old one is answered with ABORTED."""
 
-    def __init__(self, work: JobWork, measuring: Measuring, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, work: JobWork, estimator: JobEstimator, *, clock: Callable[[], datetime]) -> None:
         self._work = work
-        self._measuring = measuring
+        self._estimator = estimator
         self._clock = clock
 
     async def AcquireJob(self, request: _Service.AcquireJobRequest, context: Any) -> _Service.AcquireJobResponse:
@@ -44,7 +44,7 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         )
         assignment = await self._work.acquire(ask, request.wait.ToTimedelta())
         if assignment is None:
-            unmeasured = await self._measuring.unmeasured(request.device, request.base_models)
+            unmeasured = await self._estimator.unmeasured(request.device, request.base_models)
             return _Service.AcquireJobResponse(unmeasured_base_models=unmeasured)
         return _Service.AcquireJobResponse(
             job=stored_job_to_proto(assignment.job),
@@ -106,5 +106,5 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ReportMeasurement(
         self, request: _Service.ReportMeasurementRequest, context: Any
     ) -> _Service.ReportMeasurementResponse:
-        await self._measuring.add(measurement_from_proto(request.measurement, self._clock()))
+        await self._estimator.learn(measurement_from_proto(request.measurement, self._clock()))
         return _Service.ReportMeasurementResponse()

@@ -200,7 +200,7 @@ def test_a_run_out_of_memory_is_told_which_settings_fit(make_spec: MakeSpec, mon
     assert caught.value.reason == "OUT_OF_MEMORY"
     assert caught.value.user_error
     for advice in (
-        "batch_size 2 with gradient_accumulation_steps 6",
+        "batch_size 2 and gradient_accumulation_steps 6",
         "mixed_precision bf16",
         "gradient_checkpointing true",
         "base_quantization nf4",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 
 from services.trainer.engine.job import PhaseProgress, RunStatus, TrainJobSpec, TrainResult
 from services.trainer.recipe.calibration import Measurement
-from services.trainer.use_cases.measuring import Measuring
+from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.planning import Planner
 from services.trainer.worker import probing
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.probing import Probes, probe_spec
 from tests.fakes.measurements import FakeMeasurements
 from tests.fixtures.patience import within
-from tests.unit.trainer.measured import MODEL, NAME, measurement, parameters
+from tests.unit.trainer.measured import MODEL, NAME, NOW, measurement, parameters
 
 
 class _Time:
@@ -119,10 +121,12 @@ async def test_a_probe_makes_way_for_a_job_and_is_not_tried_again(
 
 async def test_only_base_models_that_were_counted_are_kept_and_asked_for() -> None:
     kept = FakeMeasurements()
-    measuring = Measuring(kept, [NAME])
-    await measuring.add(measurement(parameters(), base_model="baseModels/uncounted"))
+    nothing: Any = None
+    catalogue = {MODEL.id: MODEL, "uncounted": replace(MODEL, id="uncounted", costs=None)}
+    estimator = JobEstimator(nothing, kept, Planner(catalogue, nothing), catalogue, clock=lambda: NOW)
+    await estimator.learn(measurement(parameters(), base_model="baseModels/uncounted"))
     assert list(await kept.read(None, 10)) == []
     names = [NAME, "baseModels/uncounted"]
-    assert list(await measuring.unmeasured("cpu 2 threads", names)) == [NAME]
-    await measuring.add(measurement(parameters()))
-    assert list(await measuring.unmeasured("cpu 2 threads", names)) == []
+    assert list(await estimator.unmeasured("cpu 2 threads", names)) == [NAME]
+    await estimator.learn(measurement(parameters()))
+    assert list(await estimator.unmeasured("cpu 2 threads", names)) == []
