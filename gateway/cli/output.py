@@ -144,7 +144,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     """
     cells = [[escape(str(cell)) for cell in row] for row in rows]
     if not cells:
-        say("Nothing there.")
+        say("Nothing found.")
         return
     filled = [any(row[number] for row in cells) for number in range(len(columns))]
     grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)

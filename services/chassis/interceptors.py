@@ -182,7 +182,7 @@ class _Call:
         if isinstance(error, NotImplementedError) and self._context.code() == grpc.StatusCode.UNIMPLEMENTED:
             error = errors.Unimplemented(
                 f"This server does not offer {self._method}",
-                remedy="Check that the address is this service's and that both sides have one version.",
+                remedy="Check that the address is this service's and that both sides run the same version.",
             )
         if isinstance(error, errors.DomainError):
             error = _located(error, self.request)

@@ -252,7 +252,7 @@ def _unreadable(field: str) -> InvalidArgument:
         "The picture cannot be read: the file is damaged or cut off",
         field=field,
         reason="IMAGE_UNREADABLE",
-        remedy="Open and save it again in a picture program, or send the original.",
+        remedy="Open and save it again in an image editor, or send the original.",
     )
 
 

@@ -262,7 +262,7 @@ class SqlJobStore:
                 f"There is no training job '{name}'",
                 field="name",
                 reason="JOB_NOT_FOUND",
-                remedy="List the project's jobs to see which there are.",
+                remedy="List the project's jobs.",
             )
         found: RowMapping = row
         return found
@@ -325,8 +325,8 @@ def _of_name(*, lock: bool, versioned: bool) -> Select[Any]:
 
 def _taken(name: str) -> AlreadyExists:
     return AlreadyExists(
-        f"There is a training job '{name}' already",
+        f"The training job '{name}' already exists",
         field="training_job_id",
         reason="JOB_EXISTS",
-        remedy="Choose another id, or leave it empty to have one made.",
+        remedy="Choose another id, or leave it empty to get a generated one.",
     )

@@ -42,7 +42,7 @@ def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "code", "text"),
     [
         (("dataset", "list"), output.UNREACHABLE, "fiveshot up"),
-        (("status",), output.UNREACHABLE, "Nothing runs"),
+        (("status",), output.UNREACHABLE, "No stack is running"),
         (("dataset", "show"), output.USAGE, "Missing argument 'dataset'"),
         (("dataset", "nonsense"), output.USAGE, "No such command 'nonsense'"),
         (("--nonsense",), output.USAGE, "No such option"),

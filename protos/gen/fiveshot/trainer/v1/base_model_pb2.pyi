@@ -39,7 +39,7 @@ class BaseModel(_message.Message):
     name: _builtins.str
     """Resource name, such as `baseModels/fiveshot-tiny`."""
     display_name: _builtins.str
-    """What people see."""
+    """Display name."""
     description: _builtins.str
     """What it is good for, in a sentence or two."""
     family: _builtins.str
@@ -47,7 +47,7 @@ class BaseModel(_message.Message):
     license: _builtins.str
     """Licence of the weights, an SPDX id where there is one."""
     native_resolution: _builtins.int
-    """Pixels a side that it was trained at."""
+    """Resolution it was trained at, in pixels per side."""
     label_style: _builtins.str
     """How its captions are best written: `tags` or `sentence`."""
     memory_bytes: _builtins.int
@@ -134,9 +134,9 @@ class ParameterSpec(_message.Message):
     default_value: _builtins.str
     """Default as text, such as `1e-4` or `cosine`."""
     minimum: _builtins.float
-    """Least value; unset where there is none."""
+    """Minimum value; unset where there is none."""
     maximum: _builtins.float
-    """Greatest value; unset where there is none."""
+    """Maximum value; unset where there is none."""
     description: _builtins.str
     """What it does, in a sentence."""
     @_builtins.property

@@ -71,17 +71,17 @@ class TrainingParameters(_message.Message):
     num_epochs: _builtins.int
     """Passes over the data."""
     num_repeats: _builtins.int
-    """How often each image enters one epoch, over and above the dataset version's own repeats (the two multiply)."""
+    """How many times each image is used per epoch, multiplied by the dataset version's own repeats."""
     batch_size: _builtins.int
-    """Images of one forward pass."""
+    """Images per forward pass."""
     gradient_accumulation_steps: _builtins.int
-    """Forward passes of one optimizer step."""
+    """Forward passes per optimizer step."""
     resolution: _builtins.int
-    """Pixels a side that pictures are scaled to."""
+    """Resolution that pictures are scaled to, in pixels per side."""
     learning_rate: _builtins.float
-    """Step size of the optimizer for the denoiser."""
+    """Learning rate of the denoiser."""
     text_encoder_learning_rate: _builtins.float
-    """Step size for the text encoder; 0 means the same as learning_rate."""
+    """Learning rate of the text encoder; 0 means the same as learning_rate."""
     optimizer: _builtins.str
     """`adamw`, or another of the base model's choices."""
     lr_scheduler: _builtins.str
@@ -99,11 +99,11 @@ class TrainingParameters(_message.Message):
     train_text_encoder: _builtins.bool
     """Train an adapter of the text encoder too."""
     min_snr_gamma: _builtins.float
-    """min-SNR gamma; 0 switches it off."""
+    """min-SNR gamma; 0 disables it."""
     noise_offset: _builtins.float
-    """Strength of the noise offset; 0 switches it off."""
+    """Strength of the noise offset; 0 disables it."""
     caption_dropout: _builtins.float
-    """Share of captions that are replaced by the empty one."""
+    """Share of captions replaced by an empty one."""
     shuffle_caption: _builtins.bool
     """Shuffle the comma-separated tags of a caption."""
     keep_tokens: _builtins.int
@@ -111,7 +111,7 @@ class TrainingParameters(_message.Message):
     flip: _builtins.bool
     """Mirror pictures at random."""
     ema_decay: _builtins.float
-    """Decay of the moving average of the adapter; 0 switches it off."""
+    """Decay of the moving average of the adapter; 0 disables it."""
     mixed_precision: _builtins.str
     """`no`, `bf16` or `fp16`."""
     gradient_checkpointing: _builtins.bool
@@ -119,23 +119,23 @@ class TrainingParameters(_message.Message):
     regularization_fraction: _builtins.float
     """Share of each batch that shows the base model's own domain, so that it forgets nothing."""
     max_grad_norm: _builtins.float
-    """Longest gradient; 0 switches clipping off."""
+    """Maximum gradient norm; 0 disables clipping."""
     weight_decay: _builtins.float
     """Weight decay of the optimizer."""
     seed: _builtins.int
-    """Seed of all randomness."""
+    """Random seed."""
     preview_steps: _builtins.int
     """Denoising steps of a preview."""
     preview_guidance: _builtins.float
     """Classifier-free guidance of the previews."""
     preview_negative_prompt: _builtins.str
-    """What the previews should not show."""
+    """Negative prompt of the previews."""
     aspect_buckets: _builtins.bool
     """Sort pictures into buckets by shape instead of cropping all to a square."""
     timestep_sampling: _builtins.str
     """How timesteps are drawn: `uniform`, or another of the base model's choices."""
     timestep_shift: _builtins.float
-    """Flow-matching models: shift of the timesteps; 0 switches it off."""
+    """Flow-matching models: shift of the timesteps; 0 disables it."""
     crop_variants: _builtins.int
     """Differently placed crops of each picture that are cached."""
     crop_jitter: _builtins.float
@@ -150,7 +150,7 @@ class TrainingParameters(_message.Message):
     """Bits of the frozen base's linear layers: `none`, `int8` or `nf4`; less memory, slower steps."""
     @_builtins.property
     def preview_prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Three prompts of the previews; the service makes them from the captions where they are missing."""
+        """Three prompts of the previews; missing ones are derived from the captions."""
 
     def __init__(
         self,
@@ -383,24 +383,24 @@ class TrainingJob(_message.Message):
         STATE_PREPARING: TrainingJob._State.ValueType  # 2
         """A worker has it and loads the base model and the pictures."""
         STATE_RUNNING: TrainingJob._State.ValueType  # 3
-        """It trains."""
+        """It is training."""
         STATE_PAUSING: TrainingJob._State.ValueType  # 4
-        """It is asked to pause; the worker lets go soon."""
+        """A pause was requested; the worker will stop soon."""
         STATE_PAUSED: TrainingJob._State.ValueType  # 5
         """It waits to be resumed, from the last finished epoch."""
         STATE_STOPPING: TrainingJob._State.ValueType  # 6
-        """It finishes the epoch at hand, then ends."""
+        """It finishes the current epoch, then ends."""
         STATE_CANCELLING: TrainingJob._State.ValueType  # 7
-        """It is asked to end; the worker lets go soon."""
+        """Cancellation was requested; the worker will stop soon."""
         STATE_SUCCEEDED: TrainingJob._State.ValueType  # 8
         """All epochs are done, or it was stopped early."""
         STATE_FAILED: TrainingJob._State.ValueType  # 9
-        """It cannot go on; `error` says why. Finished epochs stay."""
+        """It cannot go on; `error` says why. Finished epochs are kept."""
         STATE_CANCELLED: TrainingJob._State.ValueType  # 10
-        """Ended on request. Finished epochs stay."""
+        """Ended on request. Finished epochs are kept."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a job stands. A terminal state never changes, except that RetryTrainingJob and ExtendTrainingJob queue it anew."""
+        """Where a job stands. A terminal state never changes, except that RetryTrainingJob and ExtendTrainingJob queue it again."""
 
     STATE_UNSPECIFIED: TrainingJob.State.ValueType  # 0
     """Never used."""
@@ -409,21 +409,21 @@ class TrainingJob(_message.Message):
     STATE_PREPARING: TrainingJob.State.ValueType  # 2
     """A worker has it and loads the base model and the pictures."""
     STATE_RUNNING: TrainingJob.State.ValueType  # 3
-    """It trains."""
+    """It is training."""
     STATE_PAUSING: TrainingJob.State.ValueType  # 4
-    """It is asked to pause; the worker lets go soon."""
+    """A pause was requested; the worker will stop soon."""
     STATE_PAUSED: TrainingJob.State.ValueType  # 5
     """It waits to be resumed, from the last finished epoch."""
     STATE_STOPPING: TrainingJob.State.ValueType  # 6
-    """It finishes the epoch at hand, then ends."""
+    """It finishes the current epoch, then ends."""
     STATE_CANCELLING: TrainingJob.State.ValueType  # 7
-    """It is asked to end; the worker lets go soon."""
+    """Cancellation was requested; the worker will stop soon."""
     STATE_SUCCEEDED: TrainingJob.State.ValueType  # 8
     """All epochs are done, or it was stopped early."""
     STATE_FAILED: TrainingJob.State.ValueType  # 9
-    """It cannot go on; `error` says why. Finished epochs stay."""
+    """It cannot go on; `error` says why. Finished epochs are kept."""
     STATE_CANCELLED: TrainingJob.State.ValueType  # 10
-    """Ended on request. Finished epochs stay."""
+    """Ended on request. Finished epochs are kept."""
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -457,7 +457,7 @@ class TrainingJob(_message.Message):
     name: _builtins.str
     """Resource name. Set by the service."""
     display_name: _builtins.str
-    """What people see in listings."""
+    """Display name for listings."""
     base_model: _builtins.str
     """`baseModels/{base_model}`."""
     dataset_version: _builtins.str
@@ -467,7 +467,7 @@ class TrainingJob(_message.Message):
     state: Global___TrainingJob.State.ValueType
     """Where it stands. Output only."""
     phase: _builtins.str
-    """What it does now, such as `caching latents`. Output only."""
+    """What it is doing, such as `caching latents`. Output only."""
     dataset_digest: _builtins.str
     """Digest of the dataset version. Output only."""
     image_count: _builtins.int
@@ -481,7 +481,7 @@ class TrainingJob(_message.Message):
     epochs_completed: _builtins.int
     """Epochs finished, each with an artifact. Output only."""
     loss: _builtins.float
-    """Training loss now, a mean over the last steps. Output only."""
+    """Current training loss, a mean over the last steps. Output only."""
     images_per_second: _builtins.float
     """Images a second. Output only."""
     queue_position_in_project: _builtins.int
@@ -491,7 +491,7 @@ class TrainingJob(_message.Message):
     recommended_epoch: _builtins.int
     """The epoch that the evaluation recommends; 0 when there is none yet. Output only."""
     recommendation_reason: _builtins.str
-    """Why that epoch. Output only."""
+    """Why that epoch is recommended. Output only."""
     etag: _builtins.str
     """Changes with every change of state."""
     @_builtins.property
@@ -500,7 +500,7 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def estimated_end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it should start and end, learnt from finished jobs; unset when nothing is known. Output only."""
+        """When it should start and end, estimated from finished jobs; unset when nothing is known. Output only."""
 
     @_builtins.property
     def error(self) -> Global___JobError:
@@ -508,7 +508,7 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """Every time that a worker took it. Output only."""
+        """Its attempts, in order. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -607,7 +607,7 @@ Global___JobError: _TypeAlias = JobError  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):
-    """One time that a worker took a job."""
+    """One worker's try at a job."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -618,15 +618,15 @@ class Attempt(_message.Message):
     class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Attempt._Outcome.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         OUTCOME_UNSPECIFIED: Attempt._Outcome.ValueType  # 0
-        """It goes on."""
+        """It is running."""
         OUTCOME_SUCCEEDED: Attempt._Outcome.ValueType  # 1
         """The job ended well."""
         OUTCOME_FAILED: Attempt._Outcome.ValueType  # 2
         """The job failed."""
         OUTCOME_LEASE_LOST: Attempt._Outcome.ValueType  # 3
-        """The worker was not heard of in time."""
+        """The worker stopped reporting."""
         OUTCOME_RELEASED: Attempt._Outcome.ValueType  # 4
-        """The worker gave it back, because it was told to go."""
+        """The worker gave it back because it was shutting down."""
         OUTCOME_PAUSED: Attempt._Outcome.ValueType  # 5
         """Paused on request."""
         OUTCOME_CANCELLED: Attempt._Outcome.ValueType  # 6
@@ -636,15 +636,15 @@ class Attempt(_message.Message):
         """How it ended."""
 
     OUTCOME_UNSPECIFIED: Attempt.Outcome.ValueType  # 0
-    """It goes on."""
+    """It is running."""
     OUTCOME_SUCCEEDED: Attempt.Outcome.ValueType  # 1
     """The job ended well."""
     OUTCOME_FAILED: Attempt.Outcome.ValueType  # 2
     """The job failed."""
     OUTCOME_LEASE_LOST: Attempt.Outcome.ValueType  # 3
-    """The worker was not heard of in time."""
+    """The worker stopped reporting."""
     OUTCOME_RELEASED: Attempt.Outcome.ValueType  # 4
-    """The worker gave it back, because it was told to go."""
+    """The worker gave it back because it was shutting down."""
     OUTCOME_PAUSED: Attempt.Outcome.ValueType  # 5
     """Paused on request."""
     OUTCOME_CANCELLED: Attempt.Outcome.ValueType  # 6
@@ -666,11 +666,11 @@ class Attempt(_message.Message):
     """What went wrong, in a sentence; empty otherwise."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """When it started."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it goes on."""
+        """When it ended; unset while it runs."""
 
     def __init__(
         self,
@@ -692,7 +692,7 @@ Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class TrainingEstimate(_message.Message):
-    """What a job would do, worked out without doing it."""
+    """What a job would need, estimated without running it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -754,9 +754,9 @@ class TrainingEstimate(_message.Message):
     image_count: _builtins.int
     """Images of the dataset version."""
     memory_low_bytes: _builtins.int
-    """The least memory that is likely, in bytes."""
+    """Lower end of the memory range, in bytes."""
     memory_high_bytes: _builtins.int
-    """The most memory that is likely, in bytes."""
+    """Upper end of the memory range, in bytes."""
     memory_basis: _builtins.str
     """Where the memory comes from: `runs of this base model`, `a model of the work` or `the catalogue`."""
     measured_runs: _builtins.int
@@ -910,7 +910,7 @@ class EpochFile(_message.Message):
     file_id: _builtins.str
     """`kohya`, `diffusers`, `preview-1`, `preview-2`, `preview-3`."""
     file_name: _builtins.str
-    """What to call it on disk."""
+    """File name to save it under."""
     content_type: _builtins.str
     """Media type."""
     size_bytes: _builtins.int
@@ -952,7 +952,7 @@ class Preview(_message.Message):
     file_id: _builtins.str
     """`preview-1`, `preview-2` or `preview-3`; also the file's id."""
     prompt: _builtins.str
-    """What was asked of the model."""
+    """Its prompt."""
     seed: _builtins.int
     """Seed of its noise."""
     width: _builtins.int
