@@ -11,11 +11,11 @@ from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2, worker_ser
 
 from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
+from services.chassis.patience import patiently
 from services.trainer.models.job import Directive, JobError, Outcome
 from services.trainer.proto_mapping.jobs import error_to_proto, to_duration
 from services.trainer.proto_mapping.measurements import measurement_to_proto
 from services.trainer.recipe.calibration import Measurement
-from services.trainer.worker.patience import patiently
 
 _CALL_S = 15.0
 log = get_logger(__name__)
@@ -111,4 +111,3 @@ def _directive(value: worker_service_pb2.Directive.ValueType) -> Directive:
     if name == "UNSPECIFIED":
         return Directive.CONTINUE
     return Directive(name)
-
