@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
 from services.chassis import errors, grpc_errors, request_context, telemetry
 from services.chassis.logging import get_logger
@@ -42,7 +42,11 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 def server_interceptors(settings: BaseServiceSettings) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks."""
-    tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor()  # type: ignore[no-untyped-call]
+    # Without the health service: probes are no calls of anyone's, and its Watch is a coroutine where OpenTelemetry
+    # takes a generator for granted.
+    tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
+        filter_=filters.negate(filters.health_check())
+    )
     return [tracing, CallInterceptor(settings)]
 
 

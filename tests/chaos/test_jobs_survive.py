@@ -19,14 +19,14 @@ from sqlalchemy import func, select
 
 from services.chassis.errors import DeadlineExceeded, Unavailable
 from services.chassis.outbox import Outbox
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
+from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_tables import epochs, events, jobs
-from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.use_cases.upkeep import Sweeper
-from services.trainer.worker.patience import patiently
 from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.seed import SEED
 from tests.chaos.world import World, chaos_world
@@ -142,7 +142,7 @@ async def _nothing_is_left_over(world: World) -> None:
             assert await conn.scalar(select(func.count()).where(jobs.c.state == "QUEUED")) == 0
             rows = (await conn.execute(select(epochs).order_by(epochs.c.job, epochs.c.number))).all()
         later = datetime.now(UTC) + timedelta(minutes=1)
-        store = SqlJobStore(db, Outbox(events), ProcessWakeups())
+        store = SqlJobStore(db, Outbox(events), Signals())
         await Sweeper(store, S3Artifacts(objects), clock=lambda: later, pause_s=1, age=timedelta(0)).sweep()
         referred = {file["object_key"] for row in rows for file in row.files}
         referred |= {file["object_key"] for row in rows if row.number == EPOCHS for file in row.checkpoint}

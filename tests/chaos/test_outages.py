@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
-from services.trainer.worker.patience import patiently
+from services.chassis.patience import patiently
 from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.victims import Victim, python_process
 from tests.chaos.world import KEYS, World, chaos_world

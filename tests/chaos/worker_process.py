@@ -10,9 +10,9 @@ from contextlib import suppress
 
 from services.chassis.errors import Aborted, DeadlineExceeded, NotFound, Unavailable
 from services.chassis.grpc_client import channel
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings, S3Settings, load, service_config
-from services.trainer.worker.patience import patiently
 from tests.fakes.simulated_worker import Held, SimulatedWorker
 from tests.fixtures.patience import lasting, scaled
 

@@ -15,6 +15,7 @@ from sqlalchemy import Column, MetaData, Table, create_engine, insert
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.outbox import Outbox
+from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters import sql_metrics
@@ -22,13 +23,12 @@ from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import events, jobs, metadata, shares
 from services.trainer.adapters.sql_thinning import SqlHistory
-from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Metric, Preview
 from services.trainer.models.job import JobState, Outcome, Progress, TrainingJob
-from services.trainer.ports import JobFilter, JobQuery, RequestKey, WorkerAsk
+from services.trainer.ports import QUEUE, JobFilter, JobQuery, RequestKey, WorkerAsk
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
 
 LEASE = timedelta(seconds=30)
@@ -46,15 +46,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def wakeups() -> ProcessWakeups:
+def signals() -> Signals:
     """Signals of this process."""
-    return ProcessWakeups()
+    return Signals()
 
 
 @pytest.fixture
-def store(database: Database, wakeups: ProcessWakeups) -> SqlJobStore:
+def store(database: Database, signals: Signals) -> SqlJobStore:
     """An empty store."""
-    return SqlJobStore(database, Outbox(events), wakeups)
+    return SqlJobStore(database, Outbox(events), signals)
 
 
 def _take(job: TrainingJob) -> Change:
@@ -115,7 +115,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
             )
         assert await sql_metrics.add_metrics(conn, NAME, _points(1, 2, 3), stored=0) == 3
     await upgrade(database_url, MIGRATIONS)
-    store = SqlJobStore(db, Outbox(events), ProcessWakeups())
+    store = SqlJobStore(db, Outbox(events), Signals())
     assert await store.snapshot(NAME) == (make_job(), 2)
     held = await store.acquire(ASK, lambda job: replace(_take(job), forget_metrics_after=None))
     assert held is not None
@@ -368,11 +368,11 @@ async def test_pages_do_not_repeat_or_skip_when_values_are_equal(store: SqlJobSt
     assert (await store.list(replace(query, filters=escaped, cursor=None))).total == 0
 
 
-async def test_a_change_wakes_those_who_wait_for_it(store: SqlJobStore, wakeups: ProcessWakeups) -> None:
-    queue = wakeups.queue()
+async def test_a_change_wakes_those_who_wait_for_it(store: SqlJobStore, signals: Signals) -> None:
+    queue = signals.next(QUEUE)
     await store.create(moves.create(make_job()), NO_KEY)
     assert queue.is_set()
-    job, other = wakeups.job(NAME), wakeups.job("projects/acme/trainingJobs/other")
+    job, other = signals.next(NAME), signals.next("projects/acme/trainingJobs/other")
     await store.change(NAME, lambda current: moves.cancel(current, datetime.now(UTC)))
     assert job.is_set()
     assert not other.is_set()

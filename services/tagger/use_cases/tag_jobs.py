@@ -12,9 +12,9 @@ from datetime import datetime
 from services.chassis import request_context
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.names import new_id, project_of
+from services.chassis.signals import Signals, wait
 from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions
 from services.tagger.ports import Datasets, JobQuery, TagJobs
-from services.tagger.use_cases.job_changes import JobChanges, wait
 from services.tagger.use_cases.taggers import Taggers, note
 
 # Other processes change jobs too; this is how late a watcher may learn of it.
@@ -43,7 +43,7 @@ class TagJobVerbs:
         jobs: TagJobs,
         datasets: Datasets,
         taggers: Taggers,
-        changes: JobChanges,
+        changes: Signals,
         now: Callable[[], datetime],
     ) -> None:
         self._jobs = jobs
@@ -98,19 +98,18 @@ class TagJobVerbs:
 
     async def watch(self, name: str) -> AsyncIterator[TagJob]:
         """The job now, and again after every change, until it has ended. Raises NotFound."""
-        with self._changes.listen(name) as changed:
-            seen = 0
-            while True:
-                changed.clear()
-                job = await self._jobs.get(name)
-                told = time.monotonic()
-                if job.revision != seen:
-                    seen = job.revision
-                    yield job
-                if job.state.ended:
-                    return
-                await wait(changed, _POLL_S)
-                await asyncio.sleep(max(0.0, told + _PACE_S - time.monotonic()))
+        seen = 0
+        while True:
+            changed = self._changes.next(name)
+            job = await self._jobs.get(name)
+            told = time.monotonic()
+            if job.revision != seen:
+                seen = job.revision
+                yield job
+            if job.state.ended:
+                return
+            await wait(changed, _POLL_S)
+            await asyncio.sleep(max(0.0, told + _PACE_S - time.monotonic()))
 
     async def cancel(self, name: str) -> TagJob:
         """Stops a job. An image that is being written at this moment is finished. Raises FailedPrecondition."""

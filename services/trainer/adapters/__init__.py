@@ -7,7 +7,6 @@ sql_writes                       a small change in one statement
 sql_thinning                     what ended jobs no longer need
 sql_listing                      pages of jobs
 sql_metrics                      measured points, packed
-wakeups                          signals inside this process, and to other replicas
 grpc_datasets                    the dataset service
 s3_artifacts                     files that workers stored
 """

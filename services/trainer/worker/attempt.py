@@ -121,6 +121,9 @@ class Attempt:
 
     async def _outcome(self) -> tuple[Outcome, JobError | None]:
         self._work = asyncio.create_task(self._train())
+        if self._why is not None:
+            # Dropped before it began.
+            self._work.cancel()
         try:
             status = await self._work
         except asyncio.CancelledError:

@@ -14,9 +14,9 @@ from pathlib import Path
 from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
 from PIL import Image
 
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import EpochResult, PreviewImage
-from services.trainer.worker.patience import patiently
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.wire import Assignment, Directive
 

@@ -11,9 +11,9 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_servic
 from fiveshot.trainer.v1 import training_job_pb2
 
 from services.chassis.errors import DataLoss
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import TrainItem
-from services.trainer.worker.patience import patiently
 
 _PAGE = 1000
 _CALL_S = 60.0

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.chassis.errors import DeadlineExceeded, DomainError, Unavailable
+from services.chassis.errors import DomainError
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
 from services.trainer.recipe.catalogue import BaseModel
@@ -65,7 +66,6 @@ class Worker:
             while True:
                 found = await self._next()
                 if isinstance(found, Assignment):
-                    await self._probes.stop()
                     await self._work_on(found)
                 elif self._settings.probe:
                     self._probes.begin(found.unmeasured)
@@ -81,17 +81,17 @@ class Worker:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
             await asyncio.sleep(10.0)
             return NoJob()
+        wait_s = self._settings.acquire_wait_seconds
         try:
-            return await self._trainer.acquire(models, warm=self._warm, wait_s=self._settings.acquire_wait_seconds)
-        except (Unavailable, DeadlineExceeded) as error:
-            log.warning("trainer_away", reason=error.reason)
+            return await patiently(
+                lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s), what="trainer", patience_s=None
+            )
         except DomainError as error:
             log.error("acquire_refused", reason=error.reason, message=error.message)
         await asyncio.sleep(1.0)
         return NoJob()
 
     async def _work_on(self, assignment: Assignment) -> None:
-        await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
         # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
         self._warm = assignment.job.base_model
         attempt = Attempt(
@@ -110,13 +110,19 @@ class Worker:
                 patience_s=self._settings.outage_patience_seconds,
             ),
         )
-        task = asyncio.create_task(attempt.run())
+        task = asyncio.create_task(self._run(attempt))
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
+            # From the lease on, only the attempt's own end gives the job back to the trainer.
             attempt.release()
             await task
             raise
+
+    async def _run(self, attempt: Attempt) -> None:
+        await self._probes.stop()
+        await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
+        await attempt.run()
 
     def _is_here(self, identifier: str) -> bool:
         path: Path | None = self._catalogue[identifier].local_path

@@ -11,8 +11,8 @@ from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
 
 from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
+from services.chassis.patience import patiently
 from services.trainer.recipe.calibration import Measurement
-from services.trainer.worker.patience import patiently
 from services.trainer.worker.wire import (
     Assignment,
     Directive,

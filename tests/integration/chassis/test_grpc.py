@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from services.chassis import errors, interceptors, request_context
 from services.chassis.grpc_client import channel
-from services.chassis.grpc_server import RunningServer, start_server
+from services.chassis.grpc_server import LIVENESS, RunningServer, start_server
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
 from tests.fixtures.patience import turns, within
@@ -235,20 +235,14 @@ async def test_the_internal_token_guards_even_a_forged_header(echo: Echo) -> Non
                 assert caught.value.reason == "INTERNAL_TOKEN_WRONG"
 
 
-async def test_nothing_is_answered_before_the_service_is_ready(echo: Echo, free_port: int) -> None:
-    settings = BaseServiceSettings(listen=f"127.0.0.1:{free_port}")
+async def health_of(connection: grpc.aio.Channel, name: str) -> str:
+    answer = await health_pb2_grpc.HealthStub(connection).Check(health_pb2.HealthCheckRequest(service=name))
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
-    async def ready() -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as early:
-            with pytest.raises(grpc.aio.AioRpcError):
-                await EchoStub(early).unary(Status(), timeout=0.5)
 
-    async with start_server(settings, echo.register, service_names=[NAME], ready=ready) as server:
-        async with grpc.aio.insecure_channel(server.target) as plain:
-            health = health_pb2_grpc.HealthStub(plain)
-            for name in ("", NAME):
-                answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
-                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+async def test_a_server_is_healthy_under_every_name(running: RunningServer) -> None:
+    async with grpc.aio.insecure_channel(running.target) as plain:
+        assert [await health_of(plain, name) for name in ("", NAME, LIVENESS)] == ["SERVING"] * 3
 
 
 async def test_reflection_lists_the_service(running: RunningServer) -> None:
@@ -280,17 +274,6 @@ async def test_a_taken_port_is_told(running: RunningServer, echo: Echo) -> None:
             pass
 
 
-async def test_a_failed_start_leaves_no_server(echo: Echo, free_port: int) -> None:
-    async def ready() -> None:
-        raise errors.Unavailable("no database")
-
-    settings = BaseServiceSettings(listen=f"127.0.0.1:{free_port}", metrics_listen="127.0.0.1:0")
-    for _ in range(2):
-        with pytest.raises(errors.Unavailable):
-            async with start_server(settings, echo.register, service_names=[NAME], ready=ready):
-                pass
-
-
 async def test_a_background_task_that_swallows_a_cancellation_does_not_hold_up_the_end(echo: Echo) -> None:
     asked = 0
 
@@ -306,3 +289,27 @@ async def test_a_background_task_that_swallows_a_cancellation_does_not_hold_up_t
         async with start_server(SETTINGS, echo.register, service_names=[NAME], background=[stubborn]):
             await turns()
     assert asked == 3
+
+
+async def test_a_background_task_that_tidies_up_is_cancelled_once(echo: Echo) -> None:
+    """However long it takes within the grace: its tidying may be a call that gives a job back."""
+    cancelled, tidied = 0, asyncio.Event()
+
+    async def tidy() -> None:
+        nonlocal cancelled
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+            # Several times the pause after which a task that hangs is cancelled again.
+            asyncio.get_running_loop().call_later(1.0, tidied.set)
+            try:
+                await tidied.wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+
+    settings = BaseServiceSettings(shutdown_grace_s=30)
+    async with start_server(settings, echo.register, service_names=[NAME], background=[tidy]):
+        await asyncio.sleep(0)
+    assert tidied.is_set()
+    assert cancelled == 1

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from gateway.supervisor import servers
 from services.chassis.errors import Unavailable
 from services.chassis.nats_events import SUBJECT_ROOT, BusEvent, EventBus, event_subject
-from services.chassis.outbox import Outbox, OutboxEvent, Relay, wait_signal
+from services.chassis.outbox import Outbox, OutboxEvent, Relay
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from tests.fixtures import processes
@@ -50,7 +50,7 @@ async def append(db: Database, outbox: Outbox, project: str, thing: str, kind: s
             source=f"projects/{project}/things/{thing}",
             payload=json.dumps({"thing": thing}),
         )
-    outbox.notify()
+    outbox.signals.notify("a")
     return event
 
 
@@ -162,17 +162,6 @@ async def test_without_a_bus_the_log_is_kept(sqlite_url: str, project: str) -> N
     await Relay(db, outbox, None).run()
     assert await unpublished(db) == 1
     await db.dispose()
-
-
-async def test_a_waiter_wakes_by_the_signal_that_it_took_before_reading() -> None:
-    outbox = Outbox(EVENTS)
-    signal_before = outbox.signal()
-    outbox.notify()
-    async with within(25):
-        await wait_signal(signal_before, 3600)
-    with pytest.raises(TimeoutError):
-        async with within(0.05):
-            await wait_signal(outbox.signal(), 3600)
 
 
 @pytest.fixture

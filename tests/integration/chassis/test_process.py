@@ -27,10 +27,10 @@ from tests.integration.chassis.echo_service import EchoStub
 
 PROGRAM = """
 import asyncio, os, sys
-from services.chassis import logging, telemetry
 from services.chassis.errors import FailedPrecondition, Unavailable
-from services.chassis.grpc_server import run, serve
-from services.chassis.settings import BaseServiceSettings, load
+from services.chassis.needs import Need
+from services.chassis.service import Service, run
+from services.chassis.settings import BaseServiceSettings, WrongSetting
 from tests.integration.chassis.echo_service import NAME, Echo
 
 async def work():
@@ -44,13 +44,16 @@ async def ready():
     if "refuse" in sys.argv:
         raise FailedPrecondition("The database is newer than this program")
 
-async def main():
-    settings = load(BaseServiceSettings)
-    logging.configure(settings, service="echo")
-    telemetry.configure(settings, service="echo")
-    return await serve(settings, Echo().register, service_names=[NAME], ready=ready, background=[work])
+async def closed():
+    pass
 
-run(main)
+def build(settings):
+    if "blame" in sys.argv:
+        raise WrongSetting("otlp_endpoint", "nobody listens there")
+    need = Need("database", ready, ready, closed)
+    return Service(register=Echo().register, names=[NAME], needs=[need], background=[work])
+
+run("echo", BaseServiceSettings, build)
 """
 
 
@@ -156,6 +159,28 @@ async def test_a_start_that_cannot_work_is_one_plain_line(launch: Launch, tmp_pa
     assert code == 1
     assert [(line["event"], line["error"]) for line in log] == [
         ("start_failed", "The database is newer than this program")
+    ]
+
+
+async def test_a_server_that_stays_away_ends_the_start(launch: Launch, tmp_path: Path) -> None:
+    nothing = str(tmp_path / "database")
+    process = await launch(tmp_path / "port", "wait", nothing, FIVESHOT_START_PATIENCE_S="0.5")
+    code, log = await ended(process)
+    assert code == 1
+    assert events(log)[0] == "waiting_for_server"
+    assert events(log)[-1] == "start_failed"
+    assert log[-1]["error"] == "The database does not answer"
+    assert not (tmp_path / "port").exists()
+
+
+async def test_a_setting_that_is_wrong_in_use_is_told_like_any_other(launch: Launch, tmp_path: Path) -> None:
+    process = await launch(tmp_path / "port", "blame")
+    async with within():
+        _, output = await process.communicate()
+    assert process.returncode == 2
+    assert output.decode().splitlines() == [
+        "The settings are wrong:",
+        "  FIVESHOT_OTLP_ENDPOINT: nobody listens there",
     ]
 
 

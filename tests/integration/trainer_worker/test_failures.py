@@ -14,9 +14,9 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from services.chassis.grpc_client import channel
-from services.chassis.grpc_server import start_server
+from services.chassis.service import serving
 from services.chassis.settings import S3Settings
-from services.registry.app import App
+from services.registry.app import build
 from services.registry.settings import Settings
 from tests.fixtures.patience import scaled
 from tests.fixtures.processes import finished
@@ -70,8 +70,7 @@ async def _can_be_saved(trainer: Trainer, job: Job, s3: S3Settings, folder: Path
         assert len(epoch.previews) == 3
     database = f"sqlite+aiosqlite:///{folder / 'registry.db'}"
     settings = Settings(**s3.model_dump(), database_url=database, trainer_target=trainer.target, shutdown_grace_s=0.2)
-    app = App(settings)
-    async with start_server(settings, app.register, service_names=app.service_names, ready=app.prepare) as running:
+    async with serving(settings, build(settings)) as running:
         connection = channel(running.target)
         version = await RegistryServiceStub(connection).SaveEpoch(
             registry_service_pb2.SaveEpochRequest(
@@ -83,7 +82,6 @@ async def _can_be_saved(trainer: Trainer, job: Job, s3: S3Settings, folder: Path
             timeout=scaled(60),
         )
         await connection.close(None)
-    await app.close()
     kept = {file.sha256 for file in version.files}
     assert {file.sha256 for file in listed.epochs[-1].files if file.file_id == "kohya"} <= kept
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.chassis.signals import Signals
 from services.tagger.models import JobState, TagJob, TagOptions
-from services.tagger.use_cases.job_changes import JobChanges
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
 from services.tagger.use_cases.tag_images import ImageTagger
 from services.tagger.use_cases.tag_jobs import StartRequest, TagJobVerbs
@@ -30,7 +30,7 @@ class World:
     tagger: ScriptedTagger = field(default_factory=lambda: ScriptedTagger(score("cat"), score("tree", 0.5)))
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     jobs: FakeTagJobs = field(default_factory=FakeTagJobs)
-    changes: JobChanges = field(default_factory=JobChanges)
+    changes: Signals = field(default_factory=Signals)
     now: datetime = datetime(2026, 1, 2, tzinfo=UTC)
     patience_s: float = 0.0
 

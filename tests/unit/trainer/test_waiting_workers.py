@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.trainer.adapters.wakeups import ProcessWakeups
+from services.chassis.signals import Signals
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import Move, WorkerAsk
+from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.use_cases import working
 from services.trainer.use_cases.working import Assignment, JobWork
 from tests.fixtures.patience import turns, until
@@ -39,12 +39,12 @@ class _Store:
 class _Scene:
     def __init__(self) -> None:
         self.store = _Store()
-        self.wakeups = ProcessWakeups()
+        self.signals = Signals()
         store: Any = self.store
         artifacts: Any = None
         self.work = JobWork(
             store,
-            self.wakeups,
+            self.signals,
             artifacts,
             clock=lambda: NOW,
             new_token=lambda: "t",
@@ -59,7 +59,7 @@ class _Scene:
     def put(self, *numbers: int) -> None:
         for number in numbers:
             self.store.queue.append(make_job(f"projects/acme/trainingJobs/j{number}"))
-            self.wakeups.notify_queue()
+            self.signals.notify(QUEUE)
 
 
 async def test_each_job_goes_to_one_waiting_worker_and_the_others_hardly_look() -> None:
