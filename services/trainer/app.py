@@ -80,7 +80,7 @@ async def assemble(settings: Settings, catalogue: Mapping[str, BaseModel]) -> As
     measurements = SqlMeasurements(db)
     measuring = Measuring(measurements, [f"baseModels/{name}" for name, model in catalogue.items() if model.costs])
     artifacts = S3Artifacts(objects)
-    planner = Planner(catalogue, GrpcDatasets(dataset_channel))
+    planner = Planner(catalogue, GrpcDatasets(dataset_channel), min_images=settings.min_images)
     lease = timedelta(seconds=settings.lease_seconds)
     reading = JobReading(store, artifacts, catalogue, planner, clock=utcnow)
     training = TrainingUseCases(

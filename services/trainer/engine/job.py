@@ -11,6 +11,7 @@ from typing import Literal
 
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.phases import Phase
 
 
 class Directive(Enum):
@@ -40,11 +41,10 @@ class TrainItem:
 
     Attributes:
         image_path: the original file (PNG or JPEG) as the user uploaded it.
-        caption: text to train on, before the trigger word, shuffle and dropout.
+        caption: final text to train on, trigger word included; its parts may be shuffled, or all of it dropped.
         repeats: samples an epoch, or None for ``num_repeats``.
         crop: part of the upright picture to use, or None for all of it.
         name: how errors and metadata call the picture; never a path of this machine.
-        tags: labels for the tag frequencies in the exported metadata.
     """
 
     image_path: Path
@@ -52,7 +52,6 @@ class TrainItem:
     repeats: int | None = None
     crop: Crop | None = None
     name: str = ""
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,6 @@ class BaseModelFiles:
     architecture: str
     config_source: str | None = None
     neutral_prompts: tuple[str, ...] = ()
-    preview_templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,7 @@ class TrainJobSpec:
     """One run.
 
     Attributes:
+        parameters: with their three preview prompts; missing ones come from the captions (``recipe.prompts``).
         output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
         resume_from: a checkpoint folder of an earlier attempt at the same job.
         cache_dir: folder in which latents are kept between jobs, or None.
@@ -129,7 +128,7 @@ class TrainJobSpec:
 class PhaseProgress:
     """A long stretch of work other than training steps; ``total`` is 0 when it cannot be known."""
 
-    name: str
+    phase: Phase
     done: int
     total: int
 

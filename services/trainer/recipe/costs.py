@@ -17,12 +17,12 @@ from typing import Any
 
 from services.trainer.recipe.job_plan import JobPlan
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.prompts import PREVIEW_COUNT
 
 COSTS_FILE = Path(__file__).with_name("model_costs.json")
 VERSION = 1
 """Counts up when the same job comes to other numbers: measurements of another version do not compare."""
 
-PREVIEWS = 3
 NEUTRAL_STEPS = 10
 EVALUATION_BATCH = 8
 FIT_SAMPLES, MOVED_SAMPLES, HOLD_OUT_SAMPLES, DRIFT_SAMPLES = 16, 40, 8, 16
@@ -239,8 +239,8 @@ def _optimizer_step(weights: int) -> Counted:
 
 def _previews(costs: ModelCosts, parameters: TrainingParameters, area: float) -> Counted:
     guided = 2 if parameters.preview_guidance > 1.0 and not costs.tables["guidance_is_an_input"] else 1
-    steps = costs.predict(parameters, area, PREVIEWS * guided, adapted=True).times(parameters.preview_steps)
-    return steps + costs.decode(area, PREVIEWS)
+    steps = costs.predict(parameters, area, PREVIEW_COUNT * guided, adapted=True).times(parameters.preview_steps)
+    return steps + costs.decode(area, PREVIEW_COUNT)
 
 
 def _evaluation(

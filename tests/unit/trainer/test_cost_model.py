@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.engine import evaluation, latents, preparation, previews, processes
+from services.trainer.engine import evaluation, latents, preparation, processes
 from services.trainer.recipe import calibration
 from services.trainer.recipe import costs as cost_model
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
@@ -63,7 +63,6 @@ def test_a_small_last_batch_is_counted_as_it_is() -> None:
 
 def test_the_engines_constants_are_those_that_are_counted_with() -> None:
     assert calibration.WORTH_A_HELPER == processes.WORTH_A_HELPER
-    assert cost_model.PREVIEWS == previews.PREVIEW_COUNT
     assert cost_model.EVALUATION_BATCH == evaluation.BATCH
     assert cost_model.FIT_SAMPLES == evaluation.FIT_SAMPLES
     assert cost_model.MOVED_SAMPLES == evaluation.MOVED_SAMPLES

@@ -38,7 +38,9 @@ class _Store:
 
 async def _estimate(measurements: FakeMeasurements, *, pace: float = 0.0, **given: object) -> Estimate:
     store: Any = _Store(pace)
-    estimator = JobEstimator(store, measurements, Planner({MODEL.id: MODEL}, _Datasets()), clock=lambda: NOW)
+    estimator = JobEstimator(
+        store, measurements, Planner({MODEL.id: MODEL}, _Datasets(), min_images=1), clock=lambda: NOW
+    )
     request = JobRequest("acme", "", "", NAME, "projects/acme/datasets/dog", given, 0)
     return await estimator.estimate(request)
 

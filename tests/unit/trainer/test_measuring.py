@@ -10,6 +10,7 @@ import pytest
 
 from services.trainer.engine.job import PhaseProgress, RunStatus, TrainJobSpec, TrainResult
 from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.phases import Phase
 from services.trainer.use_cases.measuring import Measuring
 from services.trainer.worker import probing
 from services.trainer.worker.measuring import RunClock
@@ -34,7 +35,7 @@ def test_time_belongs_to_what_was_at_work() -> None:
 
     def after(seconds: float, name: str, done: int = 0) -> None:
         time.now += seconds
-        clock.phase(PhaseProgress(name, done, 3))
+        clock.phase(PhaseProgress(Phase(name), done, 3))
 
     def step(seconds: float) -> None:
         time.now += seconds
