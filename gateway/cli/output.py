@@ -73,11 +73,11 @@ def to_domain_error(error: grpc.RpcError) -> errors.DomainError:
     return found
 
 
-def describe(error: errors.DomainError) -> str:
-    """One line: what is wrong, in which field, what to do, and the stable reason."""
-    fields = ", ".join(dict.fromkeys(item.field for item in error.violations if item.field))
+def describe(error: errors.DomainError, *, each_field: bool = True) -> str:
+    """One line: what is wrong, what to do, and the stable reason; with each_field, what is wrong in every field too."""
+    fields = ", ".join(dict.fromkeys(item.field for item in error.violations if item.field)) if each_field else ""
     parts = [error.message.rstrip(".") + "."]
-    if len(error.violations) > 1:
+    if each_field and len(error.violations) > 1:
         parts += [f"{item.field}: {item.description}." for item in error.violations]
     if error.remedy:
         parts.append(_at_the_command_line(error.remedy))
@@ -96,6 +96,10 @@ def print_error(error: errors.DomainError, *, as_json: bool) -> None:
     if as_json:
         status = MessageToDict(grpc_errors.to_proto(error))
         print(json.dumps({"error": status}, ensure_ascii=False), file=sys.stderr)
+    elif len(error.violations) > 1:
+        say_error(describe(error, each_field=False))
+        for item in error.violations:
+            err.print(escape("  " + " ".join(f"{item.field}: {item.description}".split())), soft_wrap=True)
     else:
         say_error(describe(error))
 

@@ -55,7 +55,7 @@ def build(settings: Settings) -> Service:
     store = SqlJobStore(db, outbox, signals)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
-    planner = Planner(catalogue, GrpcDatasets(dataset))
+    planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     reading = JobReading(store, artifacts, catalogue, planner, clock=utcnow)
     training = TrainingUseCases(

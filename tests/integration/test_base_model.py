@@ -136,9 +136,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> EpochResult:
         items.append(TrainItem(folder / f"{i}.png", caption, name=f"{i}.png"))
     settings = {"num_epochs": 1, "num_repeats": 16, "batch_size": 6, "rank": 8, "alpha": 3.0, "learning_rate": 5e-3}
     parameters = resolve(BASE.specs, {"trigger_word": "sks", "lr_warmup_steps": 0, **settings})
-    files = BaseModelFiles(
-        BASE.id, BASE.family, BASE.source, BASE.architecture, preview_templates=BASE.preview_templates
-    )
+    files = BaseModelFiles(BASE.id, BASE.family, BASE.source, BASE.architecture)
     epochs: list[EpochResult] = []
     spec = TrainJobSpec(files, parameters, tuple(items), folder / "run", decode_original, device="cpu")
     train(spec, Hooks(on_epoch=epochs.append))

@@ -7,7 +7,7 @@ from services.chassis.pagination import PageTokens
 from services.dataset.models.checks import check_text
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
-from services.dataset.models.versions import frozen
+from services.dataset.models.versions import as_trained, frozen
 from services.dataset.ports import Clock, DatasetStore, RequestKey
 from services.dataset.use_cases.datasets import ListQuery, request_digest
 
@@ -83,6 +83,6 @@ class VersionVerbs:
         async with self._store.read() as view:
             version = await view.version(ref)
             found = await view.version_images(ref, after=after, limit=page.limit + 1)
-        shown = found[: page.limit]
+        shown = [as_trained(version, image) for image in found[: page.limit]]
         more = len(found) > page.limit
         return shown, self._image_tokens.next((shown[-1].position,), scope=scope) if more else "", version.image_count

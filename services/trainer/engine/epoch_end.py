@@ -20,6 +20,7 @@ from services.trainer.engine.preparation import Run
 from services.trainer.engine.previews import sample_previews
 from services.trainer.engine.recommendation import recommend
 from services.trainer.engine.verification import Probe, verify_artifacts
+from services.trainer.recipe.phases import Phase
 
 PROBE_PICTURES = 2
 
@@ -38,12 +39,12 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
                 run.family,
                 run.previews,
                 folder,
-                lambda step: _report(run, "sampling previews", step, run.previews.steps),
+                lambda step: _report(run, Phase.PREVIEWS, step, run.previews.steps),
             )
-        _report(run, "evaluating", 0, 1)
+        _report(run, Phase.EVALUATION, 0, 1)
         assert run.evaluator is not None, "only the main process ends epochs"
         evaluation = run.evaluator.measure(preview_latents)
-        _report(run, "writing files", 0, 1)
+        _report(run, Phase.FILES, 0, 1)
         artifacts = write_artifacts(
             folder,
             f"{run.spec.title}-{epoch:04d}",
@@ -52,7 +53,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
             run.spec.parameters,
             lora_metadata(run.spec, run.facts, epoch, run.place.step),
         )
-        _report(run, "loading the files back", 0, 1)
+        _report(run, Phase.VERIFICATION, 0, 1)
         with autocast(run.family.device, run.mixed_precision):
             difference = verify_artifacts(artifacts, run.family, run.carriers, run.spec.parameters, _probe(run))
     run.place.evaluations.append(asdict(evaluation))
@@ -76,7 +77,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
 def write_checkpoint(run: Run, name: str) -> Path:
     """Save resumable state as ``checkpoints/<name>`` and drop the older ones, which it replaces."""
     folder = run.spec.output_dir / "checkpoints" / name
-    _report(run, "saving a checkpoint", 0, 1)
+    _report(run, Phase.CHECKPOINT, 0, 1)
     save_checkpoint(folder, run.place, run.state)
     for older in folder.parent.iterdir():
         if older != folder and older != run.spec.resume_from:
@@ -108,5 +109,5 @@ def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> None:
     loss_plot(run.place.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
 
 
-def _report(run: Run, name: str, done: int, total: int) -> None:
-    run.hooks.on_phase(PhaseProgress(name, done, total))
+def _report(run: Run, phase: Phase, done: int, total: int) -> None:
+    run.hooks.on_phase(PhaseProgress(phase, done, total))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.phases import Phase
 
 
 class Command(Enum):
@@ -48,11 +49,10 @@ class TrainItem:
 
     Attributes:
         image_path: the original file (PNG or JPEG) as the user uploaded it.
-        caption: text to train on, before the trigger word, shuffle and dropout.
+        caption: final text to train on, trigger word included; its parts may be shuffled, or all of it dropped.
         repeats: its own, which ``num_repeats`` multiplies to samples an epoch.
         crop: part of the upright picture to use, or None for all of it.
         name: how errors and metadata call the picture; never a path of this machine.
-        tags: labels for the tag frequencies in the exported metadata.
     """
 
     image_path: Path
@@ -60,7 +60,6 @@ class TrainItem:
     repeats: int = 1
     crop: Crop | None = None
     name: str = ""
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,6 @@ class BaseModelFiles:
     architecture: str
     config_source: str | None = None
     neutral_prompts: tuple[str, ...] = ()
-    preview_templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +103,7 @@ class TrainJobSpec:
     """One run.
 
     Attributes:
+        parameters: with their three preview prompts; missing ones come from the captions (``recipe.prompts``).
         output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
         decode: opens the originals.
         resume_from: a checkpoint folder of an earlier attempt at the same job.
@@ -139,7 +138,7 @@ class TrainJobSpec:
 class PhaseProgress:
     """A long stretch of work other than training steps; ``total`` is 0 when it cannot be known."""
 
-    name: str
+    phase: Phase
     done: int
     total: int
 

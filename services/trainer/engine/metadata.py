@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
 from services.trainer.engine.job import TrainJobSpec
 from services.trainer.recipe.buckets import Bucket
+from services.trainer.recipe.captions import parts_of
 from services.trainer.recipe.plan import StepPlan
 
 SD_VERSIONS = {"stable-diffusion-v1": "sd_v1", "stable-diffusion-xl-v1-base": "sdxl_base_v1-0", "flux-1-dev": "flux1"}
@@ -45,7 +46,8 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
     The only time in it is the job's, not the clock's: the same job gives the same bytes whenever it runs.
     """
     parameters = spec.parameters
-    directory = {"n_repeats": parameters.num_repeats, "img_count": len(spec.items)}
+    trained = [spec.items[number].caption for bucket in facts.buckets for number in bucket.items]
+    directory = {"n_repeats": parameters.num_repeats, "img_count": len(trained)}
     network_args = {"target_modules": parameters.target_modules}
     if parameters.adapter != "lora":
         network_args["algo"] = parameters.adapter
@@ -72,7 +74,7 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_resolution": f"({parameters.resolution}, {parameters.resolution})",
         "ss_enable_bucket": parameters.aspect_buckets,
         "ss_bucket_info": json.dumps(_bucket_info(facts.buckets)),
-        "ss_tag_frequency": json.dumps({spec.title: tag_frequency(spec)}),
+        "ss_tag_frequency": json.dumps({spec.title: tag_frequency(trained)}),
         "ss_dataset_dirs": json.dumps({spec.title: directory}),
         "ss_seed": parameters.seed,
         "ss_learning_rate": parameters.learning_rate,
@@ -105,12 +107,11 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
     return {key: str(value) for key, value in values.items()}
 
 
-def tag_frequency(spec: TrainJobSpec) -> dict[str, int]:
-    """How often each label occurs: the items' tags, or the comma-separated parts of captions without tags."""
+def tag_frequency(captions: Iterable[str]) -> dict[str, int]:
+    """In how many trained pictures each comma-separated part of a final text occurs, the most frequent first."""
     counts: Counter[str] = Counter()
-    for item in spec.items:
-        labels = item.tags or tuple(part.strip() for part in item.caption.split(",") if part.strip())
-        counts.update(labels)
+    for caption in captions:
+        counts.update(list(dict.fromkeys(parts_of(caption))))
     return dict(counts.most_common())
 
 

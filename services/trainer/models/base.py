@@ -26,7 +26,7 @@ class OfferedModel:
 
 @dataclass(frozen=True, slots=True)
 class TrainingImage:
-    """One picture of a training set. size: with its crop and the set's own repeats. caption: text to train on."""
+    """One picture of a training set. size: with its crop and the set's own repeats. caption: final text to train on."""
 
     size: PictureSize
     caption: str

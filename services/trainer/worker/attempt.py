@@ -21,7 +21,8 @@ from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
+from services.trainer.recipe.parameters import InvalidParameters, TrainingParameters, resolve
+from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
@@ -85,7 +86,7 @@ class Attempt:
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
     _stalled: Stalled | None = None
-    _phase: str = "downloading pictures"
+    _phase: Phase = Phase.DOWNLOADING
     _unsent: list[Metric] = field(default_factory=list)
 
     def release(self) -> None:
@@ -135,7 +136,7 @@ class Attempt:
         except Stalled as error:
             self._stalled = error
             return Outcome.FAILED, JobError("ENGINE_STALLED", str(error), "Retry the job; look at the worker.", True)
-        except InvalidParameter as error:
+        except InvalidParameters as error:
             remedy = "Start the job again with values that this base model takes."
             return Outcome.FAILED, JobError("PARAMETER_INVALID", str(error), remedy)
         except Aborted:
@@ -191,7 +192,7 @@ class Attempt:
             await self._tell_what_it_took(spec, memory, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
                 return RunStatus.CANCELLED
-            self._phase = "storing files"
+            self._phase = Phase.STORING
             await delivery.finish()
         finally:
             await delivery.abandon()

@@ -46,7 +46,6 @@ class Inputs:
                     repeats=max(1, image.num_repeats),
                     crop=(crop.left, crop.top, crop.right, crop.bottom) if cut else None,
                     name=image.file_name,
-                    tags=tuple(tag.label for tag in image.tags),
                 )
             )
         return tuple(items)

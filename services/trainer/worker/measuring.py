@@ -16,19 +16,20 @@ from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import job_cost
+from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.worker.pictures import size_of
 
-_PARTS = {
-    "caching latents": "encoding",
-    "sampling the base model": "sampling",
-    "sampling neutral prompts": "sampling",
-    "sampling previews": "sampling",
-    "measuring the base model": "evaluation",
-    "evaluating": "evaluation",
-    "writing files": "epoch end",
-    "loading the files back": "epoch end",
-    "saving a checkpoint": "epoch end",
+_PARTS: dict[Phase, str] = {
+    Phase.ENCODING: "encoding",
+    Phase.BASE_PREVIEWS: "sampling",
+    Phase.NEUTRAL_PROMPTS: "sampling",
+    Phase.PREVIEWS: "sampling",
+    Phase.BASE_EVALUATION: "evaluation",
+    Phase.EVALUATION: "evaluation",
+    Phase.FILES: "epoch end",
+    Phase.VERIFICATION: "epoch end",
+    Phase.CHECKPOINT: "epoch end",
 }
 """What a phase of the engine counts as; any other belongs to the start."""
 
@@ -39,7 +40,7 @@ class RunClock:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last = clock()
-        self._phase = "start"
+        self._part = "start"
         self.seconds: dict[str, float] = {}
         self.steps = 0
         self.epochs = 0
@@ -49,21 +50,21 @@ class RunClock:
 
         Right after a step nothing but the phase can have been at work, whatever it reports.
         """
-        part = _PARTS.get(progress.name, "start")
-        self._count(part if progress.done or self._phase == "training" else self._phase)
-        self._phase = part
+        part = _PARTS.get(progress.phase, "start")
+        self._count(part if progress.done or self._part == "training" else self._part)
+        self._part = part
 
     def step(self) -> None:
         """A step is done. The first one warms caches up and belongs to the start."""
-        if self._phase == "training":
+        if self._part == "training":
             self.steps += 1
-        self._count(self._phase)
-        self._phase = "training"
+        self._count(self._part)
+        self._part = "training"
 
     def epoch(self) -> None:
         """An epoch is finished with its files."""
-        self._count(self._phase)
-        self._phase = "training"
+        self._count(self._part)
+        self._part = "training"
         self.epochs += 1
 
     def _count(self, part: str) -> None:

@@ -23,6 +23,7 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.engine.train_loop import train
+from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import keep_checkpoint
 from services.trainer.worker.measuring import RunClock, timed
 from services.trainer.worker.wire import Metric, Progress
@@ -56,7 +57,7 @@ class TrainingThread:
         self._on_finished = on_finished
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._progress = Progress(phase="starting")
+        self._progress = Progress(phase=Phase.STARTING)
         self._metrics: list[Metric] = []
         self._running = False
         self._heard_at = time.monotonic()
@@ -129,7 +130,7 @@ class TrainingThread:
         )
 
     def _phase(self, phase: PhaseProgress) -> None:
-        text = f"{phase.name} {phase.done}/{phase.total}" if phase.total > 1 else phase.name
+        text = f"{phase.phase} {phase.done}/{phase.total}" if phase.total > 1 else phase.phase.value
         with self._lock:
             self._heard_at = time.monotonic()
             self._progress = replace(self._progress, phase=text[:100])
@@ -150,7 +151,7 @@ class TrainingThread:
             self._progress = Progress(
                 step=step.step,
                 epoch=step.epoch,
-                phase="training",
+                phase=Phase.TRAINING,
                 loss=step.loss,
                 images_per_second=step.images_per_second,
                 eta_seconds=step.eta_seconds,

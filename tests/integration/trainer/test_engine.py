@@ -46,7 +46,7 @@ class Recorder:
         return Hooks(
             on_step=self.steps.append,
             on_epoch=self.epochs.append,
-            on_phase=lambda phase: self.phases.append(phase.name),
+            on_phase=lambda phase: self.phases.append(phase.phase),
             control=self._control,
         )
 

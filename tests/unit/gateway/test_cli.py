@@ -183,6 +183,22 @@ def test_an_error_line_has_field_remedy_and_reason() -> None:
     assert output.describe(error) == "Too many epochs. Take fewer. [TOO_MANY; field num_epochs]"
 
 
+def test_each_of_several_wrong_fields_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = [
+        errors.FieldViolation("job.rank", "rank must be more"),
+        errors.FieldViolation("job.seed", "seed\nis [odd]"),
+    ]
+    error = errors.InvalidArgument(
+        "2 parameters are wrong: rank, seed", reason="WRONG", remedy="See.", violations=wrong
+    )
+    output.print_error(error, as_json=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: 2 parameters are wrong: rank, seed. See. [WRONG]",
+        "  job.rank: rank must be more",
+        "  job.seed: seed is [odd]",
+    ]
+
+
 def test_a_remedy_names_the_option_and_not_the_field_of_the_api() -> None:
     error = errors.NotFound("No model", remedy="Set create_model to make it, or name an existing model.")
     assert "Give --create to make it, or name an existing model." in output.describe(error)
@@ -207,6 +223,9 @@ def test_parameters_take_the_type_of_their_field() -> None:
         with pytest.raises(errors.InvalidArgument) as refused:
             parameters({}, [wrong], [])
         assert refused.value.violations[0].field == field
+    with pytest.raises(errors.InvalidArgument) as refused:
+        parameters({}, ["rank=x", "alpha=8", "no_such=1", "seed=9999999999999999999999", "num_epochs=3000000000"], [])
+    assert [item.field for item in refused.value.violations] == ["rank", "no_such", "seed", "num_epochs"]
 
 
 def test_tag_options_by_plain_values() -> None:

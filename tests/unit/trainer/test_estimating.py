@@ -40,7 +40,8 @@ class _Store:
 async def _estimate(measurements: FakeMeasurements, *, pace: float = 0.0, **given: object) -> Estimate:
     store: Any = _Store(pace)
     catalogue = {MODEL.id: MODEL}
-    estimator = JobEstimator(store, measurements, Planner(catalogue, _Datasets()), catalogue, clock=lambda: NOW)
+    planner = Planner(catalogue, _Datasets(), min_images=1)
+    estimator = JobEstimator(store, measurements, planner, catalogue, clock=lambda: NOW)
     request = JobRequest("acme", "", "", NAME, "projects/acme/datasets/dog", given, 0)
     return await estimator.estimate(request)
 

@@ -11,6 +11,7 @@ import pytest
 
 from services.trainer.engine.job import PhaseProgress, RunStatus, TrainJobSpec, TrainResult
 from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.phases import Phase
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import Planner
 from services.trainer.worker import probing
@@ -37,7 +38,7 @@ def test_time_belongs_to_what_was_at_work() -> None:
 
     def after(seconds: float, name: str, done: int = 0) -> None:
         time.now += seconds
-        clock.phase(PhaseProgress(name, done, 3))
+        clock.phase(PhaseProgress(Phase(name), done, 3))
 
     def step(seconds: float) -> None:
         time.now += seconds
@@ -123,7 +124,7 @@ async def test_only_base_models_that_were_counted_are_kept_and_asked_for() -> No
     kept = FakeMeasurements()
     nothing: Any = None
     catalogue = {MODEL.id: MODEL, "uncounted": replace(MODEL, id="uncounted", costs=None)}
-    estimator = JobEstimator(nothing, kept, Planner(catalogue, nothing), catalogue, clock=lambda: NOW)
+    estimator = JobEstimator(nothing, kept, Planner(catalogue, nothing, min_images=1), catalogue, clock=lambda: NOW)
     await estimator.learn(measurement(parameters(), base_model="baseModels/uncounted"))
     assert list(await kept.read(None, 10)) == []
     names = [NAME, "baseModels/uncounted"]

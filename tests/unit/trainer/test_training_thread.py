@@ -20,6 +20,7 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
+from services.trainer.recipe.phases import Phase
 from services.trainer.worker import training
 from services.trainer.worker.delivery import keep_checkpoint
 from services.trainer.worker.training import Finished, Stalled, TrainingThread
@@ -48,7 +49,7 @@ def _step(number: int) -> StepMetrics:
 
 async def test_steps_become_progress_and_points_that_are_taken_once(make: Any) -> None:
     def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
-        hooks.on_phase(PhaseProgress("loading base model", 0, 1))
+        hooks.on_phase(PhaseProgress(Phase.LOADING, 0, 1))
         hooks.on_step(_step(1))
         hooks.on_step(_step(2))
         hooks.on_base_previews(())
@@ -67,7 +68,7 @@ async def test_steps_become_progress_and_points_that_are_taken_once(make: Any) -
 
 async def test_a_phase_tells_how_far_it_is(make: Any) -> None:
     def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
-        hooks.on_phase(PhaseProgress("caching latents", 3, 8))
+        hooks.on_phase(PhaseProgress(Phase.ENCODING, 3, 8))
         return DONE
 
     thread, _ = make(engine)
@@ -84,7 +85,7 @@ async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool
         while True:
             began.set()
             if in_phase:
-                hooks.on_phase(PhaseProgress("caching latents", 1, 8))
+                hooks.on_phase(PhaseProgress(Phase.ENCODING, 1, 8))
             elif hooks.control() is Command.CANCEL:
                 return TrainResult(RunStatus.CANCELLED, 1, None, None)
 

@@ -62,6 +62,48 @@ def test_an_optimizer_continues_from_a_checkpoint_bitwise(parameters: Make, tmp_
     assert whole.schedule.get_last_lr() == second.schedule.get_last_lr()
 
 
+STEPS = 12
+
+
+def rates(parameters: Make, name: str, optimizer: str = "adamw", **changes: object) -> list[float]:
+    """The learning rate of every step of a job, as a share of the chosen one."""
+    chosen = parameters(optimizer=optimizer, lr_scheduler=name, learning_rate=1e-3, **changes)
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    built = build_optimizer({"unet.a": weight}, "unet", chosen)
+    schedule = build_schedule(built, chosen, STEPS)
+    found = []
+    for _ in range(STEPS):
+        found.append(built.param_groups[0]["lr"] / 1e-3)
+        weight.grad = torch.ones(2, 2)
+        built.step()
+        schedule.step()
+    return found
+
+
+def test_every_schedule_goes_its_own_way(parameters: Make) -> None:
+    names = ["constant", "linear", "cosine", "cosine_with_restarts", "polynomial"]
+    ways = {name: tuple(rates(parameters, name)) for name in names}
+    assert len(set(ways.values())) == len(names)
+    assert rates(parameters, "cosine_with_restarts", lr_num_cycles=1) == pytest.approx(ways["cosine"])
+    assert rates(parameters, "polynomial", lr_power=1.0) == pytest.approx(ways["linear"])
+    for name in ("constant", "linear", "cosine"):
+        assert tuple(rates(parameters, name, lr_num_cycles=7, lr_power=3.0)) == ways[name]
+
+
+@pytest.mark.parametrize("cycles", [2, 3, 4])
+def test_restarts_begin_anew_as_often_as_asked(parameters: Make, cycles: int) -> None:
+    found = rates(parameters, "cosine_with_restarts", lr_num_cycles=cycles)
+    starts = [step for step, rate in enumerate(found) if rate == pytest.approx(1.0)]
+    assert starts == [number * STEPS // cycles for number in range(cycles)]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "lion"])
+def test_a_polynomial_falls_with_its_power_after_the_warmup(parameters: Make, optimizer: str) -> None:
+    found = rates(parameters, "polynomial", optimizer, lr_power=2.0, lr_warmup_steps=2)
+    expected = [0.0, 0.5, *((1.0 - step / 10) ** 2 for step in range(10))]
+    assert found == pytest.approx(expected)
+
+
 def test_text_encoders_have_their_own_learning_rate(parameters: Make) -> None:
     state, _ = new_state(parameters(learning_rate=1e-3, text_encoder_learning_rate=1e-5, lr_scheduler="constant"))
     assert [group["lr"] for group in state.optimizer.param_groups] == [1e-3, 1e-5]

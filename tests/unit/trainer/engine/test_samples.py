@@ -26,7 +26,7 @@ from services.trainer.engine.latents import BucketLatents, LatentEncoder
 from services.trainer.engine.pictures import View, moved, open_picture, region_in_view, render, views_of
 from services.trainer.engine.regularization import FILE_NAME, load_regularization
 from services.trainer.recipe.buckets import Bucket
-from services.trainer.recipe.captions import sample_caption, with_trigger_word
+from services.trainer.recipe.captions import sample_caption
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import count_steps
 from services.trainer.worker.pictures import decode_original
@@ -37,21 +37,6 @@ Make = Callable[..., TrainingParameters]
 @pytest.fixture(scope="module")
 def family(base_model: BaseModelFiles) -> Family:
     return load_family(base_model, torch.device("cpu"), torch.float32)
-
-
-@pytest.mark.parametrize(
-    ("caption", "trigger", "expected"),
-    [
-        ("a dog", "sks dog", "sks dog, a dog"),
-        ("a photo of SKS dog", "sks dog", "a photo of SKS dog"),
-        ("a sks, dog", "sks dog", "a sks, dog"),
-        ("risks dog", "sks dog", "sks dog, risks dog"),
-        ("", "sks", "sks"),
-        (" a dog ", "", "a dog"),
-    ],
-)
-def test_the_trigger_word_comes_once(caption: str, trigger: str, expected: str) -> None:
-    assert with_trigger_word(caption, trigger) == expected
 
 
 def test_shuffled_captions_keep_their_first_parts_and_all_words(parameters: Make) -> None:

@@ -206,6 +206,7 @@ class Image(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TRAINING_TEXT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -221,11 +222,13 @@ class Image(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex. Output only."""
     caption: _builtins.str
-    """The text to train on. When empty, the tags joined with commas are used instead."""
+    """What the picture shows, in words. Empty: the tags joined with commas take its place in `training_text`."""
     num_repeats: _builtins.int
     """How many times this image is used per epoch; 0 means the dataset's value."""
     etag: _builtins.str
     """Changes with every change of this image; send it back to guard an update."""
+    training_text: _builtins.str
+    """The text that a version frozen now would hold: the caption, or else the tags, with the dataset's trigger word. Output only."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
         """Labels, in the order in which they are joined into a caption."""
@@ -259,10 +262,11 @@ class Image(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        training_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "crop", b"crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,7 +354,7 @@ class DatasetVersionImage(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex."""
     caption: _builtins.str
-    """The text to train on: the image's caption, or its tags joined with commas; it includes the trigger word."""
+    """The final text: the image's caption, or its tags joined with commas, with the trigger word. Training reads it as it is."""
     num_repeats: _builtins.int
     """How many times it is used per epoch, at least 1; the dataset's value is already applied."""
     @_builtins.property
