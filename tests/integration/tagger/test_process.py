@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub
@@ -24,7 +25,7 @@ LEASE_S = 1
 @asynccontextmanager
 async def started(
     folder: Path, dataset_target: str, **more: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, TaggerServiceStub]]:
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Any]]:
     """A process, and a caller of it."""
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)

@@ -98,16 +98,17 @@ def test_a_large_jpeg_is_planned_by_its_own_size_and_not_by_that_of_its_reduced_
 
 
 def test_training_lowers_the_loss_on_the_pictures(make_spec: MakeSpec) -> None:
-    last = run(make_spec(num_epochs=3, num_repeats=8)).epochs[-1]
+    last = run(make_spec(num_epochs=1, num_repeats=24)).epochs[-1]
     assert last.evaluation.fit_loss < 0.95 * last.evaluation.base_fit_loss
     assert last.evaluation.drift > 0.0
 
 
 def test_the_same_job_twice_gives_the_same_bytes(make_spec: MakeSpec) -> None:
-    first, second = run(make_spec("one")).epochs[-1], run(make_spec("two")).epochs[-1]
+    short = {"num_epochs": 1}
+    first, second = run(make_spec("one", **short)).epochs[-1], run(make_spec("two", **short)).epochs[-1]
     assert [a.sha256 for a in first.artifacts] == [a.sha256 for a in second.artifacts]
     assert [p.path.read_bytes() for p in first.previews] == [p.path.read_bytes() for p in second.previews]
-    other = run(make_spec("three", seed=7)).epochs[-1]
+    other = run(make_spec("three", seed=7, **short)).epochs[-1]
     assert other.artifacts[0].sha256 != first.artifacts[0].sha256
 
 
@@ -121,20 +122,21 @@ def test_the_same_job_twice_gives_the_same_bytes(make_spec: MakeSpec) -> None:
 )
 def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: dict[str, Any]) -> None:
     expected = run(make_spec("whole", **changes)).epochs[-1]
-    # In the middle of an epoch, at its last step, and in a later one.
+    moved: Path | None = None
+    done = 0
+    # In the middle of an epoch, at its last step, and in a later one; each part goes on from the one before.
     for pause_at in (2, 3, 5):
-        spec = make_spec(f"first-{pause_at}", **changes)
-        interrupted = train(spec, Recorder({pause_at: Command.PAUSE}).hooks())
+        spec = make_spec(f"until-{pause_at}", job={"resume_from": moved}, **changes)
+        interrupted = train(spec, Recorder({pause_at - done: Command.PAUSE}).hooks())
         assert (interrupted.status, interrupted.step) == (RunStatus.PAUSED, pause_at)
         assert interrupted.checkpoint_dir is not None
-        moved = spec.output_dir / "elsewhere"
+        done, moved = pause_at, spec.output_dir / "elsewhere"
         shutil.copytree(interrupted.checkpoint_dir, moved)
-        resumed = run(make_spec(f"second-{pause_at}", job={"resume_from": moved}, **changes))
-        actual = resumed.epochs[-1]
-        assert [a.sha256 for a in expected.artifacts] == [a.sha256 for a in actual.artifacts]
-        assert expected.evaluation == actual.evaluation
-        assert expected.recommendation == actual.recommendation
-        assert expected.mean_loss == actual.mean_loss
+    actual = run(make_spec("last", job={"resume_from": moved}, **changes)).epochs[-1]
+    assert [a.sha256 for a in expected.artifacts] == [a.sha256 for a in actual.artifacts]
+    assert expected.evaluation == actual.evaluation
+    assert expected.recommendation == actual.recommendation
+    assert expected.mean_loss == actual.mean_loss
 
 
 def test_stop_finishes_the_epoch_and_cancel_does_not(make_spec: MakeSpec) -> None:
@@ -256,17 +258,6 @@ def test_regularisation_without_pictures_is_refused(make_spec: MakeSpec) -> None
     with pytest.raises(EngineError) as caught:
         train(make_spec(regularization_fraction=0.5))
     assert caught.value.reason == "REGULARIZATION_MISSING"
-
-
-def test_two_processes_train_what_one_does(make_spec: MakeSpec) -> None:
-    """Gradients are added up over processes, so only the rounding of sums may differ; twice gives the same bytes."""
-    changes = {"train_text_encoder": True, "batch_size": 3, "num_epochs": 1, "num_repeats": 4, "learning_rate": 1e-3}
-    one = run(make_spec("one", job={"processes": 1}, **changes))
-    two = run(make_spec("two", job={"processes": 2}, **changes))
-    again = run(make_spec("again", job={"processes": 2}, **changes))
-    assert [m.loss for m in two.steps] == pytest.approx([m.loss for m in one.steps], rel=1e-3)
-    assert two.epochs[-1].evaluation.fit_loss == pytest.approx(one.epochs[-1].evaluation.fit_loss, rel=1e-3)
-    assert [a.sha256 for a in two.epochs[-1].artifacts] == [a.sha256 for a in again.epochs[-1].artifacts]
 
 
 def test_helpers_end_when_a_run_is_dropped(make_spec: MakeSpec) -> None:

@@ -22,6 +22,7 @@ from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.pictures import decode_original
 from tests.fakes.pictures import png
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset
 
@@ -62,8 +63,9 @@ async def _prepared(
     datasets: DatasetServer, object_store: ObjectStore, planned: PlannedJob, folder: Path
 ) -> Run:
     inputs = Inputs(datasets.connection, object_store, patience_s=10)
-    items = await inputs.pictures(planned.data.version, folder / "pictures", num_repeats=1)
-    spec = TrainJobSpec(files_of(planned.model), planned.parameters, items, folder / "run", device="cpu", processes=1)
+    items = await inputs.pictures(planned.data.version, folder / "pictures")
+    files = files_of(planned.model)
+    spec = TrainJobSpec(files, planned.parameters, items, folder / "run", decode_original, device="cpu", processes=1)
     return prepare(spec, Hooks(), Processes())
 
 
