@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.flux import pack, positions, unpack
-from services.trainer.engine.families.sdxl import sgm_name
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainJobSpec
 from services.trainer.engine.train_loop import train
+from services.trainer.recipe.families.sdxl import sgm_name
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion, write_stable_diffusion_2
 
 MakeSpec = Callable[..., TrainJobSpec]
@@ -102,7 +102,7 @@ def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModel
     loaded = load_family(models[family], torch.device("cpu"), torch.float32)
     pipeline = loaded.pipeline()
     seen: dict[str, torch.Tensor] = {}
-    denoiser = loaded.components[loaded.denoiser_name]
+    denoiser = loaded.denoiser
 
     def record(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
         seen.update(noisy=named["hidden_states"] if "hidden_states" in named else arguments[0], answer=answer[0])
