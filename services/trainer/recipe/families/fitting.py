@@ -95,4 +95,4 @@ def _prediction_type(facts: FamilyFacts, configs: Mapping[str, Config]) -> str |
 
 
 def _words(component: str) -> str:
-    return "UNet" if component == "unet" else component.replace("_", " ")
+    return {"unet": "UNet", "vae": "autoencoder"}.get(component, component.replace("_", " "))
