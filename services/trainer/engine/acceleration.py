@@ -55,7 +55,7 @@ def build_step(
     state: TrainingState,
 ) -> Step:
     """The step of a job, over the state as it is after a resume."""
-    denoiser: Any = family.components[family.denoiser_name]
+    denoiser: Any = family.denoiser
     if chosen.fused_lora:
         for component in family.components.values():
             fuse_lora(component)

@@ -15,16 +15,8 @@ from datetime import UTC
 from services.trainer.engine.job import TrainJobSpec
 from services.trainer.recipe.buckets import Bucket
 from services.trainer.recipe.captions import parts_of
+from services.trainer.recipe.families import families
 from services.trainer.recipe.plan import StepPlan
-
-SD_VERSIONS = {"stable-diffusion-v1": "sd_v1", "stable-diffusion-xl-v1-base": "sdxl_base_v1-0", "flux-1-dev": "flux1"}
-NETWORK_MODULES = {
-    "lora": "networks.lora",
-    "rslora": "networks.lora",
-    "dora": "networks.lora",
-    "loha": "lycoris.kohya",
-    "lokr": "lycoris.kohya",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +38,8 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
     The only time in it is the job's, not the clock's: the same job gives the same bytes whenever it runs.
     """
     parameters = spec.parameters
+    family = families()[spec.base_model.family]
+    architecture = family.architecture(spec.base_model.architecture)
     trained = [spec.items[number].caption for bucket in facts.buckets for number in bucket.items]
     directory = {"n_repeats": parameters.num_repeats, "img_count": len(trained)}
     network_args = {"target_modules": parameters.target_modules}
@@ -56,8 +50,9 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_output_name": spec.title,
         "ss_sd_model_name": spec.base_model.id,
         "ss_new_sd_model_hash": facts.base_digest,
-        "ss_base_model_version": SD_VERSIONS.get(spec.base_model.architecture, spec.base_model.architecture),
-        "ss_network_module": NETWORK_MODULES[parameters.adapter],
+        "ss_base_model_version": architecture.base_version,
+        "ss_v2": architecture.v2,
+        "ss_network_module": family.network_modules[parameters.adapter],
         "ss_network_dim": parameters.rank,
         "ss_network_alpha": parameters.alpha,
         "ss_network_args": json.dumps(network_args),
@@ -94,7 +89,7 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_max_grad_norm": parameters.max_grad_norm,
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.title": spec.title,
-        "modelspec.architecture": f"{spec.base_model.architecture}/lora",
+        "modelspec.architecture": f"{architecture.name}/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{parameters.resolution}x{parameters.resolution}",
         "modelspec.trigger_phrase": parameters.trigger_word,

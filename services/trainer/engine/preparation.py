@@ -131,7 +131,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     carriers = add_adapters(family, parameters)
     weights = trained_weights(carriers)
     average = RunningAverage(weights, parameters.ema_decay)
-    optimizer = build_optimizer(weights, family.denoiser_name, parameters, fused=acceleration.fused_optimizer)
+    optimizer = build_optimizer(
+        weights, family.facts.denoiser.component, parameters, fused=acceleration.fused_optimizer
+    )
     state = TrainingState(
         weights=weights,
         averages=average.averages,

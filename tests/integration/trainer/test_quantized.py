@@ -45,11 +45,11 @@ def test_a_quantised_base_answers_nearly_as_the_whole_one(
 ) -> None:
     files = write(tmp_path / "base")
     whole, small = (load_family(files, CPU, torch.float32, how) for how in ("none", quantization))
-    denoiser = small.components[small.denoiser_name]
+    denoiser = small.denoiser
     layers = quantized_layers(denoiser)
     assert len(layers) >= 10
     assert all("blocks." in name or "mid_block." in name for name in layers)
-    assert not quantized_layers(whole.components[whole.denoiser_name])
+    assert not quantized_layers(whole.denoiser)
     torch.manual_seed(1)
     noisy, timesteps = torch.randn(1, 4, 8, 8), torch.tensor([0.5 if write is write_flux else 500])
     with torch.no_grad():

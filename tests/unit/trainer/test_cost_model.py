@@ -89,8 +89,8 @@ def test_checkpointing_computes_more_and_holds_less_than_half() -> None:
 
 def test_a_catalogue_may_name_the_costs_of_an_architecture_or_a_file(tmp_path: Path) -> None:
     entry = (
-        '[base_models.mine]\ntitle = "Mine"\nfamily = "stable-diffusion"\nsource = "x"\narchitecture = "a"\n'
-        'license = "MIT"\nresolution = 64\npixel_multiple = 16\nmemory_mib = 100\n'
+        '[base_models.mine]\ntitle = "Mine"\nfamily = "stable-diffusion"\nsource = "x"\narchitecture = '
+        '"stable-diffusion-v1"\nlicense = "MIT"\nresolution = 64\npixel_multiple = 16\nmemory_mib = 100\n'
     )
     path = tmp_path / "catalogue.toml"
     path.write_text(entry)
