@@ -33,7 +33,7 @@ CAPTIONS = ("a photo of a ball", "")
 def inputs_for(family: Family, conditioner: TextConditioner, side: int, batch: int, seed: int) -> PassInputs:
     """Random latents of pictures of ``side`` pixels."""
     torch.manual_seed(seed)
-    channels = family.facts.autoencoder.latent_channels
+    channels = family.facts.autoencoder.channels
     shape = (batch, channels, side // family.latent_factor, side // family.latent_factor)
     with torch.no_grad(), autocast(family.device, "bf16"):
         text = conditioner.inputs([CAPTIONS[0]] * batch)

@@ -23,8 +23,8 @@ from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.sdxl import sgm_name
-from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import PictureSize, plan_job
 from tests.fixtures.miniatures import MINIATURES
 
 MakeSpec = Callable[..., TrainJobSpec]
