@@ -142,7 +142,7 @@ async def becomes(changes: AsyncIterator[str], wanted: str) -> None:
 def new_database(server: Server, name: str) -> str:
     """An empty database as an SQLAlchemy URL."""
     with psycopg.connect(host=str(server.spec.data_dir), user=USER, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {name}")
     return f"postgresql+psycopg://{USER}@/{name}?host={server.spec.data_dir}"
 
 
