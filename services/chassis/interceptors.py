@@ -42,8 +42,8 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 def server_interceptors(settings: BaseServiceSettings) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks."""
-    # Without the health service: probes are no calls of anyone's, and its Watch is a coroutine where OpenTelemetry
-    # takes a generator for granted.
+    # Without the health service: nobody traces probes, and its Watch is a coroutine where OpenTelemetry takes
+    # a generator for granted.
     tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
         filter_=filters.negate(filters.health_check())
     )

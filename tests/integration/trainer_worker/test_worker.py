@@ -76,7 +76,7 @@ async def test_a_worker_that_is_told_to_go_in_the_middle_of_a_long_step_still_sa
     trainer: Trainer, project: str, start_worker: StartWorker
 ) -> None:
     """Letting go takes seconds then, for a step ends before it; nothing must cut the attempt's last words short."""
-    long_steps = Parameters(num_epochs=100, num_repeats=1000, batch_size=16, gradient_accumulation_steps=64)
+    long_steps = Parameters(num_epochs=100, num_repeats=1000, batch_size=16, gradient_accumulation_steps=8)
     job = await trainer.create(project, parameters=long_steps)
     worker = start_worker(trainer.target, SHUTDOWN_GRACE_S="60")
     await wait_for(trainer, job.name, lambda job: job.step >= 1)
