@@ -25,6 +25,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from services.trainer.engine.errors import EngineError
 
 FORMAT = 1
+_EARLIER_NAMES = {"holdout_loss": "held_out_loss", "base_holdout_loss": "base_held_out_loss"}
+"""Of an evaluation's fields in checkpoints that earlier workers wrote."""
 
 
 @dataclass(slots=True)
@@ -102,6 +104,9 @@ def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Pla
     if place.fingerprint != fingerprint or weights.keys() != state.weights.keys():
         remedy = "Resume with the same base model, dataset version and parameters, or start a new job."
         raise EngineError("CHECKPOINT_FOREIGN", "The checkpoint to resume from belongs to another job.", remedy)
+    place.evaluations = [
+        {_EARLIER_NAMES.get(name, name): value for name, value in one.items()} for one in place.evaluations
+    ]
     with torch.no_grad():
         for name, weight in state.weights.items():
             weight.copy_(weights[name])

@@ -181,7 +181,7 @@ class Evaluation:
 
     Attributes:
         fit_loss: mean loss on the training pictures; ``base_fit_loss`` is the base model's.
-        holdout_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
+        held_out_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
         moved_loss: the same on training pictures mirrored, moved and at other sizes; None in checkpoints of old.
         drift: squared change of the prediction on neutral prompts, as a share of the base's own prediction.
         memorisation: likeness of the nearest training picture to a preview, 0 to 1; over 0.95 it is a copy.
@@ -189,8 +189,8 @@ class Evaluation:
 
     fit_loss: float
     base_fit_loss: float
-    holdout_loss: float | None
-    base_holdout_loss: float | None
+    held_out_loss: float | None
+    base_held_out_loss: float | None
     drift: float
     memorisation: float
     moved_loss: float | None = None

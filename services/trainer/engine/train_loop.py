@@ -32,7 +32,7 @@ from services.trainer.engine.processes import Processes, joined_processes
 from services.trainer.recipe.advice import after_out_of_memory
 from services.trainer.recipe.parameters import TrainingParameters
 
-READ_LOSS_EVERY_SECONDS = 0.25
+READ_LOSS_EVERY_S = 0.25
 """Reading a loss waits for the accelerator, so it is done a few times a second instead of at every step."""
 
 
@@ -165,7 +165,7 @@ class _Meter:
         rate = self._run.state.optimizer.param_groups[0]["lr"]
         rate = rate.clone() if isinstance(rate, Tensor) else rate
         self._waiting.append(_Waiting(loss, place.step, place.epoch + 1, rate))
-        if time.monotonic() - self._read_at >= READ_LOSS_EVERY_SECONDS:
+        if time.monotonic() - self._read_at >= READ_LOSS_EVERY_S:
             self.read()
 
     def read(self) -> None:

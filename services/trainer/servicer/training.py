@@ -27,7 +27,7 @@ from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.reading import JobReading, JobView
-from services.trainer.use_cases.steering import JobSteering, Order
+from services.trainer.use_cases.steering import JobSteering, SteeringRequest
 from services.trainer.use_cases.watching import JobWatch
 
 _Service = training_service_pb2
@@ -120,22 +120,22 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         )
 
     async def CancelTrainingJob(self, request: _Service.CancelTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.cancel(_order(request)))
+        return await self._answer(await self._do.steering.cancel(_steering_request(request)))
 
     async def PauseTrainingJob(self, request: _Service.PauseTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.pause(_order(request)))
+        return await self._answer(await self._do.steering.pause(_steering_request(request)))
 
     async def ResumeTrainingJob(self, request: _Service.ResumeTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.resume(_order(request)))
+        return await self._answer(await self._do.steering.resume(_steering_request(request)))
 
     async def StopTrainingJob(self, request: _Service.StopTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.stop(_order(request)))
+        return await self._answer(await self._do.steering.stop(_steering_request(request)))
 
     async def RetryTrainingJob(self, request: _Service.RetryTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.retry(_order(request)))
+        return await self._answer(await self._do.steering.retry(_steering_request(request)))
 
     async def ExtendTrainingJob(self, request: _Service.ExtendTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.extend(_order(request), request.additional_epochs))
+        return await self._answer(await self._do.steering.extend(_steering_request(request), request.additional_epochs))
 
     async def WatchTrainingJob(
         self, request: _Service.WatchTrainingJobRequest, context: Any
@@ -193,11 +193,11 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         return job_to_proto(await self._do.reading.view(job))
 
 
-def _order(request: _Steering) -> Order:
+def _steering_request(request: _Steering) -> SteeringRequest:
     method = type(request).__name__.removesuffix("Request")
     body = request.SerializeToString(deterministic=True)
     key = RequestKey(project_of(request.name), request.request_id, digest(body), method)
-    return Order(request.name, request.etag, key)
+    return SteeringRequest(request.name, request.etag, key)
 
 
 def _epoch_name(name: str) -> tuple[str, int]:

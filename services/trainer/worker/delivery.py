@@ -83,7 +83,7 @@ class Delivery:
         ]
         evaluation = training_job_pb2.Evaluation(
             fit_loss=result.evaluation.fit_loss,
-            held_out_loss=result.evaluation.holdout_loss,
+            held_out_loss=result.evaluation.held_out_loss,
             drift=result.evaluation.drift,
             memorisation=result.evaluation.memorisation,
             moved_loss=result.evaluation.moved_loss,

@@ -63,7 +63,7 @@ def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: Base
     fresh = evaluator.measure(other)
     assert fresh.drift == 0.0
     assert fresh.fit_loss == fresh.base_fit_loss
-    assert fresh.holdout_loss == fresh.base_holdout_loss
+    assert fresh.held_out_loss == fresh.base_held_out_loss
     assert fresh.moved_loss == fresh.base_moved_loss
     assert fresh.memorisation < 0.9
     assert evaluator.measure(training[0].latent).memorisation == pytest.approx(1.0, abs=1e-4)

@@ -53,9 +53,9 @@ def test_an_optimizer_continues_from_a_checkpoint_bitwise(parameters: Make, tmp_
     advance(first, first_average, 0, 5)
     save_checkpoint(tmp_path / "c", Place("job", step=5, losses=[0.1, 0.30000000000000004]), first)
     second, second_average = new_state(chosen)
-    progress = load_checkpoint(tmp_path / "c", "job", second)
+    place = load_checkpoint(tmp_path / "c", "job", second)
     advance(second, second_average, 5, 8)
-    assert (progress.step, progress.losses) == (5, [0.1, 0.30000000000000004])
+    assert (place.step, place.losses) == (5, [0.1, 0.30000000000000004])
     for key, weight in whole.weights.items():
         assert torch.equal(weight, second.weights[key]), key
         assert torch.equal(whole.averages[key], second.averages[key]), key
@@ -113,6 +113,14 @@ def test_a_missing_library_is_named_with_a_way_out(parameters: Make) -> None:
     with pytest.raises(EngineError, match="bitsandbytes") as caught:
         new_state(parameters(optimizer="adamw8bit"))
     assert caught.value.reason == "OPTIMIZER_UNAVAILABLE"
+
+
+def test_evaluations_of_an_earlier_workers_checkpoint_are_still_read(parameters: Make, tmp_path: Path) -> None:
+    state, _ = new_state(parameters())
+    earlier = {"fit_loss": 0.3, "holdout_loss": 0.4, "base_holdout_loss": 0.5}
+    save_checkpoint(tmp_path / "c", Place("job", epoch=1, evaluations=[earlier]), state)
+    found = load_checkpoint(tmp_path / "c", "job", state).evaluations
+    assert found == [{"fit_loss": 0.3, "held_out_loss": 0.4, "base_held_out_loss": 0.5}]
 
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(
