@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -82,7 +83,8 @@ def _polynomial(step: int, warmup_steps: int, total_steps: int, power: float) ->
     """Share of the rate at a step. diffusers' own reads one rate for all groups, which Adafactor does not have."""
     if step < warmup_steps:
         return step / warmup_steps
-    return float(max(0.0, 1.0 - (step - warmup_steps) / max(1, total_steps - warmup_steps)) ** power)
+    left = max(0.0, 1.0 - (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return math.pow(left, power)
 
 
 def set_mode(optimizer: Optimizer, *, training: bool) -> None:

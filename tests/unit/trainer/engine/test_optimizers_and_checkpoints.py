@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,13 @@ from torch import nn
 
 from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint, save_checkpoint
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import Hooks, TrainJobSpec
+from services.trainer.engine.json_text import to_json
 from services.trainer.engine.lora import RunningAverage
 from services.trainer.engine.optimizers import build_optimizer, build_schedule, set_mode
 from services.trainer.engine.precision import gradient_scaler
+from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, prepare
+from services.trainer.engine.processes import Processes
 from services.trainer.recipe.parameters import TrainingParameters
 
 Make = Callable[..., TrainingParameters]
@@ -60,6 +66,21 @@ def test_an_optimizer_continues_from_a_checkpoint_bitwise(parameters: Make, tmp_
         assert torch.equal(weight, second.weights[key]), key
         assert torch.equal(whole.averages[key], second.averages[key]), key
     assert whole.schedule.get_last_lr() == second.schedule.get_last_lr()
+
+
+def test_a_checkpoint_from_before_the_schedules_had_parameters_fits_a_job_of_that_time(
+    make_spec: Callable[..., TrainJobSpec],
+) -> None:
+    spec = make_spec(job={"sample_base_previews": False}, lr_num_cycles=1, lr_power=1.0)
+    run = prepare(spec, Hooks(), Processes())
+    since = (*PARAMETERS_FREE_TO_CHANGE, "lr_num_cycles", "lr_power")
+    then = {name: value for name, value in asdict(spec.parameters).items() if name not in since}
+    items = [
+        (hashlib.sha256(item.image_path.read_bytes()).hexdigest(), item.caption, item.repeats, item.crop)
+        for item in spec.items
+    ]
+    text = to_json([run.facts.base_digest, then, items])
+    assert run.facts.session == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 STEPS = 12
