@@ -21,7 +21,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _WRITE_ATTEMPTS = 8
-_FIRST_PAUSE_S = 0.5
+FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 
 
@@ -170,7 +170,7 @@ class ImageTagger:
     async def _patient(self, stop: asyncio.Event, call: Callable[[], Awaitable[T]]) -> T:
         """The call, repeated with growing pauses while the dataset service is away. Raises Stopped."""
         deadline = asyncio.get_running_loop().time() + self._patience_s
-        pause = _FIRST_PAUSE_S
+        pause = FIRST_PAUSE_S
         while not stop.is_set():
             try:
                 return await call()

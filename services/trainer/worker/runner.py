@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -30,7 +30,15 @@ log = get_logger(__name__)
 class Worker:
     """Takes one job after the other."""
 
-    def __init__(self, settings: WorkerSettings, catalogue: Mapping[str, BaseModel]) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        catalogue: Mapping[str, BaseModel],
+        *,
+        trainer: TrainerClient | None = None,
+        begin: Callable[..., Attempt] = Attempt,
+    ) -> None:
+        """trainer: in place of the one that the settings name. begin: makes the attempt at a job."""
         self._settings = settings
         self._catalogue = catalogue
         self._objects = ObjectStore(settings)
@@ -40,7 +48,8 @@ class Worker:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._device_name = device_name(settings.device)
-        self._trainer = TrainerClient(
+        self._begin = begin
+        self._trainer = trainer or TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
             device=self._device_name,
@@ -97,7 +106,7 @@ class Worker:
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
         # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
         self._warm = lease.job.base_model
-        attempt = Attempt(
+        attempt = self._begin(
             lease,
             self._catalogue[lease.job.base_model.removeprefix("baseModels/")],
             self._folder / f"{lease.job.name.rsplit('/', 1)[1]}-{lease.attempt}",

@@ -151,7 +151,7 @@ async def test_a_short_outage_is_waited_out_and_a_long_one_fails_the_image(world
     world.patience_s = 5.0
     job = await world.start()
     world.datasets.failures.append(Unavailable("away"))
-    with patch("services.tagger.use_cases.tag_images._FIRST_PAUSE_S", 0.01):
+    with patch("services.tagger.use_cases.tag_images.FIRST_PAUSE_S", 0.01):
         async with world.running():
             assert (await world.finished(job)).state == JobState.SUCCEEDED
     world.patience_s = 0.0
