@@ -50,11 +50,11 @@ def run_tag_job(
             if session.json:
                 output.print_json_line(job)
     if not session.json:
-        _tell(job)
+        tell(job)
     return job
 
 
-def _tell(job: tagger_pb2.TagJob) -> None:
+def tell(job: tagger_pb2.TagJob) -> None:
     state = output.enum_name(job, "state")
     verb = "would be tagged" if job.dry_run else "tagged"
     for change in job.changes:

@@ -145,7 +145,7 @@ class Attempt:
             retryable = isinstance(error, Unavailable | DeadlineExceeded) or error.reason in _DISAGREEMENTS
             return Outcome.FAILED, JobError(error.reason, error.message, error.remedy, retryable)
         except (OSError, SafetensorError) as error:
-            return Outcome.FAILED, _file_error(error)
+            return Outcome.FAILED, file_error(error)
         except Exception as error:
             log.error("attempt_crashed", training_job=self.assignment.job.name, exc_info=error)
             message = f"The worker failed unexpectedly ({type(error).__name__})."
@@ -275,7 +275,8 @@ class Attempt:
             self._work.cancel()
 
 
-def _file_error(error: OSError | SafetensorError) -> JobError:
+def file_error(error: OSError | SafetensorError) -> JobError:
+    """What a user is told of a file that the worker cannot read or write."""
     # safetensors wraps the operating system's error and leaves its number only in the text.
     found = re.search(r"os error (\d+)", str(error))
     number = error.errno if isinstance(error, OSError) else int(found.group(1)) if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from services.chassis.errors import DomainError
@@ -29,7 +29,15 @@ log = get_logger(__name__)
 class Worker:
     """Takes one job after the other."""
 
-    def __init__(self, settings: WorkerSettings, catalogue: Mapping[str, BaseModel]) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        catalogue: Mapping[str, BaseModel],
+        *,
+        trainer: TrainerClient | None = None,
+        begin: Callable[..., Attempt] = Attempt,
+    ) -> None:
+        """trainer: in place of the one that the settings name. begin: makes the attempt at a job."""
         self._settings = settings
         self._catalogue = catalogue
         self._objects = ObjectStore(settings)
@@ -38,7 +46,8 @@ class Worker:
         patience_s = settings.outage_patience_seconds
         use_threads(settings.threads)
         self._device_name = device_name(settings.device)
-        self._trainer = TrainerClient(
+        self._begin = begin
+        self._trainer = trainer or TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
             device=self._device_name,
@@ -94,7 +103,7 @@ class Worker:
     async def _work_on(self, assignment: Assignment) -> None:
         # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
         self._warm = assignment.job.base_model
-        attempt = Attempt(
+        attempt = self._begin(
             assignment,
             self._catalogue[assignment.job.base_model.removeprefix("baseModels/")],
             self._folder / f"{assignment.job.name.rsplit('/', 1)[1]}-{assignment.attempt}",

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -171,7 +172,7 @@ def own_nats(server_folder: Path) -> servers.ServerSpec:
 
 
 async def test_events_wait_for_a_bus_that_is_away_and_survive_its_death(
-    own_nats: servers.ServerSpec, sqlite_url: str, project: str
+    own_nats: servers.ServerSpec, sqlite_url: str, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await upgrade(sqlite_url, MIGRATIONS)
     db = Database(sqlite_url)
@@ -180,9 +181,21 @@ async def test_events_wait_for_a_bus_that_is_away_and_survive_its_death(
     with pytest.raises(Unavailable):
         await bus.publish(subject=f"{SUBJECT_ROOT}.x", event_id="e", type="t", source="s", data=b"{}")
 
+    failed = 0
+    publish = bus.publish
+
+    async def counted(**event: Any) -> int:
+        nonlocal failed
+        try:
+            return await publish(**event)
+        except Unavailable:
+            failed += 1
+            raise
+
+    monkeypatch.setattr(bus, "publish", counted)
     relay = asyncio.create_task(Relay(db, outbox, bus, poll_s=0.1).run())
     first = await append(db, outbox, project, "t1", "before")
-    await asyncio.sleep(0.3)
+    await until(lambda: failed >= 2, what="the relay to try in vain")
     assert await unpublished(db) == 1
     with (own_nats.data_dir / "nats.log").open("ab") as log:
         process = processes.start(own_nats, log.fileno())
@@ -190,7 +203,8 @@ async def test_events_wait_for_a_bus_that_is_away_and_survive_its_death(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         second = await append(db, outbox, project, "t1", "during")
-        await asyncio.sleep(0.5)
+        before = failed
+        await until(lambda: failed > before, what="the relay to try in vain")
         assert await unpublished(db) == 1
         process = processes.start(own_nats, log.fileno())
     await until_published(db)

@@ -144,7 +144,7 @@ def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str) -> N
 
 def test_a_tag_job_says_what_it_would_change_and_what_it_notes(capsys: pytest.CaptureFixture[str]) -> None:
     change = tagger_pb2.ImageChange(image="projects/p/datasets/d/images/i", added=["red"], removed=["blue"])
-    tagging._tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
+    tagging.tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
     shown = capsys.readouterr().out
     assert "i: +red, -blue" in shown
     assert "Note: Measured only." in shown
