@@ -19,7 +19,7 @@ from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from services.trainer.use_cases.reading import JobReading
-from services.trainer.use_cases.steering import JobSteering, Order
+from services.trainer.use_cases.steering import JobSteering, SteeringRequest
 from tests.fakes.job_store import FakeJobStore
 from tests.unit.trainer.jobs import NOW, make_epoch
 
@@ -158,6 +158,6 @@ class Verbs:
         return await self.end(job.name)
 
 
-def order(job: TrainingJob, *, etag: str = "", request_id: str = "", digest: str = "d") -> Order:
+def order(job: TrainingJob, *, etag: str = "", request_id: str = "", digest: str = "d") -> SteeringRequest:
     """What a caller sends to steer a job."""
-    return Order(job.name, etag, RequestKey(job.project, request_id, digest, method="Steer"))
+    return SteeringRequest(job.name, etag, RequestKey(job.project, request_id, digest, method="Steer"))
