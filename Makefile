@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FONTS := research/.fonts
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -23,9 +24,11 @@ install: $(STAMP) ## Create .venv with everything
 demo: $(STAMP) ## Run the main job on five pictures; IMAGES=DIR SUBJECT=dog takes your own
 	$(BIN)/fiveshot demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(SUBJECT),--subject "$(SUBJECT)") $(if $(OUT),--output "$(OUT)")
 
-check: $(STAMP) ## Lint, types, import rules, protos
-	$(BIN)/ruff check .
+check: $(STAMP) lint ## Lint, types, import rules, protos
 	$(BIN)/mypy
+
+lint: $(STAMP) ## The checks that take seconds: all but types
+	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.protos check
 	$(BIN)/python -m tools.protos lint
@@ -33,9 +36,27 @@ check: $(STAMP) ## Lint, types, import rules, protos
 unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest tests/unit -q
 
-test: $(STAMP) check ## The whole suite, with the real servers on free ports
-	$(BIN)/python -m pytest tests/unit tests/contract tests/integration -q -n 2 --dist loadfile
-	$(BIN)/python -m pytest tests/e2e $(wildcard tests/chaos) -q
+# Types are checked beside the tests, and shown once those have ended. Folders with the longest files begin, so that
+# short ones fill both workers to the end. FIVESHOT_TEST_PATIENCE=4 multiplies every limit on a slow or busy machine.
+test: $(STAMP) lint ## The whole suite, with the real servers on free ports
+	@types=$$(mktemp); $(BIN)/mypy >$$types 2>&1 & mypy=$$!; trap 'kill $$mypy' INT TERM; \
+	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration tests/contract tests/unit \
+	    -q -n 2 --dist loadfile --no-loadscope-reorder && \
+	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -m smoke -q; tests=$$?; \
+	wait $$mypy; typed=$$?; echo "mypy:"; cat $$types; rm -f $$types; test $$tests -eq 0 && test $$typed -eq 0
+
+test-long: $(STAMP) chaos ## Long forms: make chaos, and a queue of 1,000 jobs
+	QUEUE_JOBS=1000 $(BIN)/python -m pytest tests/integration/trainer_jobs/test_replicas.py -q
+
+test-research: $(STAMP) research-font ## Every test of research/, minutes
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable "./research[test]"
+	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -q
+
+research-font: ## Fetch the emoji font that research/ draws with, without root
+	@test -f /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf || test -f $(FONTS)/NotoColorEmoji.ttf || { \
+		mkdir -p $(FONTS) && cd $(FONTS) && apt-get download fonts-noto-color-emoji && \
+		dpkg-deb --extract fonts-noto-color-emoji_*.deb . && \
+		mv usr/share/fonts/truetype/noto/NotoColorEmoji.ttf . && rm -r usr fonts-noto-color-emoji_*.deb; }
 
 chaos: $(STAMP) ## Kill parts of the suite at random, half an hour at most; CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 KILL_POINTS=20 $(BIN)/python -m pytest tests/chaos -q -s
@@ -47,7 +68,7 @@ protos: $(STAMP) ## Generate protos/gen again
 lock: $(STAMP) ## Write requirements.lock from this environment
 	$(BIN)/python -m tools.lock > requirements.lock
 
-pretrain: $(STAMP) ## Make the weights of fiveshot-tiny again (hours; see research/fiveshot_tiny/README.md)
+pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hours; see research/fiveshot_tiny/README.md)
 	$(BIN)/python -m research.fiveshot_tiny vae 60
 	$(BIN)/python -m research.fiveshot_tiny denoiser 240
 	$(BIN)/python -m research.fiveshot_tiny export
@@ -56,4 +77,4 @@ pretrain: $(STAMP) ## Make the weights of fiveshot-tiny again (hours; see resear
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check unit test chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test test-long test-research research-font chaos protos lock pretrain clean

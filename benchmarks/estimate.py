@@ -20,17 +20,18 @@ from pathlib import Path
 import torch
 
 from gateway.demo_pictures import draw_subject
+from services.trainer.engine.devices import MemoryMeter, device_name
 from services.trainer.engine.job import Hooks, TrainItem, TrainJobSpec
-from services.trainer.engine.precision import choose_device
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.calibration import Measurement, Range, estimate_memory, estimate_time
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.costs import JobCost, job_cost
-from services.trainer.recipe.job_plan import PictureSize, plan_job
 from services.trainer.recipe.parameters import TrainingParameters, resolve
+from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.worker.files import files_of
-from services.trainer.worker.measuring import MemoryMeter, RunClock, device_name, measurement_of, timed
+from services.trainer.worker.measuring import RunClock, measurement_of, timed
+from services.trainer.worker.pictures import decode_original
 from services.trainer.worker.probing import probe_spec
 
 MIB = 1 << 20
@@ -62,7 +63,7 @@ class Truth:
 
 def run(spec: TrainJobSpec, model: BaseModel, name: str, *, probe: bool = False) -> Truth:
     """Train it as a worker does."""
-    memory = MemoryMeter(choose_device(spec.device))
+    memory = MemoryMeter(spec.device)
     clock = RunClock(time.process_time)
     train(spec, timed(Hooks(), clock))
     measured = measurement_of(spec, model, clock, memory, device=name, probe=probe)
@@ -112,7 +113,7 @@ def main() -> None:
         known = [one.measurement for one in probes]
         items = _pictures(folder, given.repeats)
         for label, changes in list(JOBS.items())[: given.jobs]:
-            base = replace(resolve(model.specs, {}), num_epochs=1, crop_variants=2, hold_out=False)
+            base = replace(resolve(model.specs, {}), num_epochs=1, num_repeats=1, crop_variants=2, hold_out=False)
             parameters = replace(base, **changes)  # type: ignore[arg-type]
             cost = cost_of(model, parameters, items)
             estimates = {"probe": list(known[:2]), "probe and jobs before": list(known)}
@@ -129,6 +130,7 @@ def main() -> None:
                 parameters=parameters,
                 items=items,
                 output_dir=folder / f"job-{len(known)}",
+                decode=decode_original,
                 device=given.device,
                 processes=1,
             )

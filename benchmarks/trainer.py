@@ -27,6 +27,7 @@ from services.trainer.engine.precision import choose_device
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.parameters import TrainingParameters, resolve
+from services.trainer.worker.pictures import decode_original
 
 
 def _parameters(arguments: argparse.Namespace, resolve_specs: Callable[..., TrainingParameters]) -> TrainingParameters:
@@ -78,6 +79,7 @@ def main() -> None:
                 parameters=parameters,
                 items=tuple(items),
                 output_dir=folder / label,
+                decode=decode_original,
                 device=arguments.device,
                 processes=processes,
                 sample_base_previews=False,

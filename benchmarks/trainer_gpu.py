@@ -83,7 +83,7 @@ def measure(name: str, batch: int, chosen: Acceleration, side: int | None = None
         if not chosen.channels_last:
             family.use_contiguous_layout()
         weights = trained_weights(add_adapters(family, parameters))
-        optimizer = build_optimizer(weights, family.denoiser_name, parameters, fused=chosen.fused_optimizer)
+        optimizer = build_optimizer(weights, family.facts.denoiser.component, parameters, fused=chosen.fused_optimizer)
         schedule = build_schedule(optimizer, parameters, 1000)
         state = TrainingState(weights, {}, optimizer, schedule, gradient_scaler(device, "bf16"))
         conditioner = TextConditioner(family, trained=False)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.trainer.engine.batches import draw_pass, epoch_steps
 from services.trainer.engine.families import load_family
-from services.trainer.engine.job import Directive, Hooks, PhaseProgress, TrainJobSpec
+from services.trainer.engine.job import Command, Hooks, PhaseProgress, TrainJobSpec
 from services.trainer.engine.latents import BucketLatents
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.noise import torch_generator
@@ -21,7 +21,7 @@ from services.trainer.engine.pictures import open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device
 from services.trainer.engine.schedules import draw_positions
 from services.trainer.engine.train_loop import train
-from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.plan import PictureSize, plan_job
 
 WARM_UP = 5
 
@@ -79,8 +79,8 @@ def plain(spec: TrainJobSpec) -> Measured:
     optimizer = torch.optim.AdamW(
         weights, lr=parameters.learning_rate, betas=(0.9, 0.99), weight_decay=parameters.weight_decay
     )
-    pictures = [open_picture(item, parameters) for item in spec.items]
-    sizes = [PictureSize(one.image.width, one.image.height, repeats=one.item.repeats) for one in pictures]
+    pictures = [open_picture(item, parameters, spec.decode) for item in spec.items]
+    sizes = [PictureSize(*one.size, repeats=one.item.repeats) for one in pictures]
     plan = plan_job(sizes, parameters, family.pixel_multiple)
     shape = (plan.buckets[0].width, plan.buckets[0].height)
     views = [views_of(picture, shape, parameters) for picture in pictures]
@@ -138,9 +138,9 @@ def ours(spec: TrainJobSpec) -> Measured:
     clock = Clock(spec.parameters.batch_size, device)
     rates: list[tuple[float, float]] = []
 
-    def control() -> Directive:
+    def control() -> Command:
         clock.step()
-        return Directive.CONTINUE
+        return Command.CONTINUE
 
     def phase(_: PhaseProgress) -> None:
         # The first phase after the last step is the end of the epoch.

@@ -10,7 +10,7 @@ import pytest
 # Read by torch's thread pool when it loads: threads that spin while they wait make a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.servers"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.servers", "tests.fixtures.session_end"]
 
 FOLDER_MARKERS = {
     "integration": "needs the real servers of the suite on this machine",

@@ -5,8 +5,7 @@
     python -m tools.protos lint            buf lint, and buf breaking against the golden descriptor
     python -m tools.protos format          buf format, in place
 
-The rules' own proto (buf/validate/validate.proto) is not on disk: the descriptor inside the protovalidate
-wheel is written to a descriptor set, which protoc and buf read.
+protos/ holds every import as a file (protos/buf, protos/google), so that any protoc or buf compiles a checkout.
 """
 
 from __future__ import annotations
@@ -29,25 +28,6 @@ def sources() -> list[str]:
     return sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / "fiveshot").rglob("*.proto"))
 
 
-def write_dependencies(target: Path) -> Path:
-    """Writes a descriptor set with validate.proto, the google.api annotations and the well-known types."""
-    from google.api import annotations_pb2, http_pb2, httpbody_pb2, resource_pb2  # noqa: F401  (fills the descriptor pool)
-    from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, empty_pb2, field_mask_pb2, timestamp_pb2
-    from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-    from protovalidate._gen.buf.validate import validate_pb
-
-    known = [descriptor_pb2, duration_pb2, empty_pb2, field_mask_pb2, timestamp_pb2]
-    known += [http_pb2, annotations_pb2, resource_pb2]
-    bundle = FileDescriptorSet()
-    for module in known:
-        proto = bundle.file.add()
-        descriptor_pool.Default().FindFileByName(module.DESCRIPTOR.name).CopyToProto(proto)
-    bundle.file.append(FileDescriptorProto.FromString(bytes(validate_pb._DESC.proto.to_binary())))
-    path = target / "dependencies.binpb"
-    path.write_bytes(bundle.SerializeToString())
-    return path
-
-
 def protoc(*arguments: str) -> None:
     """Runs the protoc of grpcio-tools with the protobuf and googleapis include folders."""
     command = [sys.executable, "-m", "grpc_tools.protoc", *arguments]
@@ -59,20 +39,17 @@ def protoc(*arguments: str) -> None:
 def generate(target: Path) -> None:
     """Writes messages, services, type stubs and the descriptor set that feeds the JSON transcoder to `target`."""
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        dependencies = write_dependencies(Path(scratch))
-        bins = Path(sys.executable).parent
-        common = (
-            f"--descriptor_set_in={dependencies}",
-            "-I.",
-            f"--plugin=protoc-gen-mypy={bins / 'protoc-gen-mypy'}",
-            f"--plugin=protoc-gen-mypy_grpc={bins / 'protoc-gen-mypy_grpc'}",
-        )
-        protoc(*common, f"--python_out={target}", f"--mypy_out={target}", *sources())
-        services = [source for source in sources() if source.endswith("_service.proto")]
-        protoc(*common, f"--grpc_python_out={target}", f"--mypy_grpc_out={target}", *services)
-        protoc(*common, f"--python_out={target}", f"--mypy_out={target}", "buf/validate/validate.proto")
-        protoc(*common, "--include_imports", f"--descriptor_set_out={target / DESCRIPTOR}", *sources())
+    bins = Path(sys.executable).parent
+    common = (
+        "-I.",
+        f"--plugin=protoc-gen-mypy={bins / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={bins / 'protoc-gen-mypy_grpc'}",
+    )
+    protoc(*common, f"--python_out={target}", f"--mypy_out={target}", *sources(), "buf/validate/validate.proto")
+    services = [source for source in sources() if source.endswith("_service.proto")]
+    protoc(*common, f"--grpc_python_out={target}", f"--mypy_grpc_out={target}", *services)
+    (target / DESCRIPTOR).parent.mkdir(parents=True, exist_ok=True)
+    protoc(*common, "--include_imports", f"--descriptor_set_out={target / DESCRIPTOR}", *sources())
     for package in ("buf", "fiveshot"):
         for folder in [target / package, *(p for p in (target / package).rglob("*") if p.is_dir())]:
             (folder / "__init__.py").touch()
@@ -102,26 +79,11 @@ def check() -> None:
 def lint() -> None:
     """Lints with buf; compares with the golden descriptor so that no change breaks a caller unnoticed."""
     buf = str(Path(sys.executable).parent / "buf")
-    with tempfile.TemporaryDirectory() as scratch:
-        dependencies = write_dependencies(Path(scratch))
-        image = Path(scratch) / "image.binpb"
-        protoc(
-            f"--descriptor_set_in={dependencies}",
-            "-I.",
-            "--include_imports",
-            "--include_source_info",
-            f"--descriptor_set_out={image}",
-            *sources(),
-        )
-        commands = [[buf, "lint", str(image), "--config", str(ROOT / "buf.yaml")]]
-        if GOLDEN.exists():
-            commands.append([buf, "breaking", str(image), "--against", str(GOLDEN), "--config", str(ROOT / "buf.yaml")])
-        commands.append([buf, "format", str(ROOT), "--path", str(PROTOS / "fiveshot"), "--diff", "--exit-code"])
-        failures = []
-        for command in commands:
-            done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
-            if done.returncode:
-                failures.append(done.stdout + done.stderr)
+    commands = [[buf, "lint"], [buf, "format", "--path", "protos/fiveshot", "--diff", "--exit-code"]]
+    if GOLDEN.exists():
+        commands.append([buf, "breaking", "--against", str(GOLDEN)])
+    done = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) for command in commands]
+    failures = [one.stdout + one.stderr for one in done if one.returncode]
     if failures:
         raise SystemExit("\n".join(failures))
 

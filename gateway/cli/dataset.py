@@ -20,22 +20,22 @@ app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help
 
 Dataset = Annotated[str, typer.Argument(help="Id or full name of the dataset.")]
 Image = Annotated[str, typer.Argument(help="Id or full name of the image.")]
-Filter = Annotated[str, typer.Option(help='Which ones, such as: tags:"red" AND file_name = "a.jpg"')]
+Filter = Annotated[str, typer.Option(help='Filter, such as: tags:"red" AND file_name = "a.jpg"')]
 Note = Annotated[str, typer.Option(help="A note to keep with the version.")]
-OrderBy = Annotated[str, typer.Option(help="Fields, such as: create_time desc")]
-Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")]
+OrderBy = Annotated[str, typer.Option(help="Sort order, such as: create_time desc")]
+Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
 
 
 @app.command()
 def create(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="Id of the new dataset; empty: one is made.")] = "",
-    display_name: Annotated[str, typer.Option(help="What people see.")] = "",
+    dataset: Annotated[str, typer.Argument(help="Id of the new dataset; generated when empty.")] = "",
+    display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     description: Annotated[str, typer.Option(help="Free text.")] = "",
     trigger_word: Annotated[str, typer.Option(help="The word that stands for the subject in every caption.")] = "",
-    num_repeats: Annotated[int, typer.Option(help="How often an image enters one epoch.")] = 0,
+    num_repeats: Annotated[int, typer.Option(help="How many times each image is used per epoch.")] = 0,
 ) -> None:
-    """Make an empty dataset."""
+    """Create an empty dataset."""
     session: Session = ctx.obj
     fields = dataset_pb2.Dataset(
         display_name=display_name, description=description, trigger_word=trigger_word, num_repeats=num_repeats
@@ -72,12 +72,12 @@ def show(ctx: typer.Context, dataset: Dataset) -> None:
 def update(
     ctx: typer.Context,
     dataset: Dataset,
-    display_name: Annotated[str | None, typer.Option(help="What people see.")] = None,
+    display_name: Annotated[str | None, typer.Option(help="Display name.")] = None,
     description: Annotated[str | None, typer.Option(help="Free text.")] = None,
     trigger_word: Annotated[str | None, typer.Option(help="The word for the subject.")] = None,
-    num_repeats: Annotated[int | None, typer.Option(help="How often an image enters one epoch.")] = None,
+    num_repeats: Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")] = None,
 ) -> None:
-    """Change fields of a dataset."""
+    """Change a dataset's settings."""
     session: Session = ctx.obj
     given = {
         "display_name": display_name,
@@ -87,7 +87,7 @@ def update(
     }
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not values:
-        raise InvalidArgument("Nothing to change was given", remedy="Give at least one option, such as --trigger-word.")
+        raise InvalidArgument("No change was given", remedy="Give at least one option, such as --trigger-word.")
     changed = dataset_pb2.Dataset(name=session.name("datasets", dataset), **values)
     request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=list(values)))
     _show(session, session.dataset.UpdateDataset(request))
@@ -113,7 +113,7 @@ def upload(
     paths: Annotated[list[Path], typer.Argument(help="Pictures (png, jpg, jpeg), or folders of pictures.")],
     captions: Annotated[bool, typer.Option(help="Read NAME.txt beside a picture as its caption.")] = True,
 ) -> None:
-    """Upload pictures; each one that is refused is named, and the others go on."""
+    """Upload pictures; refused files are listed and the rest are uploaded."""
     session: Session = ctx.obj
     result = upload_pictures(session, session.name("datasets", dataset), find_pictures(paths), captions=captions)
     if session.json:
@@ -147,8 +147,8 @@ def download_(
     ctx: typer.Context,
     dataset: Dataset,
     image: Image,
-    to: Annotated[Path | None, typer.Option("--to", "-o", help="File to write; default: its own name.")] = None,
-    thumbnail: Annotated[bool, typer.Option(help="The small form instead of the original.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
+    thumbnail: Annotated[bool, typer.Option(help="Download the thumbnail instead of the original.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one picture."""
@@ -176,7 +176,7 @@ def caption(
     ctx: typer.Context,
     dataset: Dataset,
     image: Image,
-    text: Annotated[str, typer.Argument(help="The caption; empty: the tags are read instead.")],
+    text: Annotated[str, typer.Argument(help="The caption; when empty, the tags are used instead.")],
 ) -> None:
     """Set the caption of one picture."""
     session: Session = ctx.obj
@@ -190,17 +190,17 @@ def caption(
 def tag(
     ctx: typer.Context,
     dataset: Dataset,
-    tagger: Annotated[str, typer.Option(help="Tagger to use; empty: the default one.")] = "",
-    threshold: Annotated[float | None, typer.Option(help="Least score, 0 to 1.")] = None,
-    max_tags: Annotated[int, typer.Option(help="At most so many tags an image; 0: 30.")] = 0,
-    exclude: Annotated[list[str] | None, typer.Option(help="Label never to give; may be repeated; * is any.")] = None,
-    prepend: Annotated[list[str] | None, typer.Option(help="Label to put first; may be repeated.")] = None,
+    tagger: Annotated[str, typer.Option(help="Tagger to use; the default one when empty.")] = "",
+    threshold: Annotated[float | None, typer.Option(help="Minimum score, 0 to 1.")] = None,
+    max_tags: Annotated[int, typer.Option(help="Maximum number of tags per image; 0 means 30.")] = 0,
+    exclude: Annotated[list[str] | None, typer.Option(help="Label to leave out; repeatable; * is a wildcard.")] = None,
+    prepend: Annotated[list[str] | None, typer.Option(help="Label to put first; repeatable.")] = None,
     trigger: Annotated[bool, typer.Option(help="Put the dataset's trigger word first.")] = True,
     mode: Annotated[str, typer.Option(help="skip, append or overwrite-auto.")] = "append",
     filter: Filter = "",
-    dry_run: Annotated[bool, typer.Option(help="Count and show; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would change; write nothing.")] = False,
 ) -> None:
-    """Find tags for all pictures; hand edits are never overwritten."""
+    """Tag all pictures; manual edits are never overwritten."""
     session: Session = ctx.obj
     options = {
         "tagger": tagger, "threshold": threshold, "max_tags": max_tags, "exclude": exclude or [],
@@ -215,13 +215,13 @@ def tag(
 def edit_tags(
     ctx: typer.Context,
     dataset: Dataset,
-    add: Annotated[list[str] | None, typer.Option(help="Put this label last; may be repeated.")] = None,
-    remove: Annotated[list[str] | None, typer.Option(help="Take this label away; may be repeated.")] = None,
-    replace: Annotated[list[str] | None, typer.Option(help="OLD=NEW; may be repeated.")] = None,
-    prepend: Annotated[list[str] | None, typer.Option(help="Put this label first; may be repeated.")] = None,
-    deduplicate: Annotated[bool, typer.Option(help="Keep the first of labels that are alike.")] = False,
+    add: Annotated[list[str] | None, typer.Option(help="Label to append; repeatable.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Label to remove; repeatable.")] = None,
+    replace: Annotated[list[str] | None, typer.Option(help="OLD=NEW; repeatable.")] = None,
+    prepend: Annotated[list[str] | None, typer.Option(help="Label to put first; repeatable.")] = None,
+    deduplicate: Annotated[bool, typer.Option(help="Remove duplicate labels, keeping the first.")] = False,
     filter: Filter = "",
-    dry_run: Annotated[bool, typer.Option(help="Count what would change; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Count what would change; write nothing.")] = False,
 ) -> None:
     """Edit the tags of many pictures at once."""
     session: Session = ctx.obj

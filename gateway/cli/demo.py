@@ -109,7 +109,7 @@ def _main_job(
         uploaded = upload_pictures(session, dataset.name, pictures)
         output.say(f"{dataset.name}: {len(uploaded.images)} uploaded, {len(uploaded.refused)} refused")
         if not uploaded.images:
-            raise FailedPrecondition("No picture was taken", remedy="Give --images a folder with png or jpg photos.")
+            raise FailedPrecondition("No picture was accepted", remedy="Give --images a folder with png or jpg photos.")
     with story.step("Tag them, then edit the tags of one"):
         run_tag_job(session, dataset.name, {"prepend_trigger_word": True})
         _edit_one(session, dataset.name, uploaded.images[0].name)
@@ -199,7 +199,9 @@ def _prompts(noun: str) -> list[str]:
 
 def _known(kind: str) -> str:
     if kind not in KINDS:
-        raise InvalidArgument(f"'{kind}' is no drawn subject", field="kind", remedy=f"Use one of {', '.join(KINDS)}.")
+        raise InvalidArgument(
+            f"'{kind}' is not a drawn subject", field="kind", remedy=f"Use one of {', '.join(KINDS)}."
+        )
     return kind
 
 

@@ -1,4 +1,4 @@
-"""`fiveshot doctor`: what this machine lacks to run Fiveshot, and how to mend it. Changes nothing."""
+"""`fiveshot doctor`: what this machine lacks to run Fiveshot, and how to fix it. Changes nothing."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def download_(
     job: Job,
     epoch: Epoch,
     file_id: Annotated[str, typer.Option("--file", help="kohya, diffusers or preview-1 to preview-3.")] = "kohya",
-    to: Annotated[Path | None, typer.Option("--to", "-o", help="File to write; default: its own name.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one file of an epoch; its digest is checked."""
@@ -100,7 +100,7 @@ def download_file(session: Session, epoch: str, file_id: str, to: Path | None, *
     stream = iter(session.trainer.DownloadEpochFile(pb.DownloadEpochFileRequest(name=epoch, file_id=file_id)))
     first = next(stream, None)
     if first is None:
-        raise NotFound(f"{epoch} sent nothing for '{file_id}'", remedy="List its files with `fiveshot epochs show`.")
+        raise NotFound(f"{epoch} has no data for '{file_id}'", remedy="List its files with `fiveshot epochs show`.")
     path = to or Path(first.file.file_name or f"{output.short(epoch)}-{file_id}")
     return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
 

@@ -20,15 +20,15 @@ app = typer.Typer(help="API keys of the local stack.", no_args_is_help=True)
 def add(
     ctx: typer.Context,
     key: Annotated[str, typer.Argument(help="Id of the key: lower-case letters, digits, hyphens.")],
-    projects: Annotated[list[str], typer.Option("--for", help="Project that it opens; may be repeated; * is all.")],
-    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0: never.")] = 0,
+    projects: Annotated[list[str], typer.Option("--for", help="Project the key may access; repeatable; * means all.")],
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 means never.")] = 0,
 ) -> None:
-    """Make a key and print it once; only its digest is kept."""
+    """Create a key and print it once; only its digest is stored."""
     session: Session = ctx.obj
     folder = _folder(session)
     known = api_keys.load(folder.api_keys_file)
     if any(each.id == key for each in known):
-        raise AlreadyExists(f"There is a key '{key}' already", remedy="Choose another id, or remove it first.")
+        raise AlreadyExists(f"The key '{key}' already exists", remedy="Choose another id, or remove it first.")
     secret = api_keys.new_secret()
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) if days else None
     new = api_keys.ApiKey(key, api_keys.digest(secret), tuple(projects), expires)
@@ -53,7 +53,7 @@ def list_(ctx: typer.Context) -> None:
 
 @app.command()
 def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
-    """Withdraw a key; it stops working with the next call."""
+    """Revoke a key; it stops working with the next call."""
     session: Session = ctx.obj
     path = _folder(session).api_keys_file
     known = api_keys.load(path)

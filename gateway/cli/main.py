@@ -144,17 +144,18 @@ app = typer.Typer(
 def root(
     ctx: typer.Context,
     server: Annotated[
-        str, typer.Option(envvar="FIVESHOT_SERVER", help="Gateway, host:port or https://host:port; default: local.")
+        str,
+        typer.Option(envvar="FIVESHOT_SERVER", help="Gateway, host:port or https://host:port; default: local stack."),
     ] = "",
     api_key: Annotated[str, typer.Option(envvar="FIVESHOT_API_KEY", help="API key for the gateway.")] = "",
-    project: Annotated[str, typer.Option(envvar="FIVESHOT_PROJECT", help="Project that ids are looked up in.")] = "",
+    project: Annotated[str, typer.Option(envvar="FIVESHOT_PROJECT", help="Project that ids belong to.")] = "",
     ca_file: Annotated[Path | None, typer.Option(envvar="FIVESHOT_CA_FILE", help="CA certificates for https.")] = None,
     data: Annotated[
         Path | None, typer.Option(envvar="FIVESHOT_DATA", help="Data folder of the local stack.", file_okay=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Five photos in, your own image model out. These options may stand anywhere in a command."""
+    """Five photos in, your own image model out. These options may appear anywhere in a command."""
     ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
 
 

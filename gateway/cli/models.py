@@ -14,11 +14,11 @@ from gateway.cli.session import Session, pages
 from gateway.cli.transfer import Saved, download
 from services.chassis.errors import InvalidArgument, NotFound
 
-app = typer.Typer(help="Model repositories: save, list, download.", no_args_is_help=True)
+app = typer.Typer(help="Models: save, list, download.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Argument(help="Id or full name of the model.")]
 Version = Annotated[str, typer.Argument(help="Number or alias of the version.")]
-Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")]
+Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
 
 
 @app.command()
@@ -27,10 +27,10 @@ def save(
     job: Annotated[str, typer.Argument(help="Id or full name of the training job.")],
     epoch: Annotated[int, typer.Argument(min=1, help="Number of the epoch.")],
     model: Annotated[str, typer.Argument(help="Id of the model to save into.")],
-    create: Annotated[bool, typer.Option(help="Make the model when there is none of that id.")] = False,
-    display_name: Annotated[str, typer.Option(help="What people see; used when the model is made.")] = "",
+    create: Annotated[bool, typer.Option(help="Create the model if it does not exist.")] = False,
+    display_name: Annotated[str, typer.Option(help="Display name, used with --create.")] = "",
     description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
-    alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; may be repeated.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; repeatable.")] = None,
 ) -> None:
     """Keep one epoch as the next version of a model."""
     session: Session = ctx.obj
@@ -50,12 +50,12 @@ def save(
 @app.command()
 def create(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(help="Id of the new model; empty: one is made.")] = "",
-    display_name: Annotated[str, typer.Option(help="What people see.")] = "",
+    model: Annotated[str, typer.Argument(help="Id of the new model; generated when empty.")] = "",
+    display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     description: Annotated[str, typer.Option(help="Free text.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="Word to find it by; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag to find it by; repeatable.")] = None,
 ) -> None:
-    """Make an empty model repository."""
+    """Create an empty model."""
     session: Session = ctx.obj
     fields = model_pb2.Model(display_name=display_name, description=description, tags=tag or [])
     made = session.registry.CreateModel(pb.CreateModelRequest(parent=session.parent, model_id=model, model=fields))
@@ -65,8 +65,8 @@ def create(
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    filter: Annotated[str, typer.Option(help='Which ones, such as: tags:"dog"')] = "",
-    order_by: Annotated[str, typer.Option(help="Fields, such as: create_time desc")] = "",
+    filter: Annotated[str, typer.Option(help='Filter, such as: tags:"dog"')] = "",
+    order_by: Annotated[str, typer.Option(help="Sort order, such as: create_time desc")] = "",
     limit: Limit = 50,
 ) -> None:
     """List the project's models."""
@@ -88,7 +88,7 @@ def list_(
 def show(
     ctx: typer.Context,
     model: Model,
-    version: Annotated[str, typer.Argument(help="Number or alias; empty: the model itself.")] = "",
+    version: Annotated[str, typer.Argument(help="Version number or alias; shows the model itself when empty.")] = "",
     card: Annotated[bool, typer.Option(help="Print the version's model card.")] = False,
 ) -> None:
     """Show a model, or one of its versions with files and lineage."""
@@ -130,7 +130,7 @@ def download_(
     model: Model,
     version: Version = "latest",
     file_id: Annotated[str, typer.Option("--file", help="kohya, diffusers or preview-1 to preview-3.")] = "kohya",
-    to: Annotated[Path | None, typer.Option("--to", "-o", help="File to write; default: its own name.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one file of a version; its digest is checked."""
@@ -145,9 +145,9 @@ def alias(
     model: Model,
     name: Annotated[str, typer.Argument(help="The alias, such as production.")],
     version: Annotated[int | None, typer.Argument(min=1, help="Number of the version.")] = None,
-    delete: Annotated[bool, typer.Option(help="Take the alias away instead.")] = False,
+    delete: Annotated[bool, typer.Option(help="Remove the alias instead.")] = False,
 ) -> None:
-    """Point an alias at a version, or take it away."""
+    """Point an alias at a version, or remove it."""
     session: Session = ctx.obj
     target = session.name("models", model)
     if delete:
@@ -177,7 +177,7 @@ def download_version(session: Session, version: str, file_id: str, to: Path | No
     stream = iter(session.registry.DownloadModelVersion(request))
     first = next(stream, None)
     if first is None:
-        raise NotFound(f"{version} sent nothing for '{file_id}'", remedy="List its files with `fiveshot models show`.")
+        raise NotFound(f"{version} has no data for '{file_id}'", remedy="List its files with `fiveshot models show`.")
     path = to or Path(first.file.file_name or file_id)
     return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
 

@@ -27,14 +27,14 @@ from services.chassis import errors, grpc_errors
 _UNWRAPPED = 100_000
 
 
-def _console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     fixed = stream.isatty() or "COLUMNS" in os.environ
     return Console(stderr=stderr, highlight=False, width=None if fixed else _UNWRAPPED)
 
 
-out = _console()
-err = _console(stderr=True)
+out = console()
+err = console(stderr=True)
 
 OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, STATE, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 _NO_CONNECTION = ("failed to connect", "errors resolving", "dns resolution failed")
@@ -73,11 +73,11 @@ def to_domain_error(error: grpc.RpcError) -> errors.DomainError:
     return found
 
 
-def describe(error: errors.DomainError) -> str:
-    """One line: what is wrong, in which field, what to do, and the stable reason."""
-    fields = ", ".join(dict.fromkeys(item.field for item in error.violations if item.field))
+def describe(error: errors.DomainError, *, each_field: bool = True) -> str:
+    """One line: what is wrong, what to do, and the stable reason; with each_field, what is wrong in every field too."""
+    fields = ", ".join(dict.fromkeys(item.field for item in error.violations if item.field)) if each_field else ""
     parts = [error.message.rstrip(".") + "."]
-    if len(error.violations) > 1:
+    if each_field and len(error.violations) > 1:
         parts += [f"{item.field}: {item.description}." for item in error.violations]
     if error.remedy:
         parts.append(_at_the_command_line(error.remedy))
@@ -96,6 +96,10 @@ def print_error(error: errors.DomainError, *, as_json: bool) -> None:
     if as_json:
         status = MessageToDict(grpc_errors.to_proto(error))
         print(json.dumps({"error": status}, ensure_ascii=False), file=sys.stderr)
+    elif len(error.violations) > 1:
+        say_error(describe(error, each_field=False))
+        for item in error.violations:
+            err.print(escape("  " + " ".join(f"{item.field}: {item.description}".split())), soft_wrap=True)
     else:
         say_error(describe(error))
 
@@ -144,7 +148,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     """
     cells = [[escape(str(cell)) for cell in row] for row in rows]
     if not cells:
-        say("Nothing there.")
+        say("Nothing found.")
         return
     filled = [any(row[number] for row in cells) for number in range(len(columns))]
     grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)

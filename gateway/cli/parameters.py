@@ -9,31 +9,46 @@ from typing import Any
 from fiveshot.trainer.v1.training_job_pb2 import TrainingParameters
 from google.protobuf.descriptor import FieldDescriptor
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import FieldViolation, InvalidArgument
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _INTEGERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 
 
 def parameters(named: Mapping[str, Any], assignments: Sequence[str], prompts: Sequence[str]) -> TrainingParameters:
-    """What a job sets: `named` values that are not None, then NAME=VALUE texts. Raises InvalidArgument with the field.
+    """What a job sets: `named` values that are not None, then NAME=VALUE texts.
 
-    Bounds are the service's business: it knows the base model.
+    Raises InvalidArgument with every field that is wrong. Bounds are the service's business: it knows the base model.
     """
     result = TrainingParameters(preview_prompts=prompts)
     for name, value in named.items():
         if value is not None:
             setattr(result, name, value)
+    faults = []
     for assignment in assignments:
-        name, separator, text = assignment.partition("=")
-        name = name.strip().replace("-", "_")
-        if not separator:
-            raise InvalidArgument(f"'{assignment}' is not NAME=VALUE", field="set", remedy="Write --set rank=8.")
-        descriptor = TrainingParameters.DESCRIPTOR.fields_by_name.get(name)
-        if descriptor is None or descriptor.is_repeated:
-            raise InvalidArgument(f"There is no parameter '{name}'", field=name, remedy=_nearest(name))
-        setattr(result, name, _value(name, descriptor, text.strip()))
+        try:
+            name, value = _assigned(assignment)
+            setattr(result, name, value)
+        except InvalidArgument as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        wrong = [FieldViolation(fault.field, str(fault).rstrip(".")) for fault in faults]
+        raise InvalidArgument(f"{len(faults)} parameters are wrong", violations=wrong)
     return result
+
+
+def _assigned(assignment: str) -> tuple[str, Any]:
+    """Name and value of a NAME=VALUE text. Raises InvalidArgument with the field."""
+    name, separator, text = assignment.partition("=")
+    name = name.strip().replace("-", "_")
+    if not separator:
+        raise InvalidArgument(f"'{assignment}' is not NAME=VALUE", field="set", remedy="Write --set rank=8.")
+    descriptor = TrainingParameters.DESCRIPTOR.fields_by_name.get(name)
+    if descriptor is None or descriptor.is_repeated:
+        raise InvalidArgument(f"There is no parameter '{name}'", field=name, remedy=_nearest(name))
+    return name, _value(name, descriptor, text.strip())
 
 
 def _value(name: str, descriptor: FieldDescriptor, text: str) -> Any:
@@ -45,10 +60,18 @@ def _value(name: str, descriptor: FieldDescriptor, text: str) -> Any:
     if kind == FieldDescriptor.CPPTYPE_STRING:
         return text
     try:
-        return int(text) if kind in _INTEGERS else float(text)
+        return _whole(text, kind) if kind in _INTEGERS else float(text)
     except ValueError as error:
         wanted = "a whole number" if kind in _INTEGERS else "a number"
         raise InvalidArgument(f"{name}: '{text}' is not {wanted}", field=name) from error
+
+
+def _whole(text: str, kind: int) -> int:
+    """Raises ValueError for what is no integer, or too large a one for its field."""
+    number = int(text)
+    if number.bit_length() >= (32 if kind == FieldDescriptor.CPPTYPE_INT32 else 64):
+        raise ValueError(text)
+    return number
 
 
 def _nearest(name: str) -> str:

@@ -22,7 +22,7 @@ def draw(session: Session, job_name: str, folder: Path, *, force: bool = False) 
     sheet_path, loss_path = folder / "contact_sheet.png", folder / "loss.png"
     for path in (sheet_path, loss_path):
         if path.exists() and not force:
-            raise AlreadyExists(f"{path} exists already", remedy="Choose another folder with --to, or use --force.")
+            raise AlreadyExists(f"{path} already exists", remedy="Choose another folder with --to, or use --force.")
     job = session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=job_name))
     epochs = list(pages(session.trainer.ListEpochs, pb.ListEpochsRequest(parent=job_name), "epochs", 0))
     if not epochs:

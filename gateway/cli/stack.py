@@ -17,7 +17,7 @@ from gateway.supervisor.folder import ChildState, DataFolder, StackState
 
 def up(
     ctx: typer.Context,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; stop it with down.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
 ) -> None:
     """Start the embedded stack: storage, events, services, a worker and the gateway. Ctrl-C stops it."""
     session: Session = ctx.obj
@@ -37,18 +37,18 @@ def down(ctx: typer.Context) -> None:
     if session.json:
         output.print_json({"stopped": stopped})
     else:
-        output.say("Stopped." if stopped else f"Nothing runs on {session.data}.")
+        output.say("Stopped." if stopped else f"No stack is running in {session.data}.")
 
 
 def status(ctx: typer.Context) -> None:
-    """Show what runs: processes, ports, memory; exit code 5 when nothing does."""
+    """Show running processes, ports and memory; exit code 5 when nothing runs."""
     session: Session = ctx.obj
     folder = DataFolder(session.data)
     state = run.running_state(folder)
     if session.json:
         output.print_json(_as_json(state) if state else {"state": "stopped", "data": str(folder.path)})
     elif state is None:
-        output.say(f"Nothing runs on {folder.path}. Start it with `fiveshot up`.")
+        output.say(f"No stack is running in {folder.path}. Start it with `fiveshot up`.")
     else:
         _tell(folder, state)
     if state is None:
@@ -87,7 +87,7 @@ class _Listener:
 
 def _tell_ready(folder: DataFolder, state: StackState) -> None:
     output.say(f"Ready after {state.ready_seconds:.1f} s on {state.server}, data in {folder.path}.")
-    output.say(f"API key: {folder.credentials().api_key} (project {state.project}); this machine's fiveshot knows it.")
+    output.say(f"API key: {folder.credentials().api_key} (project {state.project}); this CLI already uses it.")
 
 
 def _tell(folder: DataFolder, state: StackState) -> None:

@@ -18,7 +18,6 @@ MODES = {
     "append": tagger_pb2.TAG_MODE_APPEND,
     "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
 }
-ENDED = (tagger_pb2.TagJob.STATE_SUCCEEDED, tagger_pb2.TagJob.STATE_FAILED, tagger_pb2.TagJob.STATE_CANCELLED)
 
 
 def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:
@@ -26,7 +25,7 @@ def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:
     values = {name: value for name, value in given.items() if value is not None}
     mode = values.pop("mode", "append")
     if mode not in MODES:
-        raise InvalidArgument(f"'{mode}' is no mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
+        raise InvalidArgument(f"'{mode}' is not a mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
     tagger = values.pop("tagger", "")
     name = tagger if not tagger or tagger.startswith("taggers/") else f"taggers/{tagger}"
     return tagger_pb2.TagOptions(mode=MODES[mode], tagger=name, **values)
@@ -51,16 +50,16 @@ def run_tag_job(
             if session.json:
                 output.print_json_line(job)
     if not session.json:
-        _tell(job)
+        tell(job)
     return job
 
 
-def _tell(job: tagger_pb2.TagJob) -> None:
+def tell(job: tagger_pb2.TagJob) -> None:
     state = output.enum_name(job, "state")
     verb = "would be tagged" if job.dry_run else "tagged"
     for change in job.changes:
         signs = [f"+{label}" for label in change.added] + [f"-{label}" for label in change.removed]
-        output.say(f"{output.short(change.image)}: {', '.join(signs) or 'stays as it is'}")
+        output.say(f"{output.short(change.image)}: {', '.join(signs) or 'unchanged'}")
     output.say(f"{job.tagged_images} {verb}, {job.skipped_images} left alone, {job.failed_images} failed ({state}).")
     if job.note:
         output.say(f"Note: {job.note}")

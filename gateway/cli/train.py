@@ -21,15 +21,15 @@ Job = Annotated[str, typer.Argument(help="Id or full name of the training job.")
 Source = Annotated[str, typer.Argument(help="Dataset, or DATASET/versions/N; a dataset is frozen first.")]
 BaseModel = Annotated[str, typer.Option("--base-model", "-b", help="Base model to fine-tune.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the data.")]
-Repeats = Annotated[int | None, typer.Option(help="How often each image enters one epoch.")]
-BatchSize = Annotated[int | None, typer.Option(help="Images of one forward pass.")]
+Repeats = Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images per forward pass.")]
 LearningRate = Annotated[float | None, typer.Option(help="Step size of the optimizer.")]
 Rank = Annotated[int | None, typer.Option(help="Rank of the adapter.")]
 Alpha = Annotated[float | None, typer.Option(help="The adapter is scaled by alpha / rank.")]
-Resolution = Annotated[int | None, typer.Option(help="Pixels a side.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
-Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Prompt of a preview; up to three times.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; may be repeated.")]
+Resolution = Annotated[int | None, typer.Option(help="Pixels per side.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed.")]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to three.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
 DEFAULT_BASE_MODEL = "fiveshot-tiny"
 
 
@@ -38,8 +38,8 @@ def start(
     ctx: typer.Context,
     source: Source,
     base_model: BaseModel = DEFAULT_BASE_MODEL,
-    job_id: Annotated[str, typer.Option("--id", help="Id of the job; empty: one is made.")] = "",
-    display_name: Annotated[str, typer.Option(help="What people see.")] = "",
+    job_id: Annotated[str, typer.Option("--id", help="Id of the job; generated when empty.")] = "",
+    display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     priority: Annotated[int, typer.Option(help="-100 to 100; higher goes first within the project.")] = 0,
     epochs: Epochs = None,
     repeats: Repeats = None,
@@ -92,7 +92,7 @@ def estimate(
     batch_size: BatchSize = None,
     set_: Set = None,
 ) -> None:
-    """Work out steps, time and memory of a job without creating it."""
+    """Estimate a job's steps, time and memory without creating it."""
     session: Session = ctx.obj
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size}
     job = training_job_pb2.TrainingJob(
@@ -117,9 +117,9 @@ def watch(ctx: typer.Context, job: Job) -> None:
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    filter: Annotated[str, typer.Option(help="Such as: state = \"RUNNING\"")] = "",
-    order_by: Annotated[str, typer.Option(help="Fields, such as: create_time desc")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")] = 50,
+    filter: Annotated[str, typer.Option(help="Filter, such as: state = \"RUNNING\"")] = "",
+    order_by: Annotated[str, typer.Option(help="Sort order, such as: create_time desc")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")] = 50,
 ) -> None:
     """List the project's jobs, newest first."""
     session: Session = ctx.obj
@@ -147,7 +147,7 @@ def show(ctx: typer.Context, job: Job) -> None:
 
 @app.command()
 def cancel(ctx: typer.Context, job: Job) -> None:
-    """End a job; finished epochs stay."""
+    """Cancel a job; finished epochs are kept."""
     session: Session = ctx.obj
     request = pb.CancelTrainingJobRequest(name=session.name("trainingJobs", job))
     _moved(session, session.trainer.CancelTrainingJob(request))
@@ -155,7 +155,7 @@ def cancel(ctx: typer.Context, job: Job) -> None:
 
 @app.command()
 def pause(ctx: typer.Context, job: Job) -> None:
-    """Take a job off its worker, to go on later from its last finished epoch."""
+    """Pause a job; it can resume from its last finished epoch."""
     session: Session = ctx.obj
     request = pb.PauseTrainingJobRequest(name=session.name("trainingJobs", job))
     _moved(session, session.trainer.PauseTrainingJob(request))
@@ -163,7 +163,7 @@ def pause(ctx: typer.Context, job: Job) -> None:
 
 @app.command()
 def resume(ctx: typer.Context, job: Job) -> None:
-    """Queue a paused job again."""
+    """Resume a paused job."""
     session: Session = ctx.obj
     request = pb.ResumeTrainingJobRequest(name=session.name("trainingJobs", job))
     _moved(session, session.trainer.ResumeTrainingJob(request))
@@ -171,7 +171,7 @@ def resume(ctx: typer.Context, job: Job) -> None:
 
 @app.command()
 def stop(ctx: typer.Context, job: Job) -> None:
-    """Finish the epoch at hand, then end the job as succeeded."""
+    """Finish the current epoch, then end the job as succeeded."""
     session: Session = ctx.obj
     request = pb.StopTrainingJobRequest(name=session.name("trainingJobs", job))
     _moved(session, session.trainer.StopTrainingJob(request))
@@ -199,8 +199,8 @@ def metrics(
     job: Job,
     key: Annotated[str, typer.Option(help="loss, learning_rate, images_per_second or grad_norm.")] = "loss",
     since_step: Annotated[int, typer.Option(min=0, help="Only points after this step.")] = 0,
-    stride: Annotated[int, typer.Option(min=1, help="Every so-manieth step.")] = 1,
-    follow: Annotated[bool, typer.Option(help="Go on until the job ends.")] = False,
+    stride: Annotated[int, typer.Option(min=1, help="Every Nth step.")] = 1,
+    follow: Annotated[bool, typer.Option(help="Keep printing until the job ends.")] = False,
 ) -> None:
     """List the measured points of a job."""
     session: Session = ctx.obj
@@ -230,9 +230,9 @@ def metrics(
 @app.command("base-models")
 def base_models(
     ctx: typer.Context,
-    base_model: Annotated[str, typer.Argument(help="Show the parameters of this one; empty: list all.")] = "",
+    base_model: Annotated[str, typer.Argument(help="Base model whose parameters to show; lists all when empty.")] = "",
 ) -> None:
-    """List the base models, or one with its parameters."""
+    """List the base models, or show one with its parameters."""
     session: Session = ctx.obj
     if base_model:
         _show_base_model(session, session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=_base_model(base_model))))

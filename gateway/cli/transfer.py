@@ -134,7 +134,7 @@ def download(chunks: Iterable[Chunk], path: Path, *, sha256: str = "", force: bo
     Raises AlreadyExists (without `force`), DataLoss when the digest differs.
     """
     if path.exists() and not force:
-        raise AlreadyExists(f"{path} exists already", remedy="Choose another name with --to, or use --force.")
+        raise AlreadyExists(f"{path} already exists", remedy="Choose another name with --to, or use --force.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     running, size = hashlib.sha256(), 0

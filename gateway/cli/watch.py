@@ -19,7 +19,7 @@ Job = training_job_pb2.TrainingJob
 ENDED = (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED)
 # A gateway that restarts is back within seconds; a client that waits so long sees nothing of it.
 PATIENCE_S = 60.0
-_PAUSE_S = 0.5
+PAUSE_S = 0.5
 
 OnEpoch = Callable[[training_job_pb2.Epoch], None]
 
@@ -39,7 +39,7 @@ def updates(session: Session, name: str) -> Iterator[pb.WatchTrainingJobResponse
             lost_since = lost_since or time.monotonic()
             if time.monotonic() - lost_since > PATIENCE_S:
                 raise
-            time.sleep(_PAUSE_S)
+            time.sleep(PAUSE_S)
 
 
 def follow(session: Session, name: str, *, on_epoch: OnEpoch | None = None) -> Job:

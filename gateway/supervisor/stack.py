@@ -26,6 +26,8 @@ DEFAULT_LISTEN = f"{HOST}:7437"
 SERVICES = ("dataset", "tagger", "trainer", "registry")
 # A local stack has few callers; it need not wait long for them when it stops.
 _GRACE_S = 3
+# A worker ends its step before it gives its job back.
+_WORKER_GRACE_S = 15
 _SERVICE_STOP_S = 10.0
 _WORKER_STOP_S = 20.0
 
@@ -130,6 +132,7 @@ class Stack:
                 "WORKER_ID": name,
                 "SCRATCH_DIR": str(self._folder.sub(name)),
                 "THREADS": threads,
+                "SHUTDOWN_GRACE_S": str(_WORKER_GRACE_S),
             }
             module = "services.trainer.worker.app"
             found.append(self._python(name, module, "WORKER", own, threads=threads, stop_timeout_s=_WORKER_STOP_S))
@@ -165,11 +168,11 @@ class Stack:
         port_file = self._folder.sub("run") / f"{name}.port"
         port_file.unlink(missing_ok=True)
         variables = {
-            **own,
             "LISTEN": self._target(name),
             "PORT_FILE": str(port_file),
             "INTERNAL_TOKEN": self._credentials.internal_token,
             "SHUTDOWN_GRACE_S": str(_GRACE_S),
+            **own,
         }
         env = {f"{prefix}_{key}": value for key, value in variables.items()}
         # One arena per thread would double what the services hold.

@@ -19,7 +19,7 @@ from research.fiveshot_tiny.state import read_progress
 from research.fiveshot_tiny.train_denoiser import Run, train_denoiser
 from research.fiveshot_tiny.train_vae import VaeRun, train_vae
 
-pytestmark = pytest.mark.skipif(not EMOJI_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
+pytestmark = pytest.mark.skipif(not EMOJI_FONT.is_file(), reason="no emoji font: make research-font")
 
 TINY: Size = replace(
     CPU64,

@@ -64,6 +64,7 @@ class _Training:
             self.progress.steps += 1
 
 
+@pytest.mark.smoke
 def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(scenes: LatentSet, tmp_path: Path) -> None:
     whole = _Training(scenes)
     whole.run(6)
@@ -82,6 +83,7 @@ def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(scenes: LatentS
         assert torch.equal(value, second.average.state()[name]), name
 
 
+@pytest.mark.smoke
 def test_without_state_nothing_changes(tmp_path: Path, scenes: LatentSet) -> None:
     training = _Training(scenes)
     before = [p.clone() for p in training.parameters.values()]
@@ -121,6 +123,7 @@ def test_swapping_the_average_twice_gives_the_parameters_back(scenes: LatentSet)
     assert all(torch.equal(a, b) for a, b in zip(before, training.parameters.values(), strict=True))
 
 
+@pytest.mark.smoke
 def test_validation_loss_is_repeatable_and_near_the_variance_before_training(scenes: LatentSet) -> None:
     denoiser = _denoiser()
     denoiser.train(False)
@@ -148,6 +151,7 @@ def test_warm_start_keeps_networks_and_the_embeddings_of_shared_words(tmp_path: 
         assert torch.equal(parameter, new.named_parameters()[name]), name
 
 
+@pytest.mark.smoke
 def test_sampling_depends_on_each_pictures_own_seed() -> None:
     torch.manual_seed(1)
     denoiser = _denoiser()

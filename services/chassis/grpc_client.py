@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import grpc
 
 from services.chassis.client_interceptors import client_interceptors
-from services.chassis.errors import Unavailable
 from services.chassis.settings import BaseServiceSettings
 
 MIB = 1024 * 1024
@@ -50,15 +48,3 @@ def channel(target: str, settings: BaseServiceSettings | None = None) -> grpc.ai
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]
     return grpc.aio.insecure_channel(target, options=options, interceptors=client_interceptors(settings))
-
-
-async def wait_ready(connection: grpc.aio.Channel, *, timeout_s: float = 10.0) -> None:
-    """Waits until the channel is connected. Raises Unavailable after `timeout_s` seconds."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await connection.channel_ready()
-    except TimeoutError as error:
-        raise Unavailable(
-            f"No connection after {timeout_s:g} s",
-            remedy="Check that the service is running and that its address is right.",
-        ) from error

@@ -46,7 +46,7 @@ _CLASSES = {code: kind for kind, code in STATUS_CODES.items()}
 _TRANSPORT_REMEDIES = {
     grpc.StatusCode.UNAVAILABLE: "Check that the service is running and that its address is right, then try again.",
     grpc.StatusCode.DEADLINE_EXCEEDED: "Try again, or allow the call more time.",
-    grpc.StatusCode.UNIMPLEMENTED: "Check that the address is this service's and that both sides have one version.",
+    grpc.StatusCode.UNIMPLEMENTED: "Check that the address is this service's and that both sides run the same version.",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "Send less at once: a message has a size limit, streams carry large content.",
 }
 

@@ -1,35 +1,34 @@
-"""The server of every service: health, reflection, metrics, readiness, background work and a graceful end."""
+"""The server of every process: health, reflection, metrics, background work and a graceful end."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.chassis import telemetry
-from services.chassis.errors import DomainError
 from services.chassis.grpc_client import MIB
 from services.chassis.interceptors import server_interceptors
 from services.chassis.logging import get_logger
+from services.chassis.needs import Need, Task, follow
 from services.chassis.settings import BaseServiceSettings, split_host_port
-from services.chassis.waiting import until_available
 
 log = get_logger(__name__)
 
 Register = Callable[[grpc.aio.Server], None]
-Task = Callable[[], Awaitable[None]]
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
+LIVENESS = "liveness"
+"""The name under which health says only that the process lives. A process whose database is away must not be restarted
+for it: that helps nobody, and ends the calls that need no database."""
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _CANCEL_AGAIN_S = 0.2
 
 
@@ -56,26 +55,29 @@ async def start_server(
     *,
     service_names: Sequence[str],
     reflected: Sequence[str] = (),
-    ready: Task | None = None,
+    needs: Sequence[Need] = (),
     background: Sequence[Task] = (),
 ) -> AsyncIterator[RunningServer]:
     """Serves inside the block and drains at its end.
 
     register: adds the servicers. service_names: their full names, for health and reflection. reflected: services
-    of other processes that this one describes as well. ready: awaited before the port is bound.
-    background: run beside the server until its end; one that raises resolves `RunningServer.failed`.
+    of other processes that this one describes as well. needs: health says NOT_SERVING while one of them is away.
+    background: run beside the server until its end; one that raises resolves `RunningServer.failed`. At the end each
+    is cancelled once and has `settings.shutdown_grace_s` to tidy up.
     """
-    # Nothing listens before the service is ready: a caller waits for the port instead of meeting half a service.
-    if ready is not None:
-        await ready()
     server = grpc.aio.server(interceptors=server_interceptors(settings), options=_options(settings))
     register(server)
     health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     described = (*service_names, *reflected, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(described, server)
-    for name in ("", *service_names):
-        await health_servicer.set(name, SERVING)
+    names = ("", *service_names)
+    for name in (*names, LIVENESS):
+        await health_servicer.set(name, _SERVING)
+
+    async def tell_health(well: bool) -> None:
+        for name in names:
+            await health_servicer.set(name, _SERVING if well else _NOT_SERVING)
 
     host, wanted_port = split_host_port(settings.listen)
     port = _bind(server, host, wanted_port)
@@ -84,6 +86,7 @@ async def start_server(
     tasks: list[asyncio.Task[None]] = []
     await server.start()
     try:
+        tasks.append(asyncio.create_task(_watched(lambda: follow(needs, tell_health), failed)))
         tasks += [asyncio.create_task(_watched(task, failed)) for task in background]
         if settings.port_file is not None:
             _write_port(settings.port_file, port)
@@ -91,73 +94,13 @@ async def start_server(
         yield RunningServer(server, host, port, metrics.port if metrics else None, failed)
     finally:
         await health_servicer.enter_graceful_shutdown()
-        await server.stop(settings.shutdown_grace_s)
-        await _cancelled(tasks)
+        # Beside each other, because together they have no more time than one of them.
+        grace_s = settings.shutdown_grace_s
+        await asyncio.gather(server.stop(grace_s), _cancelled(tasks, grace_s))
         failed.cancel()
         if metrics is not None:
             metrics.close()
         log.info("server_stopped", port=port)
-
-
-async def serve(
-    settings: BaseServiceSettings,
-    register: Register,
-    *,
-    service_names: Sequence[str],
-    reflected: Sequence[str] = (),
-    ready: Task | None = None,
-    background: Sequence[Task] = (),
-) -> int:
-    """Serves until SIGTERM or SIGINT and returns the exit code.
-
-    0 after a signal; 1 when the service could not start (a server that it needs stayed away for a minute, the port is
-    taken) or when a background task crashed. The reason is in the log.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        if ready is not None and not await _prepared(ready, stopping):
-            return 0
-        serving = start_server(
-            settings, register, service_names=service_names, reflected=reflected, background=background
-        )
-        async with serving as running:
-            await asyncio.wait((stopping, running.failed), return_when=asyncio.FIRST_COMPLETED)
-            crashed = running.failed.done()
-            log.info("server_draining", grace_s=settings.shutdown_grace_s, crashed=crashed)
-        return 1 if crashed else 0
-    except (DomainError, OSError) as error:
-        log.error("start_failed", error=str(error))
-        return 1
-    finally:
-        stopping.cancel()
-
-
-def run(main: Callable[[], Awaitable[int]]) -> NoReturn:
-    """Runs an async main and exits with its code; the whole body of `def main()` in an app.py."""
-
-    async def body() -> int:
-        return await main()
-
-    code = asyncio.run(body())
-    # At its end Python searches all objects for garbage, which takes over a second with torch. What lives now needs no
-    # search, for the process ends; handlers of the exit still run.
-    gc.freeze()
-    sys.exit(code)
-
-
-async def _prepared(ready: Task, stopping: asyncio.Task[bool]) -> bool:
-    """Runs `ready`, patient with servers that are not up yet; False when the process is told to stop meanwhile."""
-    waiting = asyncio.create_task(until_available(ready))
-    await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not waiting.done():
-        waiting.cancel()
-        return False
-    await waiting
-    return True
 
 
 async def _watched(task: Task, failed: asyncio.Future[None]) -> None:
@@ -171,13 +114,22 @@ async def _watched(task: Task, failed: asyncio.Future[None]) -> None:
             failed.exception()
 
 
-async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Ends the tasks. Asks again, because a library may swallow a cancellation: nats-py does while it flushes."""
+async def _cancelled(tasks: Sequence[asyncio.Task[None]], grace_s: float) -> None:
+    """Ends the tasks: cancels them once, and waits while they tidy up, as a worker does that gives its job back.
+
+    One that is not done after the grace is cancelled again and again: it has swallowed the cancellation, or it waits
+    for a server that is away.
+    """
+    for task in tasks:
+        task.cancel()
     pending = set(tasks)
+    wait_s = grace_s
     while pending:
+        _, pending = await asyncio.wait(pending, timeout=wait_s)
         for task in pending:
+            log.warning("background_task_cancelled_again", task=task.get_name())
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+        wait_s = _CANCEL_AGAIN_S
 
 
 def _bind(server: grpc.aio.Server, host: str, wanted_port: int) -> int:

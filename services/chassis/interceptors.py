@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
 from services.chassis import decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.logging import get_logger
@@ -32,7 +32,7 @@ CALL_SECONDS = telemetry.histogram("fiveshot_grpc_call_seconds", "Seconds from r
 RUNNING_CALLS = telemetry.gauge("fiveshot_grpc_running_calls", "Calls being answered now.", ("method",))
 
 # Longest wait for the end of a stream that is refused before it has ended.
-_DRAIN_S = 2.0
+DRAIN_S = 2.0
 _UNTOUCHED = ("/grpc.health.", "/grpc.reflection.")
 # Faults of the server, which someone must look at; the rest are answers.
 _FAULTS = (errors.Internal, errors.DataLoss)
@@ -42,7 +42,11 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 def server_interceptors(settings: BaseServiceSettings) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks."""
-    tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor()  # type: ignore[no-untyped-call]
+    # Without the health service: nobody traces probes, and its Watch is a coroutine where OpenTelemetry takes
+    # a generator for granted.
+    tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
+        filter_=filters.negate(filters.health_check())
+    )
     return [tracing, CallInterceptor(settings)]
 
 
@@ -186,7 +190,7 @@ class _Call:
         if isinstance(error, NotImplementedError) and self._context.code() == grpc.StatusCode.UNIMPLEMENTED:
             error = errors.Unimplemented(
                 f"This server does not offer {self._method}",
-                remedy="Check that the address is this service's and that both sides have one version.",
+                remedy="Check that the address is this service's and that both sides run the same version.",
             )
         if isinstance(error, errors.DomainError):
             error = _located(error, self.request)
@@ -217,7 +221,7 @@ async def _drain(requests: AsyncIterator[Message]) -> None:
     four (https://github.com/grpc/grpc/issues/36066).
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_S):
+        async with asyncio.timeout(DRAIN_S):
             async for _ in requests:
                 pass
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import nats
 from nats.aio.client import Client
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 STREAM = "FIVESHOT_EVENTS"
 SUBJECT_ROOT = "fiveshot.events.v1"
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
+T = TypeVar("T")
+
 _NOT_IN_TOKEN = re.compile(r"[\s.*>]")
 
 
@@ -124,11 +127,11 @@ class EventBus:
         }
         try:
             try:
-                confirmed = await jetstream.publish(subject, data, stream=self._config.name, headers=headers)
+                confirmed = await _shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
             except NoStreamResponseError:
                 # The server was replaced by an empty one; the events that follow need their stream again.
                 await self._ensure_stream(jetstream)
-                confirmed = await jetstream.publish(subject, data, stream=self._config.name, headers=headers)
+                confirmed = await _shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
         return confirmed.seq
@@ -169,7 +172,7 @@ class EventBus:
         await self.open()
         assert self._client is not None
         try:
-            await self._client.publish(subject, data)
+            await _shielded(self._client.publish(subject, data))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -182,8 +185,8 @@ class EventBus:
             heard(message.data)
 
         try:
-            await self._client.subscribe(subject, cb=call)
-            await self._client.flush()
+            await _shielded(self._client.subscribe(subject, cb=call))
+            await _shielded(self._client.flush())
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -222,6 +225,16 @@ class EventBus:
             reason="EVENT_BUS_UNAVAILABLE",
             remedy="Check that NATS runs with JetStream.",
         )
+
+
+async def _shielded(call: Awaitable[T]) -> T:
+    """The call's result. A cancellation reaches the caller at once; nats-py swallows one during a flush."""
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 async def _on_error(error: Exception) -> None:

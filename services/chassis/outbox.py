@@ -6,7 +6,6 @@ what it saw last. The rows stay: the log is also what a watcher replays.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 import zlib
 from collections.abc import Callable
@@ -33,15 +32,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.errors import Unavailable
-from services.chassis.logging import get_logger
+from services.chassis.patience import patiently
+from services.chassis.signals import Signals, wait
 from services.chassis.sql import Database, UtcDateTime, utcnow
 
 if TYPE_CHECKING:
     # A service that only keeps the log needs no NATS client installed.
     from services.chassis.nats_events import EventBus
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,11 +80,11 @@ def events_table(metadata: MetaData, name: str = "events") -> Table:
 
 
 class Outbox:
-    """Writes and reads the log, and wakes those who wait for it in this process."""
+    """Writes and reads the log. signals: wake the relay, and whoever else waits for an aggregate's events."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._signal = asyncio.Event()
+        self.signals = Signals()
 
     async def append(
         self,
@@ -100,7 +97,7 @@ class Outbox:
         payload: str | Callable[[str, int, datetime], str],
         sequence: int | None = None,
     ) -> OutboxEvent:
-        """Adds an event inside the caller's write transaction. Call `notify` once that has committed.
+        """Adds an event inside the caller's write transaction. Notify `signals` once that has committed.
 
         payload: JSON text, or a function of the event's id, sequence and moment for a payload that carries them.
         sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked.
@@ -136,15 +133,6 @@ class Outbox:
         events = self.table.c
         return await conn.scalar(select(func.max(events.sequence)).where(events.aggregate == aggregate)) or 0
 
-    def signal(self) -> asyncio.Event:
-        """An event that the next `notify` sets. Take it *before* reading, or a change in between is missed."""
-        return self._signal
-
-    def notify(self) -> None:
-        """Wakes everyone who waits on a signal."""
-        signal, self._signal = self._signal, asyncio.Event()
-        signal.set()
-
 
 def new_event(
     *,
@@ -159,15 +147,6 @@ def new_event(
     event_id, moment = str(uuid.uuid4()), utcnow()
     text = payload if isinstance(payload, str) else payload(event_id, sequence, moment)
     return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment)
-
-
-async def wait_signal(signal: asyncio.Event, timeout_s: float) -> None:
-    """Waits for a signal, at most `timeout_s` seconds: another replica's changes are found by looking again."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await signal.wait()
-    except TimeoutError:
-        return
 
 
 class Relay:
@@ -190,19 +169,12 @@ class Relay:
         """Runs until cancelled; returns at once when there is no bus."""
         if self._bus is None:
             return
-        pause_s = self._poll_s
+        bus = self._bus
         while True:
-            signal = self._outbox.signal()
-            try:
-                published = await self.publish_pending(self._bus)
-            except Unavailable as error:
-                log.warning("relay_waits", reason=error.reason, pause_s=pause_s)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, 30.0)
-                continue
-            pause_s = self._poll_s
+            appended = self._outbox.signals.next()
+            published = await patiently(lambda: self.publish_pending(bus), what="relay of events", patience_s=None)
             if published < self._batch:
-                await wait_signal(signal, self._poll_s)
+                await wait(appended, self._poll_s)
 
     async def publish_pending(self, bus: EventBus) -> int:
         """Publishes one batch and returns how many events that were."""

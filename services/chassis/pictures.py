@@ -60,7 +60,6 @@ class PictureInfo:
     mode: str
     has_alpha: bool
     orientation: int
-    has_icc: bool
 
     @property
     def content_type(self) -> str:
@@ -94,7 +93,6 @@ def inspect(data: bytes, limits: PictureLimits = DEFAULT_LIMITS, *, field: str =
             mode=image.mode,
             has_alpha=image.has_transparency_data,
             orientation=orientation,
-            has_icc=bool(image.info.get("icc_profile")),
         )
 
 
@@ -117,21 +115,6 @@ def decode(
     return _on_white(_to_srgb(_eight_bit(upright), profile))
 
 
-def resize_cover(
-    image: Image.Image, width: int, height: int, *, focus: tuple[float, float] = (0.5, 0.5)
-) -> Image.Image:
-    """Scales the picture to cover width × height pixels and cuts the rest away.
-
-    focus: the point that stays as near to the middle as possible, as fractions of width and height from the top left.
-    """
-    scale = max(width / image.width, height / image.height)
-    cut_width, cut_height = width / scale, height / scale
-    left = min(max(focus[0] * image.width - cut_width / 2, 0.0), image.width - cut_width)
-    top = min(max(focus[1] * image.height - cut_height / 2, 0.0), image.height - cut_height)
-    box = (left, top, left + cut_width, top + cut_height)
-    return image.resize((width, height), Image.Resampling.LANCZOS, box=box)
-
-
 def resize_within(image: Image.Image, max_side: int) -> Image.Image:
     """Scales the picture down until its longer side has at most `max_side` pixels; never up."""
     scale = max_side / max(image.size)
@@ -151,13 +134,6 @@ def to_jpeg(image: Image.Image, *, quality: int = 90) -> bytes:
     """An RGB picture as a JPEG file."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
-
-
-def to_png(image: Image.Image) -> bytes:
-    """An RGB picture as a PNG file."""
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -276,7 +252,7 @@ def _unreadable(field: str) -> InvalidArgument:
         "The picture cannot be read: the file is damaged or cut off",
         field=field,
         reason="IMAGE_UNREADABLE",
-        remedy="Open and save it again in a picture program, or send the original.",
+        remedy="Open and save it again in an image editor, or send the original.",
     )
 
 

@@ -27,6 +27,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
+from services.chassis.needs import Need
 from services.chassis.settings import S3Settings
 
 CHUNK_BYTES = 256 * 1024
@@ -63,14 +64,24 @@ class ObjectStore:
             else self._client
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
+        # Pings have a thread and a connection of their own and try once: a busy store is not one that is away.
+        self._ping_pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1.5, read=1.5), retries=False)
+        self._pinger = _client(settings, settings.s3_endpoint, settings.s3_secure, self._ping_pool)
+        self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="s3-ping")
+
+    def need(self) -> Need:
+        """The need of this bucket."""
+        return Need("object store", self.ensure_bucket, self.ping, self._closed)
 
     async def ensure_bucket(self) -> None:
         """Creates the bucket unless it is there; replicas may race."""
         await self._run(self._ensure_bucket)
 
     async def ping(self) -> None:
-        """Asks the server for the bucket. Raises Unavailable, or NotFound when the bucket is gone."""
-        if not await self._run(partial(self._client.bucket_exists, bucket_name=self.bucket)):
+        """Asks the server once for the bucket, beside all that is at work. Raises Unavailable, or NotFound when the
+        bucket is gone."""
+        ask = partial(self._pinger.bucket_exists, bucket_name=self.bucket)
+        if not await asyncio.get_running_loop().run_in_executor(self._ping_thread, _translating(ask)):
             raise NotFound(
                 f"The bucket {self.bucket} does not exist",
                 reason="OBJECT_NOT_FOUND",
@@ -146,8 +157,12 @@ class ObjectStore:
 
     def close(self) -> None:
         """Closes the pooled connections and lets the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._pool.clear()
+        for threads, pool in ((self._threads, self._pool), (self._ping_thread, self._ping_pool)):
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.clear()
+
+    async def _closed(self) -> None:
+        self.close()
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _translating(call))

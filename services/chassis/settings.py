@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -41,6 +42,9 @@ class BaseServiceSettings(BaseSettings):
     )
     require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
     shutdown_grace_s: float = Field(10.0, ge=0, le=3600, description="seconds that running calls get at shutdown")
+    start_patience_s: float = Field(
+        60.0, ge=0, le=3600, description="seconds that a server which the process needs may stay away at start"
+    )
     max_receive_mb: int = Field(8, ge=1, le=512, description="largest gRPC message taken, in MiB")
 
     @field_validator("listen")
@@ -152,9 +156,36 @@ def load(settings_class: type[SettingsT], environ: Mapping[str, str] | None = No
     except ValidationError as error:
         problems += [f"  {line}" for line in wrong_variables(prefix, error)]
     if settings is None or problems:
-        print("\n".join(["The settings are wrong:", *problems]), file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(_refused(problems))
     return settings
+
+
+class WrongSetting(Exception):
+    """A setting turned out to be wrong when it was put to use. field: as the settings class spells it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@contextmanager
+def blaming(field: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns the block's errors into WrongSetting of a field."""
+    try:
+        yield
+    except errors as error:
+        raise WrongSetting(field, str(error)) from error
+
+
+def refuse(settings: BaseSettings, error: WrongSetting) -> int:
+    """Prints the variable and what is wrong with it, as `load` does; the exit code."""
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    return _refused([f"  {prefix}{error.field}".upper() + f": {error}"])
+
+
+def _refused(problems: Sequence[str]) -> int:
+    print("\n".join(["The settings are wrong:", *problems]), file=sys.stderr)
+    return 2
 
 
 def wrong_variables(prefix: str, error: ValidationError) -> list[str]:

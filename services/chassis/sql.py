@@ -28,6 +28,8 @@ DialectName = Literal["sqlite", "postgresql"]
 
 # How long a writer waits for another writer of the same SQLite file before it gives up.
 SQLITE_BUSY_MS = 15_000
+# How long a connection to PostgreSQL may take; a machine that swallows packets would hold up a start for minutes.
+CONNECT_S = 5
 
 
 class Database:
@@ -42,6 +44,8 @@ class Database:
         self.engine = _create_engine(make_url(url), pool_size)
         self.dialect = cast(DialectName, self.engine.dialect.name)
         self._writer = asyncio.Lock()
+        # A connection of its own, opened at the first ping: a pool that is busy is not a database that is away.
+        self._pinging = _create_engine(make_url(url), 1)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -77,13 +81,14 @@ class Database:
             yield connection
 
     async def ping(self) -> None:
-        """Asks the database for an answer. Raises Unavailable."""
-        async with self.single() as connection:
+        """Asks the database for an answer, beside all that is at work. Raises Unavailable."""
+        async with self._connection(write=False, single=True, engine=self._pinging) as connection:
             await connection.execute(text("SELECT 1"))
 
     async def dispose(self) -> None:
         """Closes every pooled connection."""
         await self.engine.dispose()
+        await self._pinging.dispose()
 
     async def _take_turn(self) -> None:
         try:
@@ -93,9 +98,11 @@ class Database:
             raise _unavailable() from error
 
     @asynccontextmanager
-    async def _connection(self, *, write: bool, single: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def _connection(
+        self, *, write: bool, single: bool = False, engine: AsyncEngine | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self.engine.connect() as connection:
+            async with (engine or self.engine).connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(fiveshot_write=write)
                 elif single:
@@ -192,7 +199,9 @@ def sqlite_file(url: str) -> Path | None:
 
 def _create_engine(url: URL, pool_size: int) -> AsyncEngine:
     if url.get_backend_name() == "postgresql":
-        engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+        engine = create_async_engine(
+            url, pool_size=pool_size, max_overflow=pool_size, connect_args={"connect_timeout": CONNECT_S}
+        )
         event.listen(engine.sync_engine, "checkout", _refuse_dropped)
         return engine
     path = sqlite_file(url.render_as_string(hide_password=False))

@@ -21,7 +21,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from services.chassis.errors import Unavailable
-from services.chassis.sql import SQLITE_BUSY_MS, sqlite_file
+from services.chassis.needs import Need
+from services.chassis.sql import CONNECT_S, SQLITE_BUSY_MS, Database, sqlite_file
 
 
 async def upgrade(url: str, script_location: str | Path, *, revision: str = "head") -> None:
@@ -30,6 +31,11 @@ async def upgrade(url: str, script_location: str | Path, *, revision: str = "hea
     One replica migrates while the others wait; afterwards they find nothing to do.
     """
     await asyncio.to_thread(_upgrade, url, Path(script_location), revision)
+
+
+def migrated(db: Database, script_location: Path) -> Need:
+    """The need of a database whose schema is the newest that this program knows."""
+    return Need("database", lambda: upgrade(db.url, script_location), db.ping, db.dispose)
 
 
 def run_migrations(target_metadata: MetaData) -> None:
@@ -47,10 +53,12 @@ def run_migrations(target_metadata: MetaData) -> None:
 
 
 def _upgrade(url: str, script_location: Path, revision: str) -> None:
-    engine = create_engine(_synchronous(url), poolclass=NullPool)
+    postgresql = make_url(url).get_backend_name() == "postgresql"
+    arguments = {"connect_timeout": CONNECT_S} if postgresql else {}
+    engine = create_engine(_synchronous(url), poolclass=NullPool, connect_args=arguments)
     try:
         with _exclusive(url), engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
+            if postgresql:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _lock_key(script_location)})
                 connection.commit()
             else:

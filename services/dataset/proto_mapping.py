@@ -30,6 +30,7 @@ from services.dataset.models.tags import (
     TagSource,
     TagStat,
 )
+from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import NewDataset
 from services.dataset.use_cases.images import View
 from services.dataset.use_cases.uploads import UploadHeader
@@ -141,8 +142,8 @@ def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
     )
 
 
-def image_proto(image: Image) -> dataset_pb2.Image:
-    """An image as a message."""
+def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
+    """An image as a message. trigger_word: its dataset's."""
     picture, fields = image.picture, image.fields
     return dataset_pb2.Image(
         name=image.ref.name,
@@ -159,6 +160,7 @@ def image_proto(image: Image) -> dataset_pb2.Image:
         create_time=timestamp(image.create_time),
         update_time=timestamp(image.update_time),
         etag=image.etag,
+        training_text=training_text(fields, trigger_word),
     )
 
 

@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
+from services.dataset.models.resources import Image
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
@@ -55,21 +56,24 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def UploadImage(
         self, request: AsyncIterator[messages.UploadImageRequest], context: Any
     ) -> dataset_pb2.Image:
-        return mapping.image_proto(await self._uploads.upload(mapping.upload_messages(request)))
+        return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
-        return mapping.image_proto(await self._images.get(ImageRef.parse(request.name)))
+        return await self._shown(await self._images.get(ImageRef.parse(request.name)))
 
     async def ListImages(self, request: messages.ListImagesRequest, context: Any) -> messages.ListImagesResponse:
         found, token, total = await self._images.list(mapping.list_request(request))
+        dataset = await self._datasets.get(DatasetRef.parse(request.parent, field="parent"))
         return messages.ListImagesResponse(
-            images=[mapping.image_proto(image) for image in found], next_page_token=token, total_size=total
+            images=[mapping.image_proto(image, dataset.fields.trigger_word) for image in found],
+            next_page_token=token,
+            total_size=total,
         )
 
     async def UpdateImage(self, request: messages.UpdateImageRequest, context: Any) -> dataset_pb2.Image:
         ref = ImageRef.parse(request.image.name, field="image.name")
         fields, mask = mapping.image_fields(request.image), tuple(request.update_mask.paths)
-        return mapping.image_proto(await self._images.update(ref, fields, mask, request.image.etag))
+        return await self._shown(await self._images.update(ref, fields, mask, request.image.etag))
 
     async def DeleteImage(self, request: messages.DeleteImageRequest, context: Any) -> Empty:
         await self._images.delete(ImageRef.parse(request.name), etag=request.etag)
@@ -134,3 +138,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return messages.ListDatasetVersionImagesResponse(
             images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
         )
+
+    async def _shown(self, image: Image) -> dataset_pb2.Image:
+        dataset = await self._datasets.get(image.ref.dataset)
+        return mapping.image_proto(image, dataset.fields.trigger_word)

@@ -160,9 +160,9 @@ class BaseModelFacts:
 
     name: str
     display_name: str = ""
-    family: str = ""
     license: str = ""
     hub_id: str = ""
+    hub_tags: tuple[str, ...] = ()
     native_resolution: int = 0
 
 

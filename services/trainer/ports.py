@@ -5,7 +5,6 @@ Every method may raise Unavailable when the server behind it does not answer.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -163,19 +162,8 @@ class Measurements(Protocol):
 
 MEASUREMENTS_KEPT = 20
 
-
-class Wakeups(Protocol):
-    """Says early that something changed. A hint only: what is not told is found by looking again."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether changes that other processes make are told as well now."""
-
-    def job(self, name: str) -> asyncio.Event:
-        """An event that the next change of this job sets. Take it before reading the job."""
-
-    def queue(self) -> asyncio.Event:
-        """An event that the next job to enter the queue sets."""
+QUEUE = "queue"
+"""The signal of jobs that enter the queue; a job's own signal has its name."""
 
 
 class Datasets(Protocol):

@@ -29,6 +29,7 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BaseServiceS
     dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models on offer")
     lease_seconds: float = Field(30.0, gt=0, le=3600, description="how long a silent worker keeps its job")
+    min_images: int = Field(3, ge=1, le=1000, description="images that a dataset must hold to be trained on")
     max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")
     max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")
     sweep_seconds: float = Field(3600.0, gt=0, description="pause between two searches for orphan objects")

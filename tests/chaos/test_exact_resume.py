@@ -5,10 +5,8 @@ KILL_POINTS (3) says how often, CHAOS_SEED at which moments; `make chaos` takes 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-import time
 
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
@@ -17,6 +15,7 @@ from services.chassis.s3 import ObjectStore
 from services.chassis.settings import S3Settings
 from tests.chaos.seed import SEED
 from tests.fakes.dataset_server import FakeDatasetServer
+from tests.fixtures.patience import lasting, scaled
 from tests.fixtures.trainer import StartTrainer, Trainer, start_trainer
 from tests.fixtures.worker import StartWorker, catalogue_file, miniature, start_worker, wait_for
 
@@ -74,21 +73,21 @@ async def test_a_job_killed_at_random_moments_ends_with_the_same_bytes(
     print(f"CHAOS_SEED={SEED} KILL_POINTS={POINTS}")
     other = f"{project}-b"
     dataset_service.sets[f"projects/{other}/datasets/dog"] = dataset_service.sets[f"projects/{project}/datasets/dog"]
-    async with start_trainer(sqlite_url, lease_seconds=2.0, max_losses=1000) as trainer:
+    async with start_trainer(sqlite_url, lease_seconds=scaled(2.0), max_losses=1000) as trainer:
         calm = await trainer.create(other, training_job_id="lora", parameters=PARAMETERS)
         worker = start_worker(trainer.target, "calm")
         await wait_for(trainer, calm.name, lambda job: bool(job.attempts))
-        began = time.monotonic()
         calm = await wait_for(trainer, calm.name, _ended, timeout_s=600)
         assert calm.state == Job.STATE_SUCCEEDED, calm.error
         # From taking the job, with all that comes before the first step, to somewhere in the second epoch that follows.
-        longest_s = 1.5 * (time.monotonic() - began) / PARAMETERS.num_epochs
+        took = calm.end_time.ToDatetime() - calm.attempts[0].start_time.ToDatetime()
+        longest_s = 1.5 * took.total_seconds() / PARAMETERS.num_epochs
 
         job = await trainer.create(project, training_job_id="lora", parameters=PARAMETERS)
         killed_at = []
         for point in range(POINTS):
             await wait_for(trainer, job.name, lambda job, point=point: len(job.attempts) == point + 1)  # type: ignore[misc]
-            await asyncio.sleep(draw.uniform(0, longest_s))
+            await lasting(draw.uniform(0, longest_s))
             worker.kill()
             worker = start_worker(trainer.target, f"worker-{point}")
             now = await trainer.get(job.name)

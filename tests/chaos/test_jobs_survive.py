@@ -19,17 +19,18 @@ from sqlalchemy import func, select
 
 from services.chassis.errors import DeadlineExceeded, Unavailable
 from services.chassis.outbox import Outbox
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
+from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_tables import epochs, events, jobs
-from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.use_cases.upkeep import Sweeper
-from services.trainer.worker.patience import patiently
 from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.seed import SEED
 from tests.chaos.world import World, chaos_world
+from tests.fixtures.patience import lasting, scaled, until
 
 Job = training_job_pb2.TrainingJob
 _Service = training_service_pb2
@@ -51,9 +52,9 @@ async def _create(world: World, project: str, number: int) -> str:
     )
 
     async def call() -> str:
-        return (await world.stub.CreateTrainingJob(request, timeout=20)).name
+        return (await world.stub.CreateTrainingJob(request, timeout=scaled(20))).name
 
-    return await patiently(call, what="trainer", patience_s=120)
+    return await patiently(call, what="trainer", patience_s=scaled(120))
 
 
 async def _rage(world: World, draw: random.Random) -> None:
@@ -62,9 +63,9 @@ async def _rage(world: World, draw: random.Random) -> None:
     deadline = loop.time() + SECONDS
     while loop.time() < deadline:
         victim = world.victims[draw.choice(sorted(world.victims))]
-        await asyncio.sleep(draw.uniform(0.2, 1.2))
+        await lasting(draw.uniform(0.2, 1.2))
         victim.kill()
-        await asyncio.sleep(draw.uniform(0.0, 0.6))
+        await lasting(draw.uniform(0.0, 0.6))
         victim.start()
 
 
@@ -72,17 +73,17 @@ async def _ended(world: World, names: list[str]) -> list[Job]:
     """All jobs, once they have ended."""
 
     async def get(name: str) -> Job:
-        return await world.stub.GetTrainingJob(_Service.GetTrainingJobRequest(name=name), timeout=20)
+        return await world.stub.GetTrainingJob(_Service.GetTrainingJobRequest(name=name), timeout=scaled(20))
 
-    async with asyncio.timeout(180):
-        while True:
-            try:
-                found = [await get(name) for name in names]
-            except (Unavailable, DeadlineExceeded):
-                continue
-            if all(job.state in (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED) for job in found):
-                return found
-            await asyncio.sleep(0.3)
+    async def all_ended() -> list[Job]:
+        try:
+            found = [await get(name) for name in names]
+        except (Unavailable, DeadlineExceeded):
+            return []
+        over = (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED)
+        return found if all(job.state in over for job in found) else []
+
+    return await until(all_ended, limit_s=180, what="all jobs to end")
 
 
 @pytest.mark.timeout(1200)
@@ -126,7 +127,7 @@ async def _files_are_whole(world: World, names: list[str]) -> None:
     for name in names:
         for number in range(1, EPOCHS + 1):
             request = _Service.DownloadEpochFileRequest(name=f"{name}/epochs/{number}", file_id="kohya")
-            messages = [message async for message in world.stub.DownloadEpochFile(request, timeout=30)]
+            messages = [message async for message in world.stub.DownloadEpochFile(request, timeout=scaled(30))]
             data = b"".join(message.chunk for message in messages)
             assert hashlib.sha256(data).hexdigest() == messages[0].file.sha256
             assert data.startswith(f"{name} epoch {number} ".encode())
@@ -141,7 +142,7 @@ async def _nothing_is_left_over(world: World) -> None:
             assert await conn.scalar(select(func.count()).where(jobs.c.state == "QUEUED")) == 0
             rows = (await conn.execute(select(epochs).order_by(epochs.c.job, epochs.c.number))).all()
         later = datetime.now(UTC) + timedelta(minutes=1)
-        store = SqlJobStore(db, Outbox(events), ProcessWakeups())
+        store = SqlJobStore(db, Outbox(events), Signals())
         await Sweeper(store, S3Artifacts(objects), clock=lambda: later, pause_s=1, age=timedelta(0)).sweep()
         referred = {file["object_key"] for row in rows for file in row.files}
         referred |= {file["object_key"] for row in rows if row.number == EPOCHS for file in row.checkpoint}

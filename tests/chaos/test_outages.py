@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
-from services.trainer.worker.patience import patiently
+from services.chassis.patience import patiently
 from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.victims import Victim, python_process
 from tests.chaos.world import KEYS, World, chaos_world
+from tests.fixtures.patience import lasting, scaled, until
 from tests.fixtures.postgres import USER, prepared_postgres
 from tests.fixtures.worker import catalogue_file, miniature
 
@@ -27,26 +28,28 @@ _Service = training_service_pb2
 
 OUTAGE_S = float(os.environ.get("OUTAGE_SECONDS", "4"))
 # A worker that a busy machine holds up for a moment must not lose its job for that.
-LEASE_S = max(3.0, OUTAGE_S / 4)
+LEASE_S = max(scaled(3.0), OUTAGE_S / 4)
 # Longer than all outages on a fast machine, in epochs that end soon on a slow one; it is stopped after the last outage.
 PARAMETERS = Parameters(num_epochs=1000, num_repeats=20)
 
 
 async def _get(world: World, name: str) -> Job:
     async def call() -> Job:
-        return await world.stub.GetTrainingJob(_Service.GetTrainingJobRequest(name=name), timeout=10)
+        return await world.stub.GetTrainingJob(_Service.GetTrainingJobRequest(name=name), timeout=scaled(10))
 
-    return await patiently(call, what="trainer", patience_s=120)
+    return await patiently(call, what="trainer", patience_s=scaled(120))
 
 
 async def _wait(world: World, name: str, *, epochs: int) -> Job:
     """The job once so many epochs are done, or once it has ended."""
-    async with asyncio.timeout(600):
-        while True:
-            job = await _get(world, name)
-            if job.epochs_completed >= epochs or job.HasField("end_time"):
-                return job
-            await asyncio.sleep(0.2)
+
+    async def there() -> Job | None:
+        job = await _get(world, name)
+        return job if job.epochs_completed >= epochs or job.HasField("end_time") else None
+
+    found = await until(there, limit_s=600, what=f"{epochs} epochs of {name}")
+    assert found is not None
+    return found
 
 
 async def _create(world: World, project: str, parameters: Parameters) -> str:
@@ -54,7 +57,7 @@ async def _create(world: World, project: str, parameters: Parameters) -> str:
         base_model="baseModels/tiny", dataset_version=f"projects/{project}/datasets/dog", parameters=parameters
     )
     request = _Service.CreateTrainingJobRequest(parent=f"projects/{project}", training_job=wanted)
-    return (await world.stub.CreateTrainingJob(request, timeout=30)).name
+    return (await world.stub.CreateTrainingJob(request, timeout=scaled(30))).name
 
 
 def _real_worker(world: World, folder: Path, dataset_target: str, catalogue: Path) -> Victim:
@@ -101,14 +104,14 @@ async def _outlive_outages(world: World, project: str) -> None:
         job = await _wait(world, name, epochs=done + 1)
         assert job.state == Job.STATE_RUNNING, job.error
         world.victims[away].kill()
-        await asyncio.sleep(OUTAGE_S)
+        await lasting(OUTAGE_S)
         world.victims[away].start()
         await asyncio.to_thread(world.victims[away].wait_ready)
         done = (await _get(world, name)).epochs_completed
         print(f"{away} was away for {OUTAGE_S:g} s; {done} epochs are delivered")
     job = await _wait(world, name, epochs=done + 1)
     assert job.state == Job.STATE_RUNNING, job.error
-    await world.stub.StopTrainingJob(_Service.StopTrainingJobRequest(name=name), timeout=30)
+    await world.stub.StopTrainingJob(_Service.StopTrainingJobRequest(name=name), timeout=scaled(30))
     ended = await _wait(world, name, epochs=PARAMETERS.num_epochs + 1)
     assert ended.state == Job.STATE_SUCCEEDED, ended.error
     assert [attempt.message for attempt in ended.attempts] == [""]
@@ -125,7 +128,7 @@ async def _start_backwards(world: World, project: str) -> None:
         world.victims[name].kill()
     for name in order:
         world.victims[name].start()
-        await asyncio.sleep(1.5)
+        await lasting(1.5)
     await asyncio.to_thread(world.victims["trainer"].wait_ready)
     name = await _create(world, project, Parameters(num_epochs=1, num_repeats=1))
     done = await _wait(world, name, epochs=2)

@@ -10,12 +10,13 @@ from contextlib import suppress
 
 from services.chassis.errors import Aborted, DeadlineExceeded, NotFound, Unavailable
 from services.chassis.grpc_client import channel
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings, S3Settings, load, service_config
-from services.trainer.worker.patience import patiently
 from tests.fakes.simulated_worker import Held, SimulatedWorker
+from tests.fixtures.patience import lasting, scaled
 
-PATIENCE_S = 60.0
+PATIENCE_S = scaled(60.0)
 EPOCH_S = 0.15
 
 
@@ -36,7 +37,7 @@ async def work(worker: SimulatedWorker, held: Held) -> None:
 
     await beat(held.steps_per_epoch * held.job.epochs_completed + 1)
     for number in range(held.job.epochs_completed + 1, held.job.parameters.num_epochs + 1):
-        await asyncio.sleep(EPOCH_S)
+        await lasting(EPOCH_S)
         report = await patiently(
             lambda number=number: worker.epoch_report(held, number),  # type: ignore[misc]
             what="object store",
@@ -58,7 +59,7 @@ async def main() -> None:
             held = await worker.acquire(wait_s=2.0)
             if held is not None:
                 await work(worker, held)
-        await asyncio.sleep(0.05)
+        await lasting(0.05)
 
 
 if __name__ == "__main__":

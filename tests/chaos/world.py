@@ -16,6 +16,7 @@ from gateway.supervisor.servers import ServerSpec
 from services.chassis.grpc_client import channel
 from services.chassis.settings import S3Settings
 from tests.chaos.victims import Victim, python_process
+from tests.fixtures.patience import scaled
 
 KEYS = ("chaos-key", "chaos-secret-0123456789")
 
@@ -40,7 +41,7 @@ async def chaos_world(
     catalogue: Path,
     *,
     simulated_workers: int,
-    lease_s: float = 3.0,
+    lease_s: float = scaled(3.0),
     postgres: ServerSpec | None = None,
 ) -> AsyncIterator[World]:
     """Starts all victims; kills them at the end. postgres: the server behind `database_url`, to be one of them."""

@@ -24,6 +24,7 @@ from services.dataset.models.versions import frozen
 from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS, DatasetStore
 from tests.fakes.dataset import FakeDatasetStore
 from tests.fixtures.lists import every_page, first_page
+from tests.fixtures.patience import turns
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SET = DatasetRef("acme", "dogs")
@@ -141,7 +142,7 @@ async def test_locked_changes_do_not_lose_each_other(store: DatasetStore) -> Non
     async def add(number: int) -> None:
         async with store.write() as tx:
             current = await tx.lock_dataset(SET)
-            await asyncio.sleep(0.001)
+            await turns()
             new = replace(image(number), position=current.last_position + 1)
             await tx.add_image(new)
             await tx.save_dataset(current.with_image(new))

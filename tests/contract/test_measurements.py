@@ -10,12 +10,12 @@ from datetime import timedelta
 import pytest
 
 from services.chassis.outbox import Outbox
+from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import events
-from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.app import MIGRATIONS
 from services.trainer.ports import MEASUREMENTS_KEPT, Measurements, PresentDevice, WorkerAsk
 from tests.fakes.measurements import FakeMeasurements
@@ -82,7 +82,7 @@ async def test_what_was_never_measured_on_a_device_is_named(kept: Measurements) 
 
 async def test_workers_of_late_that_can_load_a_base_model_are_present(database: Database) -> None:
     kept = SqlMeasurements(database)
-    store = SqlJobStore(database, Outbox(events), ProcessWakeups())
+    store = SqlJobStore(database, Outbox(events), Signals())
     await store.seen(WorkerAsk("w-1", (), "", CPU, 8 << 30), NOW)
     await store.seen(WorkerAsk("w-2", ("baseModels/other",), "", "NVIDIA H200", 141 << 30), NOW)
     await store.seen(WorkerAsk("w-3", (NAME,), "", "NVIDIA L4"), NOW - timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""The trainer's job store on SQLite and PostgreSQL: one suite, the same promises."""
+"""The trainer's job store in memory, on SQLite and on PostgreSQL: one suite, the same promises."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidAr
 from services.chassis.listing.pages import Query
 from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
+from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters import sql_metrics
@@ -24,13 +25,13 @@ from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import events, jobs, metadata, shares
 from services.trainer.adapters.sql_thinning import SqlHistory
-from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Metric, Preview
 from services.trainer.models.job import JobState, Outcome, Progress, TrainingJob
-from services.trainer.ports import EPOCHS, JOBS, WorkerAsk
+from services.trainer.ports import EPOCHS, JOBS, QUEUE, History, JobStore, WorkerAsk
+from tests.fakes.job_store import FakeJobStore
 from tests.fixtures.lists import every_page, first_page
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
 
@@ -49,22 +50,40 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def wakeups() -> ProcessWakeups:
+def signals() -> Signals:
     """Signals of this process."""
-    return ProcessWakeups()
+    return Signals()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def kept(request: pytest.FixtureRequest, signals: Signals) -> AsyncIterator[tuple[JobStore, History]]:
+    """An empty store, and what is kept in it of ended jobs."""
+    if request.param == "memory":
+        fake = FakeJobStore(signals)
+        yield fake, fake
+        return
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    await upgrade(url, MIGRATIONS)
+    db = Database(url)
+    yield SqlJobStore(db, Outbox(events), signals), SqlHistory(db, published_only=False)
+    await db.dispose()
 
 
 @pytest.fixture
-def store(database: Database, wakeups: ProcessWakeups) -> SqlJobStore:
-    """An empty store."""
-    return SqlJobStore(database, Outbox(events), wakeups)
+def store(kept: tuple[JobStore, History]) -> JobStore:
+    return kept[0]
+
+
+@pytest.fixture
+def history(kept: tuple[JobStore, History]) -> History:
+    return kept[1]
 
 
 def _take(job: TrainingJob) -> Change:
     return worker_moves.acquire(job, worker_id="worker-1", token=f"t-{job.job_id}", now=NOW, lease=LEASE)
 
 
-async def _held(store: SqlJobStore, name: str = NAME) -> TrainingJob:
+async def _held(store: JobStore, name: str = NAME) -> TrainingJob:
     await store.create(moves.create(make_job(name)), NO_KEY)
     held = await store.acquire(ASK, _take)
     assert held is not None
@@ -75,7 +94,7 @@ def _points(*steps: int) -> tuple[Metric, ...]:
     return tuple(Metric(step, 1, key, step / 10, NOW) for step in steps for key in ("loss", "learning_rate"))
 
 
-async def _report(store: SqlJobStore, job: TrainingJob, points: tuple[Metric, ...]) -> None:
+async def _report(store: JobStore, job: TrainingJob, points: tuple[Metric, ...]) -> None:
     def move(current: TrainingJob) -> Change:
         assert current.lease is not None
         return worker_moves.heartbeat(
@@ -118,7 +137,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
             )
         assert await sql_metrics.add_metrics(conn, NAME, _points(1, 2, 3), stored=0) == 3
     await upgrade(database_url, MIGRATIONS)
-    store = SqlJobStore(db, Outbox(events), ProcessWakeups())
+    store = SqlJobStore(db, Outbox(events), Signals())
     assert await store.snapshot(NAME) == (make_job(), 2)
     held = await store.acquire(ASK, lambda job: replace(_take(job), forget_metrics_after=None))
     assert held is not None
@@ -129,7 +148,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     await db.dispose()
 
 
-async def test_a_job_comes_back_as_it_was_stored(store: SqlJobStore) -> None:
+async def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
     job = replace(
         make_job(),
         base_previews=(Preview("preview-1", "a dog", 7, 64, 64, "b" * 64),),
@@ -146,7 +165,7 @@ async def test_a_job_comes_back_as_it_was_stored(store: SqlJobStore) -> None:
     assert missing.value.field == "name"
 
 
-async def test_a_refused_move_leaves_nothing_behind(store: SqlJobStore) -> None:
+async def test_a_refused_move_leaves_nothing_behind(store: JobStore) -> None:
     await store.create(moves.create(make_job()), NO_KEY)
     before = await store.snapshot(NAME)
 
@@ -165,7 +184,7 @@ async def test_a_refused_move_leaves_nothing_behind(store: SqlJobStore) -> None:
     assert await store.snapshot(NAME) == before
 
 
-async def test_events_are_numbered_without_gaps_when_many_move_one_job_at_once(store: SqlJobStore) -> None:
+async def test_events_are_numbered_without_gaps_when_many_move_one_job_at_once(store: JobStore) -> None:
     await store.create(moves.create(make_job()), NO_KEY)
 
     async def toggle() -> None:
@@ -182,7 +201,7 @@ async def test_events_are_numbered_without_gaps_when_many_move_one_job_at_once(s
     assert [event.sequence for event in await store.events(NAME, after=2, limit=1)] == [3]
 
 
-async def test_a_repeated_request_makes_one_job_also_when_both_come_at_once(store: SqlJobStore) -> None:
+async def test_a_repeated_request_makes_one_job_also_when_both_come_at_once(store: JobStore) -> None:
     key = RequestKey("acme", "CreateTrainingJob", "r-1", "digest")
     made = await asyncio.gather(
         *(store.create(moves.create(make_job(f"projects/acme/trainingJobs/j{n}")), key) for n in range(4))
@@ -197,7 +216,7 @@ async def test_a_repeated_request_makes_one_job_also_when_both_come_at_once(stor
         await store.create(moves.create(made[0]), RequestKey("acme", "CreateTrainingJob", "r-3", "x"))
 
 
-async def test_points_are_kept_once_and_forgotten_from_where_the_job_starts_anew(store: SqlJobStore) -> None:
+async def test_points_are_kept_once_and_forgotten_from_where_the_job_starts_anew(store: JobStore) -> None:
     job = await _held(store)
     await _report(store, job, _points(1, 2, 3))
     await _report(store, job, _points(3, 4))
@@ -217,7 +236,7 @@ async def test_points_are_kept_once_and_forgotten_from_where_the_job_starts_anew
     assert (await steps())[-1] == 11
 
 
-async def test_epochs_are_read_in_order_and_by_number(store: SqlJobStore) -> None:
+async def test_epochs_are_read_in_order_and_by_number(store: JobStore) -> None:
     job = await _held(store)
     for number in (0, 1, 2, 3):
         epoch = make_epoch(number)
@@ -232,13 +251,13 @@ async def test_epochs_are_read_in_order_and_by_number(store: SqlJobStore) -> Non
     assert missing.value.reason == "EPOCH_NOT_FOUND"
 
 
-async def test_expired_leases_are_found(store: SqlJobStore) -> None:
+async def test_expired_leases_are_found(store: JobStore) -> None:
     await _held(store)
     assert list(await store.expired(NOW + LEASE - timedelta(microseconds=1), 10)) == []
     assert list(await store.expired(NOW + LEASE, 10)) == [NAME]
 
 
-async def test_the_order_of_the_queue(store: SqlJobStore) -> None:
+async def test_the_order_of_the_queue(store: JobStore) -> None:
     def job(name: str, project: str, **changes: Any) -> TrainingJob:
         return make_job(f"projects/{project}/trainingJobs/{name}", **changes)
 
@@ -268,7 +287,7 @@ async def test_the_order_of_the_queue(store: SqlJobStore) -> None:
     assert await store.acquire(ask, _take) is None
 
 
-async def test_a_worker_takes_only_what_it_can_load_and_is_remembered(store: SqlJobStore) -> None:
+async def test_a_worker_takes_only_what_it_can_load_and_is_remembered(store: JobStore) -> None:
     await store.create(moves.create(make_job()), NO_KEY)
     picky = replace(ASK, worker_id="picky", base_models=("baseModels/other",))
     await store.seen(picky, NOW)
@@ -284,10 +303,8 @@ async def test_a_worker_takes_only_what_it_can_load_and_is_remembered(store: Sql
 
 
 async def test_an_ended_job_loses_the_events_of_its_progress_and_keeps_all_others_with_their_numbers(
-    database: Database, store: SqlJobStore
+    store: JobStore, history: History
 ) -> None:
-    history = SqlHistory(database, published_only=False)
-
     async def numbers() -> list[int]:
         return [event.sequence for event in await store.events(NAME, after=0, limit=99)]
 
@@ -320,7 +337,8 @@ async def test_an_ended_job_loses_the_events_of_its_progress_and_keeps_all_other
     assert await numbers() == [1, 2, 3, 5, 6, 7, 9]
 
 
-async def test_what_the_bus_has_still_to_get_is_not_thinned_out(database: Database, store: SqlJobStore) -> None:
+async def test_what_the_bus_has_still_to_get_is_not_thinned_out(database: Database, signals: Signals) -> None:
+    store = SqlJobStore(database, Outbox(events), signals)
     job = await _held(store)
     await _report(store, job, _points(1))
     await store.change(NAME, lambda job: moves.expire(job, NOW + LEASE, max_losses=1))
@@ -328,17 +346,16 @@ async def test_what_the_bus_has_still_to_get_is_not_thinned_out(database: Databa
     assert [event.sequence for event in await store.events(NAME, after=0, limit=99)] == [1, 2, 3, 4, 5]
 
 
-async def test_old_request_ids_are_forgotten(database: Database, store: SqlJobStore) -> None:
+async def test_old_request_ids_are_forgotten(store: JobStore, history: History) -> None:
     key = RequestKey("acme", "CreateTrainingJob", "r-1", "digest")
     await store.create(moves.create(make_job()), key)
-    history = SqlHistory(database, published_only=False)
     assert await history.forget_requests(datetime.now(UTC) - timedelta(minutes=1)) == 0
     assert await store.recall(key) is not None
     assert await history.forget_requests(datetime.now(UTC) + timedelta(minutes=1)) == 1
     assert await store.recall(key) is None
 
 
-async def test_the_pace_is_the_median_of_finished_jobs(store: SqlJobStore) -> None:
+async def test_the_pace_is_the_median_of_finished_jobs(store: JobStore) -> None:
     assert await store.pace("baseModels/tiny") == 0.0
     for number, pace in enumerate((0.1, 0.2, 9.0)):
         job = make_job(
@@ -352,7 +369,7 @@ async def test_the_pace_is_the_median_of_finished_jobs(store: SqlJobStore) -> No
     assert await store.pace("baseModels/other") == 0.0
 
 
-async def test_pages_do_not_repeat_or_skip_when_values_are_equal(store: SqlJobStore) -> None:
+async def test_pages_do_not_repeat_or_skip_when_values_are_equal(store: JobStore) -> None:
     for number in range(7):
         await store.create(moves.create(make_job(f"projects/acme/trainingJobs/j{number}")), NO_KEY)
 
@@ -391,23 +408,23 @@ async def test_pages_do_not_repeat_or_skip_when_values_are_equal(store: SqlJobSt
         ('create_time > "0001-01-01T00:00:00Z" OR priority = 99', 1),
     ],
 )
-async def test_jobs_are_filtered(store: SqlJobStore, text: str, count: int) -> None:
+async def test_jobs_are_filtered(store: JobStore, text: str, count: int) -> None:
     await store.create(moves.create(make_job()), NO_KEY)
     found, total = await store.list("acme", first_page(JOBS, filter=text))
     assert (len(found), total) == (count, count)
 
 
-async def test_a_change_wakes_those_who_wait_for_it(store: SqlJobStore, wakeups: ProcessWakeups) -> None:
-    queue = wakeups.queue()
+async def test_a_change_wakes_those_who_wait_for_it(store: JobStore, signals: Signals) -> None:
+    queue = signals.next(QUEUE)
     await store.create(moves.create(make_job()), NO_KEY)
     assert queue.is_set()
-    job, other = wakeups.job(NAME), wakeups.job("projects/acme/trainingJobs/other")
+    job, other = signals.next(NAME), signals.next("projects/acme/trainingJobs/other")
     await store.change(NAME, lambda current: moves.cancel(current, datetime.now(UTC)))
     assert job.is_set()
     assert not other.is_set()
 
 
-async def test_a_completed_job_keeps_its_measured_pace(store: SqlJobStore) -> None:
+async def test_a_completed_job_keeps_its_measured_pace(store: JobStore) -> None:
     job = await _held(store)
     done = NOW + timedelta(seconds=60)
     for number in (1, 2, 3):

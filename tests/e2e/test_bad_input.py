@@ -15,6 +15,7 @@ from fiveshot.trainer.v1.training_job_pb2 import TrainingJob, TrainingParameters
 from services.chassis import errors
 from tests.fakes import pictures
 from tests.fixtures.cut_line import CutLine
+from tests.fixtures.patience import within
 from tests.fixtures.running_stack import CHUNK_BYTES, PARENT, Caller, RunningStack, Stored, refusal, upload_messages
 
 SET = f"{PARENT}/datasets/photos"
@@ -172,12 +173,12 @@ async def test_a_caller_that_goes_away_midway(filled_stack: RunningStack, before
 
     async with filled_stack.caller() as caller:
         call = asyncio.ensure_future(caller.call(caller.dataset.UploadImage, half()))
-        await asyncio.wait_for(sent.wait(), 20)
+        async with within():
+            await sent.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-    await asyncio.sleep(0.3)
-    assert await filled_stack.stored() == before
+    await filled_stack.back_to(before)
 
 
 async def test_a_line_that_breaks_midway(filled_stack: RunningStack, before: Stored) -> None:
@@ -187,8 +188,7 @@ async def test_a_line_that_breaks_midway(filled_stack: RunningStack, before: Sto
     assert isinstance(error, errors.Unavailable)
     assert error.remedy
     assert line.cut
-    await asyncio.sleep(0.3)
-    assert await filled_stack.stored() == before
+    await filled_stack.back_to(before)
 
 
 def _job_body(**job: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from gateway.cli import output
 from tests.fakes import pictures
 from tests.fixtures.cut_line import CutLine
+from tests.fixtures.processes import finished
 from tests.fixtures.running_stack import RunningStack, Stored
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,12 +95,12 @@ def test_an_upload_whose_line_breaks_midway(filled_stack: RunningStack, before: 
 
 
 def test_a_process_of_its_own_says_the_same(filled_stack: RunningStack, files: Path) -> None:
-    done = subprocess.run(
+    done = finished(
         (
             sys.executable, "-m", "gateway.cli.main", "--data", str(filled_stack.folder.path),
             "dataset", "upload", "photos", str(files / "huge.png"),
         ),
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT,
     )  # fmt: skip
     assert (done.returncode, len(done.stderr.splitlines())) == (output.USAGE, 1)
     assert done.stderr.startswith("Error: ")

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from safetensors import safe_open
 
 from gateway.demo_pictures import draw_subject
 from gateway.supervisor.folder import DataFolder
+from tests.fixtures.patience import until_blocking
+from tests.fixtures.processes import end_marked, finished
 
 ROOT = Path(__file__).resolve().parents[2]
 # Small enough for a busy machine: what is tested is the way, not the picture.
@@ -32,16 +34,16 @@ class Stack:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.folder = DataFolder(data)
+        # Of everything that runs in it, also what was detached.
+        self.mark = uuid.uuid4().hex
         self.environment = {**os.environ, "FIVESHOT_DATA": str(data), "FIVESHOT_LISTEN": ""}
         for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT"):
             self.environment.pop(name, None)
 
-    def run(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, limit_s: float = 280) -> subprocess.CompletedProcess[str]:
         """One command."""
-        return subprocess.run(
-            (sys.executable, "-m", "gateway.cli.main", *arguments), cwd=ROOT, env=self.environment,
-            capture_output=True, text=True, timeout=timeout, check=False,
-        )  # fmt: skip
+        argv = (sys.executable, "-m", "gateway.cli.main", *arguments)
+        return finished(argv, cwd=ROOT, env=self.environment, limit_s=limit_s, mark=self.mark)
 
     def json(self, *arguments: str) -> Any:
         """What a command that succeeds prints as JSON."""
@@ -61,15 +63,11 @@ class Stack:
 def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="fiveshot-e2e-") as folder:
         made = Stack(Path(folder) / "data")
-        yield made
-        made.run("down")
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s"
-        time.sleep(0.05)
+        try:
+            yield made
+            made.run("down")
+        finally:
+            end_marked(made.mark)
 
 
 def _gone(processes: dict[str, psutil.Process]) -> bool:
@@ -102,7 +100,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
 
     estimate = stack.json("train", "estimate", "toys/versions/1", "-e", "2", *TINY)
     watched = stack.run(
-        "--json", "train", "start", "toys/versions/1", "--id", "first", "-e", "2", *TINY, "--watch", timeout=700
+        "--json", "train", "start", "toys/versions/1", "--id", "first", "-e", "2", *TINY, "--watch", limit_s=700
     )
     assert watched.returncode == 0, watched.stdout[-3000:] + watched.stderr
     events = [update["event"] for update in map(json.loads, watched.stdout.splitlines()) if "event" in update]
@@ -128,13 +126,13 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     assert file["sha256"] == kept["kohya"]
     with safe_open(out / "toy.safetensors", "np") as weights:
         assert any(key.startswith("lora_unet_") for key in weights.keys())  # noqa: SIM118
-    sampled = subprocess.run(
+    sampled = finished(
         (
             sys.executable, "-m", "services.trainer.engine.sample", "--base-model", "fiveshot-tiny",
             "--lora", str(out / "toy.safetensors"), "--prompt", "a photo of sks", "--steps", "4",
             "--out", str(out / "sample.png"),
         ),
-        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
+        cwd=ROOT, limit_s=280,
     )  # fmt: skip
     assert sampled.returncode == 0, sampled.stderr
     with Image.open(out / "sample.png") as picture:
@@ -143,7 +141,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     memory = sum(each.memory_info().rss for each in processes.values())
     assert memory < 3e9
     assert stack.json("down") == {"stopped": True}
-    _until(lambda: _gone(processes), 10)
+    until_blocking(lambda: _gone(processes), what="the stack to end")
 
 
 @pytest.mark.timeout(600)
@@ -158,20 +156,20 @@ def test_a_stack_survives_what_happens_to_its_processes_and_leaves_none(stack: S
 
     before = stack.processes()["dataset"]
     before.send_signal(signal.SIGKILL)
-    _until(lambda: _restarted(stack, "dataset", before.pid), 60)
+    until_blocking(lambda: _restarted(stack, "dataset", before.pid), what="the restart")
     assert [each["name"] for each in stack.json("dataset", "list")["datasets"]] == ["projects/default/datasets/kept"]
     assert stack.json("status")["children"]["dataset"]["restarts"] == 1
 
     processes = stack.processes()
     processes["supervisor"].send_signal(signal.SIGKILL)
-    _until(lambda: _gone(processes), 5)
+    until_blocking(lambda: _gone(processes), what="orphans to end")
     assert stack.run("status").returncode == 5
 
     stack.json("up", "--detach")
     assert [each["name"] for each in stack.json("dataset", "list")["datasets"]] == ["projects/default/datasets/kept"]
     processes = stack.processes()
     processes["supervisor"].send_signal(signal.SIGINT)
-    _until(lambda: _gone(processes), 60)
+    until_blocking(lambda: _gone(processes), what="the stack to end")
     state = stack.folder.read_state()
     assert state is not None
     assert state.state == "stopped"

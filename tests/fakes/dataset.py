@@ -50,11 +50,12 @@ class State:
 
 
 class FakeDatasetStore:
-    """Implements ports.DatasetStore. broken: every call raises Unavailable."""
+    """Implements ports.DatasetStore. broken: every call raises Unavailable. refused: how many did."""
 
     def __init__(self) -> None:
         self.state = State()
         self.broken = False
+        self.refused = 0
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
@@ -98,6 +99,7 @@ class FakeDatasetStore:
 
     def _check(self) -> None:
         if self.broken:
+            self.refused += 1
             raise Unavailable("The database does not answer", reason="DATABASE_UNAVAILABLE")
 
 

@@ -21,7 +21,7 @@ _Servicer: Any = dataset_service_pb2_grpc.DatasetServiceServicer
 
 @dataclass
 class Photo:
-    """One picture of a set."""
+    """One picture of a set. caption: its final text, trigger word included."""
 
     data: bytes
     caption: str
@@ -65,6 +65,7 @@ class FakeDatasetServer(_Servicer):  # type: ignore[misc]  # the generated class
                 dataset_pb2.Image(
                     name=f"{request.parent}/images/img-{number}",
                     caption=item.caption,
+                    training_text=item.caption,
                     num_repeats=item.num_repeats,
                     width=item.size[0],
                     height=item.size[1],

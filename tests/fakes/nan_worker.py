@@ -10,22 +10,20 @@ import math
 import os
 from typing import Any
 
-from services.trainer.engine import train_loop
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
 from services.trainer.worker import app as worker_app
 
 _steps = itertools.count(1)
-_honest = train_loop._train_step
 
 
-def _spoilt(run: Any, passes: Any) -> Any:
-    result = _honest(run, passes)
+def _spoil(optimizer: Optimizer, _arguments: Any, _keywords: Any) -> None:
     if next(_steps) == int(os.environ["NAN_AFTER"]):
-        for group in run.state.optimizer.param_groups:
+        for group in optimizer.param_groups:
             for weight in group["params"]:
                 weight.data.fill_(math.nan)
-    return result
 
 
 if __name__ == "__main__":
-    train_loop._train_step = _spoilt
+    register_optimizer_step_post_hook(_spoil)
     worker_app.main()

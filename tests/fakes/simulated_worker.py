@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2, worker_ser
 from google.protobuf.duration_pb2 import Duration
 
 from services.chassis.s3 import ObjectStore
+from tests.fixtures.patience import scaled
 
 Outcome = training_job_pb2.Attempt.Outcome
 
@@ -49,7 +49,7 @@ class SimulatedWorker:
             worker_service_pb2.AcquireJobRequest(
                 worker_id=self.worker_id, wait=wait, base_models=models, warm_base_model=warm, device="cpu"
             ),
-            timeout=wait_s + 30,
+            timeout=wait_s + scaled(30),
         )
         if not answer.HasField("job"):
             return None
@@ -76,7 +76,7 @@ class SimulatedWorker:
                 eta_seconds=30.0,
                 running=running,
             ),
-            timeout=30,
+            timeout=scaled(30),
         )
         return int(answer.directive)
 
@@ -124,7 +124,7 @@ class SimulatedWorker:
 
     async def report(self, request: worker_service_pb2.ReportEpochRequest) -> int:
         """Reports an epoch; returns the directive."""
-        return int((await self._stub.ReportEpoch(request, timeout=30)).directive)
+        return int((await self._stub.ReportEpoch(request, timeout=scaled(30))).directive)
 
     async def complete(
         self,
@@ -144,12 +144,11 @@ class SimulatedWorker:
                     reason=reason, message="It went wrong.", remedy="Change something.", retryable=retryable
                 )
             )
-        return int((await self._stub.CompleteAttempt(request, timeout=30)).state)
+        return int((await self._stub.CompleteAttempt(request, timeout=scaled(30))).state)
 
-    async def work(self, held: Held, *, pause_s: float = 0.0) -> None:
+    async def work(self, held: Held) -> None:
         """All of a job, from its checkpoint to its end."""
         await self.heartbeat(held, step=held.steps_per_epoch * held.job.epochs_completed + 1)
         for number in range(held.job.epochs_completed + 1, held.job.parameters.num_epochs + 1):
-            await asyncio.sleep(pause_s)
             await self.report(await self.epoch_report(held, number))
         await self.complete(held)

@@ -27,11 +27,12 @@ _Rows = list[_Row]
 
 
 class FakeTagJobs:
-    """A TagJobs without a database; every method is atomic because none of them waits."""
+    """A TagJobs without a database; every method is atomic because none of them waits. claims: how often one asked."""
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._requests: dict[tuple[str, str], tuple[str, str]] = {}
+        self.claims = 0
 
     async def create(self, job: TagJob, key: RequestKey) -> TagJob:
         earlier = await self.recall(key)
@@ -57,6 +58,7 @@ class FakeTagJobs:
         return memory.page(mine, query, TAG_JOBS)
 
     async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
+        self.claims += 1
         free = [
             row
             for row in self._rows.values()

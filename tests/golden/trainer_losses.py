@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from services.trainer.engine.job import BaseModelFiles, Hooks, TrainJobSpec
-from services.trainer.engine.train_loop import train
+from services.trainer.engine.job import BaseModelFiles, TrainJobSpec
 from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.worker.pictures import decode_original
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
-from tests.fixtures.training_jobs import QUICK, draw_item
+from tests.fixtures.training_jobs import QUICK, draw_item, losses_of
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -31,7 +31,6 @@ CASES: dict[str, tuple[Callable[[Path], BaseModelFiles], dict[str, Any]]] = {
 def losses(case: str) -> list[float]:
     """The loss of every step of a short job."""
     write, changes = CASES[case]
-    recorded: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         items = tuple(draw_item(folder, n, size) for n, size in enumerate([(48, 48), (96, 48), (48, 96)]))
@@ -40,12 +39,11 @@ def losses(case: str) -> list[float]:
             parameters=resolve(DEFAULT_SPECS, {**QUICK, "num_epochs": 1, "num_repeats": 12, **changes}),
             items=items,
             output_dir=folder / "run",
+            decode=decode_original,
             device="cpu",
             processes=1,
-            sample_base_previews=False,
         )
-        train(spec, Hooks(on_step=lambda metrics: recorded.append(metrics.loss)))
-    return recorded
+        return losses_of(spec)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from services.trainer.engine.graph_step import CudaGraphs
-from services.trainer.engine.job import Acceleration, BaseModelFiles, Directive, EpochResult, Hooks, TrainJobSpec
+from services.trainer.engine.job import Acceleration, BaseModelFiles, Command, EpochResult, Hooks, TrainJobSpec
 from services.trainer.engine.train_loop import train
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
 
@@ -69,7 +69,7 @@ def test_the_same_job_twice_gives_the_same_bytes_and_a_resumed_one_too(make_spec
         shas.append([artifact.sha256 for artifact in result.artifacts])
     assert shas[0] == shas[1]
     first = dataclasses.replace(spec_of(make_spec, tmp_path, "sdxl-bf16", "first"), acceleration=GRAPHS)
-    polls = iter([Directive.CONTINUE] * 4 + [Directive.PAUSE])
+    polls = iter([Command.CONTINUE] * 4 + [Command.PAUSE])
     paused = train(first, Hooks(control=lambda: next(polls)))
     second = dataclasses.replace(spec_of(make_spec, tmp_path, "sdxl-bf16", "second"), resume_from=paused.checkpoint_dir)
     _, result = run(second, GRAPHS)

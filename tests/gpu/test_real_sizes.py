@@ -33,7 +33,7 @@ CAPTIONS = ("a photo of a ball", "")
 def inputs_for(family: Family, conditioner: TextConditioner, side: int, batch: int, seed: int) -> PassInputs:
     """Random latents of pictures of ``side`` pixels."""
     torch.manual_seed(seed)
-    channels = 16 if family.name == "flux" else 4
+    channels = family.facts.autoencoder.channels
     shape = (batch, channels, side // family.latent_factor, side // family.latent_factor)
     with torch.no_grad(), autocast(family.device, "bf16"):
         text = conditioner.inputs([CAPTIONS[0]] * batch)
@@ -55,7 +55,7 @@ def test_a_real_size_trains_samples_and_exports(
         family.enable_gradient_checkpointing()
     carriers = add_adapters(family, chosen)
     weights = trained_weights(carriers)
-    optimizer = build_optimizer(weights, family.denoiser_name, chosen)
+    optimizer = build_optimizer(weights, family.facts.denoiser.component, chosen)
     schedule = build_schedule(optimizer, chosen, 10)
     average = RunningAverage(weights, 0.0)
     state = TrainingState(weights, average.averages, optimizer, schedule, gradient_scaler(cuda, "bf16"))

@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 
 from services.chassis.listing.pages import PageTokens
 from services.chassis.requests.keys import RequestKey
+from services.chassis.signals import Signals
 from services.dataset.models.checks import Limits
 from services.dataset.servicer import DatasetServicer
 from services.dataset.use_cases.datasets import DatasetVerbs
@@ -30,7 +31,6 @@ from services.registry.servicer import RegistryServicer
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
 from services.tagger.servicer import TaggerServicer
-from services.tagger.use_cases.job_changes import JobChanges
 from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
@@ -83,7 +83,7 @@ def dataset(store: Any) -> DatasetServicer:
 
 def tagger(store: Any) -> TaggerServicer:
     taggers = Taggers([ScriptedTagger(score("cat"))])
-    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, JobChanges(), now, PageTokens()), NO)
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO)
 
 
 def trainer(store: Any) -> TrainingServicer:

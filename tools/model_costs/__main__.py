@@ -87,7 +87,7 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
     base = resolve(DEFAULT_SPECS, {"train_text_encoder": False})
     entry: dict[str, Any] = {
         "side": blueprint.side,
-        "guidance_is_an_input": blueprint.family == "flux",
+        "guidance_is_an_input": blueprint.facts.guidance_is_an_input,
         "regularization_pictures": regularization_pictures,
         "weights": counting.weight_counts(make),
         "encode": _over_area(lambda shape: counting.count_encode(make, shape), blueprint.side),
@@ -110,9 +110,7 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
         for form, checkpointing in (("plain", False), ("checkpointing", True)):
             counted: dict[str, Any] = {}
             for half in (first, second):
-                chosen = replace(
-                    parameters, mixed_precision=PRECISIONS[half], gradient_checkpointing=checkpointing
-                )
+                chosen = replace(parameters, mixed_precision=PRECISIONS[half], gradient_checkpointing=checkpointing)
                 counted[half] = (
                     _over_all(make, chosen, blueprint.side, entry)
                     if half == first
@@ -130,7 +128,7 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
         ratio = _adapted_ratio(make, chosen, blueprint.side)
         entry["predict_adapted"][preset] = {first: ratio, second: ratio}
         for adapter in ("dora", "loha", "lokr"):
-            if blueprint.family == "flux" and adapter != "dora":
+            if adapter not in blueprint.facts.adapters:
                 continue
             entry["adapters"].setdefault(adapter, {})[preset] = _difference(make, parameters, adapter, blueprint.side)
     return entry

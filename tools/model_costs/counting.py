@@ -147,7 +147,7 @@ def weight_counts(build: Build) -> dict[str, int]:
     """Frozen weights of the denoiser, of its linear layers, of the text encoders and of the autoencoder."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         built = build(torch.float32)
-        denoiser = built.family.components[built.family.denoiser_name]
+        denoiser = built.family.denoiser
         return {
             "denoiser": _weights(denoiser),
             "denoiser_linear": sum(_weights(layer) for layer in denoiser.modules() if isinstance(layer, nn.Linear)),

@@ -1,7 +1,8 @@
 """Pictures of things, cut out: colour emoji and plain shapes.
 
-The glyphs come from Debian's package fonts-noto-color-emoji (font: SIL OFL 1.1). Only the weights that were trained
-on the drawn scenes are shipped with Fiveshot, never the font or a glyph.
+The glyphs come from Debian's package fonts-noto-color-emoji (font: SIL OFL 1.1), installed or unpacked by
+`make research-font`. Only the weights that were trained on the drawn scenes are shipped with Fiveshot, never the font
+or a glyph.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gateway.demo_pictures.canvas import Canvas, Colour, star_points
 
-EMOJI_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+_INSTALLED_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+_UNPACKED_FONT = Path(__file__).parents[2] / ".fonts" / "NotoColorEmoji.ttf"
+EMOJI_FONT = _INSTALLED_FONT if _INSTALLED_FONT.is_file() else _UNPACKED_FONT
 EMOJI_STRIKE = 109  # the only bitmap size in the font, in pixels
 
 OBJECTS: dict[str, str] = {
@@ -57,7 +60,9 @@ def object_sprite(name: str) -> Image.Image:
     """
     glyph = OBJECTS[name]
     if not EMOJI_FONT.is_file():
-        raise MissingFontError(f"{EMOJI_FONT} is missing: apt-get install fonts-noto-color-emoji")
+        raise MissingFontError(
+            f"{EMOJI_FONT} is missing: make research-font, or apt-get install fonts-noto-color-emoji"
+        )
     font = ImageFont.truetype(str(EMOJI_FONT), EMOJI_STRIKE)
     image = Image.new("RGBA", (160, 160), (255, 255, 255, 0))
     ImageDraw.Draw(image).text((10, 10), glyph, font=font, embedded_color=True)

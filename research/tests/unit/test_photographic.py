@@ -18,6 +18,7 @@ from research.fiveshot_tiny.vocabulary import SCENE_WORDS, filler_words, single_
 SIZE = 48
 
 
+@pytest.mark.smoke
 def test_equal_seeds_give_equal_scenes() -> None:
     first, captions = draw_photographic_scenes(6, seed=5, size=SIZE)
     again, same = draw_photographic_scenes(6, seed=5, size=SIZE)

@@ -17,7 +17,7 @@ from research.fiveshot_tiny.scenes.compose import draw_scene_block, draw_scenes
 from research.fiveshot_tiny.scenes.sprites import OBJECTS, SHAPES, MissingFontError, object_sprite, shape_sprite
 from research.fiveshot_tiny.scenes.textures import draw_textures
 
-needs_font = pytest.mark.skipif(not sprites.EMOJI_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
+needs_font = pytest.mark.skipif(not sprites.EMOJI_FONT.is_file(), reason="no emoji font: make research-font")
 
 
 @needs_font
@@ -74,6 +74,7 @@ def test_shapes_are_in_their_colour_and_unknown_ones_are_refused() -> None:
         shape_sprite("hexagon", (0, 0, 0), 64)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("family", list(CHARACTERS))
 def test_characters_vary_in_parts_and_show_their_colour(family: str) -> None:
     red, blue = COLOURS["red"], COLOURS["blue"]

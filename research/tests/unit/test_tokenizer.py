@@ -26,6 +26,7 @@ def test_every_listed_word_is_one_token(tokenizer: CLIPTokenizer) -> None:
     assert split == []
 
 
+@pytest.mark.smoke
 def test_ids_are_those_of_the_shipped_weights(tokenizer: CLIPTokenizer) -> None:
     shipped = CLIPTokenizer.from_pretrained(SHIPPED)
     assert shipped.get_vocab() == tokenizer.get_vocab()

@@ -19,7 +19,7 @@ def not_found(name: str) -> NotFound:
 def dataset_exists(ref: DatasetRef) -> AlreadyExists:
     """The dataset's name is taken."""
     return AlreadyExists(
-        f"The dataset {ref.name} exists already",
+        f"The dataset {ref.name} already exists",
         field="dataset_id",
         reason="DATASET_EXISTS",
         remedy="Choose another id, or leave it empty to get a new one.",

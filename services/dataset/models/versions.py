@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from services.dataset.models.names import VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, ImageFields, VersionImage
-
-
-def effective_caption(fields: ImageFields, trigger_word: str) -> str:
-    """The text that training reads: the caption, or else the tags joined with ", ", with the trigger word in it.
-
-    The trigger word is put in front unless it already stands there as a word of its own, in any case of letters
-    (text encoders read lower case). Without caption, tags and trigger word the text is empty.
-    """
-    text = fields.caption.strip() or ", ".join(tag.label for tag in fields.tags)
-    trigger = trigger_word.strip()
-    if not trigger or stands_in(trigger, text):
-        return text
-    return f"{trigger}, {text}" if text else trigger
-
-
-def stands_in(word: str, text: str) -> bool:
-    """Whether `word` (one or several words) stands in `text` and not as a part of a longer word."""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+from services.dataset.models.texts import training_text
 
 
 def effective_repeats(fields: ImageFields, dataset: Dataset) -> int:
@@ -66,7 +48,7 @@ def frozen(
             picture=image.picture,
             fields=replace(
                 image.fields,
-                caption=effective_caption(image.fields, dataset.fields.trigger_word),
+                caption=training_text(image.fields, dataset.fields.trigger_word),
                 num_repeats=effective_repeats(image.fields, dataset),
             ),
         )
@@ -82,6 +64,14 @@ def frozen(
         create_time=now,
     )
     return version, pinned
+
+
+def as_trained(version: DatasetVersion, image: VersionImage) -> VersionImage:
+    """A stored image of a version with its final text.
+
+    Rows that were written before the trigger word was frozen with the text get it by the same rule; others stay equal.
+    """
+    return replace(image, fields=replace(image.fields, caption=training_text(image.fields, version.trigger_word)))
 
 
 def _crop_numbers(fields: ImageFields) -> list[float] | None:

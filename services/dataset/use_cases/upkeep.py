@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.patience import every
 from services.dataset.ports import Clock, DatasetStore, PictureStore
 
 log = get_logger(__name__)
@@ -53,16 +53,13 @@ class Upkeep:
 
     async def run(self, *, interval_s: float) -> None:
         """Sweeps every `interval_s` seconds until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                swept = await self.sweep()
-                forgotten = await self._store.forget_requests(before=self._clock() - self._remember_requests)
-            except Unavailable as error:
-                log.warning("sweep_postponed", reason=error.reason)
-                continue
-            if swept or forgotten:
-                log.info("upkeep_done", keys=swept, requests=forgotten)
+        await every(interval_s, self._round, what="upkeep")
+
+    async def _round(self) -> None:
+        swept = await self.sweep()
+        forgotten = await self._store.forget_requests(before=self._clock() - self._remember_requests)
+        if swept or forgotten:
+            log.info("upkeep_done", keys=swept, requests=forgotten)
 
     async def _delete(self, keys: Sequence[str]) -> None:
         await self._pictures.delete(keys)

@@ -120,10 +120,10 @@ class UploadVerb:
             raise _incomplete(f"{len(data)} of {header.size_bytes} bytes came")
         if header.sha256 and data and hashlib.sha256(data).hexdigest() != header.sha256:
             raise InvalidArgument(
-                "The bytes that came do not have the announced SHA-256",
+                "The received bytes do not match the announced SHA-256",
                 field="header.sha256",
                 reason="IMAGE_DIGEST_MISMATCH",
-                remedy="Upload the picture again; it was damaged on its way, or the digest is of another file.",
+                remedy="Upload the picture again; it was damaged in transit, or the digest is of another file.",
             )
         return bytes(data)
 
@@ -196,7 +196,7 @@ class UploadVerb:
         same = await view.image_with_bytes(dataset.ref, sha256) if sha256 else None
         if same is not None:
             raise AlreadyExists(
-                f"The dataset holds this picture already, as {same.picture.file_name}",
+                f"The dataset already holds this picture, as {same.picture.file_name}",
                 field="chunk",
                 reason="IMAGE_DUPLICATE",
                 remedy="Use the existing image; to give it more weight, raise its num_repeats.",
@@ -207,7 +207,7 @@ class UploadVerb:
                 f"The dataset holds {dataset.image_count} images, and {self._limits.max_images} is the limit",
                 field="header.parent",
                 reason="DATASET_FULL",
-                remedy="Delete images that add nothing, or begin another dataset.",
+                remedy="Delete images that add nothing, or start another dataset.",
                 metadata={"limit": str(self._limits.max_images)},
             )
 

@@ -8,7 +8,7 @@ from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
-from services.dataset.models.versions import frozen
+from services.dataset.models.versions import as_trained, frozen
 from services.dataset.ports import VERSION_IMAGES, VERSIONS, Clock, DatasetStore
 
 
@@ -84,4 +84,5 @@ class VersionVerbs:
         async with self._store.read() as view:
             version = await view.version(ref)
             found = await view.version_images(ref, asked.query)
-        return *asked.answer(found), version.image_count
+        shown, token = asked.answer(found)
+        return [as_trained(version, image) for image in shown], token, version.image_count

@@ -76,9 +76,9 @@ class GrpcEpochSource:
         return BaseModelFacts(
             name=name,
             display_name=found.display_name,
-            family=found.family,
             license=found.license,
             hub_id=found.hub_id,
+            hub_tags=tuple(found.hub_tags),
             native_resolution=found.native_resolution,
         )
 

@@ -75,7 +75,7 @@ class SqlModelStore:
                 return await read_model(conn, new.project, MODEL_NAME.parse(earlier)["model"])
             if await find(conn, new.project, new.model_id) is not None:
                 raise AlreadyExists(
-                    f"The project has a model '{new.model_id}' already",
+                    f"The model '{new.model_id}' already exists",
                     field="model_id",
                     reason="MODEL_EXISTS",
                     remedy="Choose another id, or save into the existing model.",

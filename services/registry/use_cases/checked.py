@@ -31,6 +31,6 @@ def _corrupt(what: str, difference: str) -> DataLoss:
     return DataLoss(
         f"{what} is damaged: {difference}",
         reason="FILE_CORRUPT",
-        remedy="Try again; if it stays so, the stored bytes have changed and the epoch must be trained anew.",
+        remedy="Try again; if it stays so, the stored bytes have changed and the epoch must be trained again.",
         metadata={"file": what},
     )

@@ -13,12 +13,6 @@ import yaml
 
 from services.registry.models import DIFFUSERS, KOHYA, EpochFile, FinishedEpoch
 
-# Tags by which people search the hub, by family of the base model.
-_FAMILY_TAGS = {
-    "stable-diffusion": ("stable-diffusion", "stable-diffusion-diffusers"),
-    "sdxl": ("stable-diffusion-xl", "stable-diffusion-xl-diffusers"),
-    "flux": ("flux", "flux-diffusers"),
-}
 # Licences that the hub knows by these ids; any other is named in full beside `other`.
 _HUB_LICENSES = frozenset(
     ("apache-2.0", "mit", "openrail", "openrail++", "creativeml-openrail-m", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
@@ -66,7 +60,7 @@ def _front_matter(epoch: FinishedEpoch) -> str:
     fields |= {"library_name": "diffusers", "pipeline_tag": "text-to-image"}
     if epoch.trigger_word:
         fields["instance_prompt"] = epoch.trigger_word
-    fields["tags"] = ["text-to-image", "lora", *_FAMILY_TAGS.get(base.family, ()), "template:sd-lora", "fiveshot"]
+    fields["tags"] = ["text-to-image", "lora", *base.hub_tags, "template:sd-lora", "fiveshot"]
     names = {file.file_id: file.file_name for file in epoch.files}
     widget = [
         {"text": preview.prompt, "output": {"url": names[preview.file_id]}}

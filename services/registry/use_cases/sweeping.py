@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
-from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
+from services.chassis.patience import every
 from services.registry.ports import FileStore, ModelStore
 
 log = get_logger(__name__)
@@ -31,14 +30,12 @@ class Sweeper:
         self._remember = remember
 
     async def run(self) -> None:
-        """Sweeps at every interval until cancelled. A server that is away delays it to the next one."""
-        while True:
-            await asyncio.sleep(self._interval.total_seconds())
-            try:
-                await self.sweep()
-                await self._store.forget_requests(self._remember)
-            except DomainError as error:
-                log.warning("sweep_failed", reason=error.reason, message=error.message)
+        """Sweeps at every interval until cancelled."""
+        await every(self._interval.total_seconds(), self._round, what="sweeping")
+
+    async def _round(self) -> None:
+        await self.sweep()
+        await self._store.forget_requests(self._remember)
 
     async def sweep(self) -> int:
         """Removes what is orphaned now and returns how many files that were."""

@@ -75,7 +75,7 @@ class WdOnnxTagger:
 
     def infer(self, batch: Sequence[Picture]) -> list[Scores]:
         """See the port."""
-        side = self._side()
+        side = self.side()
         pixels = np.stack([preprocess(picture.rgb, side) for picture in batch])
         probabilities = self._model.run(pixels)[0]
         if probabilities.shape != (len(batch), len(self._labels)):
@@ -85,7 +85,7 @@ class WdOnnxTagger:
             )
         return [self._scores(row) for row in probabilities]
 
-    def _side(self) -> int:
+    def side(self) -> int:
         height = self._model.input_shape()[1]
         return height if isinstance(height, int) else _DEFAULT_SIDE
 

@@ -11,15 +11,17 @@ from services.chassis import request_context
 from services.chassis.errors import DomainError, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.names import project_of
+from services.chassis.patience import every
 from services.chassis.request_context import RequestContext
+from services.chassis.signals import Signals, wait
 from services.tagger.models import ImageState, TagJob, completed, given_up
 from services.tagger.ports import TagJobs
-from services.tagger.use_cases.job_changes import JobChanges, wait
 from services.tagger.use_cases.tag_images import ImageTagger, JobRun
 
 log = get_logger(__name__)
 
 _PACE_S = 0.2
+_FORGET_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class TagJobRunner:
         self,
         jobs: TagJobs,
         images: ImageTagger,
-        changes: JobChanges,
+        changes: Signals,
         now: Callable[[], datetime],
         *,
         owner: str,
@@ -61,21 +63,20 @@ class TagJobRunner:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_hold())
-                group.create_task(self._forget_old())
+                group.create_task(every(_FORGET_S, self._forget_old, what="forgetting", at_once=True))
                 for _ in range(self._limits.parallel_jobs):
                     group.create_task(self._take_jobs())
         finally:
             await asyncio.shield(self._give_back())
 
     async def _take_jobs(self) -> None:
-        with self._changes.listen() as changed:
-            while True:
-                changed.clear()
-                job = await self._claim()
-                if job is None:
-                    await wait(changed, self._limits.poll_s)
-                else:
-                    await self._run_claimed(job)
+        while True:
+            changed = self._changes.next()
+            job = await self._claim()
+            if job is None:
+                await wait(changed, self._limits.poll_s)
+            else:
+                await self._run_claimed(job)
 
     async def _claim(self) -> TagJob | None:
         now = self._now()
@@ -136,31 +137,24 @@ class TagJobRunner:
 
     async def _keep_hold(self) -> None:
         """Renews the lease and tells running jobs to stop that were cancelled or taken over."""
-        with self._changes.listen() as changed:
-            while True:
-                changed.clear()
-                running = dict(self._stops)
-                if running:
-                    try:
-                        held = await self._jobs.renew(self._owner, until=self._now() + self._limits.lease)
-                    except Unavailable as error:
-                        log.warning("tag_job_lease_not_renewed", reason=error.reason)
-                    else:
-                        for name in running.keys() - held:
-                            running[name].set()
-                await wait(changed, min(self._limits.poll_s, self._limits.lease.total_seconds() / 3))
-                # Every finished image rings here as well; a few renewals a second are enough.
-                await asyncio.sleep(_PACE_S)
+        while True:
+            changed = self._changes.next()
+            running = dict(self._stops)
+            if running:
+                try:
+                    held = await self._jobs.renew(self._owner, until=self._now() + self._limits.lease)
+                except Unavailable as error:
+                    log.warning("tag_job_lease_not_renewed", reason=error.reason)
+                else:
+                    for name in running.keys() - held:
+                        running[name].set()
+            await wait(changed, min(self._limits.poll_s, self._limits.lease.total_seconds() / 3))
+            # Every finished image rings here as well; a few renewals a second are enough.
+            await asyncio.sleep(_PACE_S)
 
     async def _forget_old(self) -> None:
-        while True:
-            try:
-                count = await self._jobs.forget(ended_before=self._now() - self._limits.keep)
-            except Unavailable as error:
-                log.warning("tag_jobs_not_forgotten", reason=error.reason)
-            else:
-                log.info("tag_jobs_forgotten", count=count)
-            await asyncio.sleep(3600)
+        count = await self._jobs.forget(ended_before=self._now() - self._limits.keep)
+        log.info("tag_jobs_forgotten", count=count)
 
     async def _give_back(self) -> None:
         try:

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, Internal, Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.patience import patiently
+from services.chassis.signals import Interrupted, unless
 from services.tagger.models import ImageOutcome, ImageRecord, ImageState, Picture, Score, Scores, Tag, TagJob
 from services.tagger.ports import Datasets, PictureDecoder, Tagger, TagJobs
-from services.tagger.use_cases.job_changes import wait
 from services.tagger.use_cases.merging import merge, to_skip
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.taggers import Taggers
@@ -21,8 +22,6 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _WRITE_ATTEMPTS = 8
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 5.0
 
 
 class Stopped(Exception):
@@ -168,18 +167,11 @@ class ImageTagger:
             raise _NotRecorded(error) from error
 
     async def _patient(self, stop: asyncio.Event, call: Callable[[], Awaitable[T]]) -> T:
-        """The call, repeated with growing pauses while the dataset service is away. Raises Stopped."""
-        deadline = asyncio.get_running_loop().time() + self._patience_s
-        pause = _FIRST_PAUSE_S
-        while not stop.is_set():
-            try:
-                return await call()
-            except (Unavailable, DeadlineExceeded):
-                if asyncio.get_running_loop().time() + pause > deadline:
-                    raise
-            await wait(stop, pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-        raise Stopped
+        """The call, repeated while the dataset service is away. Raises Stopped."""
+        try:
+            return await unless(stop, patiently(call, what="dataset service", patience_s=self._patience_s))
+        except Interrupted as error:
+            raise Stopped from error
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -13,9 +13,9 @@ from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFoun
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import ResourceName, new_id, project_of
 from services.chassis.requests.keys import RequestKey, digest
+from services.chassis.signals import Signals, wait
 from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions
 from services.tagger.ports import TAG_JOBS, Datasets, TagJobs
-from services.tagger.use_cases.job_changes import JobChanges, wait
 from services.tagger.use_cases.taggers import Taggers, note
 
 PROJECT = ResourceName("projects/{project}")
@@ -45,7 +45,7 @@ class TagJobVerbs:
         jobs: TagJobs,
         datasets: Datasets,
         taggers: Taggers,
-        changes: JobChanges,
+        changes: Signals,
         now: Callable[[], datetime],
         tokens: PageTokens,
     ) -> None:
@@ -107,19 +107,18 @@ class TagJobVerbs:
 
     async def watch(self, name: str) -> AsyncIterator[TagJob]:
         """The job now, and again after every change, until it has ended. Raises NotFound."""
-        with self._changes.listen(name) as changed:
-            seen = 0
-            while True:
-                changed.clear()
-                job = await self._jobs.get(name)
-                told = time.monotonic()
-                if job.revision != seen:
-                    seen = job.revision
-                    yield job
-                if job.state.ended:
-                    return
-                await wait(changed, _POLL_S)
-                await asyncio.sleep(max(0.0, told + _PACE_S - time.monotonic()))
+        seen = 0
+        while True:
+            changed = self._changes.next(name)
+            job = await self._jobs.get(name)
+            told = time.monotonic()
+            if job.revision != seen:
+                seen = job.revision
+                yield job
+            if job.state.ended:
+                return
+            await wait(changed, _POLL_S)
+            await asyncio.sleep(max(0.0, told + _PACE_S - time.monotonic()))
 
     async def cancel(self, name: str) -> TagJob:
         """Stops a job. An image that is being written at this moment is finished. Raises FailedPrecondition."""

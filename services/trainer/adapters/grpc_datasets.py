@@ -6,7 +6,7 @@ import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 
 from services.trainer.models.base import TrainingImage, TrainingSet
-from services.trainer.recipe.job_plan import PictureSize
+from services.trainer.recipe.plan import PictureSize
 
 _PAGE = 1000
 _TIMEOUT_S = 30.0
@@ -54,9 +54,9 @@ class GrpcDatasets:
                 dataset_service_pb2.ListImagesRequest(parent=name, page_size=_PAGE, page_token=token),
                 timeout=_TIMEOUT_S,
             )
-            for item in page.images:
-                caption = item.caption or ", ".join(tag.label for tag in item.tags)
-                images.append(_image(item, item.num_repeats or dataset.num_repeats, caption))
+            images += [
+                _image(item, item.num_repeats or dataset.num_repeats, item.training_text) for item in page.images
+            ]
             token = page.next_page_token
             if not token:
                 return TrainingSet("", "", dataset.trigger_word, tuple(images))

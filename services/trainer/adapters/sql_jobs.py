@@ -17,6 +17,7 @@ from services.chassis.nats_events import event_subject
 from services.chassis.outbox import Outbox, OutboxEvent, new_event
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
+from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
 from services.trainer.adapters import sql_metrics, sql_queue, sql_writes
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
@@ -28,13 +29,12 @@ from services.trainer.adapters.sql_rows import (
     job_to_row,
 )
 from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
-from services.trainer.adapters.wakeups import ProcessWakeups
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, Metric
 from services.trainer.models.events import JobEvent, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad
-from services.trainer.ports import Move, WorkerAsk
+from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload, event_type
 
 _UNLOCKED_TRIES = 3
@@ -43,10 +43,10 @@ _UNLOCKED_TRIES = 3
 class SqlJobStore:
     """Implements `ports.JobStore`. Moves of one job take turns by the lock on its row."""
 
-    def __init__(self, db: Database, outbox: Outbox, wakeups: ProcessWakeups) -> None:
+    def __init__(self, db: Database, outbox: Outbox, signals: Signals) -> None:
         self._db = db
         self._outbox = outbox
-        self._wakeups = wakeups
+        self._signals = signals
         self._requests = RememberedRequests(requests)
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
@@ -260,7 +260,7 @@ class SqlJobStore:
                 f"There is no training job '{name}'",
                 field="name",
                 reason="JOB_NOT_FOUND",
-                remedy="List the project's jobs to see which there are.",
+                remedy="List the project's jobs.",
             )
         found: RowMapping = row
         return found
@@ -302,10 +302,10 @@ class SqlJobStore:
     def _tell(self, change: Change) -> None:
         """After the commit: wakes whoever waits in this process."""
         if change.events:
-            self._outbox.notify()
-            self._wakeups.notify_job(change.job.name)
+            self._outbox.signals.notify(change.job.name)
+            self._signals.notify(change.job.name)
             if change.job.state is JobState.QUEUED:
-                self._wakeups.notify_queue()
+                self._signals.notify(QUEUE)
 
 
 def _is_small(row: RowMapping, change: Change) -> bool:
@@ -323,8 +323,8 @@ def _of_name(*, lock: bool, versioned: bool) -> Select[Any]:
 
 def _taken(name: str) -> AlreadyExists:
     return AlreadyExists(
-        f"There is a training job '{name}' already",
+        f"The training job '{name}' already exists",
         field="training_job_id",
         reason="JOB_EXISTS",
-        remedy="Choose another id, or leave it empty to have one made.",
+        remedy="Choose another id, or leave it empty to get a generated one.",
     )

@@ -128,9 +128,13 @@ def _record(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**{name: values[name] for name in values if name in known})
 
 
+_BEFORE_THEY_WERE_PARAMETERS = {"lr_num_cycles": 1, "lr_power": 1.0}
+"""What jobs trained with that were stored without these."""
+
+
 def _parameters(stored: Mapping[str, Any]) -> TrainingParameters:
     """Parameters of an older job lack the newer ones, which then have their defaults."""
-    defaults = {spec.name: spec.default for spec in DEFAULT_SPECS}
+    defaults = {spec.name: spec.default for spec in DEFAULT_SPECS} | _BEFORE_THEY_WERE_PARAMETERS
     values = {**defaults, **{name: value for name, value in stored.items() if name in defaults}}
     values["preview_prompts"] = tuple(values["preview_prompts"])
     return TrainingParameters(**values)

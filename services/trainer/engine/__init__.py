@@ -1,7 +1,7 @@
 """The training engine: pictures and captions in, one LoRA and three previews per epoch out.
 
-The only place of the trainer that imports torch. It knows no gRPC, SQL, S3 or NATS: the worker process hands it a
-``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files back.
+The only place of the trainer that imports torch. It imports nothing of Fiveshot but the recipe: the worker hands
+it a ``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files back.
 
     job              what goes in and comes out: TrainJobSpec, TrainItem, Hooks, StepMetrics, EpochResult
     train_loop       train(spec, hooks): the run from top to bottom
@@ -11,7 +11,6 @@ The only place of the trainer that imports torch. It knows no gRPC, SQL, S3 or N
     pictures         decode, crop, mirror, resize to the bucket
     latents          the autoencoder's posterior of each picture, cached by content
     regularization   the base model's own pictures, against forgetting
-    captions         trigger word, shuffle, dropout
     conditioning     text embeddings, remembered while the text encoder is frozen
     batches          the order of an epoch, its forward passes, and every choice of a sample
     passes           what one forward pass computes on, every draw made
@@ -21,9 +20,10 @@ The only place of the trainer that imports torch. It knows no gRPC, SQL, S3 or N
     noise            every random draw, derived from (seed, step, purpose)
     schedules        noise levels: DDPM (epsilon, v-prediction) and flow matching
     losses           per-sample loss, masks, accumulation
-    precision        number formats and devices
+    precision        number formats, and the device that a spec names
+    devices          what a caller may ask of a device: name, memory, how much a run held
     quantization     a base in 8 or 4 bits
-    adapters         PEFT configurations, running average
+    lora             PEFT configurations, running average
     fused_lora       LoRA layers in fewer operations
     optimizers       optimizers and learning-rate schedules
     processes        several processes that train as one; helper is what they run
@@ -31,7 +31,7 @@ The only place of the trainer that imports torch. It knows no gRPC, SQL, S3 or N
     export           the LoRA files (kohya, diffusers); metadata, safetensors_bytes and json_text write their headers
     verification     loads each exported file with diffusers and compares it with the live model
     previews         the pictures of an epoch
-    evaluation       fit, hold-out, drift, memorisation
+    evaluation       fit, moved, held-out, drift, memorisation
     recommendation   the epoch to keep, and why
     output           contact sheet and loss plot
     errors           EngineError: reason, message, remedy

@@ -15,8 +15,8 @@ from services.trainer.engine.fused_lora import fuse_lora
 from services.trainer.engine.graph_step import CudaGraphs, RecordedStep, can_be_recorded
 from services.trainer.engine.job import Acceleration
 from services.trainer.engine.step import Step
-from services.trainer.recipe.job_plan import JobPlan
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import JobPlan
 
 RECORDING_PAYS_AFTER = 20
 """Steps of a job; a recording takes about as long as a few plain steps."""
@@ -55,7 +55,7 @@ def build_step(
     state: TrainingState,
 ) -> Step:
     """The step of a job, over the state as it is after a resume."""
-    denoiser: Any = family.components[family.denoiser_name]
+    denoiser: Any = family.denoiser
     if chosen.fused_lora:
         for component in family.components.values():
             fuse_lora(component)

@@ -25,10 +25,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from services.trainer.engine.errors import EngineError
 
 FORMAT = 1
+_EARLIER_NAMES = {"holdout_loss": "held_out_loss", "base_holdout_loss": "base_held_out_loss"}
+"""Of an evaluation's fields in checkpoints that earlier workers wrote."""
 
 
 @dataclass(slots=True)
-class Progress:
+class Place:
     """Where a run is. Lists have one entry an optimizer step or a finished epoch.
 
     Attributes:
@@ -58,7 +60,7 @@ class TrainingState:
     scaler: torch.amp.GradScaler
 
 
-def save_checkpoint(folder: Path, progress: Progress, state: TrainingState) -> None:
+def save_checkpoint(folder: Path, place: Place, state: TrainingState) -> None:
     """Write a checkpoint atomically, replacing one of the same name."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -70,7 +72,7 @@ def save_checkpoint(folder: Path, progress: Progress, state: TrainingState) -> N
     save_file(tensors, partial / "optimizer.safetensors")
     document = {
         "format": FORMAT,
-        "progress": asdict(progress),
+        "progress": asdict(place),
         "optimizer": optimizer,
         "schedule": _numbers({key: value for key, value in state.schedule.state_dict().items() if key != "lr_lambdas"}),
         "scaler": state.scaler.state_dict(),
@@ -84,7 +86,7 @@ def save_checkpoint(folder: Path, progress: Progress, state: TrainingState) -> N
     partial.replace(folder)
 
 
-def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Progress:
+def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Place:
     """Put a checkpoint's state into the live objects and return where the run was.
 
     Raises:
@@ -92,16 +94,19 @@ def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Pro
     """
     try:
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        progress = Progress(**document["progress"])
+        place = Place(**document["progress"])
         weights = load_file(folder / "weights.safetensors")
         averages = load_file(folder / "average.safetensors") if state.averages else {}
         tensors = load_file(folder / "optimizer.safetensors")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         remedy = "Start the job again from its beginning."
         raise EngineError("CHECKPOINT_CORRUPT", "The checkpoint to resume from cannot be read.", remedy) from error
-    if progress.fingerprint != fingerprint or weights.keys() != state.weights.keys():
+    if place.fingerprint != fingerprint or weights.keys() != state.weights.keys():
         remedy = "Resume with the same base model, dataset version and parameters, or start a new job."
         raise EngineError("CHECKPOINT_FOREIGN", "The checkpoint to resume from belongs to another job.", remedy)
+    place.evaluations = [
+        {_EARLIER_NAMES.get(name, name): value for name, value in one.items()} for one in place.evaluations
+    ]
     with torch.no_grad():
         for name, weight in state.weights.items():
             weight.copy_(weights[name])
@@ -110,7 +115,7 @@ def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Pro
     state.optimizer.load_state_dict(_joined(tensors, document["optimizer"]))
     state.schedule.load_state_dict({**state.schedule.state_dict(), **document["schedule"]})
     state.scaler.load_state_dict(document["scaler"])
-    return progress
+    return place
 
 
 def _numbers(schedule: dict[str, Any]) -> dict[str, Any]:

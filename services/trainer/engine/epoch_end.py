@@ -20,6 +20,7 @@ from services.trainer.engine.preparation import Run
 from services.trainer.engine.previews import sample_previews
 from services.trainer.engine.recommendation import recommend
 from services.trainer.engine.verification import Probe, verify_artifacts
+from services.trainer.recipe.phases import Phase
 
 PROBE_PICTURES = 2
 
@@ -27,7 +28,7 @@ PROBE_PICTURES = 2
 def finish_epoch(run: Run, epoch: int) -> EpochResult:
     """Write and check everything that epoch ``epoch`` (from 1) leaves behind.
 
-    ``run.progress`` already counts the epoch as finished; its evaluation is added here, before the checkpoint, so that
+    ``run.place`` already counts the epoch as finished; its evaluation is added here, before the checkpoint, so that
     a resumed run recommends from all epochs.
     """
     folder = run.spec.output_dir / "epochs" / f"epoch-{epoch:04d}"
@@ -38,46 +39,46 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
                 run.family,
                 run.previews,
                 folder,
-                lambda step: _report(run, "sampling previews", step, run.previews.steps),
+                lambda step: _report(run, Phase.PREVIEWS, step, run.previews.steps),
             )
-        _report(run, "evaluating", 0, 1)
+        _report(run, Phase.EVALUATION, 0, 1)
         assert run.evaluator is not None, "only the main process ends epochs"
         evaluation = run.evaluator.measure(preview_latents)
-        _report(run, "writing files", 0, 1)
+        _report(run, Phase.FILES, 0, 1)
         artifacts = write_artifacts(
             folder,
             f"{run.spec.title}-{epoch:04d}",
             run.family,
             run.carriers,
             run.spec.parameters,
-            lora_metadata(run.spec, run.facts, epoch, run.progress.step),
+            lora_metadata(run.spec, run.facts, epoch, run.place.step),
         )
-        _report(run, "loading the files back", 0, 1)
+        _report(run, Phase.VERIFICATION, 0, 1)
         with autocast(run.family.device, run.mixed_precision):
             difference = verify_artifacts(artifacts, run.family, run.carriers, run.spec.parameters, _probe(run))
-    run.progress.evaluations.append(asdict(evaluation))
+    run.place.evaluations.append(asdict(evaluation))
     set_mode(run.state.optimizer, training=True)
     checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
     _draw(run, epoch, previews)
-    steps = run.progress.losses[-run.plan.steps.steps_per_epoch :]
+    steps = run.place.losses[-run.plan.steps.steps_per_epoch :]
     return EpochResult(
         epoch=epoch,
-        step=run.progress.step,
+        step=run.place.step,
         mean_loss=sum(steps) / len(steps),
         artifacts=artifacts,
         previews=previews,
         checkpoint_dir=checkpoint,
         evaluation=evaluation,
         max_reload_difference=difference,
-        recommendation=recommend([Evaluation(**values) for values in run.progress.evaluations]),
+        recommendation=recommend([Evaluation(**values) for values in run.place.evaluations]),
     )
 
 
 def write_checkpoint(run: Run, name: str) -> Path:
     """Save resumable state as ``checkpoints/<name>`` and drop the older ones, which it replaces."""
     folder = run.spec.output_dir / "checkpoints" / name
-    _report(run, "saving a checkpoint", 0, 1)
-    save_checkpoint(folder, run.progress, run.state)
+    _report(run, Phase.CHECKPOINT, 0, 1)
+    save_checkpoint(folder, run.place, run.state)
     for older in folder.parent.iterdir():
         if older != folder and older != run.spec.resume_from:
             shutil.rmtree(older)
@@ -105,8 +106,8 @@ def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> None:
             rows.append((f"epoch {number}", files))
     rows.append((f"epoch {epoch}", [preview.path for preview in previews]))
     contact_sheet(run.thumbnails, rows, run.spec.output_dir / "contact_sheet.png")
-    loss_plot(run.progress.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
+    loss_plot(run.place.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
 
 
-def _report(run: Run, name: str, done: int, total: int) -> None:
-    run.hooks.on_phase(PhaseProgress(name, done, total))
+def _report(run: Run, phase: Phase, done: int, total: int) -> None:
+    run.hooks.on_phase(PhaseProgress(phase, done, total))

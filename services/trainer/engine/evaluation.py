@@ -2,7 +2,7 @@
 
 - fit: the loss on the training pictures; falls as the subject is learnt, and goes on falling while it is memorised.
 - moved: the same on the training pictures mirrored, nearer and farther; rises again when their pixels are memorised.
-- hold-out: the same on a picture that is not trained on; rises again when memorising begins.
+- held-out: the same on a picture that is not trained on; rises again when memorising begins.
 - drift: how far predictions on neutral prompts have moved from the base model's; what the model forgets or overpaints.
 - memorisation: likeness of a preview to the nearest training picture.
 """
@@ -21,12 +21,14 @@ from services.trainer.engine.job import Evaluation
 from services.trainer.engine.losses import per_sample_loss
 from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.precision import autocast
+from services.trainer.recipe.workload import (
+    DRIFT_SAMPLES,
+    EVALUATION_BATCH,
+    FIT_SAMPLES,
+    HELD_OUT_SAMPLES,
+    MOVED_SAMPLES,
+)
 
-FIT_SAMPLES = 16
-MOVED_SAMPLES = 40
-HOLD_OUT_SAMPLES = 8
-DRIFT_SAMPLES = 16
-BATCH = 8
 POOLED_SIDE = 8
 """Likeness is compared on latents of 8 by 8: composition and colour count, not pixels."""
 
@@ -63,7 +65,7 @@ class Evaluator:
         self._training_pooled = _pooled(self._training)
         self._base_fit = self._loss("fit", self._training, FIT_SAMPLES)
         self._base_moved = self._loss("moved", self._moved, MOVED_SAMPLES)
-        self._base_held_out = None if held_out is None else self._loss("hold-out", [held_out], HOLD_OUT_SAMPLES)
+        self._base_held_out = self._held_out_loss()
         self._base_answers = [prediction for prediction, _ in self._predictions("drift", self._neutral, DRIFT_SAMPLES)]
 
     def measure(self, preview_latents: Tensor) -> Evaluation:
@@ -71,13 +73,19 @@ class Evaluator:
         return Evaluation(
             fit_loss=self._loss("fit", self._training, FIT_SAMPLES),
             base_fit_loss=self._base_fit,
-            holdout_loss=None if self._held_out is None else self._loss("hold-out", [self._held_out], HOLD_OUT_SAMPLES),
-            base_holdout_loss=self._base_held_out,
+            held_out_loss=self._held_out_loss(),
+            base_held_out_loss=self._base_held_out,
             drift=self._drift(),
             memorisation=self._likeness(preview_latents),
             moved_loss=self._loss("moved", self._moved, MOVED_SAMPLES),
             base_moved_loss=self._base_moved,
         )
+
+    def _held_out_loss(self) -> float | None:
+        if self._held_out is None:
+            return None
+        # The purpose is part of the seed: epochs of a run that is resumed must see the noise of those before.
+        return self._loss("hold-out", [self._held_out], HELD_OUT_SAMPLES)
 
     def _loss(self, purpose: str, examples: list[Example], samples: int) -> float:
         pairs = self._predictions(purpose, examples, samples)
@@ -108,8 +116,8 @@ class Evaluator:
             noise = torch.randn(latents.shape, generator=generator, device=latents.device)
             position = (torch.arange(levels, device=latents.device) + 0.5) / levels
             position = position.repeat_interleave(len(chosen))
-            for start in range(0, len(latents), BATCH):
-                part = slice(start, start + BATCH)
+            for start in range(0, len(latents), EVALUATION_BATCH):
+                part = slice(start, start + EVALUATION_BATCH)
                 pairs.append(self._predict(latents[part], noise[part], position[part], captions[part]))
         return pairs
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from peft import PeftConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.json_text import to_json
-from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
+from services.trainer.engine.lora import adapter_state
 from services.trainer.engine.metadata import model_hashes
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
+from services.trainer.recipe.families.parts import CLIP_LAYERS
 from services.trainer.recipe.parameters import TrainingParameters
 
 LORA_ENDINGS = {
@@ -48,20 +48,19 @@ def write_artifacts(
 
     Args:
         carriers: the components with an adapter, by name, holding the weights to export.
-        metadata: of the kohya form.
+        metadata: of the first file.
 
     Returns:
-        The kohya form, then, for adapters that diffusers reads, the diffusers form.
+        The family's forms whose readers apply the adapter, in the order of its facts.
     """
     dtype = torch.float32 if parameters.mixed_precision == "no" else torch.float16
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    if family.kohya_keys:
-        form = kohya_form(family, carriers, parameters, dtype, metadata)
-        files.append(_write(folder / f"{name}.safetensors", "kohya", *form))
-    if parameters.adapter in ("lora", "rslora", "dora"):
-        form = diffusers_form(carriers, dtype, {} if family.kohya_keys else metadata)
-        files.append(_write(folder / f"{name}-diffusers.safetensors", "diffusers", *form))
+    layouts = {"kohya": kohya_form, "diffusers": diffusers_form}
+    files: list[ArtifactFile] = []
+    for form in family.facts.forms:
+        if parameters.adapter in form.adapters:
+            contents = layouts[form.form](family, carriers, parameters, dtype, {} if files else metadata)
+            files.append(_write(folder / f"{name}{form.ending}.safetensors", form.form, *contents))
     return tuple(files)
 
 
@@ -86,18 +85,37 @@ def kohya_form(
 
 
 def diffusers_form(
-    carriers: Mapping[str, nn.Module], dtype: torch.dtype, metadata: dict[str, str]
+    family: Family,
+    carriers: Mapping[str, nn.Module],
+    parameters: TrainingParameters,
+    dtype: torch.dtype,
+    metadata: dict[str, str],
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata as ``StableDiffusionPipeline.save_lora_weights`` lays them out."""
+    """Tensors and metadata as ``StableDiffusionPipeline.save_lora_weights`` lays them out, for old and new readers.
+
+    CLIP's layers lie below ``text_model`` in tensors, which newer readers take away and older ones need, and not so in
+    ``target_modules``, which all compare with the end of a name.
+    """
     tensors: dict[str, Tensor] = {}
     configurations: dict[str, Any] = {}
     for component, module in carriers.items():
-        for key, value in adapter_state(module).items():
+        state = adapter_state(module)
+        for key, value in state.items():
             # transformers' loader knows DoRA's scale by this longer name only; diffusers' own loader takes either.
             lengthened = isinstance(module, PreTrainedModel) and key.endswith("lora_magnitude_vector")
-            tensors[f"{component}.{key}{'.weight' if lengthened else ''}"] = _plain(value.to(dtype))
-        configuration = peft_config(module).to_dict()
-        configurations |= {f"{component}.{key}": value for key, value in configuration.items()}
+            name = family.facts.diffusers_key(component, key)
+            tensors[f"{name}{'.weight' if lengthened else ''}"] = _plain(value.to(dtype))
+        # Older readers refuse a setting that they do not know, and want the two patterns even when they are empty.
+        settings = {
+            "r": parameters.rank,
+            "lora_alpha": parameters.alpha,
+            "rank_pattern": {},
+            "alpha_pattern": {},
+            "target_modules": sorted({split_key(key)[0].removeprefix(CLIP_LAYERS) for key in state}),
+            "use_rslora": parameters.adapter == "rslora",
+            "use_dora": parameters.adapter == "dora",
+        }
+        configurations |= {f"{component}.{key}": value for key, value in settings.items()}
     return tensors, {**metadata, "format": "pt", LORA_ADAPTER_METADATA_KEY: to_json(configurations)}
 
 
@@ -110,13 +128,6 @@ def kohya_alpha(parameters: TrainingParameters) -> float:
     if parameters.adapter == "rslora":
         return parameters.alpha * math.sqrt(parameters.rank)
     return float(parameters.rank) if parameters.adapter == "lokr" else parameters.alpha
-
-
-def peft_config(module: nn.Module) -> PeftConfig:
-    """The configuration of the adapter that a component carries."""
-    configurations: Any = module.peft_config
-    configuration: PeftConfig = configurations[ADAPTER_NAME]
-    return configuration
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -9,11 +9,14 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
+
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.phases import Phase
 
 
-class Directive(Enum):
+class Command(Enum):
     """What the caller wants at this step; polled once a step."""
 
     CONTINUE = auto()
@@ -23,6 +26,12 @@ class Directive(Enum):
     """Finish this epoch with its files, then return."""
     CANCEL = auto()
     """Return at once; finished epochs keep their files."""
+
+
+Decode = Callable[[bytes, int, str], tuple[Image.Image, tuple[int, int]]]
+"""From a file's bytes, the least side to keep, and the picture's name, to an upright RGB picture in sRGB and the
+original's upright size (width, height) in pixels. The picture may be smaller than that, as long as both sides keep what
+was asked for. Raises EngineError PHOTO_UNREADABLE. A function of a module, since helper processes unpickle it."""
 
 
 class RunStatus(Enum):
@@ -40,19 +49,17 @@ class TrainItem:
 
     Attributes:
         image_path: the original file (PNG or JPEG) as the user uploaded it.
-        caption: text to train on, before the trigger word, shuffle and dropout.
-        repeats: samples an epoch, or None for ``num_repeats``.
+        caption: final text to train on, trigger word included; its parts may be shuffled, or all of it dropped.
+        repeats: its own, which ``num_repeats`` multiplies to samples an epoch.
         crop: part of the upright picture to use, or None for all of it.
         name: how errors and metadata call the picture; never a path of this machine.
-        tags: labels for the tag frequencies in the exported metadata.
     """
 
     image_path: Path
     caption: str
-    repeats: int | None = None
+    repeats: int = 1
     crop: Crop | None = None
     name: str = ""
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,6 @@ class BaseModelFiles:
     architecture: str
     config_source: str | None = None
     neutral_prompts: tuple[str, ...] = ()
-    preview_templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,9 @@ class TrainJobSpec:
     """One run.
 
     Attributes:
+        parameters: with their three preview prompts; missing ones come from the captions (``recipe.prompts``).
         output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
+        decode: opens the originals.
         resume_from: a checkpoint folder of an earlier attempt at the same job.
         cache_dir: folder in which latents are kept between jobs, or None.
         title: name of the model to be, for file names (letters, digits, hyphens) and metadata.
@@ -114,6 +122,7 @@ class TrainJobSpec:
     parameters: TrainingParameters
     items: tuple[TrainItem, ...]
     output_dir: Path
+    decode: Decode
     resume_from: Path | None = None
     cache_dir: Path | None = None
     title: str = "lora"
@@ -129,7 +138,7 @@ class TrainJobSpec:
 class PhaseProgress:
     """A long stretch of work other than training steps; ``total`` is 0 when it cannot be known."""
 
-    name: str
+    phase: Phase
     done: int
     total: int
 
@@ -172,7 +181,7 @@ class Evaluation:
 
     Attributes:
         fit_loss: mean loss on the training pictures; ``base_fit_loss`` is the base model's.
-        holdout_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
+        held_out_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
         moved_loss: the same on training pictures mirrored, moved and at other sizes; None in checkpoints of old.
         drift: squared change of the prediction on neutral prompts, as a share of the base's own prediction.
         memorisation: likeness of the nearest training picture to a preview, 0 to 1; over 0.95 it is a copy.
@@ -180,8 +189,8 @@ class Evaluation:
 
     fit_loss: float
     base_fit_loss: float
-    holdout_loss: float | None
-    base_holdout_loss: float | None
+    held_out_loss: float | None
+    base_held_out_loss: float | None
     drift: float
     memorisation: float
     moved_loss: float | None = None
@@ -249,4 +258,4 @@ class Hooks:
     on_step: Callable[[StepMetrics], None] = _ignore
     on_base_previews: Callable[[tuple[PreviewImage, ...]], None] = _ignore
     on_epoch: Callable[[EpochResult], None] = _ignore
-    control: Callable[[], Directive] = field(default=lambda: Directive.CONTINUE)
+    control: Callable[[], Command] = field(default=lambda: Command.CONTINUE)

@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from services.trainer.engine.families.base import Family, Posterior
+from services.trainer.engine.families.autoencoder import Posterior
+from services.trainer.engine.families.base import Family
 from services.trainer.engine.losses import region_mask
 from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
 from services.trainer.engine.precision import on_device
 from services.trainer.recipe.parameters import TrainingParameters
-
-ENCODE_BATCH = 16
+from services.trainer.recipe.workload import ENCODE_BATCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,15 +42,14 @@ def add_adapters(family: Family, parameters: TrainingParameters) -> dict[str, nn
     Raises:
         EngineError: ADAPTER_UNSUPPORTED for an adapter whose files no tool would read for this family.
     """
-    if parameters.adapter in ("loha", "lokr") and not family.kohya_keys:
+    facts = family.facts
+    if parameters.adapter not in facts.adapters:
         raise EngineError(
             "ADAPTER_UNSUPPORTED",
-            f"No tool reads {parameters.adapter} files of the family {family.name}.",
-            "Choose the adapter lora, rslora or dora.",
+            f"No tool reads {parameters.adapter} files of the family {facts.name}.",
+            f"Choose one of the adapters {', '.join(sorted(facts.adapters))}.",
         )
-    names = [family.denoiser_name]
-    if parameters.train_text_encoder:
-        names += [name for name in family.components if name != family.denoiser_name]
+    names = list(family.components) if parameters.train_text_encoder else [facts.denoiser.component]
     carriers: dict[str, nn.Module] = {}
     for name in names:
         component: Any = family.components[name]

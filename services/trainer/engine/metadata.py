@@ -8,22 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
 from services.trainer.engine.job import TrainJobSpec
 from services.trainer.recipe.buckets import Bucket
-from services.trainer.recipe.step_plan import StepPlan
-
-SD_VERSIONS = {"stable-diffusion-v1": "sd_v1", "stable-diffusion-xl-v1-base": "sdxl_base_v1-0", "flux-1-dev": "flux1"}
-NETWORK_MODULES = {
-    "lora": "networks.lora",
-    "rslora": "networks.lora",
-    "dora": "networks.lora",
-    "loha": "lycoris.kohya",
-    "lokr": "lycoris.kohya",
-}
+from services.trainer.recipe.captions import parts_of
+from services.trainer.recipe.families import families
+from services.trainer.recipe.plan import StepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +38,10 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
     The only time in it is the job's, not the clock's: the same job gives the same bytes whenever it runs.
     """
     parameters = spec.parameters
-    directory = {"n_repeats": parameters.num_repeats, "img_count": len(spec.items)}
+    family = families()[spec.base_model.family]
+    architecture = family.architecture(spec.base_model.architecture)
+    trained = [spec.items[number].caption for bucket in facts.buckets for number in bucket.items]
+    directory = {"n_repeats": parameters.num_repeats, "img_count": len(trained)}
     network_args = {"target_modules": parameters.target_modules}
     if parameters.adapter != "lora":
         network_args["algo"] = parameters.adapter
@@ -54,8 +50,9 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_output_name": spec.title,
         "ss_sd_model_name": spec.base_model.id,
         "ss_new_sd_model_hash": facts.base_digest,
-        "ss_base_model_version": SD_VERSIONS.get(spec.base_model.architecture, spec.base_model.architecture),
-        "ss_network_module": NETWORK_MODULES[parameters.adapter],
+        "ss_base_model_version": architecture.base_version,
+        "ss_v2": architecture.v2,
+        "ss_network_module": family.network_modules[parameters.adapter],
         "ss_network_dim": parameters.rank,
         "ss_network_alpha": parameters.alpha,
         "ss_network_args": json.dumps(network_args),
@@ -72,7 +69,7 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_resolution": f"({parameters.resolution}, {parameters.resolution})",
         "ss_enable_bucket": parameters.aspect_buckets,
         "ss_bucket_info": json.dumps(_bucket_info(facts.buckets)),
-        "ss_tag_frequency": json.dumps({spec.title: tag_frequency(spec)}),
+        "ss_tag_frequency": json.dumps({spec.title: tag_frequency(trained)}),
         "ss_dataset_dirs": json.dumps({spec.title: directory}),
         "ss_seed": parameters.seed,
         "ss_learning_rate": parameters.learning_rate,
@@ -92,7 +89,7 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_max_grad_norm": parameters.max_grad_norm,
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.title": spec.title,
-        "modelspec.architecture": f"{spec.base_model.architecture}/lora",
+        "modelspec.architecture": f"{architecture.name}/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{parameters.resolution}x{parameters.resolution}",
         "modelspec.trigger_phrase": parameters.trigger_word,
@@ -105,12 +102,11 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
     return {key: str(value) for key, value in values.items()}
 
 
-def tag_frequency(spec: TrainJobSpec) -> dict[str, int]:
-    """How often each label occurs: the items' tags, or the comma-separated parts of captions without tags."""
+def tag_frequency(captions: Iterable[str]) -> dict[str, int]:
+    """In how many trained pictures each comma-separated part of a final text occurs, the most frequent first."""
     counts: Counter[str] = Counter()
-    for item in spec.items:
-        labels = item.tags or tuple(part.strip() for part in item.caption.split(",") if part.strip())
-        counts.update(labels)
+    for caption in captions:
+        counts.update(list(dict.fromkeys(parts_of(caption))))
     return dict(counts.most_common())
 
 

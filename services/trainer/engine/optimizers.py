@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from diffusers.optimization import get_scheduler
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.recipe.parameters import TrainingParameters
@@ -65,13 +66,25 @@ def build_optimizer(
 
 def build_schedule(optimizer: Optimizer, parameters: TrainingParameters, total_steps: int) -> LRScheduler:
     """The learning rate over the optimizer steps of the whole job."""
+    warmup_steps = min(parameters.lr_warmup_steps, total_steps // 2)
+    if parameters.lr_scheduler == "polynomial":
+        return LambdaLR(optimizer, lambda step: _polynomial(step, warmup_steps, total_steps, parameters.lr_power))
     schedule: LRScheduler = get_scheduler(
         parameters.lr_scheduler,
         optimizer,
-        num_warmup_steps=min(parameters.lr_warmup_steps, total_steps // 2),
+        num_warmup_steps=warmup_steps,
         num_training_steps=total_steps,
+        num_cycles=parameters.lr_num_cycles,
     )
     return schedule
+
+
+def _polynomial(step: int, warmup_steps: int, total_steps: int, power: float) -> float:
+    """Share of the rate at a step. diffusers' own reads one rate for all groups, which Adafactor does not have."""
+    if step < warmup_steps:
+        return step / warmup_steps
+    left = max(0.0, 1.0 - (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return math.pow(left, power)
 
 
 def set_mode(optimizer: Optimizer, *, training: bool) -> None:

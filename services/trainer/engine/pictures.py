@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy
 from PIL import Image
 
-from services.chassis.errors import DomainError
-from services.chassis.pictures import decode
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import TrainItem
+from services.trainer.engine.job import Decode, TrainItem
 from services.trainer.engine.noise import python_random
 from services.trainer.recipe.buckets import cropped_size
 from services.trainer.recipe.parameters import TrainingParameters
@@ -28,17 +26,21 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An upright RGB picture, its content digest, and the part of it that is trained."""
+    """An upright RGB picture, its content digest, and the part of it that is trained.
+
+    size: of the original, width and height in pixels; ``image`` may be smaller.
+    """
 
     image: Image.Image
+    size: tuple[int, int]
     digest: str
     item: TrainItem
     use_crop: bool
 
     @property
     def trained_size(self) -> tuple[float, float]:
-        """Width and height in pixels of the part that is trained."""
-        return cropped_size(self.image.width, self.image.height, self.item.crop if self.use_crop else None)
+        """Width and height of the part that is trained, in pixels of the original."""
+        return cropped_size(*self.size, self.item.crop if self.use_crop else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,11 @@ class View:
     mirrored: bool
 
 
-def open_picture(item: TrainItem, parameters: TrainingParameters) -> Picture:
+def open_picture(item: TrainItem, parameters: TrainingParameters, decode: Decode) -> Picture:
     """Read and decode an original.
 
     Raises:
-        EngineError: PHOTO_MISSING when the file vanished, PHOTO_UNREADABLE when it is damaged.
+        EngineError: PHOTO_MISSING when the file vanished, and what ``decode`` raises.
     """
     name = item.name or item.image_path.name
     try:
@@ -61,14 +63,9 @@ def open_picture(item: TrainItem, parameters: TrainingParameters) -> Picture:
     except OSError as error:
         remedy = "Retry the job; if it happens again, freeze a new dataset version without this picture."
         raise EngineError("PHOTO_MISSING", f"The training picture {name} is gone.", remedy) from error
-    try:
-        # Twice the resolution is kept so that a crop of half the picture is not enlarged.
-        image = decode(data, draft_side=parameters.resolution * 4, field=name)
-    except DomainError as error:
-        remedy = "Replace the picture in the dataset and freeze a new version."
-        message = f"The training picture {name} cannot be read: {error.message}"
-        raise EngineError("PHOTO_UNREADABLE", message, remedy) from error
-    return Picture(image, hashlib.sha256(data).hexdigest(), item, use_crop=not parameters.masked_loss)
+    # Four times the resolution is kept so that the crop of a quarter of the picture is not enlarged.
+    image, size = decode(data, parameters.resolution * 4, name)
+    return Picture(image, size, hashlib.sha256(data).hexdigest(), item, use_crop=not parameters.masked_loss)
 
 
 def views_of(picture: Picture, shape: tuple[int, int], parameters: TrainingParameters) -> list[View]:

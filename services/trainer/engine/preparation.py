@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
-from services.trainer.engine.checkpoints import Progress, TrainingState, load_checkpoint
+from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
@@ -27,19 +27,19 @@ from services.trainer.engine.noise import derive_seed
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.pictures import Picture, moved, open_picture
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
-from services.trainer.engine.previews import choose_prompts, preview_request, sample_previews
+from services.trainer.engine.previews import preview_request, sample_previews
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import RegularizationSet, load_regularization
 from services.trainer.engine.step import Step
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
-from services.trainer.recipe.captions import with_trigger_word
-from services.trainer.recipe.job_plan import JobPlan, PictureSize, plan_job
 from services.trainer.recipe.parameters import InvalidParameter
+from services.trainer.recipe.phases import Phase
+from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
+from services.trainer.recipe.prompts import with_prompts
+from services.trainer.recipe.workload import MOVED_PICTURES, NEUTRAL_STEPS
 
 THUMBNAIL_SIDE = 256
-MOVED_PICTURES = 10
-"""Pictures whose moved views are measured; two views each."""
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
     "preview_prompts",
@@ -48,6 +48,8 @@ PARAMETERS_FREE_TO_CHANGE = (
     "preview_guidance",
 )
 """A checkpoint may be resumed with other values of these: more epochs, other pictures of the same weights."""
+PARAMETERS_SINCE_ADDED = ("lr_num_cycles", "lr_power")
+"""Checkpoints older than these were written as if they were 1, which leaves them out of the identity."""
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class Run:
     base_previews: tuple[PreviewImage, ...]
     thumbnails: list[Image.Image]
     facts: RunFacts
-    progress: Progress
+    place: Place
 
     @property
     def mixed_precision(self) -> str:
@@ -91,28 +93,28 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     parameters = spec.parameters
     device = choose_device(spec.device)
     report = _reporter(hooks)
-    report("loading base model", 0, 1)
+    report(Phase.LOADING, 0, 1)
     family = load_family(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
     fingerprint = model_fingerprint(spec.base_model)
 
     pictures = []
     for number, item in enumerate(spec.items):
-        report("reading pictures", number, len(spec.items))
-        pictures.append(open_picture(item, parameters))
+        report(Phase.READING, number, len(spec.items))
+        pictures.append(open_picture(item, parameters, spec.decode))
     plan = _plan(pictures, spec, family)
     acceleration = spec.acceleration or choose_acceleration(device, plan, parameters)
     if not acceleration.channels_last:
         family.use_contiguous_layout()
-    captions = [with_trigger_word(item.caption, parameters.trigger_word) for item in spec.items]
+    captions = [item.caption for item in spec.items]
     regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
 
-    request = preview_request(family, parameters, choose_prompts(spec.base_model, parameters, captions))
+    request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
     base_previews = _base_previews(family, request, spec, hooks, report) if processes.is_main else ()
     neutral = _neutral_examples(family, spec, report) if processes.is_main else []
     evaluator = None
     if processes.is_main:
-        report("measuring the base model", 0, 1)
+        report(Phase.BASE_EVALUATION, 0, 1)
         training = [
             Example(bucket.plain(item), captions[item])
             for bucket, members in zip(latents, plan.buckets, strict=True)
@@ -123,13 +125,15 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
             family, parameters.seed, parameters.mixed_precision, training, moved_views, held_out, neutral
         )
 
-    report("adding the adapter", 0, 1)
+    report(Phase.ADAPTER, 0, 1)
     if parameters.gradient_checkpointing:
         family.enable_gradient_checkpointing()
     carriers = add_adapters(family, parameters)
     weights = trained_weights(carriers)
     average = RunningAverage(weights, parameters.ema_decay)
-    optimizer = build_optimizer(weights, family.denoiser_name, parameters, fused=acceleration.fused_optimizer)
+    optimizer = build_optimizer(
+        weights, family.facts.denoiser.component, parameters, fused=acceleration.fused_optimizer
+    )
     state = TrainingState(
         weights=weights,
         averages=average.averages,
@@ -138,9 +142,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
     identity = _identity(spec, fingerprint, pictures)
-    progress = Progress(identity)
+    place = Place(identity)
     if spec.resume_from is not None:
-        progress = load_checkpoint(spec.resume_from, identity, state)
+        place = load_checkpoint(spec.resume_from, identity, state)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
         conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
@@ -164,19 +168,19 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         base_previews=base_previews,
         thumbnails=[_thumbnail(picture) for picture in pictures],
         facts=RunFacts(fingerprint, plan.buckets, plan.steps, identity[:16]),
-        progress=progress,
+        place=place,
     )
 
 
-Report = Callable[[str, int, int], None]
+Report = Callable[[Phase, int, int], None]
 
 
 def _reporter(hooks: Hooks) -> Report:
-    return lambda name, done, total: hooks.on_phase(PhaseProgress(name, done, total))
+    return lambda phase, done, total: hooks.on_phase(PhaseProgress(phase, done, total))
 
 
 def _plan(pictures: Sequence[Picture], spec: TrainJobSpec, family: Family) -> JobPlan:
-    sizes = [PictureSize(p.image.width, p.image.height, p.item.crop, p.item.repeats) for p in pictures]
+    sizes = [PictureSize(*picture.size, picture.item.crop, picture.item.repeats) for picture in pictures]
     try:
         return plan_job(sizes, spec.parameters, family.pixel_multiple)
     except InvalidParameter as error:
@@ -200,9 +204,9 @@ def _encode(
     def count() -> None:
         nonlocal done
         done += 1
-        report("caching latents", done, len(pictures))
+        report(Phase.ENCODING, done, len(pictures))
 
-    report("caching latents", 0, len(pictures))
+    report(Phase.ENCODING, 0, len(pictures))
     encoder = LatentEncoder(family, fingerprint, spec.cache_dir, count)
     buckets = []
     for bucket in plan.buckets:
@@ -219,7 +223,7 @@ def _encode(
         extra_rows = tuple(range(subject_rows, len(mean)))
         mask = None if mask is None else mask.to(family.device)
         buckets.append(BucketLatents(bucket.width, bucket.height, mean, std, mask, rows, extra_rows))
-        report("caching latents", done, len(pictures))
+        report(Phase.ENCODING, done, len(pictures))
     if plan.held_out is None:
         return buckets, None
     shapes = bucket_shapes(spec.parameters.resolution, family.pixel_multiple)
@@ -240,7 +244,7 @@ def _base_previews(
             family,
             request,
             spec.output_dir / "epochs" / "base",
-            lambda step: report("sampling the base model", step, request.steps),
+            lambda step: report(Phase.BASE_PREVIEWS, step, request.steps),
         )
     hooks.on_base_previews(previews)
     return previews
@@ -271,10 +275,10 @@ def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> lis
     if not prompts:
         return []
     seeds = [derive_seed(spec.parameters.seed, "neutral", number) % 2**31 for number in range(len(prompts))]
-    request = replace(preview_request(family, spec.parameters, prompts, seeds), steps=10, negative_prompt="")
+    request = replace(preview_request(family, spec.parameters, prompts, seeds), steps=NEUTRAL_STEPS, negative_prompt="")
     with torch.no_grad(), autocast(family.device, spec.parameters.mixed_precision):
         latents = family.sample(
-            family.pipeline(), request, lambda step: report("sampling neutral prompts", step, request.steps)
+            family.pipeline(), request, lambda step: report(Phase.NEUTRAL_PROMPTS, step, request.steps)
         )
     return [Example(latent.unsqueeze(0).float(), prompt) for latent, prompt in zip(latents, prompts, strict=True)]
 
@@ -282,9 +286,14 @@ def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> lis
 def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture]) -> str:
     """Digest of everything that decides the weights; a checkpoint fits a job with the same one."""
     parameters = {
-        name: value for name, value in asdict(spec.parameters).items() if name not in PARAMETERS_FREE_TO_CHANGE
+        name: value
+        for name, value in asdict(spec.parameters).items()
+        if name not in PARAMETERS_FREE_TO_CHANGE and not (name in PARAMETERS_SINCE_ADDED and value == 1)
     }
-    items = [(picture.digest, picture.item.caption, picture.item.repeats, picture.item.crop) for picture in pictures]
+    items = [
+        (picture.digest, picture.item.caption, samples_of(picture.item.repeats, spec.parameters), picture.item.crop)
+        for picture in pictures
+    ]
     return hashlib.sha256(to_json([fingerprint, parameters, items]).encode()).hexdigest()
 
 

@@ -8,55 +8,9 @@ from pathlib import Path
 import torch
 
 from services.trainer.engine.families.base import Family, SamplingRequest
-from services.trainer.engine.job import BaseModelFiles, PreviewImage
+from services.trainer.engine.job import PreviewImage
 from services.trainer.engine.noise import derive_seed
 from services.trainer.recipe.parameters import TrainingParameters
-
-PREVIEW_COUNT = 3
-_STOPS = frozenset(
-    ["a", "an", "the", "in", "on", "at", "with", "and", "of", "is", "are", "by", "near", "from", "to", "under", "over"]
-)
-_LONGEST_NOUN = 3
-
-
-def choose_prompts(base_model: BaseModelFiles, parameters: TrainingParameters, captions: Sequence[str]) -> list[str]:
-    """Exactly three prompts: the user's, then the base model's templates, then captions of the dataset."""
-    prompts = list(parameters.preview_prompts)
-    caption = captions[0]
-    # A template needs something to call the subject; without a trigger word its own caption says it best.
-    subject = subject_phrase(parameters.trigger_word, captions) or caption
-    prompts += [
-        template.format(caption=caption, trigger_word=subject)
-        for template in base_model.preview_templates
-        if template.format(caption=caption, trigger_word=subject) not in prompts
-    ]
-    prompts += [text for text in dict.fromkeys(captions) if text not in prompts]
-    while len(prompts) < PREVIEW_COUNT:
-        prompts.append(prompts[-1])
-    return prompts[:PREVIEW_COUNT]
-
-
-def subject_phrase(trigger_word: str, captions: Sequence[str]) -> str:
-    """The trigger word with the words that follow it in every caption: ``sks`` becomes ``sks dog``.
-
-    A model that was taught "sks dog" draws poorly for "sks" alone.
-    """
-    if not trigger_word:
-        return ""
-    followers = []
-    for caption in captions:
-        words, phrase = caption.split(), trigger_word.split()
-        lowered = [word.lower() for word in words]
-        starts = [n for n in range(len(words)) if lowered[n : n + len(phrase)] == [word.lower() for word in phrase]]
-        followers.append(words[starts[0] + len(phrase) :] if starts else [])
-    shared = []
-    for position in zip(*followers, strict=False):
-        if len(set(position)) > 1 or len(captions) == 1 or position[0].lower() in _STOPS:
-            break
-        shared.append(position[0].rstrip(","))
-        if position[0].endswith(","):
-            break
-    return " ".join([trigger_word, *shared[:_LONGEST_NOUN]])
 
 
 def preview_request(

@@ -24,14 +24,13 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import Directive, TrainJobSpec
+from services.trainer.engine.job import Command, TrainJobSpec
 from services.trainer.engine.precision import choose_device
+from services.trainer.recipe.plan import drawn_samples
+from services.trainer.recipe.workload import WORTH_A_HELPER
 
 LARGEST_SHARED_MODEL = 1 << 30
 """Bytes of weights up to which a helper process may hold a copy of the base model in memory."""
-
-WORTH_A_HELPER = 1000
-"""Samples of a job from which the seconds that a helper needs to start are won back."""
 
 WAIT = timedelta(minutes=30)
 """Longest wait for a peer; helpers wait for the main process through the end of an epoch."""
@@ -104,15 +103,15 @@ class Processes:
             distributed.all_reduce(value)
         return value
 
-    def agree(self, directive: Directive) -> Directive:
-        """The main process's directive, in every process: they must leave the loop at the same step."""
+    def agree(self, command: Command) -> Command:
+        """The main process's command, in every process: they must leave the loop at the same step."""
         if self.count == 1:
-            return directive
-        number = torch.tensor([directive.value])
+            return command
+        number = torch.tensor([command.value])
         if distributed.get_backend() == "nccl":
             number = number.cuda()
         distributed.broadcast(number, src=0)
-        return Directive(int(number.item()))
+        return Command(int(number.item()))
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""
@@ -169,10 +168,7 @@ def process_count(spec: TrainJobSpec) -> int:
     """As the spec says; ``0`` means two on a CPU with two threads or more, for long jobs on small base models."""
     if spec.processes > 0:
         return spec.processes
-    parameters = spec.parameters
-    repeats = sum(item.repeats or parameters.num_repeats for item in spec.items)
-    samples = repeats * parameters.num_epochs * (1.0 + parameters.regularization_fraction)
-    if samples < WORTH_A_HELPER:
+    if drawn_samples([item.repeats for item in spec.items], spec.parameters) < WORTH_A_HELPER:
         return 1
     path = Path(spec.base_model.source)
     if choose_device(spec.device).type != "cpu" or torch.get_num_threads() < 2 or not path.is_dir():

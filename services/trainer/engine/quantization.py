@@ -15,8 +15,6 @@ from torch import nn
 
 from services.trainer.engine.errors import EngineError
 
-QUANTIZATIONS = ("int8", "nf4")
-
 
 def check_quantization(quantization: str) -> None:
     """Fail before gigabytes are read.

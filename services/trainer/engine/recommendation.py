@@ -27,8 +27,8 @@ def score(evaluation: Evaluation) -> float:
 
 def gain(evaluation: Evaluation) -> float:
     """Share of the base model's loss that is gone, on the held-out picture when there is one."""
-    if evaluation.holdout_loss is not None and evaluation.base_holdout_loss is not None:
-        return 1.0 - evaluation.holdout_loss / max(evaluation.base_holdout_loss, 1e-12)
+    if evaluation.held_out_loss is not None and evaluation.base_held_out_loss is not None:
+        return 1.0 - evaluation.held_out_loss / max(evaluation.base_held_out_loss, 1e-12)
     return 1.0 - evaluation.fit_loss / max(evaluation.base_fit_loss, 1e-12)
 
 
@@ -39,7 +39,7 @@ def before_memorising(evaluations: Sequence[Evaluation]) -> int:
     """
     lowest = float("inf")
     for number, evaluation in enumerate(evaluations):
-        if evaluation.moved_loss is None or evaluation.holdout_loss is not None:
+        if evaluation.moved_loss is None or evaluation.held_out_loss is not None:
             continue
         lowest = min(lowest, evaluation.moved_loss)
         if evaluation.moved_loss > lowest * (1.0 + RISE):
@@ -62,7 +62,7 @@ def recommend(evaluations: Sequence[Evaluation]) -> Recommendation:
 
 def _reason(evaluations: Sequence[Evaluation], chosen: int) -> str:
     evaluation = evaluations[chosen - 1]
-    measured = "a picture kept out of training" if evaluation.holdout_loss is not None else "your pictures"
+    measured = "a picture kept out of training" if evaluation.held_out_loss is not None else "your pictures"
     parts = [
         f"Epoch {chosen} removes {gain(evaluation):.0%} of the base model's error on {measured}"
         f" and changes other prompts by {evaluation.drift:.1%}."

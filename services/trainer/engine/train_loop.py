@@ -16,7 +16,7 @@ from services.trainer.engine.batches import ForwardPass, draw_pass, epoch_steps
 from services.trainer.engine.epoch_end import finish_epoch, write_checkpoint
 from services.trainer.engine.errors import EngineError, out_of_memory_named
 from services.trainer.engine.job import (
-    Directive,
+    Command,
     Hooks,
     Recommendation,
     RunStatus,
@@ -29,9 +29,10 @@ from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
+from services.trainer.recipe.advice import after_out_of_memory
 from services.trainer.recipe.parameters import TrainingParameters
 
-READ_LOSS_EVERY_SECONDS = 0.25
+READ_LOSS_EVERY_S = 0.25
 """Reading a loss waits for the accelerator, so it is done a few times a second instead of at every step."""
 
 
@@ -45,7 +46,7 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None) -> TrainResult:
         EngineError: with a reason for the user; finished epochs keep their files.
     """
     with (
-        out_of_memory_named(_smaller(spec.parameters)),
+        out_of_memory_named(after_out_of_memory(spec.parameters)),
         _reproducible(spec),
         joined_processes(spec) as processes,
     ):
@@ -67,45 +68,45 @@ def _reproducible(spec: TrainJobSpec) -> AbstractContextManager[None]:
 
 
 def _train_epochs(run: Run) -> TrainResult:
-    progress, hooks = run.progress, run.hooks
+    place, hooks = run.place, run.hooks
     meter = _Meter(run)
     checkpoint = run.spec.resume_from
     recommendation: Recommendation | None = None
     stopping = False
     set_mode(run.state.optimizer, training=True)
-    while progress.epoch < run.spec.parameters.num_epochs and not stopping:
-        steps = epoch_steps(run.plan.buckets, run.spec.parameters, progress.epoch)
+    while place.epoch < run.spec.parameters.num_epochs and not stopping:
+        steps = epoch_steps(run.plan.buckets, run.spec.parameters, place.epoch)
         began = time.monotonic()
-        for step in steps[progress.step_in_epoch :]:
+        for step in steps[place.step_in_epoch :]:
             loss, samples = _train_step(run, step)
-            progress.step += 1
-            progress.step_in_epoch += 1
+            place.step += 1
+            place.step_in_epoch += 1
             meter.add(loss, samples)
             match run.processes.agree(hooks.control()):
-                case Directive.CANCEL:
-                    return TrainResult(RunStatus.CANCELLED, progress.step, checkpoint, recommendation)
-                case Directive.PAUSE:
+                case Command.CANCEL:
+                    return TrainResult(RunStatus.CANCELLED, place.step, checkpoint, recommendation)
+                case Command.PAUSE:
                     meter.read()
-                    checkpoint = write_checkpoint(run, f"step-{progress.step:06d}") if run.processes.is_main else None
-                    return TrainResult(RunStatus.PAUSED, progress.step, checkpoint, recommendation)
-                case Directive.STOP:
+                    checkpoint = write_checkpoint(run, f"step-{place.step:06d}") if run.processes.is_main else None
+                    return TrainResult(RunStatus.PAUSED, place.step, checkpoint, recommendation)
+                case Command.STOP:
                     stopping = True
         meter.read()
         trained = time.monotonic() - began
-        progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
+        place.epoch, place.step_in_epoch = place.epoch + 1, 0
         if run.processes.is_main:
             with meter.paused(), run.processes.alone(), uncompiled(run.acceleration):
-                result = replace(finish_epoch(run, progress.epoch), train_seconds=trained)
+                result = replace(finish_epoch(run, place.epoch), train_seconds=trained)
             checkpoint, recommendation = result.checkpoint_dir, result.recommendation
             hooks.on_epoch(result)
         run.processes.wait_for_all()
-    early = progress.epoch < run.spec.parameters.num_epochs
-    return TrainResult(RunStatus.STOPPED if early else RunStatus.COMPLETED, progress.step, checkpoint, recommendation)
+    early = place.epoch < run.spec.parameters.num_epochs
+    return TrainResult(RunStatus.STOPPED if early else RunStatus.COMPLETED, place.step, checkpoint, recommendation)
 
 
 def _train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:
     """One optimizer step; returns its loss, still on the device, and the samples it saw."""
-    parameters, state, step = run.spec.parameters, run.state, run.progress.step
+    parameters, state, step = run.spec.parameters, run.state, run.place.step
     drawn = [
         draw_pass(
             forward,
@@ -152,19 +153,19 @@ class _Meter:
         self._waiting: list[_Waiting] = []
         self._read_at = time.monotonic()
         self._started = time.monotonic()
-        self._first_step = run.progress.step
+        self._first_step = run.place.step
         self._samples = 0
         self._epoch_end_seconds = 0.0
         self._epoch_ends = 0
 
     def add(self, loss: Tensor, samples: int) -> None:
-        """Note a step; call after ``progress`` counts it."""
+        """Note a step; call after ``place`` counts it."""
         self._samples += samples
-        progress = self._run.progress
+        place = self._run.place
         rate = self._run.state.optimizer.param_groups[0]["lr"]
         rate = rate.clone() if isinstance(rate, Tensor) else rate
-        self._waiting.append(_Waiting(loss, progress.step, progress.epoch + 1, rate))
-        if time.monotonic() - self._read_at >= READ_LOSS_EVERY_SECONDS:
+        self._waiting.append(_Waiting(loss, place.step, place.epoch + 1, rate))
+        if time.monotonic() - self._read_at >= READ_LOSS_EVERY_S:
             self.read()
 
     def read(self) -> None:
@@ -181,7 +182,7 @@ class _Meter:
         for one, loss in zip(waiting, losses, strict=True):
             if not math.isfinite(loss):
                 raise _not_finite(one, self._run.spec.parameters)
-            self._run.progress.losses.append(loss)
+            self._run.place.losses.append(loss)
             epochs_left = plan.num_epochs - (one.step - 1) // plan.steps_per_epoch
             left = (total - one.step) * per_step + epochs_left * per_epoch_end
             self._run.hooks.on_step(
@@ -213,19 +214,3 @@ def _not_finite(step: _Waiting, parameters: TrainingParameters) -> EngineError:
     if parameters.mixed_precision == "fp16":
         remedy = "Use mixed precision bf16 instead of fp16. " + remedy
     return EngineError("LOSS_NOT_FINITE", f"The loss at step {step.step} is not a number.", remedy)
-
-
-def _smaller(parameters: TrainingParameters) -> str:
-    """What to change after an out-of-memory error, the change that costs least first."""
-    advice = []
-    if parameters.batch_size > 1:
-        half, double = parameters.batch_size // 2, parameters.gradient_accumulation_steps * 2
-        advice.append(f"batch_size {half} with gradient_accumulation_steps {double}")
-    if parameters.mixed_precision == "no":
-        advice.append("mixed_precision bf16")
-    if not parameters.gradient_checkpointing:
-        advice.append("gradient_checkpointing true")
-    if parameters.base_quantization != "nf4" and parameters.adapter not in ("loha", "lokr"):
-        advice.append("base_quantization nf4")
-    advice.append(f"resolution {max(16, parameters.resolution * 3 // 4)}")
-    return f"Use {', or '.join(advice)}."

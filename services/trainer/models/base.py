@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from services.trainer.recipe.advice import Fit
 from services.trainer.recipe.calibration import Range, TimeEstimate
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.job_plan import PictureSize
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import PictureSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class OfferedModel:
 
 @dataclass(frozen=True, slots=True)
 class TrainingImage:
-    """One picture of a training set. size: with its crop and the set's own repeats. caption: text to train on."""
+    """One picture of a training set. size: with its crop and the set's own repeats. caption: final text to train on."""
 
     size: PictureSize
     caption: str
@@ -40,15 +40,6 @@ class TrainingSet:
     digest: str
     trigger_word: str
     images: tuple[TrainingImage, ...]
-
-
-class Fit(StrEnum):
-    """Whether a job fits into the memory of a worker."""
-
-    UNSPECIFIED = "UNSPECIFIED"
-    YES = "YES"
-    TIGHT = "TIGHT"
-    NO = "NO"
 
 
 @dataclass(frozen=True, slots=True)

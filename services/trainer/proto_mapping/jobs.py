@@ -61,6 +61,7 @@ def request_from_proto(
         dataset=job.dataset_version,
         parameters=given_parameters(job.parameters),
         priority=job.priority,
+        trigger_word=job.trigger_word,
     )
 
 

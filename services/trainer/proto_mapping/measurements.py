@@ -29,21 +29,6 @@ _SAME = (
 """Fields that are spelt alike."""
 
 
-def measurement_to_proto(measurement: Measurement) -> _Measurement:
-    """What a worker sends."""
-    parts = [
-        _Measurement.Part(
-            name=name,
-            seconds=part.seconds,
-            flops=part.work.flops,
-            moved_bytes=part.work.moved,
-            kernels=part.work.kernels,
-        )
-        for name, part in sorted(measurement.parts.items())
-    ]
-    return _Measurement(parts=parts, **{name: getattr(measurement, name) for name in _SAME})
-
-
 def measurement_from_proto(message: _Measurement, now: datetime) -> Measurement:
     """What the trainer keeps."""
     parts = {

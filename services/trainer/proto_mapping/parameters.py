@@ -7,6 +7,7 @@ from dataclasses import fields
 from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
 
 from services.trainer.models.base import OfferedModel
+from services.trainer.recipe.families import families
 from services.trainer.recipe.parameters import ParameterSpec, TrainingParameters
 
 FIELD_NAMES = frozenset(field.name for field in training_job_pb2.TrainingParameters.DESCRIPTOR.fields)
@@ -49,6 +50,7 @@ def base_model_to_proto(offered: OfferedModel) -> base_model_pb2.BaseModel:
         parameter_specs=[_spec_to_proto(spec) for spec in model.specs if spec.name in FIELD_NAMES],
         available=offered.available,
         hub_id=model.hub_id,
+        hub_tags=families()[model.family].hub_tags,
     )
 
 

@@ -7,7 +7,7 @@ from fiveshot.trainer.v1 import training_service_pb2
 from services.chassis.listing.pages import ListRequest
 from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey, digest
-from services.trainer.use_cases.steering import Order
+from services.trainer.use_cases.steering import SteeringRequest
 
 _Service = training_service_pb2
 
@@ -28,11 +28,12 @@ def create_key(request: _Service.CreateTrainingJobRequest) -> RequestKey:
     return RequestKey(project_of(request.parent), "CreateTrainingJob", request.request_id, content)
 
 
-def order_from_proto(request: Steering) -> Order:
-    """A move of a job."""
+def steering_from_proto(request: Steering) -> SteeringRequest:
+    """A user's move of a job."""
     method = type(request).__name__.removesuffix("Request")
     content = digest(request.SerializeToString(deterministic=True))
-    return Order(request.name, request.etag, RequestKey(project_of(request.name), method, request.request_id, content))
+    key = RequestKey(project_of(request.name), method, request.request_id, content)
+    return SteeringRequest(request.name, request.etag, key)
 
 
 def list_request(request: _Service.ListTrainingJobsRequest | _Service.ListEpochsRequest) -> ListRequest:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.trainer.recipe.costs import VERSION, Counted, JobCost
+from services.trainer.recipe.workload import WORTH_A_HELPER
 
 SAME_MODEL = "runs of this base model"
 OTHER_MODEL = "runs of another base model"
@@ -56,15 +57,11 @@ def device_class(device: str, mixed_precision: str) -> DeviceClass:
     return CPU if is_cpu(device) else ACCELERATOR[mixed_precision]
 
 
-def likely_processes(device: str, samples: int) -> int:
+def likely_processes(device: str, samples: float) -> int:
     """Processes that a worker will start for a job, by the engine's rule: two on a CPU that has as many threads."""
     threads = device.split()[1:2]
     several = is_cpu(device) and threads and threads[0].isdigit() and int(threads[0]) > 1
     return 2 if several and samples >= WORTH_A_HELPER else 1
-
-
-WORTH_A_HELPER = 1000
-"""The engine's own number; a unit test compares them."""
 
 
 def is_cpu(device: str) -> bool:
@@ -293,10 +290,3 @@ SLACK_CPU, SLACK_ACCELERATOR = 1.2, 1.05
 
 CPU_PROCESS_BYTES = 600 << 20
 """A worker with torch and its libraries loaded, before it has measured itself."""
-
-
-def what_fits(
-    memory_of: Callable[[Mapping[str, object]], float], changes: Sequence[Mapping[str, object]], limit: float
-) -> Mapping[str, object] | None:
-    """The first of some changes of parameters, cheapest first, with which a job fits; None when none does."""
-    return next((change for change in changes if memory_of(change) <= limit), None)

@@ -1,4 +1,4 @@
-"""The text of one sample: trigger word, shuffle, dropout."""
+"""The text of one sample: parts of a picture's final text shuffled, or all of it dropped. Nothing is ever added."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from services.trainer.recipe.parameters import TrainingParameters
 SEPARATOR = ", "
 
 
-def with_trigger_word(caption: str, trigger_word: str) -> str:
-    """The caption with the trigger word in front, unless it already occurs as whole words (case does not matter)."""
-    if not trigger_word:
-        return caption.strip()
-    padded = f" {' '.join(_words(caption))} "
-    if f" {' '.join(_words(trigger_word))} " in padded:
-        return caption.strip()
-    return SEPARATOR.join(part for part in (trigger_word, caption.strip()) if part)
+def parts_of(caption: str) -> list[str]:
+    """The comma-separated parts of a text, in its order."""
+    return [part.strip() for part in caption.split(",") if part.strip()]
 
 
 def sample_caption(caption: str, parameters: TrainingParameters, draw: random.Random) -> str:
@@ -25,11 +20,7 @@ def sample_caption(caption: str, parameters: TrainingParameters, draw: random.Ra
         return ""
     if not parameters.shuffle_caption:
         return caption
-    parts = [part.strip() for part in caption.split(",") if part.strip()]
+    parts = parts_of(caption)
     kept, moving = parts[: parameters.keep_tokens], parts[parameters.keep_tokens :]
     draw.shuffle(moving)
     return SEPARATOR.join(kept + moving)
-
-
-def _words(text: str) -> list[str]:
-    return text.lower().replace(",", " ").split()

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from services.trainer.recipe.costs import ModelCosts, read_costs
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.facts import FamilyFacts
 from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("base_models.toml")
-FAMILIES = ("stable-diffusion", "sdxl", "flux")
 LabelStyle = Literal["sentence", "tags"]
 _ID = re.compile(r"[a-z][a-z0-9.-]{0,62}")
 
@@ -96,8 +97,9 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
         raise InvalidCatalogue(f"base_models.{identifier}: an id has lower-case letters, digits, dots and hyphens")
     reader = _Reader(identifier, entry)
     family = reader.text("family")
-    if family not in FAMILIES:
-        raise InvalidCatalogue(f"base_models.{identifier}.family: {family!r} is not one of {', '.join(FAMILIES)}")
+    if family not in families():
+        raise InvalidCatalogue(f"base_models.{identifier}.family: {family!r} is not one of {', '.join(families())}")
+    facts = families()[family]
     style = reader.text("label_style", "sentence")
     if style not in ("sentence", "tags"):
         raise InvalidCatalogue(f"base_models.{identifier}.label_style: must be sentence or tags, not {style!r}")
@@ -109,16 +111,16 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
         family=family,
         source=_absolute(reader.text("source"), folder),
         config_source=_absolute(config, folder) if config else None,
-        architecture=reader.text("architecture"),
+        architecture=_architecture(identifier, reader.text("architecture"), facts),
         license=reader.text("license"),
         license_url=reader.text("license_url", ""),
         resolution=reader.whole_number("resolution"),
-        pixel_multiple=reader.whole_number("pixel_multiple"),
+        pixel_multiple=reader.whole_number("pixel_multiple", facts.pixel_multiple),
         label_style="tags" if style == "tags" else "sentence",
         memory_mib=reader.whole_number("memory_mib"),
         neutral_prompts=reader.texts("neutral_prompts"),
         preview_templates=reader.texts("preview_templates"),
-        specs=_specs(identifier, reader.table("parameters"), reader.whole_number("resolution")),
+        specs=_specs(identifier, reader.table("parameters"), reader.whole_number("resolution"), facts),
         costs=_costs(identifier, reader.text("costs", ""), folder),
     )
     reader.refuse_the_rest()
@@ -142,20 +144,37 @@ def _costs(identifier: str, named: str, folder: Path) -> ModelCosts | None:
     return shipped.get(named or identifier)
 
 
-def _specs(identifier: str, changes: Mapping[str, Any], resolution: int) -> tuple[ParameterSpec, ...]:
-    names = {spec.name for spec in DEFAULT_SPECS}
-    unknown = set(changes) - names
+def _architecture(identifier: str, name: str, facts: FamilyFacts) -> str:
+    """Readers of LoRA files go by it, so it is one of those that the family's facts know."""
+    known = [architecture.name for architecture in facts.architectures]
+    if name not in known:
+        raise InvalidCatalogue(f"base_models.{identifier}.architecture: {name!r} is not one of {', '.join(known)}")
+    return name
+
+
+def _specs(
+    identifier: str, changes: Mapping[str, Any], resolution: int, facts: FamilyFacts
+) -> tuple[ParameterSpec, ...]:
+    """The parameters with the entry's changes; adapters are those whose files some tool reads for the family."""
+    specs = {spec.name: spec for spec in DEFAULT_SPECS}
+    unknown = set(changes) - set(specs)
     if unknown:
         raise InvalidCatalogue(f"base_models.{identifier}.parameters: {', '.join(sorted(unknown))} is no parameter")
     try:
-        return tuple(
-            spec.override({"default": resolution, **_changes(changes, spec)})
-            if spec.name == "resolution"
-            else spec.override(_changes(changes, spec))
-            for spec in DEFAULT_SPECS
+        given: dict[str, dict[str, Any]] = {
+            "resolution": {"default": resolution},
+            "adapter": {"choices": [name for name in specs["adapter"].choices if name in facts.adapters]},
+        }
+        offered = tuple(
+            spec.override({**given.get(name, {}), **_changes(changes, spec)}) for name, spec in specs.items()
         )
     except InvalidParameter as error:
         raise InvalidCatalogue(f"base_models.{identifier}.parameters.{error.field}: {error.message}") from error
+    unread = [name for spec in offered if spec.name == "adapter" for name in spec.choices if name not in facts.adapters]
+    if unread:
+        names = ", ".join(unread)
+        raise InvalidCatalogue(f"base_models.{identifier}.parameters.adapter: no tool reads {names} of {facts.title}")
+    return offered
 
 
 def _changes(changes: Mapping[str, Any], spec: ParameterSpec) -> Mapping[str, Any]:
@@ -189,8 +208,8 @@ class _Reader:
     def text(self, key: str, default: str | None = None) -> str:
         return str(self._value(key, default, str, "text"))
 
-    def whole_number(self, key: str) -> int:
-        return int(self._value(key, None, int, "a whole number"))
+    def whole_number(self, key: str, default: int | None = None) -> int:
+        return int(self._value(key, default, int, "a whole number"))
 
     def texts(self, key: str) -> tuple[str, ...]:
         values = self._value(key, [], list, "a list of texts")

@@ -2,7 +2,7 @@
 
 Pure: the numbers of each architecture were counted on its real modules by ``python -m tools.model_costs`` and lie in
 ``model_costs.json``; here they are only added up. How fast a device does such work is measured, see
-``models.calibration``.
+``calibration``.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from services.trainer.recipe.job_plan import JobPlan
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import JobPlan
+from services.trainer.recipe.workload import (
+    DRIFT_SAMPLES,
+    ENCODE_BATCH,
+    EVALUATION_BATCH,
+    FIT_SAMPLES,
+    HELD_OUT_SAMPLES,
+    MOVED_PICTURES,
+    MOVED_SAMPLES,
+    MOVED_VIEWS,
+    NEUTRAL_STEPS,
+    PREVIEW_COUNT,
+)
 
 COSTS_FILE = Path(__file__).with_name("model_costs.json")
 VERSION = 1
 """Counts up when the same job comes to other numbers: measurements of another version do not compare."""
 
-PREVIEWS = 3
-NEUTRAL_STEPS = 10
-EVALUATION_BATCH = 8
-FIT_SAMPLES, MOVED_SAMPLES, HOLD_OUT_SAMPLES, DRIFT_SAMPLES = 16, 40, 8, 16
-MOVED_PICTURES, MOVED_VIEWS = 10, 2
-ENCODE_BATCH = 16
-# The engine's own constants; a unit test compares them.
-
 STATE_BYTES = {"adamw": 8, "adamw8bit": 2, "adafactor": 1, "prodigy": 16, "lion": 4, "schedule_free": 8}
 """Bytes that an optimizer keeps for each trained weight."""
-
 
 QUANTIZED_BYTES = {"int8": 1.0, "nf4": 0.53}
 """Bytes of a weight of the denoiser's linear layers; NF4 keeps a scale for each block beside its half byte."""
@@ -239,8 +242,8 @@ def _optimizer_step(weights: int) -> Counted:
 
 def _previews(costs: ModelCosts, parameters: TrainingParameters, area: float) -> Counted:
     guided = 2 if parameters.preview_guidance > 1.0 and not costs.tables["guidance_is_an_input"] else 1
-    steps = costs.predict(parameters, area, PREVIEWS * guided, adapted=True).times(parameters.preview_steps)
-    return steps + costs.decode(area, PREVIEWS)
+    steps = costs.predict(parameters, area, PREVIEW_COUNT * guided, adapted=True).times(parameters.preview_steps)
+    return steps + costs.decode(area, PREVIEW_COUNT)
 
 
 def _evaluation(
@@ -261,7 +264,7 @@ def _evaluation(
     if neutral_prompts:
         count = max(1, DRIFT_SAMPLES // neutral_prompts) * neutral_prompts
         total = total + _predictions(costs, parameters, square, count)
-    return total + _predictions(costs, parameters, square, HOLD_OUT_SAMPLES) if held_out else total
+    return total + _predictions(costs, parameters, square, HELD_OUT_SAMPLES) if held_out else total
 
 
 def _predictions(costs: ModelCosts, parameters: TrainingParameters, area: float, count: int) -> Counted:

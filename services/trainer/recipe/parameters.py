@@ -7,21 +7,9 @@ defaults and limits written here (``ParameterSpec.override``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
-
-from services.trainer.recipe.step_plan import StepPlan, count_steps
-
-__all__ = [
-    "DEFAULT_SPECS",
-    "InvalidParameter",
-    "ParameterSpec",
-    "StepPlan",
-    "TrainingParameters",
-    "count_steps",
-    "resolve",
-]
 
 ParameterType = Literal["int", "float", "bool", "string", "string_list"]
 ParameterValue = int | float | bool | str | tuple[str, ...]
@@ -39,6 +27,14 @@ class InvalidParameter(Exception):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class InvalidParameters(Exception):
+    """All that is wrong with the parameters that a user gave, each fault by its field."""
+
+    def __init__(self, faults: Sequence[InvalidParameter]) -> None:
+        super().__init__("; ".join(str(fault) for fault in faults))
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +59,8 @@ class TrainingParameters:
     max_grad_norm: float
     lr_scheduler: str
     lr_warmup_steps: int
+    lr_num_cycles: int
+    lr_power: float
     adapter: str
     rank: int
     alpha: float
@@ -167,7 +165,7 @@ class ParameterSpec:
             raise InvalidParameter(self.name, f"an entry must have at most {MAX_PROMPT_CHARACTERS} characters")
 
 
-MAX_PROMPT_CHARACTERS = 2000
+MAX_PROMPT_CHARACTERS = 500
 _ARTICLES = {
     "int": "a whole number",
     "float": "a number",
@@ -211,9 +209,11 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
         "lr_scheduler",
         "cosine",
         ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
-        "How the learning rate moves over the steps.",
+        "How the learning rate moves over the steps; see lr_num_cycles and lr_power.",
     ),
     _number("lr_warmup_steps", 0, 0, 10_000, "Steps over which the learning rate rises from 0."),
+    _number("lr_num_cycles", 3, 1, 100, "Times that cosine_with_restarts falls to 0; other schedules do not use it."),
+    _number("lr_power", 2.0, 0.1, 10.0, "Exponent of the polynomial schedule's fall; 1 is the linear one."),
     _choice("adapter", "lora", ("lora", "rslora", "dora", "loha", "lokr"), "Form of the trained weights."),
     _number("rank", 16, 1, 256, "Rank of the adapter's matrices."),
     _number("alpha", 16.0, 0.1, 1024.0, "Scale of the adapter: its output is multiplied by alpha / rank."),
@@ -239,7 +239,7 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _number("caption_dropout", 0.05, 0.0, 1.0, "Share of samples trained with an empty caption."),
     _switch("shuffle_caption", False, "Shuffle the comma-separated parts of a caption at every use."),
     _number("keep_tokens", 0, 0, 50, "Leading parts of a caption that stay in place when it is shuffled."),
-    ParameterSpec("trigger_word", "string", "", None, 64, (), "Word put in front of each caption that lacks it."),
+    ParameterSpec("trigger_word", "string", "", None, 64, (), "The dataset's trigger word, which stands in its texts."),
     _switch("flip", False, "Mirror half of the samples; not for subjects with a left and a right side."),
     _number("crop_variants", 1, 1, 32, "Slightly different crops that are prepared of each picture."),
     _number("crop_jitter", 0.0, 0.0, 0.5, "Largest share of a side that a crop variant cuts away."),
@@ -262,7 +262,9 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "preview_prompts", "string_list", (), 0, 3, (), "Up to three prompts; missing ones come from the captions."
     ),
-    ParameterSpec("preview_negative_prompt", "string", "", None, 2000, (), "What the previews should not show."),
+    ParameterSpec(
+        "preview_negative_prompt", "string", "", None, MAX_PROMPT_CHARACTERS, (), "What the previews should not show."
+    ),
     _number("preview_steps", 15, 1, 100, "Solver steps of a preview."),
     _number("preview_guidance", 5.0, 0.0, 30.0, "Classifier-free guidance of the previews."),
 )
@@ -272,33 +274,47 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
     """Defaults of ``specs``, overwritten by what the user gave, all checked.
 
     Raises:
-        InvalidParameter: for a name that no spec has, or a value that its spec refuses.
+        InvalidParameters: with every name that no spec has, every value that its spec refuses, and every pair of
+            values that do not go together.
     """
     by_name = {spec.name: spec for spec in specs}
-    for name in given:
-        if name not in by_name:
-            known = ", ".join(sorted(by_name))
-            raise InvalidParameter(name, f"is not a parameter of this base model; known are {known}")
-    values: dict[str, Any] = {
-        name: spec.check(given[name]) if name in given else spec.default for name, spec in by_name.items()
-    }
+    known = ", ".join(sorted(by_name))
+    faults = [
+        InvalidParameter(name, f"is not a parameter of this base model; known are {known}")
+        for name in given
+        if name not in by_name
+    ]
+    values: dict[str, Any] = {name: spec.default for name, spec in by_name.items()}
+    for name in by_name.keys() & given.keys():
+        try:
+            values[name] = by_name[name].check(given[name])
+        except InvalidParameter as fault:
+            faults.append(fault)
     missing = {field.name for field in fields(TrainingParameters)} - values.keys()
     assert not missing, f"specs without {missing}"
     parameters = TrainingParameters(**values)
-    _check_together(parameters)
+    wrong = {fault.field for fault in faults}
+    # A value that was refused says nothing about those that it should go together with.
+    faults += [fault for fault, partner in _clashes(parameters) if not wrong & {fault.field, partner}]
+    if faults:
+        order = list(by_name)
+        raise InvalidParameters(
+            sorted(faults, key=lambda fault: order.index(fault.field) if fault.field in order else -1)
+        )
     return parameters
 
 
-def _check_together(parameters: TrainingParameters) -> None:
-    if parameters.adapter in ("loha", "lokr") and parameters.train_text_encoder:
-        raise InvalidParameter("train_text_encoder", "is offered for lora, rslora and dora adapters only")
-    if parameters.adapter in ("loha", "lokr") and parameters.base_quantization != "none":
-        raise InvalidParameter("base_quantization", "is offered for lora, rslora and dora adapters only")
+def _clashes(parameters: TrainingParameters) -> Iterator[tuple[InvalidParameter, str]]:
+    """Values that do not go together: the one to change, and the name of the other."""
+    if parameters.adapter in ("loha", "lokr"):
+        offered = "is offered for lora, rslora and dora adapters only"
+        if parameters.train_text_encoder:
+            yield InvalidParameter("train_text_encoder", offered), "adapter"
+        if parameters.base_quantization != "none":
+            yield InvalidParameter("base_quantization", offered), "adapter"
     if parameters.optimizer == "schedule_free" and parameters.lr_scheduler not in ("constant", "constant_with_warmup"):
-        raise InvalidParameter(
-            "lr_scheduler", "must be constant or constant_with_warmup with the schedule_free optimizer"
-        )
+        fault = "must be constant or constant_with_warmup with the schedule_free optimizer"
+        yield InvalidParameter("lr_scheduler", fault), "optimizer"
     if parameters.crop_variants > 1 and parameters.crop_jitter == 0.0:
-        raise InvalidParameter(
-            "crop_jitter", "must be above 0 when crop_variants is above 1, or all variants are equal"
-        )
+        fault = "must be above 0 when crop_variants is above 1, or all variants are equal"
+        yield InvalidParameter("crop_jitter", fault), "crop_variants"

@@ -18,7 +18,7 @@ from services.trainer.proto_mapping.epochs import epoch_name, epoch_to_proto, fi
 from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import estimate_to_proto, job_to_proto, request_from_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
-from services.trainer.proto_mapping.requests import create_key, list_request, order_from_proto
+from services.trainer.proto_mapping.requests import create_key, list_request, steering_from_proto
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.reading import JobReading
@@ -76,22 +76,23 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         )
 
     async def CancelTrainingJob(self, request: _Service.CancelTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.cancel(order_from_proto(request)))
+        return await self._answer(await self._do.steering.cancel(steering_from_proto(request)))
 
     async def PauseTrainingJob(self, request: _Service.PauseTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.pause(order_from_proto(request)))
+        return await self._answer(await self._do.steering.pause(steering_from_proto(request)))
 
     async def ResumeTrainingJob(self, request: _Service.ResumeTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.resume(order_from_proto(request)))
+        return await self._answer(await self._do.steering.resume(steering_from_proto(request)))
 
     async def StopTrainingJob(self, request: _Service.StopTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.stop(order_from_proto(request)))
+        return await self._answer(await self._do.steering.stop(steering_from_proto(request)))
 
     async def RetryTrainingJob(self, request: _Service.RetryTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.retry(order_from_proto(request)))
+        return await self._answer(await self._do.steering.retry(steering_from_proto(request)))
 
     async def ExtendTrainingJob(self, request: _Service.ExtendTrainingJobRequest, context: Any) -> _Job:
-        return await self._answer(await self._do.steering.extend(order_from_proto(request), request.additional_epochs))
+        asked = steering_from_proto(request)
+        return await self._answer(await self._do.steering.extend(asked, request.additional_epochs))
 
     async def WatchTrainingJob(
         self, request: _Service.WatchTrainingJobRequest, context: Any

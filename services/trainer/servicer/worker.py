@@ -17,7 +17,7 @@ from services.trainer.proto_mapping.jobs import (
 )
 from services.trainer.proto_mapping.measurements import measurement_from_proto
 from services.trainer.proto_mapping.working import ask_from_proto, offer_to_proto, progress_from_proto
-from services.trainer.use_cases.measuring import Measuring
+from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.working import JobWork
 
@@ -28,11 +28,11 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     """Every report carries the lease token of its attempt; an old one is answered with ABORTED."""
 
     def __init__(
-        self, work: JobWork, offering: Offering, measuring: Measuring, *, clock: Callable[[], datetime]
+        self, work: JobWork, offering: Offering, estimator: JobEstimator, *, clock: Callable[[], datetime]
     ) -> None:
         self._work = work
         self._offering = offering
-        self._measuring = measuring
+        self._estimator = estimator
         self._clock = clock
 
     async def AcquireJob(self, request: _Service.AcquireJobRequest, context: Any) -> _Service.AcquireJobResponse:
@@ -80,5 +80,5 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ReportMeasurement(
         self, request: _Service.ReportMeasurementRequest, context: Any
     ) -> _Service.ReportMeasurementResponse:
-        await self._measuring.add(measurement_from_proto(request.measurement, self._clock()))
+        await self._estimator.learn(measurement_from_proto(request.measurement, self._clock()))
         return _Service.ReportMeasurementResponse()

@@ -58,10 +58,10 @@ class JobCreator:
         except NotFound:
             return
         raise AlreadyExists(
-            f"There is a training job '{name}' already",
+            f"The training job '{name}' already exists",
             field="training_job_id",
             reason="JOB_EXISTS",
-            remedy="Choose another id, or leave it empty to have one made.",
+            remedy="Choose another id, or leave it empty to get a generated one.",
         )
 
 

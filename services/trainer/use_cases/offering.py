@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.trainer.ports import WorkerAsk
-from services.trainer.use_cases.measuring import Measuring
+from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.working import Assignment, JobWork
 
 
@@ -22,13 +22,13 @@ class Offer:
 class Offering:
     """AcquireJob."""
 
-    def __init__(self, work: JobWork, measuring: Measuring) -> None:
+    def __init__(self, work: JobWork, estimator: JobEstimator) -> None:
         self._work = work
-        self._measuring = measuring
+        self._estimator = estimator
 
     async def offer(self, ask: WorkerAsk, wait: timedelta) -> Offer:
         """A job, waited for so long, or what to measure."""
         assignment = await self._work.acquire(ask, wait)
         if assignment is not None:
             return Offer(assignment)
-        return Offer(None, await self._measuring.unmeasured(ask.device, ask.base_models))
+        return Offer(None, await self._estimator.unmeasured(ask.device, ask.base_models))

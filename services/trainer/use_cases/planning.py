@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from services.trainer.models.base import TrainingSet
 from services.trainer.ports import Datasets
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.job_plan import JobPlan, plan_job
-from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
-from services.trainer.recipe.step_plan import StepPlan
+from services.trainer.recipe.parameters import InvalidParameter, InvalidParameters, TrainingParameters, resolve
+from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
+from services.trainer.recipe.prompts import with_prompts
 
-PREVIEW_COUNT = 3
-MAX_PROMPT = 500
 _ID = r"[a-z][a-z0-9-]{0,62}"
 _DATASET = re.compile(rf"projects/({_ID})/datasets/{_ID}(/versions/[1-9][0-9]{{0,8}})?")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job as a caller asks for it. job_id: "" to have one made. parameters: only those that the caller set."""
+    """A job as a caller asks for it.
+
+    job_id: "" to have one made. parameters: only those that the caller set. trigger_word: that the caller expects the
+    dataset to have; "" for any.
+    """
 
     project: str
     job_id: str
@@ -31,6 +33,7 @@ class JobRequest:
     dataset: str
     parameters: Mapping[str, object]
     priority: int
+    trigger_word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,11 @@ class PlannedJob:
 class Planner:
     """Checks requests against the catalogue and the dataset service."""
 
-    def __init__(self, catalogue: Mapping[str, BaseModel], datasets: Datasets) -> None:
+    def __init__(self, catalogue: Mapping[str, BaseModel], datasets: Datasets, *, min_images: int) -> None:
+        """min_images: a dataset with fewer is refused."""
         self._catalogue = catalogue
         self._datasets = datasets
+        self._min_images = min_images
 
     def base_model(self, name: str, *, field: str) -> BaseModel:
         """The model of a name `baseModels/{id}`. NotFound names those on offer."""
@@ -71,23 +76,42 @@ class Planner:
         return self._catalogue[identifier]
 
     async def plan(self, request: JobRequest, *, store: bool) -> PlannedJob:
-        """Checks everything about a request, cheapest first. store: freeze a dataset that is not a version yet."""
+        """Checks everything about a request, cheapest first. store: freeze a dataset that is not a version yet.
+
+        A dataset is frozen after it was looked at, so that a request that is refused leaves no version behind.
+        """
         model = self.base_model(request.base_model, field="training_job.base_model")
         resolved(model, request.parameters)
         self._check_dataset_name(request)
-        data = await self._read(request.dataset, store=store)
-        if not data.images:
+        planned = self._planned(request, model, await self._read(request.dataset, store=False))
+        if not store or planned.data.version:
+            return planned
+        return self._planned(request, model, await self._read(request.dataset, store=True))
+
+    def _planned(self, request: JobRequest, model: BaseModel, data: TrainingSet) -> PlannedJob:
+        self._check_count(data)
+        _check_trigger_word(request, data)
+        parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
+        parameters = with_prompts(parameters, model.preview_templates, [image.caption for image in data.images])
+        return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
+
+    def _check_count(self, data: TrainingSet) -> None:
+        count, least = len(data.images), self._min_images
+        if not count:
             raise FailedPrecondition(
                 "The dataset holds no image",
                 field="training_job.dataset_version",
                 reason="DATASET_EMPTY",
-                remedy="Upload at least one picture; five or more give a better result.",
+                remedy=f"Upload at least {least} images; five or more give a better result.",
             )
-        given = {**request.parameters, **({"trigger_word": data.trigger_word} if data.trigger_word else {})}
-        parameters = resolved(model, given)
-        prompts = preview_prompts(model, parameters, [image.caption for image in data.images])
-        parameters = replace(parameters, preview_prompts=prompts)
-        return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
+        if count < least:
+            raise FailedPrecondition(
+                f"The dataset holds too few images to train on: {count}, and at least {least} are needed",
+                field="training_job.dataset_version",
+                reason="DATASET_TOO_SMALL",
+                remedy=f"Upload {least - count} more; five or more images give a better result.",
+                metadata={"image_count": str(count), "min_images": str(least)},
+            )
 
     async def _read(self, dataset: str, *, store: bool) -> TrainingSet:
         try:
@@ -122,44 +146,57 @@ class Planner:
             )
 
 
+def _check_trigger_word(request: JobRequest, data: TrainingSet) -> None:
+    """The dataset's texts are final, so another trigger word could only be said, not trained."""
+    asked = {
+        "training_job.trigger_word": request.trigger_word,
+        "training_job.parameters.trigger_word": str(request.parameters.get("trigger_word", "")),
+    }
+    for field, word in asked.items():
+        if word.strip() and word.strip() != data.trigger_word:
+            has = f"has the trigger word '{data.trigger_word}'" if data.trigger_word else "has no trigger word"
+            raise InvalidArgument(
+                f"The job asks for the trigger word '{word.strip()}', but its dataset {has}",
+                field=field,
+                reason="TRIGGER_WORD_MISMATCH",
+                remedy="Leave it out, or set the dataset's trigger_word first and train on the dataset itself.",
+            )
+
+
 def resolved(model: BaseModel, given: Mapping[str, object]) -> TrainingParameters:
-    """The given parameters over the model's defaults. InvalidArgument names the field and the values it takes."""
+    """The given parameters over the model's defaults. InvalidArgument names every wrong field and what it takes."""
+    faults: list[InvalidParameter] = []
+    parameters = None
     try:
-        return resolve(model.specs, given)
-    except InvalidParameter as error:
-        raise wrong_parameter(error) from error
+        parameters = resolve(model.specs, given)
+    except InvalidParameters as error:
+        faults += error.faults
+    resolution, least = given.get("resolution"), model.pixel_multiple
+    if isinstance(resolution, int) and resolution < least and "resolution" not in [fault.field for fault in faults]:
+        faults.append(InvalidParameter("resolution", f"must be at least {least} for this base model, got {resolution}"))
+    if parameters is None or faults:
+        raise wrong_parameters(faults)
+    return parameters
 
 
-def wrong_parameter(error: InvalidParameter) -> InvalidArgument:
-    """A refused parameter as the error that callers see."""
+def wrong_parameters(faults: Sequence[InvalidParameter]) -> InvalidArgument:
+    """Refused parameters as the one error that callers see, a violation for each."""
+    names = ", ".join(fault.field for fault in faults)
+    message = f"{names} {faults[0].message}" if len(faults) == 1 else f"{len(faults)} parameters are wrong: {names}"
     return InvalidArgument(
-        f"{error.field} {error.message}",
-        field=f"training_job.parameters.{error.field}",
+        message,
         reason="PARAMETER_INVALID",
         remedy="GetBaseModel lists every parameter with its default and limits.",
+        violations=[
+            FieldViolation(f"training_job.parameters.{fault.field}", f"{fault.field} {fault.message}")
+            for fault in faults
+        ],
     )
 
 
 def plan_of(model: BaseModel, parameters: TrainingParameters, data: TrainingSet) -> JobPlan:
     """Buckets and exact steps of the job, from the function that the train loop plans with."""
-    sizes = [
-        replace(image.size, repeats=(image.size.repeats or 1) * parameters.num_repeats) for image in data.images
-    ]
     try:
-        return plan_job(sizes, parameters, model.pixel_multiple)
+        return plan_job([image.size for image in data.images], parameters, model.pixel_multiple)
     except InvalidParameter as error:
-        raise wrong_parameter(error) from error
-
-
-def preview_prompts(model: BaseModel, parameters: TrainingParameters, captions: Sequence[str]) -> tuple[str, ...]:
-    """Three prompts: the caller's, then the model's templates filled from the captions, then other captions."""
-    prompts = list(parameters.preview_prompts)
-    caption = next((text for text in captions if text.strip()), "") or parameters.trigger_word or "a photo"
-    subject = parameters.trigger_word or caption
-    candidates = [template.format(caption=caption, trigger_word=subject) for template in model.preview_templates]
-    for text in (*candidates, *captions):
-        if text.strip() and text[:MAX_PROMPT] not in prompts:
-            prompts.append(text[:MAX_PROMPT])
-    while len(prompts) < PREVIEW_COUNT:
-        prompts.append(prompts[-1] if prompts else caption)
-    return tuple(prompts[:PREVIEW_COUNT])
+        raise wrong_parameters([error]) from error

@@ -18,7 +18,7 @@ from services.trainer.recipe.parameters import TrainingParameters
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SteeringRequest:
     """Which job, whether only as it was read (etag; "" for any), and what makes the call repeatable."""
 
     name: str
@@ -37,38 +37,38 @@ class JobSteering:
         self._catalogue = catalogue
         self._clock = clock
 
-    async def cancel(self, order: Order) -> TrainingJob:
+    async def cancel(self, request: SteeringRequest) -> TrainingJob:
         """Ends the job; finished epochs stay."""
-        return await self._moved(order, lambda job: moves.cancel(job, self._clock()))
+        return await self._moved(request, lambda job: moves.cancel(job, self._clock()))
 
-    async def pause(self, order: Order) -> TrainingJob:
+    async def pause(self, request: SteeringRequest) -> TrainingJob:
         """Takes the job off its worker until it is resumed."""
-        return await self._moved(order, lambda job: moves.pause(job, self._clock()))
+        return await self._moved(request, lambda job: moves.pause(job, self._clock()))
 
-    async def resume(self, order: Order) -> TrainingJob:
+    async def resume(self, request: SteeringRequest) -> TrainingJob:
         """Queues a paused job again."""
-        return await self._moved(order, lambda job: moves.resume(job, self._clock()))
+        return await self._moved(request, lambda job: moves.resume(job, self._clock()))
 
-    async def stop(self, order: Order) -> TrainingJob:
+    async def stop(self, request: SteeringRequest) -> TrainingJob:
         """Ends the job as succeeded after the epoch at hand."""
-        return await self._moved(order, lambda job: moves.stop(job, self._clock()))
+        return await self._moved(request, lambda job: moves.stop(job, self._clock()))
 
-    async def retry(self, order: Order) -> TrainingJob:
+    async def retry(self, request: SteeringRequest) -> TrainingJob:
         """Queues a failed or cancelled job again."""
-        return await self._moved(order, lambda job: moves.retry(job, self._clock()))
+        return await self._moved(request, lambda job: moves.retry(job, self._clock()))
 
-    async def extend(self, order: Order, additional_epochs: int) -> TrainingJob:
+    async def extend(self, request: SteeringRequest, additional_epochs: int) -> TrainingJob:
         """Queues a succeeded job again for so many epochs beyond those it has finished."""
         return await self._moved(
-            order, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock())
+            request, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock())
         )
 
-    async def _moved(self, order: Order, move: Move) -> TrainingJob:
+    async def _moved(self, request: SteeringRequest, move: Move) -> TrainingJob:
         def checked(job: TrainingJob) -> Change:
-            check_etag(order.etag, job.etag)
+            check_etag(request.etag, job.etag)
             return move(job)
 
-        return await self._store.change(order.name, checked, order.key)
+        return await self._store.change(request.name, checked, request.key)
 
     def _extended(self, job: TrainingJob, additional_epochs: int) -> TrainingParameters:
         identifier = job.base_model.removeprefix("baseModels/")

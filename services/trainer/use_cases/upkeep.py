@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from services.chassis.errors import NotFound, Unavailable
+from services.chassis.patience import every
 from services.trainer.models import moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch
@@ -23,9 +23,7 @@ class Reaper:
     served for a whole lease since its start, or since the store last failed to answer.
     """
 
-    def __init__(
-        self, store: JobStore, *, clock: Callable[[], datetime], lease: timedelta, max_losses: int
-    ) -> None:
+    def __init__(self, store: JobStore, *, clock: Callable[[], datetime], lease: timedelta, max_losses: int) -> None:
         self._store = store
         self._clock = clock
         self._lease = lease
@@ -34,10 +32,7 @@ class Reaper:
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        pause_s = max(0.05, self._lease.total_seconds() / 10)
-        while True:
-            await self.reap()
-            await asyncio.sleep(pause_s)
+        await every(max(0.05, self._lease.total_seconds() / 10), self.reap, what="reaping")
 
     async def reap(self) -> int:
         """Looks once and returns how many jobs lost their worker."""
@@ -71,14 +66,12 @@ class Thinner:
         self._remember = remember
 
     async def run(self) -> None:
-        """Runs until it is cancelled. An outage ends one round, not the task."""
-        while True:
-            await asyncio.sleep(self._pause_s)
-            try:
-                await self.thin()
-                await self._history.forget_requests(self._clock() - self._remember)
-            except Unavailable:
-                continue
+        """Runs until it is cancelled."""
+        await every(self._pause_s, self._round, what="thinning")
+
+    async def _round(self) -> None:
+        await self.thin()
+        await self._history.forget_requests(self._clock() - self._remember)
 
     async def thin(self) -> int:
         """One round; returns how many jobs it thinned out."""
@@ -102,13 +95,8 @@ class Sweeper:
         self._age = age
 
     async def run(self) -> None:
-        """Runs until it is cancelled. An outage ends one search, not the task."""
-        while True:
-            await asyncio.sleep(self._pause_s)
-            try:
-                await self.sweep()
-            except Unavailable:
-                continue
+        """Runs until it is cancelled."""
+        await every(self._pause_s, self.sweep, what="sweeping")
 
     async def sweep(self) -> int:
         """Looks once and returns how many objects were removed."""

@@ -6,7 +6,6 @@ reconnects misses nothing and sees nothing twice, whichever replica answers.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -15,9 +14,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.signals import Signals, wait
 from services.trainer.models.events import StoredEvent
 from services.trainer.models.job import TERMINAL
-from services.trainer.ports import JobStore, Wakeups
+from services.trainer.ports import JobStore
 from services.trainer.use_cases.reading import JobReading, JobView
 
 LOOK_AGAIN_S = 1.0
@@ -39,9 +39,9 @@ class WatchItem:
 class JobWatch:
     """Follows jobs."""
 
-    def __init__(self, store: JobStore, wakeups: Wakeups, reading: JobReading) -> None:
+    def __init__(self, store: JobStore, signals: Signals, reading: JobReading) -> None:
         self._store = store
-        self._wakeups = wakeups
+        self._signals = signals
         self._reading = reading
 
     async def watch(self, name: str, resume_token: str) -> AsyncIterator[WatchItem]:
@@ -51,7 +51,7 @@ class JobWatch:
         if not resume_token:
             yield WatchItem(_token(name, seen), snapshot=await self._reading.view(job))
         while True:
-            changed = self._wakeups.job(name)
+            changed = self._signals.next(name)
             events = await self._store.events(name, after=seen, limit=_BATCH)
             for event in events:
                 seen = event.sequence
@@ -64,15 +64,7 @@ class JobWatch:
                 continue
             if job.state in TERMINAL:
                 return
-            await _wait(changed, SHARED_LOOK_AGAIN_S if self._wakeups.shared else LOOK_AGAIN_S)
-
-
-async def _wait(changed: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await changed.wait()
-    except TimeoutError:
-        return
+            await wait(changed, SHARED_LOOK_AGAIN_S if self._signals.shared else LOOK_AGAIN_S)
 
 
 def _token(name: str, sequence: int) -> str:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.signals import Signals, wait
 from services.trainer.models import worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
-from services.trainer.ports import Artifacts, JobStore, Wakeups, WorkerAsk, object_prefix
+from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
 
 LOOK_AGAIN_S = 2.0
 """Jobs that another process queued are seen after at most so long."""
@@ -49,7 +50,7 @@ class JobWork:
     def __init__(
         self,
         store: JobStore,
-        wakeups: Wakeups,
+        signals: Signals,
         artifacts: Artifacts,
         *,
         clock: Callable[[], datetime],
@@ -58,7 +59,7 @@ class JobWork:
         max_failures: int,
     ) -> None:
         self._store = store
-        self._wakeups = wakeups
+        self._signals = signals
         self._artifacts = artifacts
         self._clock = clock
         self._new_token = new_token
@@ -66,18 +67,18 @@ class JobWork:
         self._max_failures = max_failures
         self._turns: dict[tuple[str, ...], _Turn] = {}
 
-    async def acquire(self, ask: WorkerAsk, wait: timedelta) -> Assignment | None:
-        """The next job for this worker; None when none came within `wait`."""
+    async def acquire(self, ask: WorkerAsk, within: timedelta) -> Assignment | None:
+        """The next job for this worker; None when none came in time."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait.total_seconds()
+        deadline = loop.time() + within.total_seconds()
         job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
         if job is None:
             await self._store.seen(ask, self._clock())
         while job is None and (left := deadline - loop.time()) > 0:
-            queued = self._wakeups.queue()
+            queued = self._signals.next(QUEUE)
             job = await self._look(ask, queued)
             if job is None:
-                await _wait(queued, min(left, self._pause_s()))
+                await wait(queued, min(left, self._pause_s()))
         return None if job is None else await self._assignment(job)
 
     async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | None:
@@ -93,7 +94,7 @@ class JobWork:
             return job
 
     def _pause_s(self) -> float:
-        return SHARED_LOOK_AGAIN_S if self._wakeups.shared else LOOK_AGAIN_S
+        return SHARED_LOOK_AGAIN_S if self._signals.shared else LOOK_AGAIN_S
 
     async def heartbeat(
         self, name: str, token: str, progress: Progress, metrics: Sequence[Metric], *, running: bool
@@ -169,11 +170,3 @@ class JobWork:
         number = job.attempts[-1].number
         token = job.attempts[-1].token
         return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number))
-
-
-async def _wait(signal: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await signal.wait()
-    except TimeoutError:
-        return

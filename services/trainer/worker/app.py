@@ -1,4 +1,4 @@
-"""Starts a GPU worker: `python -m services.trainer.worker.app`, settings from `WORKER_…`.
+"""The GPU worker as a process: `python -m services.trainer.worker.app`, settings from `WORKER_…`.
 
 It asks the trainer for a job, works on it, and asks again. On SIGTERM it gives the job back at the next step, so that
 another worker goes on from the last finished epoch.
@@ -8,46 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
+from typing import NoReturn
 
 import grpc
 
-from services.chassis import grpc_server, logging, telemetry
-from services.chassis.settings import load
+from services.chassis.service import Service, run
+from services.chassis.settings import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.worker.settings import WorkerSettings
 
 RUNNER = "services.trainer.worker.runner"
 
 
-def _serves_nothing(_server: grpc.aio.Server) -> None:
-    """A worker answers only health and reflection, which the frame adds."""
-
-
-async def _serve() -> int:
-    settings = load(WorkerSettings)
-    logging.configure(settings, service="worker")
-    tracing = telemetry.configure(settings, service="worker")
-    try:
+def build(settings: WorkerSettings) -> Service:
+    """A worker needs no server to be healthy: nobody calls it, and its job outlasts an outage of any of them."""
+    with blaming("catalogue", InvalidCatalogue):
         catalogue = load_catalogue(settings.catalogue)
-    except InvalidCatalogue as error:
-        print(f"WORKER_CATALOGUE: {error}", file=sys.stderr)
-        return 2
 
     async def work() -> None:
         # torch and its libraries take seconds to import; the process answers its probes meanwhile.
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         await runner.Worker(settings, catalogue).run()
 
-    code = await grpc_server.serve(settings, _serves_nothing, service_names=(), background=(work,))
-    if tracing is not None:
-        tracing.shutdown()
-    return code
+    return Service(register=_serves_nothing, background=(work,))
 
 
-def main() -> None:
-    """Runs the process until SIGTERM or SIGINT."""
-    grpc_server.run(_serve)
+def _serves_nothing(_server: grpc.aio.Server) -> None:
+    """A worker answers only health and reflection, which the frame adds."""
+
+
+def main() -> NoReturn:
+    """The process."""
+    run("worker", WorkerSettings, build)
 
 
 if __name__ == "__main__":

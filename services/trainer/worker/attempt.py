@@ -17,21 +17,29 @@ from safetensors import SafetensorError
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.s3 import ObjectStore
+from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
-from services.trainer.engine.precision import choose_device
-from services.trainer.models.epoch import Metric
-from services.trainer.models.job import Directive, JobError, Outcome, Progress
-from services.trainer.proto_mapping.epochs import metric_to_proto
-from services.trainer.proto_mapping.parameters import given_parameters
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters, resolve
+from services.trainer.recipe.parameters import InvalidParameters, TrainingParameters, resolve
+from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
-from services.trainer.worker.measuring import MemoryMeter, RunClock, measurement_of
-from services.trainer.worker.trainer_client import Lease, TrainerClient
+from services.trainer.worker.measuring import RunClock, measurement_of
+from services.trainer.worker.pictures import decode_original
+from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
+from services.trainer.worker.wire import (
+    Assignment,
+    Directive,
+    JobError,
+    Metric,
+    Outcome,
+    Progress,
+    given_parameters,
+    metric_to_proto,
+)
 
 log = get_logger(__name__)
 
@@ -65,9 +73,9 @@ class AttemptSettings:
 
 @dataclass
 class Attempt:
-    """One lease. `release` may be called at any time, from a signal."""
+    """One assignment. `release` may be called at any time, from a signal."""
 
-    lease: Lease
+    assignment: Assignment
     model: BaseModel
     folder: Path
     trainer: TrainerClient
@@ -78,7 +86,7 @@ class Attempt:
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
     _stalled: Stalled | None = None
-    _phase: str = "downloading pictures"
+    _phase: Phase = Phase.DOWNLOADING
     _unsent: list[Metric] = field(default_factory=list)
 
     def release(self) -> None:
@@ -90,8 +98,8 @@ class Attempt:
 
         Raises Stalled, after that, when the process must end because the engine hangs.
         """
-        name = self.lease.job.name
-        log.info("attempt_started", training_job=name, attempt=self.lease.attempt)
+        name, attempt = self.assignment.job.name, self.assignment.attempt
+        log.info("attempt_started", training_job=name, attempt=attempt)
         beat = asyncio.create_task(self._beat())
         try:
             outcome, error = await self._outcome()
@@ -100,12 +108,12 @@ class Attempt:
             await asyncio.gather(beat, return_exceptions=True)
             await asyncio.to_thread(shutil.rmtree, self.folder, True)
         reason = error.reason if error else ""
-        log.info("attempt_ended", training_job=name, attempt=self.lease.attempt, outcome=str(outcome), reason=reason)
+        log.info("attempt_ended", training_job=name, attempt=attempt, outcome=str(outcome), reason=reason)
         if outcome is Outcome.LEASE_LOST:
             return
         await self._tell_the_rest()
         try:
-            await self.trainer.complete(self.lease, outcome, error)
+            await self.trainer.complete(self.assignment, outcome, error)
         except DomainError as refused:
             # The lease was lost at the last moment, or the trainer stayed away: the reaper sees to the job.
             log.warning("attempt_end_refused", training_job=name, reason=refused.reason)
@@ -114,6 +122,9 @@ class Attempt:
 
     async def _outcome(self) -> tuple[Outcome, JobError | None]:
         self._work = asyncio.create_task(self._train())
+        if self._why is not None:
+            # Dropped before it began.
+            self._work.cancel()
         try:
             status = await self._work
         except asyncio.CancelledError:
@@ -125,7 +136,7 @@ class Attempt:
         except Stalled as error:
             self._stalled = error
             return Outcome.FAILED, JobError("ENGINE_STALLED", str(error), "Retry the job; look at the worker.", True)
-        except InvalidParameter as error:
+        except InvalidParameters as error:
             remedy = "Start the job again with values that this base model takes."
             return Outcome.FAILED, JobError("PARAMETER_INVALID", str(error), remedy)
         except Aborted:
@@ -134,9 +145,9 @@ class Attempt:
             retryable = isinstance(error, Unavailable | DeadlineExceeded) or error.reason in _DISAGREEMENTS
             return Outcome.FAILED, JobError(error.reason, error.message, error.remedy, retryable)
         except (OSError, SafetensorError) as error:
-            return Outcome.FAILED, _file_error(error)
+            return Outcome.FAILED, file_error(error)
         except Exception as error:
-            log.error("attempt_crashed", training_job=self.lease.job.name, exc_info=error)
+            log.error("attempt_crashed", training_job=self.assignment.job.name, exc_info=error)
             message = f"The worker failed unexpectedly ({type(error).__name__})."
             remedy = "Retry the job; tell the operator if it persists."
             return Outcome.FAILED, JobError("INTERNAL", message, remedy, True)
@@ -149,14 +160,12 @@ class Attempt:
         return endings.get(self._why or _Why.RELEASE, Outcome.RELEASED)
 
     async def _train(self) -> RunStatus:
-        job = self.lease.job
+        job = self.assignment.job
         parameters = self._parameters()
-        items = await self.inputs.pictures(
-            job.dataset_version, self.folder / "pictures", num_repeats=parameters.num_repeats
-        )
-        resume_from = await self.inputs.checkpoint(self.lease.checkpoint, self.folder / "resume")
+        items = await self.inputs.pictures(job.dataset_version, self.folder / "pictures")
+        resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
         delivery = Delivery(
-            self.lease,
+            self.assignment,
             self.trainer,
             self.objects,
             patience_s=self.settings.patience_s,
@@ -168,6 +177,7 @@ class Attempt:
             parameters=parameters,
             items=items,
             output_dir=self.folder / "output",
+            decode=decode_original,
             resume_from=resume_from,
             title=job.name.rsplit("/", 1)[1],
             dataset_digest=job.dataset_digest,
@@ -175,14 +185,14 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
-        memory = MemoryMeter(choose_device(self.settings.device))
+        memory = MemoryMeter(self.settings.device)
         self._thread = TrainingThread(spec, delivery.put)
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)
             await self._tell_what_it_took(spec, memory, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
                 return RunStatus.CANCELLED
-            self._phase = "storing files"
+            self._phase = Phase.STORING
             await delivery.finish()
         finally:
             await delivery.abandon()
@@ -196,10 +206,7 @@ class Attempt:
             await self.trainer.report_measurement(measured)
 
     def _parameters(self) -> TrainingParameters:
-        given = given_parameters(self.lease.job.parameters)
-        if self.lease.job.trigger_word:
-            given["trigger_word"] = self.lease.job.trigger_word
-        return resolve(self.model.specs, given)
+        return resolve(self.model.specs, given_parameters(self.assignment.job))
 
     async def _beat(self) -> None:
         """Reports until cancelled. While the trainer is away the points wait, and the job goes on."""
@@ -216,7 +223,7 @@ class Attempt:
                 self._drop(_Why.LOST)
                 return
             except DomainError as error:
-                log.warning("heartbeat_unheard", training_job=self.lease.job.name, reason=error.reason)
+                log.warning("heartbeat_unheard", training_job=self.assignment.job.name, reason=error.reason)
                 if loop.time() - heard_at > self.settings.patience_s:
                     self._drop(_Why.LOST)
                     return
@@ -231,16 +238,16 @@ class Attempt:
                 await self.trainer.heartbeat(self._request(report))
                 del self._unsent[:_MOST_METRICS]
         except DomainError as error:
-            log.warning("last_points_unheard", training_job=self.lease.job.name, reason=error.reason)
+            log.warning("last_points_unheard", training_job=self.assignment.job.name, reason=error.reason)
 
     def _request(self, report: Report) -> worker_service_pb2.HeartbeatRequest:
         progress = report.progress
         return worker_service_pb2.HeartbeatRequest(
-            training_job=self.lease.job.name,
-            lease_token=self.lease.token,
+            training_job=self.assignment.job.name,
+            lease_token=self.assignment.token,
             metrics=[metric_to_proto(metric) for metric in self._unsent[:_MOST_METRICS]],
-            step=max(progress.step, self.lease.job.step),
-            epoch=progress.epoch or self.lease.job.epochs_completed,
+            step=max(progress.step, self.assignment.job.step),
+            epoch=progress.epoch or self.assignment.job.epochs_completed,
             phase=progress.phase,
             loss=progress.loss,
             images_per_second=progress.images_per_second,
@@ -268,7 +275,8 @@ class Attempt:
             self._work.cancel()
 
 
-def _file_error(error: OSError | SafetensorError) -> JobError:
+def file_error(error: OSError | SafetensorError) -> JobError:
+    """What a user is told of a file that the worker cannot read or write."""
     # safetensors wraps the operating system's error and leaves its number only in the text.
     found = re.search(r"os error (\d+)", str(error))
     number = error.errno if isinstance(error, OSError) else int(found.group(1)) if found else None

@@ -14,11 +14,11 @@ from pathlib import Path
 from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
 from PIL import Image
 
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import EpochResult, PreviewImage
-from services.trainer.models.job import Directive
-from services.trainer.worker.patience import patiently
-from services.trainer.worker.trainer_client import Lease, TrainerClient
+from services.trainer.worker.trainer_client import TrainerClient
+from services.trainer.worker.wire import Assignment, Directive
 
 _CONTENT_TYPES = {".png": "image/png", ".json": "application/json"}
 
@@ -28,7 +28,7 @@ class Delivery:
 
     def __init__(
         self,
-        lease: Lease,
+        assignment: Assignment,
         trainer: TrainerClient,
         objects: ObjectStore,
         *,
@@ -36,7 +36,7 @@ class Delivery:
         on_directive: Callable[[Directive], None],
         on_failure: Callable[[], None],
     ) -> None:
-        self._lease = lease
+        self._assignment = assignment
         self._trainer = trainer
         self._objects = objects
         self._patience_s = patience_s
@@ -83,7 +83,7 @@ class Delivery:
         ]
         evaluation = training_job_pb2.Evaluation(
             fit_loss=result.evaluation.fit_loss,
-            held_out_loss=result.evaluation.holdout_loss,
+            held_out_loss=result.evaluation.held_out_loss,
             drift=result.evaluation.drift,
             memorisation=result.evaluation.memorisation,
             moved_loss=result.evaluation.moved_loss,
@@ -113,8 +113,8 @@ class Delivery:
         await self._report(worker_service_pb2.ReportEpochRequest(epoch_number=0, epoch=epoch))
 
     async def _report(self, request: worker_service_pb2.ReportEpochRequest) -> None:
-        request.training_job = self._lease.job.name
-        request.lease_token = self._lease.token
+        request.training_job = self._assignment.job.name
+        request.lease_token = self._assignment.token
         self._on_directive(await self._trainer.report_epoch(request))
 
     async def _store_previews(
@@ -139,7 +139,7 @@ class Delivery:
         return previews, files
 
     async def _store(self, path: Path, file_id: str, folder: str, content_type: str) -> training_job_pb2.EpochFile:
-        key = f"{self._lease.prefix}{folder}/{path.name}"
+        key = f"{self._assignment.prefix}{folder}/{path.name}"
         digest, size_bytes = await asyncio.to_thread(_measure, path)
 
         async def put() -> None:

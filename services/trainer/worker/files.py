@@ -15,5 +15,4 @@ def files_of(model: BaseModel) -> BaseModelFiles:
         architecture=model.architecture,
         config_source=model.config_source,
         neutral_prompts=model.neutral_prompts,
-        preview_templates=model.preview_templates,
     )

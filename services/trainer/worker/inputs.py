@@ -11,9 +11,9 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_servic
 from fiveshot.trainer.v1 import training_job_pb2
 
 from services.chassis.errors import DataLoss
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import TrainItem
-from services.trainer.worker.patience import patiently
 
 _PAGE = 1000
 _CALL_S = 60.0
@@ -27,8 +27,8 @@ class Inputs:
         self._objects = objects
         self._patience_s = patience_s
 
-    async def pictures(self, version: str, folder: Path, *, num_repeats: int) -> tuple[TrainItem, ...]:
-        """The version's pictures in its order. num_repeats: multiplies the version's own repeats.
+    async def pictures(self, version: str, folder: Path) -> tuple[TrainItem, ...]:
+        """The version's pictures in its order, with its own repeats.
 
         Raises DataLoss when a picture's bytes are not those that were pinned.
         """
@@ -43,10 +43,9 @@ class Inputs:
                 TrainItem(
                     image_path=path,
                     caption=image.caption,
-                    repeats=max(1, image.num_repeats) * num_repeats,
+                    repeats=max(1, image.num_repeats),
                     crop=(crop.left, crop.top, crop.right, crop.bottom) if cut else None,
                     name=image.file_name,
-                    tags=tuple(tag.label for tag in image.tags),
                 )
             )
         return tuple(items)

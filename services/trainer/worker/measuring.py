@@ -5,41 +5,33 @@ Every job is measured, which costs it nothing: a clock is read once a step and p
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import torch
-from PIL import Image
-
-from services.trainer.engine.job import Directive, EpochResult, Hooks, PhaseProgress, TrainItem, TrainJobSpec
-from services.trainer.engine.precision import choose_device
+from services.trainer.engine.devices import MemoryMeter
+from services.trainer.engine.job import Command, EpochResult, Hooks, PhaseProgress, TrainJobSpec
 from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import job_cost
-from services.trainer.recipe.job_plan import PictureSize, plan_job
+from services.trainer.recipe.phases import Phase
+from services.trainer.recipe.plan import PictureSize, plan_job
+from services.trainer.worker.pictures import size_of
 
-_PARTS = {
-    "caching latents": "encoding",
-    "sampling the base model": "sampling",
-    "sampling neutral prompts": "sampling",
-    "sampling previews": "sampling",
-    "measuring the base model": "evaluation",
-    "evaluating": "evaluation",
-    "writing files": "epoch end",
-    "loading the files back": "epoch end",
-    "saving a checkpoint": "epoch end",
+_PARTS: dict[Phase, str] = {
+    Phase.ENCODING: "encoding",
+    Phase.BASE_PREVIEWS: "sampling",
+    Phase.NEUTRAL_PROMPTS: "sampling",
+    Phase.PREVIEWS: "sampling",
+    Phase.BASE_EVALUATION: "evaluation",
+    Phase.EVALUATION: "evaluation",
+    Phase.FILES: "epoch end",
+    Phase.VERIFICATION: "epoch end",
+    Phase.CHECKPOINT: "epoch end",
 }
 """What a phase of the engine counts as; any other belongs to the start."""
-
-_ORIENTATION, _TURNED = 0x0112, 5
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class RunClock:
@@ -48,7 +40,7 @@ class RunClock:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last = clock()
-        self._phase = "start"
+        self._part = "start"
         self.seconds: dict[str, float] = {}
         self.steps = 0
         self.epochs = 0
@@ -58,21 +50,21 @@ class RunClock:
 
         Right after a step nothing but the phase can have been at work, whatever it reports.
         """
-        part = _PARTS.get(progress.name, "start")
-        self._count(part if progress.done or self._phase == "training" else self._phase)
-        self._phase = part
+        part = _PARTS.get(progress.phase, "start")
+        self._count(part if progress.done or self._part == "training" else self._part)
+        self._part = part
 
     def step(self) -> None:
         """A step is done. The first one warms caches up and belongs to the start."""
-        if self._phase == "training":
+        if self._part == "training":
             self.steps += 1
-        self._count(self._phase)
-        self._phase = "training"
+        self._count(self._part)
+        self._part = "training"
 
     def epoch(self) -> None:
         """An epoch is finished with its files."""
-        self._count(self._phase)
-        self._phase = "training"
+        self._count(self._part)
+        self._part = "training"
         self.epochs += 1
 
     def _count(self, part: str) -> None:
@@ -92,41 +84,11 @@ def timed(hooks: Hooks, clock: RunClock) -> Hooks:
         clock.epoch()
         hooks.on_epoch(result)
 
-    def control() -> Directive:
+    def control() -> Command:
         clock.step()
         return hooks.control()
 
     return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, control=control)
-
-
-class MemoryMeter:
-    """The most memory in use since it was made: of the accelerator, or of this process on a CPU."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            self.baseline_bytes = int(torch.cuda.memory_allocated(device))
-        else:
-            _give_back()
-            self.baseline_bytes = _status("VmRSS")
-            _forget_peak()
-
-    def peak_bytes(self) -> int:
-        """Bytes; 0 where it cannot be known."""
-        if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self._device))
-        return _status("VmHWM")
-
-
-def device_memory_bytes(device: torch.device) -> int:
-    """All memory of the device; a CPU's is that of the machine, or of the container that the process may use."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else ""
-    return min(total, int(text)) if text.isdigit() else total
 
 
 def measurement_of(
@@ -142,7 +104,8 @@ def measurement_of(
     if model.costs is None or clock.steps == 0:
         return None
     parameters = spec.parameters
-    plan = plan_job([_size_of(item) for item in spec.items], parameters, model.pixel_multiple)
+    sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]
+    plan = plan_job(sizes, parameters, model.pixel_multiple)
     cost = job_cost(
         model.costs,
         parameters,
@@ -169,45 +132,3 @@ def measurement_of(
         measured_at=datetime.now(UTC),
         probe=probe,
     )
-
-
-def _size_of(item: TrainItem) -> PictureSize:
-    """What planning needs of a picture, from its header."""
-    with Image.open(item.image_path) as opened:
-        width, height = opened.size
-        if opened.getexif().get(_ORIENTATION, 1) >= _TURNED:
-            width, height = height, width
-    return PictureSize(width, height, item.crop, item.repeats)
-
-
-def device_name(device: str) -> str:
-    """How the trainer knows a device: estimates of one hold for others of its name."""
-    if device == "cpu" or not torch.cuda.is_available():
-        return f"cpu {torch.get_num_threads()} threads"
-    return str(torch.cuda.get_device_name(choose_device(device)))
-
-
-def _give_back() -> None:
-    """Hands memory that earlier runs left unused back to the system, or this run would be told to need it."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _forget_peak() -> None:
-    """Makes Linux count the peak anew; where it will not, the peak is the process' own."""
-    try:
-        _CLEAR.write_text("5")
-    except OSError:
-        return
-
-
-def _status(name: str) -> int:
-    """Bytes that Linux tells of this process: VmRSS now, VmHWM at most. 0 elsewhere."""
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return 0
-    found = next((line for line in lines if line.startswith(f"{name}:")), None)
-    return int(found.split()[1]) * 1024 if found else 0

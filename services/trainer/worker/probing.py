@@ -8,25 +8,24 @@ step when a job comes: what it costs users is at most that step.
 from __future__ import annotations
 
 import asyncio
-import gc
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy
-import torch
 from PIL import Image
 
 from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
+from services.trainer.engine.devices import MemoryMeter, free_unused_memory
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainItem, TrainJobSpec
-from services.trainer.engine.precision import choose_device
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.worker.files import files_of
-from services.trainer.worker.measuring import MemoryMeter, measurement_of
+from services.trainer.worker.measuring import measurement_of
+from services.trainer.worker.pictures import decode_original
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Stalled, TrainingThread
 
@@ -92,14 +91,12 @@ class Probes:
         finally:
             self._thread = None
             await asyncio.to_thread(shutil.rmtree, self.folder, True)
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_unused_memory()
 
     async def _run(self, model: BaseModel, batch_size: int) -> bool:
         """Whether the run came to its end."""
         spec = await asyncio.to_thread(probe_spec, model, batch_size, self.folder, self.device)
-        memory = MemoryMeter(choose_device(self.device))
+        memory = MemoryMeter(self.device)
         self._thread = TrainingThread(spec, lambda _: None)
         if self._stopping:
             return False
@@ -130,6 +127,7 @@ def probe_spec(model: BaseModel, batch_size: int, folder: Path, device: str) -> 
         parameters=_parameters(model, batch_size),
         items=tuple(items),
         output_dir=folder / "output",
+        decode=decode_original,
         title="probe",
         device=device,
         processes=1,
@@ -142,6 +140,7 @@ def _parameters(model: BaseModel, batch_size: int) -> TrainingParameters:
     return replace(
         resolve(model.specs, {}),
         num_epochs=1,
+        num_repeats=1,
         batch_size=batch_size,
         gradient_accumulation_steps=1,
         crop_variants=1,

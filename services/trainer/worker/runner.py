@@ -5,24 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
-from services.chassis.errors import DeadlineExceeded, DomainError, Unavailable
+from services.chassis.errors import DomainError
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
-from services.trainer.engine.precision import choose_device
+from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
-from services.trainer.worker.measuring import device_memory_bytes, device_name
 from services.trainer.worker.probing import Probes
 from services.trainer.worker.settings import WorkerSettings
-from services.trainer.worker.trainer_client import Lease, NoJob, TrainerClient
+from services.trainer.worker.trainer_client import NoJob, TrainerClient
+from services.trainer.worker.wire import Assignment
 
 log = get_logger(__name__)
 
@@ -30,21 +29,29 @@ log = get_logger(__name__)
 class Worker:
     """Takes one job after the other."""
 
-    def __init__(self, settings: WorkerSettings, catalogue: Mapping[str, BaseModel]) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        catalogue: Mapping[str, BaseModel],
+        *,
+        trainer: TrainerClient | None = None,
+        begin: Callable[..., Attempt] = Attempt,
+    ) -> None:
+        """trainer: in place of the one that the settings name. begin: makes the attempt at a job."""
         self._settings = settings
         self._catalogue = catalogue
         self._objects = ObjectStore(settings)
         self._trainer_channel = channel(settings.trainer_target, settings)
         self._dataset_channel = channel(settings.dataset_target, settings)
         patience_s = settings.outage_patience_seconds
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        use_threads(settings.threads)
         self._device_name = device_name(settings.device)
-        self._trainer = TrainerClient(
+        self._begin = begin
+        self._trainer = trainer or TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
             device=self._device_name,
-            device_memory_bytes=device_memory_bytes(choose_device(settings.device)),
+            device_memory_bytes=device_memory_bytes(settings.device),
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
@@ -67,8 +74,7 @@ class Worker:
         try:
             while True:
                 found = await self._next()
-                if isinstance(found, Lease):
-                    await self._probes.stop()
+                if isinstance(found, Assignment):
                     await self._work_on(found)
                 elif self._settings.probe:
                     self._probes.begin(found.unmeasured)
@@ -78,29 +84,29 @@ class Worker:
             await self._dataset_channel.close(None)
             self._objects.close()
 
-    async def _next(self) -> Lease | NoJob:
+    async def _next(self) -> Assignment | NoJob:
         models = [f"baseModels/{identifier}" for identifier in self._catalogue if self._is_here(identifier)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
             await asyncio.sleep(10.0)
             return NoJob()
+        wait_s = self._settings.acquire_wait_seconds
         try:
-            return await self._trainer.acquire(models, warm=self._warm, wait_s=self._settings.acquire_wait_seconds)
-        except (Unavailable, DeadlineExceeded) as error:
-            log.warning("trainer_away", reason=error.reason)
+            return await patiently(
+                lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s), what="trainer", patience_s=None
+            )
         except DomainError as error:
             log.error("acquire_refused", reason=error.reason, message=error.message)
         await asyncio.sleep(1.0)
         return NoJob()
 
-    async def _work_on(self, lease: Lease) -> None:
-        await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
+    async def _work_on(self, assignment: Assignment) -> None:
         # Its weights are in the machine's memory from now on: the next job on it need not wait for a disk.
-        self._warm = lease.job.base_model
-        attempt = Attempt(
-            lease,
-            self._catalogue[lease.job.base_model.removeprefix("baseModels/")],
-            self._folder / f"{lease.job.name.rsplit('/', 1)[1]}-{lease.attempt}",
+        self._warm = assignment.job.base_model
+        attempt = self._begin(
+            assignment,
+            self._catalogue[assignment.job.base_model.removeprefix("baseModels/")],
+            self._folder / f"{assignment.job.name.rsplit('/', 1)[1]}-{assignment.attempt}",
             self._trainer,
             self._inputs,
             self._objects,
@@ -113,13 +119,19 @@ class Worker:
                 patience_s=self._settings.outage_patience_seconds,
             ),
         )
-        task = asyncio.create_task(attempt.run())
+        task = asyncio.create_task(self._run(attempt))
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
+            # From the lease on, only the attempt's own end gives the job back to the trainer.
             attempt.release()
             await task
             raise
+
+    async def _run(self, attempt: Attempt) -> None:
+        await self._probes.stop()
+        await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
+        await attempt.run()
 
     def _is_here(self, identifier: str) -> bool:
         path: Path | None = self._catalogue[identifier].local_path

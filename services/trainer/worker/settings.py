@@ -22,6 +22,9 @@ class WorkerSettings(S3Settings, BaseServiceSettings):
 
     model_config = service_config("WORKER_")
 
+    shutdown_grace_s: float = Field(
+        50.0, ge=0, le=3600, description="seconds in which the job at hand may end its step and be given back"
+    )
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer")
     dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models; weights lie where it says")

@@ -7,29 +7,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import grpc
-from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2, worker_service_pb2_grpc
+from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
 
 from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
-from services.trainer.models.job import Directive, JobError, Outcome
-from services.trainer.proto_mapping.jobs import error_to_proto, to_duration
-from services.trainer.proto_mapping.measurements import measurement_to_proto
+from services.chassis.patience import patiently
 from services.trainer.recipe.calibration import Measurement
-from services.trainer.worker.patience import patiently
+from services.trainer.worker.wire import (
+    Assignment,
+    Directive,
+    JobError,
+    Outcome,
+    assignment_from_proto,
+    directive_from_proto,
+    error_to_proto,
+    measurement_to_proto,
+    outcome_to_proto,
+)
 
 _CALL_S = 15.0
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to work on a job. prefix: where its objects go. checkpoint: files to resume from."""
-
-    job: training_job_pb2.TrainingJob
-    token: str
-    attempt: int
-    prefix: str
-    checkpoint: tuple[training_job_pb2.EpochFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +48,28 @@ class TrainerClient:
         self._device_memory_bytes = device_memory_bytes
         self._patience_s = patience_s
 
-    async def acquire(self, base_models: Sequence[str], *, warm: str, wait_s: float) -> Lease | NoJob:
+    async def acquire(self, base_models: Sequence[str], *, warm: str, wait_s: float) -> Assignment | NoJob:
         """A job, or none when none came in time. warm: base model that is preferred, or "". Raises Unavailable."""
         request = worker_service_pb2.AcquireJobRequest(
             worker_id=self._worker_id,
             base_models=base_models,
             warm_base_model=warm,
-            wait=to_duration(timedelta(seconds=wait_s)),
             device=self._device,
             device_memory_bytes=self._device_memory_bytes,
         )
+        request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)
-        if not answer.HasField("job"):
-            return NoJob(tuple(answer.unmeasured_base_models))
-        return Lease(
-            answer.job, answer.lease_token, answer.attempt, answer.object_prefix, tuple(answer.checkpoint_files)
-        )
+        return assignment_from_proto(answer) or NoJob(tuple(answer.unmeasured_base_models))
 
     async def heartbeat(self, request: worker_service_pb2.HeartbeatRequest) -> Directive:
         """One sign of life; the caller repeats it anyway."""
-        return _directive((await self._stub.Heartbeat(request, timeout=_CALL_S)).directive)
+        return directive_from_proto((await self._stub.Heartbeat(request, timeout=_CALL_S)).directive)
 
     async def report_epoch(self, request: worker_service_pb2.ReportEpochRequest) -> Directive:
         """Reports a finished epoch, whose files are stored."""
 
         async def call() -> Directive:
-            return _directive((await self._stub.ReportEpoch(request, timeout=_CALL_S)).directive)
+            return directive_from_proto((await self._stub.ReportEpoch(request, timeout=_CALL_S)).directive)
 
         return await patiently(call, what="trainer", patience_s=self._patience_s)
 
@@ -90,12 +83,12 @@ class TrainerClient:
         except DomainError as error:
             log.warning("measurement_unheard", reason=error.reason)
 
-    async def complete(self, lease: Lease, outcome: Outcome, error: JobError | None = None) -> None:
+    async def complete(self, assignment: Assignment, outcome: Outcome, error: JobError | None = None) -> None:
         """Ends the attempt."""
         request = worker_service_pb2.CompleteAttemptRequest(
-            training_job=lease.job.name,
-            lease_token=lease.token,
-            outcome=training_job_pb2.Attempt.Outcome.Value(f"OUTCOME_{outcome.value}"),
+            training_job=assignment.job.name,
+            lease_token=assignment.token,
+            outcome=outcome_to_proto(outcome),
         )
         if error is not None:
             request.error.CopyFrom(error_to_proto(error))
@@ -104,11 +97,3 @@ class TrainerClient:
             await self._stub.CompleteAttempt(request, timeout=_CALL_S)
 
         await patiently(call, what="trainer", patience_s=self._patience_s)
-
-
-def _directive(value: worker_service_pb2.Directive.ValueType) -> Directive:
-    name = worker_service_pb2.Directive.Name(value).removeprefix("DIRECTIVE_")
-    if name == "UNSPECIFIED":
-        return Directive.CONTINUE
-    return Directive(name)
-

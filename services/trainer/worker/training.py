@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.trainer.engine.job import (
-    Directive,
+    Command,
     EpochResult,
     Hooks,
     PhaseProgress,
@@ -23,10 +23,10 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.engine.train_loop import train
-from services.trainer.models.epoch import Metric
-from services.trainer.models.job import Progress
+from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import keep_checkpoint
 from services.trainer.worker.measuring import RunClock, timed
+from services.trainer.worker.wire import Metric, Progress
 
 Finished = EpochResult | tuple[PreviewImage, ...]
 
@@ -57,7 +57,7 @@ class TrainingThread:
         self._on_finished = on_finished
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._progress = Progress(phase="starting")
+        self._progress = Progress(phase=Phase.STARTING)
         self._metrics: list[Metric] = []
         self._running = False
         self._heard_at = time.monotonic()
@@ -130,7 +130,7 @@ class TrainingThread:
         )
 
     def _phase(self, phase: PhaseProgress) -> None:
-        text = f"{phase.name} {phase.done}/{phase.total}" if phase.total > 1 else phase.name
+        text = f"{phase.phase} {phase.done}/{phase.total}" if phase.total > 1 else phase.phase.value
         with self._lock:
             self._heard_at = time.monotonic()
             self._progress = replace(self._progress, phase=text[:100])
@@ -151,7 +151,7 @@ class TrainingThread:
             self._progress = Progress(
                 step=step.step,
                 epoch=step.epoch,
-                phase="training",
+                phase=Phase.TRAINING,
                 loss=step.loss,
                 images_per_second=step.images_per_second,
                 eta_seconds=step.eta_seconds,
@@ -166,10 +166,10 @@ class TrainingThread:
         kept = replace(result, checkpoint_dir=keep_checkpoint(result.checkpoint_dir, folder))
         self._on_loop(lambda: self._on_finished(kept))
 
-    def _control(self) -> Directive:
+    def _control(self) -> Command:
         if self._let_go.is_set():
-            return Directive.CANCEL
-        return Directive.STOP if self._stop.is_set() else Directive.CONTINUE
+            return Command.CANCEL
+        return Command.STOP if self._stop.is_set() else Command.CONTINUE
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         try:

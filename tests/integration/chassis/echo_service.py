@@ -76,7 +76,7 @@ class Echo:
         if what == "wait":
             self.waiting.set()
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 self.cancelled.set()
                 raise

@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent import futures
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,22 @@ from google.protobuf.type_pb2 import EnumValue
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.chassis.grpc_client import channel
+from tests.fixtures import processes
+from tests.fixtures.patience import scaled, within
+from tests.fixtures.processes import async_child
 from tests.integration.chassis.echo_service import EchoStub
 
 PROGRAM = """
 import asyncio, os, sys
-from services.chassis import logging, telemetry
 from services.chassis.errors import FailedPrecondition, Unavailable
-from services.chassis.grpc_server import run, serve
-from services.chassis.settings import BaseServiceSettings, load
+from services.chassis.needs import Need
+from services.chassis.service import Service, run
+from services.chassis.settings import BaseServiceSettings, WrongSetting
 from tests.integration.chassis.echo_service import NAME, Echo
 
 async def work():
-    await asyncio.sleep(0.3 if "crash" in sys.argv else 3600)
+    if "crash" not in sys.argv:
+        await asyncio.Event().wait()
     raise RuntimeError("the worker fell over")
 
 async def ready():
@@ -39,37 +44,46 @@ async def ready():
     if "refuse" in sys.argv:
         raise FailedPrecondition("The database is newer than this program")
 
-async def main():
-    settings = load(BaseServiceSettings)
-    logging.configure(settings, service="echo")
-    telemetry.configure(settings, service="echo")
-    return await serve(settings, Echo().register, service_names=[NAME], ready=ready, background=[work])
+async def closed():
+    pass
 
-run(main)
+def build(settings):
+    if "blame" in sys.argv:
+        raise WrongSetting("otlp_endpoint", "nobody listens there")
+    need = Need("database", ready, ready, closed)
+    return Service(register=Echo().register, names=[NAME], needs=[need], background=[work])
+
+run("echo", BaseServiceSettings, build)
 """
 
 
-async def launch(port_file: Path, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
-    """The program as a process of its own; its log is on stderr."""
-    variables = {**os.environ, "FIVESHOT_PORT_FILE": str(port_file), **environ}
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, *arguments, env=variables, stderr=asyncio.subprocess.PIPE
-    )
+Launch = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def launch() -> AsyncIterator[Launch]:
+    """Starts the program as a process of its own; its log is on stderr."""
+    async with AsyncExitStack() as stack:
+
+        async def start(port_file: Path, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+            variables = {**os.environ, "FIVESHOT_PORT_FILE": str(port_file), **environ}
+            return await stack.enter_async_context(
+                async_child([sys.executable, "-c", PROGRAM, *arguments], env=variables)
+            )
+
+        yield start
 
 
 async def listening(process: asyncio.subprocess.Process, port_file: Path) -> str:
     """Waits for the process to serve; the target of a channel to it."""
-    async with asyncio.timeout(30):
-        while not port_file.exists():
-            assert process.returncode is None
-            await asyncio.sleep(0.02)
+    await processes.listening(process, port_file)
     return f"127.0.0.1:{port_file.read_text().strip()}"
 
 
 async def heard(process: asyncio.subprocess.Process, event: str) -> None:
     """Waits until the process logs an event; what it logged until then is read away."""
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with within():
         while line := await process.stderr.readline():
             if line.startswith(b"{") and json.loads(line)["event"] == event:
                 return
@@ -78,7 +92,8 @@ async def heard(process: asyncio.subprocess.Process, event: str) -> None:
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, list[dict[str, Any]]]:
     """Waits for the end of the process; its exit code and its log."""
-    _, log = await asyncio.wait_for(process.communicate(), 20)
+    async with within():
+        _, log = await process.communicate()
     return process.returncode, [json.loads(line) for line in log.decode().splitlines() if line.startswith("{")]
 
 
@@ -87,7 +102,7 @@ def events(log: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_running_calls_finish(tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_lets_running_calls_finish(launch: Launch, tmp_path: Path, number: signal.Signals) -> None:
     process = await launch(tmp_path / "port")
     async with channel(await listening(process, tmp_path / "port")) as connection:
 
@@ -97,7 +112,7 @@ async def test_a_signal_lets_running_calls_finish(tmp_path: Path, number: signal
             yield EnumValue(number=1)
             await taken.wait()  # the server answers the first message: it holds the call when the signal comes
             process.send_signal(number)
-            await asyncio.sleep(0.5)
+            await heard(process, "server_draining")
             yield EnumValue(number=2)
 
         answers = []
@@ -107,17 +122,17 @@ async def test_a_signal_lets_running_calls_finish(tmp_path: Path, number: signal
         assert answers == [2, 3]
     code, log = await ended(process)
     assert code == 0
-    assert events(log)[-2:] == ["server_draining", "server_stopped"]
+    assert events(log)[-1:] == ["server_stopped"]
 
 
-async def test_a_background_task_that_crashes_ends_the_process(tmp_path: Path) -> None:
+async def test_a_background_task_that_crashes_ends_the_process(launch: Launch, tmp_path: Path) -> None:
     code, log = await ended(await launch(tmp_path / "port", "crash"))
     assert code == 1
     crash = next(line for line in log if line["event"] == "background_task_crashed")
     assert crash["exception"][0]["exc_value"] == "the worker fell over"
 
 
-async def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
+async def test_a_service_waits_for_what_it_needs(launch: Launch, tmp_path: Path) -> None:
     process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"))
     await heard(process, "waiting_for_server")
     assert not (tmp_path / "port").exists()
@@ -130,7 +145,7 @@ async def test_a_service_waits_for_what_it_needs(tmp_path: Path) -> None:
     assert events(log)[-3:] == ["server_listening", "server_draining", "server_stopped"]
 
 
-async def test_a_service_that_waits_can_be_stopped(tmp_path: Path) -> None:
+async def test_a_service_that_waits_can_be_stopped(launch: Launch, tmp_path: Path) -> None:
     process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"))
     await heard(process, "waiting_for_server")
     process.terminate()
@@ -139,7 +154,7 @@ async def test_a_service_that_waits_can_be_stopped(tmp_path: Path) -> None:
     assert "server_listening" not in events(log)
 
 
-async def test_a_start_that_cannot_work_is_one_plain_line(tmp_path: Path) -> None:
+async def test_a_start_that_cannot_work_is_one_plain_line(launch: Launch, tmp_path: Path) -> None:
     code, log = await ended(await launch(tmp_path / "port", "refuse"))
     assert code == 1
     assert [(line["event"], line["error"]) for line in log] == [
@@ -147,9 +162,32 @@ async def test_a_start_that_cannot_work_is_one_plain_line(tmp_path: Path) -> Non
     ]
 
 
-async def test_wrong_settings_end_the_process_before_it_starts(tmp_path: Path) -> None:
+async def test_a_server_that_stays_away_ends_the_start(launch: Launch, tmp_path: Path) -> None:
+    nothing = str(tmp_path / "database")
+    process = await launch(tmp_path / "port", "wait", nothing, FIVESHOT_START_PATIENCE_S="0.5")
+    code, log = await ended(process)
+    assert code == 1
+    assert events(log)[0] == "waiting_for_server"
+    assert events(log)[-1] == "start_failed"
+    assert log[-1]["error"] == "The database does not answer"
+    assert not (tmp_path / "port").exists()
+
+
+async def test_a_setting_that_is_wrong_in_use_is_told_like_any_other(launch: Launch, tmp_path: Path) -> None:
+    process = await launch(tmp_path / "port", "blame")
+    async with within():
+        _, output = await process.communicate()
+    assert process.returncode == 2
+    assert output.decode().splitlines() == [
+        "The settings are wrong:",
+        "  FIVESHOT_OTLP_ENDPOINT: nobody listens there",
+    ]
+
+
+async def test_wrong_settings_end_the_process_before_it_starts(launch: Launch, tmp_path: Path) -> None:
     process = await launch(tmp_path / "port", FIVESHOT_LISTEN="here", FIVESHOT_LISTN="x")
-    _, output = await asyncio.wait_for(process.communicate(), 20)
+    async with within():
+        _, output = await process.communicate()
     assert process.returncode == 2
     assert output.decode().splitlines()[1:] == [
         "  FIVESHOT_LISTN: no such setting",
@@ -157,7 +195,7 @@ async def test_wrong_settings_end_the_process_before_it_starts(tmp_path: Path) -
     ]
 
 
-async def test_metrics_are_served(tmp_path: Path, free_port: int) -> None:
+async def test_metrics_are_served(launch: Launch, tmp_path: Path, free_port: int) -> None:
     process = await launch(tmp_path / "port", FIVESHOT_METRICS_LISTEN=f"127.0.0.1:{free_port}")
     async with channel(await listening(process, tmp_path / "port")) as connection:
         await EchoStub(connection).unary(EnumValue())
@@ -168,7 +206,7 @@ async def test_metrics_are_served(tmp_path: Path, free_port: int) -> None:
 
 
 def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=scaled(30)) as answer:
         return str(answer.read().decode())
 
 
@@ -188,7 +226,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-async def test_spans_reach_the_collector_at_the_latest_when_the_process_ends(tmp_path: Path) -> None:
+async def test_spans_reach_the_collector_at_the_latest_when_the_process_ends(launch: Launch, tmp_path: Path) -> None:
     collector = Collector()
     server = grpc.server(futures.ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.chassis.sql_migrations import upgrade
+from tests.fixtures.patience import turns, within
 from tests.integration.chassis.tables import IDEMPOTENCY_KEYS, METADATA, MIGRATIONS, THINGS
 
 
@@ -69,7 +70,7 @@ async def test_read_then_write_transactions_take_turns(db: Database) -> None:
         async with db.begin() as conn:
             query = select(THINGS.c.count).where(THINGS.c.id == "a").with_for_update()
             count = int(await conn.scalar(query) or 0)
-            await asyncio.sleep(0.001)
+            await turns()
             await conn.execute(update(THINGS).values(count=count + 1))
 
     await asyncio.gather(*(add_one() for _ in range(25)))
@@ -79,21 +80,28 @@ async def test_read_then_write_transactions_take_turns(db: Database) -> None:
 async def test_readers_do_not_wait_for_a_writer_and_see_what_was_committed(db: Database) -> None:
     async with db.begin() as conn:
         await conn.execute(insert(THINGS).values(id="a", count=1))
-        async with asyncio.timeout(2):
+        async with within(10):
             assert await count_of(db, "a") == 0
     assert await count_of(db, "a") == 1
 
 
 async def test_a_crowd_of_writers_does_not_starve_readers(db: Database) -> None:
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    if db.dialect != "sqlite":
+        # Each holds a connection; a reader gets one as soon as a writer has ended.
+        go_on.set()
+
     async def write(number: int) -> None:
         async with db.begin() as conn:
             await conn.execute(insert(THINGS).values(id=f"t{number}", count=1))
-            await asyncio.sleep(0.01)
+            writing.set()
+            await go_on.wait()
 
     writers = [asyncio.create_task(write(number)) for number in range(40)]
-    await asyncio.sleep(0.02)
-    async with asyncio.timeout(0.5 if db.dialect == "sqlite" else 5):
-        await count_of(db, "t0")
+    await writing.wait()
+    async with within(30):
+        assert await count_of(db, "t39") == 0
+    go_on.set()
     await asyncio.gather(*writers)
     assert await count_of(db, "t39") == 1
 
@@ -135,7 +143,6 @@ async def test_connections_that_the_server_closed_are_replaced_unseen(postgres_u
             )
         )
         assert list(killed) == [True, True]
-        await asyncio.sleep(0.2)
     for _ in range(3):
         await db.ping()
     for each in (db, other):

@@ -16,6 +16,7 @@ from services.chassis.request_context import RequestContext, use
 from services.chassis.settings import S3Settings
 from tests.fakes import pictures
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset, upload_requests
+from tests.fixtures.patience import until
 
 PNG = pictures.png()
 MIB = 1024 * 1024
@@ -103,12 +104,14 @@ async def test_a_caller_that_cancels_midway_leaves_nothing(dataset_server: Datas
 
     call = asyncio.ensure_future(dataset_server.stub.UploadImage(requests()))
     await sent.wait()
-    await asyncio.sleep(0.1)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.sleep(0.2)
-    assert await dataset_server.stored() == before
+
+    async def as_before() -> bool:
+        return await dataset_server.stored() == before
+
+    await until(as_before, what="the stores to be as before")
     # The service is well: the same picture goes in afterwards.
     assert (await dataset_server.upload(PNG)).size_bytes == len(PNG)
 

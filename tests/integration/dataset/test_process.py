@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -19,49 +18,41 @@ from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.dataset.adapters.sql_tables import metadata
 from services.dataset.app import MIGRATIONS
+from tests.fixtures.patience import within
+from tests.fixtures.processes import async_child, finished_async, listening
 
-
-async def start(environment: dict[str, str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.dataset.app", env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+PROGRAM = [sys.executable, "-m", "services.dataset.app"]
 
 
 async def test_it_starts_from_its_environment_serves_and_ends_on_sigterm(
     s3_settings: S3Settings, tmp_path: Path
 ) -> None:
-    process = await start({
+    given = {
         "DATASET_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'dataset.db'}",
         "DATASET_S3_ENDPOINT": s3_settings.s3_endpoint,
         "DATASET_S3_ACCESS_KEY": s3_settings.s3_access_key,
         "DATASET_S3_SECRET_KEY": s3_settings.s3_secret_key.get_secret_value(),
         "DATASET_S3_BUCKET": s3_settings.s3_bucket,
         "DATASET_PORT_FILE": str(tmp_path / "port"),
-    })  # fmt: skip
-    try:
-        for _ in range(600):
-            if (tmp_path / "port").exists():
-                break
-            assert process.returncode is None, await process.communicate()
-            await asyncio.sleep(0.05)
+    }
+    async with async_child(PROGRAM, env={**os.environ, **given}) as process:
+        await listening(process, tmp_path / "port")
         connection = channel(f"127.0.0.1:{(tmp_path / 'port').read_text().strip()}")
         stub = DatasetServiceStub(connection)
         made = await stub.CreateDataset(pb.CreateDatasetRequest(parent="projects/acme", dataset_id="dogs"))
         assert made.name == "projects/acme/datasets/dogs"
         await connection.close(None)
-    finally:
         process.send_signal(signal.SIGTERM)
-        output, problems = await process.communicate()
+        async with within():
+            output, problems = await process.communicate()
     assert process.returncode == 0, (output, problems)
 
 
 async def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
     wrong = {"DATASET_MAX_IMAGE_BYTES": "0", "DATASET_ALLOWED_EXTENSIONS": "png,gif", "DATASET_TYPO": "1"}
-    process = await start(wrong)
-    _, problems = await process.communicate()
-    lines = problems.decode().splitlines()
-    assert process.returncode == 2
+    done = await finished_async(PROGRAM, env={**os.environ, **wrong})
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
     for name in wrong:
         assert sum(name in line for line in lines) == 1, lines
 
@@ -69,9 +60,7 @@ async def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
 async def test_it_does_not_load_what_it_does_not_need() -> None:
     heavy = ("torch", "diffusers", "transformers", "numpy", "nats", "onnxruntime")
     check = f"import sys, services.dataset.app; print([m for m in {heavy} if m in sys.modules])"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", check, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert output.decode().strip() == "[]"
+    assert (await finished_async([sys.executable, "-c", check])).stdout.strip() == "[]"
 
 
 async def test_migrations_make_exactly_the_tables_that_the_code_knows(database_url: str) -> None:

@@ -18,6 +18,7 @@ from services.chassis.settings import S3Settings
 from services.dataset.adapters.sql_tables import noted_keys
 from tests.fakes import pictures
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset
+from tests.fixtures.patience import until
 
 THUMBNAIL = pb.DownloadImageRequest.VIEW_THUMBNAIL
 
@@ -183,12 +184,12 @@ async def test_bytes_of_an_upload_that_died_are_swept_and_others_stay(s3_setting
         async with server.db.begin() as conn:
             note = {"key": "datasets/acme/dogs/originals/x/img-died", "due": image.create_time.ToDatetime(UTC)}
             await conn.execute(insert(noted_keys).values(**note, claimed=False))
-        for _ in range(100):
-            stored = await server.stored()
-            if stored["noted_keys"] == 0:
-                break
-            await asyncio.sleep(0.1)
-        assert (stored["noted_keys"], stored["objects"]) == (0, 2)
+
+        async def swept() -> bool:
+            return (await server.stored())["noted_keys"] == 0
+
+        await until(swept, what="the sweep")
+        assert (await server.stored())["objects"] == 2
         assert b"".join(m.chunk for m in await server.download(image.name)) == pictures.png()
 
 

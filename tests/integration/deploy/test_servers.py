@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +20,7 @@ from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters.sql_tables import jobs
 from services.trainer.app import MIGRATIONS
 from services.trainer.models.job import JobState
+from tests.fixtures.processes import finished, finished_async
 from tests.integration.deploy.manifests import DEPLOY, OVERLAYS, kubernetes_environment, loaded, named
 
 
@@ -34,21 +33,18 @@ def test_envoy_takes_the_configuration_of_the_manifest(
     settings = loaded("gateway.envoy_config", environment, monkeypatch)
     assert isinstance(settings, GatewaySettings)
     envoy_config.write(settings, tmp_path / "envoy.json")
-    run = subprocess.run(
-        [binary("envoy"), "--mode", "validate", "-c", tmp_path / "envoy.json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    run = finished([binary("envoy"), "--mode", "validate", "-c", tmp_path / "envoy.json"])
     assert run.returncode == 0, run.stderr[-2000:]
 
 
 def test_nats_takes_its_configuration() -> None:
     config = DEPLOY / "config" / "nats.conf"
-    run = subprocess.run([binary("nats-server"), "-t", "-c", config], capture_output=True, text=True, check=False)
+    run = finished([binary("nats-server"), "-t", "-c", config])
     assert run.returncode == 0, run.stderr
 
 
 def test_seaweedfs_knows_every_flag() -> None:
-    known = subprocess.run([binary("weed"), "help", "mini"], capture_output=True, text=True, check=False)
+    known = finished([binary("weed"), "help", "mini"])
     options = known.stdout + known.stderr
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
     pod = named("overlays/dev", "StatefulSet", "s3")["spec"]["template"]["spec"]
@@ -85,10 +81,7 @@ async def test_the_health_probe_tells_a_serving_server_from_none(free_port: int)
 
 
 async def _probe(*arguments: str) -> int:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.chassis.health_probe", *arguments, stderr=asyncio.subprocess.DEVNULL
-    )
-    return await process.wait()
+    return (await finished_async([sys.executable, "-m", "services.chassis.health_probe", *arguments])).returncode
 
 
 def _row(table: Table, **given: object) -> dict[str, object]:

@@ -21,6 +21,7 @@ from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import S3Settings
 from tests.fixtures import processes
+from tests.fixtures.patience import scaled
 
 ENVOY_CONFIG = """
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
@@ -71,7 +72,7 @@ def test_a_server_starts_ends_at_sigterm_and_leaves_nothing(
     process = start(spec)
     assert spec.ready()
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=spec.stop_timeout_s)
+    process.wait(timeout=scaled(spec.stop_timeout_s))
     assert not left_of(process)
     assert not spec.ready()
     for path in spec.leftovers:
@@ -147,7 +148,8 @@ def test_the_number_of_buckets_does_not_depend_on_the_free_space(folder: Path) -
     spec = seaweedfs(folder)
     process = start(spec)
     try:
-        with urllib.request.urlopen(f"http://{servers.HOST}:{spec.ports['master']}/dir/status", timeout=5) as answer:
+        url = f"http://{servers.HOST}:{spec.ports['master']}/dir/status"
+        with urllib.request.urlopen(url, timeout=scaled(30)) as answer:
             assert json.load(answer)["Topology"]["Max"] == servers.MAX_VOLUMES
     finally:
         processes.kill_group(process)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -13,6 +12,8 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 
 from services.chassis.grpc_client import channel
 from services.chassis.settings import S3Settings
+from tests.fixtures.patience import within
+from tests.fixtures.processes import async_child, finished_async, listening
 
 
 async def test_it_starts_from_its_environment_serves_and_ends_on_sigterm(
@@ -27,28 +28,20 @@ async def test_it_starts_from_its_environment_serves_and_ends_on_sigterm(
         "REGISTRY_TRAINER_TARGET": "127.0.0.1:1",
         "REGISTRY_PORT_FILE": str(tmp_path / "port"),
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.registry.app",
-        env={**os.environ, **given}, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            while not (tmp_path / "port").exists():
-                assert process.returncode is None, await process.communicate()
-                await asyncio.sleep(0.05)
+    argv = [sys.executable, "-m", "services.registry.app"]
+    async with async_child(argv, env={**os.environ, **given}) as process:
+        await listening(process, tmp_path / "port")
         connection = channel(f"127.0.0.1:{(tmp_path / 'port').read_text().strip()}")
         stub = RegistryServiceStub(connection)
         made = await stub.CreateModel(service_pb.CreateModelRequest(parent="projects/pets", model_id="rex"))
         assert made.name == "projects/pets/models/rex"
         await connection.close(None)
-    finally:
         process.send_signal(signal.SIGTERM)
-        output, errors = await process.communicate()
+        async with within():
+            output, errors = await process.communicate()
     assert process.returncode == 0, (output, errors)
 
 
 async def test_it_does_not_load_torch() -> None:
     check = "import sys, services.registry.app; print([m for m in ('torch', 'diffusers', 'numpy') if m in sys.modules])"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", check, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert output.decode().strip() == "[]"
+    assert (await finished_async([sys.executable, "-c", check])).stdout.strip() == "[]"

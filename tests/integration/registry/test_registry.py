@@ -15,7 +15,7 @@ from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from services.chassis import request_context
+from services.chassis import request_context, service
 from services.chassis.errors import (
     Aborted,
     AlreadyExists,
@@ -32,7 +32,7 @@ from services.chassis.grpc_server import start_server
 from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings, S3Settings
-from services.registry.app import App
+from services.registry.app import build
 from services.registry.settings import Settings
 from tests.fakes.finished_epochs import EPOCH, JOB, contents
 from tests.fakes.trainer_service import NAME as TRAINER_NAME
@@ -97,16 +97,10 @@ async def running(
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a registry of these settings."""
-    app = App(settings)
-    try:
-        async with start_server(
-            settings, app.register, service_names=app.service_names, ready=app.prepare, background=app.background
-        ) as server:
-            connection = channel(server.target)
-            yield connection
-            await connection.close(None)
-    finally:
-        await app.close()
+    async with service.serving(settings, build(settings)) as server:
+        connection = channel(server.target)
+        yield connection
+        await connection.close(None)
 
 
 async def test_an_epoch_is_saved_listed_and_downloaded_in_every_form(running: Running) -> None:

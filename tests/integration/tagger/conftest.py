@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,13 +17,14 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub
 from PIL import Image, ImageDraw
 
 from gateway.demo_pictures.backgrounds import COLOURS
-from services.chassis import grpc_server
 from services.chassis.grpc_client import channel
+from services.chassis.service import serving
 from services.chassis.settings import S3Settings
-from services.dataset.app import App as DatasetApp
+from services.dataset.app import build as build_dataset
 from services.dataset.settings import Settings as DatasetSettings
-from services.tagger.app import App
+from services.tagger.app import build
 from services.tagger.settings import Settings
+from tests.fixtures.patience import within
 
 if TYPE_CHECKING:
     # Only the type stubs tell the two kinds of stubs apart.
@@ -69,7 +69,7 @@ class Suite:
 
     async def states(self, job: tagger_pb2.TagJob) -> list[tagger_pb2.TagJob]:
         """Everything that a watcher sees until the job ends."""
-        async with asyncio.timeout(60):
+        async with within():
             request = tagger_service_pb2.WatchTagJobRequest(name=job.name)
             return [state async for state in self.tagger.WatchTagJob(request)]
 
@@ -100,22 +100,15 @@ async def dataset_target(s3_settings: S3Settings, tmp_path: Path) -> AsyncIterat
     settings = DatasetSettings(
         database_url=f"sqlite+aiosqlite:///{tmp_path / 'dataset.db'}", shutdown_grace_s=0.0, **s3_settings.model_dump()
     )
-    app = DatasetApp(settings)
-    async with grpc_server.start_server(
-        settings, app.register, service_names=app.service_names, ready=app.prepare, background=app.background
-    ) as server:
+    async with serving(settings, build_dataset(settings)) as server:
         yield server.target
-    await app.close()
 
 
 @pytest.fixture
 async def suite(dataset_target: str, tmp_path: Path) -> AsyncIterator[Suite]:
     """Both services and an empty dataset with a trigger word."""
     settings = tagger_settings(dataset_target, f"sqlite+aiosqlite:///{tmp_path / 'tagger.db'}")
-    app = App(settings)
-    async with grpc_server.start_server(
-        settings, app.register, service_names=app.service_names, ready=app.prepare, background=app.background
-    ) as server:
+    async with serving(settings, build(settings)) as server:
         connections = channel(dataset_target), channel(server.target)
         suite = Suite(
             DatasetServiceStub(connections[0]),
@@ -132,4 +125,3 @@ async def suite(dataset_target: str, tmp_path: Path) -> AsyncIterator[Suite]:
         yield suite
         for connection in connections:
             await connection.close(None)
-    await app.close()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from huggingface_hub import constants
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,7 +19,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles
-from tests.fixtures.miniatures import write_stable_diffusion
+from tests.fixtures.miniatures import TEXT_WIDTH, write_flux, write_sdxl, write_stable_diffusion
 from tests.fixtures.single_file import write_single_file
 
 CPU = torch.device("cpu")
@@ -117,6 +119,74 @@ def test_code_of_a_model_repository_is_never_run(base_model: BaseModelFiles, tmp
         answer(loaded(dataclasses.replace(base_model, source=str(folder)))), answer(loaded(base_model))
     )
     assert not sign.exists()
+
+
+def inpainting(folder: Path) -> BaseModelFiles:
+    """The miniature with a UNet of nine input channels: latents, masked latents and a mask."""
+    files = write_stable_diffusion(folder)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    config = {**unet.config, "in_channels": 9}
+    UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
+    return files
+
+
+def changed(component: str, **values: object) -> Callable[[Path, BaseModelFiles], None]:
+    """Makes a configuration say something else than the weights were made for."""
+
+    def change(folder: Path, _: BaseModelFiles) -> None:
+        path = folder / component / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change
+
+
+def test_an_inpainting_model_is_refused_as_what_it_is_however_it_comes(tmp_path: Path) -> None:
+    files = inpainting(tmp_path / "base")
+    path, config = write_single_file(tmp_path / "base", tmp_path / "single")
+    ordinary = write_stable_diffusion(tmp_path / "ordinary")
+    single = dataclasses.replace(files, source=str(path), config_source=str(config))
+    for one in (files, single, dataclasses.replace(single, config_source=ordinary.source)):
+        with pytest.raises(EngineError, match="is an inpainting model: its UNet takes 9 channels") as caught:
+            loaded(one)
+        assert (caught.value.reason, caught.value.user_error) == ("BASE_MODEL_UNSUPPORTED", True)
+        assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("write", "change", "words"),
+    [
+        (write_stable_diffusion, changed("unet", in_channels=8), "InstructPix2Pix"),
+        (write_stable_diffusion, changed("unet", cross_attention_dim=24), "text of width 24"),
+        (write_stable_diffusion, changed("vae", latent_channels=16), "takes 4 channels, and its latents have 16"),
+        (write_sdxl, changed("unet", projection_class_embeddings_input_dim=TEXT_WIDTH + 5 * 4), "an SDXL refiner"),
+        (write_flux, changed("transformer", in_channels=24), "takes 24 channels, and its latents have 16"),
+        (write_flux, changed("transformer", in_channels=384), "a fill model"),
+        (write_flux, changed("text_encoder_2", d_model=24), "its text encoders give 24"),
+    ],
+)
+def test_a_model_that_the_family_does_not_know_is_refused_before_its_weights_are_read(
+    tmp_path: Path,
+    write: Callable[[Path], BaseModelFiles],
+    change: Callable[[Path, BaseModelFiles], None],
+    words: str,
+) -> None:
+    files = write(tmp_path / "base")
+    change(tmp_path / "base", files)
+    with pytest.raises(EngineError, match=words) as caught:
+        loaded(files)
+    assert (caught.value.reason, caught.value.user_error) == ("BASE_MODEL_UNSUPPORTED", True)
+
+
+def test_an_architecture_or_a_family_that_it_is_not_is_refused(base_model: BaseModelFiles, tmp_path: Path) -> None:
+    flux = write_flux(tmp_path / "flux")
+    for files in (
+        dataclasses.replace(base_model, architecture="stable-diffusion-v9"),
+        dataclasses.replace(flux, family="sdxl", architecture="stable-diffusion-xl-v1-base"),
+        dataclasses.replace(base_model, family="sdxl", architecture="stable-diffusion-xl-v1-base"),
+    ):
+        with pytest.raises(EngineError) as caught:
+            loaded(files)
+        assert caught.value.reason == "BASE_MODEL_UNSUPPORTED"
 
 
 def test_an_old_scheduler_configuration_changes_nothing(tmp_path: Path) -> None:

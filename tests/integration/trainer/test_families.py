@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,32 +10,98 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FluxPipeline
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.export import write_artifacts
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.flux import pack, positions, unpack
-from services.trainer.engine.families.sdxl import sgm_name
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainJobSpec
+from services.trainer.engine.lora import add_adapters
+from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.train_loop import train
-from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion, write_stable_diffusion_2
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.sdxl import sgm_name
+from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import PictureSize, plan_job
+from tests.fixtures.miniatures import MINIATURES
 
 MakeSpec = Callable[..., TrainJobSpec]
-WRITERS = {
-    "stable-diffusion": write_stable_diffusion,
-    "stable-diffusion-2": write_stable_diffusion_2,
-    "sdxl": write_sdxl,
-    "flux": write_flux,
-}
+GROUPS = ("attention", "attention_ff", "all")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BaseModelFiles]:
     folder = tmp_path_factory.mktemp("families")
-    return {name: write(folder / name) for name, write in WRITERS.items()}
+    return {name: write(folder / name) for name, write in MINIATURES.items()}
 
 
-@pytest.mark.parametrize("family", WRITERS)
+def test_every_family_has_a_miniature(models: dict[str, BaseModelFiles]) -> None:
+    assert {files.family for files in models.values()} == set(families())
+
+
+@pytest.mark.parametrize("family", MINIATURES)
+def test_the_facts_are_true_of_the_loaded_model(models: dict[str, BaseModelFiles], family: str) -> None:
+    files = models[family]
+    facts = families()[files.family]
+    loaded = load_family(files, torch.device("cpu"), torch.float32)
+    pipeline = loaded.pipeline()
+    assert {name: type(getattr(pipeline, name)).__name__ for name in facts.classes} == facts.classes
+    assert pipeline.vae.config.latent_channels == facts.autoencoder.channels
+    assert next(iter(loaded.components)) == facts.denoiser.component
+    trained = [encoder.component for encoder in facts.text_encoders if encoder.targets]
+    assert list(loaded.components) == [facts.denoiser.component, *trained]
+    tokens = loaded.token_ids(["a red ball " * 200])
+    for encoder in facts.text_encoders:
+        assert tokens[encoder.component].shape[1] <= encoder.token_limit
+    for component in loaded.components:
+        small, more, every = (loaded.targets(component, group) for group in GROUPS)
+        assert small
+        assert set(small) < set(more) <= set(every)
+        endings = {name for group in ("attention", "attention_ff") for name in getattr(facts.targets(component), group)}
+        assert all(any(name.endswith(f".{ending}") for name in more) for ending in endings)
+
+
+@pytest.mark.parametrize("family", MINIATURES)
+def test_files_are_named_and_described_by_the_facts(
+    make_spec: MakeSpec,
+    models: dict[str, BaseModelFiles],
+    parameters: Callable[..., TrainingParameters],
+    family: str,
+    tmp_path: Path,
+) -> None:
+    files = models[family]
+    facts = families()[files.family]
+    loaded = load_family(files, torch.device("cpu"), torch.float32)
+    chosen = parameters(adapter="lora", target_modules="all", train_text_encoder=True)
+    carriers = add_adapters(loaded, chosen)
+    spec = make_spec(job={"base_model": files})
+    plan = plan_job([PictureSize(48, 48)] * 3, spec.parameters, 4)
+    metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session"), 1, 3)
+    architecture = facts.architecture(files.architecture)
+    assert metadata["ss_v2"] == ("True" if family == "stable-diffusion-2" else "False") == str(architecture.v2)
+    assert metadata["ss_base_model_version"] == architecture.base_version
+    assert metadata["modelspec.architecture"] == f"{architecture.name}/lora"
+    artifacts = write_artifacts(tmp_path, "x", loaded, carriers, chosen, metadata)
+    assert [artifact.path.name for artifact in artifacts] == [f"x{form.ending}.safetensors" for form in facts.forms]
+    for artifact, form in zip(artifacts, facts.forms, strict=True):
+        keys = list(load_file(artifact.path))
+        for component in carriers:
+            prefix = f"{form.prefixes[component]}_" if form.prefixes else f"{component}."
+            level = "text_model" if component.startswith("text_encoder") else ""
+            assert any(key.startswith(prefix + level) for key in keys), (form.form, component)
+            if level:
+                assert all(key.startswith(prefix + level) for key in keys if key.startswith(prefix))
+    with safe_open(artifacts[0].path, "pt") as opened:
+        assert metadata.items() <= opened.metadata().items()
+    with safe_open(artifacts[-1].path, "pt") as opened:
+        settings = json.loads(opened.metadata()["lora_adapter_metadata"])
+    known = {"r", "lora_alpha", "target_modules", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern"}
+    assert {key.partition(".")[2] for key in settings} == known
+
+
+@pytest.mark.parametrize("family", MINIATURES)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -54,9 +121,9 @@ def test_a_family_trains_and_its_files_give_the_model_back(
     assert result.evaluation.fit_loss < result.evaluation.base_fit_loss
     assert result.evaluation.drift > 0.0
     assert result.max_reload_difference < (0.05 if "mixed_precision" in changes else 1e-4)
-    assert [artifact.form for artifact in result.artifacts] == (
-        ["diffusers"] if family == "flux" else ["kohya", "diffusers"]
-    )
+    assert [artifact.form for artifact in result.artifacts] == [
+        form.form for form in families()[models[family].family].forms
+    ]
 
 
 def test_sdxl_files_use_the_original_names(make_spec: MakeSpec, models: dict[str, BaseModelFiles]) -> None:
@@ -96,13 +163,13 @@ def test_flux_packs_latents_as_the_pipeline_does() -> None:
     torch.testing.assert_close(positions(3, 4, torch.device("cpu")), expected)
 
 
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize("family", MINIATURES)
 def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModelFiles], family: str) -> None:
     """One solver step of the pipeline from its own noise must use the prediction that the engine trains."""
     loaded = load_family(models[family], torch.device("cpu"), torch.float32)
     pipeline = loaded.pipeline()
     seen: dict[str, torch.Tensor] = {}
-    denoiser = loaded.components[loaded.denoiser_name]
+    denoiser = loaded.denoiser
 
     def record(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
         seen.update(noisy=named["hidden_states"] if "hidden_states" in named else arguments[0], answer=answer[0])

@@ -12,7 +12,7 @@ import torch
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
-from services.trainer.engine.job import BaseModelFiles, Directive, EpochResult, Hooks, TrainJobSpec
+from services.trainer.engine.job import BaseModelFiles, Command, EpochResult, Hooks, TrainJobSpec
 from services.trainer.engine.quantization import quantized_layers
 from services.trainer.engine.train_loop import train
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion
@@ -45,11 +45,11 @@ def test_a_quantised_base_answers_nearly_as_the_whole_one(
 ) -> None:
     files = write(tmp_path / "base")
     whole, small = (load_family(files, CPU, torch.float32, how) for how in ("none", quantization))
-    denoiser = small.components[small.denoiser_name]
+    denoiser = small.denoiser
     layers = quantized_layers(denoiser)
     assert len(layers) >= 10
     assert all("blocks." in name or "mid_block." in name for name in layers)
-    assert not quantized_layers(whole.components[whole.denoiser_name])
+    assert not quantized_layers(whole.denoiser)
     torch.manual_seed(1)
     noisy, timesteps = torch.randn(1, 4, 8, 8), torch.tensor([0.5 if write is write_flux else 500])
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_8_bit_adamw_resumes_to_the_same_bytes(bitsandbytes: Any, make_spec: Mak
     whole: list[EpochResult] = []
     train(make_spec("whole", **changes), Hooks(on_epoch=whole.append))
     assert whole[0].evaluation.fit_loss < whole[0].evaluation.base_fit_loss
-    polls = iter([Directive.CONTINUE, Directive.PAUSE])
+    polls = iter([Command.CONTINUE, Command.PAUSE])
     paused = train(make_spec("first", **changes), Hooks(control=lambda: next(polls)))
     resumed: list[EpochResult] = []
     second = make_spec("second", job={"resume_from": paused.checkpoint_dir}, **changes)

@@ -15,8 +15,9 @@ from services.chassis.errors import (
     InvalidArgument,
     NotFound,
 )
+from services.trainer.recipe.parameters import DEFAULT_SPECS
 from tests.fakes.dataset_server import FakeDatasetServer
-from tests.fixtures.trainer import Trainer
+from tests.fixtures.trainer import StartTrainer, Trainer
 
 Job = training_job_pb2.TrainingJob
 Attempt = training_job_pb2.Attempt
@@ -32,7 +33,7 @@ async def test_a_job_goes_from_the_queue_to_files_that_can_be_downloaded(trainer
     assert job.total_steps == 10
     assert list(job.parameters.preview_prompts) == [
         "sks dog, picture 0",
-        "a photo of sks in the snow",
+        "a photo of sks dog in the snow",
         "sks dog, picture 1",
     ]
 
@@ -107,6 +108,8 @@ async def test_an_epoch_whose_files_are_not_stored_is_refused(trainer: Trainer, 
         ({"dataset_version": "{project}/datasets/empty"}, FailedPrecondition, "training_job.dataset_version"),
         ({"dataset_version": "{project}/datasets/../dog"}, InvalidArgument, "training_job.dataset_version"),
         ({"dataset_version": "projects/elsewhere/datasets/dog"}, InvalidArgument, "training_job.dataset_version"),
+        ({"dataset_version": "{project}/datasets/pair"}, FailedPrecondition, "training_job.dataset_version"),
+        ({"trigger_word": "zwx"}, InvalidArgument, "training_job.trigger_word"),
         ({"priority": 101}, InvalidArgument, "training_job.priority"),
     ],
 )
@@ -131,7 +134,73 @@ async def test_bad_input_names_its_field_and_stores_nothing(
     assert refused.value.remedy  # type: ignore[attr-defined]
     jobs = await trainer.stub.ListTrainingJobs(_Service.ListTrainingJobsRequest(parent=f"projects/{project}"))
     assert jobs.total_size == 0
-    assert dataset_service.sets[f"projects/{project}/datasets/dog"].versions == []
+    assert not any(photos.versions for photos in dataset_service.sets.values())
+
+
+@pytest.mark.parametrize("method", ["create", "validate_only", "estimate"])
+async def test_all_wrong_parameters_are_named_at_once(
+    trainer: Trainer, project: str, dataset_service: FakeDatasetServer, method: str
+) -> None:
+    wrong = {"rank": 0, "alpha": -1.0, "optimizer": "magic", "lr_num_cycles": 0, "preview_steps": 10_000}
+    job = Job(
+        base_model="baseModels/tiny",
+        dataset_version=f"projects/{project}/datasets/dog",
+        parameters=training_job_pb2.TrainingParameters(num_epochs=1, **wrong),  # type: ignore[arg-type]
+    )
+    parent = f"projects/{project}"
+    create = _Service.CreateTrainingJobRequest(
+        parent=parent, training_job=job, validate_only=method == "validate_only"
+    )
+    estimate = _Service.EstimateTrainingJobRequest(parent=parent, training_job=job)
+    calls = {"estimate": lambda: trainer.stub.EstimateTrainingJob(estimate)}
+    with pytest.raises(InvalidArgument) as refused:
+        await calls.get(method, lambda: trainer.stub.CreateTrainingJob(create))()
+    assert refused.value.reason == "PARAMETER_INVALID"
+    assert {item.field for item in refused.value.violations} == {f"training_job.parameters.{name}" for name in wrong}
+    assert all(item.description for item in refused.value.violations)
+    assert not any(photos.versions for photos in dataset_service.sets.values())
+
+
+async def test_even_when_every_parameter_is_wrong_the_error_arrives_with_all_names(
+    trainer: Trainer, project: str
+) -> None:
+    numbers = {"int": -7, "float": -7.0, "string": "no such"}
+    wrong = {
+        spec.name: numbers[spec.type]
+        for spec in DEFAULT_SPECS
+        if spec.type in numbers and spec.name not in ("trigger_word", "preview_negative_prompt")
+    }
+    with pytest.raises(InvalidArgument) as refused:
+        await trainer.create(project, parameters=training_job_pb2.TrainingParameters(**wrong))  # type: ignore[arg-type]
+    assert len(wrong) > len(refused.value.violations) > 10
+    assert all(name in refused.value.message for name in wrong)
+
+
+async def test_the_least_number_of_images_is_a_setting(
+    start_trainer: StartTrainer, project: str, sqlite_url: str
+) -> None:
+    pair = f"projects/{project}/datasets/pair"
+    async with start_trainer(sqlite_url, min_images=2) as trainer:
+        assert (await trainer.create(project, dataset_version=pair)).image_count == 2
+    async with start_trainer(sqlite_url, min_images=4) as trainer:
+        with pytest.raises(FailedPrecondition) as refused:
+            await trainer.create(project, dataset_version=f"{pair}/versions/1")
+        assert refused.value.reason == "DATASET_TOO_SMALL"
+        assert "4" in refused.value.message
+        wanted = Job(base_model="baseModels/tiny", dataset_version=pair)
+        with pytest.raises(FailedPrecondition):
+            await trainer.stub.EstimateTrainingJob(
+                _Service.EstimateTrainingJobRequest(parent=f"projects/{project}", training_job=wanted)
+            )
+
+
+async def test_a_job_as_it_was_read_can_be_created_again(trainer: Trainer, project: str) -> None:
+    first = await trainer.create(project)
+    assert first.trigger_word == "sks"
+    again = await trainer.stub.CreateTrainingJob(
+        _Service.CreateTrainingJobRequest(parent=f"projects/{project}", training_job=first)
+    )
+    assert (again.name != first.name, again.parameters) == (True, first.parameters)
 
 
 async def test_validate_only_shows_the_job_and_stores_nothing(
@@ -159,10 +228,13 @@ async def test_an_estimate_counts_the_steps_that_the_job_will_have(trainer: Trai
     worker = trainer.worker()
     held = await worker.acquire()
     assert held is not None
-    await worker.work(held, pause_s=0.05)
+    await worker.work(held)
+    done = await trainer.get(job.name)
+    took = done.end_time.ToDatetime() - done.start_time.ToDatetime()
     estimate = await trainer.stub.EstimateTrainingJob(request)
     assert estimate.basis == "finished jobs"
-    assert 0.15 <= estimate.duration.ToTimedelta().total_seconds() <= 10
+    # A step stands for a rounded number of pictures, so it is the time that the job took, nearly.
+    assert estimate.duration.ToTimedelta() == pytest.approx(took, rel=0.2)
 
 
 async def test_a_repeated_create_gives_the_first_job_and_another_body_is_refused(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from services.chassis.grpc_client import channel
-from services.chassis.grpc_server import start_server
+from services.chassis.service import serving
 from services.chassis.settings import S3Settings
-from services.registry.app import App
+from services.registry.app import build
 from services.registry.settings import Settings
+from tests.fixtures.patience import scaled
+from tests.fixtures.processes import finished
 from tests.fixtures.trainer import Trainer
 from tests.fixtures.worker import StartWorker, wait_for
 
@@ -35,12 +36,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a small disk")
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder], capture_output=True)
+    mounted = finished(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder])
     if mounted.returncode:
         pytest.skip("this machine lets nobody mount a small disk")
     yield folder
     # Lazily: the worker that is killed after this may still have files there.
-    subprocess.run(["umount", "-l", folder], check=True)
+    assert finished(["umount", "-l", folder]).returncode == 0
 
 
 def _ended(job: Job) -> bool:
@@ -69,8 +70,7 @@ async def _can_be_saved(trainer: Trainer, job: Job, s3: S3Settings, folder: Path
         assert len(epoch.previews) == 3
     database = f"sqlite+aiosqlite:///{folder / 'registry.db'}"
     settings = Settings(**s3.model_dump(), database_url=database, trainer_target=trainer.target, shutdown_grace_s=0.2)
-    app = App(settings)
-    async with start_server(settings, app.register, service_names=app.service_names, ready=app.prepare) as running:
+    async with serving(settings, build(settings)) as running:
         connection = channel(running.target)
         version = await RegistryServiceStub(connection).SaveEpoch(
             registry_service_pb2.SaveEpochRequest(
@@ -79,10 +79,9 @@ async def _can_be_saved(trainer: Trainer, job: Job, s3: S3Settings, folder: Path
                 model_id="kept",
                 create_model=True,
             ),
-            timeout=60,
+            timeout=scaled(60),
         )
         await connection.close(None)
-    await app.close()
     kept = {file.sha256 for file in version.files}
     assert {file.sha256 for file in listed.epochs[-1].files if file.file_id == "kohya"} <= kept
 

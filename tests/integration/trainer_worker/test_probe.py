@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
+from tests.fixtures.patience import until
 from tests.fixtures.trainer import Trainer
 from tests.fixtures.worker import StartWorker, wait_for
 
@@ -44,10 +44,14 @@ async def test_an_idle_worker_probes_and_a_finished_job_is_measured_too(
     assert before.memory_bytes > 20_000_000
 
     worker = start_worker(trainer.target, ACQUIRE_WAIT_SECONDS="0.2")
-    async with asyncio.timeout(240):
-        while (probed := await _estimate(trainer, project)).measured_runs < 2:
-            assert worker.process.poll() is None, worker.log.read_text()
-            await asyncio.sleep(0.5)
+
+    async def measured() -> _Estimate | None:
+        assert worker.process.poll() is None, worker.log.read_text()
+        found = await _estimate(trainer, project)
+        return found if found.measured_runs >= 2 else None
+
+    probed = await until(measured, limit_s=240, what="two measured runs")
+    assert probed is not None
     assert probed.basis == probed.memory_basis == "runs of this base model"
     assert probed.device == "cpu 1 threads"
     low, middle, high = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from tests.fakes.dataset_server import FakeDatasetServer
+from tests.fixtures.patience import scaled
 from tests.fixtures.trainer import StartTrainer, Trainer
 from tests.fixtures.worker import StartWorker, wait_for
 
@@ -71,10 +72,25 @@ async def test_a_worker_that_is_told_to_go_gives_its_job_back_and_another_ends_i
     assert [point.value for point in losses] == [point.value for point in before]
 
 
+async def test_a_worker_that_is_told_to_go_in_the_middle_of_a_long_step_still_says_how_its_attempt_ended(
+    trainer: Trainer, project: str, start_worker: StartWorker
+) -> None:
+    """Letting go takes seconds then, for a step ends before it; nothing must cut the attempt's last words short."""
+    long_steps = Parameters(num_epochs=100, num_repeats=1000, batch_size=16, gradient_accumulation_steps=8)
+    job = await trainer.create(project, parameters=long_steps)
+    worker = start_worker(trainer.target, SHUTDOWN_GRACE_S="60")
+    await wait_for(trainer, job.name, lambda job: job.step >= 1)
+    assert await worker.terminate(timeout_s=90) == 0
+    released = await trainer.get(job.name)
+    assert [attempt.outcome for attempt in released.attempts] == [Attempt.OUTCOME_RELEASED]
+    assert released.state == Job.STATE_QUEUED
+    assert "background_task_cancelled_again" not in worker.log.read_text()
+
+
 async def test_a_killed_worker_loses_its_lease_and_the_job_goes_on(
     start_trainer: StartTrainer, sqlite_url: str, project: str, start_worker: StartWorker
 ) -> None:
-    async with start_trainer(sqlite_url, lease_seconds=2.0) as trainer:
+    async with start_trainer(sqlite_url, lease_seconds=scaled(2.0)) as trainer:
         job = await trainer.create(project, parameters=Parameters(num_epochs=2, num_repeats=40))
         first = start_worker(trainer.target, "worker-1")
         await wait_for(trainer, job.name, lambda job: job.state == Job.STATE_RUNNING)

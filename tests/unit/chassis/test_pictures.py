@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 import zlib
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from services.chassis import pictures
 from services.chassis.errors import InvalidArgument
@@ -102,7 +101,6 @@ def test_exif_behind_the_pixels_of_a_png_is_seen_by_the_header_check_too() -> No
 def test_wide_gamut_colours_become_srgb() -> None:
     image = Image.new("RGB", (16, 16), (100, 200, 100))
     data = encoded(image, "PNG", icc_profile=wide_gamut_profile())
-    assert pictures.inspect(data).has_icc
     # Computed by hand: linear = (v/255)^2.2, Adobe RGB to XYZ (D50) to linear sRGB, then the sRGB curve, clipped.
     assert close(pixel(pictures.decode(data), 8, 8), (0, 201, 90), 4)
 
@@ -210,12 +208,14 @@ def test_what_is_no_picture_is_refused_by_name(data: bytes, expected: str) -> No
     assert reason(data) == expected
 
 
-def test_a_picture_that_unfolds_to_gigabytes_is_refused_before_it_does() -> None:
+def test_a_picture_that_unfolds_to_gigabytes_is_refused_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unfold(_: object) -> None:
+        pytest.fail("its pixels were decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", unfold)
     bomb = png(20_000, 20_000, 8, 2, b"")
-    started = time.perf_counter()
     assert reason(bomb) == "IMAGE_TOO_MANY_PIXELS"
     assert reason(png(2_000_000_000, 2_000_000_000, 8, 2, b"")) in ("IMAGE_TOO_MANY_PIXELS", "IMAGE_UNREADABLE")
-    assert time.perf_counter() - started < 1
 
 
 def test_the_limits_are_those_of_the_caller() -> None:
@@ -265,14 +265,6 @@ def test_draft_gives_enough_pixels_and_not_all() -> None:
     assert image.size == (400, 300)
 
 
-def test_cover_cuts_around_the_focus() -> None:
-    image = Image.new("RGB", (300, 100), WHITE)
-    image.paste(RED, (200, 0, 300, 100))
-    assert pixel(pictures.resize_cover(image, 50, 50, focus=(1.0, 0.5)), 25, 25) == RED
-    assert pixel(pictures.resize_cover(image, 50, 50, focus=(0.0, 0.5)), 25, 25) == WHITE
-    assert pictures.resize_cover(image, 640, 333).size == (640, 333)
-
-
 def test_within_never_enlarges() -> None:
     assert pictures.resize_within(Image.new("RGB", (40, 20)), 100).size == (40, 20)
     assert pictures.resize_within(Image.new("RGB", (4000, 2), WHITE), 100).size == (100, 1)
@@ -282,8 +274,3 @@ def test_a_thumbnail_is_a_small_jpeg() -> None:
     thumb = pictures.thumbnail(encoded(four_corners(640, 480), "PNG"), 64)
     info = pictures.inspect(thumb)
     assert (info.format, info.width, info.height, info.content_type) == ("jpeg", 64, 48, "image/jpeg")
-
-
-def test_png_is_lossless() -> None:
-    image = four_corners()
-    assert pictures.decode(pictures.to_png(image)).tobytes() == image.tobytes()

@@ -21,7 +21,7 @@ from services.dataset.models.names import (
 )
 from services.dataset.models.resources import Crop, Dataset, DatasetFields, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
-from services.dataset.models.versions import contents_digest, effective_caption, frozen
+from services.dataset.models.versions import contents_digest, frozen
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SET = DatasetRef("acme", "dogs")
@@ -69,28 +69,6 @@ def test_a_wrong_picture_name_is_refused() -> None:
     for name in ("projects/acme/datasets/dogs/versions/1/images/../x", "projects/acme/datasets/dogs/images/UP"):
         with pytest.raises(InvalidArgument):
             parse_picture(name)
-
-
-@pytest.mark.parametrize(
-    ("caption", "tags", "trigger", "text"),
-    [
-        ("", (), "", ""),
-        ("", (), "sks", "sks"),
-        ("", ("red", "dog"), "", "red, dog"),
-        ("", ("red", "dog"), "sks", "sks, red, dog"),
-        ("a dog", ("red",), "", "a dog"),
-        ("a dog", (), "sks", "sks, a dog"),
-        ("a photo of sks on grass", (), "sks", "a photo of sks on grass"),
-        ("SKS on grass", (), "sks", "SKS on grass"),
-        ("sksy on grass", (), "sks", "sks, sksy on grass"),
-        ("the red hat", (), "red hat", "the red hat"),
-        ("a (c++) logo", (), "c++", "a (c++) logo"),
-        ("  padded ", (), "", "padded"),
-    ],
-)
-def test_effective_caption(caption: str, tags: tuple[str, ...], trigger: str, text: str) -> None:
-    fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
-    assert effective_caption(fields, trigger) == text
 
 
 def test_freezing_applies_trigger_word_and_repeats_and_counts() -> None:

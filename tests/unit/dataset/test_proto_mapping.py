@@ -65,7 +65,8 @@ _fields = st.builds(
 @given(_fields)
 def test_image_fields_round_trip(fields: ImageFields) -> None:
     image = Image(ImageRef(SET, "img-1"), 1, PICTURE, fields, NOW, NOW)
-    message = mapping.image_proto(image)
+    message = mapping.image_proto(image, "sks")
+    assert "sks" in message.training_text
     assert mapping.image_fields(message) == fields
     assert (message.name, message.etag) == ("projects/acme/datasets/dogs/images/img-1", image.etag)
     assert (message.width, message.height, message.size_bytes, message.sha256) == (64, 48, 5_000_000_000, "a" * 64)

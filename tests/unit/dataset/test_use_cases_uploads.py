@@ -22,6 +22,7 @@ from services.dataset.models.checks import Limits
 from services.dataset.models.tags import Tag
 from services.dataset.use_cases.uploads import UploadHeader
 from tests.fakes import pictures
+from tests.fixtures.patience import until
 from tests.unit.dataset.conftest import SET, Service, build, upload
 
 PNG = pictures.png()
@@ -220,14 +221,17 @@ async def test_bytes_without_a_row_are_swept_once_their_time_is_over(
 ) -> None:
     await service.new_set()
 
-    async def lost(*_: object) -> None:
-        raise Unavailable("gone")
+    put = service.pictures.put
+
+    async def last(key: str, data: bytes, *, content_type: str) -> None:
+        await put(key, data, content_type=content_type)
+        service.store.broken = len(service.pictures.objects) == 2
 
     # The database goes away between the bytes and the row, and stays away for the clean-up.
-    monkeypatch.setattr(service.uploads, "_add", lost)
-    monkeypatch.setattr(service.upkeep, "discard", lost)
+    monkeypatch.setattr(service.pictures, "put", last)
     with pytest.raises(Unavailable):
         await service.add(1)
+    service.store.broken = False
     assert len(service.pictures.objects) == 2
     assert await service.upkeep.sweep() == 0
     service.clock.now += timedelta(minutes=20)
@@ -315,19 +319,10 @@ async def test_upkeep_goes_on_after_an_outage_and_forgets_old_requests(service: 
     await service.add(1, request_id="r-1")
     service.store.broken = True
     running = asyncio.create_task(service.upkeep.run(interval_s=0.01))
-    await asyncio.sleep(0.05)
+    await until(lambda: service.store.refused >= 2)
     assert not running.done()
     service.store.broken = False
     service.clock.now += timedelta(days=4000)
     await until(lambda: not service.store.state.requests)
     running.cancel()
     assert len(service.store.state.images) == 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for background work to bring something about; fails after five seconds."""
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it did not come about within five seconds")

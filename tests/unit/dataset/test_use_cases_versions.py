@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.chassis.errors import (
@@ -42,6 +44,19 @@ async def test_another_trigger_word_is_another_version_although_the_texts_agree(
     second = await service.versions.create(SET, description="", request_id="")
     assert (first.digest, first.trigger_word) == (second.digest, "")
     assert (second.ref.number, second.trigger_word) == (2, "sks")
+
+
+async def test_rows_from_before_the_trigger_word_was_frozen_are_given_out_with_it(service: Service) -> None:
+    await service.new_set(trigger_word="sks")
+    for seed, caption in enumerate(("a dog", "a photo of sks.")):
+        await service.add(seed, caption=caption)
+    version = await service.versions.create(SET, description="", request_id="")
+    stored = service.store.state.version_images
+    first = next(image for image in stored.values() if image.position == 1)
+    stored[first.ref] = replace(first, fields=replace(first.fields, caption="a dog"))
+    given, _, _ = await service.versions.list_images(ListRequest(version.ref.name))
+    assert [image.fields.caption for image in given] == ["sks, a dog", "a photo of sks."]
+    assert (await service.versions.get(version.ref)).digest == version.digest
 
 
 async def test_a_repeated_request_gives_the_first_version(service: Service) -> None:

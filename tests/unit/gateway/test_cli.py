@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +25,7 @@ from gateway.cli.tagging import tag_options
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
 from services.chassis import errors
+from tests.fixtures.processes import finished
 
 
 def _run(*arguments: str, data: Path) -> Any:
@@ -42,7 +42,7 @@ def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "code", "text"),
     [
         (("dataset", "list"), output.UNREACHABLE, "fiveshot up"),
-        (("status",), output.UNREACHABLE, "Nothing runs"),
+        (("status",), output.UNREACHABLE, "No stack is running"),
         (("dataset", "show"), output.USAGE, "Missing argument 'dataset'"),
         (("dataset", "nonsense"), output.USAGE, "No such command 'nonsense'"),
         (("--nonsense",), output.USAGE, "No such option"),
@@ -112,7 +112,7 @@ def test_what_goes_into_a_file_is_never_wrapped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr(output, "out", output._console())
+    monkeypatch.setattr(output, "out", output.console())
     output.table(("id", ">n", "note"), [("x" * 90, 1, ""), ("y", 2, "")])
     output.facts([("name", "n" * 200)])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -123,7 +123,7 @@ def test_a_narrow_terminal_never_breaks_the_first_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(output, "out", output._console())
+    monkeypatch.setattr(output, "out", output.console())
     row = ("job-01m89bmn1r0kjhxaypcebg", "running", "fiveshot-tiny", "200/200", "5", "0.4", "2026-11-25 12:42:10")
     output.table(tuple("abcdefg"), [row])
     shown = capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str) -> N
 
 def test_a_tag_job_says_what_it_would_change_and_what_it_notes(capsys: pytest.CaptureFixture[str]) -> None:
     change = tagger_pb2.ImageChange(image="projects/p/datasets/d/images/i", added=["red"], removed=["blue"])
-    tagging._tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
+    tagging.tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
     shown = capsys.readouterr().out
     assert "i: +red, -blue" in shown
     assert "Note: Measured only." in shown
@@ -183,6 +183,22 @@ def test_an_error_line_has_field_remedy_and_reason() -> None:
     assert output.describe(error) == "Too many epochs. Take fewer. [TOO_MANY; field num_epochs]"
 
 
+def test_each_of_several_wrong_fields_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = [
+        errors.FieldViolation("job.rank", "rank must be more"),
+        errors.FieldViolation("job.seed", "seed\nis [odd]"),
+    ]
+    error = errors.InvalidArgument(
+        "2 parameters are wrong: rank, seed", reason="WRONG", remedy="See.", violations=wrong
+    )
+    output.print_error(error, as_json=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: 2 parameters are wrong: rank, seed. See. [WRONG]",
+        "  job.rank: rank must be more",
+        "  job.seed: seed is [odd]",
+    ]
+
+
 def test_a_remedy_names_the_option_and_not_the_field_of_the_api() -> None:
     error = errors.NotFound("No model", remedy="Set create_model to make it, or name an existing model.")
     assert "Give --create to make it, or name an existing model." in output.describe(error)
@@ -207,6 +223,9 @@ def test_parameters_take_the_type_of_their_field() -> None:
         with pytest.raises(errors.InvalidArgument) as refused:
             parameters({}, [wrong], [])
         assert refused.value.violations[0].field == field
+    with pytest.raises(errors.InvalidArgument) as refused:
+        parameters({}, ["rank=x", "alpha=8", "no_such=1", "seed=9999999999999999999999", "num_epochs=3000000000"], [])
+    assert [item.field for item in refused.value.violations] == ["rank", "no_such", "seed", "num_epochs"]
 
 
 def test_tag_options_by_plain_values() -> None:
@@ -241,12 +260,10 @@ def test_pages_are_followed_up_to_the_limit() -> None:
 
 
 def test_a_terminal_without_the_signs_of_the_help_still_shows_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli.main", "epochs", "--help"],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, b"fault" in done.stderr) == (0, False)
-    assert b"epochs \\xd7 previews" in done.stdout
+    argv = [sys.executable, "-m", "gateway.cli.main", "epochs", "--help"]
+    done = finished(argv, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, "fault" in done.stderr) == (0, False)
+    assert "epochs \\xd7 previews" in done.stdout
 
 
 def test_a_contact_sheet_shows_rows_beside_the_training_pictures() -> None:
@@ -302,7 +319,7 @@ class _Trainer:
 
 
 def test_a_watch_outlives_a_lost_connection_without_gap_or_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_PAUSE_S", 0)
+    monkeypatch.setattr(watch, "PAUSE_S", 0)
     session, trainer = Session(), _Trainer()
     session.__dict__["trainer"] = trainer
     seen = [update.event.sequence for update in watch.updates(session, "projects/p/trainingJobs/j")]

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from gateway.supervisor import child as child_module
 from gateway.supervisor.folder import ChildState, DataFolder, FolderBusyError, StackState
 from gateway.supervisor.servers import ServerSpec
 from gateway.supervisor.supervisor import Supervisor, end_leftovers
+from tests.fixtures.patience import scaled, until, within
+from tests.fixtures.processes import child
 
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEPER
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> DataFolder:
     return DataFolder(tmp_path / "stack")
 
 
-def _spec(folder: DataFolder, name: str, code: str = SLEEPER, stop_timeout_s: float = 5.0) -> ServerSpec:
+def describe(folder: DataFolder, name: str, code: str = SLEEPER, stop_timeout_s: float = 5.0) -> ServerSpec:
     mark = folder.sub("run") / name
     return ServerSpec(
         name, (sys.executable, "-S", "-c", code, str(mark)), mark.exists, {}, folder.sub(name),
@@ -47,20 +48,12 @@ class Log:
         self.lines.append(f"{child.name} {child.state}" if child else event)
 
 
-async def _until(condition: object, seconds: float = 20.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
 async def test_starts_all_reports_ready_and_stops_in_reverse(folder: DataFolder) -> None:
     log = Log()
-    stages = [[_spec(folder, "first")], [_spec(folder, "second"), _spec(folder, "third")]]
+    stages = [[describe(folder, "first")], [describe(folder, "second"), describe(folder, "third")]]
     supervisor = Supervisor(folder, stages, server="127.0.0.1:1", listen=log)
     running = asyncio.create_task(supervisor.run())
-    await _until(lambda: supervisor.state.state == "ready")
+    await until(lambda: supervisor.state.state == "ready")
     written = folder.read_state()
     assert written is not None
     assert written.server == "127.0.0.1:1"
@@ -77,13 +70,13 @@ async def test_starts_all_reports_ready_and_stops_in_reverse(folder: DataFolder)
 async def test_a_child_that_dies_is_restarted_and_said_so(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module, "FIRST_PAUSE_S", 0.05)
     log = Log()
-    supervisor = Supervisor(folder, [[_spec(folder, "one")]], server="", listen=log)
+    supervisor = Supervisor(folder, [[describe(folder, "one")]], server="", listen=log)
     running = asyncio.create_task(supervisor.run())
-    await _until(lambda: supervisor.state.state == "ready")
+    await until(lambda: supervisor.state.state == "ready")
     state = supervisor.state.children["one"]
     first = state.pid
     os.kill(first, signal.SIGKILL)
-    await _until(lambda: state.restarts == 1 and state.state == "ready" and state.pid not in (0, first))
+    await until(lambda: state.restarts == 1 and state.state == "ready" and state.pid not in (0, first))
     assert "one restarting" in log.lines
     # The mark of the first life is taken away, or the second would pass for ready before it is.
     assert log.lines[-2:] == ["one starting", "one ready"]
@@ -95,32 +88,35 @@ async def test_a_child_that_never_gets_ready_ends_the_start_with_its_log(
     folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child_module, "FIRST_PAUSE_S", 0.01)
-    broken = _spec(folder, "broken", "raise SystemExit('no such database')")
-    supervisor = Supervisor(folder, [[_spec(folder, "good")], [broken]], server="", listen=Log())
-    assert await asyncio.wait_for(supervisor.run(), 30) == 1
+    broken = describe(folder, "broken", "raise SystemExit('no such database')")
+    supervisor = Supervisor(folder, [[describe(folder, "good")], [broken]], server="", listen=Log())
+    async with within():
+        assert await supervisor.run() == 1
     assert supervisor.state.state == "failed"
     assert "no such database" in supervisor.state.message
     assert supervisor.state.children["good"].state == "stopped"
 
 
 async def test_a_child_that_ignores_sigterm_is_killed(folder: DataFolder) -> None:
-    supervisor = Supervisor(folder, [[_spec(folder, "stubborn", STUBBORN, 0.3)]], server="", listen=Log())
+    supervisor = Supervisor(folder, [[describe(folder, "stubborn", STUBBORN, 0.3)]], server="", listen=Log())
     running = asyncio.create_task(supervisor.run())
-    await _until(lambda: supervisor.state.state == "ready")
+    await until(lambda: supervisor.state.state == "ready")
     pid = supervisor.state.children["stubborn"].pid
     supervisor.stop()
-    assert await asyncio.wait_for(running, 10) == 0
+    async with within():
+        assert await running == 0
     assert not psutil.pid_exists(pid)
 
 
 async def test_a_stop_during_the_start_is_clean(folder: DataFolder) -> None:
-    never = _spec(folder, "never", "import time; time.sleep(600)")
+    never = describe(folder, "never", "import time; time.sleep(600)")
     supervisor = Supervisor(folder, [[never]], server="", listen=Log())
     running = asyncio.create_task(supervisor.run())
-    await _until(lambda: supervisor.state.children["never"].pid)
+    await until(lambda: supervisor.state.children["never"].pid)
     pid = supervisor.state.children["never"].pid
     supervisor.stop()
-    assert await asyncio.wait_for(running, 10) == 0
+    async with within():
+        assert await running == 0
     assert not psutil.pid_exists(pid)
 
 
@@ -130,48 +126,38 @@ async def test_kill_9_of_the_supervisor_leaves_no_orphan(folder: DataFolder) -> 
         "import asyncio, sys; from pathlib import Path\n"
         "from gateway.supervisor.folder import DataFolder\n"
         "from gateway.supervisor.supervisor import Supervisor\n"
-        "from tests.unit.gateway.test_supervisor import _spec\n"
+        "from tests.unit.gateway.test_supervisor import describe\n"
         "folder = DataFolder(Path(sys.argv[1]))\n"
-        "asyncio.run(Supervisor(folder, [[_spec(folder, 'a'), _spec(folder, 'b')]], server='', listen=print).run())\n"
+        "specs = [describe(folder, 'a'), describe(folder, 'b')]\n"
+        "asyncio.run(Supervisor(folder, [specs], server='', listen=print).run())\n"
     )
     root = Path(__file__).parents[3]
-    process = subprocess.Popen(  # noqa: ASYNC220
-        (sys.executable, "-c", program, str(folder.path)), cwd=root, start_new_session=True,
-        stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'protos' / 'gen'}"},
-    )  # fmt: skip
-    try:
-        await _until(lambda: (state := folder.read_state()) is not None and state.state == "ready")
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'protos' / 'gen'}"}
+    argv = (sys.executable, "-c", program, folder.path)
+    with child(argv, cwd=root, env=environment, stdout=subprocess.DEVNULL) as process:
+        await until(lambda: (state := folder.read_state()) is not None and state.state == "ready")
         state = folder.read_state()
         assert state is not None
         pids = [child.pid for child in state.children.values()]
         assert all(psutil.pid_exists(pid) for pid in pids)
-    finally:
         process.kill()
-        process.wait(timeout=10)
-    await _until(lambda: not any(_alive(pid) for pid in pids), 5)
+        await until(lambda: not any(_alive(pid) for pid in pids))
 
 
 async def test_leftovers_of_a_dead_supervisor_are_ended_but_strangers_are_not(folder: DataFolder) -> None:
     mark = folder.sub("run") / "orphan"
-    orphan = subprocess.Popen((sys.executable, "-S", "-c", SLEEPER, str(mark)), start_new_session=True)  # noqa: ASYNC220
-    stranger = subprocess.Popen(  # noqa: ASYNC220
-        (sys.executable, "-S", "-c", "import time; time.sleep(600)"), start_new_session=True
-    )
-    try:
-        await _until(mark.exists)
+    sleeps = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
+    with child((sys.executable, "-S", "-c", SLEEPER, mark)) as orphan, child(sleeps) as stranger:
+        await until(mark.exists)
         children = {
             "orphan": ChildState("orphan", "ready", orphan.pid),
             "stranger": ChildState("stranger", "ready", stranger.pid),
         }
         folder.write_state(StackState(pid=1, children=children, leftovers=[str(mark)]))
         assert end_leftovers(folder) == ["orphan"]
-        assert orphan.wait(timeout=10) == -signal.SIGKILL
+        assert orphan.wait(timeout=scaled(10)) == -signal.SIGKILL
         assert stranger.poll() is None
         assert not mark.exists()
-    finally:
-        for process in (orphan, stranger):
-            process.kill()
-            process.wait(timeout=10)
 
 
 def test_only_one_holds_a_folder(folder: DataFolder) -> None:

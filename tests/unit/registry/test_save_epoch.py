@@ -224,7 +224,7 @@ async def test_a_caller_that_hangs_up_while_files_are_copied_leaves_nothing() ->
     async def hanging(epoch: str, file: object) -> AsyncIterator[bytes]:
         reached.set()
         yield b"first"
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     await bench.files.put("projects/pets/models/rex/save-0/other", _once(b"someone else's"), "image/png")
     bench.source.read_file = hanging  # type: ignore[method-assign]

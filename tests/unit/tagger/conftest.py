@@ -12,14 +12,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.chassis.listing.pages import PageTokens
+from services.chassis.signals import Signals
 from services.tagger.models import JobState, TagJob, TagOptions
-from services.tagger.use_cases.job_changes import JobChanges
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
 from services.tagger.use_cases.tag_images import ImageTagger
 from services.tagger.use_cases.tag_jobs import StartRequest, TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from tests.fakes.tag_jobs import FakeTagJobs
 from tests.fakes.tagger_world import DATASET, FakeDatasets, FakeDecoder, ScriptedTagger, score
+from tests.fixtures.patience import within
 
 
 @dataclass
@@ -30,7 +31,7 @@ class World:
     tagger: ScriptedTagger = field(default_factory=lambda: ScriptedTagger(score("cat"), score("tree", 0.5)))
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     jobs: FakeTagJobs = field(default_factory=FakeTagJobs)
-    changes: JobChanges = field(default_factory=JobChanges)
+    changes: Signals = field(default_factory=Signals)
     now: datetime = datetime(2026, 1, 2, tzinfo=UTC)
     patience_s: float = 0.0
 
@@ -66,7 +67,7 @@ class World:
 
     async def finished(self, job: TagJob) -> TagJob:
         """The job once it has ended."""
-        async with asyncio.timeout(5):
+        async with within():
             async for state in self.verbs.watch(job.name):
                 job = state
         assert job.state.ended
@@ -80,7 +81,7 @@ class World:
 
     async def until(self, job: TagJob, state: JobState) -> TagJob:
         """The job once it is in a state."""
-        async with asyncio.timeout(5):
+        async with within():
             async for now in self.verbs.watch(job.name):
                 if now.state == state:
                     return now

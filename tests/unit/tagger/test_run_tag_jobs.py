@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
-import pytest
+from structlog.testing import capture_logs
 
 from services.chassis import request_context
 from services.chassis.errors import NotFound, Unavailable
@@ -24,6 +24,7 @@ from services.tagger.models import (
     TagSource,
 )
 from tests.fakes.tagger_world import ScriptedTagger, score
+from tests.fixtures.patience import scaled, turns, until, within
 from tests.unit.tagger.conftest import World
 
 
@@ -150,7 +151,7 @@ async def test_a_short_outage_is_waited_out_and_a_long_one_fails_the_image(world
     world.patience_s = 5.0
     job = await world.start()
     world.datasets.failures.append(Unavailable("away"))
-    with patch("services.tagger.use_cases.tag_images._FIRST_PAUSE_S", 0.01):
+    with patch("services.chassis.patience.LONGEST_PAUSE_S", 0.01):
         async with world.running():
             assert (await world.finished(job)).state == JobState.SUCCEEDED
     world.patience_s = 0.0
@@ -195,19 +196,33 @@ async def test_cancel_keeps_what_is_done_and_leaves_the_rest(world: World) -> No
     def slow(batch: Sequence[Picture]) -> list[Scores]:
         if len(world.tagger.batches) >= 4:
             loop.call_soon_threadsafe(begun.set)
-            gate.wait(5)
+            gate.wait(scaled(60))
         return infer(batch)
 
+    renew = world.jobs.renew
+    noticed = asyncio.Event()
+
+    async def watched(owner: str, *, until: datetime) -> set[str]:
+        held = await renew(owner, until=until)
+        if job.name not in held:
+            noticed.set()
+        return held
+
     world.tagger.infer = slow  # type: ignore[method-assign]
+    world.jobs.renew = watched  # type: ignore[method-assign]
     job = await world.start()
-    async with world.running():
-        await asyncio.wait_for(begun.wait(), 5)
-        cancelled = await world.verbs.cancel(job.name)
-        assert cancelled.state == JobState.CANCELLED
-        await asyncio.sleep(0.4)
-        gate.set()
-        await asyncio.sleep(0.2)
-        job = await world.jobs.get(job.name)
+    with capture_logs() as logs:
+        async with world.running():
+            async with within():
+                await begun.wait()
+            cancelled = await world.verbs.cancel(job.name)
+            assert cancelled.state == JobState.CANCELLED
+            async with within():
+                await noticed.wait()
+            await turns()
+            gate.set()
+            await until(lambda: any(line["event"] == "tag_job_stopped" for line in logs), what="the runner to stop")
+            job = await world.jobs.get(job.name)
     assert job.state == JobState.CANCELLED
     tagged = job.count(ImageState.TAGGED)
     assert 4 <= tagged <= 6
@@ -222,7 +237,7 @@ async def test_the_next_process_goes_on_where_a_killed_one_stopped(world: World)
     assert claimed is not None
     await world.jobs.record(job.name, "killed", ImageOutcome(first, ImageState.TAGGED))
     async with world.running("heir"):
-        await asyncio.sleep(0.1)
+        await until(lambda: world.jobs.claims >= 4, what="the heir to look for work")
         assert (await world.jobs.get(job.name)).count(ImageState.TAGGED) == 1, "its time is not over"
         world.now += timedelta(seconds=16)
         job = await world.finished(job)
@@ -239,7 +254,7 @@ async def test_a_process_that_stops_gives_its_jobs_back_at_once(world: World) ->
     infer = world.tagger.infer
 
     def slow(batch: Sequence[Picture]) -> list[Scores]:
-        gate.wait(5)
+        gate.wait(scaled(60))
         return infer(batch)
 
     world.tagger.infer = slow  # type: ignore[method-assign]
@@ -283,7 +298,8 @@ async def test_a_database_outage_leaves_the_job_to_a_later_claim(world: World) -
     world.jobs.record = flaky  # type: ignore[method-assign]
     async with world.running():
         await world.until(job, JobState.RUNNING)
-        await asyncio.sleep(0.1)
+        seen = world.jobs.claims
+        await until(lambda: not outages and world.jobs.claims >= seen + 2, what="the runner to look for work again")
         assert (await world.jobs.get(job.name)).state == JobState.RUNNING
         world.now += timedelta(seconds=16)
         job = await world.finished(job)
@@ -295,7 +311,13 @@ async def test_old_jobs_are_forgotten(world: World) -> None:
     world.datasets.add("a")
     job = await world.run()
     world.now += timedelta(days=31)
+
+    async def forgotten() -> bool:
+        try:
+            await world.jobs.get(job.name)
+        except NotFound:
+            return True
+        return False
+
     async with world.running():
-        await asyncio.sleep(0.05)
-    with pytest.raises(NotFound):
-        await world.jobs.get(job.name)
+        await until(forgotten, what="the old job to go")

@@ -9,6 +9,7 @@ from services.tagger.models import ImageOutcome, ImageState, JobState, TagOption
 from services.tagger.use_cases.tag_jobs import StartRequest
 from services.tagger.use_cases.taggers import MEASURED_ONLY_NOTE
 from tests.fakes.tagger_world import DATASET, ScriptedTagger
+from tests.fixtures.patience import until, within
 from tests.unit.tagger.conftest import World
 
 
@@ -80,13 +81,14 @@ async def test_watch_tells_every_state_once_and_ends_with_the_job(world: World) 
             seen.append(state.state)
 
     watching = asyncio.create_task(watch())
-    await asyncio.sleep(0.05)
+    await until(lambda: seen == [JobState.QUEUED])
     await world.jobs.claim("me", now=world.now, until=world.now)
     world.changes.notify(job.name)
-    await asyncio.sleep(0.4)
+    await until(lambda: len(seen) == 2)
     await world.jobs.record(job.name, "me", ImageOutcome(name, ImageState.SKIPPED))
     await world.verbs.cancel(job.name)
-    await asyncio.wait_for(watching, 2)
+    async with within():
+        await watching
     assert seen == [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED]
 
 

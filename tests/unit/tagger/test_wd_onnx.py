@@ -145,4 +145,4 @@ def test_the_side_is_read_from_the_model_or_448(tmp_path: Path) -> None:
     fixed = WdOnnxTagger(write_model(tmp_path / "fixed", side=12))
     assert len(fixed.infer([flat((1, 2, 3))])) == 1, "another side than 12 would be refused by the graph"
     free = WdOnnxTagger(write_model(tmp_path / "free", side="side"))
-    assert free._side() == 448
+    assert free.side() == 448

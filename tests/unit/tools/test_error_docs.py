@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-
-from tools.error_docs import PAGE, _assigned, _Module, parts, places
+from tools.error_docs import PAGE, parts, places, places_in
 from tools.marked_pages import refreshed
 
 CODE = """
@@ -42,8 +40,7 @@ def test_reasons_are_stable_words() -> None:
 
 
 def test_texts_are_found_behind_names_choices_and_parameters() -> None:
-    tree = ast.parse(CODE)
-    invalid, missing, lost = _Module(tree, "code.py").places(tree, _assigned(tree))
+    invalid, missing, lost = places_in(CODE, "code.py")
     assert (invalid.kind, invalid.reasons, invalid.remedies) == ("InvalidArgument", ("A", "B"), ("Use another.",))
     assert invalid.messages == ("… is too much",)
     assert (missing.kind, missing.reasons) == ("NotFound", ("NOT_FOUND",))

@@ -8,16 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGES = (
+PAGES = [
     "README.md",
     "CONTRIBUTING.md",
-    "docs/architecture.md",
-    "docs/benchmarks.md",
-    "docs/cli.md",
-    "docs/deploy.md",
-    "docs/errors.md",
-)
-FOLDERS = ("services", "gateway", "protos", "tools", "tests", "deploy", "benchmarks", "docs")
+    "research/README.md",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+]
+FOLDERS = ("services", "gateway", "protos", "tools", "tests", "deploy", "benchmarks", "research", "docs")
 
 
 def files() -> set[str]:
@@ -44,3 +41,17 @@ def test_links_lead_to_files(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("index", ["docs/index.md", "docs/adr/index.md"])
+def test_an_index_names_every_page_of_its_folder(index: str) -> None:
+    path = ROOT / index
+    linked = set(re.findall(r"\]\(([^)/]+\.md)\)", path.read_text(encoding="utf-8")))
+    assert linked == {page.name for page in path.parent.glob("*.md")} - {path.name}
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    pages = sorted(path for path in (ROOT / "docs" / "adr").glob("*.md") if path.name != "index.md")
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for number, page in enumerate(pages, 1):
+        assert page.read_text(encoding="utf-8").startswith(f"# {number}. ")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from services.trainer.recipe.calibration import Measurement, Part, device_class
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.costs import JobCost, job_cost
-from services.trainer.recipe.job_plan import PictureSize, plan_job
 from services.trainer.recipe.parameters import TrainingParameters, resolve
+from services.trainer.recipe.plan import PictureSize, plan_job
 
 MODEL: BaseModel = load_catalogue()["fiveshot-tiny"]
 NAME = f"baseModels/{MODEL.id}"

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.trainer.models.base import Estimate, Fit, TrainingImage, TrainingSet
+from services.trainer.models.base import Estimate, TrainingImage, TrainingSet
 from services.trainer.ports import PresentDevice
+from services.trainer.recipe.advice import Fit, after_out_of_memory, in_words, smaller
 from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
-from services.trainer.recipe.job_plan import PictureSize
-from services.trainer.use_cases.estimating import JobEstimator, smaller
+from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from tests.fakes.measurements import FakeMeasurements
 from tests.unit.trainer.measured import MIB, MODEL, NAME, NOW, cost, measurement, parameters
@@ -38,7 +39,9 @@ class _Store:
 
 async def _estimate(measurements: FakeMeasurements, *, pace: float = 0.0, **given: object) -> Estimate:
     store: Any = _Store(pace)
-    estimator = JobEstimator(store, measurements, Planner({MODEL.id: MODEL}, _Datasets()), clock=lambda: NOW)
+    catalogue = {MODEL.id: MODEL}
+    planner = Planner(catalogue, _Datasets(), min_images=1)
+    estimator = JobEstimator(store, measurements, planner, catalogue, clock=lambda: NOW)
     request = JobRequest("acme", "", "", NAME, "projects/acme/datasets/dog", given, 0)
     return await estimator.estimate(request)
 
@@ -88,3 +91,38 @@ def test_what_is_tried_keeps_the_samples_of_a_step() -> None:
     for change in smaller(parameters(batch_size=8, gradient_accumulation_steps=2)):
         if "batch_size" in change:
             assert int(str(change["batch_size"])) * int(str(change["gradient_accumulation_steps"])) == 16
+
+
+def test_the_changes_cost_more_and_more() -> None:
+    chosen = parameters(batch_size=4, mixed_precision="bf16", gradient_checkpointing=True, resolution=64)
+    changes = list(smaller(chosen))
+    assert changes[:3] == [
+        {"batch_size": 2, "gradient_accumulation_steps": 2},
+        {"batch_size": 1, "gradient_accumulation_steps": 4},
+        {"base_quantization": "nf4"},
+    ]
+    assert changes[-1] == {
+        "batch_size": 1,
+        "gradient_accumulation_steps": 4,
+        "base_quantization": "nf4",
+        "resolution": 32,
+    }
+    assert len(changes) == len({in_words(change) for change in changes}) == 3 * 2 * 3 - 1
+
+
+def test_an_estimate_and_a_run_out_of_memory_advise_the_same_changes() -> None:
+    chosen = parameters(batch_size=8, mixed_precision="no", gradient_checkpointing=False)
+    advised = after_out_of_memory(chosen)
+    alone = [change for change in smaller(chosen) if in_words(change) in advised]
+    assert [next(iter(change)) for change in alone] == [
+        "batch_size",
+        "mixed_precision",
+        "gradient_checkpointing",
+        "base_quantization",
+        "resolution",
+    ]
+    smallest = parameters(
+        batch_size=1, mixed_precision="bf16", gradient_checkpointing=True, base_quantization="nf4", resolution=16
+    )
+    assert list(smaller(smallest)) == []
+    assert after_out_of_memory(smallest) == "Use a worker with more memory or a smaller base model."

@@ -7,7 +7,7 @@ import errno
 import pytest
 from safetensors import SafetensorError
 
-from services.trainer.worker.attempt import _file_error
+from services.trainer.worker.attempt import file_error
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ from services.trainer.worker.attempt import _file_error
     ],
 )
 def test_a_full_disk_is_named_and_not_tried_again(error: OSError | SafetensorError) -> None:
-    found = _file_error(error)
+    found = file_error(error)
     assert (found.reason, found.retryable) == ("DISK_FULL", False)
     assert "scratch folder" in found.remedy
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "x"), SafetensorError("I/O error: x (os error 5)")])
 def test_other_trouble_with_files_is_tried_again(error: OSError | SafetensorError) -> None:
-    found = _file_error(error)
+    found = file_error(error)
     assert (found.reason, found.retryable) == ("WORKER_FILES", True)
     assert "Input/output error" in found.message

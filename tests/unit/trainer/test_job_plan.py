@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.trainer.recipe.buckets import bucket_shapes, lost_share, nearest_shape, plan_buckets
-from services.trainer.recipe.job_plan import PictureSize, plan_job
 from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, resolve
-from services.trainer.recipe.step_plan import count_steps
+from services.trainer.recipe.plan import PictureSize, count_steps, plan_job
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_a_plan_counts_repeats_crops_and_the_held_out_picture() -> None:
     parameters = resolve(DEFAULT_SPECS, {"resolution": 64, "num_repeats": 3, "batch_size": 2, "num_epochs": 4})
     few = plan_job([PictureSize(64, 64), PictureSize(64, 64, repeats=5)], parameters, 16)
     assert few.held_out is None
-    assert (few.steps.samples_per_epoch, few.steps.steps_per_epoch, few.steps.total_steps) == (8, 4, 16)
+    assert (few.steps.samples_per_epoch, few.steps.steps_per_epoch, few.steps.total_steps) == (18, 9, 36)
     wide = plan_job([PictureSize(200, 100, crop=(0.0, 0.0, 0.5, 1.0))], parameters, 16)
     assert (wide.buckets[0].width, wide.buckets[0].height) == (64, 64)
     many = plan_job([PictureSize(64, 64)] * 8, parameters, 16)

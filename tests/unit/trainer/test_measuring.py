@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 
 from services.trainer.engine.job import PhaseProgress, RunStatus, TrainJobSpec, TrainResult
 from services.trainer.recipe.calibration import Measurement
-from services.trainer.use_cases.measuring import Measuring
+from services.trainer.recipe.phases import Phase
+from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.planning import Planner
 from services.trainer.worker import probing
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.probing import Probes, probe_spec
 from tests.fakes.measurements import FakeMeasurements
-from tests.unit.trainer.measured import MODEL, NAME, measurement, parameters
+from tests.fixtures.patience import within
+from tests.unit.trainer.measured import MODEL, NAME, NOW, measurement, parameters
 
 
 class _Time:
@@ -34,7 +38,7 @@ def test_time_belongs_to_what_was_at_work() -> None:
 
     def after(seconds: float, name: str, done: int = 0) -> None:
         time.now += seconds
-        clock.phase(PhaseProgress(name, done, 3))
+        clock.phase(PhaseProgress(Phase(name), done, 3))
 
     def step(seconds: float) -> None:
         time.now += seconds
@@ -105,7 +109,7 @@ async def test_a_probe_makes_way_for_a_job_and_is_not_tried_again(
     probes = Probes({MODEL.id: MODEL}, trainer, tmp_path / "probe", "cpu", "cpu 1 threads", 60.0)
     probes.begin([NAME])
     probes.begin([NAME])
-    async with asyncio.timeout(30):
+    async with within():
         await _Thread.running.wait()
         await probes.stop()
     assert len(_Thread.started) == 1
@@ -118,10 +122,12 @@ async def test_a_probe_makes_way_for_a_job_and_is_not_tried_again(
 
 async def test_only_base_models_that_were_counted_are_kept_and_asked_for() -> None:
     kept = FakeMeasurements()
-    measuring = Measuring(kept, [NAME])
-    await measuring.add(measurement(parameters(), base_model="baseModels/uncounted"))
+    nothing: Any = None
+    catalogue = {MODEL.id: MODEL, "uncounted": replace(MODEL, id="uncounted", costs=None)}
+    estimator = JobEstimator(nothing, kept, Planner(catalogue, nothing, min_images=1), catalogue, clock=lambda: NOW)
+    await estimator.learn(measurement(parameters(), base_model="baseModels/uncounted"))
     assert list(await kept.read(None, 10)) == []
     names = [NAME, "baseModels/uncounted"]
-    assert list(await measuring.unmeasured("cpu 2 threads", names)) == [NAME]
-    await measuring.add(measurement(parameters()))
-    assert list(await measuring.unmeasured("cpu 2 threads", names)) == []
+    assert list(await estimator.unmeasured("cpu 2 threads", names)) == [NAME]
+    await estimator.learn(measurement(parameters()))
+    assert list(await estimator.unmeasured("cpu 2 threads", names)) == []

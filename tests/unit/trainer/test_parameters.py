@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec, resolve
+from services.trainer.recipe.parameters import (
+    DEFAULT_SPECS,
+    InvalidParameter,
+    InvalidParameters,
+    ParameterSpec,
+    resolve,
+)
 
 SPECS = {spec.name: spec for spec in DEFAULT_SPECS}
 
@@ -33,15 +39,16 @@ def test_whole_floats_pass_as_integers_because_json_has_only_floats() -> None:
         ("trigger_word", "x" * 65, "at most 64 characters"),
         ("preview_prompts", ["a"] * 4, "at most 3 entries"),
         ("preview_prompts", "a dog", "a list of texts"),
-        ("preview_prompts", ["x" * 2001], "at most 2000 characters"),
+        ("preview_prompts", ["x" * 501], "at most 500 characters"),
         ("epochs", 3, "not a parameter"),
     ],
 )
 def test_a_refusal_names_the_field_and_what_is_accepted(name: str, value: object, words: str) -> None:
-    with pytest.raises(InvalidParameter) as caught:
+    with pytest.raises(InvalidParameters) as caught:
         resolve(DEFAULT_SPECS, {name: value})
-    assert caught.value.field == name
-    assert words in caught.value.message
+    (fault,) = caught.value.faults
+    assert fault.field == name
+    assert words in fault.message
 
 
 @pytest.mark.parametrize(
@@ -53,9 +60,28 @@ def test_a_refusal_names_the_field_and_what_is_accepted(name: str, value: object
     ],
 )
 def test_parameters_that_exclude_each_other_are_refused(given: dict[str, object], field: str) -> None:
-    with pytest.raises(InvalidParameter) as caught:
+    with pytest.raises(InvalidParameters) as caught:
         resolve(DEFAULT_SPECS, given)
-    assert caught.value.field == field
+    assert [fault.field for fault in caught.value.faults] == [field]
+
+
+def test_all_that_is_wrong_is_named_at_once_in_the_order_of_the_specs() -> None:
+    given = {
+        "preview_steps": 0, "rank": 0, "optimizer": "sgd", "learning_rate": float("nan"), "no_such": 1,
+        "adapter": "lokr", "train_text_encoder": True, "crop_variants": 4,
+    }  # fmt: skip
+    with pytest.raises(InvalidParameters) as caught:
+        resolve(DEFAULT_SPECS, given)
+    fields = [fault.field for fault in caught.value.faults]
+    assert fields == [
+        "no_such", "learning_rate", "optimizer", "rank", "train_text_encoder", "crop_jitter", "preview_steps"
+    ]  # fmt: skip
+
+
+def test_a_refused_value_is_not_held_against_those_that_go_with_it() -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        resolve(DEFAULT_SPECS, {"optimizer": "schedule_free", "lr_scheduler": "sine", "crop_variants": 99})
+    assert [fault.field for fault in caught.value.faults] == ["lr_scheduler", "crop_variants"]
 
 
 def test_a_base_model_may_narrow_limits_but_not_contradict_itself() -> None:

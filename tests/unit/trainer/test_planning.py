@@ -9,8 +9,8 @@ import pytest
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.trainer.models.base import TrainingImage, TrainingSet
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
-from services.trainer.recipe.job_plan import PictureSize
-from services.trainer.use_cases.planning import JobRequest, Planner, preview_prompts, resolved
+from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.planning import JobRequest, Planner
 
 MODEL: BaseModel = load_catalogue()["fiveshot-tiny"]
 REQUEST = JobRequest(
@@ -33,7 +33,7 @@ class _Datasets:
 
     async def look(self, name: str) -> TrainingSet:
         self.calls.append(f"look {name}")
-        return self.data
+        return self.data if "/versions/" in name else replace(self.data, version="", digest="")
 
     async def pin(self, name: str) -> TrainingSet:
         self.calls.append(f"pin {name}")
@@ -49,7 +49,7 @@ def _set(count: int, *, trigger_word: str = "sks", repeats: int = 1) -> Training
 
 def _planner(data: TrainingSet) -> tuple[Planner, _Datasets]:
     datasets = _Datasets(data)
-    return Planner({MODEL.id: MODEL}, datasets), datasets
+    return Planner({MODEL.id: MODEL}, datasets, min_images=3), datasets
 
 
 async def test_steps_multiply_the_sets_repeats_with_the_jobs() -> None:
@@ -80,14 +80,75 @@ async def test_only_a_job_that_is_stored_freezes_the_dataset() -> None:
     planner, datasets = _planner(_set(5))
     await planner.plan(REQUEST, store=False)
     await planner.plan(REQUEST, store=True)
-    assert datasets.calls == [f"look {REQUEST.dataset}", f"pin {REQUEST.dataset}"]
+    assert datasets.calls == [f"look {REQUEST.dataset}"] * 2 + [f"pin {REQUEST.dataset}"]
+    version = f"{REQUEST.dataset}/versions/1"
+    await planner.plan(replace(REQUEST, dataset=version), store=True)
+    assert datasets.calls[3:] == [f"look {version}"], "a version is frozen already"
 
 
-async def test_an_empty_set_is_refused() -> None:
-    planner, _ = _planner(_set(0))
+@pytest.mark.parametrize(
+    ("count", "reason"), [(0, "DATASET_EMPTY"), (1, "DATASET_TOO_SMALL"), (2, "DATASET_TOO_SMALL")]
+)
+@pytest.mark.parametrize("store", [False, True])
+async def test_a_set_with_too_few_images_is_refused_before_it_is_frozen(count: int, reason: str, store: bool) -> None:
+    planner, datasets = _planner(_set(count))
     with pytest.raises(FailedPrecondition) as refused:
-        await planner.plan(REQUEST, store=False)
-    assert refused.value.field == "training_job.dataset_version"
+        await planner.plan(REQUEST, store=store)
+    assert (refused.value.field, refused.value.reason) == ("training_job.dataset_version", reason)
+    assert "3" in str(refused.value)
+    assert datasets.calls == [f"look {REQUEST.dataset}"]
+
+
+async def test_the_least_number_of_images_is_enough() -> None:
+    planner, _ = _planner(_set(3))
+    assert (await planner.plan(REQUEST, store=True)).plan.held_out is None
+
+
+@pytest.mark.parametrize("of_set", ["sks", ""])
+async def test_a_trigger_word_that_the_texts_do_not_hold_is_refused(of_set: str) -> None:
+    planner, datasets = _planner(_set(5, trigger_word=of_set))
+    for request, field in (
+        (replace(REQUEST, trigger_word="zwx"), "training_job.trigger_word"),
+        (replace(REQUEST, parameters={"trigger_word": "zwx"}), "training_job.parameters.trigger_word"),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            await planner.plan(request, store=True)
+        assert (refused.value.field, refused.value.reason) == (field, "TRIGGER_WORD_MISMATCH")
+        assert "zwx" in refused.value.message
+        assert "trigger_word" in refused.value.remedy
+    assert not [call for call in datasets.calls if call.startswith("pin")]
+
+
+async def test_the_trigger_word_of_the_set_may_be_said() -> None:
+    planner, _ = _planner(_set(5))
+    said = replace(REQUEST, trigger_word="sks", parameters={"trigger_word": "sks"})
+    assert (await planner.plan(said, store=True)).parameters.trigger_word == "sks"
+
+
+async def test_all_wrong_parameters_are_violations_of_one_error() -> None:
+    planner, datasets = _planner(_set(5))
+    wrong = {"rank": 0, "alpha": -1.0, "optimizer": "sgd", "resolution": MODEL.pixel_multiple - 1, "seed": -1}
+    with pytest.raises(InvalidArgument) as refused:
+        await planner.plan(replace(REQUEST, parameters=wrong), store=True)
+    assert refused.value.reason == "PARAMETER_INVALID"
+    assert {item.field for item in refused.value.violations} == {f"training_job.parameters.{name}" for name in wrong}
+    assert all(name in refused.value.message for name in wrong)
+    assert all(item.description.startswith(item.field.rpartition(".")[2]) for item in refused.value.violations)
+    assert datasets.calls == []
+
+
+async def test_the_subject_is_named_in_the_templates_prompts_as_in_every_caption() -> None:
+    images = tuple(TrainingImage(PictureSize(640, 480), "sks gray cat") for _ in range(5))
+    model = replace(
+        MODEL, preview_templates=("{caption}", "a photo of {trigger_word} in the snow", "{trigger_word}, {caption}")
+    )
+    planner = Planner({MODEL.id: model}, _Datasets(TrainingSet("v", "d", "sks", images)), min_images=3)
+    planned = await planner.plan(REQUEST, store=False)
+    assert planned.parameters.preview_prompts == (
+        "sks gray cat",
+        "a photo of sks gray cat in the snow",
+        "sks gray cat, sks gray cat",
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,21 +175,3 @@ def test_an_unknown_base_model_is_answered_with_those_on_offer(name: str) -> Non
     with pytest.raises(NotFound) as refused:
         planner.base_model(name, field="training_job.base_model")
     assert "baseModels/fiveshot-tiny" in refused.value.remedy
-
-
-@pytest.mark.parametrize(
-    ("given", "captions", "trigger_word", "expected"),
-    [
-        (("a cat",), ["one", "two"], "", ("a cat", "one", "x one")),
-        ((), ["one", "two", "three"], "sks", ("one", "x sks", "two")),
-        ((), ["", "  "], "sks", ("sks", "x sks", "x sks")),
-        ((), [""], "", ("a photo", "x a photo", "x a photo")),
-        (("a", "b", "c"), ["one"], "sks", ("a", "b", "c")),
-    ],
-)
-def test_missing_preview_prompts_come_from_the_templates_and_captions(
-    given: tuple[str, ...], captions: list[str], trigger_word: str, expected: tuple[str, ...]
-) -> None:
-    model = replace(MODEL, preview_templates=("{caption}", "x {trigger_word}"))
-    parameters = resolved(model, {"preview_prompts": given, "trigger_word": trigger_word})
-    assert preview_prompts(model, parameters, captions) == expected

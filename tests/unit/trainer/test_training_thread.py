@@ -12,7 +12,7 @@ import pytest
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import (
-    Directive,
+    Command,
     Hooks,
     PhaseProgress,
     RunStatus,
@@ -20,9 +20,11 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
+from services.trainer.recipe.phases import Phase
 from services.trainer.worker import training
 from services.trainer.worker.delivery import keep_checkpoint
 from services.trainer.worker.training import Finished, Stalled, TrainingThread
+from tests.fixtures.patience import scaled, turns
 
 Engine = Callable[[TrainJobSpec, Hooks], TrainResult]
 DONE = TrainResult(RunStatus.COMPLETED, 2, None, None)
@@ -47,30 +49,30 @@ def _step(number: int) -> StepMetrics:
 
 async def test_steps_become_progress_and_points_that_are_taken_once(make: Any) -> None:
     def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
-        hooks.on_phase(PhaseProgress("loading base model", 0, 1))
+        hooks.on_phase(PhaseProgress(Phase.LOADING, 0, 1))
         hooks.on_step(_step(1))
         hooks.on_step(_step(2))
         hooks.on_base_previews(())
         return DONE
 
     thread, finished = make(engine)
-    assert await thread.run(stall_s=5) == DONE
+    assert await thread.run(stall_s=scaled(30)) == DONE
     report = thread.take_report()
     assert report.running
     assert (report.progress.step, report.progress.loss, report.progress.phase) == (2, 0.25, "training")
     assert [(point.step, point.value) for point in report.metrics if point.key == "loss"] == [(1, 0.5), (2, 0.25)]
     assert thread.take_report().metrics == ()
-    await asyncio.sleep(0)
+    await turns(1)
     assert finished == [()]
 
 
 async def test_a_phase_tells_how_far_it_is(make: Any) -> None:
     def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
-        hooks.on_phase(PhaseProgress("caching latents", 3, 8))
+        hooks.on_phase(PhaseProgress(Phase.ENCODING, 3, 8))
         return DONE
 
     thread, _ = make(engine)
-    await thread.run(stall_s=5)
+    await thread.run(stall_s=scaled(30))
     report = thread.take_report()
     assert (report.progress.phase, report.running) == ("caching latents 3/8", False)
 
@@ -83,12 +85,12 @@ async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool
         while True:
             began.set()
             if in_phase:
-                hooks.on_phase(PhaseProgress("caching latents", 1, 8))
-            elif hooks.control() is Directive.CANCEL:
+                hooks.on_phase(PhaseProgress(Phase.ENCODING, 1, 8))
+            elif hooks.control() is Command.CANCEL:
                 return TrainResult(RunStatus.CANCELLED, 1, None, None)
 
     thread, _ = make(engine)
-    run = asyncio.create_task(thread.run(stall_s=5))
+    run = asyncio.create_task(thread.run(stall_s=scaled(30)))
     await asyncio.to_thread(began.wait)
     thread.let_go()
     assert (await run).status is RunStatus.CANCELLED
@@ -96,13 +98,13 @@ async def test_letting_go_ends_a_step_and_a_long_phase(make: Any, in_phase: bool
 
 async def test_stopping_is_said_at_the_next_step(make: Any) -> None:
     def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
-        while hooks.control() is not Directive.STOP:
+        while hooks.control() is not Command.STOP:
             pass
         return TrainResult(RunStatus.STOPPED, 1, None, None)
 
     thread, _ = make(engine)
-    run = asyncio.create_task(thread.run(stall_s=5))
-    await asyncio.sleep(0)
+    run = asyncio.create_task(thread.run(stall_s=scaled(30)))
+    await turns(1)
     thread.stop_after_epoch()
     assert (await run).status is RunStatus.STOPPED
 
@@ -113,7 +115,7 @@ async def test_an_error_of_the_engine_comes_through(make: Any) -> None:
 
     thread, _ = make(engine)
     with pytest.raises(EngineError):
-        await thread.run(stall_s=5)
+        await thread.run(stall_s=scaled(30))
 
 
 async def test_an_engine_that_hangs_is_noticed(make: Any) -> None:

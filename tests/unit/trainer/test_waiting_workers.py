@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from services.trainer.adapters.wakeups import ProcessWakeups
+from services.chassis.signals import Signals
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import Move, WorkerAsk
+from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.use_cases import working
 from services.trainer.use_cases.working import Assignment, JobWork
+from tests.fixtures.patience import turns, until
 from tests.unit.trainer.jobs import NOW, make_job
 
 WORKERS = 200
@@ -29,22 +29,22 @@ class _Store:
 
     async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
         self.looks += 1
-        await asyncio.sleep(0)
+        await turns(1)
         return move(self.queue.popleft()).job if self.queue else None
 
     async def seen(self, ask: WorkerAsk, now: Any) -> None:
-        await asyncio.sleep(0)
+        await turns(1)
 
 
 class _Scene:
     def __init__(self) -> None:
         self.store = _Store()
-        self.wakeups = ProcessWakeups()
+        self.signals = Signals()
         store: Any = self.store
         artifacts: Any = None
         self.work = JobWork(
             store,
-            self.wakeups,
+            self.signals,
             artifacts,
             clock=lambda: NOW,
             new_token=lambda: "t",
@@ -59,25 +59,19 @@ class _Scene:
     def put(self, *numbers: int) -> None:
         for number in numbers:
             self.store.queue.append(make_job(f"projects/acme/trainingJobs/j{number}"))
-            self.wakeups.notify_queue()
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
+            self.signals.notify(QUEUE)
 
 
 async def test_each_job_goes_to_one_waiting_worker_and_the_others_hardly_look() -> None:
     scene = _Scene()
     waiting = [scene.wait(number, 20) for number in range(WORKERS)]
-    await _until(lambda: scene.store.looks > WORKERS)
+    await until(lambda: scene.store.looks > WORKERS)
     for numbers in ((1,), (2, 3, 4)):
         before = scene.store.looks
+        due = sum(task.done() for task in waiting) + len(numbers)
         scene.put(*numbers)
-        await asyncio.sleep(0.2)
+        await until(lambda due=due: sum(task.done() for task in waiting) == due)  # type: ignore[misc]
+        await turns(3 * WORKERS)
         assert scene.store.looks - before <= len(numbers) + 3
     taken = [task.result() for task in waiting if task.done()]
     assert sorted(item.job.job_id for item in taken if item is not None) == ["j1", "j2", "j3", "j4"]
@@ -89,12 +83,14 @@ async def test_each_job_goes_to_one_waiting_worker_and_the_others_hardly_look() 
 async def test_a_job_that_nobody_told_of_is_found_by_looking_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "LOOK_AGAIN_S", 0.1)
     scene = _Scene()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     waiting = [scene.wait(number, 20) for number in range(WORKERS)]
-    await asyncio.sleep(0.55)
-    # The first look of each, and then about one for all in every pause.
-    assert scene.store.looks <= WORKERS + 12
+    await until(lambda: scene.store.looks >= WORKERS + 5)
+    # The first look of each, and then one for all in every pause.
+    assert scene.store.looks <= WORKERS + 2 + (loop.time() - began) / 0.1
     scene.store.queue.append(make_job())
-    await _until(lambda: any(task.done() for task in waiting))
+    await until(lambda: any(task.done() for task in waiting))
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 
 import torch
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families.base import Family
-from services.trainer.engine.families.flux import Flux
-from services.trainer.engine.families.sdxl import StableDiffusionXL
-from services.trainer.engine.families.stable_diffusion import StableDiffusion
 from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.quantization import check_quantization
-
-Loader = Callable[[BaseModelFiles, torch.device, torch.dtype, str], Family]
-
-LOADERS: dict[str, Loader] = {
-    StableDiffusion.name: StableDiffusion.load,
-    StableDiffusionXL.name: StableDiffusionXL.load,
-    Flux.name: Flux.load,
-}
+from services.trainer.recipe.families import families
 
 
 def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str = "none") -> Family:
@@ -33,11 +23,24 @@ def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype,
         EngineError: FAMILY_UNKNOWN, QUANTIZATION_UNAVAILABLE, or one of the reasons of ``loading.load_pipeline``.
     """
     check_quantization(quantization)
-    loader = LOADERS.get(files.family)
-    if loader is None:
+    if files.family not in families():
         raise EngineError(
             "FAMILY_UNKNOWN",
             f"This worker cannot train the family {files.family!r} of {files.id}.",
-            f"Choose a base model of the families {', '.join(sorted(LOADERS))}.",
+            f"Choose a base model of the families {', '.join(families())}.",
         )
-    return loader(files, device, dtype, quantization)
+    facts = families()[files.family]
+    known = [architecture.name for architecture in facts.architectures]
+    if files.architecture not in known:
+        raise EngineError(
+            "BASE_MODEL_UNSUPPORTED",
+            f"The base model {files.id} has the architecture {files.architecture!r}, which is not of {facts.title}.",
+            f"Choose one of the architectures {', '.join(known)} in the catalogue.",
+        )
+    return family_class(files.family).load(files, device, dtype, quantization)
+
+
+def family_class(name: str) -> type[Family]:
+    """The engine's class of a family: ``FAMILY`` in the file of this folder that is named like the family."""
+    found: type[Family] = import_module(f"{__name__}.{name.replace('-', '_')}").FAMILY
+    return found

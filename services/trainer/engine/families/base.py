@@ -1,29 +1,33 @@
-"""What a model family must be able to do; the train loop, previews, export and evaluation know nothing else of it.
+"""A loaded base model; the train loop, previews, export and evaluation know nothing else of it.
 
-A family owns the loaded modules of one base model. Pixels are float32 [B, 3, H, W] in -1..1, latents [B, C, h, w] are
-scaled as the denoiser expects them, text conditioning is a dict of tensors with the batch first.
+A family's own file adds what needs torch: conditioning, prediction and sampling. What can be said without torch is in
+``recipe/families``. Pixels are float32 [B, 3, H, W] in -1..1, latents [B, C, h, w] are scaled as the denoiser expects
+them, text conditioning is a dict of tensors with the batch first.
 """
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from services.trainer.engine.families import autoencoder
+from services.trainer.engine.families.autoencoder import Posterior
+from services.trainer.engine.families.loading import load_pipeline
+from services.trainer.engine.families.text import TokenIds
+from services.trainer.engine.job import BaseModelFiles
+from services.trainer.engine.precision import checkpointed, on_device
+from services.trainer.engine.quantization import place_denoiser
 from services.trainer.engine.schedules import NoiseSchedule
+from services.trainer.recipe.families.facts import FamilyFacts
 
 Conditioning = dict[str, Tensor]
-
-
-class Posterior(NamedTuple):
-    """The autoencoder's answer for a picture: mean and standard deviation of its latent, [B, C, h, w] each."""
-
-    mean: Tensor
-    std: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,85 +43,159 @@ class SamplingRequest:
     guidance: float
 
 
-class Family(Protocol):
+class Family(ABC):
     """One loaded base model.
 
     Life cycle: built by ``families.load_family``; its weights are frozen and on ``device``; adapters are injected into
-    ``components`` by ``adapters.add_adapters``; nothing needs closing.
+    ``components`` by ``lora.add_adapters``; nothing needs closing.
+
+    Attributes:
+        pipeline_class: of diffusers.
+        pipeline_options: arguments that the pipeline takes beside its components.
+        layout: of the denoiser's weights and inputs.
+        schedule: noise levels that the model was trained with.
+        latent_factor: pixels of a picture's side per latent.
+        pixel_multiple: sides of a picture must be multiples of it.
     """
 
-    name: ClassVar[str]
-    denoiser_name: ClassVar[str]
-    """Which of the components predicts the noise."""
-    kohya_keys: ClassVar[bool]
-    """Whether other tools read this family's LoRA under kohya's names; if not, only the diffusers form is written."""
-    device: torch.device
-    pixel_multiple: int
-    """Sides of a picture must be multiples of it."""
-    latent_factor: int
-    """Pixels of a picture's side per latent."""
+    facts: ClassVar[FamilyFacts]
+    pipeline_class: ClassVar[Any]
+    pipeline_options: ClassVar[Mapping[str, Any]] = {}
+    layout: torch.memory_format = torch.preserve_format
+    schedule: NoiseSchedule
+
+    def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
+        """Take a loaded pipeline over: freeze it and move it to ``device``; the autoencoder stays in float32."""
+        facts = self.facts
+        self.device = device
+        self._scheduler = pipeline.scheduler
+        self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
+        denoiser = getattr(pipeline, facts.denoiser.component)
+        blocks = facts.denoiser.targets.select(layer_names(denoiser), "all")
+        denoiser = place_denoiser(denoiser, blocks, device, dtype, quantization, self.layout)
+        self._modules: dict[str, Any] = {facts.denoiser.component: denoiser}
+        self._tokenizers: dict[str, Any] = {}
+        self._token_ids: dict[str, TokenIds] = {}
+        for encoder in facts.text_encoders:
+            module = getattr(pipeline, encoder.component).to(device, dtype).requires_grad_(False).eval()
+            tokenizer = getattr(pipeline, encoder.tokenizer)
+            self._modules[encoder.component] = module
+            self._tokenizers[encoder.tokenizer] = tokenizer
+            length = min(encoder.token_limit, tokenizer.model_max_length)
+            self._token_ids[encoder.component] = TokenIds(tokenizer, length)
+        self.latent_factor = autoencoder.latent_factor(self._vae)
+        self.pixel_multiple = self.latent_factor * self.latent_multiple()
+
+    @classmethod
+    def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Self:
+        """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
+        pipeline = load_pipeline(cls.pipeline_class, cls.facts, files, dtype, **cls.pipeline_options)
+        return cls(pipeline, device, dtype, quantization)
 
     @property
-    def schedule(self) -> NoiseSchedule:
-        """Noise levels that the model was trained with."""
-        ...
+    def denoiser(self) -> Any:
+        """The component that predicts the noise."""
+        return self._modules[self.facts.denoiser.component]
 
     @property
     def components(self) -> Mapping[str, nn.Module]:
         """What may carry an adapter, by the name it has in a diffusers LoRA file; the denoiser first."""
-        ...
+        frozen = {encoder.component for encoder in self.facts.text_encoders if encoder.targets is None}
+        return {name: module for name, module in self._modules.items() if name not in frozen}
 
-    def encode_pixels(self, pixels: Tensor) -> Posterior:
-        """The scaled posterior of pictures."""
-        ...
+    @abstractmethod
+    def latent_multiple(self) -> int:
+        """Sides of latents must be multiples of it, by the denoiser's configuration."""
 
-    def decode_latents(self, latents: Tensor) -> list[Image.Image]:
-        """RGB pictures of scaled latents."""
-        ...
-
-    def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Padded token ids of each caption by tokenizer, int64 [B, length] on the device."""
-        ...
-
+    @abstractmethod
     def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
         """Text conditioning of token ids; with gradients when a text encoder carries an adapter.
 
         Never waits for the device, so that a step with a trained text encoder can be recorded.
         """
-        ...
+
+    @abstractmethod
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoiser's answer, of the shape of ``noisy``."""
+
+    @abstractmethod
+    def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
+        """Scaled latents sampled with the family's fast solver; ``on_step`` gets the solver's step, from 1."""
+
+    @abstractmethod
+    def solver(self) -> Any:
+        """A fresh scheduler for sampling."""
+
+    def encode_pixels(self, pixels: Tensor) -> Posterior:
+        """The scaled posterior of pictures."""
+        return autoencoder.encode_pixels(self._vae, pixels)
+
+    def decode_latents(self, latents: Tensor) -> list[Image.Image]:
+        """RGB pictures of scaled latents."""
+        return autoencoder.decode_latents(self._vae, latents)
+
+    def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Padded token ids of each caption by text encoder, int64 [B, length] on the device."""
+        return {name: on_device(ids_of(captions), self.device) for name, ids_of in self._token_ids.items()}
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
         """Text conditioning of each caption."""
-        ...
+        return self.encode_tokens(self.token_ids(captions))
 
-    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """The denoiser's answer, of the shape of ``noisy``."""
-        ...
-
-    def targets(self, component: str, preset: str) -> list[str]:
+    def targets(self, component: str, group: str) -> list[str]:
         """Names of the modules of a component that ``attention``, ``attention_ff`` or ``all`` gives an adapter."""
-        ...
+        return self.facts.targets(component).select(layer_names(self._modules[component]), group)
 
     def kohya_name(self, component: str, module: str) -> str:
         """The key, without its ending, under which kohya-style readers look for a module's LoRA."""
-        ...
+        return self.facts.kohya_key(component, module, self.denoiser.config)
 
     def pipeline(self, **replaced: nn.Module) -> Any:
         """A diffusers pipeline over the live modules, some replaced; sharing weights, so it costs no memory."""
-        ...
+        parts = {**self._modules, "vae": self._vae, **self._tokenizers, **replaced}
+        return self.pipeline_class(**parts, scheduler=self.solver(), **self.pipeline_options)
 
-    def with_components(self, components: Mapping[str, nn.Module]) -> Family:
+    def with_components(self, components: Mapping[str, nn.Module]) -> Self:
         """A shallow copy of the family in which some components are others."""
-        ...
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, **components}
+        return twin
 
     def use_contiguous_layout(self) -> None:
         """Give channels-last up, which convolutions are faster with; for measurements."""
-        ...
+        if self.layout is torch.channels_last:
+            self.layout = torch.contiguous_format
+            self.denoiser.to(memory_format=self.layout)
 
     def enable_gradient_checkpointing(self) -> None:
         """Trade time for memory in the denoiser's backward pass."""
-        ...
+        self.denoiser.enable_gradient_checkpointing(checkpointed)
 
-    def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
-        """Scaled latents sampled with the family's fast solver; ``on_step`` gets the solver's step, from 1."""
-        ...
+    def _sampled(
+        self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None], **arguments: Any
+    ) -> Tensor:
+        """What the pipeline samples: all pictures in one batch, each with its own seed."""
+
+        def report(_: Any, step: int, __: Any, state: dict[str, Any]) -> dict[str, Any]:
+            on_step(step + 1)
+            return state
+
+        pipeline.set_progress_bar_config(disable=True)
+        latents: Tensor = pipeline(
+            prompt=list(request.prompts),
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance,
+            width=request.width,
+            height=request.height,
+            # The generators live on the CPU so that a preview's starting noise is the same on every device.
+            generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
+            output_type="latent",
+            callback_on_step_end=report,
+            **arguments,
+        ).images
+        return latents
+
+
+def layer_names(module: nn.Module) -> list[str]:
+    """Names of a component's linear layers and convolutions, in its own order; quantised ones count too."""
+    return [name for name, layer in module.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]

@@ -2,93 +2,47 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from diffusers import FluxPipeline
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from services.trainer.engine.families import unet
-from services.trainer.engine.families.base import Conditioning, Posterior, SamplingRequest
-from services.trainer.engine.families.loading import load_pipeline
-from services.trainer.engine.families.text import TokenIds
-from services.trainer.engine.job import BaseModelFiles
-from services.trainer.engine.precision import checkpointed, on_device
-from services.trainer.engine.quantization import place_denoiser
-from services.trainer.engine.schedules import FlowSchedule, NoiseSchedule
-
-TEXT_TOKENS = 512
-"""T5 tokens of a caption, as FLUX.1 [dev] was trained with."""
+from services.trainer.engine.families.base import Conditioning, Family, SamplingRequest
+from services.trainer.engine.schedules import FlowSchedule
+from services.trainer.recipe.families.flux import FACTS
 
 TRAINING_GUIDANCE = 1.0
 """Guidance that a distilled model is told while it trains: none, so that the guidance of sampling keeps its meaning."""
 
-_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
 
+class Flux(Family):
+    """See ``base.Family``."""
 
-class Flux:
-    """See ``base.Family``. Readers of FLUX files take diffusers' names, so there is no kohya form."""
-
-    name: ClassVar[str] = "flux"
-    denoiser_name: ClassVar[str] = "transformer"
-    kohya_keys: ClassVar[bool] = False
+    facts = FACTS
+    pipeline_class = FluxPipeline
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
-        """Take a loaded pipeline over: freeze it and move it to ``device``; the autoencoder stays in float32."""
-        self.device = device
-        self._scheduler = pipeline.scheduler
-        self._tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
-        self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
-        blocks = block_layers(pipeline.transformer)
-        self._transformer = place_denoiser(pipeline.transformer, blocks, device, dtype, quantization)
-        self._text_encoder = pipeline.text_encoder.to(device, dtype).requires_grad_(False).eval()
-        self._text_encoder_2 = pipeline.text_encoder_2.to(device, dtype).requires_grad_(False).eval()
-        self.schedule: NoiseSchedule = FlowSchedule()
-        self.latent_factor = unet.latent_factor(self._vae)
-        self.pixel_multiple = self.latent_factor * 2
-        self._clip_ids = TokenIds(pipeline.tokenizer, pipeline.tokenizer.model_max_length)
-        self._t5_ids = TokenIds(pipeline.tokenizer_2, min(TEXT_TOKENS, pipeline.tokenizer_2.model_max_length))
+        super().__init__(pipeline, device, dtype, quantization)
+        self.schedule = FlowSchedule()
 
-    @property
-    def components(self) -> Mapping[str, nn.Module]:
-        return {"transformer": self._transformer, "text_encoder": self._text_encoder}
-
-    @classmethod
-    def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Flux:
-        """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
-        required = ("transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
-        return cls(load_pipeline(FluxPipeline, files, required, dtype), device, dtype, quantization)
-
-    def encode_pixels(self, pixels: Tensor) -> Posterior:
-        return unet.encode_pixels(self._vae, pixels)
-
-    def decode_latents(self, latents: Tensor) -> list[Image.Image]:
-        return unet.decode_latents(self._vae, latents)
-
-    def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        clip, t5 = self._clip_ids(captions), self._t5_ids(captions)
-        return {"ids": on_device(clip, self.device), "ids_2": on_device(t5, self.device)}
+    def latent_multiple(self) -> int:
+        return self.facts.denoiser.multiple
 
     def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
-        pooled = self._text_encoder(tokens["ids"]).pooler_output
+        pooled = self._modules["text_encoder"](tokens["text_encoder"]).pooler_output
         with torch.no_grad():
-            hidden = self._text_encoder_2(tokens["ids_2"])[0]
+            hidden = self._modules["text_encoder_2"](tokens["text_encoder_2"])[0]
         return {"encoder_hidden_states": hidden, "pooled_projections": pooled}
-
-    def encode_text(self, captions: Sequence[str]) -> Conditioning:
-        return self.encode_tokens(self.token_ids(captions))
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         height, width = noisy.shape[2:]
         hidden = conditioning["encoder_hidden_states"]
         guidance = None
-        if self._transformer.config.guidance_embeds:
+        if self.denoiser.config.guidance_embeds:
             guidance = torch.full((len(noisy),), TRAINING_GUIDANCE, device=noisy.device)
-        answer = self._transformer(
+        answer = self.denoiser(
             hidden_states=pack(noisy),
             timestep=timesteps,
             guidance=guidance,
@@ -100,63 +54,16 @@ class Flux:
         )[0]
         return unpack(answer, height, width)
 
-    def targets(self, component: str, preset: str) -> list[str]:
-        if component != "transformer":
-            return unet.text_targets(self.components[component], preset)
-        blocks = block_layers(self._transformer)
-        if preset == "all":
-            return blocks
-        endings = _ATTENTION if preset == "attention" else (*_ATTENTION, *_FEED_FORWARD)
-        return [name for name in blocks if any(name.endswith("." + ending) for ending in endings)]
-
-    def kohya_name(self, component: str, module: str) -> str:
-        return f"{component}.{module}"
-
-    def pipeline(self, **replaced: nn.Module) -> FluxPipeline:
-        parts = {**self.components, "text_encoder_2": self._text_encoder_2, "vae": self._vae, **replaced}
-        return FluxPipeline(
-            **parts,
-            tokenizer=self._tokenizers[0],
-            tokenizer_2=self._tokenizers[1],
-            scheduler=type(self._scheduler).from_config(self._scheduler.config),
-        )
-
-    def with_components(self, components: Mapping[str, nn.Module]) -> Flux:
-        twin = copy.copy(self)
-        twin._transformer = components.get("transformer", self._transformer)
-        twin._text_encoder = components.get("text_encoder", self._text_encoder)
-        return twin
-
-    def use_contiguous_layout(self) -> None:
-        """It has no convolutions."""
-
-    def enable_gradient_checkpointing(self) -> None:
-        self._transformer.enable_gradient_checkpointing(checkpointed)
+    def solver(self) -> Any:
+        return type(self._scheduler).from_config(self._scheduler.config)
 
     def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
-        def report(_: Any, step: int, __: Any, state: dict[str, Any]) -> dict[str, Any]:
-            on_step(step + 1)
-            return state
-
-        pipeline.set_progress_bar_config(disable=True)
-        packed = pipeline(
-            prompt=list(request.prompts),
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            width=request.width,
-            height=request.height,
-            generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
-            max_sequence_length=min(TEXT_TOKENS, self._tokenizers[1].model_max_length),
-            output_type="latent",
-            callback_on_step_end=report,
-        ).images
+        length = self._token_ids["text_encoder_2"].length
+        packed = self._sampled(pipeline, request, on_step, max_sequence_length=length)
         return unpack(packed, request.height // self.latent_factor, request.width // self.latent_factor)
 
 
-def block_layers(transformer: nn.Module) -> list[str]:
-    """Names of the linear layers of a FLUX transformer's double and single blocks."""
-    names = [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
-    return [name for name in names if name.startswith(("transformer_blocks.", "single_transformer_blocks."))]
+FAMILY = Flux
 
 
 def pack(latents: Tensor) -> Tensor:

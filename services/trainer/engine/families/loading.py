@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from safetensors import SafetensorError, safe_open
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import BaseModelFiles
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.facts import Config, FamilyFacts
+from services.trainer.recipe.families.fitting import misfit, misfit_of_index
 
 PICKLES = frozenset([".bin", ".ckpt", ".pt", ".pth", ".pkl"])
 _MIB = 1 << 20
@@ -24,81 +28,87 @@ _REINSTALL = "Install the base model again or choose another one."
 
 def load_pipeline(
     pipeline_class: type[DiffusionPipeline],
+    facts: FamilyFacts,
     files: BaseModelFiles,
-    required: tuple[str, ...],
     dtype: torch.dtype,
     **arguments: Any,
 ) -> Any:
     """The base model's pipeline on the CPU, its autoencoder in float32.
 
     Args:
-        required: components without which training makes no sense, e.g. ``text_encoder``.
+        facts: of the family that the model has to be of.
         dtype: of everything but the autoencoder.
         arguments: passed to diffusers, e.g. ``safety_checker=None``.
 
     Raises:
-        EngineError: BASE_MODEL_MISSING, BASE_MODEL_UNSAFE, BASE_MODEL_INCOMPLETE or BASE_MODEL_CORRUPT.
+        EngineError: BASE_MODEL_MISSING, BASE_MODEL_UNSAFE, BASE_MODEL_UNSUPPORTED, BASE_MODEL_INCOMPLETE or
+            BASE_MODEL_CORRUPT.
     """
     options = {"dtype": {"vae": torch.float32, "default": dtype}, "use_safetensors": True, **arguments}
     if files.source.startswith("hub:"):
-        return _checked(pipeline_class, files, required, files.source.removeprefix("hub:"), options)
+        return _loaded(pipeline_class.from_pretrained, facts, files, files.source.removeprefix("hub:"), options)
     path = Path(files.source)
     if path.suffix in PICKLES:
         raise _unsafe(files, path.name)
     if path.suffix == ".safetensors":
-        return _from_single_file(pipeline_class, files, required, path, options)
-    _check_folder(files, path, required)
-    return _checked(pipeline_class, files, required, str(path), {**options, "local_files_only": True})
+        return _from_single_file(pipeline_class, facts, files, path, options)
+    _check_folder(facts, files, path)
+    return _loaded(pipeline_class.from_pretrained, facts, files, str(path), {**options, "local_files_only": True})
 
 
-def _checked(
-    pipeline_class: type[DiffusionPipeline],
-    files: BaseModelFiles,
-    required: tuple[str, ...],
-    source: str,
-    options: dict[str, Any],
-) -> Any:
+def _loaded(load: Any, facts: FamilyFacts, files: BaseModelFiles, source: str, options: dict[str, Any]) -> Any:
     try:
-        pipeline = pipeline_class.from_pretrained(source, **options)
+        pipeline = load(source, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _corrupt(files, error) from error
-    return _with_all(pipeline, files, required)
-
-
-def _from_single_file(
-    pipeline_class: Any, files: BaseModelFiles, required: tuple[str, ...], path: Path, options: dict[str, Any]
-) -> Any:
-    if not path.is_file():
-        raise _missing(files)
-    check_safetensors(path, files)
-    if files.config_source:
-        options = {**options, "config": files.config_source, "local_files_only": True}
-    options = {**options, "dtype": torch.float32}
-    options.pop("use_safetensors")
-    try:
-        pipeline = pipeline_class.from_single_file(str(path), **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _corrupt(files, error) from error
-    return _with_all(pipeline, files, required)
-
-
-def _with_all(pipeline: Any, files: BaseModelFiles, required: tuple[str, ...]) -> Any:
-    for component in required:
+    # Also of a model from the hub, whose configurations are known only now.
+    _check_fit(facts, files, _configs_of(pipeline, facts))
+    for component in facts.required:
         if getattr(pipeline, component, None) is None:
             raise _incomplete(files, component)
     return pipeline
 
 
-def _check_folder(files: BaseModelFiles, folder: Path, required: tuple[str, ...]) -> None:
-    index = folder / "model_index.json"
-    if not index.is_file():
+def _from_single_file(
+    pipeline_class: Any, facts: FamilyFacts, files: BaseModelFiles, path: Path, options: dict[str, Any]
+) -> Any:
+    if not path.is_file():
         raise _missing(files)
-    try:
-        listed = json.loads(index.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise _corrupt(files, error) from error
-    for component in required:
-        if component not in listed or not (folder / component).is_dir():
+    configs = _configs_in(Path(files.config_source), files) if files.config_source else {}
+    denoiser = {**configs.get(facts.denoiser.component, {}), **_checkpoint_sizes(facts, files, path)}
+    _check_fit(facts, files, {**configs, facts.denoiser.component: denoiser})
+    if files.config_source:
+        options = {**options, "config": files.config_source, "local_files_only": True}
+    options = {**options, "dtype": torch.float32}
+    options.pop("use_safetensors")
+    return _loaded(pipeline_class.from_single_file, facts, files, str(path), options)
+
+
+def _checkpoint_sizes(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, int]:
+    """What the shapes of a single checkpoint's weights say of its denoiser, in the words of a configuration."""
+    check_safetensors(path, files)
+    sizes: dict[str, int] = {}
+    with safe_open(path, framework="pt") as opened:
+        names = list(opened.keys())
+        for key, ending in facts.denoiser.checkpoint_sizes.items():
+            name = next((name for name in names if name.endswith(ending)), None)
+            shape = opened.get_slice(name).get_shape() if name else []
+            if len(shape) > 1:
+                sizes[key] = shape[1]
+    return sizes
+
+
+def _check_folder(facts: FamilyFacts, files: BaseModelFiles, folder: Path) -> None:
+    path = folder / "model_index.json"
+    if not path.is_file():
+        raise _missing(files)
+    index = _read_json(path, files)
+    found = misfit_of_index(facts, index, families().values())
+    if found:
+        raise _unsupported(facts, files, found)
+    _check_fit(facts, files, _configs_in(folder, files))
+    for component in facts.required:
+        if component not in index or not (folder / component).is_dir():
             raise _incomplete(files, component)
         safe = list((folder / component).glob("*.safetensors"))
         for weights in safe:
@@ -106,6 +116,35 @@ def _check_folder(files: BaseModelFiles, folder: Path, required: tuple[str, ...]
         pickled = [file.name for file in (folder / component).iterdir() if file.suffix in PICKLES]
         if pickled and not safe:
             raise _unsafe(files, f"{component}/{pickled[0]}")
+
+
+def _configs_in(folder: Path, files: BaseModelFiles) -> dict[str, Config]:
+    """The configurations of a folder in diffusers layout, by component."""
+    paths = (*sorted(folder.glob("*/config.json")), *sorted(folder.glob("*/scheduler_config.json")))
+    return {path.parent.name: _read_json(path, files) for path in paths}
+
+
+def _configs_of(pipeline: Any, facts: FamilyFacts) -> dict[str, Config]:
+    """The configurations of a loaded pipeline, by component."""
+    parts = {name: getattr(pipeline, name, None) for name in (*facts.classes, "scheduler")}
+    configs = {name: part.config for name, part in parts.items() if part is not None}
+    return {name: config if isinstance(config, Mapping) else config.to_dict() for name, config in configs.items()}
+
+
+def _read_json(path: Path, files: BaseModelFiles) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _corrupt(files, error) from error
+    if not isinstance(document, dict):
+        raise _corrupt(files, ValueError(f"{path.parent.name}/{path.name} is no configuration"))
+    return document
+
+
+def _check_fit(facts: FamilyFacts, files: BaseModelFiles, configs: Mapping[str, Config]) -> None:
+    found = misfit(facts, configs)
+    if found:
+        raise _unsupported(facts, files, found)
 
 
 def check_safetensors(path: Path, files: BaseModelFiles) -> None:
@@ -134,6 +173,14 @@ def _unsafe(files: BaseModelFiles, name: str) -> EngineError:
 def _incomplete(files: BaseModelFiles, component: str) -> EngineError:
     name = component.replace("_", " ")
     return EngineError("BASE_MODEL_INCOMPLETE", f"The base model {files.id} has no {name}.", _REINSTALL)
+
+
+def _unsupported(facts: FamilyFacts, files: BaseModelFiles, what: str) -> EngineError:
+    return EngineError(
+        "BASE_MODEL_UNSUPPORTED",
+        f"The base model {files.id} cannot be trained: it {what}.",
+        f"Choose a text-to-image model of the family {facts.title}.",
+    )
 
 
 def _corrupt(files: BaseModelFiles, error: Exception) -> EngineError:

@@ -18,7 +18,7 @@ class TokenIds:
     def __init__(self, tokenizer: Any, length: int) -> None:
         """``length``: tokens that the text encoder takes; longer captions are cut."""
         self._tokenizer = tokenizer
-        self._length = length
+        self.length = length
         self._known: OrderedDict[str, Tensor] = OrderedDict()
 
     def __call__(self, captions: Sequence[str]) -> Tensor:
@@ -28,7 +28,7 @@ class TokenIds:
     def _of(self, caption: str) -> Tensor:
         if caption not in self._known:
             encoded = self._tokenizer(
-                [caption], padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
+                [caption], padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
             )
             self._known[caption] = encoded.input_ids
             if len(self._known) > REMEMBERED:

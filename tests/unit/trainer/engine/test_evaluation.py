@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.job import BaseModelFiles, Evaluation
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.output import contact_sheet, loss_plot, running_mean
-from services.trainer.engine.previews import choose_prompts, subject_phrase
 from services.trainer.engine.recommendation import recommend
 from services.trainer.recipe.parameters import TrainingParameters
 
@@ -65,7 +63,7 @@ def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: Base
     fresh = evaluator.measure(other)
     assert fresh.drift == 0.0
     assert fresh.fit_loss == fresh.base_fit_loss
-    assert fresh.holdout_loss == fresh.base_holdout_loss
+    assert fresh.held_out_loss == fresh.base_held_out_loss
     assert fresh.moved_loss == fresh.base_moved_loss
     assert fresh.memorisation < 0.9
     assert evaluator.measure(training[0].latent).memorisation == pytest.approx(1.0, abs=1e-4)
@@ -77,31 +75,6 @@ def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: Base
     assert moved.fit_loss != fresh.fit_loss
     assert moved.moved_loss != fresh.moved_loss
     assert moved == evaluator.measure(other)
-
-
-def test_prompts_are_the_users_then_the_models_then_captions(base_model: BaseModelFiles, parameters: Make) -> None:
-    captions = ["zwx, a red ball", "zwx, a blue ball"]
-    own = parameters(preview_prompts=["one", "two"])
-    assert choose_prompts(base_model, own, captions) == ["one", "two", "a photo of zwx"]
-    assert choose_prompts(base_model, parameters(), captions) == ["a photo of zwx", *captions]
-    plain = dataclasses.replace(base_model, preview_templates=())
-    assert choose_prompts(plain, parameters(), ["only"]) == ["only"] * 3
-
-
-@pytest.mark.parametrize(
-    ("trigger", "captions", "phrase"),
-    [
-        ("sks", ["a photo of sks dog on a hill", "sks dog at night"], "sks dog"),
-        ("sks", ["a photo of SKS red dog, outdoors", "sks red dog, indoors"], "sks red dog"),
-        ("sks", ["sks, a ball", "sks, a box"], "sks"),
-        ("sks dog", ["sks dog in snow", "sks dog in rain"], "sks dog"),
-        ("sks", ["sks dog at night", "no trigger here"], "sks"),
-        ("sks", ["sks dog at night"], "sks"),
-        ("", ["a dog", "a dog"], ""),
-    ],
-)
-def test_the_subject_is_called_as_in_every_caption(trigger: str, captions: list[str], phrase: str) -> None:
-    assert subject_phrase(trigger, captions) == phrase
 
 
 def test_the_contact_sheet_shows_training_pictures_above_a_row_for_each_epoch(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,8 @@ from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
 from services.trainer.engine.verification import Probe, twin_of, verify_artifacts
-from services.trainer.recipe.job_plan import PictureSize, plan_job
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import PictureSize, plan_job
 from tests.fixtures.kohya_reader import merge
 
 Export = Callable[..., tuple[tuple[ArtifactFile, ...], Family, dict[str, nn.Module], TrainingParameters]]
@@ -122,9 +123,24 @@ def test_metadata_is_text_and_tells_what_readers_look_at(make_spec: Callable[...
     assert metadata["ss_network_alpha"] == "4.0"
     assert metadata["ss_base_model_version"] == "sd_v1"
     assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
-    assert json.loads(metadata["ss_tag_frequency"]) == {"ball": {"a red ball": 1, "a green ball": 1, "a blue ball": 1}}
+    assert json.loads(metadata["ss_tag_frequency"]) == {
+        "ball": {"zwx": 3, "a red ball": 1, "a green ball": 1, "a blue ball": 1}
+    }
     assert json.loads(metadata["ss_bucket_info"])["buckets"]["0"]["count"] == 6
     assert "modelspec.date" not in metadata
+
+
+def test_the_tag_frequency_counts_the_parts_of_trained_texts(make_spec: Callable[..., TrainJobSpec]) -> None:
+    captions = ("zwx, a ball", "zwx, a ball, grass, grass", "a photo of zwx.", *["zwx, a ball"] * 4, "zwx, held out")
+    spec = make_spec()
+    items = tuple(dataclasses.replace(spec.items[0], caption=caption) for caption in captions)
+    spec = dataclasses.replace(spec, items=items)
+    plan = plan_job([PictureSize(48, 48)] * len(items), spec.parameters, 4)
+    assert plan.held_out == 7
+    metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session"), 1, 3)
+    counts = json.loads(metadata["ss_tag_frequency"])["ball"]
+    assert counts == {"zwx": 6, "a ball": 6, "grass": 1, "a photo of zwx.": 1}
+    assert json.loads(metadata["ss_dataset_dirs"])["ball"]["img_count"] == 7
 
 
 def test_equal_content_gives_equal_bytes_that_the_library_reads(tmp_path: Path) -> None:

@@ -17,13 +17,12 @@ from services.trainer.engine.checkpoints import TrainingState
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.graph_step import RecordedStep, Recorder, Work
-from services.trainer.engine.job import Acceleration, Hooks, TrainJobSpec
+from services.trainer.engine.job import Acceleration, TrainJobSpec
 from services.trainer.engine.step import Step
-from services.trainer.engine.train_loop import train
 from services.trainer.recipe.buckets import Bucket
-from services.trainer.recipe.job_plan import JobPlan
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.step_plan import count_steps
+from services.trainer.recipe.plan import JobPlan, count_steps
+from tests.fixtures.training_jobs import losses_of
 
 MakeSpec = Callable[..., TrainJobSpec]
 
@@ -76,12 +75,6 @@ def record_with(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.trainer.engine.preparation.build_step", build)
 
 
-def losses(spec: TrainJobSpec) -> list[float]:
-    recorded: list[float] = []
-    train(spec, Hooks(on_step=lambda metrics: recorded.append(metrics.loss)))
-    return recorded
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -97,11 +90,11 @@ def test_a_recorded_step_gives_bitwise_the_same_losses(
     changes = {"num_epochs": 1, "num_repeats": 7, **changes}
     plain = make_spec("plain", **changes)
     items = tuple(dataclasses.replace(item, crop=(0.0, 0.25, 0.5, 1.0)) for item in plain.items)
-    expected = losses(dataclasses.replace(plain, items=items))
+    expected = losses_of(dataclasses.replace(plain, items=items))
     recorder = Repeating()
 
     record_with(recorder, monkeypatch)
-    assert losses(make_spec("recorded", job={"items": items}, **changes)) == expected
+    assert losses_of(make_spec("recorded", job={"items": items}, **changes)) == expected
     assert recorder.replayed > recorder.plain > 0
     # Every kind of pass but those that occurred once, and the update.
     assert 2 <= recorder.recorded <= recorder.plain
@@ -110,11 +103,11 @@ def test_a_recorded_step_gives_bitwise_the_same_losses(
 def test_what_cannot_be_recorded_is_done_plainly_with_a_warning(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = losses(make_spec("plain", num_epochs=1, num_repeats=4))
+    expected = losses_of(make_spec("plain", num_epochs=1, num_repeats=4))
     record_with(Refusing(), monkeypatch)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert losses(make_spec("refused", num_epochs=1, num_repeats=4)) == expected
+        assert losses_of(make_spec("refused", num_epochs=1, num_repeats=4)) == expected
     assert any("cannot be recorded" in str(warning.message) for warning in caught)
 
 

@@ -26,9 +26,10 @@ from services.trainer.engine.latents import BucketLatents, LatentEncoder
 from services.trainer.engine.pictures import View, moved, open_picture, region_in_view, render, views_of
 from services.trainer.engine.regularization import FILE_NAME, load_regularization
 from services.trainer.recipe.buckets import Bucket
-from services.trainer.recipe.captions import sample_caption, with_trigger_word
+from services.trainer.recipe.captions import sample_caption
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.step_plan import count_steps
+from services.trainer.recipe.plan import count_steps
+from services.trainer.worker.pictures import decode_original
 
 Make = Callable[..., TrainingParameters]
 
@@ -36,21 +37,6 @@ Make = Callable[..., TrainingParameters]
 @pytest.fixture(scope="module")
 def family(base_model: BaseModelFiles) -> Family:
     return load_family(base_model, torch.device("cpu"), torch.float32)
-
-
-@pytest.mark.parametrize(
-    ("caption", "trigger", "expected"),
-    [
-        ("a dog", "sks dog", "sks dog, a dog"),
-        ("a photo of SKS dog", "sks dog", "a photo of SKS dog"),
-        ("a sks, dog", "sks dog", "a sks, dog"),
-        ("risks dog", "sks dog", "sks dog, risks dog"),
-        ("", "sks", "sks"),
-        (" a dog ", "", "a dog"),
-    ],
-)
-def test_the_trigger_word_comes_once(caption: str, trigger: str, expected: str) -> None:
-    assert with_trigger_word(caption, trigger) == expected
 
 
 def test_shuffled_captions_keep_their_first_parts_and_all_words(parameters: Make) -> None:
@@ -92,7 +78,7 @@ def picture(folder: Path, size: tuple[int, int], parameters: TrainingParameters,
     image = Image.fromarray(numpy.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=numpy.uint8))
     path = folder / "p.png"
     image.save(path)
-    return open_picture(TrainItem(path, "a ball", **options), parameters)
+    return open_picture(TrainItem(path, "a ball", **options), parameters, decode_original)
 
 
 def test_views_stay_inside_the_crop_and_have_its_shape(parameters: Make, tmp_path: Path) -> None:
@@ -135,7 +121,7 @@ def test_moved_views_are_mirrored_and_of_another_size(parameters: Make, tmp_path
     pixels[16:48, 8:24] = 0  # a bar to the left of the middle
     path = tmp_path / "bar.png"
     Image.fromarray(pixels).save(path)
-    picture = open_picture(TrainItem(path, "a bar"), parameters())
+    picture = open_picture(TrainItem(path, "a bar"), parameters(), decode_original)
     nearer, farther = moved(picture, (48, 32))
     assert nearer.shape == farther.shape == (32, 48, 3)
     plain_area = (render(picture.image, View((0.0, 0.0, 96.0, 64.0), False), (48, 32)) < 128).sum()

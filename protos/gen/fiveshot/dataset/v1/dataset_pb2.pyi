@@ -27,7 +27,7 @@ class _TagSource:
 class _TagSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TagSource.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TAG_SOURCE_UNSPECIFIED: _TagSource.ValueType  # 0
-    """Not said; on input the service reads it as TAG_SOURCE_MANUAL."""
+    """Unspecified; on input the service reads it as TAG_SOURCE_MANUAL."""
     TAG_SOURCE_MANUAL: _TagSource.ValueType  # 1
     """Typed or confirmed by a person, or by a caller in a person's name."""
     TAG_SOURCE_AUTO: _TagSource.ValueType  # 2
@@ -36,10 +36,10 @@ class _TagSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TagSource.V
     """Computed from the pixels: colours, orientation, sharpness, exposure."""
 
 class TagSource(_TagSource, metaclass=_TagSourceEnumTypeWrapper):
-    """Where a tag comes from. A hand edit always wins over an automatic tag."""
+    """Where a tag comes from. A manual tag always takes precedence over an automatic one."""
 
 TAG_SOURCE_UNSPECIFIED: TagSource.ValueType  # 0
-"""Not said; on input the service reads it as TAG_SOURCE_MANUAL."""
+"""Unspecified; on input the service reads it as TAG_SOURCE_MANUAL."""
 TAG_SOURCE_MANUAL: TagSource.ValueType  # 1
 """Typed or confirmed by a person, or by a caller in a person's name."""
 TAG_SOURCE_AUTO: TagSource.ValueType  # 2
@@ -67,13 +67,13 @@ class Dataset(_message.Message):
     name: _builtins.str
     """Resource name: `projects/{project}/datasets/{dataset}`. Set by the service."""
     display_name: _builtins.str
-    """What people see in listings; any text of at most 120 characters."""
+    """Display name for listings; any text of at most 120 characters."""
     description: _builtins.str
     """Free text about the set."""
     trigger_word: _builtins.str
     """The word that stands for the subject in every caption, such as `sks`. May be empty."""
     num_repeats: _builtins.int
-    """How often an image enters one epoch when the image does not say otherwise. 0 means 1."""
+    """How many times each image is used per epoch unless the image says otherwise. 0 means 1."""
     image_count: _builtins.int
     """Images in the set now. Output only."""
     size_bytes: _builtins.int
@@ -82,7 +82,7 @@ class Dataset(_message.Message):
     """Changes with every change of this resource; send it back to guard an update."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the set was made. Output only."""
+        """When the set was created. Output only."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -131,7 +131,7 @@ class Tag(_message.Message):
     tagger: _builtins.str
     """Id of the tagger that made it; empty for manual tags."""
     model_sha256: _builtins.str
-    """Digest of the tagger's weights; empty where nothing was learnt."""
+    """Digest of the tagger's weights; empty where no model is involved."""
     category: _builtins.str
     """The tagger's own category, such as `general`, `colour` or `background`."""
     def __init__(
@@ -206,6 +206,7 @@ class Image(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TRAINING_TEXT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -221,14 +222,16 @@ class Image(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex. Output only."""
     caption: _builtins.str
-    """The text that training reads. Empty: the tags joined with commas are read instead."""
+    """What the picture shows, in words. Empty: the tags joined with commas take its place in `training_text`."""
     num_repeats: _builtins.int
-    """How often this image enters one epoch; 0 means the dataset's value."""
+    """How many times this image is used per epoch; 0 means the dataset's value."""
     etag: _builtins.str
     """Changes with every change of this image; send it back to guard an update."""
+    training_text: _builtins.str
+    """The text that a version frozen now would hold: the caption, or else the tags, with the dataset's trigger word. Output only."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
-        """Labels, in the order in which they are joined to a caption."""
+        """Labels, in the order in which they are joined into a caption."""
 
     @_builtins.property
     def crop(self) -> Global___Crop:
@@ -259,10 +262,11 @@ class Image(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        training_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "crop", b"crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,7 +298,7 @@ class DatasetVersion(_message.Message):
     trigger_word: _builtins.str
     """The dataset's trigger word when it was frozen."""
     description: _builtins.str
-    """A note of the caller's."""
+    """The caller's note."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was frozen."""
@@ -350,9 +354,9 @@ class DatasetVersionImage(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex."""
     caption: _builtins.str
-    """The text to train on: the image's caption, or its tags joined with commas; the trigger word stands in it."""
+    """The final text: the image's caption, or its tags joined with commas, with the trigger word. Training reads it as it is."""
     num_repeats: _builtins.int
-    """How often it enters one epoch, at least 1; the dataset's value is already applied."""
+    """How many times it is used per epoch, at least 1; the dataset's value is already applied."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
         """The image's labels when it was frozen."""

@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class DatasetServiceStub:
-    """Stores photo sets: takes pictures in, checks them, keeps tags and captions, and freezes versions to train on.
+    """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on.
     """
 
     def __init__(self, channel):
@@ -125,11 +125,11 @@ class DatasetServiceStub:
 
 
 class DatasetServiceServicer:
-    """Stores photo sets: takes pictures in, checks them, keeps tags and captions, and freezes versions to train on.
+    """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on.
     """
 
     def CreateDataset(self, request, context):
-        """Makes an empty dataset.
+        """Creates an empty dataset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +157,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDataset(self, request, context):
-        """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: then they go as well.
+        """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,7 +206,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EditTags(self, request, context):
-        """Edits the tags of all images that match a filter, in one transaction. `validate_only` tells how many would change.
+        """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,7 +220,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateDatasetVersion(self, request, context):
-        """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. The same contents give the existing version back.
+        """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. If the contents are unchanged, the existing version is returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -344,7 +344,7 @@ def add_DatasetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DatasetService:
-    """Stores photo sets: takes pictures in, checks them, keeps tags and captions, and freezes versions to train on.
+    """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on.
     """
 
     @staticmethod

@@ -29,14 +29,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DatasetServiceStub:
-    """Stores photo sets: takes pictures in, checks them, keeps tags and captions, and freezes versions to train on."""
+    """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DatasetServiceAsyncStub: ...
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]
-    """Makes an empty dataset."""
+    """Creates an empty dataset."""
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
     """Reads one dataset. NOT_FOUND when there is none."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
@@ -44,7 +44,7 @@ class DatasetServiceStub:
     UpdateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetRequest, _dataset_pb2.Dataset]
     """Changes the fields in `update_mask`. ABORTED when the etag is old."""
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]
-    """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: then they go as well."""
+    """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
     UploadImage: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageRequest, _dataset_pb2.Image]
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]
@@ -58,11 +58,11 @@ class DatasetServiceStub:
     DownloadImage: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
     EditTags: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]
-    """Edits the tags of all images that match a filter, in one transaction. `validate_only` tells how many would change."""
+    """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
     ListTagStats: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]
     """Counts the labels of a dataset, most frequent first."""
     CreateDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetVersionRequest, _dataset_pb2.DatasetVersion]
-    """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. The same contents give the existing version back."""
+    """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. If the contents are unchanged, the existing version is returned."""
     GetDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetVersionRequest, _dataset_pb2.DatasetVersion]
     """Reads one version."""
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
@@ -72,11 +72,11 @@ class DatasetServiceStub:
 
 @_typing.type_check_only
 class DatasetServiceAsyncStub(DatasetServiceStub):
-    """Stores photo sets: takes pictures in, checks them, keeps tags and captions, and freezes versions to train on."""
+    """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
-    """Makes an empty dataset."""
+    """Creates an empty dataset."""
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Reads one dataset. NOT_FOUND when there is none."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
@@ -84,7 +84,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     UpdateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Changes the fields in `update_mask`. ABORTED when the etag is old."""
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: then they go as well."""
+    """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
     UploadImage: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
     GetImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
@@ -98,11 +98,11 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     DownloadImage: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
     EditTags: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]  # type: ignore[assignment]
-    """Edits the tags of all images that match a filter, in one transaction. `validate_only` tells how many would change."""
+    """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
     ListTagStats: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]  # type: ignore[assignment]
     """Counts the labels of a dataset, most frequent first."""
     CreateDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
-    """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. The same contents give the existing version back."""
+    """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. If the contents are unchanged, the existing version is returned."""
     GetDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
     """Reads one version."""
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Lists the images that a version pinned, in order."""
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores photo sets: takes pictures in, checks them, keeps tags and captions, and freezes versions to train on."""
+    """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
 
     @_abc_1.abstractmethod
     def CreateDataset(
@@ -119,7 +119,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.CreateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
-        """Makes an empty dataset."""
+        """Creates an empty dataset."""
 
     @_abc_1.abstractmethod
     def GetDataset(
@@ -151,7 +151,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.DeleteDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: then they go as well."""
+        """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
 
     @_abc_1.abstractmethod
     def UploadImage(
@@ -207,7 +207,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.EditTagsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.EditTagsResponse, _abc.Awaitable[_dataset_service_pb2.EditTagsResponse]]:
-        """Edits the tags of all images that match a filter, in one transaction. `validate_only` tells how many would change."""
+        """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
 
     @_abc_1.abstractmethod
     def ListTagStats(
@@ -223,7 +223,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.CreateDatasetVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.DatasetVersion, _abc.Awaitable[_dataset_pb2.DatasetVersion]]:
-        """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. The same contents give the existing version back."""
+        """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. If the contents are unchanged, the existing version is returned."""
 
     @_abc_1.abstractmethod
     def GetDatasetVersion(

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class CheckRequest(_message.Message):
     """What Envoy asks before it lets a call through. These messages are the part of `envoy.service.auth.v3` that the gateway
-    reads and writes, with the same field numbers, so that the bytes are the same. They are no API for callers.
+    reads and writes, with the same field numbers, so that the bytes are the same. They are not an API for callers.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

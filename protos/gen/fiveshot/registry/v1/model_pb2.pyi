@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Model(_message.Message):
-    """A repository of trained adapters for one subject. Its name is `projects/{project}/models/{model}`."""
+    """A named series of trained adapters for one subject. Its name is `projects/{project}/models/{model}`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -58,7 +58,7 @@ class Model(_message.Message):
     name: _builtins.str
     """Resource name. Set by the service."""
     display_name: _builtins.str
-    """What people see in listings."""
+    """Display name for listings."""
     description: _builtins.str
     """Free text."""
     latest_version: _builtins.str
@@ -77,7 +77,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made. Output only."""
+        """When it was created. Output only."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -107,7 +107,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Lineage(_message.Message):
-    """Where a version comes from, so that it can be made again."""
+    """Where a version comes from, so that it can be reproduced."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -165,7 +165,7 @@ class ModelFile(_message.Message):
     file_id: _builtins.str
     """Which format: `kohya`, `diffusers`, `preview-1` and so on."""
     file_name: _builtins.str
-    """What to call it on disk."""
+    """File name to save it under."""
     content_type: _builtins.str
     """Media type."""
     size_bytes: _builtins.int
@@ -210,7 +210,7 @@ class ModelVersion(_message.Message):
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the model."""
     description: _builtins.str
-    """A note of the caller's."""
+    """The caller's note."""
     trigger_word: _builtins.str
     """The word that stands for the subject in prompts."""
     loss: _builtins.float

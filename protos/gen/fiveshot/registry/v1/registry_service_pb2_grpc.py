@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class RegistryServiceStub:
-    """Keeps the epochs that people pick: repositories, immutable versions, aliases, lineage, and the files to load elsewhere.
+    """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere.
     """
 
     def __init__(self, channel):
@@ -95,18 +95,18 @@ class RegistryServiceStub:
 
 
 class RegistryServiceServicer:
-    """Keeps the epochs that people pick: repositories, immutable versions, aliases, lineage, and the files to load elsewhere.
+    """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere.
     """
 
     def CreateModel(self, request, context):
-        """Makes an empty model repository.
+        """Creates an empty model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Reads one model repository.
+        """Reads one model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +134,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SaveEpoch(self, request, context):
-        """Copies one epoch of a training job into a model as its next version; makes the model when `create_model` says so. Files are checked against their SHA-256.
+        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,7 +169,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModelAlias(self, request, context):
-        """Takes an alias away. NOT_FOUND when there is none.
+        """Removes an alias. NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,7 +242,7 @@ def add_RegistryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
-    """Keeps the epochs that people pick: repositories, immutable versions, aliases, lineage, and the files to load elsewhere.
+    """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere.
     """
 
     @staticmethod

@@ -29,16 +29,16 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RegistryServiceStub:
-    """Keeps the epochs that people pick: repositories, immutable versions, aliases, lineage, and the files to load elsewhere."""
+    """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RegistryServiceAsyncStub: ...
     CreateModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CreateModelRequest, _model_pb2.Model]
-    """Makes an empty model repository."""
+    """Creates an empty model."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelRequest, _model_pb2.Model]
-    """Reads one model repository."""
+    """Reads one model."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelsRequest, _registry_service_pb2.ListModelsResponse]
     """Lists a project's models, newest first unless `order_by` says otherwise."""
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelRequest, _model_pb2.Model]
@@ -46,7 +46,7 @@ class RegistryServiceStub:
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]
-    """Copies one epoch of a training job into a model as its next version; makes the model when `create_model` says so. Files are checked against their SHA-256."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
     GetModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
@@ -56,17 +56,17 @@ class RegistryServiceStub:
     SetModelAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SetModelAliasRequest, _model_pb2.Model]
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]
-    """Takes an alias away. NOT_FOUND when there is none."""
+    """Removes an alias. NOT_FOUND when there is none."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
-    """Keeps the epochs that people pick: repositories, immutable versions, aliases, lineage, and the files to load elsewhere."""
+    """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CreateModelRequest, _model_pb2.Model]  # type: ignore[assignment]
-    """Makes an empty model repository."""
+    """Creates an empty model."""
     GetModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelRequest, _model_pb2.Model]  # type: ignore[assignment]
-    """Reads one model repository."""
+    """Reads one model."""
     ListModels: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelsRequest, _registry_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists a project's models, newest first unless `order_by` says otherwise."""
     UpdateModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelRequest, _model_pb2.Model]  # type: ignore[assignment]
@@ -74,7 +74,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     DeleteModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
-    """Copies one epoch of a training job into a model as its next version; makes the model when `create_model` says so. Files are checked against their SHA-256."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
     GetModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
@@ -84,10 +84,10 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     SetModelAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SetModelAliasRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]  # type: ignore[assignment]
-    """Takes an alias away. NOT_FOUND when there is none."""
+    """Removes an alias. NOT_FOUND when there is none."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps the epochs that people pick: repositories, immutable versions, aliases, lineage, and the files to load elsewhere."""
+    """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere."""
 
     @_abc_1.abstractmethod
     def CreateModel(
@@ -95,7 +95,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.CreateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
-        """Makes an empty model repository."""
+        """Creates an empty model."""
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -103,7 +103,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
-        """Reads one model repository."""
+        """Reads one model."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -135,7 +135,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.SaveEpochRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
-        """Copies one epoch of a training job into a model as its next version; makes the model when `create_model` says so. Files are checked against their SHA-256."""
+        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
 
     @_abc_1.abstractmethod
     def GetModelVersion(
@@ -175,6 +175,6 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.DeleteModelAliasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
-        """Takes an alias away. NOT_FOUND when there is none."""
+        """Removes an alias. NOT_FOUND when there is none."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

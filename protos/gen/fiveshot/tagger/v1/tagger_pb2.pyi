@@ -29,19 +29,19 @@ class _TagModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TagMode.Value
     TAG_MODE_UNSPECIFIED: _TagMode.ValueType  # 0
     """The same as TAG_MODE_APPEND."""
     TAG_MODE_SKIP: _TagMode.ValueType  # 1
-    """Leave images alone that have any tag."""
+    """Skip images that have any tag."""
     TAG_MODE_APPEND: _TagMode.ValueType  # 2
     """Keep all tags; add what is new."""
     TAG_MODE_OVERWRITE_AUTO: _TagMode.ValueType  # 3
     """Replace automatic and measured tags; keep manual ones."""
 
 class TagMode(_TagMode, metaclass=_TagModeEnumTypeWrapper):
-    """What to do where an image has tags already."""
+    """What to do where an image already has tags."""
 
 TAG_MODE_UNSPECIFIED: TagMode.ValueType  # 0
 """The same as TAG_MODE_APPEND."""
 TAG_MODE_SKIP: TagMode.ValueType  # 1
-"""Leave images alone that have any tag."""
+"""Skip images that have any tag."""
 TAG_MODE_APPEND: TagMode.ValueType  # 2
 """Keep all tags; add what is new."""
 TAG_MODE_OVERWRITE_AUTO: TagMode.ValueType  # 3
@@ -66,13 +66,13 @@ class Tagger(_message.Message):
     name: _builtins.str
     """Resource name, such as `taggers/measured`."""
     display_name: _builtins.str
-    """What people see."""
+    """Display name."""
     description: _builtins.str
     """What it does and where it fails, in one or two sentences."""
     domain: _builtins.str
     """What kind of pictures it knows, such as `any` or `drawn scenes`; outside it the tagger stays silent."""
     model_sha256: _builtins.str
-    """SHA-256 of its weights in hex; empty where nothing was learnt."""
+    """SHA-256 of its weights in hex; empty where no model is involved."""
     device: _builtins.str
     """Where it runs: `cpu` or `cuda`."""
     is_default: _builtins.bool
@@ -206,20 +206,20 @@ class TagOptions(_message.Message):
     tagger: _builtins.str
     """Tagger to use, `taggers/{tagger}`; empty means the default one."""
     threshold: _builtins.float
-    """Least score, for every category; unset means each category's own default."""
+    """Minimum score, for every category; unset means each category's own default."""
     max_tags: _builtins.int
-    """At most so many predicted tags an image, best first; 0 means 30."""
+    """Maximum number of predicted tags per image, best first; 0 means 30."""
     prepend_trigger_word: _builtins.bool
     """Put the dataset's trigger word first, as a manual tag."""
     mode: Global___TagMode.ValueType
-    """What to do with tags that are there already."""
+    """What to do with existing tags."""
     adaptive_threshold: _builtins.bool
     """Find each category's threshold in the scores themselves, in the middle of the largest gap (MCut); measured tags keep theirs."""
     keep_overlapping: _builtins.bool
     """Keep `hat` beside `red hat`. By default the label whose words all stand in a longer one of its category is dropped."""
     @_builtins.property
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels never to give. `*` stands for any text; underscore equals space; case is ignored."""
+        """Labels to leave out. `*` stands for any text; underscore equals space; case is ignored."""
 
     @_builtins.property
     def prepend(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -231,7 +231,7 @@ class TagOptions(_message.Message):
 
     @_builtins.property
     def replace(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelReplacement]:
-        """Labels to give in place of others; the first rule that fits a label is used. Applied before `exclude`."""
+        """Labels to give in place of others; the first rule that matches a label is used. Applied before `exclude`."""
 
     def __init__(
         self,
@@ -352,7 +352,7 @@ class TagJob(_message.Message):
     tagged_images: _builtins.int
     """Images whose tags were written, or would be in a dry run."""
     skipped_images: _builtins.int
-    """Images left alone, because they had tags (TAG_MODE_SKIP) or because nothing changed."""
+    """Images skipped, because they had tags (TAG_MODE_SKIP) or because nothing changed."""
     failed_images: _builtins.int
     """Images that failed."""
     error: _builtins.str
@@ -365,7 +365,7 @@ class TagJob(_message.Message):
     """What the reader should know, such as that only measured tags could be given, and how to get more."""
     @_builtins.property
     def options(self) -> Global___TagOptions:
-        """How it was asked to tag."""
+        """How to tag."""
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageFailure]:
@@ -373,11 +373,11 @@ class TagJob(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was asked for."""
+        """When it was created."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it goes on."""
+        """When it ended; unset while it runs."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageChange]:
@@ -428,7 +428,7 @@ class ImageChange(_message.Message):
 
     @_builtins.property
     def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels that would go."""
+        """Labels that would be removed."""
 
     def __init__(
         self,

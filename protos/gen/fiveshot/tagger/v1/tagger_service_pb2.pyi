@@ -73,7 +73,7 @@ class TagImagesRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`projects/{project}`; the dataset must lie in it."""
+    """`projects/{project}`; the dataset must belong to it."""
     dataset: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     filter: _builtins.str
@@ -140,13 +140,13 @@ class ListTagJobsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """At most so many; 0 means 50."""
+    """Maximum number to return; 0 means 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the previous page."""
     filter: _builtins.str
     """AIP-160 over `state`, `dataset`, `dry_run`, `create_time` and `end_time`, such as `state = STATE_RUNNING OR dry_run = true`."""
     order_by: _builtins.str
-    """`create_time`, with ` desc` for falling order; empty for the newest first."""
+    """`create_time`, with ` desc` for descending order; empty for newest first."""
     def __init__(
         self,
         *,
@@ -277,7 +277,7 @@ class TagImageRequest(_message.Message):
     """The picture's bytes, png or jpeg, at most 5 MB."""
     @_builtins.property
     def options(self) -> _tagger_pb2.TagOptions:
-        """How to tag; `mode` and `prepend_trigger_word` mean nothing here."""
+        """How to tag; `mode` and `prepend_trigger_word` are ignored here."""
 
     def __init__(
         self,

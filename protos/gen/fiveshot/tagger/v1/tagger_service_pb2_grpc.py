@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class TaggerServiceStub:
-    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a hand edit.
+    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a manual edit.
     """
 
     def __init__(self, channel):
@@ -79,7 +79,7 @@ class TaggerServiceStub:
 
 
 class TaggerServiceServicer:
-    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a hand edit.
+    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a manual edit.
     """
 
     def ListTaggers(self, request, context):
@@ -125,7 +125,7 @@ class TaggerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryTagJob(self, request, context):
-        """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it goes on or nothing failed.
+        """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,7 +190,7 @@ def add_TaggerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TaggerService:
-    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a hand edit.
+    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a manual edit.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TaggerServiceStub:
-    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a hand edit."""
+    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a manual edit."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -47,13 +47,13 @@ class TaggerServiceStub:
     CancelTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.CancelTagJobRequest, _tagger_pb2.TagJob]
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]
-    """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it goes on or nothing failed."""
+    """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
     """Tags one picture that is not stored anywhere."""
 
 @_typing.type_check_only
 class TaggerServiceAsyncStub(TaggerServiceStub):
-    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a hand edit."""
+    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a manual edit."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTaggers: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.ListTaggersRequest, _tagger_service_pb2.ListTaggersResponse]  # type: ignore[assignment]
@@ -69,12 +69,12 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     CancelTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.CancelTagJobRequest, _tagger_pb2.TagJob]  # type: ignore[assignment]
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]  # type: ignore[assignment]
-    """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it goes on or nothing failed."""
+    """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
     TagImage: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]  # type: ignore[assignment]
     """Tags one picture that is not stored anywhere."""
 
 class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a hand edit."""
+    """Finds tags for pictures: for a whole dataset as a job, or for a lone picture at once. It never overwrites a manual edit."""
 
     @_abc_1.abstractmethod
     def ListTaggers(
@@ -130,7 +130,7 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tagger_service_pb2.RetryTagJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tagger_pb2.TagJob, _abc.Awaitable[_tagger_pb2.TagJob]]:
-        """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it goes on or nothing failed."""
+        """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
 
     @_abc_1.abstractmethod
     def TagImage(

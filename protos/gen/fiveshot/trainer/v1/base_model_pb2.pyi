@@ -36,18 +36,19 @@ class BaseModel(_message.Message):
     PARAMETER_SPECS_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     HUB_ID_FIELD_NUMBER: _builtins.int
+    HUB_TAGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, such as `baseModels/fiveshot-tiny`."""
     display_name: _builtins.str
-    """What people see."""
+    """Display name."""
     description: _builtins.str
     """What it is good for, in a sentence or two."""
     family: _builtins.str
-    """Architecture: `stable-diffusion`, `sdxl` or `flux`."""
+    """Family of architectures, such as `stable-diffusion`, `sdxl` or `flux`."""
     license: _builtins.str
     """Licence of the weights, an SPDX id where there is one."""
     native_resolution: _builtins.int
-    """Pixels a side that it was trained at."""
+    """Resolution it was trained at, in pixels per side."""
     label_style: _builtins.str
     """How its captions are best written: `tags` or `sentence`."""
     memory_bytes: _builtins.int
@@ -59,6 +60,10 @@ class BaseModel(_message.Message):
     @_builtins.property
     def parameter_specs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSpec]:
         """The parameters that a job may set, with default and bounds. The service owns them."""
+
+    @_builtins.property
+    def hub_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags by which people search a model hub for models of its family, such as `stable-diffusion-xl`."""
 
     def __init__(
         self,
@@ -74,10 +79,11 @@ class BaseModel(_message.Message):
         parameter_specs: _abc.Iterable[Global___ParameterSpec] | None = ...,
         available: _builtins.bool = ...,
         hub_id: _builtins.str = ...,
+        hub_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,9 +140,9 @@ class ParameterSpec(_message.Message):
     default_value: _builtins.str
     """Default as text, such as `1e-4` or `cosine`."""
     minimum: _builtins.float
-    """Least value; unset where there is none."""
+    """Minimum value; unset where there is none."""
     maximum: _builtins.float
-    """Greatest value; unset where there is none."""
+    """Maximum value; unset where there is none."""
     description: _builtins.str
     """What it does, in a sentence."""
     @_builtins.property

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class TrainingJobEvent(_message.Message):
-    """Something that happened to a training job. Written in one transaction with the change that it tells of, published to
+    """Something that happened to a training job. Written in one transaction with the change it reports, published to
     `fiveshot.events.v1.{project}.trainingJobs.{training_job}.{type}`, and replayed by WatchTrainingJob.
     """
 
@@ -39,7 +39,7 @@ class TrainingJobEvent(_message.Message):
     EPOCH_COMPLETED_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_COMPLETED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """Unique for ever; the CloudEvents id and the NATS message id."""
+    """Globally unique; the CloudEvents id and the NATS message id."""
     training_job: _builtins.str
     """The job."""
     sequence: _builtins.int
@@ -60,7 +60,7 @@ class TrainingJobEvent(_message.Message):
 
     @_builtins.property
     def progress(self) -> Global___JobProgress:
-        """The job got on; at most twice a second."""
+        """The job made progress; at most twice a second."""
 
     @_builtins.property
     def epoch_completed(self) -> Global___EpochCompleted:
@@ -68,7 +68,7 @@ class TrainingJobEvent(_message.Message):
 
     @_builtins.property
     def base_previews_completed(self) -> Global___BasePreviewsCompleted:
-        """The base model's own previews are there, before any training."""
+        """The base model's own previews are ready, before any training."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ Global___JobStateChanged: _TypeAlias = JobStateChanged  # noqa: Y015
 
 @_typing.final
 class JobProgress(_message.Message):
-    """How far a job is."""
+    """How far a job has got."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,7 +177,7 @@ class JobProgress(_message.Message):
     total_steps: _builtins.int
     """Optimizer steps of the whole job."""
     epoch: _builtins.int
-    """Epoch at hand, from 1."""
+    """Current epoch, from 1."""
     loss: _builtins.float
     """Mean loss over the last steps."""
     images_per_second: _builtins.float
@@ -187,7 +187,7 @@ class JobProgress(_message.Message):
     eta_seconds: _builtins.float
     """Seconds to the end; 0 when not known."""
     learning_rate: _builtins.float
-    """Step size now."""
+    """Current learning rate."""
     def __init__(
         self,
         *,
@@ -234,7 +234,7 @@ Global___EpochCompleted: _TypeAlias = EpochCompleted  # noqa: Y015
 
 @_typing.final
 class BasePreviewsCompleted(_message.Message):
-    """The base model's own previews are there."""
+    """The base model's own previews are ready."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

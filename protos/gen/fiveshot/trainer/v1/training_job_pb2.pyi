@@ -68,20 +68,22 @@ class TrainingParameters(_message.Message):
     PRIOR_WEIGHT_FIELD_NUMBER: _builtins.int
     HOLD_OUT_FIELD_NUMBER: _builtins.int
     BASE_QUANTIZATION_FIELD_NUMBER: _builtins.int
+    LR_NUM_CYCLES_FIELD_NUMBER: _builtins.int
+    LR_POWER_FIELD_NUMBER: _builtins.int
     num_epochs: _builtins.int
     """Passes over the data."""
     num_repeats: _builtins.int
-    """How often each image enters one epoch, over and above the dataset version's own repeats (the two multiply)."""
+    """How many times each image is used per epoch, multiplied by the dataset version's own repeats."""
     batch_size: _builtins.int
-    """Images of one forward pass."""
+    """Images per forward pass."""
     gradient_accumulation_steps: _builtins.int
-    """Forward passes of one optimizer step."""
+    """Forward passes per optimizer step."""
     resolution: _builtins.int
-    """Pixels a side that pictures are scaled to."""
+    """Resolution that pictures are scaled to, in pixels per side."""
     learning_rate: _builtins.float
-    """Step size of the optimizer for the denoiser."""
+    """Learning rate of the denoiser."""
     text_encoder_learning_rate: _builtins.float
-    """Step size for the text encoder; 0 means the same as learning_rate."""
+    """Learning rate of the text encoder; 0 means the same as learning_rate."""
     optimizer: _builtins.str
     """`adamw`, or another of the base model's choices."""
     lr_scheduler: _builtins.str
@@ -99,11 +101,11 @@ class TrainingParameters(_message.Message):
     train_text_encoder: _builtins.bool
     """Train an adapter of the text encoder too."""
     min_snr_gamma: _builtins.float
-    """min-SNR gamma; 0 switches it off."""
+    """min-SNR gamma; 0 disables it."""
     noise_offset: _builtins.float
-    """Strength of the noise offset; 0 switches it off."""
+    """Strength of the noise offset; 0 disables it."""
     caption_dropout: _builtins.float
-    """Share of captions that are replaced by the empty one."""
+    """Share of captions replaced by an empty one."""
     shuffle_caption: _builtins.bool
     """Shuffle the comma-separated tags of a caption."""
     keep_tokens: _builtins.int
@@ -111,7 +113,7 @@ class TrainingParameters(_message.Message):
     flip: _builtins.bool
     """Mirror pictures at random."""
     ema_decay: _builtins.float
-    """Decay of the moving average of the adapter; 0 switches it off."""
+    """Decay of the moving average of the adapter; 0 disables it."""
     mixed_precision: _builtins.str
     """`no`, `bf16` or `fp16`."""
     gradient_checkpointing: _builtins.bool
@@ -119,23 +121,23 @@ class TrainingParameters(_message.Message):
     regularization_fraction: _builtins.float
     """Share of each batch that shows the base model's own domain, so that it forgets nothing."""
     max_grad_norm: _builtins.float
-    """Longest gradient; 0 switches clipping off."""
+    """Maximum gradient norm; 0 disables clipping."""
     weight_decay: _builtins.float
     """Weight decay of the optimizer."""
     seed: _builtins.int
-    """Seed of all randomness."""
+    """Random seed."""
     preview_steps: _builtins.int
     """Denoising steps of a preview."""
     preview_guidance: _builtins.float
     """Classifier-free guidance of the previews."""
     preview_negative_prompt: _builtins.str
-    """What the previews should not show."""
+    """Negative prompt of the previews."""
     aspect_buckets: _builtins.bool
     """Sort pictures into buckets by shape instead of cropping all to a square."""
     timestep_sampling: _builtins.str
     """How timesteps are drawn: `uniform`, or another of the base model's choices."""
     timestep_shift: _builtins.float
-    """Flow-matching models: shift of the timesteps; 0 switches it off."""
+    """Flow-matching models: shift of the timesteps; 0 disables it."""
     crop_variants: _builtins.int
     """Differently placed crops of each picture that are cached."""
     crop_jitter: _builtins.float
@@ -148,9 +150,13 @@ class TrainingParameters(_message.Message):
     """Of eight or more pictures, keep the last out of training to see how far the LoRA generalises."""
     base_quantization: _builtins.str
     """Bits of the frozen base's linear layers: `none`, `int8` or `nf4`; less memory, slower steps."""
+    lr_num_cycles: _builtins.int
+    """Of `cosine_with_restarts`: how often the learning rate falls to 0 over the job."""
+    lr_power: _builtins.float
+    """Of `polynomial`: exponent of the fall; 1 is a straight line."""
     @_builtins.property
     def preview_prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Three prompts of the previews; the service makes them from the captions where they are missing."""
+        """Three prompts of the previews; missing ones are derived from the captions."""
 
     def __init__(
         self,
@@ -196,10 +202,12 @@ class TrainingParameters(_message.Message):
         prior_weight: _builtins.float | None = ...,
         hold_out: _builtins.bool | None = ...,
         base_quantization: _builtins.str | None = ...,
+        lr_num_cycles: _builtins.int | None = ...,
+        lr_power: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_num_cycles", b"_lr_num_cycles", "_lr_power", b"_lr_power", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_num_cycles", b"lr_num_cycles", "lr_power", b"lr_power", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_prompts", b"preview_prompts", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_num_cycles", b"_lr_num_cycles", "_lr_power", b"_lr_power", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_num_cycles", b"lr_num_cycles", "lr_power", b"lr_power", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_prompts", b"preview_prompts", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adapter: _TypeAlias = _typing.Literal["adapter"]  # noqa: Y015
     _WhichOneofArgType__adapter: _TypeAlias = _typing.Literal["_adapter", b"_adapter"]  # noqa: Y015
@@ -231,6 +239,10 @@ class TrainingParameters(_message.Message):
     _WhichOneofArgType__keep_tokens: _TypeAlias = _typing.Literal["_keep_tokens", b"_keep_tokens"]  # noqa: Y015
     _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
     _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__lr_num_cycles: _TypeAlias = _typing.Literal["lr_num_cycles"]  # noqa: Y015
+    _WhichOneofArgType__lr_num_cycles: _TypeAlias = _typing.Literal["_lr_num_cycles", b"_lr_num_cycles"]  # noqa: Y015
+    _WhichOneofReturnType__lr_power: _TypeAlias = _typing.Literal["lr_power"]  # noqa: Y015
+    _WhichOneofArgType__lr_power: _TypeAlias = _typing.Literal["_lr_power", b"_lr_power"]  # noqa: Y015
     _WhichOneofReturnType__lr_scheduler: _TypeAlias = _typing.Literal["lr_scheduler"]  # noqa: Y015
     _WhichOneofArgType__lr_scheduler: _TypeAlias = _typing.Literal["_lr_scheduler", b"_lr_scheduler"]  # noqa: Y015
     _WhichOneofReturnType__lr_warmup_steps: _TypeAlias = _typing.Literal["lr_warmup_steps"]  # noqa: Y015
@@ -312,6 +324,10 @@ class TrainingParameters(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lr_num_cycles) -> _WhichOneofReturnType__lr_num_cycles | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lr_power) -> _WhichOneofReturnType__lr_power | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lr_scheduler) -> _WhichOneofReturnType__lr_scheduler | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lr_warmup_steps) -> _WhichOneofReturnType__lr_warmup_steps | None: ...
@@ -383,24 +399,24 @@ class TrainingJob(_message.Message):
         STATE_PREPARING: TrainingJob._State.ValueType  # 2
         """A worker has it and loads the base model and the pictures."""
         STATE_RUNNING: TrainingJob._State.ValueType  # 3
-        """It trains."""
+        """It is training."""
         STATE_PAUSING: TrainingJob._State.ValueType  # 4
-        """It is asked to pause; the worker lets go soon."""
+        """A pause was requested; the worker will stop soon."""
         STATE_PAUSED: TrainingJob._State.ValueType  # 5
         """It waits to be resumed, from the last finished epoch."""
         STATE_STOPPING: TrainingJob._State.ValueType  # 6
-        """It finishes the epoch at hand, then ends."""
+        """It finishes the current epoch, then ends."""
         STATE_CANCELLING: TrainingJob._State.ValueType  # 7
-        """It is asked to end; the worker lets go soon."""
+        """Cancellation was requested; the worker will stop soon."""
         STATE_SUCCEEDED: TrainingJob._State.ValueType  # 8
         """All epochs are done, or it was stopped early."""
         STATE_FAILED: TrainingJob._State.ValueType  # 9
-        """It cannot go on; `error` says why. Finished epochs stay."""
+        """It cannot go on; `error` says why. Finished epochs are kept."""
         STATE_CANCELLED: TrainingJob._State.ValueType  # 10
-        """Ended on request. Finished epochs stay."""
+        """Ended on request. Finished epochs are kept."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Where a job stands. A terminal state never changes, except that RetryTrainingJob and ExtendTrainingJob queue it anew."""
+        """Where a job stands. A terminal state never changes, except that RetryTrainingJob and ExtendTrainingJob queue it again."""
 
     STATE_UNSPECIFIED: TrainingJob.State.ValueType  # 0
     """Never used."""
@@ -409,21 +425,21 @@ class TrainingJob(_message.Message):
     STATE_PREPARING: TrainingJob.State.ValueType  # 2
     """A worker has it and loads the base model and the pictures."""
     STATE_RUNNING: TrainingJob.State.ValueType  # 3
-    """It trains."""
+    """It is training."""
     STATE_PAUSING: TrainingJob.State.ValueType  # 4
-    """It is asked to pause; the worker lets go soon."""
+    """A pause was requested; the worker will stop soon."""
     STATE_PAUSED: TrainingJob.State.ValueType  # 5
     """It waits to be resumed, from the last finished epoch."""
     STATE_STOPPING: TrainingJob.State.ValueType  # 6
-    """It finishes the epoch at hand, then ends."""
+    """It finishes the current epoch, then ends."""
     STATE_CANCELLING: TrainingJob.State.ValueType  # 7
-    """It is asked to end; the worker lets go soon."""
+    """Cancellation was requested; the worker will stop soon."""
     STATE_SUCCEEDED: TrainingJob.State.ValueType  # 8
     """All epochs are done, or it was stopped early."""
     STATE_FAILED: TrainingJob.State.ValueType  # 9
-    """It cannot go on; `error` says why. Finished epochs stay."""
+    """It cannot go on; `error` says why. Finished epochs are kept."""
     STATE_CANCELLED: TrainingJob.State.ValueType  # 10
-    """Ended on request. Finished epochs stay."""
+    """Ended on request. Finished epochs are kept."""
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -457,7 +473,7 @@ class TrainingJob(_message.Message):
     name: _builtins.str
     """Resource name. Set by the service."""
     display_name: _builtins.str
-    """What people see in listings."""
+    """Display name for listings."""
     base_model: _builtins.str
     """`baseModels/{base_model}`."""
     dataset_version: _builtins.str
@@ -467,13 +483,13 @@ class TrainingJob(_message.Message):
     state: Global___TrainingJob.State.ValueType
     """Where it stands. Output only."""
     phase: _builtins.str
-    """What it does now, such as `caching latents`. Output only."""
+    """What it is doing, such as `caching latents`. Output only."""
     dataset_digest: _builtins.str
     """Digest of the dataset version. Output only."""
     image_count: _builtins.int
     """Images of the dataset version. Output only."""
     trigger_word: _builtins.str
-    """The dataset's trigger word. Output only."""
+    """The trigger word of the dataset version, whose texts hold it. It may be left out; CreateTrainingJob refuses another one than the dataset has."""
     step: _builtins.int
     """Optimizer steps done. Output only."""
     total_steps: _builtins.int
@@ -481,7 +497,7 @@ class TrainingJob(_message.Message):
     epochs_completed: _builtins.int
     """Epochs finished, each with an artifact. Output only."""
     loss: _builtins.float
-    """Training loss now, a mean over the last steps. Output only."""
+    """Current training loss, a mean over the last steps. Output only."""
     images_per_second: _builtins.float
     """Images a second. Output only."""
     queue_position_in_project: _builtins.int
@@ -491,7 +507,7 @@ class TrainingJob(_message.Message):
     recommended_epoch: _builtins.int
     """The epoch that the evaluation recommends; 0 when there is none yet. Output only."""
     recommendation_reason: _builtins.str
-    """Why that epoch. Output only."""
+    """Why that epoch is recommended. Output only."""
     etag: _builtins.str
     """Changes with every change of state."""
     @_builtins.property
@@ -500,7 +516,7 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def estimated_end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it should start and end, learnt from finished jobs; unset when nothing is known. Output only."""
+        """When it should start and end, estimated from finished jobs; unset when nothing is known. Output only."""
 
     @_builtins.property
     def error(self) -> Global___JobError:
@@ -508,7 +524,7 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """Every time that a worker took it. Output only."""
+        """Its attempts, in order. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -607,7 +623,7 @@ Global___JobError: _TypeAlias = JobError  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):
-    """One time that a worker took a job."""
+    """One worker's try at a job."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -618,15 +634,15 @@ class Attempt(_message.Message):
     class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Attempt._Outcome.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         OUTCOME_UNSPECIFIED: Attempt._Outcome.ValueType  # 0
-        """It goes on."""
+        """It is running."""
         OUTCOME_SUCCEEDED: Attempt._Outcome.ValueType  # 1
         """The job ended well."""
         OUTCOME_FAILED: Attempt._Outcome.ValueType  # 2
         """The job failed."""
         OUTCOME_LEASE_LOST: Attempt._Outcome.ValueType  # 3
-        """The worker was not heard of in time."""
+        """The worker stopped reporting."""
         OUTCOME_RELEASED: Attempt._Outcome.ValueType  # 4
-        """The worker gave it back, because it was told to go."""
+        """The worker gave it back because it was shutting down."""
         OUTCOME_PAUSED: Attempt._Outcome.ValueType  # 5
         """Paused on request."""
         OUTCOME_CANCELLED: Attempt._Outcome.ValueType  # 6
@@ -636,15 +652,15 @@ class Attempt(_message.Message):
         """How it ended."""
 
     OUTCOME_UNSPECIFIED: Attempt.Outcome.ValueType  # 0
-    """It goes on."""
+    """It is running."""
     OUTCOME_SUCCEEDED: Attempt.Outcome.ValueType  # 1
     """The job ended well."""
     OUTCOME_FAILED: Attempt.Outcome.ValueType  # 2
     """The job failed."""
     OUTCOME_LEASE_LOST: Attempt.Outcome.ValueType  # 3
-    """The worker was not heard of in time."""
+    """The worker stopped reporting."""
     OUTCOME_RELEASED: Attempt.Outcome.ValueType  # 4
-    """The worker gave it back, because it was told to go."""
+    """The worker gave it back because it was shutting down."""
     OUTCOME_PAUSED: Attempt.Outcome.ValueType  # 5
     """Paused on request."""
     OUTCOME_CANCELLED: Attempt.Outcome.ValueType  # 6
@@ -666,11 +682,11 @@ class Attempt(_message.Message):
     """What went wrong, in a sentence; empty otherwise."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """When it started."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it goes on."""
+        """When it ended; unset while it runs."""
 
     def __init__(
         self,
@@ -692,7 +708,7 @@ Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class TrainingEstimate(_message.Message):
-    """What a job would do, worked out without doing it."""
+    """What a job would need, estimated without running it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -754,9 +770,9 @@ class TrainingEstimate(_message.Message):
     image_count: _builtins.int
     """Images of the dataset version."""
     memory_low_bytes: _builtins.int
-    """The least memory that is likely, in bytes."""
+    """Lower end of the memory range, in bytes."""
     memory_high_bytes: _builtins.int
-    """The most memory that is likely, in bytes."""
+    """Upper end of the memory range, in bytes."""
     memory_basis: _builtins.str
     """Where the memory comes from: `runs of this base model`, `a model of the work` or `the catalogue`."""
     measured_runs: _builtins.int
@@ -910,7 +926,7 @@ class EpochFile(_message.Message):
     file_id: _builtins.str
     """`kohya`, `diffusers`, `preview-1`, `preview-2`, `preview-3`."""
     file_name: _builtins.str
-    """What to call it on disk."""
+    """File name to save it under."""
     content_type: _builtins.str
     """Media type."""
     size_bytes: _builtins.int
@@ -952,7 +968,7 @@ class Preview(_message.Message):
     file_id: _builtins.str
     """`preview-1`, `preview-2` or `preview-3`; also the file's id."""
     prompt: _builtins.str
-    """What was asked of the model."""
+    """Its prompt."""
     seed: _builtins.int
     """Seed of its noise."""
     width: _builtins.int

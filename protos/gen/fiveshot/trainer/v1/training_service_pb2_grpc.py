@@ -143,7 +143,7 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EstimateTrainingJob(self, request, context):
-        """Works out exact steps, time and memory of a job, without creating it. Takes what CreateTrainingJob takes.
+        """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,28 +171,28 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelTrainingJob(self, request, context):
-        """Ends a job; finished epochs stay. FAILED_PRECONDITION when it has ended. Asking twice is no error.
+        """Cancels a job; finished epochs are kept. FAILED_PRECONDITION when it has ended. Cancelling twice is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseTrainingJob(self, request, context):
-        """Takes a job off its worker, to go on from its last finished epoch when it is resumed.
+        """Pauses a job: its worker lets go of it, and it resumes from its last finished epoch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTrainingJob(self, request, context):
-        """Queues a paused job again.
+        """Resumes a paused job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopTrainingJob(self, request, context):
-        """Finishes the epoch at hand, then ends the job as succeeded.
+        """Finishes the current epoch, then ends the job as succeeded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

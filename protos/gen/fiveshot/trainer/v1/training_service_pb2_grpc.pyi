@@ -40,7 +40,7 @@ class TrainingServiceStub:
     GetBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]
     """Reads one base model."""
     EstimateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.EstimateTrainingJobRequest, _training_job_pb2.TrainingEstimate]
-    """Works out exact steps, time and memory of a job, without creating it. Takes what CreateTrainingJob takes."""
+    """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
     CreateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CreateTrainingJobRequest, _training_job_pb2.TrainingJob]
     """Queues a job. `validate_only` checks everything and stores nothing."""
     GetTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingJobRequest, _training_job_pb2.TrainingJob]
@@ -48,13 +48,13 @@ class TrainingServiceStub:
     ListTrainingJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingJobsRequest, _training_service_pb2.ListTrainingJobsResponse]
     """Lists a project's jobs, newest first."""
     CancelTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CancelTrainingJobRequest, _training_job_pb2.TrainingJob]
-    """Ends a job; finished epochs stay. FAILED_PRECONDITION when it has ended. Asking twice is no error."""
+    """Cancels a job; finished epochs are kept. FAILED_PRECONDITION when it has ended. Cancelling twice is not an error."""
     PauseTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.PauseTrainingJobRequest, _training_job_pb2.TrainingJob]
-    """Takes a job off its worker, to go on from its last finished epoch when it is resumed."""
+    """Pauses a job: its worker lets go of it, and it resumes from its last finished epoch."""
     ResumeTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ResumeTrainingJobRequest, _training_job_pb2.TrainingJob]
-    """Queues a paused job again."""
+    """Resumes a paused job."""
     StopTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.StopTrainingJobRequest, _training_job_pb2.TrainingJob]
-    """Finishes the epoch at hand, then ends the job as succeeded."""
+    """Finishes the current epoch, then ends the job as succeeded."""
     RetryTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.RetryTrainingJobRequest, _training_job_pb2.TrainingJob]
     """Queues a failed or cancelled job again, from its last finished epoch."""
     ExtendTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ExtendTrainingJobRequest, _training_job_pb2.TrainingJob]
@@ -80,7 +80,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     GetBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Reads one base model."""
     EstimateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.EstimateTrainingJobRequest, _training_job_pb2.TrainingEstimate]  # type: ignore[assignment]
-    """Works out exact steps, time and memory of a job, without creating it. Takes what CreateTrainingJob takes."""
+    """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
     CreateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CreateTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
     """Queues a job. `validate_only` checks everything and stores nothing."""
     GetTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
@@ -88,13 +88,13 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     ListTrainingJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingJobsRequest, _training_service_pb2.ListTrainingJobsResponse]  # type: ignore[assignment]
     """Lists a project's jobs, newest first."""
     CancelTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CancelTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
-    """Ends a job; finished epochs stay. FAILED_PRECONDITION when it has ended. Asking twice is no error."""
+    """Cancels a job; finished epochs are kept. FAILED_PRECONDITION when it has ended. Cancelling twice is not an error."""
     PauseTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.PauseTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
-    """Takes a job off its worker, to go on from its last finished epoch when it is resumed."""
+    """Pauses a job: its worker lets go of it, and it resumes from its last finished epoch."""
     ResumeTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ResumeTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
-    """Queues a paused job again."""
+    """Resumes a paused job."""
     StopTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.StopTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
-    """Finishes the epoch at hand, then ends the job as succeeded."""
+    """Finishes the current epoch, then ends the job as succeeded."""
     RetryTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.RetryTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
     """Queues a failed or cancelled job again, from its last finished epoch."""
     ExtendTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ExtendTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
@@ -135,7 +135,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_service_pb2.EstimateTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_job_pb2.TrainingEstimate, _abc.Awaitable[_training_job_pb2.TrainingEstimate]]:
-        """Works out exact steps, time and memory of a job, without creating it. Takes what CreateTrainingJob takes."""
+        """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
 
     @_abc_1.abstractmethod
     def CreateTrainingJob(
@@ -167,7 +167,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_service_pb2.CancelTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_job_pb2.TrainingJob, _abc.Awaitable[_training_job_pb2.TrainingJob]]:
-        """Ends a job; finished epochs stay. FAILED_PRECONDITION when it has ended. Asking twice is no error."""
+        """Cancels a job; finished epochs are kept. FAILED_PRECONDITION when it has ended. Cancelling twice is not an error."""
 
     @_abc_1.abstractmethod
     def PauseTrainingJob(
@@ -175,7 +175,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_service_pb2.PauseTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_job_pb2.TrainingJob, _abc.Awaitable[_training_job_pb2.TrainingJob]]:
-        """Takes a job off its worker, to go on from its last finished epoch when it is resumed."""
+        """Pauses a job: its worker lets go of it, and it resumes from its last finished epoch."""
 
     @_abc_1.abstractmethod
     def ResumeTrainingJob(
@@ -183,7 +183,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_service_pb2.ResumeTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_job_pb2.TrainingJob, _abc.Awaitable[_training_job_pb2.TrainingJob]]:
-        """Queues a paused job again."""
+        """Resumes a paused job."""
 
     @_abc_1.abstractmethod
     def StopTrainingJob(
@@ -191,7 +191,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_service_pb2.StopTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_job_pb2.TrainingJob, _abc.Awaitable[_training_job_pb2.TrainingJob]]:
-        """Finishes the epoch at hand, then ends the job as succeeded."""
+        """Finishes the current epoch, then ends the job as succeeded."""
 
     @_abc_1.abstractmethod
     def RetryTrainingJob(

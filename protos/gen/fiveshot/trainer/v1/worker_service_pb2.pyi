@@ -34,7 +34,7 @@ class _DirectiveEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Directive.V
     DIRECTIVE_PAUSE: _Directive.ValueType  # 2
     """Let go now; the job goes on later from its last finished epoch."""
     DIRECTIVE_STOP: _Directive.ValueType  # 3
-    """Finish the epoch at hand, then end."""
+    """Finish the current epoch, then end."""
     DIRECTIVE_CANCEL: _Directive.ValueType  # 4
     """Let go now; the job is over."""
 
@@ -48,7 +48,7 @@ DIRECTIVE_CONTINUE: Directive.ValueType  # 1
 DIRECTIVE_PAUSE: Directive.ValueType  # 2
 """Let go now; the job goes on later from its last finished epoch."""
 DIRECTIVE_STOP: Directive.ValueType  # 3
-"""Finish the epoch at hand, then end."""
+"""Finish the current epoch, then end."""
 DIRECTIVE_CANCEL: Directive.ValueType  # 4
 """Let go now; the job is over."""
 Global___Directive: _TypeAlias = Directive  # noqa: Y015
@@ -187,7 +187,7 @@ class HeartbeatRequest(_message.Message):
     eta_seconds: _builtins.float
     """Seconds to the end; 0 when not known."""
     learning_rate: _builtins.float
-    """Step size now."""
+    """Current learning rate."""
     running: _builtins.bool
     """True once training has begun; the job is then RUNNING."""
     @_builtins.property

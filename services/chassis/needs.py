@@ -1,0 +1,69 @@
+"""What a process needs: servers without which it can do nothing. Its health follows them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from services.chassis.errors import DomainError
+from services.chassis.logging import get_logger
+
+log = get_logger(__name__)
+
+Task = Callable[[], Awaitable[None]]
+
+_PAUSE_S = 1.0
+_ANSWER_S = 2.0
+_MISSES = 2
+"""One lost answer is no outage, and a health that flaps drives callers from replica to replica."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A server that the process cannot do without.
+
+    prepare: brings it into the shape that the process works with (a schema, a bucket); may be repeated; raises
+    Unavailable while the server is away. ping: asks for a sign of life, cheaply and beside the calls at work, so that
+    a busy process is not taken for one whose server is away; raises a DomainError. close: lets go of it.
+    """
+
+    name: str
+    prepare: Task
+    ping: Task
+    close: Task
+
+
+async def follow(needs: Sequence[Need], tell: Callable[[bool], Awaitable[None]], *, pause_s: float = _PAUSE_S) -> None:
+    """Asks all needs once a second until cancelled. Tells False once one has missed two answers in a row, and True once
+    all answer again."""
+    missed = {need.name: 0 for need in needs}
+    well = True
+    while needs:
+        await asyncio.sleep(pause_s)
+        failures = await asyncio.gather(*(_failure(need) for need in needs))
+        for need, failure in zip(needs, failures, strict=True):
+            missed[need.name] = missed[need.name] + 1 if failure else 0
+            if missed[need.name] == _MISSES:
+                log.warning("need_away", need=need.name, reason=failure)
+        now_well = well
+        if any(count >= _MISSES for count in missed.values()):
+            now_well = False
+        elif not any(missed.values()):
+            now_well = True
+        if now_well is not well:
+            well = now_well
+            log.info("health_changed", serving=well)
+            await tell(well)
+
+
+async def _failure(need: Need) -> str:
+    """Why the server does not answer; "" when it does."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            await need.ping()
+    except DomainError as error:
+        return error.reason
+    except TimeoutError:
+        return "NO_ANSWER"
+    return ""

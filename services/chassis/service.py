@@ -1,0 +1,133 @@
+"""The life of a process: settings, logging, build, prepare, serve, drain, close. Every `app.py` is a `build` for `run`.
+
+    def build(settings: Settings) -> Service: …
+
+    def main() -> NoReturn:
+        run("dataset", Settings, build)
+
+A server that a process needs and that is not there at start is waited for, `start_patience_s` seconds at most; then the
+process ends with exit code 1, so that whoever started it sees it and starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+from services.chassis import logging, telemetry
+from services.chassis.errors import DomainError
+from services.chassis.grpc_server import Register, RunningServer, start_server
+from services.chassis.needs import Need, Task
+from services.chassis.patience import patiently
+from services.chassis.settings import BaseServiceSettings, WrongSetting, load, refuse
+from services.chassis.signals import Interrupted, unless
+
+log = logging.get_logger(__name__)
+
+SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a process is made of. Building it contacts nobody.
+
+    register: adds the servicers. names: their full names. reflected: see `start_server`. needs: servers without which
+    the process can do nothing; they are prepared in this order before the port opens, and health follows them.
+    background: run until the end. close: lets go of what is not a need, in this order, before the needs.
+    """
+
+    register: Register
+    names: Sequence[str] = ()
+    reflected: Sequence[str] = ()
+    needs: Sequence[Need] = ()
+    background: Sequence[Task] = ()
+    close: Sequence[Task] = ()
+
+    async def prepare(self, patience_s: float) -> None:
+        """Prepares what is needed. Raises Unavailable when it stays away for `patience_s` seconds."""
+        for need in self.needs:
+            await patiently(need.prepare, what=need.name, patience_s=patience_s)
+
+    def start(self, settings: BaseServiceSettings) -> AbstractAsyncContextManager[RunningServer]:
+        """Serves inside the block. Nothing listens before, so that nobody meets half a service."""
+        return start_server(
+            settings,
+            self.register,
+            service_names=self.names,
+            reflected=self.reflected,
+            needs=self.needs,
+            background=self.background,
+        )
+
+    async def end(self) -> None:
+        """Closes everything."""
+        for close in (*self.close, *(need.close for need in self.needs)):
+            await close()
+
+
+@asynccontextmanager
+async def serving(settings: BaseServiceSettings, service: Service) -> AsyncIterator[RunningServer]:
+    """The whole life of a service around the block, without the signals of a process. Raises Unavailable, OSError."""
+    try:
+        await service.prepare(settings.start_patience_s)
+        async with service.start(settings) as running:
+            yield running
+    finally:
+        await service.end()
+
+
+def run(name: str, settings_class: type[SettingsT], build: Callable[[SettingsT], Service]) -> NoReturn:
+    """The process: reads the settings, builds the service, serves until SIGTERM or SIGINT, and exits.
+
+    name: of the service, for logs and traces. Exit code 0 after a signal; 1 when the service could not start (what it
+    needs stayed away, the port is taken) or a background task crashed, with the reason in the log; 2 when the settings
+    are wrong, with a line for each on stderr.
+    """
+    settings = load(settings_class)
+    logging.configure(settings, service=name)
+    tracing = telemetry.configure(settings, service=name)
+    code = asyncio.run(_life(settings, build))
+    if tracing is not None:
+        tracing.shutdown()
+    # At its end Python searches all objects for garbage, which takes over a second with torch. What lives now needs no
+    # search, for the process ends; handlers of the exit still run.
+    gc.freeze()
+    sys.exit(code)
+
+
+async def _life(settings: SettingsT, build: Callable[[SettingsT], Service]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        service = build(settings)
+    except WrongSetting as error:
+        return refuse(settings, error)
+    try:
+        await unless(stop, service.prepare(settings.start_patience_s))
+        async with service.start(settings) as running:
+            return await _served(settings, running, stop)
+    except Interrupted:
+        return 0
+    except (DomainError, OSError) as error:
+        log.error("start_failed", error=str(error))
+        return 1
+    finally:
+        await service.end()
+
+
+async def _served(settings: BaseServiceSettings, running: RunningServer, stop: asyncio.Event) -> int:
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((stopping, running.failed), return_when=asyncio.FIRST_COMPLETED)
+        crashed = running.failed.done()
+        log.info("server_draining", grace_s=settings.shutdown_grace_s, crashed=crashed)
+        return 1 if crashed else 0
+    finally:
+        stopping.cancel()

@@ -1,0 +1,81 @@
+"""Signals inside a process: whoever waits for a change looks at once, instead of at the next turn.
+
+A signal carries no data and is only a hint: the waiter reads again what it is interested in. Take a signal *before*
+reading, or a change in between is missed:
+
+    changed = signals.next(name)
+    job = await store.get(name)
+    …
+    await wait(changed, LOOK_AGAIN_S)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+T = TypeVar("T")
+
+_ANY = ""
+
+
+class Interrupted(Exception):
+    """The event was set before the work was done."""
+
+
+class Signals:
+    """Wakes those who wait for a key, and those who wait for any."""
+
+    def __init__(self) -> None:
+        # Weak: the event of a key goes when nobody waits for it any more.
+        self._waiting: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+
+    @property
+    def shared(self) -> bool:
+        """Whether changes that other processes make are told as well now."""
+        return False
+
+    def next(self, key: str = _ANY) -> asyncio.Event:
+        """An event that the next change of `key` sets; without a key, the next change of all."""
+        event = self._waiting.get(key)
+        if event is None:
+            event = self._waiting[key] = asyncio.Event()
+        return event
+
+    async def run(self) -> None:
+        """The background work that sharing needs; here there is none."""
+
+    def notify(self, key: str) -> None:
+        """Wakes all who wait for this key. Call it once the change can be read."""
+        for waited_for in (key, _ANY):
+            event = self._waiting.pop(waited_for, None)
+            if event is not None:
+                event.set()
+
+
+async def wait(event: asyncio.Event, timeout_s: float) -> None:
+    """Waits until the event is set, at most `timeout_s` seconds: what nobody told of is found by looking again."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. Raises Interrupted, with the work cancelled, once the event is set before that."""
+    if event.is_set():
+        work.close()
+        raise Interrupted
+    working, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Interrupted
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)

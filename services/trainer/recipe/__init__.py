@@ -1,0 +1,12 @@
+"""What a training is: pure, and imports no other room. Control plane, worker and engine all work by it.
+
+parameters   every training parameter with its default and limits
+catalogue    base models on offer
+buckets      the shapes that pictures are trained at
+plan         from pictures and parameters to buckets and exact steps
+workload     how much a run does beside its steps
+captions     trigger word, shuffle, dropout
+costs        FLOPs, bytes and memory of a job
+calibration  from measured runs to times and memory
+advice       whether a job fits, and what to change when it does not
+"""

@@ -1,0 +1,207 @@
+"""Whether a job fits into memory, what to change when it does not, and whose time an estimate gives.
+
+Estimates and the engine's own out-of-memory error advise by the same list of changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from itertools import product
+
+from services.trainer.recipe.calibration import (
+    SAME_MODEL,
+    Measurement,
+    Range,
+    TimeEstimate,
+    estimate_memory,
+    estimate_time,
+    is_cpu,
+    likely_processes,
+)
+from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.costs import JobCost, job_cost
+from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, TrainingParameters
+from services.trainer.recipe.plan import PictureSize, drawn_samples, plan_job
+
+MIB = 1 << 20
+UNUSABLE = 0.06
+"""Share of an accelerator's memory that its driver, fragments and other libraries take."""
+
+SMALLER_RESOLUTIONS = (0.75, 0.5)
+CATALOGUE_SPREAD = 1.5
+"""What a catalogue states of memory is right within such a factor."""
+
+A_MODEL, THE_CATALOGUE = "a model of the work", "the catalogue"
+_ACCELERATOR = "accelerator"
+"""A device of which nothing is known."""
+
+Change = Mapping[str, object]
+"""Other values of parameters, by name."""
+
+
+class Fit(StrEnum):
+    """Whether a job fits into the memory of a worker."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    YES = "YES"
+    TIGHT = "TIGHT"
+    NO = "NO"
+
+
+def cost_of(model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize]) -> JobCost | None:
+    """What a job costs; None for a base model that was not counted. Raises InvalidParameter as ``plan_job`` does."""
+    if model.costs is None:
+        return None
+    plan = plan_job(pictures, parameters, model.pixel_multiple)
+    return job_cost(model.costs, parameters, plan, neutral_prompts=len(model.neutral_prompts))
+
+
+def choose_time(
+    cost: JobCost | None,
+    measured: Sequence[Measurement],
+    devices: Sequence[str],
+    *,
+    base_model: str,
+    parameters: TrainingParameters,
+    pictures: Sequence[PictureSize],
+) -> tuple[str, TimeEstimate | None]:
+    """The device whose time to give: measured on this base model first, then the slowest, which nobody regrets.
+
+    The name is "" where none of several can be told.
+    """
+    if cost is None:
+        return "", None
+    found: list[tuple[str, TimeEstimate]] = []
+    samples = drawn_samples([one.repeats for one in pictures], parameters)
+    for device in devices:
+        timed = estimate_time(
+            cost,
+            measured,
+            device=device,
+            base_model=base_model,
+            mixed_precision=parameters.mixed_precision,
+            processes=likely_processes(device, samples),
+        )
+        if timed is not None:
+            found.append((device, timed))
+    if not found:
+        return devices[0] if len(devices) == 1 else "", None
+    return max(found, key=lambda one: (one[1].basis == SAME_MODEL, one[1].total.middle))
+
+
+def choose_memory(
+    model: BaseModel, cost: JobCost | None, measured: Sequence[Measurement], devices: Sequence[str], *, base_model: str
+) -> tuple[Range, str]:
+    """Peak bytes on the device that needs most, and what they rest on."""
+    if cost is None:
+        stated = float(model.memory_mib * MIB)
+        return Range(stated, stated / CATALOGUE_SPREAD, stated * CATALOGUE_SPREAD), THE_CATALOGUE
+    found = [
+        estimate_memory(cost, measured, device=device, base_model=base_model) for device in devices or [_ACCELERATOR]
+    ]
+    memory, runs = max(found, key=lambda one: one[0].middle)
+    return memory, SAME_MODEL if runs else A_MODEL
+
+
+def usable_bytes(memory_bytes: int, devices: Sequence[str]) -> float:
+    """What a job may take of a worker's memory. devices: names of those that there are, at least one."""
+    return memory_bytes if all(is_cpu(device) for device in devices) else memory_bytes * (1.0 - UNUSABLE)
+
+
+def fit_of(memory: Range, limit: float) -> Fit:
+    """Whether so much memory stays within a limit in bytes."""
+    if memory.middle > limit:
+        return Fit.NO
+    return Fit.TIGHT if memory.high > limit else Fit.YES
+
+
+def remedy_of(
+    model: BaseModel,
+    parameters: TrainingParameters,
+    pictures: Sequence[PictureSize],
+    cost: JobCost | None,
+    memory: Range,
+    limit: float,
+) -> str:
+    """The change that costs least and with which a job fits into ``limit`` bytes, or what is left to do."""
+    if cost is None:
+        return "Use a smaller batch size or resolution, or a worker with more memory."
+
+    def needed(change: Change) -> float | None:
+        less = _cost_with(change, model, parameters, pictures)
+        # What the process and its allocator need stays as it is.
+        return None if less is None else memory.high - (cost.memory_bytes - less.memory_bytes)
+
+    change = what_fits(needed, smaller(parameters), limit)
+    if change is None:
+        return "Nothing that keeps the training makes it fit; use a worker with more memory or a smaller base model."
+    return f"Use {in_words(change)}."
+
+
+def after_out_of_memory(parameters: TrainingParameters) -> str:
+    """What to change when the device's memory ran out: the first of each kind of change, the cheapest first."""
+    changes = [in_words(kind[0]) for kind in _kinds(parameters) if kind]
+    if not changes:
+        return "Use a worker with more memory or a smaller base model."
+    return f"Use one of these: {'; '.join(changes)}."
+
+
+def smaller(parameters: TrainingParameters) -> Iterator[Change]:
+    """Changes that need less memory, alone and together, the one that costs least first."""
+    # The last factor of a product varies fastest, and the cheapest kind should.
+    for parts in product(*([{}, *kind] for kind in reversed(_kinds(parameters)))):
+        change = {name: value for part in reversed(parts) for name, value in part.items()}
+        if change:
+            yield change
+
+
+def what_fits(
+    memory_of: Callable[[Change], float | None], changes: Iterator[Change], limit: float
+) -> Change | None:
+    """The first change with which a job needs at most ``limit`` bytes. memory_of: None for one that is not offered."""
+    for change in changes:
+        memory = memory_of(change)
+        if memory is not None and memory <= limit:
+            return change
+    return None
+
+
+def in_words(change: Change) -> str:
+    """Names and values as a caller sets them."""
+    return " and ".join(
+        f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in change.items()
+    )
+
+
+def _kinds(parameters: TrainingParameters) -> list[list[Change]]:
+    """Changes of each kind, the mildest first; kinds ordered by what they cost: time, then likeness, then detail."""
+    batches: list[Change] = []
+    batch, accumulation = parameters.batch_size, parameters.gradient_accumulation_steps
+    while batch > 1:
+        batch, accumulation = batch // 2, accumulation * 2
+        batches.append({"batch_size": batch, "gradient_accumulation_steps": accumulation})
+    precision: list[Change] = [{"mixed_precision": "bf16"}] if parameters.mixed_precision == "no" else []
+    checkpointing: list[Change] = [] if parameters.gradient_checkpointing else [{"gradient_checkpointing": True}]
+    quantizable = parameters.base_quantization != "nf4" and parameters.adapter not in ("loha", "lokr")
+    quantization: list[Change] = [{"base_quantization": "nf4"}] if quantizable else []
+    sides = [int(parameters.resolution * share) for share in SMALLER_RESOLUTIONS]
+    resolution: list[Change] = [{"resolution": side} for side in sides if side >= _LEAST_SIDE]
+    return [batches, precision, checkpointing, quantization, resolution]
+
+
+_LEAST_SIDE = next(spec.minimum or 1 for spec in DEFAULT_SPECS if spec.name == "resolution")
+
+
+def _cost_with(
+    change: Change, model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize]
+) -> JobCost | None:
+    """What the job costs with other parameters; None when its base model does not offer them."""
+    by_name = {spec.name: spec for spec in model.specs}
+    try:
+        for name, value in change.items():
+            by_name[name].check(value)
+        return cost_of(model, replace(parameters, **change), pictures)  # type: ignore[arg-type]
+    except InvalidParameter:
+        return None

@@ -1,0 +1,227 @@
+"""What can be said of a family of base models without loading one. Each family's own file fills these in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Config = Mapping[str, Any]
+"""The configuration of a component, as its ``config.json`` holds it."""
+
+FormName = Literal["kohya", "diffusers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The layers that each group of target modules gives an adapter, by the endings of their names.
+
+    Attributes:
+        all: None for every linear layer and convolution.
+        inside: only layers below these modules count; empty for the whole component.
+    """
+
+    attention: tuple[str, ...]
+    attention_ff: tuple[str, ...]
+    all: tuple[str, ...] | None
+    inside: tuple[str, ...] = ("",)
+
+    def select(self, layers: Iterable[str], group: str) -> list[str]:
+        """Those of a component's linear layers and convolutions that the group names, in their own order."""
+        endings: tuple[str, ...] | None = getattr(self, group)
+        inside = [layer for layer in layers if layer.startswith(self.inside)]
+        if endings is None:
+            return inside
+        return [layer for layer in inside if layer.endswith(tuple(f".{ending}" for ending in endings))]
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoder:
+    """A text encoder.
+
+    Attributes:
+        component, tokenizer: their names in a pipeline.
+        class_name: its class in transformers.
+        width: key of its configuration that holds the size of its answer.
+        token_limit: tokens of a caption that the family's models were trained with; more are cut.
+        targets: None for an encoder that stays frozen.
+        layers: level above its layers in the names that readers know, which its own names may lack.
+    """
+
+    component: str
+    tokenizer: str
+    class_name: str
+    width: str
+    token_limit: int
+    targets: Targets | None
+    layers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Denoiser:
+    """What predicts the noise.
+
+    Attributes:
+        component: its name in a pipeline.
+        class_name: its class in diffusers.
+        multiple: sides of latents are multiples of it.
+        channels_per_latent: its input channels for each channel of a latent, 4 where patches of two by two are packed.
+        text_widths: key of its configuration to the text encoders whose widths add up to that number.
+        settings: other keys of its configuration and the only value that this family's training knows.
+        other_inputs: input channels of published models that take more than noisy latents, and what these are.
+        checkpoint_sizes: key of its configuration to the ending of a weight's name in single checkpoints whose second
+            side is that number.
+        original_name: a module's name in the original model's code, for its diffusers name and configuration.
+    """
+
+    component: str
+    class_name: str
+    targets: Targets
+    multiple: int
+    text_widths: Mapping[str, tuple[str, ...]]
+    channels_per_latent: int = 1
+    settings: Mapping[str, object] = field(default_factory=dict)
+    other_inputs: Mapping[int, str] = field(default_factory=dict)
+    checkpoint_sizes: Mapping[str, str] = field(default_factory=dict)
+    original_name: Callable[[str, Config], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Autoencoder:
+    """The published models' autoencoder. factor: pixels of a side per latent. A latent is (mean - shift) * scale."""
+
+    channels: int
+    factor: int
+    scale: float
+    shift: float = 0.0
+    class_name: str = "AutoencoderKL"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One architecture of a family, by the names that the readers of LoRA files go by.
+
+    Attributes:
+        name: ``modelspec.architecture`` without ``/lora``, which catalogues use too.
+        base_version: ``ss_base_model_version`` of sd-scripts.
+        v2: ``ss_v2``, by which A1111 tells Stable Diffusion 2.x from 1.x.
+    """
+
+    name: str
+    base_version: str
+    v2: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """A form in which an epoch's LoRA is exported.
+
+    Attributes:
+        ending: put between the file's name and ``.safetensors``.
+        adapters: those that the readers of this form apply.
+        prefixes: of a component's keys, in kohya form.
+    """
+
+    form: FormName
+    ending: str
+    adapters: tuple[str, ...]
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published model as configurations, from which its costs are counted without weights.
+
+    Attributes:
+        side: pixels of the square that it was trained at.
+        parts: configuration by component; what is left out is the library's default.
+        repeated: how often equal blocks of the denoiser come, by the name in its configuration. Such a model is counted
+            with one and with two of them, which takes minutes instead of hours, and the difference so many times.
+    """
+
+    side: int
+    parts: Mapping[str, Config]
+    repeated: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyFacts:
+    """A family. The engine's file about it has the same name, with underscores for hyphens.
+
+    Attributes:
+        name: as catalogues and the API have it.
+        title: as people call it.
+        prediction_types: of a scheduler's configuration, that the engine can train; empty where none is configured.
+        forms: files of an epoch; the first carries the metadata.
+        network_modules: ``ss_network_module`` of sd-scripts by adapter.
+        hub_tags: by which people search a model hub.
+        guidance_is_an_input: a preview with guidance costs one prediction a step, not two.
+        published: models whose costs are counted, by the name that catalogues use.
+        other_kind: what a model is, by the configurations of its components, that looks like the family's and is not.
+    """
+
+    name: str
+    title: str
+    architectures: tuple[Architecture, ...]
+    denoiser: Denoiser
+    autoencoder: Autoencoder
+    text_encoders: tuple[TextEncoder, ...]
+    prediction_types: tuple[str, ...]
+    forms: tuple[FileForm, ...]
+    network_modules: Mapping[str, str]
+    hub_tags: tuple[str, ...]
+    published: Mapping[str, Published]
+    guidance_is_an_input: bool = False
+    other_kind: Callable[[Mapping[str, Config]], str | None] | None = None
+
+    @property
+    def pixel_multiple(self) -> int:
+        """Sides of a picture for the published models are multiples of it."""
+        return self.autoencoder.factor * self.denoiser.multiple
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Adapters whose files some tool reads."""
+        return frozenset(adapter for form in self.forms for adapter in form.adapters)
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """Class of each component that holds weights."""
+        encoders = {encoder.component: encoder.class_name for encoder in self.text_encoders}
+        denoiser = {self.denoiser.component: self.denoiser.class_name}
+        return {**denoiser, **encoders, "vae": self.autoencoder.class_name}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Components without which nothing can be trained."""
+        return (*self.classes, *(encoder.tokenizer for encoder in self.text_encoders), "scheduler")
+
+    def architecture(self, name: str) -> Architecture:
+        """The architecture of that name; KeyError for a name that is none of this family's."""
+        return {architecture.name: architecture for architecture in self.architectures}[name]
+
+    def targets(self, component: str) -> Targets:
+        """Target groups of a component that may carry an adapter; KeyError for another."""
+        carriers = {encoder.component: encoder.targets for encoder in self.text_encoders if encoder.targets}
+        return {self.denoiser.component: self.denoiser.targets, **carriers}[component]
+
+    def diffusers_key(self, component: str, module: str) -> str:
+        """A module's place in a file of diffusers form, with every level that its readers expect."""
+        return f"{component}.{self._layers(component, module)}"
+
+    def kohya_key(self, component: str, module: str, denoiser: Config) -> str:
+        """The key, without its ending, under which kohya-style readers look for a module.
+
+        The diffusers key where a family has no kohya form. ``denoiser``: its configuration.
+        """
+        prefixes = next((form.prefixes for form in self.forms if form.form == "kohya"), None)
+        if prefixes is None:
+            return self.diffusers_key(component, module)
+        path = self._layers(component, module)
+        if component == self.denoiser.component and self.denoiser.original_name is not None:
+            path = self.denoiser.original_name(module, denoiser)
+        return f"{prefixes[component]}_{path}".replace(".", "_")
+
+    def _layers(self, component: str, module: str) -> str:
+        level = {encoder.component: encoder.layers for encoder in self.text_encoders}.get(component, "")
+        return module if module.startswith(level) else level + module

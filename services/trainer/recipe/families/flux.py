@@ -1,0 +1,68 @@
+"""FLUX.1: a transformer trained by flow matching, T5 and CLIP text, latents packed two by two, guidance as an input."""
+
+from __future__ import annotations
+
+from services.trainer.recipe.families.facts import (
+    Architecture,
+    Autoencoder,
+    Denoiser,
+    FamilyFacts,
+    Published,
+    Targets,
+    TextEncoder,
+)
+from services.trainer.recipe.families.parts import CLIP_L, CLIP_LAYERS, CLIP_TARGETS, DIFFUSERS, VAE
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
+
+FACTS = FamilyFacts(
+    name="flux",
+    title="FLUX.1",
+    architectures=(Architecture("flux-1-dev", "flux1"),),
+    denoiser=Denoiser(
+        component="transformer",
+        class_name="FluxTransformer2DModel",
+        targets=Targets(
+            attention=_ATTENTION,
+            attention_ff=(*_ATTENTION, *_FEED_FORWARD),
+            all=None,
+            inside=("transformer_blocks.", "single_transformer_blocks."),
+        ),
+        multiple=2,
+        channels_per_latent=4,
+        text_widths={"joint_attention_dim": ("text_encoder_2",), "pooled_projection_dim": ("text_encoder",)},
+        other_inputs={128: "a control model (Canny or Depth)", 384: "a fill model, which inpaints"},
+        checkpoint_sizes={
+            "in_channels": "img_in.weight",
+            "joint_attention_dim": "txt_in.weight",
+            "pooled_projection_dim": "vector_in.in_layer.weight",
+        },
+    ),
+    autoencoder=Autoencoder(channels=16, factor=8, scale=0.3611, shift=0.1159),
+    text_encoders=(
+        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS),
+        TextEncoder("text_encoder_2", "tokenizer_2", "T5EncoderModel", "d_model", 512, None),
+    ),
+    prediction_types=(),
+    # Readers of FLUX files take diffusers' names.
+    forms=(DIFFUSERS,),
+    network_modules=dict.fromkeys(DIFFUSERS.adapters, "networks.lora_flux"),
+    hub_tags=("flux", "flux-diffusers"),
+    guidance_is_an_input=True,
+    published={
+        "flux-1": Published(
+            1024,
+            {
+                "transformer": {"guidance_embeds": True},
+                "vae": {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
+                "text_encoder": CLIP_L,
+                "text_encoder_2": {
+                    "vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
+                    "feed_forward_proj": "gated-gelu",
+                },
+            },
+            repeated={"num_layers": 19, "num_single_layers": 38},
+        ),
+    },
+)  # fmt: skip

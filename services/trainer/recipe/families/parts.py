@@ -1,0 +1,51 @@
+"""Parts that several families have in common: the UNet, CLIP, the autoencoder, the forms of LoRA files."""
+
+from __future__ import annotations
+
+from services.trainer.recipe.families.facts import FileForm, Targets
+
+CLIP_LAYERS = "text_model."
+"""Level of a CLIP text encoder that every reader's names have and that transformers 5 removed from the module."""
+
+CLIP_TARGETS = Targets(
+    attention=("q_proj", "k_proj", "v_proj", "out_proj"),
+    attention_ff=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+    all=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+)
+
+DIFFUSERS = FileForm("diffusers", "-diffusers", ("lora", "rslora", "dora"))
+KOHYA_ADAPTERS = ("lora", "rslora", "dora", "loha", "lokr")
+
+UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+UNET_TARGETS = Targets(
+    attention=UNET_ATTENTION,
+    attention_ff=(*UNET_ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),
+    all=None,
+    # The input and output layers and the embeddings of time and size stay as they are.
+    inside=("down_blocks.", "mid_block.", "up_blocks."),
+)
+UNET_SIZES = {"in_channels": "input_blocks.0.0.weight", "cross_attention_dim": "attn2.to_k.weight"}
+UNET_OTHER_INPUTS = {
+    5: "a depth-to-image model",
+    7: "an upscaler",
+    8: "an InstructPix2Pix model, which edits pictures",
+    9: "an inpainting model",
+}
+"""Input channels of published UNets whose latents have four channels."""
+
+NETWORK_MODULES = {
+    "lora": "networks.lora",
+    "rslora": "networks.lora",
+    "dora": "networks.lora",
+    "loha": "lycoris.kohya",
+    "lokr": "lycoris.kohya",
+}
+
+CLIP_L = {
+    "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "projection_dim": 768,
+}  # fmt: skip
+VAE = {
+    "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32,
+}  # fmt: skip

@@ -1,0 +1,130 @@
+"""From pictures and parameters to buckets and exact step counts: estimate, progress bar and train loop all call it.
+
+The rule for steps is the one of sd-scripts: a bucket's pictures enter ``repeats`` times, its last batch may be smaller
+and is kept, and an epoch ends with a step even when fewer forward passes than ``gradient_accumulation_steps`` are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.trainer.recipe.buckets import Bucket, Crop, cropped_size, plan_buckets
+from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters
+
+PICTURES_FOR_A_HELD_OUT_ONE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """What planning needs of a picture.
+
+    Attributes:
+        width, height: of the upright original in pixels. A picture that was decoded smaller has rounded sides, whose
+            ratio may lead to another bucket.
+        crop: the part that is trained, or None for all of it.
+        repeats: the picture's own, which the job's ``num_repeats`` multiplies.
+    """
+
+    width: int
+    height: int
+    crop: Crop | None = None
+    repeats: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Samples, forward passes and optimizer steps of a job."""
+
+    samples_per_epoch: int
+    batches_per_epoch: int
+    steps_per_epoch: int
+    num_epochs: int
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.num_epochs
+
+    @property
+    def total_samples(self) -> int:
+        return self.samples_per_epoch * self.num_epochs
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """Buckets (items are numbers of pictures), step counts, and the picture kept out of training, if any."""
+
+    buckets: tuple[Bucket, ...]
+    steps: StepPlan
+    held_out: int | None
+
+
+def plan_job(pictures: Sequence[PictureSize], parameters: TrainingParameters, pixel_multiple: int) -> JobPlan:
+    """Plan a job over at least one picture.
+
+    Args:
+        pixel_multiple: of the base model (catalogue), which the sides of every bucket are multiples of.
+
+    Raises:
+        InvalidParameter: for a resolution that the base model cannot take.
+    """
+    held_out = held_out_picture(len(pictures), parameters)
+    trained = [number for number in range(len(pictures)) if number != held_out]
+    use_crop = not parameters.masked_loss
+    sizes = [cropped_size(p.width, p.height, p.crop if use_crop else None) for p in pictures]
+    try:
+        planned = plan_buckets(
+            [sizes[number] for number in trained],
+            [samples_of(pictures[number].repeats, parameters) for number in trained],
+            resolution=parameters.resolution,
+            multiple=pixel_multiple,
+            aspect_buckets=parameters.aspect_buckets,
+        )
+    except ValueError as error:
+        raise InvalidParameter("resolution", str(error)) from error
+    buckets = tuple(
+        Bucket(bucket.width, bucket.height, tuple(trained[item] for item in bucket.items), bucket.repeats)
+        for bucket in planned
+    )
+    steps = count_steps(
+        [bucket.size for bucket in buckets],
+        parameters.batch_size,
+        parameters.gradient_accumulation_steps,
+        parameters.num_epochs,
+    )
+    return JobPlan(buckets, steps, held_out)
+
+
+def held_out_picture(count: int, parameters: TrainingParameters) -> int | None:
+    """The number of the picture that is kept out of training: the last one, where there are enough to spare one."""
+    return count - 1 if parameters.hold_out and count >= PICTURES_FOR_A_HELD_OUT_ONE else None
+
+
+def samples_of(own_repeats: int, parameters: TrainingParameters) -> int:
+    """Samples that a picture gives an epoch: its own repeats times the job's."""
+    return max(1, own_repeats) * parameters.num_repeats
+
+
+def drawn_samples(own_repeats: Sequence[int], parameters: TrainingParameters) -> float:
+    """Samples of a whole job, those of the regularisation set included. own_repeats: of each picture."""
+    held_out = held_out_picture(len(own_repeats), parameters)
+    of_epoch = sum(samples_of(own, parameters) for number, own in enumerate(own_repeats) if number != held_out)
+    return of_epoch * parameters.num_epochs * (1.0 + parameters.regularization_fraction)
+
+
+def count_steps(bucket_sizes: Sequence[int], batch_size: int, accumulation: int, epochs: int) -> StepPlan:
+    """Exact counts from the samples of each bucket (the sum of its pictures' repeats), a batch holding one bucket only.
+
+    Raises:
+        ValueError: when a count is below 1 or no bucket has a sample.
+    """
+    if batch_size < 1 or accumulation < 1 or epochs < 1:
+        raise ValueError("batch size, accumulation and epochs must be at least 1")
+    if any(size < 1 for size in bucket_sizes) or not bucket_sizes:
+        raise ValueError("every bucket must hold at least one sample")
+    batches = sum(_ceil(size, batch_size) for size in bucket_sizes)
+    return StepPlan(sum(bucket_sizes), batches, _ceil(batches, accumulation), epochs)
+
+
+def _ceil(count: int, size: int) -> int:
+    return -(-count // size)

@@ -1,0 +1,78 @@
+"""Prompts of the previews. The planner fills them in when a job is made; the engine draws what the parameters say."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.trainer.recipe.parameters import MAX_PROMPT_CHARACTERS, TrainingParameters
+
+PREVIEW_COUNT = 3
+_STOPS = frozenset(
+    ["a", "an", "the", "in", "on", "at", "with", "and", "of", "is", "are", "by", "near", "from", "to", "under", "over"]
+)
+_PUNCTUATION = string.punctuation + "…“”‘’«»，。、！？；：（）"
+_LONGEST_NOUN = 3
+
+
+def with_prompts(
+    parameters: TrainingParameters, templates: Sequence[str], captions: Sequence[str]
+) -> TrainingParameters:
+    """The parameters with exactly three preview prompts.
+
+    The user's own come first, then the base model's templates, then captions of the dataset; when these are fewer than
+    three different ones the last comes again, with another seed.
+
+    Args:
+        templates: of the base model (catalogue), with ``{caption}`` and ``{trigger_word}``.
+        captions: final texts of the dataset's pictures, in its order.
+    """
+    texts = [text.strip() for text in captions if text.strip()]
+    caption = texts[0] if texts else parameters.trigger_word or "a photo"
+    # A template needs something to call the subject; without a trigger word its own caption says it best.
+    subject = subject_phrase(parameters.trigger_word, texts) or caption
+    prompts = list(parameters.preview_prompts)
+    for text in (*(each.format(caption=caption, trigger_word=subject) for each in templates), *texts):
+        prompt = text[:MAX_PROMPT_CHARACTERS].strip()
+        if prompt and prompt not in prompts:
+            prompts.append(prompt)
+    while len(prompts) < PREVIEW_COUNT:
+        prompts.append(prompts[-1] if prompts else caption)
+    return replace(parameters, preview_prompts=tuple(prompts[:PREVIEW_COUNT]))
+
+
+def subject_phrase(trigger_word: str, captions: Sequence[str]) -> str:
+    """The trigger word with the words that follow it in every caption: ``sks`` becomes ``sks dog``.
+
+    A model that was taught "sks dog" draws poorly for "sks" alone. The phrase ends at punctuation, at a word that leads
+    on to something else, and after three words.
+    """
+    if not trigger_word:
+        return ""
+    shared: list[str] = []
+    for position in zip(*(_followers(trigger_word, caption) for caption in captions), strict=False):
+        word = _bare(position[0])
+        if len(captions) == 1 or not word or word.casefold() in _STOPS:
+            break
+        if any(each[0] in _PUNCTUATION or _bare(each).casefold() != word.casefold() for each in position):
+            break
+        shared.append(word)
+        if any(each[-1] in _PUNCTUATION for each in position):
+            break
+    return " ".join([trigger_word, *shared[:_LONGEST_NOUN]])
+
+
+def _followers(trigger_word: str, caption: str) -> list[str]:
+    """The words after the trigger word's first place; none when it ends its clause there."""
+    words, phrase = caption.split(), [word.casefold() for word in trigger_word.split()]
+    bare = [_bare(word).casefold() for word in words]
+    for start in range(len(words) - len(phrase) + 1):
+        end = start + len(phrase)
+        if bare[start:end] == [_bare(word) for word in phrase]:
+            return [] if words[end - 1][-1] in _PUNCTUATION else words[end:]
+    return []
+
+
+def _bare(word: str) -> str:
+    return word.strip(_PUNCTUATION)

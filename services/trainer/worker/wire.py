@@ -1,0 +1,157 @@
+"""The worker's edge of the wire: its own records, from and to the messages of WorkerService.
+
+The control plane has records of the same names behind the same messages; the two share nothing but the protos, so that
+a worker and a trainer of different releases meet only there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
+
+from services.trainer.recipe.calibration import Measurement
+
+
+class Directive(StrEnum):
+    """What the trainer answers to a report: what to do with the job now."""
+
+    CONTINUE = "CONTINUE"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+    CANCEL = "CANCEL"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    LEASE_LOST = "LEASE_LOST"
+    RELEASED = "RELEASED"
+    PAUSED = "PAUSED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why an attempt failed. reason: stable UPPER_SNAKE word. remedy: what to change before trying again."""
+
+    reason: str
+    message: str
+    remedy: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the attempt is. step: optimizer steps of the whole job. epoch: at hand, from 1; 0 before."""
+
+    step: int = 0
+    epoch: int = 0
+    phase: str = ""
+    loss: float = 0.0
+    images_per_second: float = 0.0
+    eta_seconds: float = 0.0
+    learning_rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured point. step: from 1. key: `loss`, `learning_rate` or `images_per_second`. moment: aware."""
+
+    step: int
+    epoch: int
+    key: str
+    value: float
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from."""
+
+    job: training_job_pb2.TrainingJob
+    token: str
+    attempt: int
+    prefix: str
+    checkpoint: tuple[training_job_pb2.EpochFile, ...]
+
+
+def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assignment | None:
+    """The job of an answer, if it has one."""
+    if not answer.HasField("job"):
+        return None
+    return Assignment(
+        answer.job, answer.lease_token, answer.attempt, answer.object_prefix, tuple(answer.checkpoint_files)
+    )
+
+
+def directive_from_proto(value: worker_service_pb2.Directive.ValueType) -> Directive:
+    """A directive; none is a word to go on."""
+    name = worker_service_pb2.Directive.Name(value).removeprefix("DIRECTIVE_")
+    return Directive.CONTINUE if name == "UNSPECIFIED" else Directive(name)
+
+
+def outcome_to_proto(outcome: Outcome) -> training_job_pb2.Attempt.Outcome.ValueType:
+    """How an attempt ended."""
+    return training_job_pb2.Attempt.Outcome.Value(f"OUTCOME_{outcome.value}")
+
+
+def error_to_proto(error: JobError) -> training_job_pb2.JobError:
+    """Why an attempt failed."""
+    return training_job_pb2.JobError(
+        reason=error.reason, message=error.message, remedy=error.remedy, retryable=error.retryable
+    )
+
+
+def metric_to_proto(metric: Metric) -> training_job_pb2.Metric:
+    """A measured point."""
+    message = training_job_pb2.Metric(step=metric.step, epoch=metric.epoch, key=metric.key, value=metric.value)
+    message.create_time.FromDatetime(metric.moment.astimezone(UTC).replace(tzinfo=None))
+    return message
+
+
+def given_parameters(job: training_job_pb2.TrainingJob) -> dict[str, object]:
+    """The parameters that the job sets, its trigger word included."""
+    given: dict[str, object] = {}
+    for field, value in job.parameters.ListFields():
+        given[field.name] = tuple(value) if field.is_repeated else value
+    return {**given, "trigger_word": job.trigger_word} if job.trigger_word else given
+
+
+_SPELT_ALIKE = (
+    "device",
+    "base_model",
+    "mixed_precision",
+    "batch_size",
+    "processes",
+    "start_seconds",
+    "epoch_end_seconds",
+    "epochs",
+    "baseline_bytes",
+    "peak_bytes",
+    "memory_bytes",
+    "weight_bytes",
+    "probe",
+    "cost_version",
+)
+
+
+def measurement_to_proto(measurement: Measurement) -> worker_service_pb2.Measurement:
+    """What a run took."""
+    parts = [
+        worker_service_pb2.Measurement.Part(
+            name=name,
+            seconds=part.seconds,
+            flops=part.work.flops,
+            moved_bytes=part.work.moved,
+            kernels=part.work.kernels,
+        )
+        for name, part in sorted(measurement.parts.items())
+    ]
+    return worker_service_pb2.Measurement(
+        parts=parts, **{name: getattr(measurement, name) for name in _SPELT_ALIKE}
+    )

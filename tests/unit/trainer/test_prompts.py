@@ -1,0 +1,58 @@
+"""Prompts of the previews: the user's, the base model's templates, captions."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.prompts import subject_phrase, with_prompts
+
+TEMPLATES = ("{caption}", "x {trigger_word}")
+
+
+@pytest.mark.parametrize(
+    ("given", "captions", "trigger_word", "expected"),
+    [
+        (("a cat",), ["one", "two"], "", ("a cat", "one", "x one")),
+        ((), ["sks, one", "sks, two", "sks, three"], "sks", ("sks, one", "x sks", "sks, two")),
+        ((), ["sks gray cat"] * 5, "sks", ("sks gray cat", "x sks gray cat", "x sks gray cat")),
+        ((), ["", "  "], "sks", ("sks", "x sks", "x sks")),
+        ((), [""], "", ("a photo", "x a photo", "x a photo")),
+        ((), ["{one}", "two"], "", ("{one}", "x {one}", "two")),
+        (("a", "b", "c"), ["one"], "sks", ("a", "b", "c")),
+    ],
+)
+def test_missing_prompts_come_from_the_templates_and_captions(
+    given: tuple[str, ...], captions: list[str], trigger_word: str, expected: tuple[str, ...]
+) -> None:
+    parameters = resolve(DEFAULT_SPECS, {"preview_prompts": given, "trigger_word": trigger_word})
+    filled = with_prompts(parameters, TEMPLATES, captions)
+    assert filled.preview_prompts == expected
+    assert with_prompts(filled, (), ["other"]) == filled, "what is filled in stays"
+
+
+def test_prompts_from_long_captions_are_cut_to_what_a_caller_could_give() -> None:
+    filled = with_prompts(resolve(DEFAULT_SPECS, {}), TEMPLATES, ["long " * 400, "other " * 300])
+    assert all(len(prompt) <= 500 for prompt in filled.preview_prompts)
+    resolve(DEFAULT_SPECS, {"preview_prompts": filled.preview_prompts})
+
+
+@pytest.mark.parametrize(
+    ("trigger", "captions", "phrase"),
+    [
+        ("sks", ["a photo of sks dog on a hill", "sks dog at night"], "sks dog"),
+        ("sks", ["a photo of SKS red dog, outdoors", "sks red dog, indoors"], "sks red dog"),
+        ("sks", ["a photo of sks Red dog.", "(sks red dog) in rain"], "sks Red dog"),
+        ("sks", ["sks gray cat"] * 3, "sks gray cat"),
+        ("sks", ["sks big old gray cat"] * 3, "sks big old gray"),
+        ("sks", ["sks, a ball", "sks, a box"], "sks"),
+        ("sks", ["a photo of sks. dog", "a photo of sks. dog"], "sks"),
+        ("sks", ["sks (dog)", "sks (dog)"], "sks"),
+        ("sks dog", ["sks dog in snow", "sks dog in rain"], "sks dog"),
+        ("sks", ["sks dog at night", "no trigger here"], "sks"),
+        ("sks", ["sks dog at night"], "sks"),
+        ("", ["a dog", "a dog"], ""),
+    ],
+)
+def test_the_subject_is_called_as_in_every_caption(trigger: str, captions: list[str], phrase: str) -> None:
+    assert subject_phrase(trigger, captions) == phrase
