@@ -75,7 +75,8 @@ class FakeArtifacts:
         return None
 
     async def attempts(self) -> AsyncIterator[tuple[str, int]]:
-        for attempt in ():
+        nothing: tuple[tuple[str, int], ...] = ()
+        for attempt in nothing:
             yield attempt
 
     async def sweep(self, job: str, attempt: int, *, keep: Collection[str], older_than: datetime) -> int:
