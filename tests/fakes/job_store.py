@@ -38,6 +38,7 @@ class _Row:
 
 # In the class below `list` is the method of the port.
 _Rows = list[_Row]
+_Queues = list[ProjectQueue]
 
 
 class FakeJobStore:
@@ -189,7 +190,7 @@ class FakeJobStore:
     def _waiting(self) -> _Rows:
         return [row for row in self._rows.values() if row.job.state is JobState.QUEUED]
 
-    def _queues(self) -> Sequence[ProjectQueue]:
+    def _queues(self) -> _Queues:
         waiting, active = defaultdict[str, int](int), defaultdict[str, int](int)
         for row in self._rows.values():
             waiting[row.job.project] += row.job.state is JobState.QUEUED

@@ -132,3 +132,16 @@ async def test_epochs_are_read_in_order_and_a_missing_file_names_those_there_are
     with pytest.raises(NotFound) as unknown:
         await verbs.reading.epochs(ListRequest(f"{job.name}x"))
     assert unknown.value.reason == "JOB_NOT_FOUND"
+
+
+async def test_progress_is_told_at_most_twice_a_second_and_read_at_once(verbs: Verbs) -> None:
+    job = await verbs.create()
+    await verbs.take()
+    told = []
+    for step in range(1, 5):
+        await verbs.train(job.name, step=step)
+        assert (await verbs.reading.get(job.name)).job.progress.step == step
+        told.append(len(await verbs.store.events(job.name, after=0, limit=99)))
+        verbs.now += timedelta(milliseconds=300)
+    # Created, taken, training began; progress at 0 and at 600 ms.
+    assert told == [4, 4, 5, 5]
