@@ -18,9 +18,9 @@ from services.chassis.pagination import PageTokens
 from services.chassis.settings import load
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import upgrade
-from services.tagger.adapters.drawn_onnx import DrawnOnnxTagger
 from services.tagger.adapters.grpc_datasets import GrpcDatasets
 from services.tagger.adapters.measured import MeasuredTagger
+from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.pillow_pictures import PillowPictures
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.adapters.wd_onnx import WdOnnxTagger
@@ -29,6 +29,7 @@ from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.job_changes import JobChanges
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
+from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_images import ImageTagger
 from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -58,6 +59,7 @@ class App:
             taggers,
             TagJobVerbs(jobs, datasets, taggers, changes, utcnow),
             TagPicture(taggers, decoder, self._executor, max_bytes=settings.max_image_bytes),
+            SubjectVerb(datasets, taggers, decoder, self._executor),
             PageTokens(),
         )
         limits = RunnerLimits(
@@ -91,8 +93,8 @@ def build_taggers(settings: Settings) -> list[Tagger]:
     models: list[Tagger] = []
     if settings.wd_model_dir is not None:
         models.append(_wd_tagger(settings.wd_model_dir, settings.threads))
-    if settings.drawn:
-        models.append(DrawnOnnxTagger())
+    if settings.photo:
+        models.append(PhotoOnnxTagger(threads=settings.threads))
     default = CombinedTagger(
         "default",
         "Default",

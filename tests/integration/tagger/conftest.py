@@ -89,7 +89,7 @@ def disc(colour: str, side: int = 320) -> bytes:
 
 def tagger_settings(dataset_target: str, database_url: str, **more: object) -> Settings:
     """Settings of a tagger beside that dataset service. It only measures: what a network says is tested elsewhere."""
-    fixed = {"shutdown_grace_s": 0.0, "drawn": False}
+    fixed = {"shutdown_grace_s": 0.0, "photo": False}
     given = {"dataset_target": dataset_target, "database_url": database_url, **fixed, **more}
     return Settings(**given)  # type: ignore[arg-type]
 
