@@ -158,6 +158,7 @@ def image_proto(image: Image) -> dataset_pb2.Image:
         create_time=timestamp(image.create_time),
         update_time=timestamp(image.update_time),
         etag=image.etag,
+        facts=image.facts,
     )
 
 

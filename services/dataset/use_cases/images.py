@@ -24,7 +24,7 @@ from services.dataset.use_cases.upkeep import Upkeep
 _COMPARE: dict[str, Callable[[str, str], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-IMAGE_FILTER_FIELDS = {"file_name": "string", "caption": "string", "tags": "repeated"}
+IMAGE_FILTER_FIELDS = {"file_name": "string", "caption": "string", "tags": "repeated", "facts": "repeated"}
 
 
 class View(Enum):
@@ -138,6 +138,8 @@ def _holds(image: Image, predicate: Predicate) -> bool:
     value = str(predicate.value)
     if predicate.field == "tags":
         return bool(image.fields.tags) if value == "*" else any(alike(tag.label, value) for tag in image.fields.tags)
+    if predicate.field == "facts":
+        return bool(image.facts) if value == "*" else value.casefold() in image.facts
     text = (image.picture.file_name if predicate.field == "file_name" else image.fields.caption).casefold()
     folded = value.casefold()
     if predicate.op == ":":

@@ -330,7 +330,7 @@ class ListImagesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before."""
     filter: _builtins.str
-    """AIP-160 over `file_name`, `caption` and `tags`, such as `tags:"red"` (has the label) or `file_name = "a.jpg"`; the case of letters does not matter."""
+    """AIP-160 over `file_name`, `caption`, `tags` and `facts`, such as `tags:"red"` (has the label), `facts:"blurry"` or `file_name = "a.jpg"`; the case of letters does not matter."""
     def __init__(
         self,
         *,
