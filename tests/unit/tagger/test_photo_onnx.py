@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 from services.tagger.adapters.photo_onnx import WEIGHTS, PhotoOnnxTagger, probabilities, read_table
 from services.tagger.models import KIND, OBJECT, Picture, Score, TagOptions
 from services.tagger.use_cases.scoring import predictions
+from tests.fakes.photographs import photo_of_a_clock
 from tests.unit.tagger.drawings import drawing, photograph, picture
 
 TABLE = {
@@ -127,11 +128,11 @@ def test_the_shipped_table_has_everyday_words_and_none_for_people() -> None:
     assert len(table.nouns) == 1000
     nouns = set(table.nouns) - {""}
     assert 150 <= len(nouns) <= 250
-    expected = {"dog", "cat", "backpack", "sneaker", "boot", "stuffed animal", "toy", "bowl", "vase", "candle", "teapot"}
-    assert expected | {"clock", "sunglasses", "cartoon", "car"} <= nouns
+    expected = {"dog", "cat", "backpack", "sneaker", "boot", "stuffed animal", "toy", "bowl", "vase", "candle"}
+    assert expected | {"teapot", "clock", "sunglasses", "cartoon", "car"} <= nouns
     assert dict(zip(table.kinds, table.nouns, strict=True))["corgi"] == "dog"
     words = {*nouns, *table.kinds, *table.broader.values()}
-    telling = {"groom", "scuba diver", "ballplayer", "bikini", "brassiere", "miniskirt", "abaya", "diaper", "wig", "maillot"}
+    telling = {"groom", "scuba diver", "ballplayer", "bikini", "brassiere", "miniskirt", "abaya", "diaper", "wig"}
     assert not words & telling
     assert not words & {"person", "man", "woman", "boy", "girl", "face", "placental", "covering", "artifact"}
 
@@ -143,7 +144,7 @@ def test_the_shipped_files_are_small_and_carry_their_licence() -> None:
 
 
 def test_it_names_a_clock() -> None:
-    assert "clock" in tags(SHIPPED, clock_photo())
+    assert "clock" in tags(SHIPPED, picture(Image.open(BytesIO(photo_of_a_clock()))))
 
 
 def test_it_says_nothing_of_a_person() -> None:
@@ -155,23 +156,3 @@ def test_it_says_nothing_of_a_person() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_it_is_silent_about_textures(seed: int) -> None:
     assert tags(SHIPPED, photograph(seed)) == []
-
-
-def clock_photo() -> Picture:
-    """A clock on a wall, drawn, with the grain and the soft edges of a photograph."""
-    side, middle, radius = 640, 320, 210
-    image = Image.new("RGB", (side, side), (150, 120, 96))
-    pen = ImageDraw.Draw(image)
-    pen.ellipse([middle - radius - 22, middle - radius - 22, middle + radius + 22, middle + radius + 22], fill=(40, 32, 30))
-    pen.ellipse([middle - radius, middle - radius, middle + radius, middle + radius], fill=(236, 232, 220))
-    for hour in range(1, 13):
-        angle = math.radians(30 * hour - 90)
-        spot = (middle + 0.8 * radius * math.cos(angle), middle + 0.8 * radius * math.sin(angle))
-        pen.text(spot, str(hour), fill=(20, 20, 24), anchor="mm", font_size=40)
-    for turn, length, width in ((305, 0.5, 12), (60, 0.74, 8)):
-        angle = math.radians(turn - 90)
-        tip = (middle + length * radius * math.cos(angle), middle + length * radius * math.sin(angle))
-        pen.line([(middle, middle), tip], fill=(20, 20, 24), width=width)
-    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(1.2)), np.float64)
-    grain = np.random.default_rng(0).normal(0, 5, soft.shape)
-    return picture(Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8)))
