@@ -58,7 +58,7 @@ def demo(
     ctx: typer.Context,
     images: Annotated[Path | None, typer.Option(help="Folder of your own photos; default: drawn ones.")] = None,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
-    subject: Annotated[str, typer.Option(help="What your photos show, such as dog; default: what the tagger suggests.")] = "",
+    subject: Annotated[str, typer.Option(help="What your photos show, such as dog; default: what is suggested.")] = "",
     kind: Annotated[str, typer.Option(help="Drawn subject: mascot, animal, vehicle or toy.")] = "mascot",
     base_model: Annotated[str, typer.Option("--base-model", "-b", help="Base model to fine-tune.")] = "fiveshot-tiny",
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Epochs; default: the base model's.")] = None,

@@ -26,7 +26,7 @@ from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.subject import Suggestion, suggest
 
 DEVELOPMENT = Path(__file__).with_name("development.toml")
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7)
 _MAX_PIXELS = 64_000_000
 _AS_JPEG = (".webp",)
 

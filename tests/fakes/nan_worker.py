@@ -10,8 +10,8 @@ import math
 import os
 from typing import Any
 
-from services.trainer.worker import app as worker_app
 from services.trainer.engine import train_loop
+from services.trainer.worker import app as worker_app
 
 _steps = itertools.count(1)
 _honest = train_loop._train_step

@@ -1,4 +1,4 @@
-"""Pictures that a network takes for photographs: drawn here, with soft edges and grain, so that the right answer is known."""
+"""Pictures that a network takes for photographs: drawn, with soft edges and grain, so that the answer is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INK = (20, 20, 24)
 def photo_of_a_clock(seed: int = 0) -> bytes:
     """A PNG of a clock on a wall; the seed turns its hands and shifts it."""
     rng = np.random.default_rng(seed)
-    middle = _SIDE / 2 + rng.integers(-40, 41, 2)
+    middle = np.asarray(_SIDE / 2 + rng.integers(-40, 41, 2), np.float64)
     image = Image.new("RGB", (_SIDE, _SIDE), (150, 120, 96))
     pen = ImageDraw.Draw(image)
     for radius, colour in ((_RADIUS + 22, (40, 32, 30)), (_RADIUS, (236, 232, 220))):

@@ -1,4 +1,4 @@
-"""Facts of a picture that its pixels give: shape, resolution, exposure, contrast, sharpness. They are no words of a caption.
+"""Facts of a picture out of its pixels: shape, resolution, exposure, contrast, sharpness. No words for a caption.
 
 Each is measured on a reduced copy, so that a picture of any size is judged as a person sees it. The constants stand
 between measurements on photographs, whole, blurred and darkened (docs/tagging.md); a fact is rather absent than wrong.
@@ -60,9 +60,7 @@ def sharpness(image: Image.Image) -> tuple[float, float] | None:
     if min(high, wide) < 8:
         return None
     laplacian = np.zeros_like(luma)
-    laplacian[1:-1, 1:-1] = (
-        luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    )
+    laplacian[1:-1, 1:-1] = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
     detail, contrast = _tile_deviations(laplacian, high, wide), _tile_deviations(luma, high, wide)
     structured = contrast > 4
     if structured.sum() < _TILES:

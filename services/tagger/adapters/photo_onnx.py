@@ -25,8 +25,7 @@ TAGGER_ID = "photo"
 WEIGHTS = Path(__file__).parents[1] / "weights" / "efficientnet-lite2"
 
 # Set on the development set (docs/tagging.md).
-_OBJECT_THRESHOLD = 0.5
-_KIND_THRESHOLD = 0.4
+_THRESHOLD = 0.55
 _LEAST_SCORE = 0.002
 # Of a picture with more equal neighbours than this the network, which has seen photographs, knows nothing. Photographs
 # with much sky or white cloth have up to 0.7.
@@ -83,8 +82,9 @@ class PhotoOnnxTagger:
             domain="photographs of things, animals and places",
             vocabulary=tuple(dict.fromkeys((*self._nouns, *kinds))),
             categories=(
-                Category(OBJECT, _OBJECT_THRESHOLD),
-                Category(KIND, _KIND_THRESHOLD),
+                # A kind is never surer than its noun, so with one threshold it is never said alone.
+                Category(OBJECT, _THRESHOLD),
+                Category(KIND, _THRESHOLD),
                 Category("colour", measurements.COLOUR_THRESHOLD),
             ),
             model_sha256=file_sha256(self._path),
@@ -116,7 +116,7 @@ class PhotoOnnxTagger:
             *self._kinds(classes, nouns),
         ]
         best = max(nouns, key=lambda noun: nouns[noun])
-        if nouns[best] >= _OBJECT_THRESHOLD:
+        if nouns[best] >= _THRESHOLD:
             speaking = self._members[best]
             scores += self._colours(image, np.tensordot(classes[speaking], evidence[0, speaking], 1))
         return Scores(tuple(score for score in scores if score.score >= _LEAST_SCORE))

@@ -1,4 +1,4 @@
-"""Several looks at one picture, as the photo network wants them: RGB, (x - 127) / 128, planes first, 260 pixels square."""
+"""Several looks at one picture as the photo network wants them: RGB, (x - 127) / 128, planes first, 260 pixels."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def close_up(image: Image.Image, evidence: Floats) -> Image.Image:
     spread_y = float(np.sqrt(((rows - middle_y) ** 2) @ by_row)) / weights.shape[0] * image.height
     spread_x = float(np.sqrt(((columns - middle_x) ** 2) @ by_column)) / weights.shape[1] * image.width
     share = max(spread_x, spread_y) * _SPREADS / min(image.size)
-    return _square(
-        image, min(max(share, _CLOSEST), 1.0), middle_x / weights.shape[1], middle_y / weights.shape[0]
-    )
+    return _square(image, min(max(share, _CLOSEST), 1.0), middle_x / weights.shape[1], middle_y / weights.shape[0])
 
 
 def as_input(views: list[Image.Image]) -> Floats:

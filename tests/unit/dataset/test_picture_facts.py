@@ -11,7 +11,7 @@ FAULTS = {"blurry", "underexposed", "overexposed", "low contrast", "high contras
 
 
 def photo(seed: int = 0, **how: float) -> Image.Image:
-    return Image.fromarray(photograph(seed, **how).rgb)  # type: ignore[arg-type]
+    return Image.fromarray(photograph(seed, **how).rgb)
 
 
 def drawn(ground: tuple[int, int, int], subject: tuple[int, int, int]) -> Image.Image:

@@ -46,7 +46,8 @@ async def test_facts_are_kept_at_upload_and_filterable_and_no_part_of_the_captio
     image = await service.add(1, tags=("red",))
     assert {"landscape", "low resolution"} <= set(image.facts)
     assert [tag.label for tag in image.fields.tags] == ["red"]
-    counts = {'facts:"LANDSCAPE"': 1, "facts:*": 1, 'facts:"low resolution" tags:red': 1, "facts:blurry": 0, "tags:landscape": 0}
+    counts = {'facts:"LANDSCAPE"': 1, "facts:*": 1, 'facts:"low resolution" tags:red': 1, "facts:blurry": 0}
+    counts |= {"tags:landscape": 0}
     for text, count in counts.items():
         assert (await service.images.list(SET, ListQuery(SET.name, filter=text)))[2] == count, text
 

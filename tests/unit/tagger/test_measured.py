@@ -97,7 +97,7 @@ def test_no_colour_is_named_where_no_subject_can_be_told_from_its_background(see
 
 def test_format_and_quality_are_never_tags() -> None:
     """`square` or `blurry` in every caption would be trained into the subject."""
-    facts = ("square", "portrait", "landscape", "resolution", "blurry", "exposed", "contrast", "greyscale", "transparent")
+    facts = ("square", "portrait", "landscape", "resolution", "blurry", "exposed", "contrast", "grey", "transparent")
     assert not [label for label in TAGGER.describe().vocabulary if any(fact in label for fact in facts)]
     faulty = [photograph(1, brightness=0.08), photograph(1, blur=3.0), drawing((0, 0, 0), (9, 200, 9), height=300)]
     assert {label for image in faulty for label in tags(image)} <= {"green", "plain background", "black background"}

@@ -134,5 +134,3 @@ async def test_what_cannot_be_suggested_says_why(world: World) -> None:
     failing = verb(world, NamingTagger(Scores(error=Internal("It broke"))))
     with pytest.raises(Internal, match="It broke"):
         await failing(DATASET, "")
-
-
