@@ -220,8 +220,9 @@ def suggest_subject(ctx: typer.Context, dataset: Dataset, filter: Filter = "") -
         output.print_json(answer)
         return
     output.say(answer.question)
+    if answer.subject:
+        output.say(f"{answer.agreeing_images} of {answer.seen_images} pictures looked at show it.")
     if answer.candidates:
-        output.say(f"{answer.agreeing_images} of {answer.seen_images} pictures looked at agree.")
         output.table(("noun", ">score"), ((each.subject, f"{each.score:.2f}") for each in answer.candidates))
 
 
