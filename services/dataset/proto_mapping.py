@@ -161,6 +161,7 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         update_time=timestamp(image.update_time),
         etag=image.etag,
         training_text=training_text(fields, trigger_word),
+        facts=image.facts,
     )
 
 

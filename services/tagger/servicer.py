@@ -10,6 +10,7 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
 
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
+from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import Taggers
@@ -21,10 +22,13 @@ TAG_JOB = ResourceName("projects/{project}/tagJobs/{tag_job}")
 class TaggerServicer(TaggerServiceServicer):
     """Errors pass through to the interceptor; project and field rules were checked before a method is called."""
 
-    def __init__(self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture) -> None:
+    def __init__(
+        self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture, suggest_subject: SubjectVerb
+    ) -> None:
         self._taggers = taggers
         self._jobs = jobs
         self._tag_picture = tag_picture
+        self._suggest_subject = suggest_subject
 
     async def ListTaggers(
         self, request: tagger_service_pb2.ListTaggersRequest, context: Any
@@ -85,6 +89,13 @@ class TaggerServicer(TaggerServiceServicer):
         """Queues a job again for its failed images."""
         TAG_JOB.parse(request.name)
         return proto_mapping.job_to_proto(await self._jobs.retry(request.name))
+
+    async def SuggestSubject(
+        self, request: tagger_service_pb2.SuggestSubjectRequest, context: Any
+    ) -> tagger_pb2.SubjectSuggestion:
+        """What a dataset's pictures show."""
+        DATASET.parse(request.dataset, field="dataset")
+        return proto_mapping.suggestion_to_proto(await self._suggest_subject(request.dataset, request.filter))
 
     async def TagImage(
         self, request: tagger_service_pb2.TagImageRequest, context: Any

@@ -10,6 +10,7 @@ from services.chassis import pictures
 from services.chassis.errors import InvalidArgument
 from services.chassis.pictures import PictureInfo, PictureLimits
 from services.dataset.models.checks import Limits
+from services.dataset.use_cases.picture_facts import picture_facts
 
 THUMBNAIL_SIDE = 256
 _FIELD = "chunk"
@@ -17,11 +18,15 @@ _FIELD = "chunk"
 
 @dataclass(frozen=True)
 class CheckedPicture:
-    """A picture that decodes. sha256: hex, of the bytes. thumbnail: JPEG, upright, at most 256 pixels a side."""
+    """A picture that decodes. sha256: hex, of the bytes. thumbnail: JPEG, upright, at most 256 pixels a side.
+
+    facts: of `picture_facts`.
+    """
 
     info: PictureInfo
     sha256: str
     thumbnail: bytes
+    facts: tuple[str, ...] = ()
 
 
 class Intake:
@@ -55,4 +60,4 @@ class Intake:
         info = pictures.inspect(data, limits, field=_FIELD)
         image = pictures.decode(data, max_pixels=self._limits.max_pixels, field=_FIELD)
         thumbnail = pictures.thumbnail(image, THUMBNAIL_SIDE)
-        return CheckedPicture(info, hashlib.sha256(data).hexdigest(), thumbnail)
+        return CheckedPicture(info, hashlib.sha256(data).hexdigest(), thumbnail, picture_facts(image))

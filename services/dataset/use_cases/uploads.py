@@ -152,7 +152,7 @@ class UploadVerb:
             # One after the other: a failed write must not leave another one running behind the clean-up.
             await self._pictures.put(picture.original_key, data, content_type=picture.content_type)
             await self._pictures.put(picture.thumbnail_key, checked.thumbnail, content_type="image/jpeg")
-            image, kept = await self._add(header, fields, ref, picture)
+            image, kept = await self._add(header, fields, ref, picture, checked.facts)
         except Exception:
             await self._upkeep.discard(picture.keys)
             raise
@@ -161,7 +161,7 @@ class UploadVerb:
         return image
 
     async def _add(
-        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture
+        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture, facts: tuple[str, ...]
     ) -> tuple[Image, bool]:
         """The stored image, and whether it is this upload's (false: a repeat of the same request was faster)."""
         async with self._store.write() as tx:
@@ -176,6 +176,7 @@ class UploadVerb:
                 fields=fields,
                 create_time=now,
                 update_time=now,
+                facts=facts,
             )
             await tx.keep_keys(picture.keys)
             await tx.add_image(image)
