@@ -1,7 +1,8 @@
 """The one table between DomainErrors and gRPC status, read in both directions.
 
 Wire form: google.rpc.Status with `ErrorInfo{reason, domain: "fiveshot", metadata}` and, when fields are wrong,
-`BadRequest.field_violations`; `QuotaFailure` for budgets and `RetryInfo` where a repeat may succeed. The remedy travels in ErrorInfo.metadata["remedy"] (https://google.aip.dev/193).
+`BadRequest.field_violations`; `QuotaFailure` for budgets and `RetryInfo` where a repeat
+may succeed. The remedy travels in ErrorInfo.metadata["remedy"] (https://google.aip.dev/193).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _UPRIGHT = {
 # What Pillow raises on damaged files, besides its own classes.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, KeyError, IndexError, struct.error, zlib.error)
 # A colour profile of a scanner may inflate to more than the megabyte that Pillow allows.
-PngImagePlugin.MAX_TEXT_CHUNK = 4 << 20
+PngImagePlugin.MAX_TEXT_CHUNK = png_file.MAX_PROFILE
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from services.chassis.filters import Order, Predicate
 from services.chassis.pagination import Scalar
+from services.chassis.pictures import Checked, PictureLimits
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
 
@@ -178,3 +179,16 @@ class Clock(Protocol):
 
     def __call__(self) -> datetime:
         """Now, aware, in UTC."""
+
+
+class PictureDecoder(Protocol):
+    """Decodes pictures of strangers where they can do no harm. Cancelling a call ends its decoding."""
+
+    async def check(
+        self, data: bytes, limits: PictureLimits, *, thumbnail_side: int, field: str, owner: str
+    ) -> Checked:
+        """Decodes every pixel and keeps a thumbnail of at most `thumbnail_side` pixels a side.
+
+        owner: the project; projects take turns. Raises InvalidArgument with the reasons of `pictures.inspect`, and
+        Unavailable.
+        """

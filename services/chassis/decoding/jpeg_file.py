@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-import simplejpeg
-
 from services.chassis.decoding.formats import too_costly, unreadable
 from services.chassis.errors import InvalidArgument
 
@@ -77,6 +75,9 @@ def check_pixels(data: bytes, *, cmyk: bool, field: str) -> None:
 
     Raises InvalidArgument(IMAGE_UNREADABLE).
     """
+    # Loaded where it decodes and nowhere else: a service that has its pictures decoded needs no NumPy.
+    import simplejpeg
+
     try:
         simplejpeg.decode_jpeg(data, colorspace="CMYK" if cmyk else "GRAY", min_factor=8, fastdct=True)
     except ValueError as error:

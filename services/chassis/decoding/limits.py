@@ -15,5 +15,5 @@ class DecodeLimits:
 
     cpu_s: int = 10
     wall_s: float = 30.0
-    memory_mib: int = 560
+    memory_mib: int = 480
     pictures: int = 200

@@ -22,6 +22,7 @@ _CRITICAL = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 _KEPT = frozenset((b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM"))
 _XMP = b"XML:com.adobe.xmp\0"
 _MAX_XMP = 1 << 20
+MAX_PROFILE = 4 << 20
 _INFLATE_STEP = 1 << 20
 _EMPTY_IDAT = b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
 _LARGEST = (1 << 31) - 1
@@ -73,7 +74,7 @@ def cleaned(data: bytes, *, field: str, whole: bool = True) -> bytes:
             _check_place(kind, chunk, header, seen, last, critical, field)
         if kind == b"eXIf" or (kind == b"iTXt" and chunk[8 : 8 + len(_XMP)] == _XMP and len(chunk) <= _MAX_XMP):
             facts.append(chunk)
-        elif kind in _CRITICAL or (kind in _KEPT and kind not in seen):
+        elif kind in _CRITICAL or (kind in _KEPT and kind not in seen and not _is_huge_profile(kind, chunk)):
             kept.append(chunk)
         seen.add(kind)
         last = kind
@@ -136,6 +137,18 @@ def _chunks(data: bytes, field: str, whole: bool) -> Iterator[tuple[bytes, bytes
 
 def _crc_is_right(chunk: bytes) -> bool:
     return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
+
+
+def _is_huge_profile(kind: bytes, chunk: bytes) -> bool:
+    """A profile that inflates beyond any real one; a reader would refuse the picture for it."""
+    if kind != b"iCCP":
+        return False
+    inflater = zlib.decompressobj()
+    try:
+        profile = inflater.decompress(chunk[8:-4].partition(b"\0")[2][1:], MAX_PROFILE)
+    except zlib.error:
+        return False
+    return len(profile) == MAX_PROFILE
 
 
 def _header(kind: bytes, chunk: bytes, field: str) -> PngHeader:

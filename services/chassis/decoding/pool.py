@@ -58,6 +58,12 @@ class DecodePool:
         """The pool as a need of a service: health does not follow it, for a child that dies is replaced."""
         return Need("picture decoder", self.prepare, _always, self.close)
 
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of all that live."""
+        with self._lock:
+            return [process.pid for process in (*self._idle, *self._busy)]
+
     async def prepare(self) -> None:
         """Starts one process, so that a machine on which none works is known at once. Raises Unavailable."""
         await asyncio.wrap_future(self._threads.submit(lambda: self._give_back(self._taken())))
