@@ -28,5 +28,5 @@ def give_memory_back() -> bool:
     if mallopt is None:
         return False
     # All three at once: setting one fixes only that one.
-    settings = ((_M_MMAP_THRESHOLD, _LARGE_BLOCK), (_M_TRIM_THRESHOLD, _LARGE_BLOCK), (_M_ARENA_MAX, _ARENAS))
-    return all([mallopt(knob, value) == 1 for knob, value in settings])
+    knobs = ((_M_MMAP_THRESHOLD, _LARGE_BLOCK), (_M_TRIM_THRESHOLD, _LARGE_BLOCK), (_M_ARENA_MAX, _ARENAS))
+    return [mallopt(knob, value) for knob, value in knobs] == [1, 1, 1]

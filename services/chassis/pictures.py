@@ -4,12 +4,13 @@ File's own rules → header → draft → load → 16 bit, palettes, ICC to sRGB
 own checks are not enough: `verify()` passes a truncated JPEG, a file of 17 KB may unfold to 432 MB with only a warning,
 and `convert("RGB")` clips a 16-bit picture to white.
 
-Bytes of strangers are decoded through `services.chassis.decoding.pool`, which runs this module in processes that can
-be killed.
+Bytes of strangers are decoded through `services.chassis.picture_decoding.pool`, which runs this module in processes
+that can be killed.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import zlib
@@ -18,12 +19,12 @@ from io import BytesIO
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from services.chassis.decoding import jpeg_file, png_file
-from services.chassis.decoding.flatten import Flat, flatten
-from services.chassis.decoding.formats import Format, sniff, unreadable, unsupported
 from services.chassis.errors import InvalidArgument
+from services.chassis.picture_decoding import jpeg_file, png_file
+from services.chassis.picture_decoding.flatten import Flat, flatten
+from services.chassis.picture_decoding.formats import Format, sniff, unreadable, unsupported
 
-__all__ = ["DEFAULT_LIMITS", "Checked", "Decoded", "Format", "PictureInfo", "PictureLimits", "sniff"]
+__all__ = ["DEFAULT_LIMITS", "Decoded", "Format", "PictureInfo", "PictureLimits", "sniff"]
 
 _ORIENTATION_TAG = 0x0112
 _XMP_ORIENTATION = re.compile(r"""tiff:Orientation(?:=["']|>)([1-8])\b""")
@@ -74,14 +75,6 @@ class PictureInfo:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A picture that decodes. thumbnail: JPEG, upright."""
-
-    info: PictureInfo
-    thumbnail: bytes
-
-
-@dataclass(frozen=True)
 class Decoded:
     """An upright picture. rgb may be smaller than the original, whose size `info` tells. alpha: L, of rgb's size."""
 
@@ -117,31 +110,25 @@ def read(
     limits: PictureLimits = DEFAULT_LIMITS,
     *,
     draft_side: int | None = None,
+    most_pixels: int | None = None,
     keep_alpha: bool = False,
     field: str = "image",
 ) -> Decoded:
-    """The picture with what its header says; `decode` says how. keep_alpha: hands the transparency beside the pixels.
+    """The picture with what its header says; `decode` says how.
 
-    Raises InvalidArgument as `inspect` does.
+    most_pixels: the picture is reduced to no more, whatever `draft_side` asks for. keep_alpha: hands the transparency
+    beside the pixels. Raises InvalidArgument as `inspect` does.
     """
     with _opened(data, limits, field) as image:
         info = _info(image)
         if info.format == "jpeg":
             jpeg_file.check_pixels(data, cmyk=image.mode == "CMYK", field=field)
-            if draft_side is not None:
-                # The mode stays: drafting to RGB would make Pillow drop the colour profile's meaning for CMYK.
-                image.draft(None, _draft_size(image.size, draft_side))
+            # The mode stays: drafting to RGB would make Pillow drop the colour profile's meaning for CMYK.
+            image.draft(None, _draft_size(image.size, draft_side, most_pixels))
         _load(image, field)
-        factor = _factor(image, draft_side) if info.format == "png" else 1
-        flat = flatten(image, factor=factor, keep_alpha=keep_alpha)
+        flat = flatten(image, factor=_factor(image.size, draft_side, most_pixels), keep_alpha=keep_alpha)
     upright = _upright(flat, info.orientation)
     return Decoded(info, upright.rgb, upright.alpha)
-
-
-def check(data: bytes, limits: PictureLimits, *, thumbnail_side: int, field: str = "image") -> Checked:
-    """Decodes every pixel and keeps a thumbnail. Raises InvalidArgument as `inspect` does."""
-    decoded = read(data, limits, draft_side=thumbnail_side, field=field)
-    return Checked(decoded.info, to_jpeg(resize_within(decoded.rgb, thumbnail_side), quality=85))
 
 
 def resize_within(image: Image.Image, max_side: int) -> Image.Image:
@@ -223,15 +210,22 @@ def _load(image: Image.Image, field: str) -> None:
         raise unreadable(field) from error
 
 
-def _draft_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """The size to ask of `draft` so that the shorter side is not less than `side`."""
-    scale = min(1.0, side / min(size))
+def _draft_size(size: tuple[int, int], side: int | None, most_pixels: int | None) -> tuple[int, int]:
+    """The size to ask of `draft`, which gives it or the next larger one that it has."""
+    scale = 1.0
+    if side is not None:
+        scale = min(scale, side / min(size))
+    if most_pixels is not None:
+        scale = min(scale, math.sqrt(most_pixels / (size[0] * size[1])))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _factor(image: Image.Image, side: int | None) -> int:
-    """By how much a PNG may be reduced so that the shorter side is not less than `side`."""
-    return 1 if side is None else max(1, min(image.size) // side)
+def _factor(size: tuple[int, int], side: int | None, most_pixels: int | None) -> int:
+    """By how much a picture is still to be reduced."""
+    factor = 1 if side is None else max(1, min(size) // side)
+    if most_pixels is None:
+        return factor
+    return max(factor, math.ceil(math.sqrt(size[0] * size[1] / most_pixels)))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.chassis import pictures
-from services.chassis.pictures import Checked, PictureLimits
+from services.chassis.pictures import Decoded, PictureLimits
 
 
 class InlineDecoder:
@@ -12,7 +12,9 @@ class InlineDecoder:
     def __init__(self) -> None:
         self.owners: list[str] = []
 
-    async def check(self, data: bytes, limits: PictureLimits, *, thumbnail_side: int, field: str, owner: str) -> Checked:
+    async def read(
+        self, data: bytes, limits: PictureLimits, *, draft_side: int, most_pixels: int, field: str, owner: str
+    ) -> Decoded:
         """See the port."""
         self.owners.append(owner)
-        return pictures.check(data, limits, thumbnail_side=thumbnail_side, field=field)
+        return pictures.read(data, limits, draft_side=draft_side, most_pixels=most_pixels, field=field)

@@ -1,4 +1,4 @@
-"""The check of a picture's bytes: what they say they are, a real decode of every pixel, a thumbnail."""
+"""The check of a picture's bytes: what they say they are, a real decode of every pixel, a thumbnail, its facts."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ import hashlib
 from dataclasses import dataclass
 
 from services.chassis import pictures
-from services.chassis.decoding.formats import named
 from services.chassis.errors import InvalidArgument
-from services.chassis.pictures import PictureInfo, PictureLimits
+from services.chassis.picture_decoding.formats import named
+from services.chassis.pictures import Decoded, PictureInfo, PictureLimits
 from services.dataset.models.checks import Limits
 from services.dataset.ports import PictureDecoder
+from services.dataset.use_cases.picture_facts import picture_facts
 
 THUMBNAIL_SIDE = 256
+LOOKED_AT_SIDE = 1024
+"""Facts are measured on no more than this of the shorter side, so that a huge picture is not handed over whole."""
+LOOKED_AT_PIXELS = 8_000_000
 _FIELD = "chunk"
 
 
 @dataclass(frozen=True)
 class CheckedPicture:
-    """A picture that decodes. sha256: hex, of the bytes. thumbnail: JPEG, upright, at most 256 pixels a side."""
+    """A picture that decodes. sha256: hex, of the bytes. thumbnail: JPEG, upright, at most 256 pixels a side.
+
+    facts: of `picture_facts`.
+    """
 
     info: PictureInfo
     sha256: str
     thumbnail: bytes
+    facts: tuple[str, ...] = ()
 
 
 class Intake:
@@ -42,11 +50,25 @@ class Intake:
         found = pictures.sniff(data)
         if data and found != promised:
             raise _mismatch(data, promised, found)
-        checked = await self._decoder.check(
-            data, self._limits, thumbnail_side=THUMBNAIL_SIDE, field=_FIELD, owner=project
+        decoded = await self._decoder.read(
+            data,
+            self._limits,
+            draft_side=LOOKED_AT_SIDE,
+            most_pixels=LOOKED_AT_PIXELS,
+            field=_FIELD,
+            owner=project,
         )
-        digest = await asyncio.to_thread(hashlib.sha256, data)
-        return CheckedPicture(checked.info, digest.hexdigest(), checked.thumbnail)
+        return await asyncio.to_thread(_looked_at, data, decoded)
+
+
+def _looked_at(data: bytes, decoded: Decoded) -> CheckedPicture:
+    info = decoded.info
+    return CheckedPicture(
+        info=info,
+        sha256=hashlib.sha256(data).hexdigest(),
+        thumbnail=pictures.thumbnail(decoded.rgb, THUMBNAIL_SIDE),
+        facts=picture_facts(decoded.rgb, size=(info.width, info.height)),
+    )
 
 
 def _mismatch(data: bytes, promised: str, found: str | None) -> InvalidArgument:

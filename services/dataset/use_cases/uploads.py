@@ -16,11 +16,12 @@ from datetime import timedelta
 from services.chassis.byte_budget import ByteBudget, Held
 from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
+from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
 from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Dataset, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
-from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore, RequestKey
+from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore
 from services.dataset.use_cases.intake import CheckedPicture, Intake
 from services.dataset.use_cases.upkeep import Upkeep
 
@@ -166,7 +167,7 @@ class UploadVerb:
             # One after the other: a failed write must not leave another one running behind the clean-up.
             await self._pictures.put(picture.original_key, data, content_type=picture.content_type)
             await self._pictures.put(picture.thumbnail_key, checked.thumbnail, content_type="image/jpeg")
-            image, kept = await self._add(header, fields, ref, picture)
+            image, kept = await self._add(header, fields, ref, picture, checked.facts)
         except Exception:
             await self._upkeep.discard(picture.keys)
             raise
@@ -175,7 +176,7 @@ class UploadVerb:
         return image
 
     async def _add(
-        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture
+        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture, facts: tuple[str, ...]
     ) -> tuple[Image, bool]:
         """The stored image, and whether it is this upload's (false: a repeat of the same request was faster)."""
         async with self._store.write() as tx:
@@ -190,6 +191,7 @@ class UploadVerb:
                 fields=fields,
                 create_time=now,
                 update_time=now,
+                facts=facts,
             )
             await tx.keep_keys(picture.keys)
             await tx.add_image(image)
@@ -237,10 +239,8 @@ class UploadVerb:
 
 
 def _request_key(header: UploadHeader, sha256: str) -> RequestKey:
-    digest = hashlib.sha256(
-        repr((header.dataset, header.file_name, header.caption, header.tags, sha256)).encode()
-    ).hexdigest()
-    return RequestKey(header.dataset.project, "UploadImage", header.request_id, digest)
+    content = digest((header.dataset, header.file_name, header.caption, header.tags, sha256))
+    return RequestKey(header.dataset.project, "UploadImage", header.request_id, content)
 
 
 def _picture(ref: ImageRef, file_name: str, checked: CheckedPicture, *, size_bytes: int) -> Picture:

@@ -11,12 +11,13 @@ import textwrap
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.chassis.decoding.limits import DecodeLimits
-from services.chassis.decoding.pool import DecodePool
 from services.chassis.errors import DomainError, InvalidArgument, Unavailable
+from services.chassis.picture_decoding.limits import DecodeLimits
+from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.pictures import PictureLimits
 from tests.fakes import pictures as files
 from tests.fixtures.nasty_pictures import TAKEN, Nasty, corpus, named_formats
@@ -25,6 +26,8 @@ from tests.fixtures.png_writer import png
 LIMITS = PictureLimits()
 GENEROUS = DecodeLimits(cpu_s=60, wall_s=120)
 SHORT_FORM = [nasty for nasty in corpus() if not nasty.heavy][::4]
+LOOK: dict[str, Any] = {"draft_side": 1024, "most_pixels": 8_000_000}
+"""As the dataset service asks."""
 
 
 @asynccontextmanager
@@ -39,7 +42,7 @@ async def pool_of(limits: DecodeLimits = GENEROUS, *, processes: int = 1) -> Asy
 
 async def answer(pool: DecodePool, data: bytes) -> str:
     try:
-        await pool.check(data, LIMITS, thumbnail_side=256, field="chunk")
+        await pool.read(data, LIMITS, **LOOK, field="chunk")
     except InvalidArgument as error:
         assert error.field == "chunk"
         assert error.remedy
@@ -49,7 +52,7 @@ async def answer(pool: DecodePool, data: bytes) -> str:
 
 async def too_costly(pool: DecodePool, data: bytes) -> str:
     with pytest.raises(InvalidArgument) as caught:
-        await pool.check(data, LIMITS, thumbnail_side=256)
+        await pool.read(data, LIMITS, **LOOK)
     assert (caught.value.reason, caught.value.field) == ("IMAGE_TOO_COSTLY", "image")
     return caught.value.message
 
@@ -88,7 +91,7 @@ async def test_another_format_is_called_by_its_name() -> None:
     async with pool_of() as pool:
         for word, data in named_formats():
             with pytest.raises(InvalidArgument) as caught:
-                await pool.check(data, LIMITS, thumbnail_side=256)
+                await pool.read(data, LIMITS, **LOOK)
             assert word in caught.value.message, caught.value.message
             assert caught.value.reason == "IMAGE_TYPE_UNSUPPORTED"
 
@@ -158,7 +161,7 @@ async def test_a_cancelled_call_ends_its_decoding() -> None:
     async with pool_of() as pool:
         (pid,) = pool.pids
         os.kill(pid, signal.SIGSTOP)
-        work = asyncio.create_task(pool.check(files.png(), LIMITS, thumbnail_side=256))
+        work = asyncio.create_task(pool.read(files.png(), LIMITS, **LOOK))
         await asyncio.sleep(0.05)
         assert lives(pid)
         work.cancel()
@@ -196,7 +199,7 @@ async def test_a_closed_pool_leaves_nothing_running_and_refuses() -> None:
         await asyncio.gather(*(answer(pool, files.png(seed=seed)) for seed in range(6)))
         (*idle, busy) = pids = pool.pids
         os.kill(busy, signal.SIGSTOP)
-        work = asyncio.create_task(pool.check(files.png(), LIMITS, thumbnail_side=256))
+        work = asyncio.create_task(pool.read(files.png(), LIMITS, **LOOK))
         await asyncio.sleep(0.05)
     with pytest.raises((Unavailable, RuntimeError)):
         await work
@@ -207,7 +210,7 @@ async def test_a_closed_pool_leaves_nothing_running_and_refuses() -> None:
 async def test_processes_end_when_their_parent_is_killed() -> None:
     program = """
         import asyncio
-        from services.chassis.decoding.pool import DecodePool
+        from services.chassis.picture_decoding.pool import DecodePool
 
         async def main():
             pool = DecodePool()
@@ -240,7 +243,7 @@ def test_the_sandbox_keeps_files_network_and_processes_out() -> None:
     """Runs code inside: what a picture could do that has taken its decoder over."""
     program = """
         import os, socket
-        from services.chassis.decoding.sandbox import confine
+        from services.chassis.picture_decoding.sandbox import confine
 
         applied = confine(memory_mib=64, output_mib=1)
 
@@ -279,14 +282,16 @@ async def test_one_project_does_not_hold_up_another() -> None:
         order = []
 
         async def decode(owner: str) -> None:
-            await pool.check(files.png(), LIMITS, thumbnail_side=256, owner=owner)
+            await pool.read(files.png(), LIMITS, **LOOK, owner=owner)
             order.append(owner)
 
         await asyncio.gather(*(decode("hog") for _ in range(8)), decode("small"))
     assert order.index("small") <= 2
 
 
-@pytest.mark.parametrize("nasty", [nasty for nasty in SHORT_FORM if nasty.answer == TAKEN][:3], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "nasty", [nasty for nasty in SHORT_FORM if nasty.answer == TAKEN][:3], ids=lambda one: one.name
+)
 async def test_a_thread_may_ask_too(nasty: Nasty) -> None:
     async with pool_of() as pool:
         found = await asyncio.to_thread(pool.read_blocking, nasty.make())

@@ -26,7 +26,7 @@ from tests.fixtures.worker import StartWorker, wait_for
 Job = training_job_pb2.TrainingJob
 Parameters = training_job_pb2.TrainingParameters
 _Service = training_service_pb2
-LONG = Parameters(num_epochs=50, num_repeats=60)
+LONG = Parameters(num_epochs=50, num_repeats=20)
 
 
 @pytest.fixture

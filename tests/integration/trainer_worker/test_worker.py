@@ -49,7 +49,7 @@ async def test_a_job_is_trained_and_every_epoch_has_a_lora_and_three_previews(
 async def test_a_worker_that_is_told_to_go_gives_its_job_back_and_another_ends_it_alike(
     trainer: Trainer, project: str, start_worker: StartWorker
 ) -> None:
-    parameters = Parameters(num_epochs=3, num_repeats=24)
+    parameters = Parameters(num_epochs=3, num_repeats=12)
     undisturbed = await trainer.create(project, training_job_id="lora", parameters=parameters)
     first = start_worker(trainer.target, "worker-1")
     assert (await wait_for(trainer, undisturbed.name, _ended)).state == Job.STATE_SUCCEEDED
@@ -91,7 +91,7 @@ async def test_a_killed_worker_loses_its_lease_and_the_job_goes_on(
     start_trainer: StartTrainer, sqlite_url: str, project: str, start_worker: StartWorker
 ) -> None:
     async with start_trainer(sqlite_url, lease_seconds=scaled(2.0)) as trainer:
-        job = await trainer.create(project, parameters=Parameters(num_epochs=2, num_repeats=40))
+        job = await trainer.create(project, parameters=Parameters(num_epochs=2, num_repeats=16))
         first = start_worker(trainer.target, "worker-1")
         await wait_for(trainer, job.name, lambda job: job.state == Job.STATE_RUNNING)
         first.kill()
@@ -108,7 +108,7 @@ async def test_cancel_pause_and_stop_reach_the_engine(
     trainer: Trainer, project: str, start_worker: StartWorker
 ) -> None:
     start_worker(trainer.target)
-    long = Parameters(num_epochs=50, num_repeats=40)
+    long = Parameters(num_epochs=50, num_repeats=16)
     cancelled = await trainer.create(project, parameters=long)
     await wait_for(trainer, cancelled.name, lambda job: job.state == Job.STATE_RUNNING)
     await trainer.stub.CancelTrainingJob(_Service.CancelTrainingJobRequest(name=cancelled.name))
