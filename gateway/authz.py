@@ -21,6 +21,7 @@ from google.rpc import code_pb2, status_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
 from gateway.envoy_filters import CHECK_KEY, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
+from gateway.envoy_replies import COMPLETE
 from gateway.json_check import JsonCheck
 from gateway.sampled_log import SampledLog
 from services.chassis import grpc_errors, telemetry
@@ -203,7 +204,10 @@ def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
             headers["www-authenticate"] = 'Bearer realm="fiveshot"'
     http = pb.HttpStatus(code=_HTTP_STATUS.get(type(error), 403))
     refusal = pb.DeniedResponse(status=http, headers=_headers(headers), body=body)
-    return pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
+    answer = pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
+    # Without this Envoy would put its own words in place of the body.
+    answer.dynamic_metadata.update({COMPLETE: True})
+    return answer
 
 
 def _status_json(status: status_pb2.Status) -> str:

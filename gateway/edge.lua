@@ -101,7 +101,7 @@ end
 function envoy_on_response(handle)
   local metadata = handle:streamInfo():dynamicMetadata()
   local own = metadata:get(SPACE)
-  local answer = metadata:get("ext_authz")
+  local answer = metadata:get("envoy.filters.http.ext_authz")
   if not own or not own.key or not answer or not answer.set then
     return
   end

@@ -1,6 +1,6 @@
 """The answers that Envoy makes itself: the same google.rpc.Status as the services give, as JSON or in gRPC's trailers.
 
-401, 403 and what the authorization service refuses otherwise have its own body.
+What the authorization service refuses has its own body.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from services.chassis.grpc_errors import ERROR_DOMAIN, REMEDY_KEY
 Config = dict[str, Any]
 EDGE_SPACE = "fiveshot.edge"
 """Where edge.lua leaves the reason of its refusal."""
+COMPLETE = "complete"
+"""By this the authorization service says that its refusal needs no words of Envoy's."""
+
+_AUTHORIZATION = "envoy.filters.http.ext_authz"
 
 _INVALID_ARGUMENT, _RESOURCE_EXHAUSTED, _UNAVAILABLE = 3, 8, 14
 _WAIT = {_RESOURCE_EXHAUSTED, _UNAVAILABLE}
@@ -26,19 +30,25 @@ _DEFAULT_REMEDY = "Try again in a moment; if it persists, give the operator the 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. code: google.rpc.Code. again: whether waiting helps; then it carries RetryInfo."""
+    """One answer.
+
+    code: google.rpc.Code. again: whether waiting helps; then it carries RetryInfo. grpc_code: of gRPC callers, where
+    their custom differs.
+    """
 
     status: int
     code: int
     message: str
     remedy: str = _DEFAULT_REMEDY
     again: bool = False
+    grpc_code: int = 0
 
 
 BY_STATUS = (
     Reply(400, _INVALID_ARGUMENT, "The gateway cannot read the request",
           "Correct the request; the message or the detail says what is wrong with it."),
-    Reply(404, 5, "The gateway offers no such method", "Check method and path against the API reference."),
+    Reply(404, 5, "The gateway offers no such method", "Check method and path against the API reference.",
+          grpc_code=12),
     Reply(405, 12, "The gateway offers no such method", "Check method and path against the API reference."),
     Reply(408, 4, "The request did not arrive in time", "Send the whole request at once, or try again."),
     Reply(413, _RESOURCE_EXHAUSTED, "The request is larger than the gateway takes for this method",
@@ -64,6 +74,7 @@ BY_REASON = {
 }  # fmt: skip
 """What edge.lua refuses."""
 
+OVERLOADED = "GATEWAY_OVERLOADED"
 _OVERLOADED = Reply(
     429,
     _RESOURCE_EXHAUSTED,
@@ -81,13 +92,20 @@ _NOT_TRANSCODED = {**_TRANSCODED, "invert_match": True}
 _WANTS_GRPC = {"and_filter": {"filters": [{"header_filter": {"header": each}} for each in (_GRPC, _NOT_TRANSCODED)]}}
 
 
+def replies() -> dict[str, Reply]:
+    """Every reply by its reason."""
+    by_status = {f"GATEWAY_HTTP_{reply.status}": reply for reply in BY_STATUS}
+    return {**BY_REASON, OVERLOADED: _OVERLOADED, **by_status}
+
+
 def local_replies() -> Config:
     """The `local_reply_config`: the first mapper that fits a reply gives it its form."""
-    mappers = []
+    complete = {"filter": _AUTHORIZATION, "path": [{"key": COMPLETE}], "value": {"bool_match": True}}
+    mappers: list[Config] = [{"filter": {"metadata_filter": {"matcher": complete, "match_if_key_not_found": False}}}]
     for reason, reply in BY_REASON.items():
         mappers += _mappers(_with_reason(reason), reason, reply)
     # Envoy calls it 503; but the service is there and well, and who asks again at once makes it worse.
-    mappers += _mappers({"response_flag_filter": {"flags": ["UO"]}}, "GATEWAY_OVERLOADED", _OVERLOADED)
+    mappers += _mappers({"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED, _OVERLOADED)
     for reply in BY_STATUS:
         mappers += _mappers(_with_status(reply.status), f"GATEWAY_HTTP_{reply.status}", reply, own_message=True)
     return {"mappers": mappers}
@@ -120,10 +138,11 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
         "body_format_override": {"json_format": body, "content_type": "application/json"},
         "headers_to_add": wait,
     }
+    status.code = reply.grpc_code or reply.code
     details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
     as_grpc = {
         "filter": {"and_filter": {"filters": [applies, _WANTS_GRPC]}},
-        "headers_to_add": [_header("grpc-status-details-bin", details), _header("grpc-status", str(reply.code))],
+        "headers_to_add": [_header("grpc-status-details-bin", details), _header("grpc-status", str(status.code))],
         "body_format_override": {"text_format_source": {"inline_string": reply.message}},
     }
     return [as_json, as_grpc]

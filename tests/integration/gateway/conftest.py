@@ -23,6 +23,8 @@ from gateway import api_keys, envoy_config
 from gateway.app import REFLECTED
 from gateway.authz import SERVICE_NAME as AUTHZ_NAME
 from gateway.authz import AuthorizationServicer, Authorizer
+from gateway.http_rules import http_rules
+from gateway.json_check import JsonCheck
 from gateway.settings import Settings
 from gateway.supervisor import servers
 from services.chassis import grpc_server
@@ -74,10 +76,11 @@ async def gateway() -> AsyncIterator[Gateway]:
             grpc_server.start_server(settings, servicer.register, service_names=[recording_dataset.SERVICE_NAME])
         )
         authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
-        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN)
+        bodies = JsonCheck(http_rules(REFLECTED))
+        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN, bodies=bodies)
         authz = await stack.enter_async_context(
             grpc_server.start_server(
-                settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED
+                settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED, bare=True
             )
         )
         targets = {"dataset_target": dataset.target, "authz_target": authz.target}
@@ -105,5 +108,7 @@ def _settings(folder: Path, public: int, admin: int, absent: int) -> Settings:
         cors_origins=["https://app.example"],
         rate_limit_per_second=50,
         rate_limit_burst=60,
+        unknown_limit_per_second=20,
+        unknown_limit_burst=100,
         shutdown_grace_s=0,
     )
