@@ -53,11 +53,11 @@ def _cluster(name: str, target: str) -> Config:
         "health_checks": [
             {
                 "timeout": "2s",
-                # A service that starts is let in at once; once it is well it is asked seldom.
-                "interval": "5s",
+                # A service that starts is let in at once; one that says that it ends gets no call after this second.
+                "interval": "1s",
                 "unhealthy_interval": "0.25s",
                 "no_traffic_interval": "0.25s",
-                "no_traffic_healthy_interval": "5s",
+                "no_traffic_healthy_interval": "1s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 "grpc_health_check": {},

@@ -98,6 +98,9 @@ async def start_server(
         yield RunningServer(server, host, port, metrics.port if metrics else None, failed)
     finally:
         await health_servicer.enter_graceful_shutdown()
+        # A call that is on its way when a server stops is cancelled without having begun, and nobody can see that it
+        # has not. So those who send them hear of it first.
+        await asyncio.sleep(settings.shutdown_notice_s)
         # Beside each other, because together they have no more time than one of them.
         grace_s = settings.shutdown_grace_s
         await asyncio.gather(server.stop(grace_s), _cancelled(tasks, grace_s))
