@@ -40,6 +40,7 @@ class Gateway:
     """A running gateway. target: host:port of the public door."""
 
     target: str
+    admin_port: int
     key: str
     expired_key: str
     keys_file: Path
@@ -89,7 +90,7 @@ async def gateway() -> AsyncIterator[Gateway]:
         spec = servers.envoy(config, ports={"listener": public, "admin": admin}, data_dir=folder)
         # In a thread, because the services answer Envoy's first health checks from this loop.
         await asyncio.to_thread(stack.enter_context, running(spec))
-        yield Gateway(f"127.0.0.1:{public}", key, expired, keys_file, servicer, signer)
+        yield Gateway(f"127.0.0.1:{public}", admin, key, expired, keys_file, servicer, signer)
 
 
 def _settings(folder: Path, public: int, admin: int, absent: int) -> Settings:
