@@ -33,13 +33,14 @@ def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
         places |= {f"{encoder}.{name}": Place(f"{encoder}|{name}") for name in names}
     weights = original_weights(places, base.weights)
     patched = {name: weight.clone() for name, weight in weights.items()}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        ending = next((ending for ending in _KNOWN if name.endswith(f".{ending}")), "")
+        parts.setdefault(name.removesuffix(f".{ending}"), {})[ending] = tensor
     used: set[str] = set()
     for key, place in _key_map(base, inside).items():
-        part = {name.removeprefix(f"{key}."): name for name in tensors if name.startswith(f"{key}.")}
-        taken = {ending: tensors[name] for ending, name in part.items() if ending in _KNOWN}
-        if not taken or not _patch(patched[place.weight], place.rows, taken):
-            continue
-        used |= {part[ending] for ending in taken}
+        if key in parts and "" not in parts[key] and _patch(patched[place.weight], place.rows, parts[key]):
+            used |= {f"{key}.{ending}" for ending in parts[key]}
     changes = {}
     for module, place in places.items():
         change = patched[place.weight] - weights[place.weight]
