@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,14 @@ LIVENESS = "liveness"
 """The name under which health says only that the process lives. A process whose database is away must not be restarted
 for it: that helps nobody, and ends the calls that need no database."""
 
+NEED = "need/"
+"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_NOTNEED = "need/"
+"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
+
+_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _CANCEL_AGAIN_S = 0.2
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -79,9 +85,16 @@ async def start_server(
     for name in (*names, LIVENESS):
         await health_servicer.set(name, _SERVING)
 
-    async def tell_health(well: bool) -> None:
+    told: set[str] = set()
+
+    async def tell_health(away: Mapping[str, str]) -> None:
         for name in names:
-            await health_servicer.set(name, _SERVING if well else _NOT_SERVING)
+            await health_servicer.set(name, _NOT_SERVING if away else _SERVING)
+        # Beside them what is away, for whoever lists them: health itself has no room for a reason.
+        wrong = {f"{NEED}{name}: {reason}" for name, reason in away.items()}
+        told.update(wrong)
+        for name in told:
+            await health_servicer.set(name, _NOT_SERVING if name in wrong else _SERVING)
 
     host, wanted_port = split_host_port(settings.listen)
     port = _bind(server, host, wanted_port)
