@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from services.chassis import grpc_errors, request_context
+from services.chassis import decoding, grpc_errors, request_context
 from services.chassis.errors import Unauthenticated
 from services.chassis.settings import BaseServiceSettings
 
@@ -79,7 +79,7 @@ def rebuilt(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
     build: Any = kinds[(handler.request_streaming, handler.response_streaming)]
     rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
         behavior,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=decoding.decoder(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
     return rebuilt

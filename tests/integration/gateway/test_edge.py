@@ -15,9 +15,7 @@ from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from gateway import api_keys
 from gateway.authz import ANSWERS
-from services.chassis import errors
 from tests.fixtures.patience import until
 from tests.integration.gateway.conftest import Gateway
 

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from services.chassis.errors import Unavailable
 from services.chassis.needs import Need, follow
+from tests.fixtures.patience import turns, within
 
 
 async def _nothing() -> None:
@@ -43,10 +44,10 @@ async def _told_away(*scripts: str) -> list[dict[str, str]]:
     scripted = [_Scripted(script) for script in scripts]
     needs = [Need(str(number), _nothing, one.ping, _nothing) for number, one in enumerate(scripted)]
     following = asyncio.create_task(follow(needs, tell, pause_s=0))
-    async with asyncio.timeout(5):
+    async with within():
         for one in scripted:
             await one.over.wait()
-        await asyncio.sleep(0)
+        await turns(1)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     return told
