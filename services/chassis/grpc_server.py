@@ -32,10 +32,7 @@ NEED = "need/"
 """Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOTNEED = "need/"
-"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
-
-_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _CANCEL_AGAIN_S = 0.2
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -78,7 +75,7 @@ async def start_server(
     interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings)
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
-    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_servicer = _Health()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     _describe(server, reflected or service_names)
     names = ("", *service_names)
@@ -135,6 +132,17 @@ def _describe(server: grpc.aio.Server, services: Sequence[str]) -> None:
     for name in _REFLECTION:
         method = {"ServerReflectionInfo": handler}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, method),))
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
+    """The library's, with the method of the protocol that it lacks."""
+
+    async def List(self, request: health_pb2.HealthListRequest, context: object) -> health_pb2.HealthListResponse:
+        """The health of every name."""
+        statuses = {
+            name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 async def _watched(task: Task, failed: asyncio.Future[None]) -> None:

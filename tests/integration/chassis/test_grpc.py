@@ -256,7 +256,7 @@ async def test_reflection_lists_the_service(running: RunningServer) -> None:
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection_wants_the_internal_token_and_health_does_not(version: str) -> None:
     settings = BaseServiceSettings(internal_token=SecretStr("inside"))
-    async with grpc_server.start_server(settings, lambda _: None, service_names=[NAME]) as running:
+    async with start_server(settings, lambda _: None, service_names=[NAME]) as running:
         async with grpc.aio.insecure_channel(running.target) as plain:
             call = plain.stream_stream(
                 f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
