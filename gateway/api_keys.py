@@ -6,7 +6,7 @@
         projects: [acme, acme-staging]        # or ["*"] for all
         expires: 2027-01-01T00:00:00Z         # may be left out
 
-A change of the file counts from the next call on, so a key is withdrawn without a restart.
+A change of the file counts as soon as Envoy asks again (a second at most), so a key is withdrawn without a restart.
 """
 
 from __future__ import annotations
