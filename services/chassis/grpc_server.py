@@ -29,6 +29,7 @@ for it: that helps nobody, and ends the calls that need no database."""
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_AHEAD_BYTES = 256 * 1024
 _CANCEL_AGAIN_S = 0.2
 
 
@@ -154,6 +155,9 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         # Over 1,000 pending calls the default answers a burst with a bare CANCELLED.
         ("grpc.server.max_pending_requests", 100_000),
         ("grpc.server.max_pending_requests_hard_limit", 200_000),
+        # The library lets a fast stream send megabytes ahead of its reader; with hundreds of uploads that is all memory.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

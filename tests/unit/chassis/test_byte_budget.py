@@ -35,12 +35,13 @@ def test_all_projects_together_get_no_more_than_the_process_has() -> None:
 
 def test_what_is_held_grows_and_goes_back_whole() -> None:
     budget = ByteBudget(total=10, per_project=10)
-    with pytest.raises(ResourceExhausted), budget.holding("acme") as held:
-        held.at_least(4)
-        held.at_least(3)
-        held.at_least(9)
+    with budget.holding("acme") as held:
+        for size in (4, 3, 9):
+            held.at_least(size)
         assert budget.in_flight == 9
-        held.at_least(11)
+        with pytest.raises(ResourceExhausted):
+            held.at_least(11)
+        assert budget.in_flight == 9
     assert budget.in_flight == 0
     with budget.holding("acme") as held:
         held.at_least(10)
@@ -48,7 +49,7 @@ def test_what_is_held_grows_and_goes_back_whole() -> None:
 
 def test_the_error_says_when_to_come_back_on_the_wire_too() -> None:
     budget = ByteBudget(total=1 << 20, per_project=1 << 20)
-    with pytest.raises(ResourceExhausted) as caught, budget.holding("acme") as held:
+    with budget.holding("acme") as held, pytest.raises(ResourceExhausted) as caught:
         held.at_least(1 << 21)
     again = grpc_errors.from_proto(grpc_errors.to_proto(caught.value))
     assert type(again) is ResourceExhausted
