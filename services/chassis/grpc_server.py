@@ -176,7 +176,7 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         # Over 1,000 pending calls the default answers a burst with a bare CANCELLED.
         ("grpc.server.max_pending_requests", 100_000),
         ("grpc.server.max_pending_requests_hard_limit", 200_000),
-        # The library lets a fast stream send megabytes ahead of its reader; with hundreds of uploads that is all memory.
+        # A fast stream may send megabytes ahead of its reader; with hundreds of uploads that is all memory.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
         # The gateway's limit is below; the library's own, 8 KiB, refuses without a reason.
