@@ -30,6 +30,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from PIL import Image
 
+from gateway.event_accounts import SERVICES_USER
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder, StackState
 from gateway.supervisor.servers import HOST, ServerSpec
@@ -96,6 +97,8 @@ def measure_starts(state: StackState, folder: DataFolder, times: int) -> dict[st
         s3_access_key=keys.s3_access_key,
         s3_secret_key=keys.s3_secret_key,
         nats_url=f"nats://{HOST}:{state.children['nats'].ports['nats']}",
+        nats_user=SERVICES_USER,
+        nats_password=keys.nats_password,
         workers=0,
     )
     taken: dict[str, list[tuple[float, float]]] = {}

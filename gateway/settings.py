@@ -17,7 +17,9 @@ class Settings(BaseServiceSettings):
 
     # Envoy's own doors.
     public_listen: str = Field("127.0.0.1:7437", description="host:port where callers reach the gateway")
-    admin_listen: str = Field("127.0.0.1:0", description="host:port of Envoy's admin page; never make it public")
+    admin_listen: str = Field(
+        "", description="host:port of Envoy's admin page, which shows secrets to all who reach it; empty: none"
+    )
     tls_cert_file: Path | None = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
     tls_key_file: Path | None = Field(None, description="private key in PEM")
     cors_origins: list[str] = Field(default_factory=list, description="JSON list of origins whose pages may call")
@@ -46,12 +48,19 @@ class Settings(BaseServiceSettings):
     rate_limit_burst: int = Field(400, ge=1, description="calls that a caller may make at once")
 
     @field_validator(
-        "public_listen", "admin_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
+        "public_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
         "registry_target",
     )  # fmt: skip
     @classmethod
     def _host_port(cls, value: str) -> str:
         split_host_port(value)
+        return value
+
+    @field_validator("admin_listen")
+    @classmethod
+    def _host_port_or_none(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
         return value
 
     @model_validator(mode="after")

@@ -100,6 +100,8 @@ class NatsSettings(BaseModel):
     """Where events are published."""
 
     nats_url: str = Field("", description="nats://host:port; empty: events stay in the event log only")
+    nats_user: str = Field("", description="user of the services on that server")
+    nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
 
     @field_validator("nats_url")
     @classmethod
