@@ -12,15 +12,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import nkeys
-
-from services.chassis.nats_events import STREAM, SUBJECT_ROOT
+from services.chassis.names import EVENT_STREAM as STREAM
+from services.chassis.names import EVENT_SUBJECTS
 
 SERVICES_USER = "services"
 # Makes a project's stream; its password is the services' own.
@@ -40,13 +38,6 @@ class Consumer:
     id: str
     project: str
     public_key: str
-
-
-def new_seed() -> tuple[str, str]:
-    """A fresh NKey of a user: the seed, which is the secret, and the public key."""
-    seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
-    public_key: bytes = nkeys.from_seed(seed).public_key
-    return bytes(seed).decode("ascii"), public_key.decode("ascii")
 
 
 def check(consumer: Consumer) -> None:
@@ -135,7 +126,7 @@ def _requests() -> list[str]:
 
 
 def _subject(project: str) -> str:
-    return f"{SUBJECT_ROOT}.{project}.>"
+    return f"{EVENT_SUBJECTS}.{project}.>"
 
 
 def _account(project: str) -> str:

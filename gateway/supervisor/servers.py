@@ -18,14 +18,15 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import grpc
 
 from gateway import event_accounts
 from gateway.event_accounts import Consumer
-from gateway.supervisor import certificates
-from gateway.supervisor.certificates import Certificates
+
+if TYPE_CHECKING:
+    from gateway.supervisor.certificates import Certificates
 
 HOST = "127.0.0.1"
 # A socket's path must fit into 108 bytes; a longer folder gets the server's own place under /tmp.
@@ -126,6 +127,9 @@ def seaweedfs(
     Other users of the machine reach its ports and get nothing: S3 wants the keys, gRPC and the pages of master and
     admin want a certificate, the volume server wants the master's signature, and the filer speaks no HTTP.
     """
+    # It takes its time to load, and few commands start a server.
+    from gateway.supervisor import certificates
+
     chosen = dict(zip(SEAWEEDFS_PORTS, free_ports(len(SEAWEEDFS_PORTS)), strict=True)) | dict(ports or {})
     pair = certificates.make(data_dir / "certificates", HOST)
     argv = [

@@ -23,12 +23,13 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
 from services.chassis.settings import NatsSettings
 
 log = get_logger(__name__)
 
-STREAM = "FIVESHOT_EVENTS"
-SUBJECT_ROOT = "fiveshot.events.v1"
+STREAM = EVENT_STREAM
+SUBJECT_ROOT = EVENT_SUBJECTS
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
 T = TypeVar("T")
 

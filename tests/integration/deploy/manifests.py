@@ -32,6 +32,7 @@ SECRETS = {
     "s3-access-key": "access",
     "s3-secret-key": "secret",
     "internal-token": "token",
+    "nats-password": "secret",
     "postgres-password": "secret",
 }
 SETTINGS = {process.module: process.settings for process in PROCESSES} | {
