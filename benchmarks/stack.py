@@ -35,7 +35,7 @@ from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder, StackState
 from gateway.supervisor.servers import HOST, ServerSpec
 from gateway.supervisor.stack import Stack, StackSettings
-from services.chassis.request_context import INTERNAL_TOKEN_KEY
+from services.chassis.request_context import INTERNAL_TOKEN_KEY, PROJECTS_KEY
 
 PARENT = "projects/default"
 PHOTOS = f"{PARENT}/datasets/photos"
@@ -156,9 +156,10 @@ async def measure_calls(
 ) -> dict[str, dict[str, float]]:
     """Unary calls, uploads and downloads, in turn through the gateway and straight to the dataset service."""
     keys = folder.credentials()
+    inside = ((INTERNAL_TOKEN_KEY, keys.internal_token), (PROJECTS_KEY, "*"))
     doors = {
         "gateway": (state.server, (("x-api-key", keys.api_key),)),
-        "direct": (f"{HOST}:{state.children['dataset'].ports['grpc']}", ((INTERNAL_TOKEN_KEY, keys.internal_token),)),
+        "direct": (f"{HOST}:{state.children['dataset'].ports['grpc']}", inside),
     }
     unary: dict[str, list[float]] = {door: [] for door in doors}
     up: dict[str, list[float]] = {door: [] for door in doors}

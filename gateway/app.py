@@ -20,7 +20,11 @@ REFLECTED = tuple(each.full_name for module in _API for each in module.DESCRIPTO
 
 def build(settings: Settings) -> Service:
     """Everything that the process is made of. It needs no server."""
-    authorizer = Authorizer(ApiKeyFile(settings.api_keys_file), projects_claim=settings.jwt_projects_claim)
+    authorizer = Authorizer(
+        ApiKeyFile(settings.api_keys_file),
+        projects_claim=settings.jwt_projects_claim,
+        role_claim=settings.jwt_role_claim,
+    )
     token = settings.internal_token.get_secret_value() if settings.internal_token else ""
     servicer = AuthorizationServicer(authorizer, internal_token=token)
     return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED)

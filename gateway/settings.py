@@ -39,6 +39,9 @@ class Settings(BaseServiceSettings):
     jwt_issuer: str = Field("", description="`iss` that a token must carry")
     jwt_audiences: list[str] = Field(default_factory=list, description="JSON list; a token must carry one as `aud`")
     jwt_projects_claim: str = Field("projects", description="claim with the projects: a list, or words in one string")
+    jwt_role_claim: str = Field(
+        "role", description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles"
+    )
 
     # How much they may ask.
     max_request_mb: int = Field(16, ge=1, le=512, description="largest request that is buffered whole (JSON), in MiB")

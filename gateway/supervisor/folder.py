@@ -17,11 +17,12 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
 from gateway import api_keys
+from gateway.roles import Role
 
 STATE_VERSION = 1
 PRIVATE_UMASK = 0o077
@@ -135,12 +136,17 @@ class DataFolder:
         kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         made = Credentials(**kept)
         if not kept:
-            key = api_keys.ApiKey(LOCAL_KEY_ID, api_keys.digest(made.api_key), (LOCAL_PROJECT,))
+            key = api_keys.ApiKey(LOCAL_KEY_ID, api_keys.digest(made.api_key), (LOCAL_PROJECT,), role=Role.ADMIN)
             api_keys.save(self.api_keys_file, [key])
         # A stack of an older version lacks the secrets that came later.
         if set(kept) != {each.name for each in fields(Credentials)}:
             _write_private(path, json.dumps(asdict(made)))
         return made
+
+    def keep_api_key(self, secret: str) -> None:
+        """Makes this the key by which the command line calls the stack."""
+        made = replace(self.credentials(), api_key=secret)
+        _write_private(self.path / "credentials" / "stack.json", json.dumps(asdict(made)))
 
     def read_state(self) -> StackState | None:
         """What was last written about the stack; None when nothing readable is there."""

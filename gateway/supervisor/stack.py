@@ -113,7 +113,7 @@ class Stack:
         return found
 
     def _service(self, name: str) -> ServerSpec:
-        own = {"DATABASE_URL": self._database(name)}
+        own = {"DATABASE_URL": self._database(name), "REQUIRE_PROJECT_HEADER": "true"}
         if name != "tagger":
             own |= self._s3_variables()
         if name == "trainer":
