@@ -2,7 +2,7 @@
 
     DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
-    DIR/credentials/        S3 keys, internal token, API keys, who may read events
+    DIR/credentials/        S3 keys, internal token, key of page tokens, API keys, who may read events
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
 
@@ -81,6 +81,7 @@ class Credentials:
     internal_token: str = field(default_factory=lambda: secrets.token_hex(32))
     api_key: str = field(default_factory=api_keys.new_secret)
     nats_password: str = field(default_factory=lambda: secrets.token_hex(32))
+    page_token_key: str = field(default_factory=lambda: secrets.token_hex(32))
 
 
 class DataFolder:

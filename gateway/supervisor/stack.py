@@ -113,7 +113,11 @@ class Stack:
         return found
 
     def _service(self, name: str) -> ServerSpec:
-        own = {"DATABASE_URL": self._database(name), "REQUIRE_PROJECT_HEADER": "true"}
+        own = {
+            "DATABASE_URL": self._database(name),
+            "PAGE_TOKEN_KEY": self._credentials.page_token_key,
+            "REQUIRE_PROJECT_HEADER": "true",
+        }
         if name != "tagger":
             own |= self._s3_variables()
         if name == "trainer":

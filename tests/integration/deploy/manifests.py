@@ -33,6 +33,7 @@ SECRETS = {
     "s3-secret-key": "secret",
     "internal-token": "token",
     "nats-password": "secret",
+    "page-token-key": "a key of the tests",
     "postgres-password": "secret",
 }
 SETTINGS = {process.module: process.settings for process in PROCESSES} | {

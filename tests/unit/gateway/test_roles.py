@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from gateway.app import REFLECTED
-from gateway.envoy_config import PUBLIC_SERVICES
+from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.http_rules import http_rules
 from gateway.roles import LEAST_ROLE, SERVICES, Role, RoleCheck, parse
 from services.chassis.errors import PermissionDenied
