@@ -31,6 +31,7 @@ from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from PIL import Image
 
 from gateway.event_accounts import SERVICES_USER
+from gateway.inside import token_file
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder, StackState
 from gateway.supervisor.servers import HOST, ServerSpec
@@ -156,10 +157,11 @@ async def measure_calls(
 ) -> dict[str, dict[str, float]]:
     """Unary calls, uploads and downloads, in turn through the gateway and straight to the dataset service."""
     keys = folder.credentials()
-    inside = ((INTERNAL_TOKEN_KEY, keys.internal_token), (PROJECTS_KEY, "*"))
+    token = token_file(folder.sub("credentials"), "gateway").read_text(encoding="ascii")
+    as_gateway = ((INTERNAL_TOKEN_KEY, token), (PROJECTS_KEY, "*"))
     doors = {
         "gateway": (state.server, (("x-api-key", keys.api_key),)),
-        "direct": (f"{HOST}:{state.children['dataset'].ports['grpc']}", inside),
+        "direct": (f"{HOST}:{state.children['dataset'].ports['grpc']}", as_gateway),
     }
     unary: dict[str, list[float]] = {door: [] for door in doors}
     up: dict[str, list[float]] = {door: [] for door in doors}

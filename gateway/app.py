@@ -14,6 +14,7 @@ from gateway.authz import SERVICE_NAME, AuthorizationServicer, Authorizer
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
 from gateway.settings import Settings
+from services.chassis.callers import OwnToken
 from services.chassis.service import Service, run
 
 _API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2)
@@ -27,9 +28,8 @@ def build(settings: Settings) -> Service:
         projects_claim=settings.jwt_projects_claim,
         role_claim=settings.jwt_role_claim,
     )
-    token = settings.internal_token.get_secret_value() if settings.internal_token else ""
     bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
-    servicer = AuthorizationServicer(authorizer, internal_token=token, bodies=bodies)
+    servicer = AuthorizationServicer(authorizer, internal_token=OwnToken(settings), bodies=bodies)
     return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, bare=True)
 
 

@@ -27,6 +27,7 @@ from gateway.json_check import JsonCheck
 from gateway.roles import SERVICES, Role, RoleCheck
 from gateway.sampled_log import SampledLog
 from services.chassis import grpc_errors, telemetry
+from services.chassis.callers import OwnToken
 from services.chassis.errors import DomainError, InvalidArgument, PermissionDenied, Unauthenticated
 from services.chassis.logging import get_logger
 from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
@@ -140,7 +141,9 @@ class Authorizer:
 class AuthorizationServicer:
     """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
 
-    def __init__(self, authorizer: Authorizer, *, internal_token: str, bodies: JsonCheck | None = None) -> None:
+    def __init__(
+        self, authorizer: Authorizer, *, internal_token: str | OwnToken, bodies: JsonCheck | None = None
+    ) -> None:
         self._authorizer = authorizer
         self._roles = RoleCheck(http_rules(SERVICES))
         self._bodies = bodies
@@ -162,7 +165,11 @@ class AuthorizationServicer:
             ANSWERS.labels(error.reason).inc()
             return denied(error, wants_grpc=wants_grpc(headers))
         ANSWERS.labels("OK").inc()
-        return kept(allowed(caller, self._internal_token))
+        return kept(allowed(caller, self._shown()))
+
+    def _shown(self) -> str:
+        token = self._internal_token
+        return token.current() if isinstance(token, OwnToken) else token
 
     async def check_body(self, request: pb.CheckRequest) -> pb.CheckResponse:
         """Answers for the body of one JSON call, whose caller is known by now."""

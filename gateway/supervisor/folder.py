@@ -2,7 +2,7 @@
 
     DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
-    DIR/credentials/        S3 keys, internal token, key of page tokens, API keys, who may read events
+    DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
 
@@ -78,7 +78,6 @@ class Credentials:
 
     s3_access_key: str = field(default_factory=lambda: secrets.token_hex(10))
     s3_secret_key: str = field(default_factory=lambda: secrets.token_hex(20))
-    internal_token: str = field(default_factory=lambda: secrets.token_hex(32))
     api_key: str = field(default_factory=api_keys.new_secret)
     nats_password: str = field(default_factory=lambda: secrets.token_hex(32))
     page_token_key: str = field(default_factory=lambda: secrets.token_hex(32))
@@ -135,12 +134,13 @@ class DataFolder:
         """The folder's secrets, made now if there are none."""
         path = self.sub("credentials") / "stack.json"
         kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        made = Credentials(**kept)
+        known = {each.name for each in fields(Credentials)}
+        made = Credentials(**{name: value for name, value in kept.items() if name in known})
         if not kept:
             key = api_keys.ApiKey(LOCAL_KEY_ID, api_keys.digest(made.api_key), (LOCAL_PROJECT,), role=Role.ADMIN)
             api_keys.save(self.api_keys_file, [key])
-        # A stack of an older version lacks the secrets that came later.
-        if set(kept) != {each.name for each in fields(Credentials)}:
+        # A stack of an older version lacks the secrets that came later, and has some that are gone.
+        if set(kept) != known:
             _write_private(path, json.dumps(asdict(made)))
         return made
 

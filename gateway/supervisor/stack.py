@@ -15,7 +15,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway import envoy_config, event_accounts
+from gateway import envoy_config, event_accounts, inside
 from gateway.settings import Settings as GatewaySettings
 from gateway.supervisor import servers
 from gateway.supervisor.folder import Credentials, DataFolder
@@ -83,6 +83,8 @@ class Stack:
         self._folder = folder
         self._settings = settings
         self._credentials = folder.credentials()
+        self._credentials_folder = folder.sub("credentials")
+        inside.make(self._credentials_folder)
         names = ("authz", *SERVICES, *(f"worker-{n + 1}" for n in range(settings.workers)))
         self._ports = dict(zip(names, servers.free_ports(len(names)), strict=True))
         self.server = settings.listen or _public_door()
@@ -156,7 +158,7 @@ class Stack:
         settings = GatewaySettings(
             public_listen=self.server,
             access_log_file=str(log),
-            internal_token=SecretStr(self._credentials.internal_token),
+            internal_token=SecretStr(inside.token_file(self._credentials_folder, "envoy").read_text(encoding="ascii")),
             authz_target=self._target("authz"),
             dataset_target=self._target("dataset"),
             tagger_target=self._target("tagger"),
@@ -178,7 +180,7 @@ class Stack:
         variables = {
             "LISTEN": self._target(name),
             "PORT_FILE": str(port_file),
-            "INTERNAL_TOKEN": self._credentials.internal_token,
+            **self._inside(name),
             "SHUTDOWN_GRACE_S": str(_GRACE_S),
             **own,
         }
@@ -198,6 +200,16 @@ class Stack:
             stop_timeout_s=stop_timeout_s,
             leftovers=(port_file,),
         )
+
+    def _inside(self, name: str) -> dict[str, str]:
+        """The token of a process and its callers, in files: one may be replaced while the stack runs."""
+        holder = {"authz": "gateway"}.get(name, name.partition("-")[0])
+        found = {}
+        if holder in inside.HOLDERS:
+            found["INTERNAL_TOKEN_FILE"] = str(inside.token_file(self._credentials_folder, holder))
+        if name in inside.MAY_CALL:
+            found["CALLERS_FILE"] = str(inside.callers_file(self._credentials_folder, name))
+        return found
 
     def _s3_variables(self) -> dict[str, str]:
         chosen = self._s3_keys(self._credentials)

@@ -40,6 +40,12 @@ class BaseServiceSettings(BaseSettings):
         None,
         description="token that calls from inside the suite carry; when set, a call needs it or the projects header",
     )
+    internal_token_file: Path | None = Field(
+        None, description="file with the token that this process shows; read again when it changes, wins over the other"
+    )
+    callers_file: Path | None = Field(
+        None, description="JSON file of the processes that may call this one, by token and method; read when it changes"
+    )
     require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
     shutdown_grace_s: float = Field(10.0, ge=0, le=3600, description="seconds that running calls get at shutdown")
     shutdown_notice_s: float = Field(

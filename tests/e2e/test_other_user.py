@@ -11,12 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import nats
 import pytest
+from fiveshot.dataset.v1.dataset_service_pb2 import ListDatasetsRequest
 
+from gateway import inside
 from gateway.cli import output
 from tests.fakes import pictures
-from tests.fixtures.patience import until
+from tests.fixtures.patience import scaled, until
 from tests.fixtures.processes import finished
 from tests.fixtures.running_stack import PARENT, RunningStack
 
@@ -100,9 +103,46 @@ def test_everything_in_the_folder_is_for_its_owner_only(filled_stack: RunningSta
 def test_no_secret_stands_in_a_command_line(filled_stack: RunningStack) -> None:
     """Every user sees the command lines of all processes."""
     keys = filled_stack.folder.credentials()
+    tokens = [path.read_text() for path in (filled_stack.folder.path / "credentials" / "tokens").iterdir()]
+    assert len(tokens) == len(inside.HOLDERS)
     lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    for secret in (keys.s3_access_key, keys.s3_secret_key, keys.internal_token, keys.api_key, keys.nats_password):
+    for secret in (keys.s3_access_key, keys.s3_secret_key, keys.api_key, keys.nats_password, *tokens):
         assert secret not in lines
+
+
+async def test_a_leaked_token_of_a_worker_opens_only_what_a_worker_needs(filled_stack: RunningStack) -> None:
+    credentials = filled_stack.folder.path / "credentials"
+    ports = {name: child.ports.get("grpc", 0) for name, child in filled_stack.state.children.items()}
+
+    async def status(service: str, method: str, *, projects: str = "*") -> str:
+        token = inside.token_file(credentials, "worker").read_text()
+        metadata = (("x-fiveshot-internal", token), *((("x-fiveshot-projects", projects),) if projects else ()))
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[service]}") as channel:
+            try:
+                await channel.unary_unary(method)(b"", metadata=metadata, timeout=scaled(30))
+            except grpc.aio.AioRpcError as error:
+                return str(error.code().name)
+        return "OK"
+
+    dataset, trainer = "/fiveshot.dataset.v1.DatasetService/", "/fiveshot.trainer.v1.TrainingService/"
+    assert await status("dataset", dataset + "ListDatasetVersionImages") == "INVALID_ARGUMENT"
+    assert await status("dataset", dataset + "ListDatasetVersionImages", projects="") == "UNAUTHENTICATED"
+    assert await status("dataset", dataset + "ListDatasets") == "PERMISSION_DENIED"
+    assert await status("dataset", dataset + "DeleteDataset") == "PERMISSION_DENIED"
+    assert await status("trainer", trainer + "ListTrainingJobs") == "PERMISSION_DENIED"
+    assert await status("registry", "/fiveshot.registry.v1.RegistryService/ListModels") == "UNAUTHENTICATED"
+    assert await status("authz", "/envoy.service.auth.v3.Authorization/Check") == "UNAUTHENTICATED"
+
+
+async def test_the_gateways_token_is_replaced_while_calls_go_on(filled_stack: RunningStack) -> None:
+    credentials = filled_stack.folder.path / "credentials"
+    request = ListDatasetsRequest(parent=PARENT)
+    async with filled_stack.caller() as caller:
+        before = inside.token_file(credentials, "gateway").read_text()
+        for _ in range(3):
+            inside.rotate(credentials, "gateway")
+            assert len((await caller.call(caller.dataset.ListDatasets, request)).datasets) == 3
+    assert inside.token_file(credentials, "gateway").read_text() != before
 
 
 async def test_the_command_line_lets_a_consumer_in_and_out(filled_stack: RunningStack, tmp_path: Path) -> None:
