@@ -143,7 +143,6 @@ class AuthorizationServicer:
     """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
 
     def __init__(
-    def __init__(
         self,
         authorizer: Authorizer,
         *,
