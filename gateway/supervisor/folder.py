@@ -1,10 +1,10 @@
 """The data folder of a local stack: what lies where, who holds it, and what others read about it.
 
-    DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
-    DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
-    DIR/credentials/        S3 keys, internal token, API keys; for their owner only
-    DIR/logs/NAME.log       what each process prints
-    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
+DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
+DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
+DIR/credentials/        S3 keys, internal token, API keys; for their owner only
+DIR/logs/NAME.log       what each process prints
+DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
 """
 
 from __future__ import annotations

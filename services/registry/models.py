@@ -13,6 +13,7 @@ from services.chassis.names import ResourceName, etag_of
 LATEST = "latest"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
+CONTACT_SHEET = "contact-sheet"
 EDITABLE = ("display_name", "description", "tags")
 
 MODEL_NAME = ResourceName("projects/{project}/models/{model}")

@@ -32,9 +32,7 @@ class RegistryServicer(RegistryServiceServicer):
     async def GetModel(self, request: service_pb.GetModelRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.get(request.name))
 
-    async def ListModels(
-        self, request: service_pb.ListModelsRequest, context: Any
-    ) -> service_pb.ListModelsResponse:
+    async def ListModels(self, request: service_pb.ListModelsRequest, context: Any) -> service_pb.ListModelsResponse:
         models, token, total = await self._repositories.list(
             mapping.project_id(request.parent),
             page_size=request.page_size,
@@ -57,9 +55,7 @@ class RegistryServicer(RegistryServiceServicer):
     async def SaveEpoch(self, request: service_pb.SaveEpochRequest, context: Any) -> pb.ModelVersion:
         return mapping.version(await self._saving.save(mapping.save_request(request)))
 
-    async def GetModelVersion(
-        self, request: service_pb.GetModelVersionRequest, context: Any
-    ) -> pb.ModelVersion:
+    async def GetModelVersion(self, request: service_pb.GetModelVersionRequest, context: Any) -> pb.ModelVersion:
         return mapping.version(await self._versions.get(request.name))
 
     async def ListModelVersions(
@@ -82,7 +78,5 @@ class RegistryServicer(RegistryServiceServicer):
     async def SetModelAlias(self, request: service_pb.SetModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.set_alias(request.name, request.alias, request.version))
 
-    async def DeleteModelAlias(
-        self, request: service_pb.DeleteModelAliasRequest, context: Any
-    ) -> pb.Model:
+    async def DeleteModelAlias(self, request: service_pb.DeleteModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.delete_alias(request.name, request.alias))

@@ -18,7 +18,7 @@ from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.loading import model_fingerprint
-from services.trainer.engine.job import Acceleration, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
+from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
@@ -77,6 +77,11 @@ class Run:
     thumbnails: list[Image.Image]
     facts: RunFacts
     place: Place
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Of every finished epoch of the job, in order."""
+        return [Evaluation(**values) for values in self.place.evaluations]
 
     @property
     def mixed_precision(self) -> str:

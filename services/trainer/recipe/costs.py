@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.plan import JobPlan
+from services.trainer.recipe.plan import JobPlan, regularization_share
 from services.trainer.recipe.workload import (
     DRIFT_SAMPLES,
     ENCODE_BATCH,
@@ -220,9 +220,11 @@ def _passes(costs: ModelCosts, parameters: TrainingParameters, plan: JobPlan, ar
     for bucket, area in zip(plan.buckets, areas, strict=True):
         full, rest = divmod(bucket.size, parameters.batch_size)
         for batch, count in ((parameters.batch_size, full), (rest, 1 if rest else 0)):
-            if count:
-                samples = batch + round(parameters.regularization_fraction * batch)
-                total = total + _pass(costs, parameters, area, samples).times(count)
+            extra = regularization_share(parameters.regularization_fraction, batch)
+            # Of a share that is no whole number, some passes have one picture more than the others.
+            for samples, part in ((math.floor(extra), 1 - extra % 1), (math.ceil(extra), extra % 1)):
+                if count and part:
+                    total = total + _pass(costs, parameters, area, batch + samples).times(count * float(part))
     return total
 
 

@@ -166,6 +166,19 @@ class ParameterSpec:
 
 
 MAX_PROMPT_CHARACTERS = 500
+_OF_OPTIMIZER: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    # Prodigy multiplies its own estimate of the rate by it (Mishchenko and Defazio 2023): a rate of the others' size
+    # leaves nothing of the estimate, and one beyond 10 leaves no stability.
+    "prodigy": {
+        "learning_rate": {"default": 1.0, "minimum": 0.1, "maximum": 10.0},
+        "text_encoder_learning_rate": {"default": 0.0, "minimum": 0.0, "maximum": 10.0},
+        "lr_scheduler": {"default": "constant"},
+    },
+    # Its average of the weights takes the schedule's place (Defazio et al. 2024).
+    "schedule_free": {"lr_scheduler": {"default": "constant", "choices": ("constant", "constant_with_warmup")}},
+}
+"""What a parameter accepts instead with an optimizer, whatever the base model says, whose rates are AdamW's."""
+
 _ARTICLES = {
     "int": "a whole number",
     "float": "a number",
@@ -196,12 +209,19 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _number("resolution", 512, 16, 2048, "Side in pixels of a square with the area that pictures are trained at."),
     _switch("aspect_buckets", True, "Train pictures near their own aspect ratio instead of as squares."),
     _number("learning_rate", 1e-4, 1e-7, 1.0, "Step size of the optimizer for the denoiser's adapter."),
-    _number("text_encoder_learning_rate", 5e-5, 1e-7, 1.0, "Step size for the adapter of the text encoder."),
+    _number(
+        "text_encoder_learning_rate",
+        5e-5,
+        0.0,
+        1.0,
+        "Step size for the adapter of the text encoder; 0 takes learning_rate.",
+    ),
     _choice(
         "optimizer",
         "adamw",
         ("adamw", "adamw8bit", "adafactor", "prodigy", "lion", "schedule_free"),
-        "Optimizer; prodigy and schedule_free choose their own pace and want a constant schedule.",
+        "Optimizer. prodigy finds its own rate: learning_rate multiplies it, is 0.1 to 10 and 1 by default, and the "
+        "schedule is constant by default. schedule_free takes constant schedules only.",
     ),
     _number("weight_decay", 0.01, 0.0, 1.0, "Decoupled weight decay of the optimizer."),
     _number("max_grad_norm", 1.0, 0.0, 1000.0, "Largest norm of the gradient; 0 does not clip."),
@@ -270,6 +290,12 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
 )
 
 
+def specs_for(specs: Iterable[ParameterSpec], optimizer: object) -> tuple[ParameterSpec, ...]:
+    """The specs as they hold with an optimizer, of which some have rates and schedules of their own."""
+    changes = _OF_OPTIMIZER.get(optimizer, {}) if isinstance(optimizer, str) else {}
+    return tuple(spec.override(changes[spec.name]) if spec.name in changes else spec for spec in specs)
+
+
 def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> TrainingParameters:
     """Defaults of ``specs``, overwritten by what the user gave, all checked.
 
@@ -277,7 +303,9 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
         InvalidParameters: with every name that no spec has, every value that its spec refuses, and every pair of
             values that do not go together.
     """
-    by_name = {spec.name: spec for spec in specs}
+    plain = {spec.name: spec for spec in specs}
+    optimizer = given.get("optimizer", plain["optimizer"].default)
+    by_name = {spec.name: spec for spec in specs_for(plain.values(), optimizer)}
     known = ", ".join(sorted(by_name))
     faults = [
         InvalidParameter(name, f"is not a parameter of this base model; known are {known}")
@@ -289,7 +317,10 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
         try:
             values[name] = by_name[name].check(given[name])
         except InvalidParameter as fault:
-            faults.append(fault)
+            own = "" if by_name[name] is plain[name] else f" (with the optimizer {optimizer})"
+            faults.append(InvalidParameter(name, fault.message + own))
+    if values["text_encoder_learning_rate"] == 0.0:
+        values["text_encoder_learning_rate"] = values["learning_rate"]
     missing = {field.name for field in fields(TrainingParameters)} - values.keys()
     assert not missing, f"specs without {missing}"
     parameters = TrainingParameters(**values)
@@ -312,9 +343,9 @@ def _clashes(parameters: TrainingParameters) -> Iterator[tuple[InvalidParameter,
             yield InvalidParameter("train_text_encoder", offered), "adapter"
         if parameters.base_quantization != "none":
             yield InvalidParameter("base_quantization", offered), "adapter"
-    if parameters.optimizer == "schedule_free" and parameters.lr_scheduler not in ("constant", "constant_with_warmup"):
-        fault = "must be constant or constant_with_warmup with the schedule_free optimizer"
-        yield InvalidParameter("lr_scheduler", fault), "optimizer"
+    if parameters.optimizer == "prodigy" and parameters.text_encoder_learning_rate != parameters.learning_rate:
+        fault = "must be left out or equal to learning_rate: the optimizer prodigy has one rate for all weights"
+        yield InvalidParameter("text_encoder_learning_rate", fault), "learning_rate"
     if parameters.crop_variants > 1 and parameters.crop_jitter == 0.0:
         fault = "must be above 0 when crop_variants is above 1, or all variants are equal"
         yield InvalidParameter("crop_jitter", fault), "crop_variants"

@@ -29,9 +29,7 @@ class JobSteering:
     """A user's moves. Each raises NotFound, FailedPrecondition(reason=JOB_STATE) with what the state allows, or
     Aborted(reason=ETAG_MISMATCH)."""
 
-    def __init__(
-        self, store: JobStore, catalogue: Mapping[str, BaseModel], *, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: JobStore, catalogue: Mapping[str, BaseModel], *, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._catalogue = catalogue
         self._clock = clock

@@ -84,9 +84,7 @@ async def test_a_request_is_remembered_for_its_project_and_method(store: ModelSt
     assert await store.recall("pets", key("r", method="CreateModel")) == made.name
     assert await store.create_model(new("rex"), key("r", method="CreateModel")) == made
     await refused(store.recall("pets", key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
-    await refused(
-        store.create_model(new("max"), key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED"
-    )
+    await refused(store.create_model(new("max"), key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
     for project, other in (("zoo", key("r", method="CreateModel")), ("pets", key("r")), ("pets", key(""))):
         assert await store.recall(project, other) is None
     assert await store.forget_requests(timedelta(days=1)) == 0

@@ -76,9 +76,7 @@ async def gateway() -> AsyncIterator[Gateway]:
         authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
         authorization = AuthorizationServicer(authorizer, internal_token=TOKEN)
         authz = await stack.enter_async_context(
-            grpc_server.start_server(
-                settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED
-            )
+            grpc_server.start_server(settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED)
         )
         targets = {"dataset_target": dataset.target, "authz_target": authz.target}
         config = folder / "envoy.json"

@@ -35,9 +35,7 @@ class Bench:
 
     async def names(self, **query: str) -> list[str]:
         defaults = {"filter_text": "", "order_by": ""}
-        models, token, total = await self.repositories.list(
-            "pets", page_size=0, page_token="", **{**defaults, **query}
-        )
+        models, token, total = await self.repositories.list("pets", page_size=0, page_token="", **{**defaults, **query})
         assert (token, total) == ("", len(models))
         return [model.model_id for model in models]
 

@@ -93,9 +93,7 @@ class Verbs:
         catalogue = {MODEL.id: MODEL}
         planner = Planner(catalogue, self.datasets, min_images=1)
         ids = itertools.count(1)
-        self.creator = JobCreator(
-            self.store, planner, clock=self.clock, new_id=lambda prefix: f"{prefix}-{next(ids)}"
-        )
+        self.creator = JobCreator(self.store, planner, clock=self.clock, new_id=lambda prefix: f"{prefix}-{next(ids)}")
         self.steering = JobSteering(self.store, catalogue, clock=self.clock)
         self.reading = JobReading(self.store, FakeArtifacts(), catalogue, planner, clock=self.clock)
 

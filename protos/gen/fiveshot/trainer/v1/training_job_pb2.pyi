@@ -861,6 +861,7 @@ class Epoch(_message.Message):
     RELOAD_DIFFERENCE_FIELD_NUMBER: _builtins.int
     TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -889,6 +890,10 @@ class Epoch(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was finished."""
 
+    @_builtins.property
+    def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
+        """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`."""
+
     def __init__(
         self,
         *,
@@ -902,10 +907,11 @@ class Epoch(_message.Message):
         reload_difference: _builtins.float = ...,
         train_seconds: _builtins.float = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        pictures: _abc.Iterable[Global___EpochFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -924,7 +930,7 @@ class EpochFile(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     OBJECT_KEY_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """`kohya`, `diffusers`, `preview-1`, `preview-2`, `preview-3`."""
+    """`kohya`, `diffusers`, `preview-1` and so on, `contact-sheet`."""
     file_name: _builtins.str
     """File name to save it under."""
     content_type: _builtins.str
@@ -966,7 +972,7 @@ class Preview(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """`preview-1`, `preview-2` or `preview-3`; also the file's id."""
+    """`preview-1` and so on; also the file's id."""
     prompt: _builtins.str
     """Its prompt."""
     seed: _builtins.int
