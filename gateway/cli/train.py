@@ -28,7 +28,7 @@ Rank = Annotated[int | None, typer.Option(help="Rank of the adapter.")]
 Alpha = Annotated[float | None, typer.Option(help="The adapter is scaled by alpha / rank.")]
 Resolution = Annotated[int | None, typer.Option(help="Pixels per side.")]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
-Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to three.")]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to eight.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
 DEFAULT_BASE_MODEL = "fiveshot-tiny"
 

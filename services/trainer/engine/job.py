@@ -103,7 +103,7 @@ class TrainJobSpec:
     """One run.
 
     Attributes:
-        parameters: with their three preview prompts; missing ones come from the captions (``recipe.prompts``).
+        parameters: with a prompt for each preview; missing ones come from the captions (``recipe.prompts``).
         output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
         decode: opens the originals.
         resume_from: a checkpoint folder of an earlier attempt at the same job.

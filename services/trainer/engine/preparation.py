@@ -43,6 +43,7 @@ THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
     "preview_prompts",
+    "preview_seeds",
     "preview_negative_prompt",
     "preview_steps",
     "preview_guidance",
@@ -114,6 +115,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
 
+    family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
     request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
     base_previews = _base_previews(family, request, spec, hooks, report) if processes.is_main else ()
     neutral = _neutral_examples(family, spec, report) if processes.is_main else []

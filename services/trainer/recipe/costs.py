@@ -27,7 +27,7 @@ from services.trainer.recipe.workload import (
     MOVED_SAMPLES,
     MOVED_VIEWS,
     NEUTRAL_STEPS,
-    PREVIEW_COUNT,
+    preview_count,
 )
 
 COSTS_FILE = Path(__file__).with_name("model_costs.json")
@@ -244,8 +244,9 @@ def _optimizer_step(weights: int) -> Counted:
 
 def _previews(costs: ModelCosts, parameters: TrainingParameters, area: float) -> Counted:
     guided = 2 if parameters.preview_guidance > 1.0 and not costs.tables["guidance_is_an_input"] else 1
-    steps = costs.predict(parameters, area, PREVIEW_COUNT * guided, adapted=True).times(parameters.preview_steps)
-    return steps + costs.decode(area, PREVIEW_COUNT)
+    count = preview_count(parameters)
+    steps = costs.predict(parameters, area, count * guided, adapted=True).times(parameters.preview_steps)
+    return steps + costs.decode(area, count)
 
 
 def _evaluation(

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-ParameterType = Literal["int", "float", "bool", "string", "string_list"]
-ParameterValue = int | float | bool | str | tuple[str, ...]
+ParameterType = Literal["int", "float", "bool", "string", "string_list", "int_list"]
+ParameterValue = int | float | bool | str | tuple[str, ...] | tuple[int, ...]
 
 
 class InvalidParameter(Exception):
@@ -87,6 +87,7 @@ class TrainingParameters:
     gradient_checkpointing: bool
     seed: int
     preview_prompts: tuple[str, ...]
+    preview_seeds: tuple[int, ...]
     preview_negative_prompt: str
     preview_steps: int
     preview_guidance: float
@@ -147,6 +148,8 @@ class ParameterSpec:
             return value
         if self.type == "string_list" and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
+        if self.type == "int_list" and isinstance(value, (list, tuple)) and all(_is_seed(v) for v in value):
+            return tuple(int(v) for v in value)
         raise InvalidParameter(self.name, f"must be {_ARTICLES[self.type]}, got {value!r}")
 
     def _check_range(self, number: float) -> None:
@@ -155,17 +158,20 @@ class ParameterSpec:
         if not math.isfinite(number) or not low <= number <= high:
             raise InvalidParameter(self.name, f"must be between {low:g} and {high:g}, got {number:g}")
 
-    def _check_length(self, value: str | tuple[str, ...]) -> None:
+    def _check_length(self, value: str | tuple[str, ...] | tuple[int, ...]) -> None:
         unit = "characters" if isinstance(value, str) else "entries"
         if self.maximum is not None and len(value) > self.maximum:
             raise InvalidParameter(self.name, f"must have at most {self.maximum:g} {unit}, got {len(value)}")
         if self.minimum is not None and len(value) < self.minimum:
             raise InvalidParameter(self.name, f"must have at least {self.minimum:g} {unit}, got {len(value)}")
-        if isinstance(value, tuple) and any(len(entry) > MAX_PROMPT_CHARACTERS for entry in value):
+        texts = [entry for entry in value if isinstance(entry, str)] if isinstance(value, tuple) else []
+        if any(len(text) > MAX_PROMPT_CHARACTERS for text in texts):
             raise InvalidParameter(self.name, f"an entry must have at most {MAX_PROMPT_CHARACTERS} characters")
 
 
 MAX_PROMPT_CHARACTERS = 500
+MAX_PREVIEWS = 8
+MAX_SEED = 2**31 - 1
 _OF_OPTIMIZER: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # Prodigy multiplies its own estimate of the rate by it (Mishchenko and Defazio 2023): a rate of the others' size
     # leaves nothing of the estimate, and one beyond 10 leaves no stability.
@@ -185,7 +191,13 @@ _ARTICLES = {
     "bool": "true or false",
     "string": "text",
     "string_list": "a list of texts",
+    "int_list": f"a list of whole numbers from 0 to {MAX_SEED}",
 }
+
+
+def _is_seed(value: object) -> bool:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and 0 <= float(value) <= MAX_SEED  # type: ignore[arg-type]
 
 
 def _number(name: str, default: float, minimum: float, maximum: float, description: str) -> ParameterSpec:
@@ -202,7 +214,7 @@ def _switch(name: str, default: bool, description: str) -> ParameterSpec:
 
 
 DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
-    _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and three previews."),
+    _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and previews."),
     _number("num_repeats", 20, 1, 1000, "Times that a picture without its own repeats enters an epoch."),
     _number("batch_size", 4, 1, 64, "Pictures of the subject in one forward pass."),
     _number("gradient_accumulation_steps", 1, 1, 64, "Forward passes whose gradients are added up for one step."),
@@ -278,9 +290,24 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
         "Bits of the frozen base's linear layers: less memory, slower steps; int8 and nf4 need bitsandbytes.",
     ),
     _switch("gradient_checkpointing", False, "Save memory by computing activations twice; about a third slower."),
-    _number("seed", 42, 0, 2**31 - 1, "Seed of every random draw; the same job and seed give the same file."),
+    _number("seed", 42, 0, MAX_SEED, "Seed of every random draw; the same job and seed give the same file."),
     ParameterSpec(
-        "preview_prompts", "string_list", (), 0, 3, (), "Up to three prompts; missing ones come from the captions."
+        "preview_prompts",
+        "string_list",
+        (),
+        0,
+        MAX_PREVIEWS,
+        (),
+        "A preview for each; up to three, missing ones come from the captions.",
+    ),
+    ParameterSpec(
+        "preview_seeds",
+        "int_list",
+        (),
+        0,
+        MAX_PREVIEWS,
+        (),
+        "Seed of each preview's noise, in their order; missing ones come from seed.",
     ),
     ParameterSpec(
         "preview_negative_prompt", "string", "", None, MAX_PROMPT_CHARACTERS, (), "What the previews should not show."

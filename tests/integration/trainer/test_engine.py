@@ -81,6 +81,15 @@ def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spe
     assert recorder.phases[0] == "loading base model"
 
 
+def test_previews_follow_the_users_own_prompts_and_seeds(make_spec: MakeSpec) -> None:
+    prompts = ["one", "two", "three", "four"]
+    result = run(make_spec(num_epochs=1, preview_prompts=prompts, preview_seeds=[5, 7, 5])).epochs[-1]
+    assert [preview.prompt for preview in result.previews] == prompts
+    assert [preview.seed for preview in result.previews][:3] == [5, 7, 5]
+    assert result.previews[3].seed not in (5, 7)
+    assert [preview.path.name for preview in result.previews] == [f"preview-{number}.png" for number in (1, 2, 3, 4)]
+
+
 def test_a_large_jpeg_is_planned_by_its_own_size_and_not_by_that_of_its_reduced_copy(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from services.trainer.recipe.families.facts import (
     TextEncoder,
 )
 from services.trainer.recipe.families.parts import (
+    CHUNKS,
     CLIP_L,
     CLIP_LAYERS,
     CLIP_TARGETS,
@@ -92,7 +93,7 @@ FACTS = FamilyFacts(
     ),
     autoencoder=Autoencoder(channels=4, factor=8, scale=0.13025),
     text_encoders=(
-        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS),
+        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS, CHUNKS),
         TextEncoder(
             "text_encoder_2",
             "tokenizer_2",
@@ -101,6 +102,7 @@ FACTS = FamilyFacts(
             77,
             CLIP_TARGETS,
             CLIP_LAYERS,
+            CHUNKS,
         ),
     ),
     prediction_types=("epsilon", "v_prediction", "sample"),
