@@ -42,6 +42,9 @@ class BaseServiceSettings(BaseSettings):
     )
     require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
     shutdown_grace_s: float = Field(10.0, ge=0, le=3600, description="seconds that running calls get at shutdown")
+    shutdown_notice_s: float = Field(
+        0.0, ge=0, le=300, description="seconds at shutdown between saying so by health and taking no more calls"
+    )
     start_patience_s: float = Field(
         60.0, ge=0, le=3600, description="seconds that a server which the process needs may stay away at start"
     )
@@ -107,6 +110,33 @@ class NatsSettings(BaseModel):
         if value and not value.startswith(("nats://", "tls://")):
             raise ValueError("use nats://HOST:PORT or tls://HOST:PORT")
         return value
+
+
+class ListSettings(BaseModel):
+    """What the lists of a service need."""
+
+    page_token_key: SecretStr | None = Field(
+        None,
+        description="secret of 16 characters or more that signs page tokens, one for all replicas; "
+        "empty: made at start, so that a restart ends all lists that are being paged",
+    )
+
+    @field_validator("page_token_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("page_token_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("use 16 characters or more")
+        return value
+
+    @property
+    def page_key(self) -> bytes | None:
+        """The key as bytes, None when there is none."""
+        return self.page_token_key.get_secret_value().encode() if self.page_token_key else None
 
 
 # Kubernetes gives every pod variables named after the Services around it (DATASET_SERVICE_HOST, DATASET_PORT_80_TCP).

@@ -13,8 +13,8 @@ from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import add_TaggerServiceServicer_to_server
 
 from services.chassis import grpc_client
+from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id
-from services.chassis.pagination import PageTokens
 from services.chassis.service import Service, run
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
@@ -26,6 +26,7 @@ from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
+from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_images import ImageTagger
 from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -40,15 +41,15 @@ def build(settings: Settings) -> Service:
     dataset = grpc_client.channel(settings.dataset_target, settings)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="tagger")
     taggers = Taggers(
-        installed_taggers(wd_model_dir=settings.wd_model_dir, drawn=settings.drawn, threads=settings.threads)
+        installed_taggers(wd_model_dir=settings.wd_model_dir, photo=settings.photo, threads=settings.threads)
     )
     decoder = PillowPictures(max_pixels=settings.max_pixels)
     jobs, datasets, changes = SqlTagJobs(db), GrpcDatasets(dataset), Signals()
     servicer = TaggerServicer(
         taggers,
-        TagJobVerbs(jobs, datasets, taggers, changes, utcnow),
+        TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
         TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes),
-        PageTokens(),
+        SubjectVerb(datasets, taggers, decoder, executor),
     )
     images = ImageTagger(jobs, datasets, taggers, decoder, executor, patience_s=settings.outage_patience_s)
     limits = RunnerLimits(

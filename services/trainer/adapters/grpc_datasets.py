@@ -44,7 +44,9 @@ class GrpcDatasets:
                 return TrainingSet(name, version.digest, version.trigger_word, tuple(images))
 
     async def _live(self, name: str) -> TrainingSet:
-        dataset = await self._stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S)
+        dataset = await self._stub.GetDataset(
+            dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S
+        )
         images: list[TrainingImage] = []
         token = ""
         while True:
@@ -60,7 +62,9 @@ class GrpcDatasets:
                 return TrainingSet("", "", dataset.trigger_word, tuple(images))
 
 
-def _image(item: dataset_pb2.Image | dataset_pb2.DatasetVersionImage, repeats: int, caption: str) -> TrainingImage:
+def _image(
+    item: dataset_pb2.Image | dataset_pb2.DatasetVersionImage, repeats: int, caption: str
+) -> TrainingImage:
     crop = item.crop
     whole = not item.HasField("crop") or crop.right <= crop.left or crop.bottom <= crop.top
     cut = None if whole else (crop.left, crop.top, crop.right, crop.bottom)

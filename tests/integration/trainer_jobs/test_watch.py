@@ -107,16 +107,22 @@ async def test_a_token_of_another_job_or_a_damaged_one_is_refused(trainer: Train
         with pytest.raises(InvalidArgument) as refused:
             await anext(
                 aiter(
-                    trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=one.name, resume_token=wrong))
+                    trainer.stub.WatchTrainingJob(
+                        _Service.WatchTrainingJobRequest(name=one.name, resume_token=wrong)
+                    )
                 )
             )
         assert refused.value.field == "resume_token"
     with pytest.raises(InvalidArgument):
         await anext(
-            aiter(trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=other.name, resume_token=token)))
+            aiter(
+                trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=other.name, resume_token=token))
+            )
         )
     with pytest.raises(NotFound):
-        await anext(aiter(trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=one.name + "x"))))
+        await anext(
+            aiter(trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=one.name + "x")))
+        )
 
 
 async def test_the_bus_hears_every_event_of_the_log(
