@@ -108,7 +108,7 @@ async def measure(calls: int, burst: int, downloads: int, folder: Path) -> list[
     keys = [api_keys.ApiKey(name, api_keys.digest(each), ("acme",)) for name, each in (("a", key), ("b", other))]
     api_keys.save(folder / "keys.yaml", keys)
     dataset, no_op, real, *ports = servers.free_ports(13)
-    target = {each: f"{servers.HOST}:{dataset}" for each in ("dataset", "tagger", "trainer", "registry")}
+    target = dict.fromkeys(("dataset", "tagger", "trainer", "registry"), f"{servers.HOST}:{dataset}")
     base = Settings(
         listen=f"{servers.HOST}:{real}", api_keys_file=folder / "keys.yaml", access_log_file=str(folder / "access.log"),
         rate_limit_per_second=0, address_limit_per_second=0, unknown_limit_per_second=0,
@@ -176,7 +176,7 @@ async def _start_envoy(
         await process.wait()
 
     stack.push_async_callback(end)
-    while not await asyncio.to_thread(spec.ready):
+    while not await asyncio.to_thread(spec.ready):  # noqa: ASYNC110  (another process cannot set our events)
         await asyncio.sleep(0.05)
 
 

@@ -28,7 +28,9 @@ def build(settings: Settings) -> Service:
     bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
     health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES})
     servicer = AuthorizationServicer(authorizer, internal_token=token, bodies=bodies, health=health)
-    return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, close=(health.close,), bare=True)
+    return Service(
+        names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, close=(health.close,), bare=True
+    )
 
 
 def main() -> NoReturn:

@@ -119,8 +119,13 @@ class AuthorizationServicer:
     """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
 
     def __init__(
-        self, authorizer: Authorizer, *, internal_token: str, bodies: JsonCheck | None = None, health: StackHealth | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        authorizer: Authorizer,
+        *,
+        internal_token: str,
+        bodies: JsonCheck | None = None,
+        health: StackHealth | None = None,
+    ) -> None:
         self._authorizer = authorizer
         self._health = health
         self._bodies = bodies

@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
 
-
 SERVICES = ("dataset", "tagger", "trainer", "registry")
 """The services behind; each has a `…_target`."""
 
