@@ -33,6 +33,7 @@ NEED = "need/"
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_AHEAD_BYTES = 256 * 1024
 _CANCEL_AGAIN_S = 0.2
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -198,6 +199,9 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         # Over 1,000 pending calls the default answers a burst with a bare CANCELLED.
         ("grpc.server.max_pending_requests", 100_000),
         ("grpc.server.max_pending_requests_hard_limit", 200_000),
+        # A fast stream may send megabytes ahead of its reader; with hundreds of uploads that is all memory.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
         # The gateway's limit is below; the library's own, 8 KiB, refuses without a reason.
         ("grpc.max_metadata_size", 128 * 1024),
         ("grpc.absolute_max_metadata_size", 256 * 1024),
