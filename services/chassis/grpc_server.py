@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ Register = Callable[[grpc.aio.Server], None]
 LIVENESS = "liveness"
 """The name under which health says only that the process lives. A process whose database is away must not be restarted
 for it: that helps nobody, and ends the calls that need no database."""
+
+NEED = "need/"
+"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -73,16 +76,23 @@ async def start_server(
     interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings)
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
-    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_servicer = _Health()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     _describe(server, reflected or service_names)
     names = ("", *service_names)
     for name in (*names, LIVENESS):
         await health_servicer.set(name, _SERVING)
 
-    async def tell_health(well: bool) -> None:
+    told: set[str] = set()
+
+    async def tell_health(away: Mapping[str, str]) -> None:
         for name in names:
-            await health_servicer.set(name, _SERVING if well else _NOT_SERVING)
+            await health_servicer.set(name, _NOT_SERVING if away else _SERVING)
+        # Beside them what is away, for whoever lists them: health itself has no room for a reason.
+        wrong = {f"{NEED}{name}: {reason}" for name, reason in away.items()}
+        told.update(wrong)
+        for name in told:
+            await health_servicer.set(name, _NOT_SERVING if name in wrong else _SERVING)
 
     host, wanted_port = split_host_port(settings.listen)
     port = _bind(server, host, wanted_port)
@@ -123,6 +133,17 @@ def _describe(server: grpc.aio.Server, services: Sequence[str]) -> None:
     for name in _REFLECTION:
         method = {"ServerReflectionInfo": handler}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, method),))
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
+    """The library's, with the method of the protocol that it lacks."""
+
+    async def List(self, request: health_pb2.HealthListRequest, context: object) -> health_pb2.HealthListResponse:
+        """The health of every name."""
+        statuses = {
+            name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 async def _watched(task: Task, failed: asyncio.Future[None]) -> None:
