@@ -38,7 +38,7 @@ _MAX_HEADERS_KB = 192
 def render(settings: Settings) -> Config:
     """The whole bootstrap configuration as a dict that goes to JSON."""
     return {
-        "admin": {"address": _address(settings.admin_listen)},
+        **({"admin": {"address": _address(settings.admin_listen)}} if settings.admin_listen else {}),
         "static_resources": {"listeners": [_listener(settings)], "clusters": clusters(settings)},
         "overload_manager": {"resource_monitors": [_connection_limit()]},
     }
