@@ -10,7 +10,7 @@
           sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
           until: 2026-06-02T00:00:00Z
 
-A change of the file counts from the next call on, so a key is withdrawn without a restart.
+A change of the file counts as soon as Envoy asks again (a second at most), so a key is withdrawn without a restart.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from gateway.api_keys import ApiKeyFile
 from gateway.authz import SERVICE_NAME, AuthorizationServicer, Authorizer
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
-from gateway.settings import Settings
+from gateway.settings import SERVICES, Settings
+from gateway.stack_health import StackHealth
 from services.chassis.callers import OwnToken
 from services.chassis.service import Service, run
 
@@ -29,8 +30,11 @@ def build(settings: Settings) -> Service:
         role_claim=settings.jwt_role_claim,
     )
     bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
-    servicer = AuthorizationServicer(authorizer, internal_token=OwnToken(settings), bodies=bodies)
-    return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, bare=True)
+    health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES})
+    servicer = AuthorizationServicer(authorizer, internal_token=OwnToken(settings), bodies=bodies, health=health)
+    return Service(
+        names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, close=(health.close,), bare=True
+    )
 
 
 def main() -> NoReturn:

@@ -20,12 +20,13 @@ from google.protobuf import json_format
 from google.rpc import code_pb2, status_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
-from gateway.envoy_filters import CHECK_KEY, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
+from gateway.envoy_filters import CHECK_KEY, HEALTH_PATH, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
 from gateway.envoy_replies import COMPLETE
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
 from gateway.roles import SERVICES, Role, RoleCheck
 from gateway.sampled_log import SampledLog
+from gateway.stack_health import StackHealth, document
 from services.chassis import grpc_errors, telemetry
 from services.chassis.callers import OwnToken
 from services.chassis.errors import DomainError, InvalidArgument, PermissionDenied, Unauthenticated
@@ -142,10 +143,16 @@ class AuthorizationServicer:
     """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
 
     def __init__(
-        self, authorizer: Authorizer, *, internal_token: str | OwnToken, bodies: JsonCheck | None = None
+        self,
+        authorizer: Authorizer,
+        *,
+        internal_token: str | OwnToken,
+        bodies: JsonCheck | None = None,
+        health: StackHealth | None = None,
     ) -> None:
         self._authorizer = authorizer
         self._roles = RoleCheck(http_rules(SERVICES))
+        self._health = health
         self._bodies = bodies
         self._internal_token = internal_token
         self._refusals = SampledLog(log, "caller_refused")
@@ -183,6 +190,8 @@ class AuthorizationServicer:
 
     async def answer(self, request: pb.CheckRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.CheckResponse:
         """Answers the question that Envoy asks: one of its two filters marks its calls."""
+        if request.attributes.request.http.path == HEALTH_PATH and self._health is not None:
+            return told(*document(await self._health.services()))
         asked = dict(context.invocation_metadata() or ())
         if asked.get(CHECK_KEY) == JSON_CHECK:
             return await self.check_body(request)
@@ -238,6 +247,15 @@ def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
     refusal = pb.DeniedResponse(status=http, headers=_headers(headers), body=body)
     answer = pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
     # Without this Envoy would put its own words in place of the body.
+    answer.dynamic_metadata.update({COMPLETE: True})
+    return answer
+
+
+def told(status: int, body: str) -> pb.CheckResponse:
+    """An answer of this process in a refusal's form: Envoy passes it on to whoever asked."""
+    headers = _headers({"content-type": "application/json"})
+    refusal = pb.DeniedResponse(status=pb.HttpStatus(code=status), headers=headers, body=body)
+    answer = pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.UNAVAILABLE), denied_response=refusal)
     answer.dynamic_metadata.update({COMPLETE: True})
     return answer
 

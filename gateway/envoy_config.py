@@ -25,7 +25,6 @@ Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
 # Headers by which the gateway speaks to the services; from outside they are a forgery.
 RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, INTERNAL_TOKEN_KEY)
-HEALTH_PATH = "/healthz"
 # A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
 _STREAM_IDLE_S = 3600
 # Memory for the buffers of connections is what these budgets guard; docs/gateway.md says how they belong together.
@@ -99,7 +98,7 @@ def _connection_manager(settings: Settings) -> Config:
         "always_set_request_id_in_response": True,
         "access_log": [_access_log(settings)],
         "local_reply_config": local_replies(),
-        "http_filters": http_filters(settings, list(PUBLIC_SERVICES), HEALTH_PATH),
+        "http_filters": http_filters(settings, list(PUBLIC_SERVICES)),
         "route_config": routes(settings),
     }
 

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
 
+SERVICES = ("dataset", "tagger", "trainer", "registry")
+"""The services behind; each has a `…_target`."""
+
 
 class Settings(BaseServiceSettings):
     """Variables with the prefix GATEWAY_. `listen` is where the authorization service serves; Envoy asks it there."""

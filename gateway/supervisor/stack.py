@@ -150,7 +150,9 @@ class Stack:
         return found
 
     def _authz(self) -> ServerSpec:
-        return self._python("authz", "gateway.app", "GATEWAY", {"API_KEYS_FILE": str(self._folder.api_keys_file)})
+        own = {"API_KEYS_FILE": str(self._folder.api_keys_file)}
+        own |= {f"{name.upper()}_TARGET": self._target(name) for name in SERVICES}
+        return self._python("authz", "gateway.app", "GATEWAY", own)
 
     def _envoy(self) -> ServerSpec:
         data = self._folder.sub("gateway")

@@ -32,8 +32,10 @@ CALLS = telemetry.counter("fiveshot_grpc_calls_total", "Calls answered, by metho
 CALL_SECONDS = telemetry.histogram("fiveshot_grpc_call_seconds", "Seconds from request to status.", ("method",))
 RUNNING_CALLS = telemetry.gauge("fiveshot_grpc_running_calls", "Calls being answered now.", ("method",))
 
-# Longest wait for the end of a stream that is refused before it has ended.
+# Longest pause in a stream that is refused before it has ended, and how many of them its whole rest may take: of
+# hundreds of uploads at once none is fast.
 DRAIN_S = 2.0
+_DRAIN_PAUSES = 10
 _UNTOUCHED = ("/grpc.health.", "/grpc.reflection.")
 # Faults of the server, which someone must look at; the rest are answers.
 _FAULTS = (errors.Internal, errors.DataLoss)
@@ -215,9 +217,11 @@ async def _drain(requests: AsyncIterator[Message]) -> None:
     four (https://github.com/grpc/grpc/issues/36066).
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            async for _ in requests:
-                pass
+        async with asyncio.timeout(DRAIN_S * _DRAIN_PAUSES):
+            while True:
+                async with asyncio.timeout(DRAIN_S):
+                    if await anext(requests, None) is None:
+                        return
 
 
 def _located(error: errors.DomainError, request: Message | None) -> errors.DomainError:

@@ -242,9 +242,13 @@ async def test_a_caller_who_asks_too_often_is_slowed_alone(gateway: Gateway, cha
     assert (await _get(channel, ("authorization", f"Bearer {gateway.token()}"))).name == NAME
 
 
-async def test_health_says_that_services_are_missing(gateway: Gateway) -> None:
+async def test_health_says_which_services_are_missing(gateway: Gateway) -> None:
     async with httpx.AsyncClient() as http:
-        assert (await http.get(f"http://{gateway.target}/healthz")).status_code == 503
+        answer = await http.get(f"http://{gateway.target}/healthz")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
+    services = answer.json()["services"]
+    assert services.pop("dataset") == {"status": "SERVING"}
+    assert services == {name: {"status": "UNREACHABLE"} for name in ("tagger", "trainer", "registry")}
 
 
 async def test_the_access_log_tells_who_called(gateway: Gateway, channel: grpc.aio.Channel) -> None:

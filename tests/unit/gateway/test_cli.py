@@ -220,7 +220,15 @@ def test_parameters_take_the_type_of_their_field() -> None:
         num_epochs=3, alpha=8.0, flip=False, optimizer="lion", lr_warmup_steps=5, preview_prompts=["a dog"]
     )
     assert not found.HasField("rank")
-    for wrong, field in (("rank=x", "rank"), ("flip=maybe", "flip"), ("alpha=", "alpha"), ("no_such=1", "no_such")):
+    seeds = parameters({}, ["preview_seeds=7, 8,9"], [])
+    assert list(seeds.preview_seeds) == [7, 8, 9]
+    for wrong, field in (
+        ("rank=x", "rank"),
+        ("flip=maybe", "flip"),
+        ("alpha=", "alpha"),
+        ("no_such=1", "no_such"),
+        ("preview_seeds=1,x", "preview_seeds"),
+    ):
         with pytest.raises(errors.InvalidArgument) as refused:
             parameters({}, [wrong], [])
         assert refused.value.violations[0].field == field

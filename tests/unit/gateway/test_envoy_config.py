@@ -71,14 +71,14 @@ def test_the_whole_configuration_is_the_golden_one() -> None:
 def test_the_order_of_filters_keeps_strangers_out_first() -> None:
     names = [each["name"] for each in _filters(_full())]
     assert names == [
-        "health", "envoy.filters.http.cors", "grpc_web", "address_limit", "envoy.filters.http.jwt_authn", "edge",
+        "draining", "envoy.filters.http.cors", "grpc_web", "address_limit", "envoy.filters.http.jwt_authn", "edge",
         "unknown_limit", "ext_authz", "caller_limit", "body_limit", "json_check", "grpc_json_transcoder", "router",
     ]  # fmt: skip
     unlimited = Settings(
         address_limit_per_second=0, unknown_limit_per_second=0, rate_limit_per_second=0, check_json=False
     )
     assert [each["name"] for each in _filters(unlimited)] == [
-        "health", "grpc_web", "edge", "ext_authz", "body_limit", "grpc_json_transcoder", "router",
+        "draining", "grpc_web", "edge", "ext_authz", "body_limit", "grpc_json_transcoder", "router",
     ]  # fmt: skip
 
 
