@@ -76,7 +76,8 @@ def now() -> datetime:
 
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
-    upload = UploadVerb(store, NO, NO, NO, now, ByteBudget(total=9, per_project=9), limits=limits, idle_s=5, reservation=NO)
+    budget = ByteBudget(total=9, per_project=9)
+    upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     return DatasetServicer(datasets=datasets, uploads=upload, images=NO, tags=NO, versions=versions)
