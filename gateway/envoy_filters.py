@@ -1,7 +1,8 @@
 """The HTTP filters of the public listener, in the order in which a call passes them.
 
 health → CORS → gRPC-Web → JWT (verdict only) → authorization (decides and names the caller) → rate limit by caller →
-JSON transcoder → router. The authorization stands before the transcoder, so no unknown caller makes it work.
+headers of raw bodies → JSON transcoder → router. The authorization stands before the
+transcoder, so no unknown caller makes it work.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc import error_details_pb2
 
+from gateway.envoy_bytes import completed_headers
 from gateway.settings import Settings
 from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY
 
@@ -58,6 +60,7 @@ def http_filters(settings: Settings, services: list[str], health_path: str) -> l
     filters.append(_authorization(settings))
     if settings.rate_limit_per_second:
         filters.append(_rate_limit(settings))
+    filters.append(completed_headers())
     filters.append(_transcoder(settings, services))
     filters.append(_filter("router", "router.v3.Router", {}))
     return filters
@@ -70,7 +73,7 @@ def cors_policy(origins: list[str]) -> Config:
         "allow_origin_string_match": [{"exact": origin} for origin in origins],
         "allow_methods": "GET, POST, PATCH, DELETE, OPTIONS",
         "allow_headers": "authorization, x-api-key, content-type, x-grpc-web, grpc-timeout, x-user-agent, x-request-id",
-        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id",
+        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, content-disposition, etag",
         "max_age": "86400",
     }
 

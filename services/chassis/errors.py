@@ -7,7 +7,7 @@ Pure: models, ports and use cases may import this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -69,6 +69,12 @@ class DomainError(Exception):
     def field(self) -> str:
         """The first wrong field, or "" when the error is not about a field."""
         return self.violations[0].field if self.violations else ""
+
+
+def relocated(error: DomainError, rename: Callable[[str], str]) -> DomainError:
+    """The same error of a request whose fields have other paths."""
+    violations = tuple(FieldViolation(rename(one.field), one.description) for one in error.violations)
+    return _rebuild(type(error), error.message, error.remedy, error.reason, error.metadata, violations)
 
 
 def _rebuild(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.errors import DomainError, relocated
+from services.chassis.http_bodies import File
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import (
     Crop,
@@ -31,7 +34,7 @@ from services.dataset.models.tags import (
 )
 from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import ListQuery, NewDataset
-from services.dataset.use_cases.images import View
+from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.uploads import UploadHeader
 
 _SOURCES = {
@@ -83,6 +86,39 @@ async def upload_messages(
     """The stream of an upload."""
     async for request in requests:
         yield _upload_header(request.header) if request.HasField("header") else request.chunk
+
+
+async def content_messages(
+    requests: AsyncIterator[dataset_service_pb2.UploadImageContentRequest],
+) -> AsyncIterator[UploadHeader | bytes]:
+    """The pieces of an HTTP upload as the same stream."""
+    first = True
+    async for request in requests:
+        if first:
+            yield UploadHeader(
+                dataset=DatasetRef.parse(request.parent, field="parent"),
+                file_name=request.file_name,
+                sha256=request.sha256,
+                caption=request.caption,
+                tags=tuple(request.tags),
+                request_id=request.request_id,
+            )
+            first = False
+        yield request.content.data
+
+
+@contextmanager
+def content_fields() -> Iterator[None]:
+    """Errors of an upload in the spelling of the HTTP one: its fields have no header around them."""
+    try:
+        yield
+    except DomainError as error:
+        raise relocated(error, _content_field) from error
+
+
+def content_file(download: Download) -> File:
+    """A picture's bytes as an HTTP body."""
+    return File(**vars(download))
 
 
 def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
@@ -218,6 +254,10 @@ def _upload_header(header: dataset_service_pb2.UploadImageHeader) -> UploadHeade
         tags=tuple(header.tags),
         request_id=header.request_id,
     )
+
+
+def _content_field(field: str) -> str:
+    return "content" if field == "chunk" else field.removeprefix("header.")
 
 
 def _tag(tag: dataset_pb2.Tag) -> Tag:

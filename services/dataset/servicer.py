@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
+from services.chassis import http_bodies
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture, parse_project
 from services.dataset.models.resources import Image
@@ -61,6 +63,12 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> dataset_pb2.Image:
         return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
 
+    async def UploadImageContent(
+        self, request: AsyncIterator[messages.UploadImageContentRequest], context: Any
+    ) -> dataset_pb2.Image:
+        with mapping.content_fields():
+            return await self._shown(await self._uploads.upload(mapping.content_messages(request)))
+
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
 
@@ -96,6 +104,13 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 first = False
             else:
                 yield messages.DownloadImageResponse(chunk=chunk)
+
+    async def GetImageContent(
+        self, request: messages.GetImageContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        async for body in http_bodies.send(mapping.content_file(picture), context):
+            yield body
 
     async def EditTags(self, request: messages.EditTagsRequest, context: Any) -> messages.EditTagsResponse:
         outcome = await self._tags.edit(

@@ -36,10 +36,15 @@ class View(Enum):
 
 @dataclass(frozen=True)
 class Download:
-    """A picture on its way. chunks raises NotFound when it is deleted meanwhile, DataLoss when its bytes are wrong."""
+    """A picture on its way. etag: changes with its bytes.
 
+    chunks raises NotFound when it is deleted meanwhile, DataLoss when its bytes are wrong.
+    """
+
+    file_name: str
     content_type: str
     size_bytes: int
+    etag: str
     chunks: AsyncIterator[bytes]
 
 
@@ -100,9 +105,11 @@ class ImageVerbs:
         picture = await self._picture(ref)
         if form is View.THUMBNAIL:
             chunks = self._chunks(ref, picture.thumbnail_key, sha256="")
-            return Download("image/jpeg", picture.thumbnail_bytes, chunks)
+            stem = picture.file_name.rpartition(".")[0] or picture.file_name
+            name, etag = f"{stem}-thumbnail.jpg", f"{picture.sha256}-thumbnail"
+            return Download(name, "image/jpeg", picture.thumbnail_bytes, etag, chunks)
         chunks = self._chunks(ref, picture.original_key, sha256=picture.sha256)
-        return Download(picture.content_type, picture.size_bytes, chunks)
+        return Download(picture.file_name, picture.content_type, picture.size_bytes, picture.sha256, chunks)
 
     async def _picture(self, ref: ImageRef | VersionImageRef) -> Picture:
         async with self._store.read() as view:

@@ -13,7 +13,9 @@ from fiveshot.trainer.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from google.api.httpbody_pb2 import HttpBody
 
+from services.chassis import http_bodies
 from services.chassis.filters import Predicate, parse_filter, parse_order_by
 from services.chassis.idempotency import digest
 from services.chassis.names import project_of
@@ -188,6 +190,15 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
                 response.file.CopyFrom(file_to_proto(file, with_key=False))
                 first = False
             yield response
+
+    async def GetEpochFileContent(
+        self, request: _Service.GetEpochFileContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        job, number = _epoch_name(request.name)
+        file, chunks = await self._do.reading.file(job, number, request.file_id or "kohya")
+        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
+        async for body in http_bodies.send(sent, context):
+            yield body
 
     async def _answer(self, job: TrainingJob) -> _Job:
         return job_to_proto(await self._do.reading.view(job))

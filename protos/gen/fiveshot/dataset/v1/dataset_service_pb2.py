@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from fiveshot.dataset.v1 import dataset_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fiveshot/dataset/v1/dataset_service.proto\x12\x13\x66iveshot.dataset.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!fiveshot/dataset/v1/dataset.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xe7\x01\n\x14\x43reateDatasetRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x34\n\ndataset_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12-\n\x07\x64\x61taset\x18\x03 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"g\n\x11GetDatasetRequest\x12R\n\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"\xbc\x01\n\x13ListDatasetsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"s\n\x14ListDatasetsResponse\x12.\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"~\n\x14UpdateDatasetRequest\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.DatasetB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x87\x01\n\x14\x44\x65leteDatasetRequest\x12R\n\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"|\n\x12UploadImageRequest\x12\x38\n\x06header\x18\x01 \x01(\x0b\x32&.fiveshot.dataset.v1.UploadImageHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\x10\n\x07payload\x12\x05\xbaH\x02\x08\x01\"\xb3\x02\n\x11UploadImageHeader\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\x06sha256\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x06 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x81\x01\n\x0fGetImageRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\"\xbd\x01\n\x11ListImagesRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"m\n\x12ListImagesResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.fiveshot.dataset.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"x\n\x12UpdateImageRequest\x12\x31\n\x05image\x18\x01 \x01(\x0b\x32\x1a.fiveshot.dataset.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x92\x01\n\x12\x44\x65leteImageRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb0\x02\n\x14\x44ownloadImageRequest\x12\x8a\x01\n\x04name\x18\x01 \x01(\tB|\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"C\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x11\n\rVIEW_ORIGINAL\x10\x01\x12\x12\n\x0eVIEW_THUMBNAIL\x10\x02\"P\n\x15\x44ownloadImageResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\xd1\x01\n\x0f\x45\x64itTagsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x37\n\x05\x65\x64its\x18\x03 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagEditB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xdb\x01\n\x07TagEdit\x12#\n\x03\x61\x64\x64\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\'\n\x07prepend\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\x1b\n\x06remove\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64H\x00\x12\x36\n\x07replace\x18\x04 \x01(\x0b\x32#.fiveshot.dataset.v1.TagReplacementH\x00\x12\x1e\n\x0b\x64\x65\x64uplicate\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04\x65\x64it\x12\x05\xbaH\x02\x08\x01\"W\n\x0eTagReplacement\x12\x1c\n\told_label\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\'\n\tnew_label\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"B\n\x10\x45\x64itTagsResponse\x12\x16\n\x0ematched_images\x18\x01 \x01(\x05\x12\x16\n\x0e\x63hanged_images\x18\x02 \x01(\x05\"k\n\x13ListTagStatsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"C\n\x07TagStat\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bimage_count\x18\x02 \x01(\x05\x12\x14\n\x0cmanual_count\x18\x03 \x01(\x05\"C\n\x14ListTagStatsResponse\x12+\n\x05stats\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagStat\"\xaf\x01\n\x1b\x43reateDatasetVersionRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x87\x01\n\x18GetDatasetVersionRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\"\xac\x01\n\x1aListDatasetVersionsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"\x81\x01\n\x1bListDatasetVersionsResponse\x12\x35\n\x08versions\x18\x01 \x03(\x0b\x32#.fiveshot.dataset.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xca\x01\n\x1fListDatasetVersionImagesRequest\x12m\n\x06parent\x18\x01 \x01(\tB]\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"\x89\x01\n ListDatasetVersionImagesResponse\x12\x38\n\x06images\x18\x01 \x03(\x0b\x32(.fiveshot.dataset.v1.DatasetVersionImage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xb6\x14\n\x0e\x44\x61tasetService\x12\x85\x01\n\rCreateDataset\x12).fiveshot.dataset.v1.CreateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}/datasets:\x01*\x12|\n\nGetDataset\x12&.fiveshot.dataset.v1.GetDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=projects/*/datasets/*}\x12\x8d\x01\n\x0cListDatasets\x12(.fiveshot.dataset.v1.ListDatasetsRequest\x1a).fiveshot.dataset.v1.ListDatasetsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=projects/*}/datasets\x12\x93\x01\n\rUpdateDataset\x12).fiveshot.dataset.v1.UpdateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"9\x82\xd3\xe4\x93\x02\x33\x32(/v1/{dataset.name=projects/*/datasets/*}:\x07\x64\x61taset\x12|\n\rDeleteDataset\x12).fiveshot.dataset.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"* /v1/{name=projects/*/datasets/*}\x12r\n\x0bUploadImage\x12\'.fiveshot.dataset.v1.UploadImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/images:upload:\x01*(\x01\x12\x7f\n\x08GetImage\x12$.fiveshot.dataset.v1.GetImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{name=projects/*/datasets/*/images/*}\x12\x90\x01\n\nListImages\x12&.fiveshot.dataset.v1.ListImagesRequest\x1a\'.fiveshot.dataset.v1.ListImagesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=projects/*/datasets/*}/images\x12\x92\x01\n\x0bUpdateImage\x12\'.fiveshot.dataset.v1.UpdateImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\">\x82\xd3\xe4\x93\x02\x38\x32//v1/{image.name=projects/*/datasets/*/images/*}:\x05image\x12\x81\x01\n\x0b\x44\x65leteImage\x12\'.fiveshot.dataset.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+*)/v1/{name=projects/*/datasets/*/images/*}\x12\xe5\x01\n\rDownloadImage\x12).fiveshot.dataset.v1.DownloadImageRequest\x1a*.fiveshot.dataset.v1.DownloadImageResponse\"{\x82\xd3\xe4\x93\x02u\x12\x32/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\x12=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download0\x01\x12\x96\x01\n\x08\x45\x64itTags\x12$.fiveshot.dataset.v1.EditTagsRequest\x1a%.fiveshot.dataset.v1.EditTagsResponse\"=\x82\xd3\xe4\x93\x02\x37\"2/v1/{parent=projects/*/datasets/*}/images:editTags:\x01*\x12\x98\x01\n\x0cListTagStats\x12(.fiveshot.dataset.v1.ListTagStatsRequest\x1a).fiveshot.dataset.v1.ListTagStatsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/tagStats\x12\xa5\x01\n\x14\x43reateDatasetVersion\x12\x30.fiveshot.dataset.v1.CreateDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=projects/*/datasets/*}/versions:\x01*\x12\x9c\x01\n\x11GetDatasetVersion\x12-.fiveshot.dataset.v1.GetDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=projects/*/datasets/*/versions/*}\x12\xad\x01\n\x13ListDatasetVersions\x12/.fiveshot.dataset.v1.ListDatasetVersionsRequest\x1a\x30.fiveshot.dataset.v1.ListDatasetVersionsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/versions\x12\xc5\x01\n\x18ListDatasetVersionImages\x12\x34.fiveshot.dataset.v1.ListDatasetVersionImagesRequest\x1a\x35.fiveshot.dataset.v1.ListDatasetVersionImagesResponse\"<\x82\xd3\xe4\x93\x02\x36\x12\x34/v1/{parent=projects/*/datasets/*/versions/*}/imagesB\x9b\x01\n\x17\x64\x65v.fiveshot.dataset.v1B\x13\x44\x61tasetServiceProtoP\x01Z%fiveshot.dev/api/dataset/v1;datasetv1\xaa\x02\x13\x46iveshot.Dataset.V1\xca\x02\x13\x46iveshot\\Dataset\\V1\xea\x02\x15\x46iveshot::Dataset::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fiveshot/dataset/v1/dataset_service.proto\x12\x13\x66iveshot.dataset.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!fiveshot/dataset/v1/dataset.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xe7\x01\n\x14\x43reateDatasetRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x34\n\ndataset_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12-\n\x07\x64\x61taset\x18\x03 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"g\n\x11GetDatasetRequest\x12R\n\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"\xbc\x01\n\x13ListDatasetsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"s\n\x14ListDatasetsResponse\x12.\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"~\n\x14UpdateDatasetRequest\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.DatasetB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x87\x01\n\x14\x44\x65leteDatasetRequest\x12R\n\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"|\n\x12UploadImageRequest\x12\x38\n\x06header\x18\x01 \x01(\x0b\x32&.fiveshot.dataset.v1.UploadImageHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\x10\n\x07payload\x12\x05\xbaH\x02\x08\x01\"\xc6\x02\n\x19UploadImageContentRequest\x12W\n\x06parent\x18\x01 \x01(\tBG\xbaHDrB2@^(projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62})?$\x12\x1b\n\tfile_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12%\n\x07\x63ontent\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\x12(\n\x06sha256\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x06 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xb3\x02\n\x11UploadImageHeader\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\x06sha256\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x06 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x81\x01\n\x0fGetImageRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\"\xbd\x01\n\x11ListImagesRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"m\n\x12ListImagesResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.fiveshot.dataset.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"x\n\x12UpdateImageRequest\x12\x31\n\x05image\x18\x01 \x01(\x0b\x32\x1a.fiveshot.dataset.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x92\x01\n\x12\x44\x65leteImageRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb0\x02\n\x14\x44ownloadImageRequest\x12\x8a\x01\n\x04name\x18\x01 \x01(\tB|\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"C\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x11\n\rVIEW_ORIGINAL\x10\x01\x12\x12\n\x0eVIEW_THUMBNAIL\x10\x02\"\xed\x01\n\x16GetImageContentRequest\x12\x8a\x01\n\x04name\x18\x01 \x01(\tB|\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"P\n\x15\x44ownloadImageResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\xd1\x01\n\x0f\x45\x64itTagsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x37\n\x05\x65\x64its\x18\x03 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagEditB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xdb\x01\n\x07TagEdit\x12#\n\x03\x61\x64\x64\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\'\n\x07prepend\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\x1b\n\x06remove\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64H\x00\x12\x36\n\x07replace\x18\x04 \x01(\x0b\x32#.fiveshot.dataset.v1.TagReplacementH\x00\x12\x1e\n\x0b\x64\x65\x64uplicate\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04\x65\x64it\x12\x05\xbaH\x02\x08\x01\"W\n\x0eTagReplacement\x12\x1c\n\told_label\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\'\n\tnew_label\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"B\n\x10\x45\x64itTagsResponse\x12\x16\n\x0ematched_images\x18\x01 \x01(\x05\x12\x16\n\x0e\x63hanged_images\x18\x02 \x01(\x05\"k\n\x13ListTagStatsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"C\n\x07TagStat\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bimage_count\x18\x02 \x01(\x05\x12\x14\n\x0cmanual_count\x18\x03 \x01(\x05\"C\n\x14ListTagStatsResponse\x12+\n\x05stats\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagStat\"\xaf\x01\n\x1b\x43reateDatasetVersionRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x87\x01\n\x18GetDatasetVersionRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\"\xac\x01\n\x1aListDatasetVersionsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"\x81\x01\n\x1bListDatasetVersionsResponse\x12\x35\n\x08versions\x18\x01 \x03(\x0b\x32#.fiveshot.dataset.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xca\x01\n\x1fListDatasetVersionImagesRequest\x12m\n\x06parent\x18\x01 \x01(\tB]\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"\x89\x01\n ListDatasetVersionImagesResponse\x12\x38\n\x06images\x18\x01 \x03(\x0b\x32(.fiveshot.dataset.v1.DatasetVersionImage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\x98\x16\n\x0e\x44\x61tasetService\x12\x85\x01\n\rCreateDataset\x12).fiveshot.dataset.v1.CreateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}/datasets:\x01*\x12|\n\nGetDataset\x12&.fiveshot.dataset.v1.GetDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=projects/*/datasets/*}\x12\x8d\x01\n\x0cListDatasets\x12(.fiveshot.dataset.v1.ListDatasetsRequest\x1a).fiveshot.dataset.v1.ListDatasetsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=projects/*}/datasets\x12\x93\x01\n\rUpdateDataset\x12).fiveshot.dataset.v1.UpdateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"9\x82\xd3\xe4\x93\x02\x33\x32(/v1/{dataset.name=projects/*/datasets/*}:\x07\x64\x61taset\x12|\n\rDeleteDataset\x12).fiveshot.dataset.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"* /v1/{name=projects/*/datasets/*}\x12T\n\x0bUploadImage\x12\'.fiveshot.dataset.v1.UploadImageRequest\x1a\x1a.fiveshot.dataset.v1.Image(\x01\x12\xa5\x01\n\x12UploadImageContent\x12..fiveshot.dataset.v1.UploadImageContentRequest\x1a\x1a.fiveshot.dataset.v1.Image\"A\x82\xd3\xe4\x93\x02;\"0/v1/{parent=projects/*/datasets/*}/images:upload:\x07\x63ontent(\x01\x12\x7f\n\x08GetImage\x12$.fiveshot.dataset.v1.GetImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{name=projects/*/datasets/*/images/*}\x12\x90\x01\n\nListImages\x12&.fiveshot.dataset.v1.ListImagesRequest\x1a\'.fiveshot.dataset.v1.ListImagesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=projects/*/datasets/*}/images\x12\x92\x01\n\x0bUpdateImage\x12\'.fiveshot.dataset.v1.UpdateImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\">\x82\xd3\xe4\x93\x02\x38\x32//v1/{image.name=projects/*/datasets/*/images/*}:\x05image\x12\x81\x01\n\x0b\x44\x65leteImage\x12\'.fiveshot.dataset.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+*)/v1/{name=projects/*/datasets/*/images/*}\x12h\n\rDownloadImage\x12).fiveshot.dataset.v1.DownloadImageRequest\x1a*.fiveshot.dataset.v1.DownloadImageResponse0\x01\x12\xd3\x01\n\x0fGetImageContent\x12+.fiveshot.dataset.v1.GetImageContentRequest\x1a\x14.google.api.HttpBody\"{\x82\xd3\xe4\x93\x02u\x12\x32/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\x12=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download0\x01\x12\x96\x01\n\x08\x45\x64itTags\x12$.fiveshot.dataset.v1.EditTagsRequest\x1a%.fiveshot.dataset.v1.EditTagsResponse\"=\x82\xd3\xe4\x93\x02\x37\"2/v1/{parent=projects/*/datasets/*}/images:editTags:\x01*\x12\x98\x01\n\x0cListTagStats\x12(.fiveshot.dataset.v1.ListTagStatsRequest\x1a).fiveshot.dataset.v1.ListTagStatsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/tagStats\x12\xa5\x01\n\x14\x43reateDatasetVersion\x12\x30.fiveshot.dataset.v1.CreateDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=projects/*/datasets/*}/versions:\x01*\x12\x9c\x01\n\x11GetDatasetVersion\x12-.fiveshot.dataset.v1.GetDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=projects/*/datasets/*/versions/*}\x12\xad\x01\n\x13ListDatasetVersions\x12/.fiveshot.dataset.v1.ListDatasetVersionsRequest\x1a\x30.fiveshot.dataset.v1.ListDatasetVersionsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/versions\x12\xc5\x01\n\x18ListDatasetVersionImages\x12\x34.fiveshot.dataset.v1.ListDatasetVersionImagesRequest\x1a\x35.fiveshot.dataset.v1.ListDatasetVersionImagesResponse\"<\x82\xd3\xe4\x93\x02\x36\x12\x34/v1/{parent=projects/*/datasets/*/versions/*}/imagesB\x9b\x01\n\x17\x64\x65v.fiveshot.dataset.v1B\x13\x44\x61tasetServiceProtoP\x01Z%fiveshot.dev/api/dataset/v1;datasetv1\xaa\x02\x13\x46iveshot.Dataset.V1\xca\x02\x13\x46iveshot\\Dataset\\V1\xea\x02\x15\x46iveshot::Dataset::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,6 +64,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADIMAGEREQUEST'].oneofs_by_name['payload']._serialized_options = b'\272H\002\010\001'
   _globals['_UPLOADIMAGEREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_UPLOADIMAGEREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\006z\004\030\200\200@'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['parent']._serialized_options = b'\272HDrB2@^(projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62})?$'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['file_name']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['file_name']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['sha256']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['sha256']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['caption']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['caption']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['tags']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['tags']._serialized_options = b'\272H\031\222\001\026\020\310\001\"\021r\017\020\001\030d2\t^[^,\\n]+$'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['parent']._loaded_options = None
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['file_name']._loaded_options = None
@@ -95,6 +108,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\272Hyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$'
   _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['view']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['name']._serialized_options = b'\272Hyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['view']._loaded_options = None
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['view']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_EDITTAGSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_EDITTAGSREQUEST'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_EDITTAGSREQUEST'].fields_by_name['filter']._loaded_options = None
@@ -147,8 +164,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\202\323\344\223\00232(/v1/{dataset.name=projects/*/datasets/*}:\007dataset'
   _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\202\323\344\223\002\"* /v1/{name=projects/*/datasets/*}'
-  _globals['_DATASETSERVICE'].methods_by_name['UploadImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['UploadImage']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/images:upload:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['UploadImageContent']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['UploadImageContent']._serialized_options = b'\202\323\344\223\002;\"0/v1/{parent=projects/*/datasets/*}/images:upload:\007content'
   _globals['_DATASETSERVICE'].methods_by_name['GetImage']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['GetImage']._serialized_options = b'\202\323\344\223\002+\022)/v1/{name=projects/*/datasets/*/images/*}'
   _globals['_DATASETSERVICE'].methods_by_name['ListImages']._loaded_options = None
@@ -157,8 +174,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETSERVICE'].methods_by_name['UpdateImage']._serialized_options = b'\202\323\344\223\00282//v1/{image.name=projects/*/datasets/*/images/*}:\005image'
   _globals['_DATASETSERVICE'].methods_by_name['DeleteImage']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['DeleteImage']._serialized_options = b'\202\323\344\223\002+*)/v1/{name=projects/*/datasets/*/images/*}'
-  _globals['_DATASETSERVICE'].methods_by_name['DownloadImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['DownloadImage']._serialized_options = b'\202\323\344\223\002u\0222/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\022=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download'
+  _globals['_DATASETSERVICE'].methods_by_name['GetImageContent']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['GetImageContent']._serialized_options = b'\202\323\344\223\002u\0222/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\022=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download'
   _globals['_DATASETSERVICE'].methods_by_name['EditTags']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['EditTags']._serialized_options = b'\202\323\344\223\0027\"2/v1/{parent=projects/*/datasets/*}/images:editTags:\001*'
   _globals['_DATASETSERVICE'].methods_by_name['ListTagStats']._loaded_options = None
@@ -171,64 +188,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersions']._serialized_options = b'\202\323\344\223\002-\022+/v1/{parent=projects/*/datasets/*}/versions'
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersionImages']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersionImages']._serialized_options = b'\202\323\344\223\0026\0224/v1/{parent=projects/*/datasets/*/versions/*}/images'
-  _globals['_CREATEDATASETREQUEST']._serialized_start=224
-  _globals['_CREATEDATASETREQUEST']._serialized_end=455
-  _globals['_GETDATASETREQUEST']._serialized_start=457
-  _globals['_GETDATASETREQUEST']._serialized_end=560
-  _globals['_LISTDATASETSREQUEST']._serialized_start=563
-  _globals['_LISTDATASETSREQUEST']._serialized_end=751
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=753
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=868
-  _globals['_UPDATEDATASETREQUEST']._serialized_start=870
-  _globals['_UPDATEDATASETREQUEST']._serialized_end=996
-  _globals['_DELETEDATASETREQUEST']._serialized_start=999
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1134
-  _globals['_UPLOADIMAGEREQUEST']._serialized_start=1136
-  _globals['_UPLOADIMAGEREQUEST']._serialized_end=1260
-  _globals['_UPLOADIMAGEHEADER']._serialized_start=1263
-  _globals['_UPLOADIMAGEHEADER']._serialized_end=1570
-  _globals['_GETIMAGEREQUEST']._serialized_start=1573
-  _globals['_GETIMAGEREQUEST']._serialized_end=1702
-  _globals['_LISTIMAGESREQUEST']._serialized_start=1705
-  _globals['_LISTIMAGESREQUEST']._serialized_end=1894
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=1896
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=2005
-  _globals['_UPDATEIMAGEREQUEST']._serialized_start=2007
-  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2127
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2130
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2276
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=2279
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=2583
-  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_start=2516
-  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_end=2583
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=2585
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=2665
-  _globals['_EDITTAGSREQUEST']._serialized_start=2668
-  _globals['_EDITTAGSREQUEST']._serialized_end=2877
-  _globals['_TAGEDIT']._serialized_start=2880
-  _globals['_TAGEDIT']._serialized_end=3099
-  _globals['_TAGREPLACEMENT']._serialized_start=3101
-  _globals['_TAGREPLACEMENT']._serialized_end=3188
-  _globals['_EDITTAGSRESPONSE']._serialized_start=3190
-  _globals['_EDITTAGSRESPONSE']._serialized_end=3256
-  _globals['_LISTTAGSTATSREQUEST']._serialized_start=3258
-  _globals['_LISTTAGSTATSREQUEST']._serialized_end=3365
-  _globals['_TAGSTAT']._serialized_start=3367
-  _globals['_TAGSTAT']._serialized_end=3434
-  _globals['_LISTTAGSTATSRESPONSE']._serialized_start=3436
-  _globals['_LISTTAGSTATSRESPONSE']._serialized_end=3503
-  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_start=3506
-  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_end=3681
-  _globals['_GETDATASETVERSIONREQUEST']._serialized_start=3684
-  _globals['_GETDATASETVERSIONREQUEST']._serialized_end=3819
-  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=3822
-  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=3994
-  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=3997
-  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=4126
-  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_start=4129
-  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_end=4331
-  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_start=4334
-  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_end=4471
-  _globals['_DATASETSERVICE']._serialized_start=4474
-  _globals['_DATASETSERVICE']._serialized_end=7088
+  _globals['_CREATEDATASETREQUEST']._serialized_start=251
+  _globals['_CREATEDATASETREQUEST']._serialized_end=482
+  _globals['_GETDATASETREQUEST']._serialized_start=484
+  _globals['_GETDATASETREQUEST']._serialized_end=587
+  _globals['_LISTDATASETSREQUEST']._serialized_start=590
+  _globals['_LISTDATASETSREQUEST']._serialized_end=778
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=780
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=895
+  _globals['_UPDATEDATASETREQUEST']._serialized_start=897
+  _globals['_UPDATEDATASETREQUEST']._serialized_end=1023
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1026
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1161
+  _globals['_UPLOADIMAGEREQUEST']._serialized_start=1163
+  _globals['_UPLOADIMAGEREQUEST']._serialized_end=1287
+  _globals['_UPLOADIMAGECONTENTREQUEST']._serialized_start=1290
+  _globals['_UPLOADIMAGECONTENTREQUEST']._serialized_end=1616
+  _globals['_UPLOADIMAGEHEADER']._serialized_start=1619
+  _globals['_UPLOADIMAGEHEADER']._serialized_end=1926
+  _globals['_GETIMAGEREQUEST']._serialized_start=1929
+  _globals['_GETIMAGEREQUEST']._serialized_end=2058
+  _globals['_LISTIMAGESREQUEST']._serialized_start=2061
+  _globals['_LISTIMAGESREQUEST']._serialized_end=2250
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=2252
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=2361
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=2363
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2483
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2486
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=2632
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=2635
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=2939
+  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_start=2872
+  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_end=2939
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_start=2942
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_end=3179
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=3181
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=3261
+  _globals['_EDITTAGSREQUEST']._serialized_start=3264
+  _globals['_EDITTAGSREQUEST']._serialized_end=3473
+  _globals['_TAGEDIT']._serialized_start=3476
+  _globals['_TAGEDIT']._serialized_end=3695
+  _globals['_TAGREPLACEMENT']._serialized_start=3697
+  _globals['_TAGREPLACEMENT']._serialized_end=3784
+  _globals['_EDITTAGSRESPONSE']._serialized_start=3786
+  _globals['_EDITTAGSRESPONSE']._serialized_end=3852
+  _globals['_LISTTAGSTATSREQUEST']._serialized_start=3854
+  _globals['_LISTTAGSTATSREQUEST']._serialized_end=3961
+  _globals['_TAGSTAT']._serialized_start=3963
+  _globals['_TAGSTAT']._serialized_end=4030
+  _globals['_LISTTAGSTATSRESPONSE']._serialized_start=4032
+  _globals['_LISTTAGSTATSRESPONSE']._serialized_end=4099
+  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_start=4102
+  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_end=4277
+  _globals['_GETDATASETVERSIONREQUEST']._serialized_start=4280
+  _globals['_GETDATASETVERSIONREQUEST']._serialized_end=4415
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=4418
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=4590
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=4593
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=4722
+  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_start=4725
+  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_end=4927
+  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_start=4930
+  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_end=5067
+  _globals['_DATASETSERVICE']._serialized_start=5070
+  _globals['_DATASETSERVICE']._serialized_end=7910
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -242,6 +243,56 @@ class UploadImageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___UploadImageRequest: _TypeAlias = UploadImageRequest  # noqa: Y015
+
+@_typing.final
+class UploadImageContentRequest(_message.Message):
+    """A picture as an HTTP body. A long body comes in pieces, of which the first carries the other fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    file_name: _builtins.str
+    """The file's name; it labels the picture and must not hold a path."""
+    sha256: _builtins.str
+    """SHA-256 in hex of the picture; empty when not known, otherwise checked."""
+    caption: _builtins.str
+    """Caption to store with the picture."""
+    request_id: _builtins.str
+    """A repeat with the same id returns the first answer."""
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """The picture. Its media type is found from the bytes, whatever the header `content-type` says."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Manual tags to store with the picture."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
+        sha256: _builtins.str = ...,
+        caption: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content", b"content", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadImageContentRequest: _TypeAlias = UploadImageContentRequest  # noqa: Y015
 
 @_typing.final
 class UploadImageHeader(_message.Message):
@@ -483,6 +534,32 @@ class DownloadImageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadImageRequest: _TypeAlias = DownloadImageRequest  # noqa: Y015
+
+@_typing.final
+class GetImageContentRequest(_message.Message):
+    """Asks for a picture as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of an image or of a version's image."""
+    view: Global___DownloadImageRequest.View.ValueType
+    """Which form."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        view: Global___DownloadImageRequest.View.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImageContentRequest: _TypeAlias = GetImageContentRequest  # noqa: Y015
 
 @_typing.final
 class DownloadImageResponse(_message.Message):

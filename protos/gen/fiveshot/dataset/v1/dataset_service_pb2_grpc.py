@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.dataset.v1 import dataset_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -67,6 +68,11 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
                 _registered_method=True)
+        self.UploadImageContent = channel.stream_unary(
+                '/fiveshot.dataset.v1.DatasetService/UploadImageContent',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/GetImage',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageRequest.SerializeToString,
@@ -91,6 +97,11 @@ class DatasetServiceStub:
                 '/fiveshot.dataset.v1.DatasetService/DownloadImage',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.FromString,
+                _registered_method=True)
+        self.GetImageContent = channel.unary_stream(
+                '/fiveshot.dataset.v1.DatasetService/GetImageContent',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.EditTags = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/EditTags',
@@ -170,6 +181,13 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadImageContent(self, request_iterator, context):
+        """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetImage(self, request, context):
         """Reads one image's record.
         """
@@ -200,6 +218,13 @@ class DatasetServiceServicer:
 
     def DownloadImage(self, request, context):
         """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImageContent(self, request, context):
+        """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,6 +305,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
             ),
+            'UploadImageContent': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadImageContent,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
+            ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageRequest.FromString,
@@ -304,6 +334,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.DownloadImage,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.SerializeToString,
+            ),
+            'GetImageContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetImageContent,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'EditTags': grpc.unary_unary_rpc_method_handler(
                     servicer.EditTags,
@@ -510,6 +545,33 @@ class DatasetService:
             _registered_method=True)
 
     @staticmethod
+    def UploadImageContent(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/UploadImageContent',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetImage(request,
             target,
             options=(),
@@ -634,6 +696,33 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/DownloadImage',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImageContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/GetImageContent',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

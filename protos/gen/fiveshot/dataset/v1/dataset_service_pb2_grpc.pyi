@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as _dataset_service_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -47,6 +48,8 @@ class DatasetServiceStub:
     """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
     UploadImage: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageRequest, _dataset_pb2.Image]
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
+    UploadImageContent: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]
+    """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]
     """Reads one image's record."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListImagesRequest, _dataset_service_pb2.ListImagesResponse]
@@ -57,6 +60,8 @@ class DatasetServiceStub:
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    GetImageContent: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.GetImageContentRequest, _httpbody_pb2.HttpBody]
+    """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
     ListTagStats: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]
@@ -87,6 +92,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
     UploadImage: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
+    UploadImageContent: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]  # type: ignore[assignment]
+    """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
     GetImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Reads one image's record."""
     ListImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListImagesRequest, _dataset_service_pb2.ListImagesResponse]  # type: ignore[assignment]
@@ -97,6 +104,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    GetImageContent: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.GetImageContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]  # type: ignore[assignment]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
     ListTagStats: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]  # type: ignore[assignment]
@@ -162,6 +171,14 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
 
     @_abc_1.abstractmethod
+    def UploadImageContent(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.UploadImageContentRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Image, _abc.Awaitable[_dataset_pb2.Image]]:
+        """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+
+    @_abc_1.abstractmethod
     def GetImage(
         self,
         request: _dataset_service_pb2.GetImageRequest,
@@ -200,6 +217,14 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_dataset_service_pb2.DownloadImageResponse], _abc.AsyncIterator[_dataset_service_pb2.DownloadImageResponse]]:
         """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+
+    @_abc_1.abstractmethod
+    def GetImageContent(
+        self,
+        request: _dataset_service_pb2.GetImageContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
     @_abc_1.abstractmethod
     def EditTags(

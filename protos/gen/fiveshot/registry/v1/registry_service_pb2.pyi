@@ -371,6 +371,32 @@ class DownloadModelVersionRequest(_message.Message):
 Global___DownloadModelVersionRequest: _TypeAlias = DownloadModelVersionRequest  # noqa: Y015
 
 @_typing.final
+class GetModelFileContentRequest(_message.Message):
+    """Asks for one file of a version as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
+    file_id: _builtins.str
+    """Which file; empty means `kohya`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelFileContentRequest: _TypeAlias = GetModelFileContentRequest  # noqa: Y015
+
+@_typing.final
 class DownloadModelVersionResponse(_message.Message):
     """The next bytes of a file."""
 

@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.registry.v1 import model_pb2 as fiveshot_dot_registry_dot_v1_dot_model__pb2
 from fiveshot.registry.v1 import registry_service_pb2 as fiveshot_dot_registry_dot_v1_dot_registry__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -81,6 +82,11 @@ class RegistryServiceStub:
                 '/fiveshot.registry.v1.RegistryService/DownloadModelVersion',
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionResponse.FromString,
+                _registered_method=True)
+        self.GetModelFileContent = channel.unary_stream(
+                '/fiveshot.registry.v1.RegistryService/GetModelFileContent',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelFileContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.SetModelAlias = channel.unary_unary(
                 '/fiveshot.registry.v1.RegistryService/SetModelAlias',
@@ -161,6 +167,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModelFileContent(self, request, context):
+        """Downloads one file of a version over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetModelAlias(self, request, context):
         """Points an alias at a version, moving it when it points elsewhere.
         """
@@ -222,6 +235,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.DownloadModelVersion,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionResponse.SerializeToString,
+            ),
+            'GetModelFileContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetModelFileContent,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelFileContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'SetModelAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModelAlias,
@@ -478,6 +496,33 @@ class RegistryService:
             '/fiveshot.registry.v1.RegistryService/DownloadModelVersion',
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionRequest.SerializeToString,
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelFileContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/GetModelFileContent',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelFileContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

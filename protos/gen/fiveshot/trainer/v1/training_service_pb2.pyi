@@ -667,6 +667,32 @@ class DownloadEpochFileRequest(_message.Message):
 Global___DownloadEpochFileRequest: _TypeAlias = DownloadEpochFileRequest  # noqa: Y015
 
 @_typing.final
+class GetEpochFileContentRequest(_message.Message):
+    """Asks for one file of an epoch as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/trainingJobs/{training_job}/epochs/{epoch}`; epoch 0 for the base model's previews."""
+    file_id: _builtins.str
+    """Which file; empty means `kohya`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEpochFileContentRequest: _TypeAlias = GetEpochFileContentRequest  # noqa: Y015
+
+@_typing.final
 class DownloadEpochFileResponse(_message.Message):
     """The next bytes of a file."""
 

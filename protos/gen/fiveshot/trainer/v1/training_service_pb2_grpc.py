@@ -6,6 +6,7 @@ import warnings
 from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_dot_base__model__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
 from fiveshot.trainer.v1 import training_service_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -121,6 +122,11 @@ class TrainingServiceStub:
                 '/fiveshot.trainer.v1.TrainingService/DownloadEpochFile',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileResponse.FromString,
+                _registered_method=True)
+        self.GetEpochFileContent = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
 
 
@@ -247,6 +253,13 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEpochFileContent(self, request, context):
+        """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -334,6 +347,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.DownloadEpochFile,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileResponse.SerializeToString,
+            ),
+            'GetEpochFileContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetEpochFileContent,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -796,6 +814,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/DownloadEpochFile',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEpochFileContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as _training_service_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -69,6 +70,8 @@ class TrainingServiceStub:
     """Lists a job's finished epochs, first to last."""
     DownloadEpochFile: _grpc.UnaryStreamMultiCallable[_training_service_pb2.DownloadEpochFileRequest, _training_service_pb2.DownloadEpochFileResponse]
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
+    GetEpochFileContent: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]
+    """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -109,6 +112,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Lists a job's finished epochs, first to last."""
     DownloadEpochFile: _aio.UnaryStreamMultiCallable[_training_service_pb2.DownloadEpochFileRequest, _training_service_pb2.DownloadEpochFileResponse]  # type: ignore[assignment]
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
+    GetEpochFileContent: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains LoRAs in a queue: estimates, creates, follows and steers jobs, and hands out their epochs."""
@@ -248,5 +253,13 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_training_service_pb2.DownloadEpochFileResponse], _abc.AsyncIterator[_training_service_pb2.DownloadEpochFileResponse]]:
         """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
+
+    @_abc_1.abstractmethod
+    def GetEpochFileContent(
+        self,
+        request: _training_service_pb2.GetEpochFileContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
