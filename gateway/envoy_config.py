@@ -32,6 +32,8 @@ RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, INTERNAL_TOKEN_KEY)
 HEALTH_PATH = "/healthz"
 # A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
 _STREAM_IDLE_S = 3600
+# A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.
+_CONNECTION_IDLE_S = 120
 _MAX_CONNECTIONS = 50_000
 _HTTP2_WINDOW = 1024 * 1024
 
@@ -85,7 +87,10 @@ def _connection_manager(settings: Settings) -> Config:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "stream_idle_timeout": f"{_STREAM_IDLE_S}s",
         "request_headers_timeout": "10s",
-        "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": f"{_CONNECTION_IDLE_S}s",
+        },
         "http2_protocol_options": {
             "max_concurrent_streams": 1000,
             "initial_stream_window_size": _HTTP2_WINDOW,

@@ -71,10 +71,10 @@ def test_the_order_of_filters_keeps_strangers_out_first() -> None:
     names = [each["name"] for each in _filters(_full())]
     assert names == [
         "health", "envoy.filters.http.cors", "grpc_web", "envoy.filters.http.jwt_authn", "ext_authz", "local_ratelimit",
-        "grpc_json_transcoder", "router",
+        "raw_bodies", "grpc_json_transcoder", "router",
     ]  # fmt: skip
     assert [each["name"] for each in _filters(Settings(rate_limit_per_second=0))] == [
-        "health", "grpc_web", "ext_authz", "grpc_json_transcoder", "router",
+        "health", "grpc_web", "ext_authz", "raw_bodies", "grpc_json_transcoder", "router",
     ]  # fmt: skip
 
 
