@@ -2,7 +2,7 @@
 
     DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
-    DIR/credentials/        S3 keys, internal token, API keys; for their owner only
+    DIR/credentials/        S3 keys, internal token, key of page tokens, API keys; for their owner only
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
 """
@@ -76,6 +76,7 @@ class Credentials:
     s3_secret_key: str
     internal_token: str
     api_key: str
+    page_token_key: str
 
 
 class DataFolder:
@@ -124,11 +125,16 @@ class DataFolder:
         path = folder / "stack.json"
         if not path.exists():
             s3_keys, token = (secrets.token_hex(10), secrets.token_hex(20)), secrets.token_hex(32)
-            made = Credentials(*s3_keys, token, api_keys.new_secret())
+            made = Credentials(*s3_keys, token, api_keys.new_secret(), secrets.token_hex(32))
             key = api_keys.ApiKey(LOCAL_KEY_ID, api_keys.digest(made.api_key), (LOCAL_PROJECT,))
             api_keys.save(self.api_keys_file, [key])
             _write_private(path, json.dumps(asdict(made)))
-        return Credentials(**json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if "page_token_key" not in stored:
+            # A folder of an older release.
+            stored["page_token_key"] = secrets.token_hex(32)
+            _write_private(path, json.dumps(stored))
+        return Credentials(**stored)
 
     def read_state(self) -> StackState | None:
         """What was last written about the stack; None when nothing readable is there."""

@@ -107,7 +107,7 @@ class Stack:
         return found
 
     def _service(self, name: str) -> ServerSpec:
-        own = {"DATABASE_URL": self._database(name)}
+        own = {"DATABASE_URL": self._database(name), "PAGE_TOKEN_KEY": self._credentials.page_token_key}
         if name != "tagger":
             own |= self._s3_variables()
         if name == "trainer":

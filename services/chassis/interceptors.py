@@ -19,7 +19,7 @@ import grpc
 from google.protobuf.message import Message
 from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
-from services.chassis import errors, grpc_errors, request_context, telemetry
+from services.chassis import decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
@@ -65,8 +65,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         # None for a method that nobody registered, whatever the type says.
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(_UNTOUCHED):
-            return handler  # type: ignore[no-any-return]
+        if handler is None:
+            return None  # type: ignore[return-value]
+        if method.startswith(_UNTOUCHED):
+            return _rebuilt(handler, decoding.guarded_behavior(handler))
         if handler.response_streaming:
             return _rebuilt(handler, self._streaming(handler, method))
         return _rebuilt(handler, self._unary(handler, method))
@@ -111,6 +113,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         request_context.enter(caller)
         context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))
         self._authorize(caller, _metadata(context))
+        if request is decoding.UNDECODABLE:
+            raise decoding.undecodable()
         if isinstance(request, Message):
             call.request = request
             _check(request, caller)
@@ -237,9 +241,11 @@ def _located(error: errors.DomainError, request: Message | None) -> errors.Domai
 
 
 async def _checked_stream(
-    requests: AsyncIterator[Message], caller: RequestContext, call: _Call
+    requests: AsyncIterator[Any], caller: RequestContext, call: _Call
 ) -> AsyncIterator[Message]:
     async for message in requests:
+        if message is decoding.UNDECODABLE:
+            raise decoding.undecodable()
         if call.request is None:
             call.request = message
         _check(message, caller)
@@ -261,7 +267,7 @@ def _rebuilt(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
     build: Any = kinds[(handler.request_streaming, handler.response_streaming)]
     rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
         behavior,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=decoding.decoder(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
     return rebuilt

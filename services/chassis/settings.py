@@ -109,6 +109,33 @@ class NatsSettings(BaseModel):
         return value
 
 
+class ListSettings(BaseModel):
+    """What the lists of a service need."""
+
+    page_token_key: SecretStr | None = Field(
+        None,
+        description="secret of 16 characters or more that signs page tokens, one for all replicas; "
+        "empty: made at start, so that a restart ends all lists that are being paged",
+    )
+
+    @field_validator("page_token_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("page_token_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("use 16 characters or more")
+        return value
+
+    @property
+    def page_key(self) -> bytes | None:
+        """The key as bytes, None when there is none."""
+        return self.page_token_key.get_secret_value().encode() if self.page_token_key else None
+
+
 # Kubernetes gives every pod variables named after the Services around it (DATASET_SERVICE_HOST, DATASET_PORT_80_TCP).
 _SERVICE_LINK = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
 

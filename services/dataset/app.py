@@ -10,6 +10,7 @@ from typing import NoReturn
 from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
+from services.chassis.listing.pages import PageTokens
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
 from services.chassis.sql import Database, utcnow
@@ -34,9 +35,10 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
+    tokens = PageTokens(settings.page_key)
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
     servicer = DatasetServicer(
-        datasets=DatasetVerbs(store, upkeep, utcnow),
+        datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
         uploads=UploadVerb(
             store,
             pictures,
@@ -47,9 +49,9 @@ def build(settings: Settings) -> Service:
             idle_s=settings.upload_idle_s,
             reservation=timedelta(seconds=settings.reservation_s),
         ),
-        images=ImageVerbs(store, pictures, upkeep, utcnow),
+        images=ImageVerbs(store, pictures, upkeep, utcnow, tokens),
         tags=TagVerbs(store, utcnow),
-        versions=VersionVerbs(store, utcnow),
+        versions=VersionVerbs(store, utcnow, tokens),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),

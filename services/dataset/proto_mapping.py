@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.errors import DomainError, relocated
 from services.chassis.http_bodies import File
+from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import (
     Crop,
@@ -33,7 +34,7 @@ from services.dataset.models.tags import (
     TagStat,
 )
 from services.dataset.models.texts import training_text
-from services.dataset.use_cases.datasets import ListQuery, NewDataset
+from services.dataset.use_cases.datasets import NewDataset
 from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.uploads import UploadHeader
 
@@ -50,7 +51,7 @@ _PROTO_SOURCES = {
 }
 _THUMBNAIL = dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL
 
-ListRequest = (
+_Lists = (
     dataset_service_pb2.ListDatasetsRequest
     | dataset_service_pb2.ListImagesRequest
     | dataset_service_pb2.ListDatasetVersionsRequest
@@ -69,14 +70,14 @@ def new_dataset(request: dataset_service_pb2.CreateDatasetRequest) -> NewDataset
     )
 
 
-def list_query(request: ListRequest) -> ListQuery:
-    """A list call; filter and order are empty where the method has none."""
-    return ListQuery(
+def list_request(request: _Lists) -> ListRequest:
+    """A list call; the filter is empty where the method has none."""
+    return ListRequest(
         parent=request.parent,
         page_size=request.page_size,
         page_token=request.page_token,
         filter=getattr(request, "filter", ""),
-        order_by=getattr(request, "order_by", ""),
+        order_by=request.order_by,
     )
 
 

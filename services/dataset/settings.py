@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from services.chassis.settings import BaseServiceSettings, S3Settings, SqlSettings, service_config
+from services.chassis.settings import BaseServiceSettings, ListSettings, S3Settings, SqlSettings, service_config
 from services.dataset.models.checks import EXTENSIONS, Limits
 
 
-class Settings(SqlSettings, S3Settings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
     """One frozen object, read at start."""
 
     model_config = service_config("DATASET_")

@@ -13,8 +13,8 @@ from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import add_TaggerServiceServicer_to_server
 
 from services.chassis import grpc_client
+from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id
-from services.chassis.pagination import PageTokens
 from services.chassis.service import Service, run
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
@@ -46,9 +46,8 @@ def build(settings: Settings) -> Service:
     jobs, datasets, changes = SqlTagJobs(db), GrpcDatasets(dataset), Signals()
     servicer = TaggerServicer(
         taggers,
-        TagJobVerbs(jobs, datasets, taggers, changes, utcnow),
+        TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
         TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes),
-        PageTokens(),
     )
     images = ImageTagger(jobs, datasets, taggers, decoder, executor, patience_s=settings.outage_patience_s)
     limits = RunnerLimits(

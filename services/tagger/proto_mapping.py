@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from fiveshot.dataset.v1 import dataset_pb2
-from fiveshot.tagger.v1 import tagger_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.listing.pages import ListRequest
 from services.chassis.names import etag_of
 from services.tagger.models import (
     DEFAULT_MAX_TAGS,
@@ -53,6 +54,11 @@ _SOURCES_TO_PROTO = {
     TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
     TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
 }
+
+
+def list_request(request: tagger_service_pb2.ListTagJobsRequest) -> ListRequest:
+    """A list call."""
+    return ListRequest(request.parent, request.page_size, request.page_token, request.filter, request.order_by)
 
 
 def options_from_proto(options: tagger_pb2.TagOptions) -> TagOptions:

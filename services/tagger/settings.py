@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.chassis.settings import BaseServiceSettings, SqlSettings, service_config
+from services.chassis.settings import BaseServiceSettings, ListSettings, SqlSettings, service_config
 
 
-class Settings(SqlSettings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, BaseServiceSettings):
     """What an operator can choose. No threshold or other parameter of a request comes from here."""
 
     model_config = service_config("TAGGER_")

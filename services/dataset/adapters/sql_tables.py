@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from services.chassis.idempotency import idempotency_table
+from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
 metadata = MetaData()

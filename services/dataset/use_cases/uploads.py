@@ -14,11 +14,12 @@ from datetime import timedelta
 
 from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
+from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
 from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Dataset, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
-from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore, RequestKey
+from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore
 from services.dataset.use_cases.intake import CheckedPicture, Intake
 from services.dataset.use_cases.upkeep import Upkeep
 
@@ -222,10 +223,8 @@ class UploadVerb:
 
 
 def _request_key(header: UploadHeader, sha256: str) -> RequestKey:
-    digest = hashlib.sha256(
-        repr((header.dataset, header.file_name, header.caption, header.tags, sha256)).encode()
-    ).hexdigest()
-    return RequestKey(header.dataset.project, "UploadImage", header.request_id, digest)
+    content = digest((header.dataset, header.file_name, header.caption, header.tags, sha256))
+    return RequestKey(header.dataset.project, "UploadImage", header.request_id, content)
 
 
 def _picture(ref: ImageRef, file_name: str, checked: CheckedPicture, *, size_bytes: int) -> Picture:

@@ -11,6 +11,12 @@ from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Metric, 
 from services.trainer.proto_mapping.times import from_timestamp, to_timestamp
 
 
+def epoch_name(name: str) -> tuple[str, int]:
+    """The job's name and the number in `projects/{project}/trainingJobs/{training_job}/epochs/{number}`."""
+    job, _, number = name.rpartition("/epochs/")
+    return job, int(number)
+
+
 def file_to_proto(file: EpochFile, *, with_key: bool) -> training_job_pb2.EpochFile:
     """A file. with_key: tell where it lies; for workers only."""
     return training_job_pb2.EpochFile(

@@ -108,7 +108,8 @@ def test_the_environment_is_what_the_settings_know(overlay: str, monkeypatch: py
                 if name.endswith("_target") and name in settings.model_fields_set:
                     _check_target(pod, value, services)
             if module.startswith("services."):
-                own = {"database_url", "internal_token", "metrics_listen"} & set(type(settings).model_fields)
+                own = {"database_url", "internal_token", "metrics_listen", "page_token_key"}
+                own &= set(type(settings).model_fields)
                 if module == "services.trainer.worker.app":
                     own -= {"database_url"}
                 assert own <= settings.model_fields_set, f"{pod} would run with defaults that are for one machine"

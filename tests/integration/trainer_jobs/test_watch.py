@@ -78,6 +78,7 @@ async def test_a_client_that_reconnects_a_hundred_times_misses_nothing(trainer: 
             seen.append(message.event.sequence if message.HasField("event") else 1)
             most -= 1
             if not most:
+                call.cancel()
                 return True
         return False
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.listing.pages import PageTokens
 from services.dataset.models.checks import Limits
 from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Dataset, DatasetFields, Image
@@ -68,6 +69,7 @@ async def upload(data: bytes, *, file_name: str = "a.png", **header: object) -> 
 def build(limits: Limits, *, idle_s: float = 5.0) -> Service:
     """The service over empty fakes."""
     store, pictures, clock = FakeDatasetStore(), FakePictureStore(), FakeClock()
+    tokens = PageTokens()
     upkeep = Upkeep(store, pictures, clock, remember_requests=timedelta(days=7))
     uploads = UploadVerb(
         store,
@@ -84,11 +86,11 @@ def build(limits: Limits, *, idle_s: float = 5.0) -> Service:
         pictures=pictures,
         clock=clock,
         upkeep=upkeep,
-        datasets=DatasetVerbs(store, upkeep, clock),
+        datasets=DatasetVerbs(store, upkeep, clock, tokens),
         uploads=uploads,
-        images=ImageVerbs(store, pictures, upkeep, clock),
+        images=ImageVerbs(store, pictures, upkeep, clock, tokens),
         tags=TagVerbs(store, clock),
-        versions=VersionVerbs(store, clock),
+        versions=VersionVerbs(store, clock, tokens),
     )
 
 
