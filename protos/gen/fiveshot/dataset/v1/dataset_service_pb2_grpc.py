@@ -98,6 +98,21 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.FromString,
                 _registered_method=True)
+        self.BatchGetImages = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchGetImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesResponse.FromString,
+                _registered_method=True)
+        self.BatchUpdateImages = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchUpdateImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesResponse.FromString,
+                _registered_method=True)
+        self.BatchDeleteImages = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchDeleteImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchDeleteImagesRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetImageContent = channel.unary_stream(
                 '/fiveshot.dataset.v1.DatasetService/GetImageContent',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.SerializeToString,
@@ -127,6 +142,11 @@ class DatasetServiceStub:
                 '/fiveshot.dataset.v1.DatasetService/ListDatasetVersions',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteDatasetVersion = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/DeleteDatasetVersion',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.ListDatasetVersionImages = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/ListDatasetVersionImages',
@@ -223,6 +243,27 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetImages(self, request, context):
+        """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateImages(self, request, context):
+        """Changes up to 100 images of one dataset, all or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDeleteImages(self, request, context):
+        """Deletes up to 100 images of one dataset, all or none; frozen versions keep them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetImageContent(self, request, context):
         """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
         """
@@ -260,6 +301,13 @@ class DatasetServiceServicer:
 
     def ListDatasetVersions(self, request, context):
         """Lists a dataset's versions, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDatasetVersion(self, request, context):
+        """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,6 +383,21 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.SerializeToString,
             ),
+            'BatchGetImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesResponse.SerializeToString,
+            ),
+            'BatchUpdateImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesResponse.SerializeToString,
+            ),
+            'BatchDeleteImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeleteImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchDeleteImagesRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'GetImageContent': grpc.unary_stream_rpc_method_handler(
                     servicer.GetImageContent,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.FromString,
@@ -364,6 +427,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasetVersions,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.SerializeToString,
+            ),
+            'DeleteDatasetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDatasetVersion,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'ListDatasetVersionImages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDatasetVersionImages,
@@ -707,6 +775,87 @@ class DatasetService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchGetImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchUpdateImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeleteImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchDeleteImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchDeleteImagesRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetImageContent(request,
             target,
             options=(),
@@ -858,6 +1007,33 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/ListDatasetVersions',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDatasetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/DeleteDatasetVersion',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

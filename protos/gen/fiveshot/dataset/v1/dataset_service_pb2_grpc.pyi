@@ -60,6 +60,12 @@ class DatasetServiceStub:
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    BatchGetImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]
+    """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
+    BatchUpdateImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]
+    """Changes up to 100 images of one dataset, all or none."""
+    BatchDeleteImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchDeleteImagesRequest, _empty_pb2.Empty]
+    """Deletes up to 100 images of one dataset, all or none; frozen versions keep them."""
     GetImageContent: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.GetImageContentRequest, _httpbody_pb2.HttpBody]
     """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]
@@ -72,6 +78,8 @@ class DatasetServiceStub:
     """Reads one version."""
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
     """Lists a dataset's versions, newest first."""
+    DeleteDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]
+    """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]
     """Lists the images that a version pinned, in order."""
 
@@ -104,6 +112,12 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    BatchGetImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]  # type: ignore[assignment]
+    """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
+    BatchUpdateImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]  # type: ignore[assignment]
+    """Changes up to 100 images of one dataset, all or none."""
+    BatchDeleteImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchDeleteImagesRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes up to 100 images of one dataset, all or none; frozen versions keep them."""
     GetImageContent: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.GetImageContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]  # type: ignore[assignment]
@@ -116,6 +130,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Reads one version."""
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
     """Lists a dataset's versions, newest first."""
+    DeleteDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]  # type: ignore[assignment]
     """Lists the images that a version pinned, in order."""
 
@@ -219,6 +235,30 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
 
     @_abc_1.abstractmethod
+    def BatchGetImages(
+        self,
+        request: _dataset_service_pb2.BatchGetImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.BatchGetImagesResponse, _abc.Awaitable[_dataset_service_pb2.BatchGetImagesResponse]]:
+        """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
+
+    @_abc_1.abstractmethod
+    def BatchUpdateImages(
+        self,
+        request: _dataset_service_pb2.BatchUpdateImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.BatchUpdateImagesResponse, _abc.Awaitable[_dataset_service_pb2.BatchUpdateImagesResponse]]:
+        """Changes up to 100 images of one dataset, all or none."""
+
+    @_abc_1.abstractmethod
+    def BatchDeleteImages(
+        self,
+        request: _dataset_service_pb2.BatchDeleteImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes up to 100 images of one dataset, all or none; frozen versions keep them."""
+
+    @_abc_1.abstractmethod
     def GetImageContent(
         self,
         request: _dataset_service_pb2.GetImageContentRequest,
@@ -265,6 +305,14 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetVersionsResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetVersionsResponse]]:
         """Lists a dataset's versions, newest first."""
+
+    @_abc_1.abstractmethod
+    def DeleteDatasetVersion(
+        self,
+        request: _dataset_service_pb2.DeleteDatasetVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
 
     @_abc_1.abstractmethod
     def ListDatasetVersionImages(

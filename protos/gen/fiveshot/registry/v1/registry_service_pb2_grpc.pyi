@@ -52,6 +52,8 @@ class RegistryServiceStub:
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
     """Lists a model's versions, newest first."""
+    DeleteModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]
+    """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _grpc.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]
     """Streams one file of a version."""
     GetModelFileContent: _grpc.UnaryStreamMultiCallable[_registry_service_pb2.GetModelFileContentRequest, _httpbody_pb2.HttpBody]
@@ -82,6 +84,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
     """Lists a model's versions, newest first."""
+    DeleteModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _aio.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]  # type: ignore[assignment]
     """Streams one file of a version."""
     GetModelFileContent: _aio.UnaryStreamMultiCallable[_registry_service_pb2.GetModelFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
@@ -157,6 +161,14 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.ListModelVersionsResponse, _abc.Awaitable[_registry_service_pb2.ListModelVersionsResponse]]:
         """Lists a model's versions, newest first."""
+
+    @_abc_1.abstractmethod
+    def DeleteModelVersion(
+        self,
+        request: _registry_service_pb2.DeleteModelVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
 
     @_abc_1.abstractmethod
     def DownloadModelVersion(

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.tagger.v1 import tagger_pb2 as _tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as _tagger_service_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -48,6 +49,8 @@ class TaggerServiceStub:
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]
     """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+    DeleteTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]
+    """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
     """Tags one picture that is not stored anywhere."""
 
@@ -70,6 +73,8 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]  # type: ignore[assignment]
     """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+    DeleteTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]  # type: ignore[assignment]
     """Tags one picture that is not stored anywhere."""
 
@@ -131,6 +136,14 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tagger_pb2.TagJob, _abc.Awaitable[_tagger_pb2.TagJob]]:
         """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+
+    @_abc_1.abstractmethod
+    def DeleteTagJob(
+        self,
+        request: _tagger_service_pb2.DeleteTagJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
 
     @_abc_1.abstractmethod
     def TagImage(
