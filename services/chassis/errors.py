@@ -77,6 +77,17 @@ def relocated(error: DomainError, rename: Callable[[str], str]) -> DomainError:
     return _rebuild(type(error), error.message, error.remedy, error.reason, error.metadata, violations)
 
 
+def within(error: DomainError, path: str, *, otherwise: str) -> DomainError:
+    """The same error of one entry of a request, such as `requests[3]`.
+
+    otherwise: the field of the entry that is wrong when the error names none; "" for the entry itself.
+    """
+    if error.violations:
+        return relocated(error, lambda field: f"{path}.{field}" if field else path)
+    place = (FieldViolation(f"{path}.{otherwise}" if otherwise else path, error.message),)
+    return _rebuild(type(error), error.message, error.remedy, error.reason, error.metadata, place)
+
+
 def _rebuild(
     kind: type[DomainError],
     message: str,

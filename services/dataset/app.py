@@ -20,6 +20,7 @@ from services.dataset.adapters.sql_datasets import SqlDatasetStore
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
@@ -50,8 +51,9 @@ def build(settings: Settings) -> Service:
             reservation=timedelta(seconds=settings.reservation_s),
         ),
         images=ImageVerbs(store, pictures, upkeep, utcnow, tokens),
+        batches=ImageBatches(store, upkeep, utcnow),
         tags=TagVerbs(store, utcnow),
-        versions=VersionVerbs(store, utcnow, tokens),
+        versions=VersionVerbs(store, upkeep, utcnow, tokens),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),

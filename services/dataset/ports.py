@@ -133,6 +133,9 @@ class DatasetWriter(DatasetReader, Protocol):
     async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
         """Adds a version with its images."""
 
+    async def remove_version(self, ref: VersionRef) -> None:
+        """Removes the version, and releases the keys of its images that neither the dataset nor a version holds."""
+
     async def recall(self, key: RequestKey) -> str | None:
         """The name of what this request made before. Equal requests at the same moment take turns here.
 

@@ -35,6 +35,7 @@ from services.dataset.models.tags import (
 )
 from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import NewDataset
+from services.dataset.use_cases.image_batches import ImageEdit
 from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.uploads import UploadHeader
 
@@ -142,6 +143,12 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
     )
 
 
+def image_edit(request: dataset_service_pb2.UpdateImageRequest) -> ImageEdit:
+    """One change of a batch."""
+    image = request.image
+    return ImageEdit(image.name, image_fields(image), tuple(request.update_mask.paths), image.etag)
+
+
 def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
     """One edit; exactly one of its fields is set."""
     match edit.WhichOneof("edit"):
@@ -210,6 +217,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
         trigger_word=version.trigger_word,
         description=version.description,
         create_time=timestamp(version.create_time),
+        etag=version.etag,
     )
 
 

@@ -14,6 +14,7 @@ from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.uploads import UploadVerb
@@ -26,11 +27,19 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     """fiveshot.dataset.v1.DatasetService."""
 
     def __init__(
-        self, *, datasets: DatasetVerbs, uploads: UploadVerb, images: ImageVerbs, tags: TagVerbs, versions: VersionVerbs
+        self,
+        *,
+        datasets: DatasetVerbs,
+        uploads: UploadVerb,
+        images: ImageVerbs,
+        batches: ImageBatches,
+        tags: TagVerbs,
+        versions: VersionVerbs,
     ) -> None:
         self._datasets = datasets
         self._uploads = uploads
         self._images = images
+        self._batches = batches
         self._tags = tags
         self._versions = versions
 
@@ -101,6 +110,25 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             else:
                 yield messages.DownloadImageResponse(chunk=chunk)
 
+    async def BatchGetImages(
+        self, request: messages.BatchGetImagesRequest, context: Any
+    ) -> messages.BatchGetImagesResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        found = await self._batches.get(parent, request.names)
+        return messages.BatchGetImagesResponse(images=await self._all_shown(parent, found))
+
+    async def BatchUpdateImages(
+        self, request: messages.BatchUpdateImagesRequest, context: Any
+    ) -> messages.BatchUpdateImagesResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        changed = await self._batches.update(parent, [mapping.image_edit(one) for one in request.requests])
+        return messages.BatchUpdateImagesResponse(images=await self._all_shown(parent, changed))
+
+    async def BatchDeleteImages(self, request: messages.BatchDeleteImagesRequest, context: Any) -> Empty:
+        deletes = [ImageDelete(one.name, one.etag) for one in request.requests]
+        await self._batches.delete(DatasetRef.parse(request.parent, field="parent"), deletes)
+        return Empty()
+
     async def GetImageContent(
         self, request: messages.GetImageContentRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
@@ -146,6 +174,10 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
         )
 
+    async def DeleteDatasetVersion(self, request: messages.DeleteDatasetVersionRequest, context: Any) -> Empty:
+        await self._versions.delete(VersionRef.parse(request.name), etag=request.etag, force=request.force)
+        return Empty()
+
     async def ListDatasetVersionImages(
         self, request: messages.ListDatasetVersionImagesRequest, context: Any
     ) -> messages.ListDatasetVersionImagesResponse:
@@ -157,3 +189,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def _shown(self, image: Image) -> dataset_pb2.Image:
         dataset = await self._datasets.get(image.ref.dataset)
         return mapping.image_proto(image, dataset.fields.trigger_word)
+
+    async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
+        trigger_word = (await self._datasets.get(parent)).fields.trigger_word
+        return [mapping.image_proto(image, trigger_word) for image in images]

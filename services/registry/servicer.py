@@ -79,6 +79,10 @@ class RegistryServicer(RegistryServiceServicer):
         async for body in http_bodies.send(sent, context):
             yield body
 
+    async def DeleteModelVersion(self, request: service_pb.DeleteModelVersionRequest, context: Any) -> Empty:
+        await self._versions.delete(request.name, etag=request.etag, force=request.force)
+        return Empty()
+
     async def SetModelAlias(self, request: service_pb.SetModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.set_alias(request.name, request.alias, request.version))
 

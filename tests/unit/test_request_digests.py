@@ -76,9 +76,9 @@ def now() -> datetime:
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
     upload = UploadVerb(store, NO, NO, NO, now, limits=limits, idle_s=5, reservation=NO)
-    versions = VersionVerbs(store, now, PageTokens())
+    versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    return DatasetServicer(datasets=datasets, uploads=upload, images=NO, tags=NO, versions=versions)
+    return DatasetServicer(datasets=datasets, uploads=upload, images=NO, batches=NO, tags=NO, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
@@ -88,7 +88,7 @@ def tagger(store: Any) -> TaggerServicer:
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO))
+    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:

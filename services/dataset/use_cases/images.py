@@ -107,9 +107,8 @@ class ImageVerbs:
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref.dataset)
             current = await tx.image(ref)
-            check_etag(etag, current.etag, field="image.etag")
             now = self._clock()
-            updated = current.changed(masked(current.fields, _checked(given), mask), now)
+            updated = edited(current, given, mask, etag, now)
             if updated is not current:
                 await tx.save_image(updated)
                 await tx.save_dataset(dataset.touched(now))
@@ -159,6 +158,12 @@ class ImageVerbs:
 def image_filter(text: str) -> Filter:
     """The filter of a verb on many images. Raises InvalidArgument(field="filter")."""
     return parse_filter(check_text(text, field="filter"), IMAGES.fields)
+
+
+def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, now: datetime) -> Image:
+    """The image with the fields that the mask names; itself when they are equal. Raises Aborted, InvalidArgument."""
+    check_etag(etag, image.etag, field="image.etag")
+    return image.changed(masked(image.fields, _checked(given), mask), now)
 
 
 def _checked(fields: ImageFields) -> ImageFields:

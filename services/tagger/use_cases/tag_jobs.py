@@ -14,7 +14,7 @@ from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import ResourceName, new_id, project_of
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.signals import Signals, wait
-from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions
+from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions, check_delete
 from services.tagger.ports import TAG_JOBS, Datasets, TagJobs
 from services.tagger.use_cases.taggers import Taggers, note
 
@@ -131,6 +131,11 @@ class TagJobVerbs:
         job = await self._jobs.retry(name)
         self._changes.notify(name)
         return job
+
+    async def delete(self, name: str, *, etag: str) -> None:
+        """Deletes an ended job; what it tagged stays. Raises NotFound, Aborted, FailedPrecondition."""
+        await self._jobs.delete(name, lambda job: check_delete(job, etag))
+        self._changes.notify(name)
 
     async def _images(self, request: StartRequest) -> list[str]:
         try:

@@ -90,7 +90,7 @@ def build(limits: Limits, *, idle_s: float = 5.0) -> Service:
         uploads=uploads,
         images=ImageVerbs(store, pictures, upkeep, clock, tokens),
         tags=TagVerbs(store, clock),
-        versions=VersionVerbs(store, clock, tokens),
+        versions=VersionVerbs(store, upkeep, clock, tokens),
     )
 
 
