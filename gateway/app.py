@@ -11,6 +11,8 @@ from fiveshot.trainer.v1 import training_service_pb2
 
 from gateway.api_keys import ApiKeyFile
 from gateway.authz import SERVICE_NAME, AuthorizationServicer, Authorizer
+from gateway.http_rules import http_rules
+from gateway.json_check import JsonCheck
 from gateway.settings import Settings
 from services.chassis.service import Service, run
 
@@ -22,8 +24,9 @@ def build(settings: Settings) -> Service:
     """Everything that the process is made of. It needs no server."""
     authorizer = Authorizer(ApiKeyFile(settings.api_keys_file), projects_claim=settings.jwt_projects_claim)
     token = settings.internal_token.get_secret_value() if settings.internal_token else ""
-    servicer = AuthorizationServicer(authorizer, internal_token=token)
-    return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED)
+    bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
+    servicer = AuthorizationServicer(authorizer, internal_token=token, bodies=bodies)
+    return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, bare=True)
 
 
 def main() -> NoReturn:

@@ -2,13 +2,12 @@
 
 In order: who is calling (request id, projects, token) → checks of each request message → the servicer → a DomainError
 becomes a status, anything else becomes INTERNAL with a plain sentence while the traceback stays in the log → metrics.
-Health and reflection pass untouched: a probe needs no identity.
+Health and reflection pass untouched: a probe needs no identity, and `internal_token` guards reflection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +19,7 @@ from google.protobuf.message import Message
 from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
 from services.chassis import decoding, errors, grpc_errors, request_context, telemetry
+from services.chassis.internal_token import InternalTokenInterceptor, check_token, rebuilt
 from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
@@ -47,7 +47,7 @@ def server_interceptors(settings: BaseServiceSettings) -> list[grpc.aio.ServerIn
     tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
         filter_=filters.negate(filters.health_check())
     )
-    return [tracing, CallInterceptor(settings)]
+    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings)]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -68,10 +68,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None:
             return None  # type: ignore[return-value]
         if method.startswith(_UNTOUCHED):
-            return _rebuilt(handler, decoding.guarded_behavior(handler))
+            return rebuilt(handler, decoding.guarded_behavior(handler))
         if handler.response_streaming:
-            return _rebuilt(handler, self._streaming(handler, method))
-        return _rebuilt(handler, self._unary(handler, method))
+            return rebuilt(handler, self._streaming(handler, method))
+        return rebuilt(handler, self._unary(handler, method))
 
     def _unary(self, handler: Any, method: str) -> Callable[[Any, Any], Awaitable[Any]]:
         behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
@@ -132,13 +132,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         )
 
     def _authorize(self, caller: RequestContext, metadata: dict[str, str]) -> None:
-        given = metadata.get(request_context.INTERNAL_TOKEN_KEY, "")
-        if self._token and not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise errors.Unauthenticated(
-                "This service takes calls from inside the suite only",
-                reason="INTERNAL_TOKEN_WRONG",
-                remedy="Call through the gateway, or give both sides the same internal token.",
-            )
+        check_token(metadata, self._token)
         if self._require_projects and caller.projects is None:
             raise errors.Unauthenticated(
                 "The call does not say which projects it may touch",
@@ -254,20 +248,3 @@ async def _checked_stream(
 
 def _metadata(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-
-
-def _rebuilt(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    """The same kind of handler around another behavior."""
-    kinds = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }
-    build: Any = kinds[(handler.request_streaming, handler.response_streaming)]
-    rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
-        behavior,
-        request_deserializer=decoding.decoder(handler.request_deserializer),
-        response_serializer=handler.response_serializer,
-    )
-    return rebuilt

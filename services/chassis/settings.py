@@ -42,6 +42,9 @@ class BaseServiceSettings(BaseSettings):
     )
     require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
     shutdown_grace_s: float = Field(10.0, ge=0, le=3600, description="seconds that running calls get at shutdown")
+    shutdown_notice_s: float = Field(
+        0.0, ge=0, le=300, description="seconds at shutdown between saying so by health and taking no more calls"
+    )
     start_patience_s: float = Field(
         60.0, ge=0, le=3600, description="seconds that a server which the process needs may stay away at start"
     )

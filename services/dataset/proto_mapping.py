@@ -204,6 +204,7 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         update_time=timestamp(image.update_time),
         etag=image.etag,
         training_text=training_text(fields, trigger_word),
+        facts=image.facts,
     )
 
 
@@ -241,9 +242,7 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
 
 def stat_proto(stat: TagStat) -> dataset_service_pb2.TagStat:
     """A label's counts as a message."""
-    return dataset_service_pb2.TagStat(
-        label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count
-    )
+    return dataset_service_pb2.TagStat(label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count)
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -26,6 +26,7 @@ from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
+from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_images import ImageTagger
 from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -40,7 +41,7 @@ def build(settings: Settings) -> Service:
     dataset = grpc_client.channel(settings.dataset_target, settings)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="tagger")
     taggers = Taggers(
-        installed_taggers(wd_model_dir=settings.wd_model_dir, drawn=settings.drawn, threads=settings.threads)
+        installed_taggers(wd_model_dir=settings.wd_model_dir, photo=settings.photo, threads=settings.threads)
     )
     decoder = PillowPictures(max_pixels=settings.max_pixels)
     jobs, datasets, changes = SqlTagJobs(db), GrpcDatasets(dataset), Signals()
@@ -48,6 +49,7 @@ def build(settings: Settings) -> Service:
         taggers,
         TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
         TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes),
+        SubjectVerb(datasets, taggers, decoder, executor),
     )
     images = ImageTagger(jobs, datasets, taggers, decoder, executor, patience_s=settings.outage_patience_s)
     limits = RunnerLimits(

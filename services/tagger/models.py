@@ -15,6 +15,10 @@ from services.chassis.names import check_etag, etag_of
 DEFAULT_MAX_TAGS = 30
 MAX_TAGS_PER_IMAGE = 200
 """What the dataset service keeps for one image; a longer list is refused there."""
+OBJECT = "object"
+"""The category of nouns for what a picture shows; subjects are suggested out of it."""
+KIND = "kind"
+"""The category of what a noun's thing is more exactly: the corgi of `dog`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,10 @@ class TaggerInfo:
 
 @dataclass(frozen=True)
 class Score:
-    """A label with its raw score, 0 to 1, and the backend that gave it. measured: computed, not predicted."""
+    """A label with its raw score, 0 to 1, and the backend that gave it. measured: computed, not predicted.
+
+    broader: wider nouns that it counts for as well, the nearest first.
+    """
 
     label: str
     category: str
@@ -78,6 +85,7 @@ class Score:
     measured: bool
     tagger: str
     model_sha256: str = ""
+    broader: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from services.tagger.models import (
     TagOptions,
     TagSource,
 )
+from services.tagger.use_cases.subject import Suggestion
 from services.tagger.use_cases.taggers import job_note
 
 _MODES = {
@@ -147,6 +148,21 @@ def prediction_to_proto(score: Score) -> tagger_pb2.TagPrediction:
     """A label of a lone picture."""
     return tagger_pb2.TagPrediction(
         label=score.label, category=score.category, score=score.score, measured=score.measured
+    )
+
+
+def suggestion_to_proto(suggestion: Suggestion) -> tagger_pb2.SubjectSuggestion:
+    """What a dataset's pictures show."""
+    return tagger_pb2.SubjectSuggestion(
+        subject=suggestion.subject,
+        kind=suggestion.kind,
+        score=suggestion.score,
+        agreeing_images=suggestion.agreeing,
+        seen_images=suggestion.pictures,
+        question=suggestion.question,
+        candidates=[
+            tagger_pb2.SubjectCandidate(subject=each.noun, score=each.score) for each in suggestion.candidates
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
+from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import Taggers
@@ -22,10 +23,13 @@ TAG_JOB = ResourceName("projects/{project}/tagJobs/{tag_job}")
 class TaggerServicer(TaggerServiceServicer):
     """Errors pass through to the interceptor; project and field rules were checked before a method is called."""
 
-    def __init__(self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture) -> None:
+    def __init__(
+        self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture, suggest_subject: SubjectVerb
+    ) -> None:
         self._taggers = taggers
         self._jobs = jobs
         self._tag_picture = tag_picture
+        self._suggest_subject = suggest_subject
 
     async def ListTaggers(
         self, request: tagger_service_pb2.ListTaggersRequest, context: Any
@@ -92,6 +96,13 @@ class TaggerServicer(TaggerServiceServicer):
         TAG_JOB.parse(request.name)
         await self._jobs.delete(request.name, etag=request.etag)
         return Empty()
+
+    async def SuggestSubject(
+        self, request: tagger_service_pb2.SuggestSubjectRequest, context: Any
+    ) -> tagger_pb2.SubjectSuggestion:
+        """What a dataset's pictures show."""
+        DATASET.parse(request.dataset, field="dataset")
+        return proto_mapping.suggestion_to_proto(await self._suggest_subject(request.dataset, request.filter))
 
     async def TagImage(
         self, request: tagger_service_pb2.TagImageRequest, context: Any

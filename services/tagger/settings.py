@@ -20,7 +20,7 @@ class Settings(SqlSettings, ListSettings, BaseServiceSettings):
     wd_model_dir: Path | None = Field(
         None, description="folder of a WD v3 tagger (model.onnx, selected_tags.csv); empty: none"
     )
-    drawn: bool = Field(True, description="offer the project's own tagger of drawn scenes")
+    photo: bool = Field(True, description="offer the tagger of photographs that ships with the service")
     parallel_jobs: int = Field(2, ge=1, le=64, description="tag jobs that run at once in this process")
     parallel_images: int = Field(2, ge=1, le=64, description="images that are tagged at once within a job")
     threads: int = Field(2, ge=1, le=64, description="threads that decode and score pictures")

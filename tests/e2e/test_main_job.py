@@ -90,6 +90,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     stack.json("dataset", "create", "toys", "--trigger-word", "sks")
     assert len(stack.json("dataset", "upload", "toys", str(tmp_path))["images"]) == 5
     assert stack.run("dataset", "tag", "toys").returncode == 0
+    assert stack.json("dataset", "suggest-subject", "toys")["question"].endswith("?")
     edited = stack.json("dataset", "edit-tags", "toys", "--add", "my toy", "--filter", 'file_name = "toy-0.png"')
     assert edited["changedImages"] == 1
     images = stack.json("dataset", "images", "toys")["images"]

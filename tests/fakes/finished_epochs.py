@@ -9,7 +9,7 @@ from services.registry.models import BaseModelFacts, EpochFile, EpochPreview, Fi
 
 JOB = "projects/pets/trainingJobs/rex"
 EPOCH = f"{JOB}/epochs/3"
-PROMPTS = ("a photo of sks dog", "sks dog in the snow", "sks dog: \"close-up\" | `macro`\nwith ---\nlines")
+PROMPTS = ("a photo of sks dog", "sks dog in the snow", 'sks dog: "close-up" | `macro`\nwith ---\nlines')
 
 
 def contents() -> dict[str, bytes]:

@@ -60,7 +60,11 @@ class FakeTrainer(TrainingServiceServicer):
         if not self.has_base_model:
             raise NotFound(f"{request.name} does not exist")
         return base_model_pb2.BaseModel(
-            name=request.name, display_name="Tiny", family="stable-diffusion", license="Apache-2.0", hub_id=self.hub_id,
+            name=request.name,
+            display_name="Tiny",
+            family="stable-diffusion",
+            license="Apache-2.0",
+            hub_id=self.hub_id,
             hub_tags=["stable-diffusion", "stable-diffusion-diffusers"],
         )
 

@@ -83,7 +83,7 @@ def dataset(store: Any) -> DatasetServicer:
 
 def tagger(store: Any) -> TaggerServicer:
     taggers = Taggers([ScriptedTagger(score("cat"))])
-    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO)
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO)
 
 
 def trainer(store: Any) -> TrainingServicer:

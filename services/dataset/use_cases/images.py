@@ -43,6 +43,7 @@ IMAGES: Listing[Image] = Listing(
         "file_name": text(fold=str.casefold),
         "caption": text(fold=str.casefold),
         "tags": labels(fold=normal_label),
+        "facts": labels(fold=str.casefold),
         "create_time": moment(),
         "update_time": moment(),
     },

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.chassis import request_context
-from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.errors import InvalidArgument
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import ResourceName, new_id, project_of
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.signals import Signals, wait
 from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions, check_delete
 from services.tagger.ports import TAG_JOBS, Datasets, TagJobs
+from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers, note
 
 PROJECT = ResourceName("projects/{project}")
@@ -74,7 +75,7 @@ class TagJobVerbs:
         earlier = await self._jobs.recall(key)
         if earlier is not None:
             return earlier
-        images = await self._images(request)
+        images = await matching_images(self._datasets, request.dataset, request.filter)
         caller = request_context.current()
         job = TagJob(
             name=f"projects/{request.project}/tagJobs/{new_id('tag')}",
@@ -136,30 +137,3 @@ class TagJobVerbs:
         """Deletes an ended job; what it tagged stays. Raises NotFound, Aborted, FailedPrecondition."""
         await self._jobs.delete(name, lambda job: check_delete(job, etag))
         self._changes.notify(name)
-
-    async def _images(self, request: StartRequest) -> list[str]:
-        try:
-            dataset = await self._datasets.get_dataset(request.dataset)
-        except NotFound as error:
-            raise NotFound(
-                f"There is no dataset {request.dataset}",
-                field="dataset",
-                reason="DATASET_NOT_FOUND",
-                remedy="List the project's datasets to see their names.",
-            ) from error
-        images = await self._datasets.list_images(dataset.name, request.filter)
-        if not dataset.image_count:
-            raise FailedPrecondition(
-                f"{dataset.name} holds no image",
-                field="dataset",
-                reason="DATASET_EMPTY",
-                remedy="Upload pictures first.",
-            )
-        if not images:
-            raise FailedPrecondition(
-                f"No image of {dataset.name} matches the filter",
-                field="filter",
-                reason="NO_IMAGE_MATCHES",
-                remedy="Loosen the filter, or leave it out to tag all images.",
-            )
-        return [image.name for image in images]

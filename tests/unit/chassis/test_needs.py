@@ -7,6 +7,7 @@ from collections import deque
 
 from services.chassis.errors import Unavailable
 from services.chassis.needs import Need, follow
+from tests.fixtures.patience import turns, within
 
 
 async def _nothing() -> None:
@@ -36,10 +37,10 @@ async def _told(*scripts: str) -> list[bool]:
     scripted = [_Scripted(script) for script in scripts]
     needs = [Need(str(number), _nothing, one.ping, _nothing) for number, one in enumerate(scripted)]
     following = asyncio.create_task(follow(needs, tell, pause_s=0))
-    async with asyncio.timeout(5):
+    async with within():
         for one in scripted:
             await one.over.wait()
-        await asyncio.sleep(0)
+        await turns(1)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     return told

@@ -41,6 +41,17 @@ async def test_list_filters_and_pages_in_upload_order(service: Service) -> None:
         assert (await service.images.list(ListRequest(SET.name, filter=text)))[2] == count
 
 
+async def test_facts_are_kept_at_upload_and_filterable_and_no_part_of_the_caption(service: Service) -> None:
+    await service.new_set()
+    image = await service.add(1, tags=("red",))
+    assert {"landscape", "low resolution"} <= set(image.facts)
+    assert [tag.label for tag in image.fields.tags] == ["red"]
+    counts = {'facts:"LANDSCAPE"': 1, "facts:*": 1, 'facts:"low resolution" tags:red': 1, "facts:blurry": 0}
+    counts |= {"tags:landscape": 0}
+    for text, count in counts.items():
+        assert (await service.images.list(ListRequest(SET.name, filter=text)))[2] == count, text
+
+
 async def test_list_of_an_unknown_dataset(service: Service) -> None:
     with pytest.raises(NotFound) as caught:
         await service.images.list(ListRequest(SET.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from services.trainer.recipe.families.facts import (
     Architecture,
@@ -20,7 +21,7 @@ from services.trainer.recipe.families.parts import (
     CLIP_LAYERS,
     CLIP_TARGETS,
     DIFFUSERS,
-    KOHYA_ADAPTERS,
+    KOHYA_READERS,
     NETWORK_MODULES,
     UNET_OTHER_INPUTS,
     UNET_SIZES,
@@ -92,7 +93,16 @@ FACTS = FamilyFacts(
     ),
     autoencoder=Autoencoder(channels=4, factor=8, scale=0.13025),
     text_encoders=(
-        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS),
+        # Of the first encoder only the answer of the layer before the last is used, of the second also the pooled one.
+        TextEncoder(
+            "text_encoder",
+            "tokenizer",
+            "CLIPTextModel",
+            "hidden_size",
+            77,
+            replace(CLIP_TARGETS, unused_end="encoder.layers"),
+            CLIP_LAYERS,
+        ),
         TextEncoder(
             "text_encoder_2",
             "tokenizer_2",
@@ -108,7 +118,7 @@ FACTS = FamilyFacts(
         FileForm(
             "kohya",
             "",
-            KOHYA_ADAPTERS,
+            KOHYA_READERS,
             {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
         ),
         DIFFUSERS,

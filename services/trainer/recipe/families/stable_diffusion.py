@@ -16,7 +16,7 @@ from services.trainer.recipe.families.parts import (
     CLIP_LAYERS,
     CLIP_TARGETS,
     DIFFUSERS,
-    KOHYA_ADAPTERS,
+    KOHYA_READERS,
     NETWORK_MODULES,
     UNET_OTHER_INPUTS,
     UNET_SIZES,
@@ -54,7 +54,7 @@ FACTS = FamilyFacts(
     ),
     prediction_types=("epsilon", "v_prediction", "sample"),
     forms=(
-        FileForm("kohya", "", KOHYA_ADAPTERS, {"unet": "lora_unet", "text_encoder": "lora_te"}),
+        FileForm("kohya", "", KOHYA_READERS, {"unet": "lora_unet", "text_encoder": "lora_te"}),
         DIFFUSERS,
     ),
     network_modules=NETWORK_MODULES,

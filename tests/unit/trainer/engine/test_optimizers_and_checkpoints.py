@@ -21,6 +21,7 @@ from services.trainer.engine.precision import gradient_scaler
 from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, prepare
 from services.trainer.engine.processes import Processes
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import samples_of
 
 Make = Callable[..., TrainingParameters]
 CPU = torch.device("cpu")
@@ -76,8 +77,10 @@ def test_a_checkpoint_from_before_the_schedules_had_parameters_fits_a_job_of_tha
     since = (*PARAMETERS_FREE_TO_CHANGE, "lr_num_cycles", "lr_power")
     then = {name: value for name, value in asdict(spec.parameters).items() if name not in since}
     items = [
-        (hashlib.sha256(item.image_path.read_bytes()).hexdigest(), item.caption, item.repeats, item.crop)
+        # At that time the worker multiplied a picture's own repeats by the job's before the engine saw them.
+        (hashlib.sha256(item.image_path.read_bytes()).hexdigest(), item.caption, samples, item.crop)
         for item in spec.items
+        for samples in [samples_of(item.repeats, spec.parameters)]
     ]
     text = to_json([run.facts.base_digest, then, items])
     assert run.facts.session == hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -179,7 +179,7 @@ class CountingFamily:
         return self._family.token_ids(captions)
 
     def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        self.batches.append(len(tokens["ids"]))
+        self.batches.append(len(tokens["text_encoder"]))
         return self._family.encode_tokens(tokens)
 
     def encode_text(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:

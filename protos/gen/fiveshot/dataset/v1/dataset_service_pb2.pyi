@@ -382,7 +382,7 @@ class ListImagesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `file_name`, `caption`, `tags`, `create_time` and `update_time`, such as `tags:"red"` (has the label) or `file_name = "a.jpg"`; case-insensitive."""
+    """AIP-160 over `file_name`, `caption`, `tags`, `facts`, `create_time` and `update_time`, such as `tags:"red"` (has the label), `facts:"blurry"` or `file_name = "a.jpg"`; case-insensitive."""
     order_by: _builtins.str
     """`file_name`, `create_time` or `update_time`, with ` desc` for descending order; empty for upload order."""
     def __init__(

@@ -263,6 +263,32 @@ class RetryTagJobRequest(_message.Message):
 Global___RetryTagJobRequest: _TypeAlias = RetryTagJobRequest  # noqa: Y015
 
 @_typing.final
+class SuggestSubjectRequest(_message.Message):
+    """Asks what the pictures of a dataset show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    filter: _builtins.str
+    """Which images, as in ListImages; empty means all."""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestSubjectRequest: _TypeAlias = SuggestSubjectRequest  # noqa: Y015
+
+@_typing.final
 class DeleteTagJobRequest(_message.Message):
     """Asks to delete one tag job."""
 

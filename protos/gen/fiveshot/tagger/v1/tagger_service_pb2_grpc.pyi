@@ -49,6 +49,10 @@ class TaggerServiceStub:
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]
     """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+    SuggestSubject: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.SuggestSubjectRequest, _tagger_pb2.SubjectSuggestion]
+    """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+    NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+    """
     DeleteTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]
     """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
@@ -73,6 +77,10 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]  # type: ignore[assignment]
     """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+    SuggestSubject: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.SuggestSubjectRequest, _tagger_pb2.SubjectSuggestion]  # type: ignore[assignment]
+    """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+    NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+    """
     DeleteTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]  # type: ignore[assignment]
@@ -136,6 +144,16 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tagger_pb2.TagJob, _abc.Awaitable[_tagger_pb2.TagJob]]:
         """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+
+    @_abc_1.abstractmethod
+    def SuggestSubject(
+        self,
+        request: _tagger_service_pb2.SuggestSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tagger_pb2.SubjectSuggestion, _abc.Awaitable[_tagger_pb2.SubjectSuggestion]]:
+        """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+        NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+        """
 
     @_abc_1.abstractmethod
     def DeleteTagJob(
