@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from services.chassis.listing.fields import moment, text
@@ -181,6 +181,12 @@ class PictureStore(Protocol):
 
     async def put(self, key: str, data: bytes, *, content_type: str) -> None:
         """Stores the bytes, whole or not at all."""
+
+    async def address_to_put(self, key: str, validity: timedelta) -> str:
+        """A URL that takes the bytes of this key until it expires."""
+
+    async def address_to_get(self, key: str, validity: timedelta, *, file_name: str) -> str:
+        """A URL that serves the bytes of this key until it expires, in ranges too."""
 
     def stream(self, key: str) -> AsyncIterator[bytes]:
         """The bytes in chunks of at most 256 KiB. Raises NotFound at the first chunk."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis import grpc_errors
 from services.chassis.errors import DomainError, relocated
 from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
@@ -35,6 +36,7 @@ from services.dataset.models.tags import (
 )
 from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import NewDataset
+from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
 from services.dataset.use_cases.image_batches import ImageEdit
 from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.uploads import UploadHeader
@@ -147,6 +149,28 @@ def image_edit(request: dataset_service_pb2.UpdateImageRequest) -> ImageEdit:
     """One change of a batch."""
     image = request.image
     return ImageEdit(image.name, image_fields(image), tuple(request.update_mask.paths), image.etag)
+
+
+def direct_upload(upload: dataset_service_pb2.CompletedUpload) -> DirectUpload:
+    """A picture that was put to its address."""
+    return DirectUpload(upload.upload_id, upload.file_name, upload.sha256, upload.caption, tuple(upload.tags))
+
+
+def address_proto(address: Address) -> dataset_service_pb2.ImageUpload:
+    """An address to put a picture to."""
+    return dataset_service_pb2.ImageUpload(
+        upload_id=address.upload_id, url=address.url, expire_time=timestamp(address.expire_time)
+    )
+
+
+def outcome_proto(outcome: Outcome, trigger_word: str) -> dataset_service_pb2.UploadResult:
+    """What became of a picture. trigger_word: its dataset's."""
+    result = dataset_service_pb2.UploadResult(file_name=outcome.file_name)
+    if outcome.image is not None:
+        result.image.CopyFrom(image_proto(outcome.image, trigger_word))
+    if outcome.error is not None:
+        result.error.CopyFrom(grpc_errors.to_proto(outcome.error))
+    return result
 
 
 def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:

@@ -14,6 +14,7 @@ from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
@@ -33,6 +34,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         uploads: UploadVerb,
         images: ImageVerbs,
         batches: ImageBatches,
+        direct: DirectUploads,
         tags: TagVerbs,
         versions: VersionVerbs,
     ) -> None:
@@ -40,6 +42,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._uploads = uploads
         self._images = images
         self._batches = batches
+        self._direct = direct
         self._tags = tags
         self._versions = versions
 
@@ -107,6 +110,29 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 first = False
             else:
                 yield messages.DownloadImageResponse(chunk=chunk)
+
+    async def CreateImageUploads(
+        self, request: messages.CreateImageUploadsRequest, context: Any
+    ) -> messages.CreateImageUploadsResponse:
+        addresses = await self._direct.addresses(DatasetRef.parse(request.parent, field="parent"), request.count)
+        return messages.CreateImageUploadsResponse(uploads=[mapping.address_proto(one) for one in addresses])
+
+    async def CompleteImageUploads(
+        self, request: messages.CompleteImageUploadsRequest, context: Any
+    ) -> messages.CompleteImageUploadsResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        outcomes = await self._direct.complete(parent, [mapping.direct_upload(one) for one in request.uploads])
+        trigger_word = (await self._datasets.get(parent)).fields.trigger_word
+        return messages.CompleteImageUploadsResponse(
+            results=[mapping.outcome_proto(one, trigger_word) for one in outcomes]
+        )
+
+    async def CreateImageDownloadUrl(
+        self, request: messages.CreateImageDownloadUrlRequest, context: Any
+    ) -> messages.CreateImageDownloadUrlResponse:
+        address = await self._direct.address_of(parse_picture(request.name), mapping.view(request.view))
+        expire_time = mapping.timestamp(address.expire_time)
+        return messages.CreateImageDownloadUrlResponse(url=address.url, expire_time=expire_time)
 
     async def BatchGetImages(
         self, request: messages.BatchGetImagesRequest, context: Any

@@ -267,6 +267,14 @@ class FakePictureStore:
             raise Unavailable("The object store does not answer", reason="STORAGE_UNAVAILABLE")
         self.objects[key] = data
 
+    async def address_to_put(self, key: str, validity: timedelta) -> str:
+        """See the port."""
+        return f"put:{key}"
+
+    async def address_to_get(self, key: str, validity: timedelta, *, file_name: str) -> str:
+        """See the port."""
+        return f"get:{key}"
+
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """See the port."""
         self._check()

@@ -78,7 +78,8 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    return DatasetServicer(datasets=datasets, uploads=upload, images=NO, batches=NO, tags=NO, versions=versions)
+    others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}
+    return DatasetServicer(datasets=datasets, uploads=upload, **others, batches=NO, direct=NO, tags=NO, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:

@@ -125,13 +125,19 @@ class ImageVerbs:
             await tx.save_dataset(dataset.without_image(image, self._clock()))
         await self._upkeep.sweep_soon()
 
+    async def stored(self, ref: ImageRef | VersionImageRef, form: View) -> tuple[str, str]:
+        """The key of a picture's bytes, and the name to save them under. Raises NotFound."""
+        picture = await self._picture(ref)
+        if form is View.THUMBNAIL:
+            return picture.thumbnail_key, _thumbnail_name(picture)
+        return picture.original_key, picture.file_name
+
     async def download(self, ref: ImageRef | VersionImageRef, form: View) -> Download:
         """A picture's bytes, live or as a version pinned it. Raises NotFound."""
         picture = await self._picture(ref)
         if form is View.THUMBNAIL:
             chunks = self._chunks(ref, picture.thumbnail_key, sha256="")
-            stem = picture.file_name.rpartition(".")[0] or picture.file_name
-            name, etag = f"{stem}-thumbnail.jpg", f"{picture.sha256}-thumbnail"
+            name, etag = _thumbnail_name(picture), f"{picture.sha256}-thumbnail"
             return Download(name, "image/jpeg", picture.thumbnail_bytes, etag, chunks)
         chunks = self._chunks(ref, picture.original_key, sha256=picture.sha256)
         return Download(picture.file_name, picture.content_type, picture.size_bytes, picture.sha256, chunks)
@@ -159,6 +165,10 @@ class ImageVerbs:
 def image_filter(text: str) -> Filter:
     """The filter of a verb on many images. Raises InvalidArgument(field="filter")."""
     return parse_filter(check_text(text, field="filter"), IMAGES.fields)
+
+
+def _thumbnail_name(picture: Picture) -> str:
+    return f"{picture.file_name.rpartition('.')[0] or picture.file_name}-thumbnail.jpg"
 
 
 def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, now: datetime) -> Image:

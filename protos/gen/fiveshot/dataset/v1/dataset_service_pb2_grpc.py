@@ -73,6 +73,21 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
                 _registered_method=True)
+        self.CreateImageUploads = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/CreateImageUploads',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsResponse.FromString,
+                _registered_method=True)
+        self.CompleteImageUploads = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/CompleteImageUploads',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.FromString,
+                _registered_method=True)
+        self.CreateImageDownloadUrl = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/CreateImageDownloadUrl',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlResponse.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/GetImage',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageRequest.SerializeToString,
@@ -203,6 +218,27 @@ class DatasetServiceServicer:
 
     def UploadImageContent(self, request_iterator, context):
         """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateImageUploads(self, request, context):
+        """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteImageUploads(self, request, context):
+        """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateImageDownloadUrl(self, request, context):
+        """Gives out an address of the object store that serves a picture for a while, in ranges too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -357,6 +393,21 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.UploadImageContent,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
+            ),
+            'CreateImageUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateImageUploads,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsResponse.SerializeToString,
+            ),
+            'CompleteImageUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteImageUploads,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.SerializeToString,
+            ),
+            'CreateImageDownloadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateImageDownloadUrl,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlResponse.SerializeToString,
             ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
@@ -629,6 +680,87 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/UploadImageContent',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateImageUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/CreateImageUploads',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteImageUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/CompleteImageUploads',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateImageDownloadUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/CreateImageDownloadUrl',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,12 @@ class DatasetServiceStub:
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
     UploadImageContent: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]
     """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+    CreateImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]
+    """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
+    CompleteImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]
+    """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
+    CreateImageDownloadUrl: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageDownloadUrlRequest, _dataset_service_pb2.CreateImageDownloadUrlResponse]
+    """Gives out an address of the object store that serves a picture for a while, in ranges too."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]
     """Reads one image's record."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListImagesRequest, _dataset_service_pb2.ListImagesResponse]
@@ -102,6 +108,12 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
     UploadImageContent: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+    CreateImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]  # type: ignore[assignment]
+    """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
+    CompleteImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]  # type: ignore[assignment]
+    """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
+    CreateImageDownloadUrl: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageDownloadUrlRequest, _dataset_service_pb2.CreateImageDownloadUrlResponse]  # type: ignore[assignment]
+    """Gives out an address of the object store that serves a picture for a while, in ranges too."""
     GetImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Reads one image's record."""
     ListImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListImagesRequest, _dataset_service_pb2.ListImagesResponse]  # type: ignore[assignment]
@@ -193,6 +205,30 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.Image, _abc.Awaitable[_dataset_pb2.Image]]:
         """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+
+    @_abc_1.abstractmethod
+    def CreateImageUploads(
+        self,
+        request: _dataset_service_pb2.CreateImageUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CreateImageUploadsResponse, _abc.Awaitable[_dataset_service_pb2.CreateImageUploadsResponse]]:
+        """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
+
+    @_abc_1.abstractmethod
+    def CompleteImageUploads(
+        self,
+        request: _dataset_service_pb2.CompleteImageUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CompleteImageUploadsResponse, _abc.Awaitable[_dataset_service_pb2.CompleteImageUploadsResponse]]:
+        """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
+
+    @_abc_1.abstractmethod
+    def CreateImageDownloadUrl(
+        self,
+        request: _dataset_service_pb2.CreateImageDownloadUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CreateImageDownloadUrlResponse, _abc.Awaitable[_dataset_service_pb2.CreateImageDownloadUrlResponse]]:
+        """Gives out an address of the object store that serves a picture for a while, in ranges too."""
 
     @_abc_1.abstractmethod
     def GetImage(
