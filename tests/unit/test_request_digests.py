@@ -79,7 +79,7 @@ def dataset(store: Any) -> DatasetServicer:
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}
-    return DatasetServicer(datasets=datasets, uploads=upload, **others, batches=NO, direct=NO, tags=NO, versions=versions)
+    return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
