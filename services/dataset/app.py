@@ -11,7 +11,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
 from services.chassis.listing.pages import PageTokens
-from services.chassis.memory import give_memory_back
+from services.chassis.memory import give_memory_back, trim_now_and_then
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -68,7 +68,7 @@ def build(settings: Settings) -> Service:
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
         needs=(migrated(db, MIGRATIONS), objects.need(), decoder.need()),
-        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s),),
+        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s), trim_now_and_then),
     )
 
 

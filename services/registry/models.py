@@ -12,6 +12,7 @@ from services.chassis.names import ResourceName, check_etag, etag_of
 LATEST = "latest"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
+CONTACT_SHEET = "contact-sheet"
 EDITABLE = ("display_name", "description", "tags")
 
 PROJECT_NAME = ResourceName("projects/{project}")

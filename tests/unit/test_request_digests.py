@@ -75,7 +75,7 @@ def now() -> datetime:
 
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
-    upload = UploadVerb(store, NO, NO, NO, now, limits=limits, idle_s=5, reservation=NO)
+    upload = UploadVerb(store, NO, NO, NO, now, NO, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}

@@ -9,7 +9,7 @@ import httpx
 from fiveshot.dataset.v1 import dataset_service_pb2
 
 from services.chassis import grpc_client
-from tests.fixtures.patience import within
+from tests.fixtures.patience import until, within
 from tests.integration.deploy.manifests import named
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.test_envoy import NAME, _stub
@@ -29,12 +29,10 @@ async def test_calls_at_work_finish_and_new_ones_go_elsewhere(gateway: Gateway) 
         image = asyncio.ensure_future(
             _stub(channel).UploadImage(requests(), metadata=(("x-api-key", gateway.key),))  # type: ignore[no-untyped-call]
         )
-        while not gateway.servicer.metadata:
-            await asyncio.sleep(0)
+        await until(lambda: gateway.servicer.metadata, what="the upload's begin")
         ends = await asyncio.create_subprocess_exec(*_pre_stop(gateway), env={**os.environ, "NOTICE_S": "0"})
         # The door closes while the call is at work.
-        while await _answers(gateway):
-            await asyncio.sleep(0)
+        await until(lambda: _refuses(gateway), what="the closed door")
         assert ends.returncode is None
         upload.set()
         assert (await image).size_bytes == len(b"the end")
@@ -50,10 +48,10 @@ def _pre_stop(gateway: Gateway) -> list[str]:
     return [word.replace("/9901", f"/{gateway.admin_port}") for word in command]
 
 
-async def _answers(gateway: Gateway) -> bool:
+async def _refuses(gateway: Gateway) -> bool:
     try:
         async with httpx.AsyncClient() as client:
             await client.get(f"http://{gateway.target}/v1/{NAME}")
     except httpx.ConnectError:
-        return False
-    return True
+        return True
+    return False
