@@ -127,12 +127,12 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             results=[mapping.outcome_proto(one, trigger_word) for one in outcomes]
         )
 
-    async def CreateImageDownloadUrl(
-        self, request: messages.CreateImageDownloadUrlRequest, context: Any
-    ) -> messages.CreateImageDownloadUrlResponse:
+    async def GetImageDownloadUrl(
+        self, request: messages.GetImageDownloadUrlRequest, context: Any
+    ) -> messages.GetImageDownloadUrlResponse:
         address = await self._direct.address_of(parse_picture(request.name), mapping.view(request.view))
         expire_time = mapping.timestamp(address.expire_time)
-        return messages.CreateImageDownloadUrlResponse(url=address.url, expire_time=expire_time)
+        return messages.GetImageDownloadUrlResponse(url=address.url, expire_time=expire_time)
 
     async def BatchGetImages(
         self, request: messages.BatchGetImagesRequest, context: Any

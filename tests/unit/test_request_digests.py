@@ -19,6 +19,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from google.protobuf.message import Message
 
+from services.chassis.byte_budget import ByteBudget
 from services.chassis.listing.pages import PageTokens
 from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
@@ -75,7 +76,8 @@ def now() -> datetime:
 
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
-    upload = UploadVerb(store, NO, NO, NO, now, NO, limits=limits, idle_s=5, reservation=NO)
+    budget = ByteBudget(total=1000, per_project=1000)
+    upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}

@@ -61,8 +61,8 @@ async def test_pictures_go_past_the_service_and_are_checked_as_any(
     again = (await dataset_server.stub.CompleteImageUploads(request)).results
     assert [result.image.name for result in again] == [result.image.name for result in results]
 
-    asked = pb.CreateImageDownloadUrlRequest(name=results[0].image.name)
-    url = (await dataset_server.stub.CreateImageDownloadUrl(asked)).url
+    asked = pb.GetImageDownloadUrlRequest(name=results[0].image.name)
+    url = (await dataset_server.stub.GetImageDownloadUrl(asked)).url
     whole = await http.get(url)
     assert whole.content == files[0]
     assert '"0.png"' in whole.headers["content-disposition"]
@@ -125,8 +125,8 @@ async def test_a_bad_request_gives_out_no_address(dataset_server: DatasetServer)
         (InvalidArgument, dataset_server.stub.CompleteImageUploads, _completed()),
         (InvalidArgument, dataset_server.stub.CompleteImageUploads,
          _completed(pb.CompletedUpload(upload_id="../../x", file_name="a.png"))),
-        (NotFound, dataset_server.stub.CreateImageDownloadUrl,
-         pb.CreateImageDownloadUrlRequest(name=f"{SET_NAME}/images/none")),
+        (NotFound, dataset_server.stub.GetImageDownloadUrl,
+         pb.GetImageDownloadUrlRequest(name=f"{SET_NAME}/images/none")),
     ]  # fmt: skip
     for kind, method, request in refused:
         with pytest.raises(kind):

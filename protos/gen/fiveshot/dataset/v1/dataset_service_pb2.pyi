@@ -703,7 +703,7 @@ class UploadResult(_message.Message):
 Global___UploadResult: _TypeAlias = UploadResult  # noqa: Y015
 
 @_typing.final
-class CreateImageDownloadUrlRequest(_message.Message):
+class GetImageDownloadUrlRequest(_message.Message):
     """Asks for an address that serves a picture."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -726,10 +726,10 @@ class CreateImageDownloadUrlRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CreateImageDownloadUrlRequest: _TypeAlias = CreateImageDownloadUrlRequest  # noqa: Y015
+Global___GetImageDownloadUrlRequest: _TypeAlias = GetImageDownloadUrlRequest  # noqa: Y015
 
 @_typing.final
-class CreateImageDownloadUrlResponse(_message.Message):
+class GetImageDownloadUrlResponse(_message.Message):
     """An address that serves a picture."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -754,7 +754,7 @@ class CreateImageDownloadUrlResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CreateImageDownloadUrlResponse: _TypeAlias = CreateImageDownloadUrlResponse  # noqa: Y015
+Global___GetImageDownloadUrlResponse: _TypeAlias = GetImageDownloadUrlResponse  # noqa: Y015
 
 @_typing.final
 class BatchGetImagesRequest(_message.Message):

@@ -83,10 +83,10 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.FromString,
                 _registered_method=True)
-        self.CreateImageDownloadUrl = channel.unary_unary(
-                '/fiveshot.dataset.v1.DatasetService/CreateImageDownloadUrl',
-                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlRequest.SerializeToString,
-                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlResponse.FromString,
+        self.GetImageDownloadUrl = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/GetImageDownloadUrl',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlResponse.FromString,
                 _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/GetImage',
@@ -237,7 +237,7 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CreateImageDownloadUrl(self, request, context):
+    def GetImageDownloadUrl(self, request, context):
         """Gives out an address of the object store that serves a picture for a while, in ranges too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -404,10 +404,10 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.SerializeToString,
             ),
-            'CreateImageDownloadUrl': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateImageDownloadUrl,
-                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlRequest.FromString,
-                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlResponse.SerializeToString,
+            'GetImageDownloadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImageDownloadUrl,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlResponse.SerializeToString,
             ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
@@ -745,7 +745,7 @@ class DatasetService:
             _registered_method=True)
 
     @staticmethod
-    def CreateImageDownloadUrl(request,
+    def GetImageDownloadUrl(request,
             target,
             options=(),
             channel_credentials=None,
@@ -758,9 +758,9 @@ class DatasetService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/fiveshot.dataset.v1.DatasetService/CreateImageDownloadUrl',
-            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlRequest.SerializeToString,
-            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageDownloadUrlResponse.FromString,
+            '/fiveshot.dataset.v1.DatasetService/GetImageDownloadUrl',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,7 +54,7 @@ class DatasetServiceStub:
     """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
     CompleteImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]
     """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
-    CreateImageDownloadUrl: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageDownloadUrlRequest, _dataset_service_pb2.CreateImageDownloadUrlResponse]
+    GetImageDownloadUrl: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageDownloadUrlRequest, _dataset_service_pb2.GetImageDownloadUrlResponse]
     """Gives out an address of the object store that serves a picture for a while, in ranges too."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]
     """Reads one image's record."""
@@ -112,7 +112,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
     CompleteImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]  # type: ignore[assignment]
     """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
-    CreateImageDownloadUrl: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageDownloadUrlRequest, _dataset_service_pb2.CreateImageDownloadUrlResponse]  # type: ignore[assignment]
+    GetImageDownloadUrl: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageDownloadUrlRequest, _dataset_service_pb2.GetImageDownloadUrlResponse]  # type: ignore[assignment]
     """Gives out an address of the object store that serves a picture for a while, in ranges too."""
     GetImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Reads one image's record."""
@@ -223,11 +223,11 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
 
     @_abc_1.abstractmethod
-    def CreateImageDownloadUrl(
+    def GetImageDownloadUrl(
         self,
-        request: _dataset_service_pb2.CreateImageDownloadUrlRequest,
+        request: _dataset_service_pb2.GetImageDownloadUrlRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_dataset_service_pb2.CreateImageDownloadUrlResponse, _abc.Awaitable[_dataset_service_pb2.CreateImageDownloadUrlResponse]]:
+    ) -> _typing.Union[_dataset_service_pb2.GetImageDownloadUrlResponse, _abc.Awaitable[_dataset_service_pb2.GetImageDownloadUrlResponse]]:
         """Gives out an address of the object store that serves a picture for a while, in ranges too."""
 
     @_abc_1.abstractmethod
