@@ -76,11 +76,18 @@ def now() -> datetime:
 
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
+<<<<<<< HEAD
     budget = ByteBudget(total=9, per_project=9)
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, now, PageTokens())
+=======
+    budget = ByteBudget(total=1000, per_project=1000)
+    upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
+    versions = VersionVerbs(store, NO, now, PageTokens())
+>>>>>>> api
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    return DatasetServicer(datasets=datasets, uploads=upload, images=NO, tags=NO, versions=versions)
+    others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}
+    return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
@@ -90,7 +97,7 @@ def tagger(store: Any) -> TaggerServicer:
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO))
+    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:

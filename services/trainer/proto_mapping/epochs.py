@@ -66,6 +66,7 @@ def epoch_to_proto(epoch: Epoch, *, recommended: bool) -> training_job_pb2.Epoch
         reload_difference=epoch.reload_difference,
         train_seconds=epoch.train_seconds,
         create_time=to_timestamp(epoch.create_time),
+        etag=epoch.etag,
     )
     if epoch.evaluation is not None:
         message.evaluation.CopyFrom(
