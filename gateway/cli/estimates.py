@@ -22,6 +22,7 @@ def facts(estimate: _Estimate) -> list[tuple[str, object]]:
         ("basis", _basis(estimate)),
         ("memory", _memory(estimate)),
         ("fits", _fits(estimate)),
+        ("files", " ".join(estimate.file_notes)),
     ]
 
 

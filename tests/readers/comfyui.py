@@ -16,7 +16,11 @@ from tests.readers.original import Place, flux_places, original_weights, unet_na
 from tests.readers.reading import Base, Reading
 
 _CLIP = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
-_ENCODERS = {"stable-diffusion": ("text_encoder",), "sdxl": ("text_encoder", "text_encoder_2"), "flux": ("text_encoder",)}
+_ENCODERS = {
+    "stable-diffusion": ("text_encoder",),
+    "sdxl": ("text_encoder", "text_encoder_2"),
+    "flux": ("text_encoder",),
+}
 
 
 def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:

@@ -51,6 +51,7 @@ class Estimate:
         memory: peak bytes on the device.
         device: that the time is for; "" for several or none. device_memory_bytes: of the largest; 0 when not known.
         fit_remedy: what to change when it may not fit.
+        file_notes: a sentence for each tool that would not apply the files as they were trained.
     """
 
     steps_per_epoch: int
@@ -67,3 +68,4 @@ class Estimate:
     device_memory_bytes: int
     fit: Fit
     fit_remedy: str
+    file_notes: tuple[str, ...] = ()

@@ -163,15 +163,20 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def GetEpoch(self, request: _Service.GetEpochRequest, context: Any) -> training_job_pb2.Epoch:
         job, number = _epoch_name(request.name)
         epoch, owner = await self._do.reading.epoch(job, number)
-        return epoch_to_proto(epoch, recommended=number == owner.recommended_epoch)
+        notes = self._do.reading.file_notes(owner)
+        return epoch_to_proto(epoch, recommended=number == owner.recommended_epoch, file_notes=notes)
 
     async def ListEpochs(self, request: _Service.ListEpochsRequest, context: Any) -> _Service.ListEpochsResponse:
         scope = f"ListEpochs|{request.parent}"
         page = self._epoch_pages.open(page_size=request.page_size, page_token=request.page_token, scope=scope)
         after = int(page.cursor[0] or 0) if page.cursor else 0
         epochs, more, job = await self._do.reading.epochs(request.parent, after=after, limit=page.limit)
+        notes = self._do.reading.file_notes(job)
         return _Service.ListEpochsResponse(
-            epochs=[epoch_to_proto(epoch, recommended=epoch.number == job.recommended_epoch) for epoch in epochs],
+            epochs=[
+                epoch_to_proto(epoch, recommended=epoch.number == job.recommended_epoch, file_notes=notes)
+                for epoch in epochs
+            ],
             next_page_token=self._epoch_pages.next((epochs[-1].number,), scope=scope) if more else "",
             total_size=job.epochs_completed,
         )

@@ -13,6 +13,8 @@ from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad, expected_end, overall_position
 from services.trainer.ports import Artifacts, JobPage, JobQuery, JobStore
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.planning import Planner
 
 WORKER_MEMORY = timedelta(seconds=150)
@@ -112,6 +114,11 @@ class JobReading:
         job = await self._store.get(name)
         found = await self._store.epochs(name, after=after, limit=limit + 1)
         return found[:limit], len(found) > limit, job
+
+    def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
+        """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""
+        model = self._catalogue.get(job.base_model.removeprefix("baseModels/"))
+        return file_notes(families()[model.family], job.parameters.adapter) if model else ()
 
     async def file(self, job: str, number: int, file_id: str) -> tuple[EpochFile, AsyncIterator[bytes]]:
         """A file of an epoch and its bytes. NotFound names the files that there are; DataLoss at a wrong digest."""

@@ -74,7 +74,8 @@ def test_a_single_checkpoint_that_says_how_it_predicts_is_obeyed(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("keys", "words"), [(("ztsnr",), "zero terminal SNR"), (("edm_mean", "edm_std"), "EDM"), (("edm_vpred.sigma_max",), "EDM")]
+    ("keys", "words"),
+    [(("ztsnr",), "zero terminal SNR"), (("edm_mean", "edm_std"), "EDM"), (("edm_vpred.sigma_max",), "EDM")],
 )
 def test_a_single_checkpoint_whose_noise_cannot_be_trained_is_refused(
     tmp_path: Path, keys: tuple[str, ...], words: str
@@ -224,7 +225,9 @@ def scheduler_of(folder: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
     if "_class_name" in values:
         index = json.loads((folder / "model_index.json").read_text())
-        (folder / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", values["_class_name"]]}))
+        (folder / "model_index.json").write_text(
+            json.dumps({**index, "scheduler": ["diffusers", values["_class_name"]]})
+        )
 
 
 def changed(component: str, **values: object) -> Callable[[Path, BaseModelFiles], None]:

@@ -99,7 +99,7 @@ def _from_single_file(
 
 
 def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, object]:
-    """What a single checkpoint says of its noise by the mere names of keys, in the words of a scheduler's configuration.
+    """What a single checkpoint says of its noise by mere names of keys, in the words of a scheduler's configuration.
 
     They are those by which ComfyUI's comfy/supported_models.py chooses how to sample.
     """

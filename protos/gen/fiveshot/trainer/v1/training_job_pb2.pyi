@@ -759,6 +759,7 @@ class TrainingEstimate(_message.Message):
     DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     FIT_FIELD_NUMBER: _builtins.int
     FIT_REMEDY_FIELD_NUMBER: _builtins.int
+    FILE_NOTES_FIELD_NUMBER: _builtins.int
     steps_per_epoch: _builtins.int
     """Optimizer steps of an epoch, exact."""
     total_steps: _builtins.int
@@ -813,6 +814,10 @@ class TrainingEstimate(_message.Message):
     def epoch_ends_duration(self) -> _duration_pb2.Duration:
         """Of the duration, the ends of the epochs: previews, evaluation, files."""
 
+    @_builtins.property
+    def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that would not apply the job's files as they were trained: why, and what to use instead, a sentence each."""
+
     def __init__(
         self,
         *,
@@ -836,10 +841,11 @@ class TrainingEstimate(_message.Message):
         device_memory_bytes: _builtins.int = ...,
         fit: Global___TrainingEstimate.Fit.ValueType = ...,
         fit_remedy: _builtins.str = ...,
+        file_notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "parameters", b"parameters", "start_duration", b"start_duration", "training_duration", b"training_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "file_notes", b"file_notes", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -861,6 +867,7 @@ class Epoch(_message.Message):
     RELOAD_DIFFERENCE_FIELD_NUMBER: _builtins.int
     TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    FILE_NOTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -889,6 +896,10 @@ class Epoch(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was finished."""
 
+    @_builtins.property
+    def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each."""
+
     def __init__(
         self,
         *,
@@ -902,10 +913,11 @@ class Epoch(_message.Message):
         reload_difference: _builtins.float = ...,
         train_seconds: _builtins.float = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        file_notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "loss", b"loss", "name", b"name", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
