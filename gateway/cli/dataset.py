@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import output
 from gateway.cli.session import Session, pages
-from gateway.cli.tagging import run_tag_job
+from gateway.cli.tagging import run_tag_job, suggested_subject
 from gateway.cli.transfer import download, find_pictures, upload_pictures
 from services.chassis.errors import InvalidArgument
 
@@ -20,7 +20,7 @@ app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help
 
 Dataset = Annotated[str, typer.Argument(help="Id or full name of the dataset.")]
 Image = Annotated[str, typer.Argument(help="Id or full name of the image.")]
-Filter = Annotated[str, typer.Option(help='Filter, such as: tags:"red" AND file_name = "a.jpg"')]
+Filter = Annotated[str, typer.Option(help='Filter, such as: tags:"red" AND facts:"blurry"')]
 Note = Annotated[str, typer.Option(help="A note to keep with the version.")]
 OrderBy = Annotated[str, typer.Option(help="Sort order, such as: create_time desc")]
 Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
@@ -136,10 +136,10 @@ def images(ctx: typer.Context, dataset: Dataset, filter: Filter = "", limit: Lim
         return
     rows = (
         (output.short(each.name), each.file_name, f"{each.width}×{each.height}", output.size(each.size_bytes),
-         each.caption, ", ".join(tag.label for tag in each.tags))
+         each.caption, ", ".join(tag.label for tag in each.tags), ", ".join(each.facts))
         for each in found
     )  # fmt: skip
-    output.table(("image", "file", ">pixels", ">size", "caption", "tags"), rows)
+    output.table(("image", "file", ">pixels", ">size", "caption", "tags", "facts"), rows)
 
 
 @app.command("download")
@@ -209,6 +209,21 @@ def tag(
     job = run_tag_job(session, session.name("datasets", dataset), options, filter=filter, dry_run=dry_run)
     if job.failed_images or output.enum_name(job, "state") != "succeeded":
         raise typer.Exit(output.FAILED)
+
+
+@app.command("suggest-subject")
+def suggest_subject(ctx: typer.Context, dataset: Dataset, filter: Filter = "") -> None:
+    """Look at the pictures and suggest what all of them show."""
+    session: Session = ctx.obj
+    answer = suggested_subject(session, session.name("datasets", dataset), filter=filter)
+    if session.json:
+        output.print_json(answer)
+        return
+    output.say(answer.question)
+    if answer.subject:
+        output.say(f"{answer.agreeing_images} of {answer.seen_images} pictures looked at show it.")
+    if answer.candidates:
+        output.table(("noun", ">score"), ((each.subject, f"{each.score:.2f}") for each in answer.candidates))
 
 
 @app.command("edit-tags")

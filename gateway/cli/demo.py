@@ -21,13 +21,14 @@ from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import output, report, watch
 from gateway.cli.epochs import epochs_of
 from gateway.cli.models import download_version
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
-from gateway.cli.tagging import run_tag_job
+from gateway.cli.tagging import run_tag_job, suggested_subject
 from gateway.cli.transfer import find_pictures, read_caption, upload_pictures
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
 from gateway.supervisor import run
@@ -57,7 +58,7 @@ def demo(
     ctx: typer.Context,
     images: Annotated[Path | None, typer.Option(help="Folder of your own photos; default: drawn ones.")] = None,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
-    subject: Annotated[str, typer.Option(help="What your photos show, such as dog; goes into their captions.")] = "",
+    subject: Annotated[str, typer.Option(help="What your photos show, such as dog; default: what is suggested.")] = "",
     kind: Annotated[str, typer.Option(help="Drawn subject: mascot, animal, vehicle or toy.")] = "mascot",
     base_model: Annotated[str, typer.Option("--base-model", "-b", help="Base model to fine-tune.")] = "fiveshot-tiny",
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Epochs; default: the base model's.")] = None,
@@ -70,19 +71,19 @@ def demo(
         # The story goes to stderr, so that stdout holds one JSON document.
         output.out.stderr = True
     noun = subject if images else KINDS[_known(kind)][0]
-    job_parameters = parameters({"num_epochs": epochs}, set_ or [], _prompts(noun) if noun else [])
+    job_parameters = parameters({"num_epochs": epochs}, set_ or [], [])
     began = time.monotonic()
     story = Story()
     data = Path(tempfile.mkdtemp(prefix="fiveshot-demo-"))
     folder = DataFolder(data)
     try:
-        pictures = _own(images, data / "pictures", subject) if images else _drawn(kind, data / "pictures")
+        pictures = _own(images, data / "pictures") if images else _drawn(kind, data / "pictures")
         with story.step("Start the stack"):
             state = run.detach(folder, tied=True)
             output.say(f"ready after {state.ready_seconds:.1f} s on {state.server}")
         session = Session(state.server, folder.credentials().api_key, data=data)
         try:
-            summary = _main_job(session, story, pictures, out, base_model, job_parameters)
+            summary = _main_job(session, story, pictures, noun, out, base_model, job_parameters)
         finally:
             session.close()
         with story.step("Stop everything"):
@@ -98,10 +99,10 @@ def demo(
 
 
 def _main_job(
-    session: Session, story: Story, pictures: list[Path], out: Path, base_model: str,
+    session: Session, story: Story, pictures: list[Path], noun: str, out: Path, base_model: str,
     job_parameters: training_job_pb2.TrainingParameters,
 ) -> dict[str, Any]:  # fmt: skip
-    """From an empty project to sampled pictures; returns the facts for the summary."""
+    """From an empty project to sampled pictures; returns the facts for the summary. noun: "" asks the tagger for it."""
     with story.step("Create a dataset and upload the pictures"):
         fields = dataset_pb2.Dataset(display_name="Demo", trigger_word=TRIGGER_WORD)
         request = dataset_api.CreateDatasetRequest(parent=session.parent, dataset_id="demo", dataset=fields)
@@ -110,13 +111,17 @@ def _main_job(
         output.say(f"{dataset.name}: {len(uploaded.images)} uploaded, {len(uploaded.refused)} refused")
         if not uploaded.images:
             raise FailedPrecondition("No picture was accepted", remedy="Give --images a folder with png or jpg photos.")
-    with story.step("Tag them, then edit the tags of one"):
+    with story.step("Caption and tag them, then edit the tags of one"):
+        noun = noun or _suggested(session, dataset.name)
+        _caption(session, uploaded.images, noun)
         run_tag_job(session, dataset.name, {"prepend_trigger_word": True})
         _edit_one(session, dataset.name, uploaded.images[0].name)
     with story.step("Freeze a version"):
         version = session.dataset.CreateDatasetVersion(dataset_api.CreateDatasetVersionRequest(parent=dataset.name))
         output.say(f"{version.name}: {version.image_count} pictures, digest {version.digest[:16]}")
     with story.step(f"Train {base_model}: one LoRA and three previews an epoch"):
+        if noun and not job_parameters.preview_prompts:
+            job_parameters.preview_prompts.extend(_prompts(noun))
         job = _train(session, version.name, base_model, job_parameters)
     with story.step("Draw the loss and the contact sheet"):
         drawn = report.draw(session, job.name, out, force=True)
@@ -136,6 +141,23 @@ def _main_job(
         picture = _sample(saved.path, out / "sample.png", base_model, best)
         output.say(str(picture))
     return _summary(job, epochs, best, kept, saved.path, [*drawn, picture])
+
+
+def _suggested(session: Session, dataset: str) -> str:
+    """The noun that the tagger suggests, "" where it is not sure."""
+    suggestion = suggested_subject(session, dataset)
+    output.say(suggestion.question)
+    return suggestion.subject
+
+
+def _caption(session: Session, images: list[dataset_pb2.Image], noun: str) -> None:
+    """The trigger word and the noun as the caption of every picture that has none."""
+    for image in images:
+        if not image.caption:
+            changed = dataset_pb2.Image(name=image.name, caption=f"a photo of {TRIGGER_WORD} {noun}".strip())
+            session.dataset.UpdateImage(
+                dataset_api.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=["caption"]))
+            )
 
 
 def _edit_one(session: Session, dataset: str, image: str) -> None:
@@ -206,26 +228,25 @@ def _known(kind: str) -> str:
 
 
 def _drawn(kind: str, folder: Path) -> list[Path]:
-    """Five drawn views of a subject that the base model has never seen, with captions beside them."""
+    """Five drawn views of a subject that the base model has never seen."""
     folder.mkdir()
     paths = []
-    for number, (picture, caption) in enumerate(draw_subject(kind, PICTURES, seed=5), start=1):
+    for number, (picture, _) in enumerate(draw_subject(kind, PICTURES, seed=5), start=1):
         path = folder / f"{kind}-{number}.png"
         picture.save(path)
-        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
         paths.append(path)
     return paths
 
 
-def _own(images: Path, folder: Path, subject: str) -> list[Path]:
-    """Links to the user's photos with a caption for each that has none; the user's folder stays as it is."""
+def _own(images: Path, folder: Path) -> list[Path]:
+    """Links to the user's photos and copies of their captions; the user's folder stays as it is."""
     folder.mkdir()
     paths = []
     for source in find_pictures([images]):
         path = folder / source.name
         path.symlink_to(source.absolute())
-        text = read_caption(source) or f"a photo of {TRIGGER_WORD} {subject}".strip()
-        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+        if text := read_caption(source):
+            path.with_suffix(".txt").write_text(text, encoding="utf-8")
         paths.append(path)
     return paths
 

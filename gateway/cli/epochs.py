@@ -28,9 +28,7 @@ def list_(ctx: typer.Context, job: Job) -> None:
     if session.json:
         output.print_list("epochs", found)
         return
-    rows = (
-        (output.short(e.name), e.step, f"{e.loss:.4f}", *_measured(e), "←" if e.recommended else "") for e in found
-    )
+    rows = ((output.short(e.name), e.step, f"{e.loss:.4f}", *_measured(e), "←" if e.recommended else "") for e in found)
     columns = (">epoch", ">step", ">loss", ">fit", ">moved", ">held out", ">drift", ">memorised", "recommended")
     output.table(columns, rows)
 
@@ -66,7 +64,9 @@ def download_(
     ctx: typer.Context,
     job: Job,
     epoch: Epoch,
-    file_id: Annotated[str, typer.Option("--file", help="kohya, diffusers or preview-1 to preview-3.")] = "kohya",
+    file_id: Annotated[
+        str, typer.Option("--file", help="kohya, diffusers, preview-1 and so on, or contact-sheet.")
+    ] = "kohya",
     to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:

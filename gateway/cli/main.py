@@ -15,7 +15,7 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import dataset, demo, doctor, epochs, keys, models, output, stack, taggers, train
+from gateway.cli import dataset, demo, doctor, epochs, events, keys, models, output, stack, taggers, train
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError, default_data_folder
 from gateway.supervisor.run import StackError
@@ -171,6 +171,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(epochs.app, name="epochs")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(events.app, name="events")
 app.command("taggers")(taggers.taggers)
 app.command("up")(stack.up)
 app.command("down")(stack.down)

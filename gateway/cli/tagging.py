@@ -54,6 +54,11 @@ def run_tag_job(
     return job
 
 
+def suggested_subject(session: Session, dataset: str, *, filter: str = "") -> tagger_pb2.SubjectSuggestion:
+    """What the pictures of a dataset (full name) show together."""
+    return session.tagger.SuggestSubject(pb.SuggestSubjectRequest(dataset=dataset, filter=filter), timeout=120)
+
+
 def tell(job: tagger_pb2.TagJob) -> None:
     state = output.enum_name(job, "state")
     verb = "would be tagged" if job.dry_run else "tagged"

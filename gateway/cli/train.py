@@ -28,7 +28,7 @@ Rank = Annotated[int | None, typer.Option(help="Rank of the adapter.")]
 Alpha = Annotated[float | None, typer.Option(help="The adapter is scaled by alpha / rank.")]
 Resolution = Annotated[int | None, typer.Option(help="Pixels per side.")]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
-Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to three.")]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to eight.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
 DEFAULT_BASE_MODEL = "fiveshot-tiny"
 
@@ -117,7 +117,7 @@ def watch(ctx: typer.Context, job: Job) -> None:
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    filter: Annotated[str, typer.Option(help="Filter, such as: state = \"RUNNING\"")] = "",
+    filter: Annotated[str, typer.Option(help='Filter, such as: state = "RUNNING"')] = "",
     order_by: Annotated[str, typer.Option(help="Sort order, such as: create_time desc")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")] = 50,
 ) -> None:
@@ -279,9 +279,7 @@ def _show_base_model(session: Session, model: base_model_pb2.BaseModel) -> None:
     output.facts(
         [("name", model.name), ("family", model.family), ("description", model.description), ("licence", model.license)]
     )
-    rows = (
-        (spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs
-    )
+    rows = ((spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs)
     output.table(("parameter", "default", "allowed", "what it does"), rows)
 
 

@@ -1,15 +1,20 @@
 """What the server checks of every request message before a servicer sees it.
 
 The field rules are written in the protos (protovalidate); the project rule compares every resource name in the message
-with the projects that the caller may touch.
+with the projects that the caller may touch. Which fields hold resource names, the protos say too: `name` and `parent`,
+what is annotated as a google.api.resource_reference, and what must begin with `projects/`. All other text is free.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 
 import protovalidate
+from buf.validate import validate_pb2
+from google.api import resource_pb2
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from services.chassis.errors import FieldViolation, InvalidArgument
@@ -17,6 +22,8 @@ from services.chassis.names import ID_RULE
 from services.chassis.request_context import RequestContext, require_project
 
 _PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
+# Fields that hold a resource name whatever is said of them (https://google.aip.dev/122, https://google.aip.dev/132).
+_NAME_FIELDS = frozenset({"name", "parent"})
 _PATTERN_MESSAGE = re.compile(r"does not match regex pattern `(.+)`", re.DOTALL)
 # The regular expressions of our protos in words; the longer ones first.
 _FORMS = {
@@ -75,7 +82,7 @@ def check_projects(message: Message, context: RequestContext) -> None:
 
 def named_projects(message: Message) -> Iterator[tuple[str, str]]:
     """Path and project of each resource name (`projects/{p}` or `projects/{p}/…`) in the message, nested or not."""
-    for path, text in strings(message):
+    for path, text in resource_names(message):
         match = _PROJECT_NAME.fullmatch(text)
         if match:
             yield path, match.group(1)
@@ -83,36 +90,65 @@ def named_projects(message: Message) -> Iterator[tuple[str, str]]:
 
 def field_naming(message: Message, name: str) -> str:
     """Path of the first field that holds this resource name or the name of something below it; empty when none does."""
-    for path, text in strings(message):
+    for path, text in resource_names(message):
         if text == name or text.startswith(f"{name}/"):
             return path
     return ""
 
 
-def strings(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
+def resource_names(message: Message) -> Iterator[tuple[str, str]]:
+    """The text of each field that holds a resource name, with its path, nested or not."""
+    return _strings(message, "", is_resource_name)
+
+
+def strings(message: Message) -> Iterator[tuple[str, str]]:
     """Every string in the message with its path, those of nested messages and of maps included."""
+    return _strings(message, "", lambda field: True)
+
+
+@cache
+def is_resource_name(field: FieldDescriptor) -> bool:
+    """Whether the protos say that a field holds a resource name."""
+    options = field.GetOptions()
+    rules = options.Extensions[validate_pb2.field]
+    patterns = (rules.string.pattern, rules.repeated.items.string.pattern)
+    return (
+        field.name in _NAME_FIELDS
+        or options.HasExtension(resource_pb2.resource_reference)
+        or any(pattern.startswith("^projects/") for pattern in patterns)
+    )
+
+
+def _strings(
+    message: Message, prefix: str, wanted: Callable[[FieldDescriptor], bool]
+) -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
         entry = field.message_type
         if entry is not None and entry.GetOptions().map_entry:
-            yield from _map_strings(path, value)
+            yield from _map_strings(path, value, entry.fields_by_name, wanted)
             continue
         items: Iterable[object] = value if field.is_repeated else (value,)
         for item in items:
-            if isinstance(item, str):
+            if isinstance(item, str) and wanted(field):
                 yield path, item
             elif isinstance(item, Message):
-                yield from strings(item, f"{path}.")
+                yield from _strings(item, f"{path}.", wanted)
 
 
-def _map_strings(path: str, entries: Mapping[object, object]) -> Iterator[tuple[str, str]]:
+def _map_strings(
+    path: str,
+    entries: Mapping[object, object],
+    fields: Mapping[str, FieldDescriptor],
+    wanted: Callable[[FieldDescriptor], bool],
+) -> Iterator[tuple[str, str]]:
     for key, value in entries.items():
-        if isinstance(key, str):
+        if isinstance(key, str) and wanted(fields["key"]):
             yield path, key
-        if isinstance(value, str):
+        if isinstance(value, str) and wanted(fields["value"]):
             yield path, value
         elif isinstance(value, Message):
-            yield from strings(value, f"{path}.")
+            yield from _strings(value, f"{path}.", wanted)
 
 
 def readable(text: str) -> str:

@@ -11,38 +11,54 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from services.chassis.filters import Order, Predicate
-from services.chassis.pagination import Scalar
+from services.chassis.listing.fields import moment, text
+from services.chassis.listing.pages import Listing, Order, Query
+from services.chassis.pictures import Decoded, PictureLimits
+from services.chassis.requests.keys import RequestKey
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
 
 
-@dataclass(frozen=True)
-class DatasetQuery:
-    """Which datasets of a project, in which order; the id breaks ties, ascending.
-
-    cursor: the sort values of the previous page's last dataset (`cursor_of`), None for the first page.
-    """
-
-    project: str
-    predicates: tuple[Predicate, ...]
-    orders: tuple[Order, ...]
-    limit: int
-    cursor: tuple[Scalar, ...] | None
+def _dataset_value(dataset: Dataset, name: str) -> Any:
+    match name:
+        case "dataset_id":
+            return dataset.ref.dataset
+        case "create_time" | "update_time":
+            return getattr(dataset, name)
+        case _:
+            return getattr(dataset.fields, name)
 
 
-@dataclass(frozen=True)
-class RequestKey:
-    """Identifies a create that may be repeated. request_id "" means that it may not. digest: of what it asks for."""
-
-    project: str
-    method: str
-    request_id: str
-    digest: str
+DATASETS: Listing[Dataset] = Listing(
+    "ListDatasets",
+    fields={
+        "display_name": text(fold=str.casefold),
+        "trigger_word": text(),
+        "create_time": moment(),
+        "update_time": moment(),
+    },
+    sortable={"create_time": datetime, "update_time": datetime, "display_name": str},
+    key=("dataset_id", str),
+    default_order=[Order("create_time", descending=True)],
+    read=_dataset_value,
+)
+VERSIONS: Listing[DatasetVersion] = Listing(
+    "ListDatasetVersions",
+    sortable={"create_time": datetime},
+    key=("number", int),
+    default_order=[Order("number", descending=True)],
+    read=lambda version, name: version.ref.number if name == "number" else getattr(version, name),
+)
+VERSION_IMAGES: Listing[VersionImage] = Listing(
+    "ListDatasetVersionImages",
+    sortable={"file_name": str},
+    key=("position", int),
+    read=lambda image, name: image.position if name == "position" else getattr(image.picture, name),
+    default_size=100,
+)
 
 
 class DatasetReader(Protocol):
@@ -54,11 +70,8 @@ class DatasetReader(Protocol):
     async def has_dataset(self, ref: DatasetRef) -> bool:
         """Whether the name is taken."""
 
-    async def datasets(self, query: DatasetQuery) -> list[Dataset]:
-        """A page of datasets."""
-
-    async def count_datasets(self, query: DatasetQuery) -> int:
-        """How many match the query's predicates, whatever its page."""
+    async def datasets(self, project: str, query: Query) -> tuple[list[Dataset], int]:
+        """A page of a project's datasets (see `DATASETS`), and how many match in all."""
 
     async def image(self, ref: ImageRef) -> Image:
         """One image. Raises NotFound."""
@@ -72,8 +85,8 @@ class DatasetReader(Protocol):
     async def version(self, ref: VersionRef) -> DatasetVersion:
         """One version. Raises NotFound."""
 
-    async def versions(self, ref: DatasetRef, *, before: int | None, limit: int) -> list[DatasetVersion]:
-        """The dataset's versions with a smaller number than `before`, newest first."""
+    async def versions(self, ref: DatasetRef, query: Query) -> list[DatasetVersion]:
+        """A page of the dataset's versions (see `VERSIONS`)."""
 
     async def count_versions(self, ref: DatasetRef) -> int:
         """How many versions the dataset has."""
@@ -84,8 +97,8 @@ class DatasetReader(Protocol):
     async def version_image(self, ref: VersionImageRef) -> VersionImage:
         """One image of a version. Raises NotFound."""
 
-    async def version_images(self, ref: VersionRef, *, after: int, limit: int | None) -> list[VersionImage]:
-        """The version's images after a position, in order; all that follow when limit is None."""
+    async def version_images(self, ref: VersionRef, query: Query) -> list[VersionImage]:
+        """A page of the version's images (see `VERSION_IMAGES`)."""
 
     async def request_is_known(self, key: RequestKey) -> bool:
         """Whether a create with this request_id has succeeded, whatever its digest."""
@@ -178,3 +191,16 @@ class Clock(Protocol):
 
     def __call__(self) -> datetime:
         """Now, aware, in UTC."""
+
+
+class PictureDecoder(Protocol):
+    """Decodes pictures of strangers where they can do no harm. Cancelling a call ends its decoding."""
+
+    async def read(
+        self, data: bytes, limits: PictureLimits, *, draft_side: int, most_pixels: int, field: str, owner: str
+    ) -> Decoded:
+        """Decodes every pixel and hands over a reduced picture, as `pictures.read` says.
+
+        owner: the project; projects take turns. Raises InvalidArgument with the reasons of `pictures.inspect`, and
+        Unavailable.
+        """

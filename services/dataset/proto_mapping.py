@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import (
     Crop,
@@ -30,7 +31,7 @@ from services.dataset.models.tags import (
     TagStat,
 )
 from services.dataset.models.texts import training_text
-from services.dataset.use_cases.datasets import ListQuery, NewDataset
+from services.dataset.use_cases.datasets import NewDataset
 from services.dataset.use_cases.images import View
 from services.dataset.use_cases.uploads import UploadHeader
 
@@ -47,7 +48,7 @@ _PROTO_SOURCES = {
 }
 _THUMBNAIL = dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL
 
-ListRequest = (
+_Lists = (
     dataset_service_pb2.ListDatasetsRequest
     | dataset_service_pb2.ListImagesRequest
     | dataset_service_pb2.ListDatasetVersionsRequest
@@ -66,14 +67,14 @@ def new_dataset(request: dataset_service_pb2.CreateDatasetRequest) -> NewDataset
     )
 
 
-def list_query(request: ListRequest) -> ListQuery:
-    """A list call; filter and order are empty where the method has none."""
-    return ListQuery(
+def list_request(request: _Lists) -> ListRequest:
+    """A list call; the filter is empty where the method has none."""
+    return ListRequest(
         parent=request.parent,
         page_size=request.page_size,
         page_token=request.page_token,
         filter=getattr(request, "filter", ""),
-        order_by=getattr(request, "order_by", ""),
+        order_by=request.order_by,
     )
 
 
@@ -160,6 +161,7 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         update_time=timestamp(image.update_time),
         etag=image.etag,
         training_text=training_text(fields, trigger_word),
+        facts=image.facts,
     )
 
 
@@ -196,9 +198,7 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
 
 def stat_proto(stat: TagStat) -> dataset_service_pb2.TagStat:
     """A label's counts as a message."""
-    return dataset_service_pb2.TagStat(
-        label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count
-    )
+    return dataset_service_pb2.TagStat(label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count)
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -9,7 +9,7 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_servic
 from google.protobuf.empty_pb2 import Empty
 
 from services.dataset import proto_mapping as mapping
-from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture, parse_project
+from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.images import ImageVerbs
@@ -38,11 +38,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetDataset(self, request: messages.GetDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         return mapping.dataset_proto(await self._datasets.get(DatasetRef.parse(request.name)))
 
-    async def ListDatasets(
-        self, request: messages.ListDatasetsRequest, context: Any
-    ) -> messages.ListDatasetsResponse:
-        project = parse_project(request.parent)
-        found, token, total = await self._datasets.list(project, mapping.list_query(request))
+    async def ListDatasets(self, request: messages.ListDatasetsRequest, context: Any) -> messages.ListDatasetsResponse:
+        found, token, total = await self._datasets.list(mapping.list_request(request))
         return messages.ListDatasetsResponse(
             datasets=[mapping.dataset_proto(dataset) for dataset in found], next_page_token=token, total_size=total
         )
@@ -56,20 +53,17 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         await self._datasets.delete(DatasetRef.parse(request.name), etag=request.etag, force=request.force)
         return Empty()
 
-    async def UploadImage(
-        self, request: AsyncIterator[messages.UploadImageRequest], context: Any
-    ) -> dataset_pb2.Image:
+    async def UploadImage(self, request: AsyncIterator[messages.UploadImageRequest], context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
 
     async def ListImages(self, request: messages.ListImagesRequest, context: Any) -> messages.ListImagesResponse:
-        ref = DatasetRef.parse(request.parent, field="parent")
-        found, token, total = await self._images.list(ref, mapping.list_query(request))
-        trigger_word = (await self._datasets.get(ref)).fields.trigger_word
+        found, token, total = await self._images.list(mapping.list_request(request))
+        dataset = await self._datasets.get(DatasetRef.parse(request.parent, field="parent"))
         return messages.ListImagesResponse(
-            images=[mapping.image_proto(image, trigger_word) for image in found],
+            images=[mapping.image_proto(image, dataset.fields.trigger_word) for image in found],
             next_page_token=token,
             total_size=total,
         )
@@ -104,9 +98,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             edits=[mapping.tag_edit(edit) for edit in request.edits],
             validate_only=request.validate_only,
         )
-        return messages.EditTagsResponse(
-            matched_images=outcome.matched_images, changed_images=outcome.changed_images
-        )
+        return messages.EditTagsResponse(matched_images=outcome.matched_images, changed_images=outcome.changed_images)
 
     async def ListTagStats(self, request: messages.ListTagStatsRequest, context: Any) -> messages.ListTagStatsResponse:
         stats = await self._tags.stats(DatasetRef.parse(request.parent, field="parent"))
@@ -130,8 +122,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ListDatasetVersions(
         self, request: messages.ListDatasetVersionsRequest, context: Any
     ) -> messages.ListDatasetVersionsResponse:
-        ref = DatasetRef.parse(request.parent, field="parent")
-        found, token, total = await self._versions.list_versions(ref, mapping.list_query(request))
+        found, token, total = await self._versions.list_versions(mapping.list_request(request))
         return messages.ListDatasetVersionsResponse(
             versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
         )
@@ -139,8 +130,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ListDatasetVersionImages(
         self, request: messages.ListDatasetVersionImagesRequest, context: Any
     ) -> messages.ListDatasetVersionImagesResponse:
-        ref = VersionRef.parse(request.parent, field="parent")
-        found, token, total = await self._versions.list_images(ref, mapping.list_query(request))
+        found, token, total = await self._versions.list_images(mapping.list_request(request))
         return messages.ListDatasetVersionImagesResponse(
             images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
         )

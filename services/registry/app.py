@@ -11,7 +11,7 @@ from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from services.chassis import grpc_client
-from services.chassis.pagination import PageTokens
+from services.chassis.listing.pages import PageTokens
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
 from services.chassis.sql import Database
@@ -34,7 +34,7 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
     trainer = grpc_client.channel(settings.trainer_target, settings)
-    store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens()
+    store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)
     servicer = RegistryServicer(
         Repositories(store, files, tokens),
         Versions(store, files, tokens),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import Order
 from services.chassis.names import ResourceName, etag_of
 
 LATEST = "latest"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
+CONTACT_SHEET = "contact-sheet"
 EDITABLE = ("display_name", "description", "tags")
 
+PROJECT_NAME = ResourceName("projects/{project}")
 MODEL_NAME = ResourceName("projects/{project}/models/{model}")
 JOB_NAME = ResourceName("projects/{project}/trainingJobs/{training_job}")
 
@@ -205,15 +206,6 @@ class FinishedEpoch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """Makes a repeated request recognisable. digest: of everything the request asks for."""
-
-    method: str
-    request_id: str
-    digest: str
-
-
 def version_name(project: str, model_id: str, number: int) -> str:
     """Version ids are numbers, so they do not follow the rule for ids."""
     return f"{MODEL_NAME.format(project=project, model=model_id)}/versions/{number}"
@@ -275,14 +267,3 @@ def check_alias(alias: str) -> None:
             reason="ALIAS_RESERVED",
             remedy="Choose another word, such as 'production'.",
         )
-
-
-def list_cursor(model: Model, order: Order) -> tuple[str | int, str]:
-    """The sort values of a model in a list: those of the field, then the id, which makes them unique.
-
-    Times count microseconds since 1970; names compare without regard to case.
-    """
-    if order.field == "display_name":
-        return model.display_name.casefold(), model.model_id
-    moment: datetime = getattr(model, order.field)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), model.model_id

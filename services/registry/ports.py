@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.chassis.filters import Order, Predicate
-from services.chassis.pagination import Page
+from services.chassis.listing.fields import labels, moment, text
+from services.chassis.listing.pages import Listing, Order, Query
+from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
     EpochFile,
     FinishedEpoch,
@@ -18,8 +19,26 @@ from services.registry.models import (
     ModelChanges,
     ModelVersion,
     NewModel,
-    RequestKey,
     VersionDraft,
+)
+
+MODELS: Listing[Model] = Listing(
+    "ListModels",
+    fields={
+        "display_name": text(fold=str.casefold),
+        "tags": labels(),
+        "create_time": moment(),
+        "update_time": moment(),
+    },
+    sortable={"create_time": datetime, "update_time": datetime, "display_name": str},
+    key=("model_id", str),
+    default_order=[Order("create_time", descending=True)],
+)
+VERSIONS: Listing[ModelVersion] = Listing(
+    "ListModelVersions",
+    sortable={"create_time": datetime},
+    key=("number", int),
+    default_order=[Order("number", descending=True)],
 )
 
 
@@ -29,7 +48,7 @@ class ModelStore(Protocol):
     Each method is one transaction. A version is immutable once it is added, and its number is never used again.
     """
 
-    async def recall(self, project: str, key: RequestKey) -> str | None:
+    async def recall(self, key: RequestKey) -> str | None:
         """The resource that this request made before; None when it is new or has no request_id.
 
         Raises InvalidArgument(REQUEST_ID_REUSED) when the id belongs to a request of other content.
@@ -47,10 +66,8 @@ class ModelStore(Protocol):
         """Raises NotFound(MODEL_NOT_FOUND)."""
         ...
 
-    async def list_models(
-        self, project: str, predicates: Sequence[Predicate], order: Order, page: Page
-    ) -> tuple[list[Model], int]:
-        """Up to `page.limit` models after the cursor (`list_cursor` of the last one), and how many match in all."""
+    async def list_models(self, project: str, query: Query) -> tuple[list[Model], int]:
+        """A page of a project's models (see `MODELS`), and how many match in all."""
         ...
 
     async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
@@ -80,8 +97,8 @@ class ModelStore(Protocol):
         """By number or by alias. Raises NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND or ALIAS_NOT_FOUND)."""
         ...
 
-    async def list_versions(self, project: str, model_id: str, page: Page) -> tuple[list[ModelVersion], int]:
-        """Newest first, after the number in the cursor; and how many there are. Raises NotFound(MODEL_NOT_FOUND)."""
+    async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
+        """A page of a model's versions (see `VERSIONS`), and how many there are. Raises NotFound(MODEL_NOT_FOUND)."""
         ...
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:

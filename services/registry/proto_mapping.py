@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 
 from fiveshot.registry.v1 import model_pb2 as pb
@@ -10,20 +9,19 @@ from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.chassis.names import ResourceName
+from services.chassis.listing.pages import ListRequest
+from services.chassis.requests.keys import RequestKey, digest_of_bytes
 from services.registry.models import (
     MODEL_NAME,
+    PROJECT_NAME,
     Lineage,
     Model,
     ModelFile,
     ModelVersion,
     NewModel,
-    RequestKey,
     version_name,
 )
 from services.registry.use_cases.save_epoch import SaveRequest
-
-PROJECT_NAME = ResourceName("projects/{project}")
 
 
 def project_id(parent: str) -> str:
@@ -31,12 +29,25 @@ def project_id(parent: str) -> str:
     return PROJECT_NAME.parse(parent, field="parent")["project"]
 
 
-def request_key(method: str, request: Message, request_id: str) -> RequestKey:
+def request_key(request: service_pb.CreateModelRequest | service_pb.SaveEpochRequest) -> RequestKey:
     """What makes a repeated request recognisable: its id, and a digest of the rest of it."""
-    rest = type(request)()
+    rest: Message = type(request)()
     rest.CopyFrom(request)
     rest.ClearField("request_id")
-    return RequestKey(method, request_id, hashlib.sha256(rest.SerializeToString(deterministic=True)).hexdigest())
+    method = type(request).__name__.removesuffix("Request")
+    body = rest.SerializeToString(deterministic=True)
+    return RequestKey(project_id(request.parent), method, request.request_id, digest_of_bytes(body))
+
+
+def list_request(request: service_pb.ListModelsRequest | service_pb.ListModelVersionsRequest) -> ListRequest:
+    """A list call."""
+    return ListRequest(
+        parent=request.parent,
+        page_size=request.page_size,
+        page_token=request.page_token,
+        filter=getattr(request, "filter", ""),
+        order_by=request.order_by,
+    )
 
 
 def new_model(request: service_pb.CreateModelRequest) -> NewModel:
@@ -63,7 +74,7 @@ def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
         display_name=request.display_name,
         description=request.description,
         aliases=tuple(request.aliases),
-        key=request_key("SaveEpoch", request, request.request_id),
+        key=request_key(request),
     )
 
 

@@ -26,22 +26,14 @@ class RegistryServicer(RegistryServiceServicer):
 
     async def CreateModel(self, request: service_pb.CreateModelRequest, context: Any) -> pb.Model:
         """See registry_service.proto, here and below."""
-        key = mapping.request_key("CreateModel", request, request.request_id)
-        return mapping.model(await self._repositories.create(mapping.new_model(request), key))
+        made = await self._repositories.create(mapping.new_model(request), mapping.request_key(request))
+        return mapping.model(made)
 
     async def GetModel(self, request: service_pb.GetModelRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.get(request.name))
 
-    async def ListModels(
-        self, request: service_pb.ListModelsRequest, context: Any
-    ) -> service_pb.ListModelsResponse:
-        models, token, total = await self._repositories.list(
-            mapping.project_id(request.parent),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            filter_text=request.filter,
-            order_by=request.order_by,
-        )
+    async def ListModels(self, request: service_pb.ListModelsRequest, context: Any) -> service_pb.ListModelsResponse:
+        models, token, total = await self._repositories.list(mapping.list_request(request))
         shown = [mapping.model(model) for model in models]
         return service_pb.ListModelsResponse(models=shown, next_page_token=token, total_size=total)
 
@@ -65,9 +57,7 @@ class RegistryServicer(RegistryServiceServicer):
     async def ListModelVersions(
         self, request: service_pb.ListModelVersionsRequest, context: Any
     ) -> service_pb.ListModelVersionsResponse:
-        versions, token, total = await self._versions.list(
-            request.parent, page_size=request.page_size, page_token=request.page_token
-        )
+        versions, token, total = await self._versions.list(mapping.list_request(request))
         shown = [mapping.version(version) for version in versions]
         return service_pb.ListModelVersionsResponse(versions=shown, next_page_token=token, total_size=total)
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from services.chassis.settings import BaseServiceSettings, S3Settings, SqlSettings, service_config, split_host_port
+from services.chassis.settings import (
+    BaseServiceSettings,
+    ListSettings,
+    S3Settings,
+    SqlSettings,
+    service_config,
+    split_host_port,
+)
 
 
-class Settings(SqlSettings, S3Settings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
     """Frozen; read by app.py alone."""
 
     model_config = service_config("REGISTRY_")

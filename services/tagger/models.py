@@ -14,6 +14,10 @@ from services.chassis.errors import DomainError, FailedPrecondition
 DEFAULT_MAX_TAGS = 30
 MAX_TAGS_PER_IMAGE = 200
 """What the dataset service keeps for one image; a longer list is refused there."""
+OBJECT = "object"
+"""The category of nouns for what a picture shows; subjects are suggested out of it."""
+KIND = "kind"
+"""The category of what a noun's thing is more exactly: the corgi of `dog`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,10 @@ class TaggerInfo:
 
 @dataclass(frozen=True)
 class Score:
-    """A label with its raw score, 0 to 1, and the backend that gave it. measured: computed, not predicted."""
+    """A label with its raw score, 0 to 1, and the backend that gave it. measured: computed, not predicted.
+
+    broader: wider nouns that it counts for as well, the nearest first.
+    """
 
     label: str
     category: str
@@ -77,6 +84,7 @@ class Score:
     measured: bool
     tagger: str
     model_sha256: str = ""
+    broader: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -282,6 +290,9 @@ def given_up(job: TagJob, error: str, now: datetime) -> TagJob:
 
 
 def _moved(outcomes: tuple[ImageOutcome, ...], old: ImageState, new: ImageState) -> tuple[ImageOutcome, ...]:
-    return tuple(
-        ImageOutcome(outcome.image, new) if outcome.state == old else outcome for outcome in outcomes
-    )
+    return tuple(ImageOutcome(outcome.image, new) if outcome.state == old else outcome for outcome in outcomes)
+
+
+def project_of(name: str) -> str:
+    """The project of a resource name: `acme` of `projects/acme/datasets/cats`."""
+    return name.split("/")[1]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from services.chassis.listing.fields import choice, flag, moment, reference
+from services.chassis.listing.pages import Listing, Order, Query
+from services.chassis.requests.keys import RequestKey
 from services.tagger.models import (
     DatasetRecord,
     ImageOutcome,
@@ -43,10 +45,11 @@ class Tagger(Protocol):
 class PictureDecoder(Protocol):
     """Turns files into pictures, in the one way of the suite."""
 
-    def decode(self, data: bytes, *, field: str) -> Picture:
-        """The picture of a PNG or JPEG file; called from threads.
+    async def decode(self, data: bytes, *, field: str, owner: str) -> Picture:
+        """The picture of a PNG or JPEG file. Cancelling ends the decoding. owner: the project; projects take turns.
 
-        Raises InvalidArgument (IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS).
+        Raises InvalidArgument (IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS,
+        IMAGE_TOO_COSTLY), and Unavailable.
         """
         ...
 
@@ -75,18 +78,21 @@ class Datasets(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class JobQuery:
-    """Which tag jobs to list: newest first, after the job (created_at, name) of `cursor`, at most `limit`.
-
-    states: one of them, None for any. datasets: a job's dataset must equal each of them.
-    """
-
-    project: str
-    limit: int
-    states: tuple[JobState, ...] | None = None
-    datasets: tuple[str, ...] = ()
-    cursor: tuple[datetime, str] | None = None
+_STORED_AS = {"create_time": "created_at", "end_time": "ended_at"}
+TAG_JOBS: Listing[TagJob] = Listing(
+    "ListTagJobs",
+    fields={
+        "state": choice(list(JobState), prefix="STATE_"),
+        "dataset": reference("{parent}/datasets/", operators=("=", "!=")),
+        "dry_run": flag(),
+        "create_time": moment(),
+        "end_time": moment(),
+    },
+    sortable={"create_time": datetime},
+    key=("name", str),
+    default_order=[Order("create_time", descending=True)],
+    read=lambda job, name: getattr(job, _STORED_AS.get(name, name)),
+)
 
 
 class TagJobs(Protocol):
@@ -96,14 +102,14 @@ class TagJobs(Protocol):
     moment any owner may claim it and goes on with the images that have no outcome yet.
     """
 
-    async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
-        """Stores a queued job with its images. The same request_id with the same digest returns the first job.
+    async def create(self, job: TagJob, key: RequestKey) -> TagJob:
+        """Stores a queued job with its images. The same request returns the first job.
 
         Raises InvalidArgument(REQUEST_ID_REUSED) for another digest.
         """
         ...
 
-    async def recall(self, project: str, *, request_id: str, digest: str) -> TagJob | None:
+    async def recall(self, key: RequestKey) -> TagJob | None:
         """The job that this request made before, None when there is none. Raises as `create` does."""
         ...
 
@@ -111,8 +117,8 @@ class TagJobs(Protocol):
         """Raises NotFound."""
         ...
 
-    async def list(self, query: JobQuery) -> tuple[list[TagJob], int]:
-        """A page of jobs, and how many match in all. Outcomes carry states and messages."""
+    async def list(self, project: str, query: Query) -> tuple[list[TagJob], int]:
+        """A page of a project's jobs (see `TAG_JOBS`), and how many match in all."""
         ...
 
     async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:

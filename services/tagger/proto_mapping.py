@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from fiveshot.dataset.v1 import dataset_pb2
-from fiveshot.tagger.v1 import tagger_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.listing.pages import ListRequest
 from services.chassis.names import etag_of
 from services.tagger.models import (
     DEFAULT_MAX_TAGS,
@@ -22,6 +23,7 @@ from services.tagger.models import (
     TagOptions,
     TagSource,
 )
+from services.tagger.use_cases.subject import Suggestion
 from services.tagger.use_cases.taggers import job_note
 
 _MODES = {
@@ -53,6 +55,11 @@ _SOURCES_TO_PROTO = {
     TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
     TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
 }
+
+
+def list_request(request: tagger_service_pb2.ListTagJobsRequest) -> ListRequest:
+    """A list call."""
+    return ListRequest(request.parent, request.page_size, request.page_token, request.filter, request.order_by)
 
 
 def options_from_proto(options: tagger_pb2.TagOptions) -> TagOptions:
@@ -142,6 +149,21 @@ def prediction_to_proto(score: Score) -> tagger_pb2.TagPrediction:
     """A label of a lone picture."""
     return tagger_pb2.TagPrediction(
         label=score.label, category=score.category, score=score.score, measured=score.measured
+    )
+
+
+def suggestion_to_proto(suggestion: Suggestion) -> tagger_pb2.SubjectSuggestion:
+    """What a dataset's pictures show."""
+    return tagger_pb2.SubjectSuggestion(
+        subject=suggestion.subject,
+        kind=suggestion.kind,
+        score=suggestion.score,
+        agreeing_images=suggestion.agreeing,
+        seen_images=suggestion.pictures,
+        question=suggestion.question,
+        candidates=[
+            tagger_pb2.SubjectCandidate(subject=each.noun, score=each.score) for each in suggestion.candidates
+        ],
     )
 
 

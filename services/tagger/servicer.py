@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
 
-from services.chassis.errors import InvalidArgument
-from services.chassis.filters import Predicate, parse_filter
 from services.chassis.names import ResourceName
-from services.chassis.pagination import PageTokens
 from services.tagger import proto_mapping
-from services.tagger.models import JobState, TagJob
-from services.tagger.ports import JobQuery
-from services.tagger.use_cases.tag_jobs import StartRequest, TagJobVerbs
+from services.tagger.models import project_of
+from services.tagger.use_cases.subject import SubjectVerb
+from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import Taggers
 
-PROJECT = ResourceName("projects/{project}")
 DATASET = ResourceName("projects/{project}/datasets/{dataset}")
 TAG_JOB = ResourceName("projects/{project}/tagJobs/{tag_job}")
-
-_FILTER_FIELDS = {"state": f"enum:{','.join(JobState)}", "dataset": "string"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TaggerServicer(TaggerServiceServicer):
     """Errors pass through to the interceptor; project and field rules were checked before a method is called."""
 
-    def __init__(self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture, pages: PageTokens) -> None:
+    def __init__(
+        self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture, suggest_subject: SubjectVerb
+    ) -> None:
         self._taggers = taggers
         self._jobs = jobs
         self._tag_picture = tag_picture
-        self._pages = pages
+        self._suggest_subject = suggest_subject
 
     async def ListTaggers(
         self, request: tagger_service_pb2.ListTaggersRequest, context: Any
@@ -72,22 +66,10 @@ class TaggerServicer(TaggerServiceServicer):
         self, request: tagger_service_pb2.ListTagJobsRequest, context: Any
     ) -> tagger_service_pb2.ListTagJobsResponse:
         """A page of jobs."""
-        scope = f"ListTagJobs|{request.parent}|{request.filter}"
-        page = self._pages.open(page_size=request.page_size, page_token=request.page_token, scope=scope)
-        predicates = parse_filter(request.filter, _FILTER_FIELDS)
-        query = JobQuery(
-            project=PROJECT.parse(request.parent, field="parent")["project"],
-            # One more than asked for tells whether there is a next page.
-            limit=page.limit + 1,
-            states=_states(predicates),
-            datasets=_datasets(predicates),
-            cursor=(_moment(int(page.cursor[0] or 0)), str(page.cursor[1])) if page.cursor else None,
-        )
-        jobs, total = await self._jobs.page(query)
-        shown = jobs[: page.limit]
+        jobs, token, total = await self._jobs.page(proto_mapping.list_request(request))
         return tagger_service_pb2.ListTagJobsResponse(
-            tag_jobs=[proto_mapping.job_to_proto(job, with_changes=False) for job in shown],
-            next_page_token=self._pages.next(_cursor(shown[-1]), scope=scope) if len(jobs) > page.limit else "",
+            tag_jobs=[proto_mapping.job_to_proto(job, with_changes=False) for job in jobs],
+            next_page_token=token,
             total_size=total,
         )
 
@@ -109,40 +91,20 @@ class TaggerServicer(TaggerServiceServicer):
         TAG_JOB.parse(request.name)
         return proto_mapping.job_to_proto(await self._jobs.retry(request.name))
 
+    async def SuggestSubject(
+        self, request: tagger_service_pb2.SuggestSubjectRequest, context: Any
+    ) -> tagger_pb2.SubjectSuggestion:
+        """What a dataset's pictures show."""
+        DATASET.parse(request.dataset, field="dataset")
+        return proto_mapping.suggestion_to_proto(await self._suggest_subject(request.dataset, request.filter))
+
     async def TagImage(
         self, request: tagger_service_pb2.TagImageRequest, context: Any
     ) -> tagger_service_pb2.TagImageResponse:
         """Tags a lone picture."""
         PROJECT.parse(request.parent, field="parent")
-        tagged = await self._tag_picture(request.content, proto_mapping.options_from_proto(request.options))
+        options = proto_mapping.options_from_proto(request.options)
+        tagged = await self._tag_picture(request.content, options, project=project_of(request.parent))
         return tagger_service_pb2.TagImageResponse(
             tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note
         )
-
-
-def _states(predicates: list[Predicate]) -> tuple[JobState, ...] | None:
-    """The states that satisfy every comparison of `state`; None when there is none, so that all do."""
-    mine = [predicate for predicate in predicates if predicate.field == "state"]
-    if not mine:
-        return None
-    return tuple(state for state in JobState if all((state == p.value) == (p.op == "=") for p in mine))
-
-
-def _datasets(predicates: list[Predicate]) -> tuple[str, ...]:
-    mine = [predicate for predicate in predicates if predicate.field == "dataset"]
-    if any(predicate.op != "=" for predicate in mine):
-        raise InvalidArgument(
-            "dataset can only be compared with =",
-            field="filter",
-            reason="FILTER_INVALID",
-            remedy='Write dataset = "projects/…/datasets/…".',
-        )
-    return tuple(str(predicate.value) for predicate in mine)
-
-
-def _cursor(job: TagJob) -> tuple[int, str]:
-    return (job.created_at - _EPOCH) // timedelta(microseconds=1), job.name
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from services.chassis import grpc_client
+from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox, Relay
@@ -31,6 +32,7 @@ from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
@@ -49,7 +51,7 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_url, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     dataset = grpc_client.channel(settings.dataset_target, settings)
-    bus = EventBus(settings.nats_url, name="trainer") if settings.nats_url else None
+    bus = EventBus.of(settings, name="trainer") if settings.nats_url else None
     signals = SharedSignals(bus, service="trainer") if bus else Signals()
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
     store = SqlJobStore(db, outbox, signals)
@@ -57,9 +59,9 @@ def build(settings: Settings) -> Service:
 
     planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
-    reading = JobReading(store, artifacts, catalogue, planner, clock=utcnow)
+    reading = JobReading(store, artifacts, catalogue, planner, PageTokens(settings.page_key), clock=utcnow)
     training = TrainingUseCases(
-        creator=JobCreator(store, planner, clock=utcnow, new_id=new_id),
+        creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id),
         estimator=estimator,
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
@@ -68,7 +70,7 @@ def build(settings: Settings) -> Service:
     work = JobWork(
         store, signals, artifacts, clock=utcnow, new_token=new_uuid, lease=lease, max_failures=settings.max_failures
     )
-    servicers = TrainingServicer(training), WorkerServicer(work, estimator, clock=utcnow)
+    servicers = TrainingServicer(training), WorkerServicer(work, Offering(work, estimator), estimator, clock=utcnow)
 
     reaper = Reaper(store, clock=utcnow, lease=lease, max_losses=settings.max_losses)
     age = timedelta(seconds=settings.sweep_age_seconds)

@@ -10,27 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from services.chassis.listing.fields import choice, moment, number, reference, text
+from services.chassis.listing.pages import Listing, Order, Query
+from services.chassis.requests.keys import RequestKey
 from services.trainer.models.base import TrainingSet
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
-from services.trainer.models.job import TrainingJob
+from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad
 from services.trainer.recipe.calibration import Measurement
 
 Move = Callable[[TrainingJob], Change]
 """A pure move, applied to the job as it is when the change is stored; when it raises, nothing is. It may be called
 again, when someone else changed the job meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """What makes a call repeatable. request_id: "" for one that is not. digest: of what was asked for."""
-
-    project: str
-    request_id: str
-    digest: str
-    method: str = "CreateTrainingJob"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +40,26 @@ class WorkerAsk:
     device_memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """One comparison of a listing. field: a column of the listing. op: as in AIP-160. value: text or a time."""
-
-    field: str
-    op: str
-    value: str | datetime
-
-
-@dataclass(frozen=True, slots=True)
-class JobQuery:
-    """A page of a project's jobs. cursor: sort values of the last job of the page before, or None."""
-
-    project: str
-    filters: tuple[JobFilter, ...]
-    order_field: str
-    descending: bool
-    limit: int
-    cursor: tuple[object, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """Jobs of a page, whether more follow, and how many match in all."""
-
-    jobs: tuple[TrainingJob, ...]
-    more: bool
-    total: int
+JOBS: Listing[TrainingJob] = Listing(
+    "ListTrainingJobs",
+    fields={
+        "state": choice(list(JobState), prefix="STATE_"),
+        "base_model": reference("baseModels/"),
+        "dataset_version": text(),
+        "display_name": text(),
+        "priority": number(),
+        "create_time": moment(),
+        "update_time": moment(),
+        "start_time": moment(),
+        "end_time": moment(),
+    },
+    sortable={"create_time": datetime, "update_time": datetime, "priority": int},
+    key=("name", str),
+    default_order=[Order("create_time", descending=True)],
+)
+EPOCHS: Listing[Epoch] = Listing(
+    "ListEpochs", sortable={"create_time": datetime, "step": int}, key=("number", int), default_size=100
+)
 
 
 class JobStore(Protocol):
@@ -93,8 +78,8 @@ class JobStore(Protocol):
     async def get(self, name: str) -> TrainingJob:
         """The job. NotFound."""
 
-    async def list(self, query: JobQuery) -> JobPage:
-        """A page of jobs."""
+    async def list(self, project: str, query: Query) -> tuple[Sequence[TrainingJob], int]:
+        """A page of a project's jobs (see `JOBS`), and how many match in all."""
 
     async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
         """Applies a move and returns the job after it. NotFound, and whatever the move raises.
@@ -127,8 +112,8 @@ class JobStore(Protocol):
     async def epoch(self, job: str, number: int) -> Epoch:
         """A finished epoch; number 0 holds the base model's previews. NotFound."""
 
-    async def epochs(self, job: str, *, after: int, limit: int) -> Sequence[Epoch]:
-        """Finished epochs with a larger number, in order; number 0 holds the base model's previews."""
+    async def epochs(self, job: str, query: Query | None = None) -> Sequence[Epoch]:
+        """A page of the finished epochs (see `EPOCHS`); without a query all in order, and number 0 with them."""
 
     async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
         """Points of one key with a larger step, in order; with a stride only those whose step it divides."""

@@ -6,11 +6,18 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.chassis.settings import BaseServiceSettings, NatsSettings, S3Settings, SqlSettings, service_config
+from services.chassis.settings import (
+    BaseServiceSettings,
+    ListSettings,
+    NatsSettings,
+    S3Settings,
+    SqlSettings,
+    service_config,
+)
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
-class Settings(SqlSettings, S3Settings, NatsSettings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BaseServiceSettings):
     """One frozen set for the process. No hyper-parameter of a training run is here: those belong to the job."""
 
     model_config = service_config("TRAINER_")

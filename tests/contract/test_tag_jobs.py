@@ -12,6 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.listing.pages import Query
+from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
@@ -27,9 +29,11 @@ from services.tagger.models import (
     completed,
     given_up,
 )
-from services.tagger.ports import JobQuery, TagJobs
+from services.tagger.ports import TAG_JOBS, TagJobs
 from tests.fakes.tag_jobs import FakeTagJobs
+from tests.fixtures.lists import every_page, first_page
 
+KEY = RequestKey("p", "TagImages", "once", "x")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=15)
 OPTIONS = TagOptions(
@@ -75,7 +79,7 @@ def new_job(id: str = "t1", *, project: str = "p", images: int = 3, age_s: int =
 
 
 async def stored(jobs: TagJobs, job: TagJob) -> TagJob:
-    return await jobs.create(job, request_id="", digest="")
+    return await jobs.create(job, replace(KEY, request_id=""))
 
 
 async def claimed(jobs: TagJobs, owner: str = "me") -> TagJob:
@@ -98,16 +102,16 @@ async def test_unknown_jobs(jobs: TagJobs) -> None:
 
 
 async def test_one_request_makes_one_job(jobs: TagJobs) -> None:
-    first = await jobs.create(new_job("t1"), request_id="once", digest="x")
-    again = await jobs.create(new_job("t2"), request_id="once", digest="x")
-    other = await jobs.create(new_job("t3", project="q"), request_id="once", digest="x")
+    first = await jobs.create(new_job("t1"), KEY)
+    again = await jobs.create(new_job("t2"), KEY)
+    other = await jobs.create(new_job("t3", project="q"), replace(KEY, project="q"))
     assert again == first
     assert other.name == "projects/q/tagJobs/t3", "request ids belong to a project"
-    assert await jobs.recall("p", request_id="once", digest="x") == first
-    assert await jobs.recall("p", request_id="new", digest="x") is None
-    assert await jobs.recall("p", request_id="", digest="") is None
+    assert await jobs.recall(KEY) == first
+    assert await jobs.recall(replace(KEY, request_id="new")) is None
+    assert await jobs.recall(replace(KEY, request_id="")) is None
     with pytest.raises(InvalidArgument) as caught:
-        await jobs.create(new_job("t4"), request_id="once", digest="y")
+        await jobs.create(new_job("t4"), replace(KEY, digest="y"))
     assert caught.value.reason == "REQUEST_ID_REUSED"
     with pytest.raises(NotFound):
         await jobs.get("projects/p/tagJobs/t4")
@@ -115,10 +119,10 @@ async def test_one_request_makes_one_job(jobs: TagJobs) -> None:
 
 async def test_equal_requests_at_the_same_moment_make_one_job(jobs: TagJobs) -> None:
     made = await asyncio.gather(
-        *(jobs.create(new_job(f"t{number}"), request_id="once", digest="x") for number in range(6))
+        *(jobs.create(new_job(f"t{number}"), KEY) for number in range(6))
     )
     assert len({job.name for job in made}) == 1
-    _, total = await jobs.list(JobQuery("p", limit=10))
+    _, total = await jobs.list("p", first_page(TAG_JOBS))
     assert total == 1
 
 
@@ -230,38 +234,45 @@ async def test_lists_are_newest_first_paged_filtered_and_counted(jobs: TagJobs) 
     for number in range(5):
         await stored(jobs, new_job(f"t{number}", age_s=10 * (number // 2)))
     await stored(jobs, new_job("elsewhere", project="q"))
-    everything, total = await jobs.list(JobQuery("p", limit=10))
+    everything, total = await jobs.list("p", first_page(TAG_JOBS))
     assert [job.name[-2:] for job in everything] == ["t1", "t0", "t3", "t2", "t4"]
     assert total == 5
-    seen: list[str] = []
-    cursor = None
-    while True:
-        page, total = await jobs.list(JobQuery("p", limit=2, cursor=cursor))
+
+    async def read(query: Query) -> list[TagJob]:
+        found, total = await jobs.list("p", query)
         assert total == 5
-        if not page:
-            break
-        seen += [job.name for job in page]
-        cursor = (page[-1].created_at, page[-1].name)
-    assert seen == [job.name for job in everything]
+        return found
+
+    assert await every_page(TAG_JOBS, read) == everything
+    assert await every_page(TAG_JOBS, read, order_by="create_time") == everything[::-1]
     await jobs.cancel("projects/p/tagJobs/t0", now=LATER)
-    found, total = await jobs.list(JobQuery("p", limit=10, states=(JobState.CANCELLED, JobState.FAILED)))
+    found, total = await jobs.list("p", first_page(TAG_JOBS, filter="state = CANCELLED OR state = STATE_FAILED"))
     assert ([job.name[-2:] for job in found], total) == (["t0"], 1)
     assert found[0].count(ImageState.LEFT) == 3
-    assert (await jobs.list(JobQuery("p", limit=10, states=())))[1] == 0
-    assert (await jobs.list(JobQuery("p", limit=10, datasets=("projects/p/datasets/d",))))[1] == 5
-    assert (await jobs.list(JobQuery("p", limit=10, datasets=("projects/p/datasets/e",))))[1] == 0
+    for text, count in (
+        ('dataset = "projects/p/datasets/d"', 5),
+        ("dataset = d", 5),
+        ("dataset = e", 0),
+        ("dataset != e AND dry_run = false", 5),
+        ("dry_run = true", 0),
+        ('end_time > "2000-01-01"', 1),
+        ('NOT end_time > "2000-01-01"', 4),
+        ("state = FAILED AND state = RUNNING", 0),
+    ):
+        query = first_page(TAG_JOBS, parent="projects/p", filter=text)
+        assert (await jobs.list("p", query))[1] == count, text
 
 
 async def test_old_ended_jobs_are_forgotten_with_their_request_ids(jobs: TagJobs) -> None:
-    old = await jobs.create(new_job("old"), request_id="once", digest="x")
+    old = await jobs.create(new_job("old"), KEY)
     await stored(jobs, new_job("active"))
     await jobs.cancel(old.name, now=NOW)
     assert await jobs.forget(ended_before=NOW) == 0
     assert await jobs.forget(ended_before=LATER) == 1
     with pytest.raises(NotFound):
         await jobs.get(old.name)
-    assert (await jobs.list(JobQuery("p", limit=10)))[1] == 1
-    assert (await jobs.create(new_job("new"), request_id="once", digest="y")).name.endswith("new")
+    assert (await jobs.list("p", first_page(TAG_JOBS)))[1] == 1
+    assert (await jobs.create(new_job("new"), replace(KEY, digest="y"))).name.endswith("new")
 
 
 async def test_the_migrations_make_the_tables_that_the_adapter_declares(database_url: str) -> None:

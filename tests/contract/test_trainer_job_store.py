@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, create_engine, insert
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.listing.pages import Query
 from services.chassis.outbox import Outbox
+from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
@@ -28,12 +30,13 @@ from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Metric, Preview
 from services.trainer.models.job import JobState, Outcome, Progress, TrainingJob
-from services.trainer.ports import QUEUE, History, JobFilter, JobQuery, JobStore, RequestKey, WorkerAsk
+from services.trainer.ports import EPOCHS, JOBS, QUEUE, History, JobStore, WorkerAsk
 from tests.fakes.job_store import FakeJobStore
+from tests.fixtures.lists import every_page, first_page
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
 
 LEASE = timedelta(seconds=30)
-NO_KEY = RequestKey("acme", "", "")
+NO_KEY = RequestKey("acme", "CreateTrainingJob", "", "")
 ASK = WorkerAsk("worker-1", (), "", "cpu")
 
 
@@ -199,7 +202,7 @@ async def test_events_are_numbered_without_gaps_when_many_move_one_job_at_once(s
 
 
 async def test_a_repeated_request_makes_one_job_also_when_both_come_at_once(store: JobStore) -> None:
-    key = RequestKey("acme", "r-1", "digest")
+    key = RequestKey("acme", "CreateTrainingJob", "r-1", "digest")
     made = await asyncio.gather(
         *(store.create(moves.create(make_job(f"projects/acme/trainingJobs/j{n}")), key) for n in range(4))
     )
@@ -210,7 +213,7 @@ async def test_a_repeated_request_makes_one_job_also_when_both_come_at_once(stor
     assert reused.value.reason == "REQUEST_ID_REUSED"
     assert await store.recall(replace(key, request_id="r-2")) is None
     with pytest.raises(AlreadyExists):
-        await store.create(moves.create(made[0]), RequestKey("acme", "r-3", "x"))
+        await store.create(moves.create(made[0]), RequestKey("acme", "CreateTrainingJob", "r-3", "x"))
 
 
 async def test_points_are_kept_once_and_forgotten_from_where_the_job_starts_anew(store: JobStore) -> None:
@@ -239,8 +242,10 @@ async def test_epochs_are_read_in_order_and_by_number(store: JobStore) -> None:
         epoch = make_epoch(number)
         await store.change(NAME, lambda current, epoch=epoch: Change(current, epoch=epoch))  # type: ignore[misc]
     assert await store.epoch(NAME, 2) == make_epoch(2)
-    assert [epoch.number for epoch in await store.epochs(NAME, after=0, limit=2)] == [1, 2]
-    assert [epoch.number for epoch in await store.epochs(NAME, after=-1, limit=9)] == [0, 1, 2, 3]
+    assert [epoch.number for epoch in await store.epochs(NAME)] == [0, 1, 2, 3]
+    for order, numbers in (("", [1, 2, 3]), ("step desc", [3, 2, 1])):
+        paged = await every_page(EPOCHS, lambda query: store.epochs(NAME, query), order_by=order)
+        assert [epoch.number for epoch in paged] == numbers
     with pytest.raises(NotFound) as missing:
         await store.epoch(job.name, 4)
     assert missing.value.reason == "EPOCH_NOT_FOUND"
@@ -342,7 +347,7 @@ async def test_what_the_bus_has_still_to_get_is_not_thinned_out(database: Databa
 
 
 async def test_old_request_ids_are_forgotten(store: JobStore, history: History) -> None:
-    key = RequestKey("acme", "r-1", "digest")
+    key = RequestKey("acme", "CreateTrainingJob", "r-1", "digest")
     await store.create(moves.create(make_job()), key)
     assert await history.forget_requests(datetime.now(UTC) - timedelta(minutes=1)) == 0
     assert await store.recall(key) is not None
@@ -367,22 +372,46 @@ async def test_the_pace_is_the_median_of_finished_jobs(store: JobStore) -> None:
 async def test_pages_do_not_repeat_or_skip_when_values_are_equal(store: JobStore) -> None:
     for number in range(7):
         await store.create(moves.create(make_job(f"projects/acme/trainingJobs/j{number}")), NO_KEY)
-    query = JobQuery("acme", (), "create_time", True, 3, None)
-    seen: list[str] = []
-    while True:
-        page = await store.list(query)
-        assert page.total == 7
-        seen += [job.job_id for job in page.jobs]
-        if not page.more:
-            break
-        query = replace(query, cursor=(page.jobs[-1].create_time, page.jobs[-1].name))
-    assert seen == [f"j{number}" for number in range(6, -1, -1)]
-    later = (JobFilter("create_time", ">", NOW),)
-    assert (await store.list(replace(query, filters=later, cursor=None))).total == 0
-    like = (JobFilter("display_name", ":", "A J"), JobFilter("state", "=", "QUEUED"))
-    assert (await store.list(replace(query, filters=like, cursor=None))).total == 7
-    escaped = (JobFilter("display_name", ":", "%"),)
-    assert (await store.list(replace(query, filters=escaped, cursor=None))).total == 0
+
+    async def read(query: Query) -> Sequence[TrainingJob]:
+        found, total = await store.list("acme", query)
+        assert total == 7
+        return found
+
+    paged = await every_page(JOBS, read, page_size=3)
+    assert [job.job_id for job in paged] == [f"j{number}" for number in range(6, -1, -1)]
+    for order_by in ("create_time, priority desc", "priority desc, create_time"):
+        paged = await every_page(JOBS, read, page_size=3, order_by=order_by)
+        assert sorted(job.job_id for job in paged) == [f"j{number}" for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (f'create_time > "{NOW.isoformat()}"', 0),
+        ('display_name:"A J" AND state = "QUEUED"', 1),
+        ('display_name:"%"', 0),
+        ("state = STATE_QUEUED", 1),
+        ("state != QUEUED", 0),
+        ("state = (QUEUED OR FAILED)", 1),
+        ("NOT state = QUEUED", 0),
+        ("base_model = tiny", 1),
+        ('base_model = "baseModels/tiny"', 1),
+        ('base_model = "t*y"', 1),
+        ('base_model = "T*Y"', 0),
+        ('base_model != "*tiny"', 0),
+        ('base_model:"TIN"', 1),
+        ("display_name = a*b*", 0),
+        ("priority < 1e300 AND priority > -1e300", 1),
+        ('start_time > "2000-01-01"', 0),
+        ('NOT start_time > "2000-01-01"', 1),
+        ('create_time > "0001-01-01T00:00:00Z" OR priority = 99', 1),
+    ],
+)
+async def test_jobs_are_filtered(store: JobStore, text: str, count: int) -> None:
+    await store.create(moves.create(make_job()), NO_KEY)
+    found, total = await store.list("acme", first_page(JOBS, filter=text))
+    assert (len(found), total) == (count, count)
 
 
 async def test_a_change_wakes_those_who_wait_for_it(store: JobStore, signals: Signals) -> None:

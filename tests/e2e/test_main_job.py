@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -89,6 +90,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     stack.json("dataset", "create", "toys", "--trigger-word", "sks")
     assert len(stack.json("dataset", "upload", "toys", str(tmp_path))["images"]) == 5
     assert stack.run("dataset", "tag", "toys").returncode == 0
+    assert stack.json("dataset", "suggest-subject", "toys")["question"].endswith("?")
     edited = stack.json("dataset", "edit-tags", "toys", "--add", "my toy", "--filter", 'file_name = "toy-0.png"')
     assert edited["changedImages"] == 1
     images = stack.json("dataset", "images", "toys")["images"]
@@ -126,6 +128,11 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     assert file["sha256"] == kept["kohya"]
     with safe_open(out / "toy.safetensors", "np") as weights:
         assert any(key.startswith("lora_unet_") for key in weights.keys())  # noqa: SIM118
+    assert {"preview-1", "preview-2", "preview-3", "contact-sheet"} <= set(kept)
+    assert "(preview-1.png)" in saved["modelCard"]
+    assert "(contact_sheet.png)" in saved["modelCard"]
+    stack.json("models", "download", "toy", "--file", "preview-1", "--to", str(out / "preview-1.png"))
+    assert hashlib.sha256((out / "preview-1.png").read_bytes()).hexdigest() == epochs[1]["previews"][0]["sha256"]
     sampled = finished(
         (
             sys.executable, "-m", "services.trainer.engine.sample", "--base-model", "fiveshot-tiny",

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import operator
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from services.chassis.errors import Aborted, InvalidArgument, NotFound, Unavailable
-from services.chassis.filters import Predicate
+from services.chassis.errors import Aborted, NotFound, Unavailable
+from services.chassis.listing import memory
+from services.chassis.listing.pages import Query
+from services.chassis.requests.keys import RequestKey
 from services.dataset.models.faults import dataset_exists, not_found
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
-from services.dataset.ports import DatasetQuery, DatasetReader, DatasetWriter, RequestKey
+from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS, DatasetReader, DatasetWriter
 
 FoundT = TypeVar("FoundT")
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
 
 
 class FakeClock:
@@ -119,19 +117,10 @@ class FakeView:
         """See the port."""
         return ref in self._state.datasets
 
-    async def datasets(self, query: DatasetQuery) -> list[Dataset]:
+    async def datasets(self, project: str, query: Query) -> tuple[list[Dataset], int]:
         """See the port."""
-        found = self._matching(query)
-        keys = [(order.field, order.descending) for order in query.orders] + [("dataset_id", False)]
-        for name, falling in reversed(keys):
-            found.sort(key=lambda dataset: _value(dataset, name), reverse=falling)
-        if query.cursor is not None:
-            found = [dataset for dataset in found if _is_after(dataset, keys, query.cursor)]
-        return found[: query.limit]
-
-    async def count_datasets(self, query: DatasetQuery) -> int:
-        """See the port."""
-        return len(self._matching(query))
+        mine = (dataset for dataset in self._state.datasets.values() if dataset.ref.project == project)
+        return memory.page(mine, query, DATASETS)
 
     async def image(self, ref: ImageRef) -> Image:
         """See the port."""
@@ -150,11 +139,10 @@ class FakeView:
         """See the port."""
         return _found(self._state.versions.get(ref), ref.name)
 
-    async def versions(self, ref: DatasetRef, *, before: int | None, limit: int) -> list[DatasetVersion]:
+    async def versions(self, ref: DatasetRef, query: Query) -> list[DatasetVersion]:
         """See the port."""
-        mine = [version for version in self._state.versions.values() if version.ref.dataset == ref]
-        mine.sort(key=lambda version: -version.ref.number)
-        return [version for version in mine if before is None or version.ref.number < before][:limit]
+        mine = (version for version in self._state.versions.values() if version.ref.dataset == ref)
+        return memory.page(mine, query, VERSIONS)[0]
 
     async def count_versions(self, ref: DatasetRef) -> int:
         """See the port."""
@@ -162,19 +150,18 @@ class FakeView:
 
     async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
         """See the port."""
-        newest_first = await self.versions(ref, before=None, limit=1_000_000)
-        same = (v for v in newest_first if v.digest == digest and v.trigger_word == trigger_word)
-        return next(same, None)
+        mine = [version for version in self._state.versions.values() if version.ref.dataset == ref]
+        same = [v for v in mine if v.digest == digest and v.trigger_word == trigger_word]
+        return max(same, key=lambda version: version.ref.number, default=None)
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:
         """See the port."""
         return _found(self._state.version_images.get(ref), ref.name)
 
-    async def version_images(self, ref: VersionRef, *, after: int, limit: int | None) -> list[VersionImage]:
+    async def version_images(self, ref: VersionRef, query: Query) -> list[VersionImage]:
         """See the port."""
-        mine = [image for image in self._state.version_images.values() if image.ref.version == ref]
-        mine.sort(key=lambda image: image.position)
-        return [image for image in mine if image.position > after][:limit]
+        mine = (image for image in self._state.version_images.values() if image.ref.version == ref)
+        return memory.page(mine, query, VERSION_IMAGES)[0]
 
     async def request_is_known(self, key: RequestKey) -> bool:
         """See the port."""
@@ -230,8 +217,7 @@ class FakeView:
         if not await self.request_is_known(key):
             return None
         digest, name, _ = self._state.requests[_id(key)]
-        if digest != key.digest:
-            raise InvalidArgument("Used for other content", field="request_id", reason="REQUEST_ID_REUSED")
+        key.check_same(digest)
         return name
 
     async def remember(self, key: RequestKey, name: str) -> None:
@@ -252,10 +238,6 @@ class FakeView:
 
     def _release(self, keys: Sequence[str]) -> None:
         self._state.keys.update({key: (datetime.now(UTC), True) for key in keys})
-
-    def _matching(self, query: DatasetQuery) -> list[Dataset]:
-        mine = [dataset for dataset in self._state.datasets.values() if dataset.ref.project == query.project]
-        return [dataset for dataset in mine if all(_holds(dataset, predicate) for predicate in query.predicates)]
 
 
 class FakePictureStore:
@@ -302,30 +284,3 @@ def _found(value: FoundT | None, name: str) -> FoundT:
 
 def _id(key: RequestKey) -> tuple[str, str, str]:
     return key.project, key.method, key.request_id
-
-
-def _value(dataset: Dataset, name: str) -> Any:
-    match name:
-        case "dataset_id":
-            return dataset.ref.dataset
-        case "display_name":
-            return dataset.fields.display_name.casefold()
-        case _:
-            return getattr(dataset, name)
-
-
-def _is_after(dataset: Dataset, keys: list[tuple[str, bool]], cursor: tuple[Any, ...]) -> bool:
-    for (name, falling), scalar in zip(keys, cursor, strict=True):
-        value = _value(dataset, name)
-        bound = datetime.fromisoformat(scalar) if name.endswith("_time") else scalar
-        if value != bound:
-            return bool(value < bound if falling else value > bound)
-    return False
-
-
-def _holds(dataset: Dataset, predicate: Predicate) -> bool:
-    value = _value(dataset, predicate.field)
-    wanted = str(predicate.value).casefold() if predicate.field == "display_name" else predicate.value
-    if predicate.op == ":":
-        return value != "" if wanted == "*" else wanted in value
-    return _COMPARE[predicate.op](value, wanted)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import eq, ge, gt, le, lt, ne
-from typing import Any
 
-from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound
+from services.chassis.errors import AlreadyExists, NotFound
+from services.chassis.listing import memory
+from services.chassis.listing.pages import Query
+from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, Metric
 from services.trainer.models.events import JobEvent, Progressed, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
-from services.trainer.ports import QUEUE, JobFilter, JobPage, JobQuery, Move, RequestKey, WorkerAsk
+from services.trainer.ports import EPOCHS, JOBS, QUEUE, Move, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload
 
 _RECENT_JOBS = 20
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 @dataclass
@@ -55,8 +55,7 @@ class FakeJobStore:
         known = self._requests.get((key.project, key.method, key.request_id))
         if known is None:
             return None
-        if known[0] != key.digest:
-            raise InvalidArgument("used before", field="request_id", reason="REQUEST_ID_REUSED", remedy="Take another.")
+        key.check_same(known[0])
         return self._rows[known[1]].job
 
     async def create(self, change: Change, key: RequestKey) -> TrainingJob:
@@ -75,19 +74,9 @@ class FakeJobStore:
     async def get(self, name: str) -> TrainingJob:
         return self._row(name).job
 
-    async def list(self, query: JobQuery) -> JobPage:
-        def place(job: TrainingJob) -> tuple[Any, str]:
-            return getattr(job, query.order_field), job.name
-
-        found = [
-            row.job
-            for row in self._rows.values()
-            if row.job.project == query.project and all(_matches(row.job, item) for item in query.filters)
-        ]
-        found.sort(key=place, reverse=query.descending)
-        later = lt if query.descending else gt
-        rest = [job for job in found if query.cursor is None or later(place(job), query.cursor)]
-        return JobPage(tuple(rest[: query.limit]), len(rest) > query.limit, len(found))
+    async def list(self, project: str, query: Query) -> tuple[Sequence[TrainingJob], int]:
+        mine = (row.job for row in self._rows.values() if row.job.project == project)
+        return memory.page(mine, query, JOBS)
 
     async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
         row = self._row(name)
@@ -162,9 +151,11 @@ class FakeJobStore:
             raise NotFound(f"{job}/epochs/{number}", field="name", reason="EPOCH_NOT_FOUND", remedy="List the epochs.")
         return row.epochs[number]
 
-    async def epochs(self, job: str, *, after: int, limit: int) -> Sequence[Epoch]:
-        found = sorted(self._row(job).epochs.items())
-        return [epoch for number, epoch in found if number > after][:limit]
+    async def epochs(self, job: str, query: Query | None = None) -> Sequence[Epoch]:
+        found = [epoch for _, epoch in sorted(self._row(job).epochs.items())]
+        if query is None:
+            return found
+        return memory.page((epoch for epoch in found if epoch.number), query, EPOCHS)[0]
 
     async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
         points = self._row(job).points
@@ -250,10 +241,3 @@ def _place(row: _Row) -> tuple[int, datetime, str]:
 
 def _ended_by(job: TrainingJob, moment: datetime) -> bool:
     return job.end_time is not None and job.end_time <= moment
-
-
-def _matches(job: TrainingJob, item: JobFilter) -> bool:
-    value = getattr(job, item.field)
-    if item.op == ":":
-        return bool(value) if item.value == "*" else str(item.value).lower() in str(value).lower()
-    return _OPERATORS[item.op](value, item.value)

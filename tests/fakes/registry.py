@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,12 @@ from services.chassis import names
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
-    InvalidArgument,
     NotFound,
     Unavailable,
 )
-from services.chassis.filters import Order, Predicate
-from services.chassis.pagination import Page
+from services.chassis.listing import memory
+from services.chassis.listing.pages import Query
+from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
     LATEST,
     EpochFile,
@@ -25,14 +24,9 @@ from services.registry.models import (
     ModelChanges,
     ModelVersion,
     NewModel,
-    RequestKey,
     VersionDraft,
-    list_cursor,
 )
-
-_COMPARE = {
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+from services.registry.ports import MODELS, VERSIONS
 
 
 class FakeModelStore:
@@ -43,33 +37,24 @@ class FakeModelStore:
         self.versions: dict[tuple[str, str], list[ModelVersion]] = {}
         self.requests: dict[tuple[str, str, str], tuple[str, str, datetime]] = {}
 
-    async def recall(self, project: str, key: RequestKey) -> str | None:
-        return self._recall(project, key)
+    async def recall(self, key: RequestKey) -> str | None:
+        return self._recall(key)
 
     async def create_model(self, new: NewModel, key: RequestKey) -> Model:
-        earlier = self._recall(new.project, key)
+        earlier = self._recall(key)
         if earlier is not None:
             return self.models[new.project, earlier.rsplit("/", 1)[1]]
         if (new.project, new.model_id) in self.models:
             raise AlreadyExists("The id is taken", field="model_id", reason="MODEL_EXISTS")
         model = self._insert(new)
-        self._remember(new.project, key, model.name)
+        self._remember(key, model.name)
         return model
 
     async def get_model(self, project: str, model_id: str) -> Model:
         return self._model(project, model_id)
 
-    async def list_models(
-        self, project: str, predicates: Sequence[Predicate], order: Order, page: Page
-    ) -> tuple[list[Model], int]:
-        found = [m for m in self.models.values() if m.project == project and all(_holds(p, m) for p in predicates)]
-        found.sort(key=lambda model: list_cursor(model, order), reverse=order.descending)
-        cursor = page.cursor
-        if cursor is not None:
-            after = operator.lt if order.descending else operator.gt
-            rest = [model for model in found if after(list_cursor(model, order), cursor)]
-            return rest[: page.limit], len(found)
-        return found[: page.limit], len(found)
+    async def list_models(self, project: str, query: Query) -> tuple[list[Model], int]:
+        return memory.page((model for model in self.models.values() if model.project == project), query, MODELS)
 
     async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
         model = self._model(project, model_id)
@@ -90,7 +75,7 @@ class FakeModelStore:
         self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
     ) -> ModelVersion:
         place = (draft.project, draft.model_id)
-        earlier = self._recall(draft.project, key)
+        earlier = self._recall(key)
         if earlier is not None:
             return self._version(*place, int(earlier.rsplit("/", 1)[1]))
         if create is not None and place not in self.models:
@@ -101,17 +86,15 @@ class FakeModelStore:
         moved = {**model.aliases, **dict.fromkeys(aliases, number), LATEST: number}
         self._change(model, latest=number, version_count=number, aliases=moved)
         version = self._version(*place, number)
-        self._remember(draft.project, key, version.name)
+        self._remember(key, version.name)
         return version
 
     async def get_version(self, project: str, model_id: str, selector: int | str) -> ModelVersion:
         return self._version(project, model_id, selector)
 
-    async def list_versions(self, project: str, model_id: str, page: Page) -> tuple[list[ModelVersion], int]:
-        count = self._model(project, model_id).latest
-        before = count + 1 if page.cursor is None else int(str(page.cursor[0]))
-        numbers = [number for number in range(count, 0, -1) if number < before]
-        return [self._version(project, model_id, number) for number in numbers[: page.limit]], count
+    async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
+        numbers = range(1, self._model(project, model_id).latest + 1)
+        return memory.page([self._version(project, model_id, number) for number in numbers], query, VERSIONS)
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
         model = self._model(project, model_id)
@@ -164,17 +147,16 @@ class FakeModelStore:
         self.models[model.project, model.model_id] = changed
         return changed
 
-    def _recall(self, project: str, key: RequestKey) -> str | None:
-        found = self.requests.get((project, key.method, key.request_id)) if key.request_id else None
+    def _recall(self, key: RequestKey) -> str | None:
+        found = self.requests.get((key.project, key.method, key.request_id)) if key.request_id else None
         if found is None:
             return None
-        if found[0] != key.digest:
-            raise InvalidArgument("The id was used already", field="request_id", reason="REQUEST_ID_REUSED")
+        key.check_same(found[0])
         return found[1]
 
-    def _remember(self, project: str, key: RequestKey, name: str) -> None:
+    def _remember(self, key: RequestKey, name: str) -> None:
         if key.request_id:
-            self.requests[project, key.method, key.request_id] = (key.digest, name, datetime.now(UTC))
+            self.requests[key.project, key.method, key.request_id] = (key.digest, name, datetime.now(UTC))
 
 
 class FakeFileStore:
@@ -225,11 +207,3 @@ class FakeEpochSource:
         content = self.contents[file.file_id]
         for start in range(0, len(content), 1000):
             yield content[start : start + 1000]
-
-
-def _holds(predicate: Predicate, model: Model) -> bool:
-    value = str(predicate.value)
-    if predicate.field == "tags":
-        return bool(model.tags) if value == "*" else value in model.tags
-    name, value = model.display_name.casefold(), value.casefold()
-    return value in name if predicate.op == ":" else bool(_COMPARE[predicate.op](name, value))

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.chassis.errors import InvalidArgument, NotFound
+from services.chassis.errors import NotFound
+from services.chassis.listing import memory
+from services.chassis.listing.pages import Query
 from services.chassis.names import project_of
+from services.chassis.requests.keys import RequestKey
 from services.tagger.models import ImageOutcome, JobState, TagJob, cancelled, retried
-from services.tagger.ports import JobQuery
+from services.tagger.ports import TAG_JOBS
 
 
 @dataclass
@@ -31,38 +34,28 @@ class FakeTagJobs:
         self._requests: dict[tuple[str, str], tuple[str, str]] = {}
         self.claims = 0
 
-    async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
-        project = project_of(job.name)
-        earlier = await self.recall(project, request_id=request_id, digest=digest)
+    async def create(self, job: TagJob, key: RequestKey) -> TagJob:
+        earlier = await self.recall(key)
         if earlier is not None:
             return earlier
         self._rows[job.name] = _Row(job)
-        if request_id:
-            self._requests[project, request_id] = (digest, job.name)
+        if key.request_id:
+            self._requests[key.project, key.request_id] = (key.digest, job.name)
         return job
 
-    async def recall(self, project: str, *, request_id: str, digest: str) -> TagJob | None:
-        known = self._requests.get((project, request_id))
+    async def recall(self, key: RequestKey) -> TagJob | None:
+        known = self._requests.get((key.project, key.request_id))
         if known is None:
             return None
-        if known[0] != digest:
-            raise InvalidArgument("used before", field="request_id", reason="REQUEST_ID_REUSED")
+        key.check_same(known[0])
         return self._rows[known[1]].job
 
     async def get(self, name: str) -> TagJob:
         return self._row(name).job
 
-    async def list(self, query: JobQuery) -> tuple[list[TagJob], int]:
-        found = [
-            row.job
-            for row in self._rows.values()
-            if project_of(row.job.name) == query.project
-            and (query.states is None or row.job.state in query.states)
-            and all(row.job.dataset == dataset for dataset in query.datasets)
-        ]
-        found.sort(key=lambda job: (job.created_at, job.name), reverse=True)
-        after = [job for job in found if query.cursor is None or (job.created_at, job.name) < query.cursor]
-        return after[: query.limit], len(found)
+    async def list(self, project: str, query: Query) -> tuple[list[TagJob], int]:
+        mine = (row.job for row in self._rows.values() if project_of(row.job.name) == project)
+        return memory.page(mine, query, TAG_JOBS)
 
     async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
         self.claims += 1

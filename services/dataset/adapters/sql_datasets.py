@@ -11,18 +11,16 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.errors import Aborted
-from services.chassis.idempotency import Idempotency
+from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database, unique_violation, utcnow
 from services.dataset.adapters import sql_rows as rows
-from services.dataset.adapters.sql_reader import SqlReader, of_dataset, of_image
+from services.dataset.adapters.sql_reader import REQUESTS, SqlReader, of_dataset, of_image
 from services.dataset.adapters.sql_tables import (
     datasets,
-    idempotency_keys,
     images,
     noted_keys,
     version_images,
@@ -31,9 +29,7 @@ from services.dataset.adapters.sql_tables import (
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
-from services.dataset.ports import DatasetReader, DatasetWriter, RequestKey
-
-_idempotency = Idempotency(idempotency_keys)
+from services.dataset.ports import DatasetReader, DatasetWriter
 
 
 class SqlDatasetStore:
@@ -72,15 +68,11 @@ class SqlDatasetStore:
     async def forget_requests(self, *, before: datetime) -> int:
         """See the port."""
         async with self._db.begin() as conn:
-            return await _idempotency.forget_older_than(conn, max(utcnow() - before, timedelta()))
+            return await REQUESTS.forget_older_than(conn, max(utcnow() - before, timedelta()))
 
 
 class SqlWriter(SqlReader):
     """Implements ports.DatasetWriter inside one transaction."""
-
-    def __init__(self, conn: AsyncConnection) -> None:
-        super().__init__(conn)
-        self._dialect = conn.dialect.name
 
     async def lock_dataset(self, ref: DatasetRef) -> Dataset:
         """See the port."""
@@ -134,14 +126,12 @@ class SqlWriter(SqlReader):
 
     async def recall(self, key: RequestKey) -> str | None:
         """See the port."""
-        if key.request_id and self._dialect == "postgresql":
-            lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:request, 0))")
-            await self._conn.execute(lock, {"request": f"{key.project}|{key.method}|{key.request_id}"})
-        return await _idempotency.recall(self._conn, **vars(key))
+        await REQUESTS.take_turn(self._conn, key)
+        return await REQUESTS.recall(self._conn, key)
 
     async def remember(self, key: RequestKey, name: str) -> None:
         """See the port."""
-        await _idempotency.remember(self._conn, **vars(key), name=name)
+        await REQUESTS.remember(self._conn, key, name)
 
     async def reserve_keys(self, keys: Sequence[str], *, until: datetime) -> None:
         """See the port."""

@@ -7,13 +7,21 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Table, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.dataset.adapters import sql_queries
+from services.chassis.listing.pages import Query
+from services.chassis.listing.sql import SqlListing
+from services.chassis.requests.keys import RequestKey
+from services.chassis.requests.sql import RememberedRequests
 from services.dataset.adapters import sql_rows as rows
 from services.dataset.adapters.sql_tables import datasets, idempotency_keys, images, version_images, versions
 from services.dataset.models.faults import not_found
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
-from services.dataset.ports import DatasetQuery, RequestKey
+from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS
+
+REQUESTS = RememberedRequests(idempotency_keys)
+_DATASETS = SqlListing(DATASETS, datasets, {"display_name": datasets.c.folded_name})
+_VERSIONS = SqlListing(VERSIONS, versions)
+_VERSION_IMAGES = SqlListing(VERSION_IMAGES, version_images)
 
 
 class SqlReader:
@@ -31,13 +39,11 @@ class SqlReader:
         statement = select(datasets.c.dataset_id).where(of_dataset(datasets, ref))
         return await self._conn.scalar(statement) is not None
 
-    async def datasets(self, query: DatasetQuery) -> list[Dataset]:
+    async def datasets(self, project: str, query: Query) -> tuple[list[Dataset], int]:
         """See the port."""
-        return [rows.dataset_of(row) for row in await self._all(sql_queries.page(query))]
-
-    async def count_datasets(self, query: DatasetQuery) -> int:
-        """See the port."""
-        return await self._conn.scalar(sql_queries.total(query)) or 0
+        mine = datasets.c.project == project
+        found = [rows.dataset_of(row) for row in await self._all(_DATASETS.page(query, mine))]
+        return found, await _DATASETS.count(self._conn, query, mine)
 
     async def image(self, ref: ImageRef) -> Image:
         """See the port."""
@@ -58,12 +64,9 @@ class SqlReader:
         statement = select(versions).where(of_dataset(versions, ref.dataset), versions.c.number == ref.number)
         return rows.version_of(await self._one(statement, ref.name))
 
-    async def versions(self, ref: DatasetRef, *, before: int | None, limit: int) -> list[DatasetVersion]:
+    async def versions(self, ref: DatasetRef, query: Query) -> list[DatasetVersion]:
         """See the port."""
-        statement = select(versions).where(of_dataset(versions, ref)).order_by(versions.c.number.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(versions.c.number < before)
-        return [rows.version_of(row) for row in await self._all(statement)]
+        return [rows.version_of(row) for row in await self._all(_VERSIONS.page(query, of_dataset(versions, ref)))]
 
     async def count_versions(self, ref: DatasetRef) -> int:
         """See the port."""
@@ -79,28 +82,17 @@ class SqlReader:
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:
         """See the port."""
-        statement = select(version_images).where(
-            _of_version(ref.version), version_images.c.image_id == ref.image
-        )
+        statement = select(version_images).where(_of_version(ref.version), version_images.c.image_id == ref.image)
         return rows.version_image_of(await self._one(statement, ref.name))
 
-    async def version_images(self, ref: VersionRef, *, after: int, limit: int | None) -> list[VersionImage]:
+    async def version_images(self, ref: VersionRef, query: Query) -> list[VersionImage]:
         """See the port."""
-        statement = (
-            select(version_images)
-            .where(_of_version(ref), version_images.c.position > after)
-            .order_by(version_images.c.position)
-            .limit(limit)
-        )
+        statement = _VERSION_IMAGES.page(query, _of_version(ref))
         return [rows.version_image_of(row) for row in await self._all(statement)]
 
     async def request_is_known(self, key: RequestKey) -> bool:
         """See the port."""
-        keys = idempotency_keys.c
-        statement = select(keys.digest).where(
-            keys.project == key.project, keys.method == key.method, keys.request_id == key.request_id
-        )
-        return bool(key.request_id) and await self._conn.scalar(statement) is not None
+        return await REQUESTS.is_known(self._conn, key)
 
     async def _all(self, statement: Select[Any]) -> list[rows.Values]:
         return [dict(row) for row in (await self._conn.execute(statement)).mappings()]

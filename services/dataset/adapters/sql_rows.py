@@ -69,6 +69,7 @@ def image_values(image: Image) -> dict[str, Any]:
         "position": image.position,
         **vars(image.picture),
         **_field_values(image.fields),
+        "facts": list(image.facts),
         "revision": image.revision,
         "create_time": image.create_time,
         "update_time": image.update_time,
@@ -85,6 +86,7 @@ def image_of(row: Values) -> Image:
         create_time=row["create_time"],
         update_time=row["update_time"],
         revision=row["revision"],
+        facts=tuple(row["facts"] or ()),
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from services.chassis.idempotency import idempotency_table
+from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
 metadata = MetaData()
@@ -76,6 +76,7 @@ images = Table(
     Column("image_id", String(63), nullable=False),
     Column("position", Integer, nullable=False),
     *_picture_columns(),
+    Column("facts", JsonText, nullable=True),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),

@@ -56,7 +56,10 @@ class ImageFields:
 
 @dataclass(frozen=True)
 class Image:
-    """One photo of a dataset. position: its place in upload order, from 1 and never used twice."""
+    """One photo of a dataset. position: its place in upload order, from 1 and never used twice.
+
+    facts: what its pixels say of its format and quality, never part of a caption.
+    """
 
     ref: ImageRef
     position: int
@@ -65,6 +68,7 @@ class Image:
     create_time: datetime
     update_time: datetime
     revision: int = 1
+    facts: tuple[str, ...] = ()
 
     @property
     def etag(self) -> str:

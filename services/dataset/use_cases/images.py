@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-import operator
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from services.chassis.errors import DataLoss, NotFound
-from services.chassis.filters import Predicate, parse_filter
+from services.chassis.listing import memory
+from services.chassis.listing.fields import labels, moment, text
+from services.chassis.listing.filters import Filter, parse_filter
+from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.names import check_etag
-from services.chassis.pagination import PageTokens
 from services.dataset.models.checks import check_label, check_text
 from services.dataset.models.masks import masked
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef
 from services.dataset.models.resources import Image, ImageFields, Picture
-from services.dataset.models.tags import Tag, TagSource, alike
+from services.dataset.models.tags import Tag, TagSource, normal_label
 from services.dataset.ports import Clock, DatasetStore, PictureStore
-from services.dataset.use_cases.datasets import ListQuery
 from services.dataset.use_cases.upkeep import Upkeep
 
-_COMPARE: dict[str, Callable[[str, str], bool]] = {
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-IMAGE_FILTER_FIELDS = {"file_name": "string", "caption": "string", "tags": "repeated"}
+
+def _value(image: Image, name: str) -> Any:
+    match name:
+        case "tags":
+            return [normal_label(tag.label) for tag in image.fields.tags]
+        case "caption":
+            return image.fields.caption
+        case "file_name":
+            return image.picture.file_name
+        case _:
+            return getattr(image, name)
+
+
+# A dataset is small by its limits, so its images are read whole. Labels compare as `normal_label` says.
+IMAGES: Listing[Image] = Listing(
+    "ListImages",
+    fields={
+        "file_name": text(fold=str.casefold),
+        "caption": text(fold=str.casefold),
+        "tags": labels(fold=normal_label),
+        "facts": labels(fold=str.casefold),
+        "create_time": moment(),
+        "update_time": moment(),
+    },
+    sortable={"create_time": datetime, "update_time": datetime, "file_name": str},
+    key=("position", int),
+    read=_value,
+    default_size=100,
+)
 
 
 class View(Enum):
@@ -46,31 +73,30 @@ class Download:
 class ImageVerbs:
     """The verbs on images that are stored already."""
 
-    def __init__(self, store: DatasetStore, pictures: PictureStore, upkeep: Upkeep, clock: Clock) -> None:
+    def __init__(
+        self, store: DatasetStore, pictures: PictureStore, upkeep: Upkeep, clock: Clock, tokens: PageTokens
+    ) -> None:
         self._store = store
         self._pictures = pictures
         self._upkeep = upkeep
         self._clock = clock
-        self._tokens = PageTokens(default_size=100)
+        self._tokens = tokens
 
     async def get(self, ref: ImageRef) -> Image:
         """Reads one image. Raises NotFound."""
         async with self._store.read() as view:
             return await view.image(ref)
 
-    async def list(self, ref: DatasetRef, query: ListQuery) -> tuple[list[Image], str, int]:
-        """A page of a dataset's images in upload order, the token of the next page, and how many match in all."""
-        predicates = image_filter(query.filter)
-        scope = f"ListImages|{ref.name}|{query.filter.strip()}"
-        page = self._tokens.open(page_size=query.page_size, page_token=query.page_token, scope=scope)
+    async def list(self, request: ListRequest) -> tuple[list[Image], str, int]:
+        """A page of a dataset's images, in upload order unless asked otherwise, the next token, and how many match."""
+        ref = DatasetRef.parse(request.parent, field="parent")
+        check_text(request.filter, field="filter")
+        asked = IMAGES.open(request, self._tokens)
         async with self._store.read() as view:
             await view.dataset(ref)
-            matching = [image for image in await view.images(ref) if matches(image, predicates)]
-        last_position = int(str(page.cursor[0])) if page.cursor else 0
-        rest = [image for image in matching if image.position > last_position]
-        shown = rest[: page.limit]
-        token = self._tokens.next((shown[-1].position,), scope=scope) if len(rest) > page.limit else ""
-        return shown, token, len(matching)
+            images = await view.images(ref)
+        found, total = memory.page(images, asked.query, IMAGES)
+        return *asked.answer(found), total
 
     async def update(self, ref: ImageRef, given: ImageFields, mask: tuple[str, ...], etag: str) -> Image:
         """Changes the fields that the mask names. Raises NotFound, Aborted for an old etag, InvalidArgument."""
@@ -124,25 +150,9 @@ class ImageVerbs:
             raise _lost(ref.name)
 
 
-def image_filter(text: str) -> list[Predicate]:
-    """The comparisons of an image filter. Raises InvalidArgument(field="filter")."""
-    return parse_filter(check_text(text, field="filter"), IMAGE_FILTER_FIELDS)
-
-
-def matches(image: Image, predicates: list[Predicate]) -> bool:
-    """Whether all comparisons hold. Text compares in folded case, `tags:` as labels compare."""
-    return all(_holds(image, predicate) for predicate in predicates)
-
-
-def _holds(image: Image, predicate: Predicate) -> bool:
-    value = str(predicate.value)
-    if predicate.field == "tags":
-        return bool(image.fields.tags) if value == "*" else any(alike(tag.label, value) for tag in image.fields.tags)
-    text = (image.picture.file_name if predicate.field == "file_name" else image.fields.caption).casefold()
-    folded = value.casefold()
-    if predicate.op == ":":
-        return bool(text) if value == "*" else folded in text
-    return _COMPARE[predicate.op](text, folded)
+def image_filter(text: str) -> Filter:
+    """The filter of a verb on many images. Raises InvalidArgument(field="filter")."""
+    return parse_filter(check_text(text, field="filter"), IMAGES.fields)
 
 
 def _checked(fields: ImageFields) -> ImageFields:

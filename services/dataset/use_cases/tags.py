@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.chassis.errors import ResourceExhausted
+from services.chassis.listing.memory import matching
 from services.dataset.models.checks import check_label
 from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Image
@@ -22,7 +23,7 @@ from services.dataset.models.tags import (
     tag_stats,
 )
 from services.dataset.ports import Clock, DatasetReader, DatasetStore
-from services.dataset.use_cases.images import image_filter, matches
+from services.dataset.use_cases.images import IMAGES, image_filter
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,16 @@ class TagVerbs:
 
         Raises NotFound, InvalidArgument, ResourceExhausted(TOO_MANY_TAGS).
         """
-        predicates = image_filter(filter_text)
+        wanted = image_filter(filter_text)
         checked = [_checked(edit, f"edits[{index}]") for index, edit in enumerate(edits)]
         if validate_only:
             async with self._store.read() as view:
                 await view.dataset(ref)
-                matched = [image for image in await view.images(ref) if matches(image, predicates)]
+                matched = matching(await view.images(ref), wanted, IMAGES)
             return EditOutcome(len(matched), len(self._changed(matched, checked)))
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref)
-            matched = [image for image in await tx.images(ref) if matches(image, predicates)]
+            matched = matching(await tx.images(ref), wanted, IMAGES)
             changed = self._changed(matched, checked)
             for image in changed:
                 await tx.save_image(image)

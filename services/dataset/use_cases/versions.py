@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from services.chassis.errors import FailedPrecondition
-from services.chassis.pagination import PageTokens
+from services.chassis.listing.pages import ListRequest, PageTokens
+from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
 from services.dataset.models.versions import as_trained, frozen
-from services.dataset.ports import Clock, DatasetStore, RequestKey
-from services.dataset.use_cases.datasets import ListQuery, request_digest
+from services.dataset.ports import VERSION_IMAGES, VERSIONS, Clock, DatasetStore
 
 
 class VersionVerbs:
     """The verbs on versions. There is none that changes a version."""
 
-    def __init__(self, store: DatasetStore, clock: Clock) -> None:
+    def __init__(self, store: DatasetStore, clock: Clock, tokens: PageTokens) -> None:
         self._store = store
         self._clock = clock
-        self._version_tokens = PageTokens(default_size=50)
-        self._image_tokens = PageTokens(default_size=100)
+        self._tokens = tokens
 
     async def create(self, ref: DatasetRef, *, description: str, request_id: str) -> DatasetVersion:
         """Freezes the dataset as it is now; the same contents give the existing version back.
@@ -32,7 +31,7 @@ class VersionVerbs:
             project=ref.project,
             method="CreateDatasetVersion",
             request_id=check_text(request_id, field="request_id"),
-            digest=request_digest(ref, note),
+            digest=digest(ref, note),
         )
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref)
@@ -62,27 +61,28 @@ class VersionVerbs:
         async with self._store.read() as view:
             return await view.version(ref)
 
-    async def list_versions(self, ref: DatasetRef, query: ListQuery) -> tuple[list[DatasetVersion], str, int]:
-        """A page of a dataset's versions, newest first, the token of the next page, and how many there are."""
-        scope = f"ListDatasetVersions|{ref.name}"
-        page = self._version_tokens.open(page_size=query.page_size, page_token=query.page_token, scope=scope)
-        before = int(str(page.cursor[0])) if page.cursor else None
+    async def list_versions(self, request: ListRequest) -> tuple[list[DatasetVersion], str, int]:
+        """A page of a dataset's versions, newest first unless asked otherwise, the next token, and how many there are.
+
+        Raises NotFound, InvalidArgument.
+        """
+        ref = DatasetRef.parse(request.parent, field="parent")
+        asked = VERSIONS.open(request, self._tokens)
         async with self._store.read() as view:
             await view.dataset(ref)
-            found = await view.versions(ref, before=before, limit=page.limit + 1)
+            found = await view.versions(ref, asked.query)
             total = await view.count_versions(ref)
-        shown = found[: page.limit]
-        more = len(found) > page.limit
-        return shown, self._version_tokens.next((shown[-1].ref.number,), scope=scope) if more else "", total
+        return *asked.answer(found), total
 
-    async def list_images(self, ref: VersionRef, query: ListQuery) -> tuple[list[VersionImage], str, int]:
-        """A page of the images that a version pinned, in order, the token of the next page, and how many there are."""
-        scope = f"ListDatasetVersionImages|{ref.name}"
-        page = self._image_tokens.open(page_size=query.page_size, page_token=query.page_token, scope=scope)
-        after = int(str(page.cursor[0])) if page.cursor else 0
+    async def list_images(self, request: ListRequest) -> tuple[list[VersionImage], str, int]:
+        """A page of the images that a version pinned, the token of the next page, and how many there are.
+
+        Raises NotFound, InvalidArgument.
+        """
+        ref = VersionRef.parse(request.parent, field="parent")
+        asked = VERSION_IMAGES.open(request, self._tokens)
         async with self._store.read() as view:
             version = await view.version(ref)
-            found = await view.version_images(ref, after=after, limit=page.limit + 1)
-        shown = [as_trained(version, image) for image in found[: page.limit]]
-        more = len(found) > page.limit
-        return shown, self._image_tokens.next((shown[-1].position,), scope=scope) if more else "", version.image_count
+            found = await view.version_images(ref, asked.query)
+        shown, token = asked.answer(found)
+        return [as_trained(version, image) for image in shown], token, version.image_count

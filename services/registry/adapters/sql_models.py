@@ -6,18 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, tuple_, type_coerce
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import BigInteger
 
 from services.chassis import names
 from services.chassis.errors import AlreadyExists, FailedPrecondition
-from services.chassis.filters import Order, Predicate
-from services.chassis.idempotency import Idempotency
-from services.chassis.pagination import Page
+from services.chassis.listing.pages import Query
+from services.chassis.listing.sql import Rows, SqlListing
+from services.chassis.requests.keys import RequestKey
+from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation, utcnow
-from services.registry.adapters.sql_filters import condition
 from services.registry.adapters.sql_rows import file_values, models_of, version_values, versions_of
 from services.registry.adapters.sql_statements import (
     find,
@@ -39,14 +38,18 @@ from services.registry.models import (
     ModelChanges,
     ModelVersion,
     NewModel,
-    RequestKey,
     VersionDraft,
     parse_version_name,
     version_name,
 )
+from services.registry.ports import MODELS as MODEL_LISTING
+from services.registry.ports import VERSIONS as VERSION_LISTING
 
 T = TypeVar("T")
 
+_TAGS = Rows(MODEL_TAGS.c.tag, (MODEL_TAGS.c.project == MODELS.c.project, MODEL_TAGS.c.model_id == MODELS.c.model_id))
+_MODEL_LIST = SqlListing(MODEL_LISTING, MODELS, {"display_name": MODELS.c.search_name, "tags": _TAGS})
+_VERSION_LIST = SqlListing(VERSION_LISTING, VERSIONS)
 # Two transactions that insert the same key: the later one fails and finds the row when it starts again.
 _ATTEMPTS = 5
 
@@ -56,18 +59,18 @@ class SqlModelStore:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._requests = Idempotency(REQUESTS)
+        self._requests = RememberedRequests(REQUESTS)
 
-    async def recall(self, project: str, key: RequestKey) -> str | None:
+    async def recall(self, key: RequestKey) -> str | None:
         """See ports.ModelStore."""
         async with self._db.connect() as conn:
-            return await self._recall(conn, project, key)
+            return await self._requests.recall(conn, key)
 
     async def create_model(self, new: NewModel, key: RequestKey) -> Model:
         """See ports.ModelStore."""
 
         async def create(conn: AsyncConnection) -> Model:
-            earlier = await self._recall(conn, new.project, key)
+            earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_model(conn, new.project, MODEL_NAME.parse(earlier)["model"])
             if await find(conn, new.project, new.model_id) is not None:
@@ -78,7 +81,7 @@ class SqlModelStore:
                     remedy="Choose another id, or save into the existing model.",
                 )
             await insert_model(conn, new)
-            await self._remember(conn, new.project, key, MODEL_NAME.format(project=new.project, model=new.model_id))
+            await self._requests.remember(conn, key, MODEL_NAME.format(project=new.project, model=new.model_id))
             return await read_model(conn, new.project, new.model_id)
 
         return await self._write(create)
@@ -88,26 +91,13 @@ class SqlModelStore:
         async with self._db.connect() as conn:
             return await read_model(conn, project, model_id)
 
-    async def list_models(
-        self, project: str, predicates: Sequence[Predicate], order: Order, page: Page
-    ) -> tuple[list[Model], int]:
+    async def list_models(self, project: str, query: Query) -> tuple[list[Model], int]:
         """See ports.ModelStore."""
-        matching = [MODELS.c.project == project, *(condition(predicate) for predicate in predicates)]
-        key: ColumnElement[object] = (
-            MODELS.c.search_name
-            if order.field == "display_name"
-            else type_coerce(MODELS.c[order.field], BigInteger)
-        )  # fmt: skip
-        query = select(MODELS).where(*matching)
-        if page.cursor is not None:
-            place, seen = tuple_(key, MODELS.c.model_id), tuple_(*page.cursor)
-            query = query.where(place < seen if order.descending else place > seen)
-        keys = (key, MODELS.c.model_id)
-        query = query.order_by(*(item.desc() if order.descending else item for item in keys)).limit(page.limit)
+        mine = MODELS.c.project == project
         async with self._db.connect() as conn:
-            total = await conn.scalar(select(func.count()).select_from(MODELS).where(*matching))
-            rows = [row._mapping for row in await conn.execute(query)]
-            return await models_of(conn, rows), total or 0
+            total = await _MODEL_LIST.count(conn, query, mine)
+            rows = [row._mapping for row in await conn.execute(_MODEL_LIST.page(query, mine))]
+            return await models_of(conn, rows), total
 
     async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
         """See ports.ModelStore."""
@@ -149,7 +139,7 @@ class SqlModelStore:
         project, model_id = draft.project, draft.model_id
 
         async def add(conn: AsyncConnection) -> ModelVersion:
-            earlier = await self._recall(conn, project, key)
+            earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_version(conn, *parse_version_name(earlier))
             if create is not None and await find(conn, project, model_id) is None:
@@ -160,7 +150,7 @@ class SqlModelStore:
             for alias in aliases:
                 await point_alias(conn, project, model_id, alias, number)
             await touch(conn, project, model_id, last_version=number)
-            await self._remember(conn, project, key, version_name(project, model_id, number))
+            await self._requests.remember(conn, key, version_name(project, model_id, number))
             return await read_version(conn, project, model_id, number)
 
         return await self._write(add)
@@ -170,14 +160,11 @@ class SqlModelStore:
         async with self._db.connect() as conn:
             return await read_version(conn, project, model_id, selector)
 
-    async def list_versions(self, project: str, model_id: str, page: Page) -> tuple[list[ModelVersion], int]:
+    async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
         """See ports.ModelStore."""
         async with self._db.connect() as conn:
             model = await read_model(conn, project, model_id)
-            query = select(VERSIONS).where(*owned(VERSIONS, project, model_id))
-            if page.cursor is not None:
-                query = query.where(VERSIONS.c.number < page.cursor[0])
-            rows = await conn.execute(query.order_by(VERSIONS.c.number.desc()).limit(page.limit))
+            rows = await conn.execute(_VERSION_LIST.page(query, *owned(VERSIONS, project, model_id)))
             return await versions_of(conn, [row._mapping for row in rows], model.latest), model.version_count
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
@@ -211,16 +198,6 @@ class SqlModelStore:
             known = await conn.scalars(select(FILES.c.object_key).where(FILES.c.object_key.in_(object_keys)))
             referenced = set(known)
         return [key for key in object_keys if key not in referenced]
-
-    async def _recall(self, conn: AsyncConnection, project: str, key: RequestKey) -> str | None:
-        return await self._requests.recall(
-            conn, project=project, method=key.method, request_id=key.request_id, digest=key.digest
-        )
-
-    async def _remember(self, conn: AsyncConnection, project: str, key: RequestKey, name: str) -> None:
-        await self._requests.remember(
-            conn, project=project, method=key.method, request_id=key.request_id, digest=key.digest, name=name
-        )
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):

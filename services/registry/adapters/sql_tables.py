@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-from services.chassis.idempotency import idempotency_table
+from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
 METADATA = MetaData()

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
-from services.chassis import filters, names
+from services.chassis import names
 from services.chassis.errors import NotFound
-from services.chassis.filters import Order, Predicate
+from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
-from services.chassis.pagination import PageTokens
+from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
     MODEL_NAME,
+    PROJECT_NAME,
     Model,
     NewModel,
-    RequestKey,
     changed_fields,
     check_alias,
     clean_tags,
-    list_cursor,
 )
-from services.registry.ports import FileStore, ModelStore
+from services.registry.ports import MODELS, FileStore, ModelStore
 
 log = get_logger(__name__)
-
-FILTER_FIELDS = {"display_name": "string", "tags": "repeated"}
-ORDER_FIELDS = ("create_time", "update_time", "display_name")
 
 
 class Repositories:
@@ -41,7 +36,7 @@ class Repositories:
 
         An empty id is made by the service, an empty display name is the id. Raises AlreadyExists, InvalidArgument.
         """
-        earlier = await self._store.recall(new.project, key)
+        earlier = await self._store.recall(key)
         if earlier is not None:
             return await self._repeated(earlier)
         model_id = names.check_id(new.model_id, field="model_id") if new.model_id else names.new_id("model")
@@ -60,20 +55,12 @@ class Repositories:
         """Raises NotFound."""
         return await self._store.get_model(*_ids(name))
 
-    async def list(
-        self, project: str, *, page_size: int, page_token: str, filter_text: str, order_by: str
-    ) -> tuple[list[Model], str, int]:
+    async def list(self, request: ListRequest) -> tuple[list[Model], str, int]:
         """A page of models, the token of the next page ("" on the last), and how many match. Raises InvalidArgument."""
-        scope = f"ListModels|{project}|{filter_text}|{order_by}"
-        page = self._tokens.open(page_size=page_size, page_token=page_token, scope=scope)
-        predicates: list[Predicate] = filters.parse_filter(filter_text, FILTER_FIELDS)
-        order: Order = filters.parse_order_by(order_by, ORDER_FIELDS, default="create_time desc")[0]
-        # One model more than asked for tells whether another page follows.
-        wider = replace(page, limit=page.limit + 1)
-        models, total = await self._store.list_models(project, predicates, order, wider)
-        shown = models[: page.limit]
-        more = len(models) > page.limit
-        return shown, self._tokens.next(list_cursor(shown[-1], order), scope=scope) if more else "", total
+        project = PROJECT_NAME.parse(request.parent, field="parent")["project"]
+        asked = MODELS.open(request, self._tokens)
+        found, total = await self._store.list_models(project, asked.query)
+        return *asked.answer(found), total
 
     async def update(self, given: NewModel, mask: Collection[str], etag: str) -> Model:
         """Changes the masked fields. Raises InvalidArgument, NotFound, Aborted for an old etag."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from services.chassis import names
 from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.chassis.logging import get_logger
+from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
     LATEST,
     EpochFile,
@@ -16,7 +17,6 @@ from services.registry.models import (
     ModelFile,
     ModelVersion,
     NewModel,
-    RequestKey,
     VersionDraft,
     parse_epoch_name,
     parse_version_name,
@@ -72,7 +72,7 @@ class SaveEpoch:
                 reason="EPOCH_OF_ANOTHER_PROJECT",
                 remedy="Save it into a model of its own project.",
             )
-        earlier = await self._store.recall(request.project, request.key)
+        earlier = await self._store.recall(request.key)
         if earlier is not None:
             return await self._repeated(earlier)
         display_name = await self._display_name(request)

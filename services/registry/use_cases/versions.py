@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from services.chassis.errors import DataLoss, NotFound
-from services.chassis.pagination import PageTokens
+from services.chassis.listing.pages import ListRequest, PageTokens
 from services.registry.models import KOHYA, MODEL_NAME, ModelFile, ModelVersion, parse_version_name
-from services.registry.ports import FileStore, ModelStore
+from services.registry.ports import VERSIONS, FileStore, ModelStore
 from services.registry.use_cases.checked import checked
 
 
@@ -24,16 +23,15 @@ class Versions:
         """By number or alias. Raises NotFound."""
         return await self._store.get_version(*parse_version_name(name))
 
-    async def list(self, parent: str, *, page_size: int, page_token: str) -> tuple[list[ModelVersion], str, int]:
-        """A page of versions, newest first, the token of the next page and how many there are. Raises NotFound."""
-        ids = MODEL_NAME.parse(parent, field="parent")
-        scope = f"ListModelVersions|{parent}"
-        page = self._tokens.open(page_size=page_size, page_token=page_token, scope=scope)
-        wider = replace(page, limit=page.limit + 1)
-        versions, total = await self._store.list_versions(ids["project"], ids["model"], wider)
-        shown = versions[: page.limit]
-        more = len(versions) > page.limit
-        return shown, self._tokens.next((shown[-1].number,), scope=scope) if more else "", total
+    async def list(self, request: ListRequest) -> tuple[list[ModelVersion], str, int]:
+        """A page of versions, newest first unless asked otherwise, the token of the next page and how many there are.
+
+        Raises NotFound, InvalidArgument.
+        """
+        ids = MODEL_NAME.parse(request.parent, field="parent")
+        asked = VERSIONS.open(request, self._tokens)
+        found, total = await self._store.list_versions(ids["project"], ids["model"], asked.query)
+        return *asked.answer(found), total
 
     async def download(self, name: str, file_id: str) -> tuple[ModelFile, AsyncIterator[bytes]]:
         """One file and its bytes, which are checked against its digest while they go out.

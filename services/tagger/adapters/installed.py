@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.chassis.settings import WrongSetting, blaming
-from services.tagger.adapters.drawn_onnx import DrawnOnnxTagger
 from services.tagger.adapters.measured import MeasuredTagger
+from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.wd_onnx import WdOnnxTagger
 from services.tagger.ports import Tagger
 from services.tagger.use_cases.taggers import CombinedTagger
 
 
-def installed_taggers(*, wd_model_dir: Path | None, drawn: bool, threads: int) -> list[Tagger]:
+def installed_taggers(*, wd_model_dir: Path | None, photo: bool, threads: int) -> list[Tagger]:
     """The default first: everything that works here, in one. Raises WrongSetting for a model that cannot be used."""
     measured = MeasuredTagger()
     models: list[Tagger] = []
     if wd_model_dir is not None:
         models.append(_wd_tagger(wd_model_dir, threads))
-    if drawn:
-        models.append(DrawnOnnxTagger())
+    if photo:
+        models.append(PhotoOnnxTagger(threads=threads))
     default = CombinedTagger(
         "default",
         "Default",

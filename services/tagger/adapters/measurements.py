@@ -1,7 +1,7 @@
-"""Numbers that a picture's pixels give: flatness, plain background, colour shares, tones and sharpness.
+"""Numbers that a picture's pixels give: flatness, plain background and colour shares.
 
 Everything is measured on reduced copies, so that a picture of any size is judged as a person sees it. The constants
-were set on drawn pictures and on photographs, whole and blurred; each measurement would rather be absent than wrong.
+were set on drawn pictures and on photographs; each measurement would rather be absent than wrong.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from services.tagger.adapters.colour_names import COLOUR_NAMES, Floats, chroma, name_indices, to_oklab
+from services.tagger.adapters.colour_names import COLOUR_NAMES, Floats, name_indices, to_oklab
 
 Mask = npt.NDArray[np.bool_]
 
 COLOUR_SIDE = 128
-SHARPNESS_SIDE = 768
-TILES = 8
+COLOUR_THRESHOLD = 0.12
+"""The share of the subject from which on a colour is named."""
 _ROWS = 400
-_TONE_SIDE = 512
 
 # A ring of this width, as a share of the side, shows the background.
 _RING = 0.06
@@ -29,7 +28,6 @@ _BACKGROUND_AREA = 0.15
 # OKLab distances: within the first a surface looks like one colour; beyond the second it is surely another.
 _SAME = 0.045
 _OTHER = 0.09
-_GREY_LIMIT = 0.02
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,6 @@ class Background:
     share: float
     colour: str
     mask: Mask
-
-
-@dataclass(frozen=True)
-class Tones:
-    """Shares of the pixels by luma (0 to 255): dark up to 8, bright from 250, middle 64 to 192.
-
-    spread: standard deviation of the luma, as a fraction of 255. range: between the 5th and the 95th percentile.
-    """
-
-    dark: float
-    bright: float
-    middle: float
-    spread: float
-    range: float
 
 
 def reduced(rgb: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
@@ -78,11 +62,6 @@ def flat_share(rgb: npt.NDArray[np.uint8]) -> float:
     unclipped = int((~clipped).sum())
     # A picture of nothing but pure black and white is a drawing.
     return float((equal & ~clipped).sum() / unclipped) if unclipped > 0.02 * clipped.size else 1.0
-
-
-def is_greyscale(lab: Floats) -> bool:
-    """Whether all but a hundredth of the pixels are without colour."""
-    return bool(np.percentile(chroma(lab), 99) < _GREY_LIMIT)
 
 
 def ring_mask(shape: tuple[int, int]) -> Mask:
@@ -126,52 +105,6 @@ def colour_shares(lab: Floats, where: Mask, *, photograph: bool) -> dict[str, fl
     return {COLOUR_NAMES[i]: float(counts[i]) for i in np.argsort(-counts) if counts[i] >= 0.02}
 
 
-def measure_tones(rgb: npt.NDArray[np.uint8]) -> Tones:
-    """Tones of a picture, on the luma (BT.601) of evenly spread pixels of it; averages would hide what is clipped."""
-    step = max(1, max(rgb.shape[:2]) // _TONE_SIDE)
-    luma = _luma(np.ascontiguousarray(rgb[::step, ::step]))
-    low, high = np.percentile(luma, [5, 95])
-    return Tones(
-        dark=float((luma <= 8).mean()),
-        bright=float((luma >= 250).mean()),
-        middle=float(((luma >= 64) & (luma <= 192)).mean()),
-        spread=float(luma.std() / 255),
-        range=float((high - low) / 255),
-    )
-
-
-def sharpness(rgb: npt.NDArray[np.uint8]) -> tuple[float, float] | None:
-    """How sharp the sharpest tenth of the picture is: the 90th percentile over an 8 by 8 grid of tiles.
-
-    The first number is the standard deviation of the Laplacian in luma levels; the second is the same relative to the
-    tile's own contrast, so that a faint but sharp structure counts as sharp. None when fewer than eight tiles hold any
-    structure: nothing can be said of a smooth surface.
-    """
-    luma = _luma(reduced(rgb, SHARPNESS_SIDE))
-    high, wide = luma.shape[0] // TILES, luma.shape[1] // TILES
-    if min(high, wide) < 8:
-        return None
-    laplacian = np.zeros_like(luma)
-    laplacian[1:-1, 1:-1] = (
-        luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    )
-    detail, contrast = _tile_deviations(laplacian, high, wide), _tile_deviations(luma, high, wide)
-    structured = contrast > 4
-    if structured.sum() < TILES:
-        return None
-    relative = detail[structured] / contrast[structured]
-    return float(np.percentile(detail, 90)), float(np.percentile(relative, 90))
-
-
 def to_lab(rgb: npt.NDArray[np.uint8]) -> Floats:
     """The reduced copy on which colours are measured, in OKLab."""
     return to_oklab(reduced(rgb, COLOUR_SIDE))
-
-
-def _luma(rgb: npt.NDArray[np.uint8]) -> Floats:
-    return np.asarray(Image.fromarray(rgb).convert("L"), np.float32)
-
-
-def _tile_deviations(values: Floats, high: int, wide: int) -> Floats:
-    tiles = values[: TILES * high, : TILES * wide].reshape(TILES, high, TILES, wide)
-    return np.asarray(tiles.transpose(0, 2, 1, 3).reshape(TILES * TILES, -1).std(axis=1), np.float32)

@@ -7,13 +7,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.errors import NotFound
-from services.chassis.idempotency import Idempotency
+from services.chassis.listing.pages import Query
+from services.chassis.listing.sql import SqlListing
 from services.chassis.names import project_of
+from services.chassis.requests.keys import RequestKey
+from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.tagger.adapters.tag_job_tables import idempotency_keys, tag_job_images, tag_jobs
 from services.tagger.models import (
@@ -26,11 +29,11 @@ from services.tagger.models import (
     cancelled,
     retried,
 )
-from services.tagger.ports import JobQuery
+from services.tagger.ports import TAG_JOBS
 
-_METHOD = "TagImages"
 _jobs = tag_jobs.c
 _images = tag_job_images.c
+_LIST = SqlListing(TAG_JOBS, tag_jobs, {"create_time": _jobs.created_at, "end_time": _jobs.ended_at})
 
 
 class SqlTagJobs:
@@ -38,21 +41,21 @@ class SqlTagJobs:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._idempotency = Idempotency(idempotency_keys)
+        self._requests = RememberedRequests(idempotency_keys)
 
-    async def create(self, job: TagJob, *, request_id: str, digest: str) -> TagJob:
+    async def create(self, job: TagJob, key: RequestKey) -> TagJob:
         """See the port. Of two equal requests at once the slower finds the key taken and returns the winner's job."""
         try:
-            return await self._create(job, request_id, digest)
+            return await self._create(job, key)
         except IntegrityError as error:
-            if not (request_id and unique_violation(error)):
+            if not (key.request_id and unique_violation(error)):
                 raise
-        return await self._create(job, request_id, digest)
+        return await self._create(job, key)
 
-    async def recall(self, project: str, *, request_id: str, digest: str) -> TagJob | None:
+    async def recall(self, key: RequestKey) -> TagJob | None:
         """See the port."""
         async with self._db.connect() as conn:
-            name = await self._recall(conn, project, request_id, digest)
+            name = await self._requests.recall(conn, key)
             return await _read(conn, name) if name else None
 
     async def get(self, name: str) -> TagJob:
@@ -60,22 +63,14 @@ class SqlTagJobs:
         async with self._db.connect() as conn:
             return await _read(conn, name)
 
-    async def list(self, query: JobQuery) -> tuple[list[TagJob], int]:
+    async def list(self, project: str, query: Query) -> tuple[list[TagJob], int]:
         """See the port."""
-        matches: list[ColumnElement[bool]] = [_jobs.project == query.project]
-        matches += [_jobs.dataset == dataset for dataset in query.datasets]
-        if query.states is not None:
-            matches.append(_jobs.state.in_(query.states))
-        page = list(matches)
-        if query.cursor is not None:
-            created_at, name = query.cursor
-            page.append(or_(_jobs.created_at < created_at, and_(_jobs.created_at == created_at, _jobs.name < name)))
-        newest = select(tag_jobs).where(*page).order_by(_jobs.created_at.desc(), _jobs.name.desc()).limit(query.limit)
+        mine = _jobs.project == project
         async with self._db.connect() as conn:
-            rows = (await conn.execute(newest)).all()
-            total = (await conn.execute(select(func.count()).select_from(tag_jobs).where(*matches))).scalar_one()
+            rows = (await conn.execute(_LIST.page(query, mine))).all()
+            total = await _LIST.count(conn, query, mine)
             outcomes = await _outcomes(conn, [row.name for row in rows])
-        return [_job(row, outcomes[row.name]) for row in rows], int(total)
+        return [_job(row, outcomes[row.name]) for row in rows], total
 
     async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
         """See the port."""
@@ -149,27 +144,19 @@ class SqlTagJobs:
             await conn.execute(delete(tag_job_images).where(_images.job.in_(old)))
             return int((await conn.execute(delete(tag_jobs).where(_jobs.ended_at < ended_before))).rowcount)
 
-    async def _create(self, job: TagJob, request_id: str, digest: str) -> TagJob:
-        project = project_of(job.name)
+    async def _create(self, job: TagJob, key: RequestKey) -> TagJob:
         async with self._db.begin() as conn:
-            name = await self._recall(conn, project, request_id, digest)
+            name = await self._requests.recall(conn, key)
             if name:
                 return await _read(conn, name)
-            await conn.execute(insert(tag_jobs).values(**_job_columns(job), project=project, owner=""))
+            await conn.execute(insert(tag_jobs).values(**_job_columns(job), project=project_of(job.name), owner=""))
             images = [
                 {"job": job.name, "position": position, "image": outcome.image, **_outcome_columns(outcome)}
                 for position, outcome in enumerate(job.outcomes)
             ]
             await conn.execute(insert(tag_job_images), images)
-            await self._idempotency.remember(
-                conn, project=project, method=_METHOD, request_id=request_id, digest=digest, name=job.name
-            )
+            await self._requests.remember(conn, key, job.name)
             return await _read(conn, job.name)
-
-    async def _recall(self, conn: AsyncConnection, project: str, request_id: str, digest: str) -> str | None:
-        return await self._idempotency.recall(
-            conn, project=project, method=_METHOD, request_id=request_id, digest=digest
-        )
 
 
 async def _read(conn: AsyncConnection, name: str, *, lock: bool = False) -> TagJob:

@@ -101,15 +101,15 @@ class WdOnnxTagger:
 
 def preprocess(rgb: npt.NDArray[np.uint8], side: int) -> Floats:
     """A picture, uint8 (height, width, 3), as the model's input: float32 (side, side, 3), BGR, 0 to 255."""
-    height, width = rgb.shape[:2]
-    longer = max(height, width)
-    square = np.full((longer, longer, 3), 255, np.uint8)
-    top, left = (longer - height) // 2, (longer - width) // 2
-    square[top : top + height, left : left + width] = rgb
-    image = Image.fromarray(square)
+    image = Image.fromarray(rgb)
+    longer = max(image.size)
     if longer != side:
-        image = image.resize((side, side), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(image, np.float32)[:, :, ::-1])
+        # Shrunk before it is squared: the square of a long strip would be thousands of times larger than the strip.
+        size = (max(1, round(image.width * side / longer)), max(1, round(image.height * side / longer)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    square = Image.new("RGB", (side, side), (255, 255, 255))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return np.ascontiguousarray(np.asarray(square, np.float32)[:, :, ::-1])
 
 
 def read_labels(path: Path) -> list[tuple[str, str]]:

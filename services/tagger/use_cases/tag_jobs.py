@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.chassis import request_context
-from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
-from services.chassis.names import new_id, project_of
+from services.chassis.errors import InvalidArgument
+from services.chassis.listing.pages import ListRequest, PageTokens
+from services.chassis.names import ResourceName, new_id, project_of
+from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.signals import Signals, wait
 from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions
-from services.tagger.ports import Datasets, JobQuery, TagJobs
+from services.tagger.ports import TAG_JOBS, Datasets, TagJobs
+from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers, note
 
+PROJECT = ResourceName("projects/{project}")
 # Other processes change jobs too; this is how late a watcher may learn of it.
 _POLL_S = 1.0
 # A watcher hears at most four times a second, however fast images are done.
@@ -45,12 +48,14 @@ class TagJobVerbs:
         taggers: Taggers,
         changes: Signals,
         now: Callable[[], datetime],
+        tokens: PageTokens,
     ) -> None:
         self._jobs = jobs
         self._datasets = datasets
         self._taggers = taggers
         self._changes = changes
         self._now = now
+        self._tokens = tokens
 
     async def start(self, request: StartRequest) -> TagJob:
         """Stores a job over the images that match now, for the runner to take.
@@ -65,13 +70,12 @@ class TagJobVerbs:
                 remedy="Use the dataset's own project as parent.",
             )
         info = self._taggers.check(request.options)
-        digest = hashlib.sha256(
-            repr((request.dataset, request.options, request.filter, request.dry_run)).encode()
-        ).hexdigest()
-        earlier = await self._jobs.recall(request.project, request_id=request.request_id, digest=digest)
+        content = digest((request.dataset, request.options, request.filter, request.dry_run))
+        key = RequestKey(request.project, "TagImages", request.request_id, content)
+        earlier = await self._jobs.recall(key)
         if earlier is not None:
             return earlier
-        images = await self._images(request)
+        images = await matching_images(self._datasets, request.dataset, request.filter)
         caller = request_context.current()
         job = TagJob(
             name=f"projects/{request.project}/tagJobs/{new_id('tag')}",
@@ -84,7 +88,7 @@ class TagJobVerbs:
             principal=caller.principal,
             outcomes=tuple(ImageOutcome(image, ImageState.PENDING) for image in images),
         )
-        stored = await self._jobs.create(job, request_id=request.request_id, digest=digest)
+        stored = await self._jobs.create(job, key)
         self._changes.notify(stored.name)
         return stored
 
@@ -92,9 +96,15 @@ class TagJobVerbs:
         """Raises NotFound."""
         return await self._jobs.get(name)
 
-    async def page(self, query: JobQuery) -> tuple[list[TagJob], int]:
-        """A page, newest first, and how many match in all."""
-        return await self._jobs.list(query)
+    async def page(self, request: ListRequest) -> tuple[list[TagJob], str, int]:
+        """A page, newest first unless asked otherwise, the token of the next page, and how many match in all.
+
+        Raises InvalidArgument.
+        """
+        project = PROJECT.parse(request.parent, field="parent")["project"]
+        asked = TAG_JOBS.open(request, self._tokens)
+        found, total = await self._jobs.list(project, asked.query)
+        return *asked.answer(found), total
 
     async def watch(self, name: str) -> AsyncIterator[TagJob]:
         """The job now, and again after every change, until it has ended. Raises NotFound."""
@@ -122,30 +132,3 @@ class TagJobVerbs:
         job = await self._jobs.retry(name)
         self._changes.notify(name)
         return job
-
-    async def _images(self, request: StartRequest) -> list[str]:
-        try:
-            dataset = await self._datasets.get_dataset(request.dataset)
-        except NotFound as error:
-            raise NotFound(
-                f"There is no dataset {request.dataset}",
-                field="dataset",
-                reason="DATASET_NOT_FOUND",
-                remedy="List the project's datasets to see their names.",
-            ) from error
-        images = await self._datasets.list_images(dataset.name, request.filter)
-        if not dataset.image_count:
-            raise FailedPrecondition(
-                f"{dataset.name} holds no image",
-                field="dataset",
-                reason="DATASET_EMPTY",
-                remedy="Upload pictures first.",
-            )
-        if not images:
-            raise FailedPrecondition(
-                f"No image of {dataset.name} matches the filter",
-                field="filter",
-                reason="NO_IMAGE_MATCHES",
-                remedy="Loosen the filter, or leave it out to tag all images.",
-            )
-        return [image.name for image in images]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.chassis.errors import DomainError, InvalidArgument, NotFound
-from services.tagger.models import Category, Picture, Scores, TaggerInfo, TagJob, TagOptions
+from services.tagger.models import OBJECT, Category, Picture, Scores, TaggerInfo, TagJob, TagOptions
 from services.tagger.ports import Tagger
 
 INSTALL_NOTE = (
-    "To tag the content of photographs offline, put the folder of a WD v3 tagger (model.onnx and selected_tags.csv) on "
-    "this machine and name it in TAGGER_WD_MODEL_DIR."
+    "For more words offline, put the folder of a WD v3 tagger (model.onnx and selected_tags.csv) on this machine and "
+    "name it in TAGGER_WD_MODEL_DIR."
 )
 MEASURED_ONLY_NOTE = f"These tags were measured from the pixels; no object was recognised. {INSTALL_NOTE}"
 
@@ -47,6 +47,16 @@ class Taggers:
                 remedy=f"Use one of {', '.join(sorted(self._by_name))}. {INSTALL_NOTE}",
             )
         return tagger
+
+    def naming_objects(self) -> Tagger | None:
+        """The tagger that says what a picture shows in everyday nouns; not one that is made of several."""
+        naming = [
+            tagger
+            for tagger in self._by_name.values()
+            if not isinstance(tagger, CombinedTagger)
+            and any(category.name == OBJECT for category in tagger.describe().categories)
+        ]
+        return naming[0] if naming else None
 
     def check(self, options: TagOptions) -> TaggerInfo:
         """The chosen tagger. Raises NotFound, and InvalidArgument when a threshold is for a category it has not."""

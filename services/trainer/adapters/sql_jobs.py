@@ -12,12 +12,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.errors import AlreadyExists, NotFound
-from services.chassis.idempotency import Idempotency
+from services.chassis.listing.pages import Query
 from services.chassis.nats_events import event_subject
 from services.chassis.outbox import Outbox, OutboxEvent, new_event
+from services.chassis.requests.keys import RequestKey
+from services.chassis.requests.sql import RememberedRequests
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
-from services.trainer.adapters import sql_listing, sql_metrics, sql_queue, sql_writes
+from services.trainer.adapters import sql_metrics, sql_queue, sql_writes
+from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
     changed_columns,
     epoch_from_row,
@@ -31,7 +34,7 @@ from services.trainer.models.epoch import Epoch, Metric
 from services.trainer.models.events import JobEvent, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad
-from services.trainer.ports import QUEUE, JobPage, JobQuery, Move, RequestKey, WorkerAsk
+from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload, event_type
 
 _UNLOCKED_TRIES = 3
@@ -44,7 +47,7 @@ class SqlJobStore:
         self._db = db
         self._outbox = outbox
         self._signals = signals
-        self._requests = Idempotency(requests)
+        self._requests = RememberedRequests(requests)
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
         async with self._db.connect() as conn:
@@ -57,7 +60,7 @@ class SqlJobStore:
                 await conn.execute(insert(jobs).values({**job_to_row(change.job), "last_event": count}))
                 await sql_queue.ensure_share(conn, change.job.project)
                 await self._append(conn, change, after=0)
-                await self._remember(conn, key, change.job.name)
+                await self._requests.remember(conn, key, change.job.name)
         except IntegrityError as error:
             if not unique_violation(error):
                 raise
@@ -72,9 +75,12 @@ class SqlJobStore:
         async with self._db.single() as conn:
             return job_from_row(await self._row(conn, name, lock=False))
 
-    async def list(self, query: JobQuery) -> JobPage:
+    async def list(self, project: str, query: Query) -> tuple[Sequence[TrainingJob], int]:
+        mine = jobs.c.project == project
         async with self._db.connect() as conn:
-            return await sql_listing.list_jobs(conn, query)
+            total = await JOB_LIST.count(conn, query, mine)
+            rows = (await conn.execute(JOB_LIST.page(query, mine))).mappings().all()
+        return [job_from_row(row) for row in rows], total
 
     async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
         if key is not None and key.request_id:
@@ -144,10 +150,12 @@ class SqlJobStore:
             )
         return epoch_from_row(row)
 
-    async def epochs(self, job: str, *, after: int, limit: int) -> Sequence[Epoch]:
-        statement = select(epochs).where(epochs.c.job == job, epochs.c.number > after).order_by(epochs.c.number)
+    async def epochs(self, job: str, query: Query | None = None) -> Sequence[Epoch]:
+        statement = select(epochs).where(epochs.c.job == job).order_by(epochs.c.number)
+        if query is not None:
+            statement = EPOCH_LIST.page(query, epochs.c.job == job, epochs.c.number > 0)
         async with self._db.single() as conn:
-            return [epoch_from_row(row) for row in (await conn.execute(statement.limit(limit))).mappings()]
+            return [epoch_from_row(row) for row in (await conn.execute(statement)).mappings()]
 
     async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
         async with self._db.connect() as conn:
@@ -175,10 +183,10 @@ class SqlJobStore:
             async with self._db.begin() as conn:
                 # Locked before it is recalled: of two equal requests the second finds what the first one noted.
                 row = await self._row(conn, name, lock=True)
-                if await self._recalled_name(conn, key) is not None:
+                if await self._requests.recall(conn, key) is not None:
                     return job_from_row(row)
                 change = await self._change_locked(conn, name, move)
-                await self._remember(conn, key, name)
+                await self._requests.remember(conn, key, name)
         except IntegrityError as error:
             if not unique_violation(error):
                 raise
@@ -235,18 +243,8 @@ class SqlJobStore:
         )
 
     async def _recalled(self, conn: AsyncConnection, key: RequestKey) -> TrainingJob | None:
-        name = await self._recalled_name(conn, key)
+        name = await self._requests.recall(conn, key)
         return None if name is None else job_from_row(await self._row(conn, name, lock=False))
-
-    async def _recalled_name(self, conn: AsyncConnection, key: RequestKey) -> str | None:
-        return await self._requests.recall(
-            conn, project=key.project, method=key.method, request_id=key.request_id, digest=key.digest
-        )
-
-    async def _remember(self, conn: AsyncConnection, key: RequestKey, name: str) -> None:
-        await self._requests.remember(
-            conn, project=key.project, method=key.method, request_id=key.request_id, digest=key.digest, name=name
-        )
 
     async def _anything_waits(self) -> bool:
         """Workers that wait ask often; with an empty queue that must not cost them SQLite's one write lock."""

@@ -21,8 +21,8 @@ from sqlalchemy import (
     not_,
 )
 
-from services.chassis.idempotency import idempotency_table
 from services.chassis.outbox import events_table
+from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
 metadata = MetaData()

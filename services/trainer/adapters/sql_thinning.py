@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, not_, select, update
 
-from services.chassis.idempotency import Idempotency
+from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, utcnow
 from services.trainer.adapters.sql_tables import events, jobs, requests
 
@@ -45,4 +45,4 @@ class SqlHistory:
 
     async def forget_requests(self, before: datetime) -> int:
         async with self._db.begin() as conn:
-            return await Idempotency(requests).forget_older_than(conn, max(utcnow() - before, timedelta()))
+            return await RememberedRequests(requests).forget_older_than(conn, max(utcnow() - before, timedelta()))

@@ -11,6 +11,12 @@ from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Metric, 
 from services.trainer.proto_mapping.times import from_timestamp, to_timestamp
 
 
+def epoch_name(name: str) -> tuple[str, int]:
+    """The job's name and the number in `projects/{project}/trainingJobs/{training_job}/epochs/{number}`."""
+    job, _, number = name.rpartition("/epochs/")
+    return job, int(number)
+
+
 def file_to_proto(file: EpochFile, *, with_key: bool) -> training_job_pb2.EpochFile:
     """A file. with_key: tell where it lies; for workers only."""
     return training_job_pb2.EpochFile(
@@ -48,12 +54,13 @@ def preview_to_proto(preview: Preview) -> training_job_pb2.Preview:
 
 
 def epoch_to_proto(epoch: Epoch, *, recommended: bool, file_notes: Iterable[str] = ()) -> training_job_pb2.Epoch:
-    """An epoch as callers see it: `files` are the LoRA's forms; previews are told apart. Events carry no notes."""
+    """An epoch as callers see it: `files` are the LoRA's forms; pictures are told apart. Events carry no notes."""
     message = training_job_pb2.Epoch(
         name=epoch.name,
         step=epoch.step,
         loss=epoch.loss,
         files=[file_to_proto(file, with_key=False) for file in epoch.artifacts],
+        pictures=[file_to_proto(file, with_key=False) for file in epoch.pictures],
         previews=[preview_to_proto(preview) for preview in epoch.previews],
         recommended=recommended,
         reload_difference=epoch.reload_difference,

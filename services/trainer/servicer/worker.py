@@ -8,19 +8,17 @@ from typing import Any
 
 from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
 
-from services.trainer.models.job import Progress
-from services.trainer.ports import WorkerAsk
-from services.trainer.proto_mapping.epochs import epoch_from_proto, file_to_proto, metric_from_proto
+from services.trainer.proto_mapping.epochs import epoch_from_proto, metric_from_proto
 from services.trainer.proto_mapping.jobs import (
     directive_to_proto,
     error_from_proto,
     outcome_from_proto,
     state_to_proto,
-    stored_job_to_proto,
-    to_duration,
 )
 from services.trainer.proto_mapping.measurements import measurement_from_proto
+from services.trainer.proto_mapping.working import ask_from_proto, offer_to_proto, progress_from_proto
 from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.working import JobWork
 
 _Service = worker_service_pb2
@@ -29,47 +27,23 @@ _Service = worker_service_pb2
 class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     """Every report carries the lease token of its attempt; an old one is answered with ABORTED."""
 
-    def __init__(self, work: JobWork, estimator: JobEstimator, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, work: JobWork, offering: Offering, estimator: JobEstimator, *, clock: Callable[[], datetime]
+    ) -> None:
         self._work = work
+        self._offering = offering
         self._estimator = estimator
         self._clock = clock
 
     async def AcquireJob(self, request: _Service.AcquireJobRequest, context: Any) -> _Service.AcquireJobResponse:
-        ask = WorkerAsk(
-            request.worker_id,
-            tuple(request.base_models),
-            request.warm_base_model,
-            request.device,
-            request.device_memory_bytes,
-        )
-        assignment = await self._work.acquire(ask, request.wait.ToTimedelta())
-        if assignment is None:
-            unmeasured = await self._estimator.unmeasured(request.device, request.base_models)
-            return _Service.AcquireJobResponse(unmeasured_base_models=unmeasured)
-        return _Service.AcquireJobResponse(
-            job=stored_job_to_proto(assignment.job),
-            lease_token=assignment.token,
-            lease_duration=to_duration(assignment.lease),
-            attempt=assignment.job.attempts[-1].number,
-            checkpoint_files=[file_to_proto(file, with_key=True) for file in assignment.checkpoint],
-            object_prefix=assignment.prefix,
-        )
+        return offer_to_proto(await self._offering.offer(ask_from_proto(request), request.wait.ToTimedelta()))
 
     async def Heartbeat(self, request: _Service.HeartbeatRequest, context: Any) -> _Service.HeartbeatResponse:
         now = self._clock()
-        progress = Progress(
-            step=request.step,
-            epoch=request.epoch,
-            phase=request.phase,
-            loss=request.loss,
-            images_per_second=request.images_per_second,
-            eta_seconds=request.eta_seconds,
-            learning_rate=request.learning_rate,
-        )
         directive = await self._work.heartbeat(
             request.training_job,
             request.lease_token,
-            progress,
+            progress_from_proto(request),
             [metric_from_proto(metric, now) for metric in request.metrics],
             running=request.running,
         )

@@ -7,5 +7,6 @@ steering     cancel, pause, resume, stop, retry, extend
 reading      base models, jobs, points, epochs, files
 watching     a job's events, replayed and live
 working      what workers call
+offering     AcquireJob: a job, or what to measure
 upkeep       leases that ran out, objects that nothing refers to
 """

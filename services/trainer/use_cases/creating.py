@@ -6,24 +6,33 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.chassis.errors import AlreadyExists, NotFound
+from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import JobStore, RequestKey
+from services.trainer.ports import JobStore
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
+from services.trainer.use_cases.reading import JobReading, JobView
 
 
 class JobCreator:
     """Plans jobs, and puts them into the queue."""
 
     def __init__(
-        self, store: JobStore, planner: Planner, *, clock: Callable[[], datetime], new_id: Callable[[str], str]
+        self,
+        store: JobStore,
+        planner: Planner,
+        reading: JobReading,
+        *,
+        clock: Callable[[], datetime],
+        new_id: Callable[[str], str],
     ) -> None:
         self._store = store
+        self._reading = reading
         self._planner = planner
         self._clock = clock
         self._new_id = new_id
 
-    async def create(self, request: JobRequest, key: RequestKey, *, validate_only: bool) -> TrainingJob:
+    async def create(self, request: JobRequest, key: RequestKey, *, validate_only: bool) -> JobView:
         """Queues a job; a repeat with the same request id gives the first one. validate_only: stores nothing at all.
 
         Raises InvalidArgument, NotFound and FailedPrecondition with the field of the request that is wrong, and
@@ -31,15 +40,16 @@ class JobCreator:
         """
         made = await self._store.recall(key)
         if made is not None:
-            return made
+            return await self._reading.view(made)
         name = f"projects/{request.project}/trainingJobs/{request.job_id or self._new_id('job')}"
         if validate_only:
             planned = await self._planner.plan(request, store=False)
-            return _job(name, request, planned, self._clock())
+            return JobView(_job(name, request, planned, self._clock()))
         if request.job_id and not key.request_id:
             await self._refuse_taken(name)
         planned = await self._planner.plan(request, store=True)
-        return await self._store.create(moves.create(_job(name, request, planned, self._clock())), key)
+        change = moves.create(_job(name, request, planned, self._clock()))
+        return await self._reading.view(await self._store.create(change, key))
 
     async def _refuse_taken(self, name: str) -> None:
         """Says that an id is taken before the dataset is frozen for nothing; the store decides in the end."""

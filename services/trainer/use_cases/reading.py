@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.chassis.errors import NotFound
+from services.chassis.listing.pages import ListRequest, PageTokens
+from services.chassis.names import project_of
 from services.trainer.models.base import OfferedModel
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad, expected_end, overall_position
-from services.trainer.ports import Artifacts, JobPage, JobQuery, JobStore
+from services.trainer.ports import EPOCHS, JOBS, Artifacts, JobStore
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.planning import Planner
 
+KOHYA = "kohya"
 WORKER_MEMORY = timedelta(seconds=150)
 """How long after its last request for a job a worker counts as there; requests wait a minute at most."""
 
@@ -40,6 +43,7 @@ class JobReading:
         artifacts: Artifacts,
         catalogue: Mapping[str, BaseModel],
         planner: Planner,
+        tokens: PageTokens,
         *,
         clock: Callable[[], datetime],
     ) -> None:
@@ -47,6 +51,7 @@ class JobReading:
         self._artifacts = artifacts
         self._catalogue = catalogue
         self._planner = planner
+        self._tokens = tokens
         self._clock = clock
 
     async def base_models(self) -> list[OfferedModel]:
@@ -66,11 +71,13 @@ class JobReading:
         """One job. NotFound."""
         return await self.view(await self._store.get(name))
 
-    async def list(self, query: JobQuery) -> tuple[JobPage, list[JobView]]:
-        """A page of jobs."""
-        page = await self._store.list(query)
-        load = await self._store.load() if any(job.state is JobState.QUEUED for job in page.jobs) else None
-        return page, [await self.view(job, load) for job in page.jobs]
+    async def list(self, request: ListRequest) -> tuple[list[JobView], str, int]:
+        """A page of a project's jobs, the token of the next page, and how many match in all. InvalidArgument."""
+        asked = JOBS.open(request, self._tokens)
+        found, total = await self._store.list(project_of(request.parent), asked.query)
+        shown, token = asked.answer(found)
+        load = await self._store.load() if any(job.state is JobState.QUEUED for job in shown) else None
+        return [await self.view(job, load) for job in shown], token, total
 
     async def view(self, job: TrainingJob, load: QueueLoad | None = None) -> JobView:
         """The job with its place in the queue and when it should end."""
@@ -97,9 +104,13 @@ class JobReading:
         return JobView(job, in_project, overall, end)
 
     async def metrics(
-        self, job: str, key: str, *, since_step: int, stride: int, limit: int
+        self, job: str, key: str, *, since_step: int, stride: int, page_size: int
     ) -> tuple[Sequence[Metric], int]:
-        """Points of one key after a step, and the step to ask on from; 0 when there is no more now."""
+        """Points of one key after a step, and the step to ask on from; 0 when there is no more now.
+
+        key "" is the loss, a stride of 0 is 1, a page size of 0 is 1000 points; more than 10,000 are 10,000. NotFound.
+        """
+        key, stride, limit = key or "loss", max(1, stride), min(page_size or 1000, 10_000)
         await self._store.get(job)
         points = await self._store.metrics(job, key, since_step=since_step, stride=stride, limit=limit + 1)
         more = len(points) > limit
@@ -109,11 +120,12 @@ class JobReading:
         """A finished epoch and its job. NotFound."""
         return await self._store.epoch(job, number), await self._store.get(job)
 
-    async def epochs(self, name: str, *, after: int, limit: int) -> tuple[Sequence[Epoch], bool, TrainingJob]:
-        """Finished epochs in order, whether more follow, and their job. NotFound when there is no such job."""
-        job = await self._store.get(name)
-        found = await self._store.epochs(name, after=after, limit=limit + 1)
-        return found[:limit], len(found) > limit, job
+    async def epochs(self, request: ListRequest) -> tuple[Sequence[Epoch], str, TrainingJob]:
+        """A page of a job's finished epochs, the token of the next page, and their job. NotFound, InvalidArgument."""
+        asked = EPOCHS.open(request, self._tokens)
+        job = await self._store.get(request.parent)
+        shown, token = asked.answer(await self._store.epochs(request.parent, asked.query))
+        return shown, token, job
 
     def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
         """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""
@@ -121,8 +133,12 @@ class JobReading:
         return file_notes(families()[model.family], job.parameters.adapter) if model else ()
 
     async def file(self, job: str, number: int, file_id: str) -> tuple[EpochFile, AsyncIterator[bytes]]:
-        """A file of an epoch and its bytes. NotFound names the files that there are; DataLoss at a wrong digest."""
+        """A file of an epoch and its bytes; file_id "" is the LoRA for kohya's tools.
+
+        NotFound names the files that there are; DataLoss at a wrong digest.
+        """
         epoch = await self._store.epoch(job, number)
+        file_id = file_id or KOHYA
         for file in epoch.files:
             if file.file_id == file_id:
                 return file, self._artifacts.read(file)

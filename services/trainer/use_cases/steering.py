@@ -8,10 +8,11 @@ from datetime import datetime
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.chassis.names import check_etag
+from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.change import Change
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import JobStore, Move, RequestKey
+from services.trainer.ports import JobStore, Move
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters
 

@@ -117,6 +117,6 @@ class Sweeper:
 
     async def _referred(self, job: TrainingJob) -> set[str]:
         """Keys that the job's epochs refer to; of the checkpoints only the last one is ever resumed from."""
-        epochs: list[Epoch] = list(await self._store.epochs(job.name, after=-1, limit=100_000))
+        epochs: list[Epoch] = list(await self._store.epochs(job.name))
         keys = {file.object_key for epoch in epochs for file in epoch.files}
         return keys | {file.object_key for epoch in epochs[-1:] for file in epoch.checkpoint}

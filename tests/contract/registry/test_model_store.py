@@ -11,19 +11,19 @@ import pytest
 from sqlalchemy import Connection, inspect
 
 from services.chassis.errors import Aborted, AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
-from services.chassis.filters import Order, parse_filter
+from services.chassis.listing.pages import Query
 from services.chassis.names import new_id
-from services.chassis.pagination import Page
+from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.adapters.sql_tables import METADATA
 from services.registry.app import MIGRATIONS
-from services.registry.models import ModelChanges, ModelFile, NewModel, RequestKey, VersionDraft, list_cursor
-from services.registry.ports import ModelStore
-from services.registry.use_cases.repositories import FILTER_FIELDS
+from services.registry.models import Model, ModelChanges, ModelFile, ModelVersion, NewModel, VersionDraft
+from services.registry.ports import MODELS, VERSIONS, ModelStore
 from tests.fakes.finished_epochs import finished_epoch
 from tests.fakes.registry import FakeModelStore
+from tests.fixtures.lists import every_page, first_page
 
 Kind = Literal["fake", "sqlite", "postgresql"]
 
@@ -41,8 +41,10 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[ModelStore]:
     await db.dispose()
 
 
-def key(request_id: str = "", digest: str = "d", method: str = "SaveEpoch") -> RequestKey:
-    return RequestKey(method, request_id, digest)
+def key(
+    request_id: str = "", digest: str = "d", method: str = "SaveEpoch", project: str = "pets"
+) -> RequestKey:
+    return RequestKey(project, method, request_id, digest)
 
 
 def new(model_id: str, display_name: str = "", tags: tuple[str, ...] = (), project: str = "pets") -> NewModel:
@@ -81,17 +83,17 @@ async def test_a_model_comes_back_as_it_was_made(store: ModelStore) -> None:
 
 async def test_a_request_is_remembered_for_its_project_and_method(store: ModelStore) -> None:
     made = await store.create_model(new("rex"), key("r", method="CreateModel"))
-    assert await store.recall("pets", key("r", method="CreateModel")) == made.name
+    assert await store.recall(key("r", method="CreateModel")) == made.name
     assert await store.create_model(new("rex"), key("r", method="CreateModel")) == made
-    await refused(store.recall("pets", key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
+    await refused(store.recall(key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
     await refused(
         store.create_model(new("max"), key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED"
     )
-    for project, other in (("zoo", key("r", method="CreateModel")), ("pets", key("r")), ("pets", key(""))):
-        assert await store.recall(project, other) is None
+    for other in (key("r", method="CreateModel", project="zoo"), key("r"), key("")):
+        assert await store.recall(other) is None
     assert await store.forget_requests(timedelta(days=1)) == 0
     assert await store.forget_requests(timedelta(0)) == 1
-    assert await store.recall("pets", key("r", method="CreateModel")) is None
+    assert await store.recall(key("r", method="CreateModel")) is None
 
 
 async def test_an_update_changes_only_what_is_given_and_the_etag(store: ModelStore) -> None:
@@ -121,23 +123,23 @@ async def test_lists_are_sorted_filtered_counted_and_paged(store: ModelStore) ->
         await store.create_model(new(model_id, display, tags), key())
     await store.create_model(new("m-a", "banana", ("fruit",), project="zoo"), key())
 
-    async def listed(order: Order, text: str = "") -> list[str]:
-        predicates, ids, cursor = parse_filter(text, FILTER_FIELDS), [], None
-        for _ in range(10):
-            page, total = await store.list_models("pets", predicates, order, Page(2, cursor))
-            ids += [model.model_id[-1] for model in page]
-            if not page:
-                assert total == len(ids)
-                return ids
-            cursor = list_cursor(page[-1], order)
-        raise AssertionError("the pages do not end")
+    async def listed(order_by: str, text: str = "") -> list[str]:
+        async def read(query: Query) -> list[Model]:
+            found, total = await store.list_models("pets", query)
+            totals.add(total)
+            return found
 
-    by_name = Order("display_name", False)
-    assert await listed(by_name) == ["d", "b", "c", "a", "f", "e"]
-    assert await listed(Order("display_name", True)) == ["e", "f", "a", "c", "b", "d"]
-    assert await listed(Order("create_time", True)) == ["f", "e", "d", "c", "b", "a"]
+        totals: set[int] = set()
+        rows = await every_page(MODELS, read, filter=text, order_by=order_by)
+        assert totals == {len(rows)}
+        return [model.model_id[-1] for model in rows]
+
+    assert await listed("display_name") == ["d", "b", "c", "a", "f", "e"]
+    assert await listed("display_name desc") == ["e", "f", "a", "c", "b", "d"]
+    assert await listed("display_name, create_time desc") == ["d", "c", "b", "a", "f", "e"]
+    assert await listed("") == ["f", "e", "d", "c", "b", "a"]
     await store.update_model("pets", "m-b", ModelChanges(description="new"), "")
-    assert (await listed(Order("update_time", False)))[-1] == "b"
+    assert (await listed("update_time"))[-1] == "b"
     for text, found in (
         ('display_name = "APPLE"', ["b", "c"]),
         ('display_name != "apple"', ["d", "a", "f", "e"]),
@@ -149,8 +151,14 @@ async def test_lists_are_sorted_filtered_counted_and_paged(store: ModelStore) ->
         ('tags:"Fruit salad" AND display_name:"an"', ["a"]),
         ("tags:Fruit", []),
         ("tags:*", ["b", "c", "a"]),
+        ('tags:"Fruit*"', ["b", "c", "a"]),
+        ('tags:"fruit*d"', []),
+        ("NOT tags:*", ["d", "f", "e"]),
+        ('-tags:* OR display_name = "b*"', ["d", "a", "f", "e"]),
+        ('display_name = "*e" AND (tags:fruit OR tags:x)', ["b", "c"]),
+        ('display_name != "*a*"', ["d", "e"]),
     ):
-        assert await listed(by_name, text) == found, text
+        assert await listed("display_name", text) == found, text
 
 
 async def test_a_version_comes_back_as_it_was_drafted(store: ModelStore) -> None:
@@ -173,13 +181,17 @@ async def test_versions_are_listed_newest_first_with_their_own_files_and_aliases
     for number, given in enumerate(drafts, 1):
         await store.add_version(given, create=new("rex"), aliases=[f"v-{number}"], key=key())
     await store.add_version(draft("max"), create=new("max"), aliases=["v-1"], key=key())
-    first, total = await store.list_versions("pets", "rex", Page(2, None))
-    rest, _ = await store.list_versions("pets", "rex", Page(2, (2,)))
-    versions = [*first, *rest]
-    assert ([version.number for version in versions], total) == ([3, 2, 1], 3)
+    async def read(query: Query) -> list[ModelVersion]:
+        found, total = await store.list_versions("pets", "rex", query)
+        assert total == 3
+        return found
+
+    versions = await every_page(VERSIONS, read)
+    assert [version.number for version in versions] == [3, 2, 1]
+    assert [version.number for version in await every_page(VERSIONS, read, order_by="create_time")] == [1, 2, 3]
     assert [version.draft for version in versions] == drafts[::-1]
     assert [set(version.aliases) for version in versions] == [{"v-3", "latest"}, {"v-2"}, {"v-1"}]
-    await refused(store.list_versions("pets", "tom", Page(2, None)), NotFound, "MODEL_NOT_FOUND")
+    await refused(store.list_versions("pets", "tom", first_page(VERSIONS)), NotFound, "MODEL_NOT_FOUND")
 
 
 async def test_aliases_move_and_go(store: ModelStore) -> None:
@@ -219,7 +231,7 @@ async def test_versions_added_at_once_get_the_numbers_in_a_row(store: ModelStore
     assert sorted(version.number for version in added) == list(range(1, 13))
     model = await store.get_model("pets", "rex")
     assert model.aliases == {"newest": 12, "latest": 12}
-    versions, _ = await store.list_versions("pets", "rex", Page(50, None))
+    versions, _ = await store.list_versions("pets", "rex", first_page(VERSIONS))
     assert {version.draft.files for version in versions} == {given.files for given in drafts}
 
 

@@ -1,6 +1,6 @@
-"""A service with one method of each rpc kind, for tests of the transport. Messages are google.rpc.Status.
+"""A service with one method of each rpc kind, for tests of the transport. Messages are google.protobuf.EnumValue.
 
-The message text says what the servicer does: raise an error of the tree, crash, wait, or answer with what it sees.
+The name says what the servicer does: raise an error of the tree, crash, wait, or answer with what it sees.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from google.rpc.status_pb2 import Status
+from google.protobuf.type_pb2 import EnumValue
 from opentelemetry import trace
 
 from services.chassis import request_context
@@ -32,31 +32,31 @@ class Echo:
         self.forward: Any = None
         self.trace_id = 0
 
-    async def unary(self, request: Status, context: Any) -> Status:
+    async def unary(self, request: EnumValue, context: Any) -> EnumValue:
         """Answers the request, or acts as its message says."""
         self.trace_id = trace.get_current_span().get_span_context().trace_id
-        await self._act(request.message)
-        return Status(code=request.code + 1, message=self._seen())
+        await self._act(request.name)
+        return EnumValue(number=request.number + 1, name=self._seen())
 
-    async def responses(self, request: Status, context: Any) -> AsyncIterator[Status]:
+    async def responses(self, request: EnumValue, context: Any) -> AsyncIterator[EnumValue]:
         """Counts from 0 to `code`, then acts."""
-        for number in range(request.code):
-            yield Status(code=number)
-        await self._act(request.message)
+        for number in range(request.number):
+            yield EnumValue(number=number)
+        await self._act(request.name)
 
-    async def requests(self, requests: AsyncIterator[Status], context: Any) -> Status:
+    async def requests(self, requests: AsyncIterator[EnumValue], context: Any) -> EnumValue:
         """Adds up the codes; acts at each message."""
         total = 0
         async for request in requests:
-            await self._act(request.message)
-            total += request.code
-        return Status(code=total)
+            await self._act(request.name)
+            total += request.number
+        return EnumValue(number=total)
 
-    async def both(self, requests: AsyncIterator[Status], context: Any) -> AsyncIterator[Status]:
+    async def both(self, requests: AsyncIterator[EnumValue], context: Any) -> AsyncIterator[EnumValue]:
         """Answers each message with the next number."""
         async for request in requests:
-            await self._act(request.message)
-            yield Status(code=request.code + 1)
+            await self._act(request.name)
+            yield EnumValue(number=request.number + 1)
 
     async def _act(self, what: str) -> None:
         if what == "missing":
@@ -72,7 +72,7 @@ class Echo:
         if what == "late":
             raise Aborted("Too late", reason="LEASE_LOST")
         if what == "forward":
-            await self.forward(Status(message="missing"))
+            await self.forward(EnumValue(name="missing"))
         if what == "wait":
             self.waiting.set()
             try:
@@ -89,8 +89,8 @@ class Echo:
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the servicer to a server."""
         codec: dict[str, Any] = {
-            "request_deserializer": Status.FromString,
-            "response_serializer": Status.SerializeToString,
+            "request_deserializer": EnumValue.FromString,
+            "response_serializer": EnumValue.SerializeToString,
         }
         handlers: dict[str, Any] = {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary, **codec),
@@ -106,8 +106,8 @@ class EchoStub:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         codec: dict[str, Any] = {
-            "request_serializer": Status.SerializeToString,
-            "response_deserializer": Status.FromString,
+            "request_serializer": EnumValue.SerializeToString,
+            "response_deserializer": EnumValue.FromString,
         }
         self.unary: Any = channel.unary_unary(f"/{NAME}/Unary", **codec)
         self.responses: Any = channel.unary_stream(f"/{NAME}/Responses", **codec)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import CheckConstraint, Column, Integer, MetaData, String, Table
 
-from services.chassis.idempotency import idempotency_table
 from services.chassis.outbox import events_table
+from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
 METADATA = MetaData()

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.status_pb2 import Status
+from google.protobuf.type_pb2 import EnumValue
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.chassis.grpc_client import channel
@@ -108,16 +108,16 @@ async def test_a_signal_lets_running_calls_finish(launch: Launch, tmp_path: Path
 
         taken = asyncio.Event()
 
-        async def slow() -> AsyncIterator[Status]:
-            yield Status(code=1)
+        async def slow() -> AsyncIterator[EnumValue]:
+            yield EnumValue(number=1)
             await taken.wait()  # the server answers the first message: it holds the call when the signal comes
             process.send_signal(number)
             await heard(process, "server_draining")
-            yield Status(code=2)
+            yield EnumValue(number=2)
 
         answers = []
         async for answer in EchoStub(connection).both(slow()):
-            answers.append(answer.code)
+            answers.append(answer.number)
             taken.set()
         assert answers == [2, 3]
     code, log = await ended(process)
@@ -138,7 +138,7 @@ async def test_a_service_waits_for_what_it_needs(launch: Launch, tmp_path: Path)
     assert not (tmp_path / "port").exists()
     (tmp_path / "database").touch()
     async with channel(await listening(process, tmp_path / "port")) as connection:
-        assert (await EchoStub(connection).unary(Status())).code == 1
+        assert (await EchoStub(connection).unary(EnumValue())).number == 1
     process.terminate()
     code, log = await ended(process)
     assert code == 0
@@ -198,7 +198,7 @@ async def test_wrong_settings_end_the_process_before_it_starts(launch: Launch, t
 async def test_metrics_are_served(launch: Launch, tmp_path: Path, free_port: int) -> None:
     process = await launch(tmp_path / "port", FIVESHOT_METRICS_LISTEN=f"127.0.0.1:{free_port}")
     async with channel(await listening(process, tmp_path / "port")) as connection:
-        await EchoStub(connection).unary(Status())
+        await EchoStub(connection).unary(EnumValue())
     page = await asyncio.to_thread(fetch, f"http://127.0.0.1:{free_port}/metrics")
     assert 'fiveshot_grpc_calls_total{code="OK",method="/test.Echo/Unary"} 1.0' in page
     process.terminate()
@@ -234,7 +234,7 @@ async def test_spans_reach_the_collector_at_the_latest_when_the_process_ends(lau
     server.start()
     process = await launch(tmp_path / "port", FIVESHOT_OTLP_ENDPOINT=f"127.0.0.1:{port}")
     async with channel(await listening(process, tmp_path / "port")) as connection:
-        await EchoStub(connection).unary(Status())
+        await EchoStub(connection).unary(EnumValue())
     process.terminate()
     assert (await ended(process))[0] == 0
     await asyncio.to_thread(server.stop(None).wait)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from services.chassis.errors import InvalidArgument, Unavailable
-from services.chassis.idempotency import Idempotency, digest
+from services.chassis.requests.keys import RequestKey, digest
+from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.chassis.sql_migrations import upgrade
 from tests.fixtures.patience import turns, within
@@ -206,34 +209,44 @@ async def test_a_database_that_is_away_is_a_typed_error(tmp_path_factory: pytest
 
 
 async def test_a_repeated_create_finds_the_resource(db: Database) -> None:
-    keys = Idempotency(IDEMPOTENCY_KEYS)
-    request = {"project": "p", "method": "CreateThing", "request_id": "r-1", "digest": digest("red", 3)}
+    keys = RememberedRequests(IDEMPOTENCY_KEYS)
+    request = RequestKey("p", "CreateThing", "r-1", digest("red", 3))
     async with db.begin() as conn:
-        assert await keys.recall(conn, **request) is None
-        await keys.remember(conn, **request, name="projects/p/things/t")
+        assert await keys.recall(conn, request) is None
+        await keys.remember(conn, request, "projects/p/things/t")
     async with db.connect() as conn:
-        assert await keys.recall(conn, **request) == "projects/p/things/t"
-        assert await keys.recall(conn, **(request | {"project": "q"})) is None
-        assert await keys.recall(conn, **(request | {"method": "CreateOther"})) is None
+        assert await keys.recall(conn, request) == "projects/p/things/t"
+        assert await keys.recall(conn, replace(request, project="q")) is None
+        assert await keys.recall(conn, replace(request, method="CreateOther")) is None
         with pytest.raises(InvalidArgument) as caught:
-            await keys.recall(conn, **(request | {"digest": digest("blue", 3)}))
+            await keys.recall(conn, replace(request, digest=digest("blue", 3)))
     assert (caught.value.reason, caught.value.field) == ("REQUEST_ID_REUSED", "request_id")
 
 
 async def test_a_create_without_a_request_id_is_never_remembered(db: Database) -> None:
-    keys = Idempotency(IDEMPOTENCY_KEYS)
-    request = {"project": "p", "method": "CreateThing", "request_id": "", "digest": "d"}
+    keys = RememberedRequests(IDEMPOTENCY_KEYS)
+    request = RequestKey("p", "CreateThing", "", "d")
     for _ in range(2):
         async with db.begin() as conn:
-            await keys.remember(conn, **request, name="projects/p/things/t")
-            assert await keys.recall(conn, **request) is None
+            await keys.remember(conn, request, "projects/p/things/t")
+            assert await keys.recall(conn, request) is None
 
 
 async def test_old_request_ids_are_forgotten(db: Database) -> None:
-    keys = Idempotency(IDEMPOTENCY_KEYS)
-    request = {"project": "p", "method": "CreateThing", "request_id": "r-1", "digest": "d"}
+    keys = RememberedRequests(IDEMPOTENCY_KEYS)
+    request = RequestKey("p", "CreateThing", "r-1", "d")
     async with db.begin() as conn:
-        await keys.remember(conn, **request, name="projects/p/things/t")
+        await keys.remember(conn, request, "projects/p/things/t")
         assert await keys.forget_older_than(conn, timedelta(hours=1)) == 0
         assert await keys.forget_older_than(conn, timedelta(seconds=-1)) == 1
-        assert await keys.recall(conn, **request) is None
+        assert await keys.recall(conn, request) is None
+
+
+async def test_a_full_disk_is_told_by_the_ping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = Database(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+    await db.ping()
+    monkeypatch.setattr("services.chassis.sql.SQLITE_ROOM", 2**62)
+    with pytest.raises(Unavailable) as full:
+        await db.ping()
+    assert full.value.reason == "DISK_FULL"
+    await db.dispose()

@@ -11,6 +11,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 
 from services.chassis import errors
+from services.chassis.listing.pages import PageTokens
 from services.chassis.request_context import RequestContext, use
 from services.chassis.settings import S3Settings
 from tests.fakes import pictures
@@ -19,6 +20,16 @@ from tests.fixtures.patience import until
 
 PNG = pictures.png()
 MIB = 1024 * 1024
+PROJECT = "projects/acme"
+# Its offset leads out of the years that there are.
+TOO_EARLY = "0001-01-01T00:00:00+23:59"
+LATE = "create_time > 9999-12-31T23:59:59-23:59"
+
+
+def forged() -> str:
+    """A page token signed with a key that is not the deployment's."""
+    return PageTokens(b"fiveshot-page").seal([0, "dogs"], scope=f"ListDatasets|{PROJECT}||")
+
 
 UPLOADS: list[tuple[str, Callable[[], bytes], dict[str, object], str, str]] = [
     ("wrong type under a right extension", pictures.jpeg, {}, "IMAGE_TYPE_MISMATCH", "chunk"),
@@ -199,6 +210,10 @@ async def test_bad_requests_name_the_field(dataset_server: DatasetServer) -> Non
         (lambda: stub.EditTags(pb.EditTagsRequest(parent=SET_NAME)), "edits"),
         (lambda: stub.ListImages(pb.ListImagesRequest(parent=SET_NAME, filter="size > 1")), "filter"),
         (lambda: stub.ListImages(pb.ListImagesRequest(parent=SET_NAME, page_token="x")), "page_token"),
+        (lambda: stub.ListImages(pb.ListImagesRequest(parent=SET_NAME, order_by="caption")), "order_by"),
+        (lambda: stub.ListImages(pb.ListImagesRequest(parent=SET_NAME, filter=f"create_time > {TOO_EARLY}")), "filter"),
+        (lambda: stub.ListDatasets(pb.ListDatasetsRequest(parent=PROJECT, filter=f"NOT ({LATE})")), "filter"),
+        (lambda: stub.ListDatasets(pb.ListDatasetsRequest(parent=PROJECT, page_token=forged())), "page_token"),
         (lambda: stub.GetImage(pb.GetImageRequest(name=f"{SET_NAME}/images/../x")), "name"),
     ]
     for call, field in cases:

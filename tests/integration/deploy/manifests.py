@@ -32,6 +32,8 @@ SECRETS = {
     "s3-access-key": "access",
     "s3-secret-key": "secret",
     "internal-token": "token",
+    "nats-password": "secret",
+    "page-token-key": "a key of the tests",
     "postgres-password": "secret",
 }
 SETTINGS = {process.module: process.settings for process in PROCESSES} | {

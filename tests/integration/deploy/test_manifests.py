@@ -108,7 +108,8 @@ def test_the_environment_is_what_the_settings_know(overlay: str, monkeypatch: py
                 if name.endswith("_target") and name in settings.model_fields_set:
                     _check_target(pod, value, services)
             if module.startswith("services."):
-                own = {"database_url", "internal_token", "metrics_listen"} & set(type(settings).model_fields)
+                own = {"database_url", "internal_token", "metrics_listen", "page_token_key"}
+                own &= set(type(settings).model_fields)
                 if module == "services.trainer.worker.app":
                     own -= {"database_url"}
                 assert own <= settings.model_fields_set, f"{pod} would run with defaults that are for one machine"
@@ -159,6 +160,20 @@ def test_every_process_is_probed_limited_and_hardened(overlay: str) -> None:
                 # Of the process alone: an outage of its database must not restart it.
                 assert container["livenessProbe"]["grpc"]["service"] == LIVENESS, name
                 assert "service" not in container.get("readinessProbe", {}).get("grpc", {}), name
+
+
+@overlays
+def test_the_gateways_authorization_outlives_envoy(overlay: str) -> None:
+    """Kubernetes ends sidecars, that is init containers which are restarted, after the others."""
+    pod = named(overlay, "Deployment", "gateway")["spec"]["template"]["spec"]
+    (envoy,) = pod["containers"]
+    configures, authorizes = pod["initContainers"]
+    assert (module_of(authorizes), authorizes["restartPolicy"]) == ("gateway.app", "Always")
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(authorizes)
+    assert "restartPolicy" not in configures
+    # What the drain takes must fit into the grace.
+    assert "exec" in envoy["lifecycle"]["preStop"]
+    assert pod["terminationGracePeriodSeconds"] >= 60
 
 
 def test_workers_ask_for_a_gpu_except_in_development() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -45,9 +46,9 @@ class Suite:
     tagger_target: str
     connections: tuple[grpc.aio.Channel, ...]
 
-    async def upload(self, colour: str, name: str, **fields: object) -> dataset_pb2.Image:
-        """A disc of a colour on white, with tags or a caption if given."""
-        data = disc(colour)
+    async def upload(self, colour: str, name: str, *, data: bytes = b"", **fields: object) -> dataset_pb2.Image:
+        """A disc of a colour on white, or other bytes, with tags or a caption if given."""
+        data = data or disc(colour)
 
         def messages() -> Iterator[dataset_service_pb2.UploadImageRequest]:
             header = dataset_service_pb2.UploadImageHeader(
@@ -89,7 +90,7 @@ def disc(colour: str, side: int = 320) -> bytes:
 
 def tagger_settings(dataset_target: str, database_url: str, **more: object) -> Settings:
     """Settings of a tagger beside that dataset service. It only measures: what a network says is tested elsewhere."""
-    fixed = {"shutdown_grace_s": 0.0, "drawn": False}
+    fixed = {"shutdown_grace_s": 0.0, "photo": False}
     given = {"dataset_target": dataset_target, "database_url": database_url, **fixed, **more}
     return Settings(**given)  # type: ignore[arg-type]
 
@@ -107,7 +108,20 @@ async def dataset_target(s3_settings: S3Settings, tmp_path: Path) -> AsyncIterat
 @pytest.fixture
 async def suite(dataset_target: str, tmp_path: Path) -> AsyncIterator[Suite]:
     """Both services and an empty dataset with a trigger word."""
-    settings = tagger_settings(dataset_target, f"sqlite+aiosqlite:///{tmp_path / 'tagger.db'}")
+    async with _suite(dataset_target, tmp_path) as suite:
+        yield suite
+
+
+@pytest.fixture
+async def photo_suite(dataset_target: str, tmp_path: Path) -> AsyncIterator[Suite]:
+    """The same with the tagger of photographs."""
+    async with _suite(dataset_target, tmp_path, photo=True) as suite:
+        yield suite
+
+
+@asynccontextmanager
+async def _suite(dataset_target: str, tmp_path: Path, **more: object) -> AsyncIterator[Suite]:
+    settings = tagger_settings(dataset_target, f"sqlite+aiosqlite:///{tmp_path / 'tagger.db'}", **more)
     async with serving(settings, build(settings)) as server:
         connections = channel(dataset_target), channel(server.target)
         suite = Suite(

@@ -9,10 +9,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2, tagger_service_pb2_grpc
 
 from services.chassis.grpc_client import channel
 from tests.fixtures.patience import within
@@ -25,7 +23,7 @@ LEASE_S = 1
 @asynccontextmanager
 async def started(
     folder: Path, dataset_target: str, **more: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, Any]]:
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, tagger_service_pb2_grpc.TaggerServiceAsyncStub]]:
     """A process, and a caller of it."""
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
@@ -40,7 +38,7 @@ async def started(
         await listening(process, port_file)
         connection = channel(f"127.0.0.1:{port_file.read_text().strip()}")
         try:
-            yield process, TaggerServiceStub(connection)
+            yield process, tagger_service_pb2_grpc.TaggerServiceStub(connection)
         finally:
             await connection.close(None)
 

@@ -21,6 +21,7 @@ from services.chassis.errors import (
     PermissionDenied,
 )
 from services.chassis.request_context import RequestContext
+from tests.fakes.photographs import photo_of_a_clock
 from tests.integration.tagger.conftest import DATASET, Suite, disc
 
 TagJob, TagOptions = tagger_pb2.TagJob, tagger_pb2.TagOptions
@@ -87,13 +88,13 @@ async def test_edits_made_while_a_job_runs_are_kept(suite: Suite) -> None:
     for image in images:
         found = labels(await suite.image(image.name))
         assert any(label.startswith("mine") for label in found)
-        assert "square" in found
+        assert "white background" in found
 
 
 async def test_a_dry_run_shows_and_writes_nothing(suite: Suite) -> None:
     image = await suite.upload("red", "a.png")
-    job = await suite.run(dry_run=True, options=TagOptions(exclude=["*background", "square"], max_tags=2))
-    assert [(change.image, list(change.added)) for change in job.changes] == [(image.name, ["red", "low resolution"])]
+    job = await suite.run(dry_run=True, options=TagOptions(exclude=["plain*"], max_tags=2))
+    assert [(change.image, list(change.added)) for change in job.changes] == [(image.name, ["red", "white background"])]
     assert not (await suite.image(image.name)).tags
 
 
@@ -101,12 +102,50 @@ async def test_options_reach_the_tags(suite: Suite) -> None:
     image = await suite.upload("red", "a.png")
     options = TagOptions(
         replace=[tagger_pb2.LabelReplacement(old_label="Red", new_label="crimson")],
-        category_thresholds={"format": 0, "quality": 1, "background": 1},
-        exclude=["low_resolution", "*_background"],
+        category_thresholds={"colour": 0.9},
+        exclude=["plain_background"],
         prepend=["photo"],
     )
     await suite.run(options=options)
-    assert labels(await suite.image(image.name)) == ["photo", "crimson", "square"]
+    assert labels(await suite.image(image.name)) == ["photo", "crimson", "white background"]
+
+
+async def test_format_and_quality_are_facts_of_the_image_and_no_tags(suite: Suite) -> None:
+    image = await suite.upload("red", "a.png")
+    await suite.run()
+    tagged = await suite.image(image.name)
+    assert list(tagged.facts) == ["square", "low resolution"]
+    assert not set(labels(tagged)) & {"square", "low resolution", "blurry"}
+    for text, count in (('facts:"square"', 1), ("facts:blurry", 0)):
+        request = dataset_service_pb2.ListImagesRequest(parent=DATASET, filter=text)
+        assert (await suite.datasets.ListImages(request)).total_size == count
+
+
+async def test_no_subject_is_suggested_without_a_tagger_that_names_objects(suite: Suite) -> None:
+    await suite.upload("red", "a.png")
+    with pytest.raises(FailedPrecondition) as caught:
+        await suite.tagger.SuggestSubject(tagger_service_pb2.SuggestSubjectRequest(dataset=DATASET))
+    assert caught.value.reason == "NO_OBJECT_TAGGER"
+    assert "TAGGER_PHOTO" in caught.value.remedy
+
+
+async def test_the_subject_of_a_dataset_is_suggested(photo_suite: Suite) -> None:
+    request = tagger_service_pb2.SuggestSubjectRequest(dataset=DATASET)
+    with pytest.raises(FailedPrecondition) as caught:
+        await photo_suite.tagger.SuggestSubject(request)
+    assert caught.value.reason == "DATASET_EMPTY"
+    for seed in range(3):
+        await photo_suite.upload("", f"clock-{seed}.png", data=photo_of_a_clock(seed))
+    answer = await photo_suite.tagger.SuggestSubject(request)
+    assert answer.subject == "clock"
+    assert answer.question.startswith("These look like photos of a clock")
+    assert (answer.agreeing_images, answer.seen_images) == (3, 3)
+    assert answer.candidates[0].subject == "clock"
+    with pytest.raises(NotFound) as missing:
+        await photo_suite.tagger.SuggestSubject(
+            tagger_service_pb2.SuggestSubjectRequest(dataset="projects/pets/datasets/none")
+        )
+    assert missing.value.reason == "DATASET_NOT_FOUND"
 
 
 async def test_jobs_are_listed_by_page_and_filter(suite: Suite) -> None:
@@ -226,4 +265,4 @@ async def test_taggers_declare_what_they_know(suite: Suite) -> None:
     measured = taggers["taggers/measured"]
     assert "red background" in measured.vocabulary
     assert measured.model_sha256 == ""
-    assert {category.category for category in measured.categories} >= {"colour", "background", "quality"}
+    assert {category.category for category in measured.categories} == {"colour", "background"}

@@ -128,7 +128,7 @@ def test_views() -> None:
 
 
 def test_lists_without_filter_or_order() -> None:
-    query = mapping.list_query(pb.ListDatasetVersionsRequest(parent="p", page_size=3, page_token="t"))
+    query = mapping.list_request(pb.ListDatasetVersionsRequest(parent="p", page_size=3, page_token="t"))
     assert (query.parent, query.page_size, query.page_token, query.filter, query.order_by) == ("p", 3, "t", "", "")
 
 

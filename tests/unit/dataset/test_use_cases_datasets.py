@@ -13,8 +13,9 @@ from services.chassis.errors import (
     InvalidArgument,
     NotFound,
 )
+from services.chassis.listing.pages import ListRequest
 from services.dataset.models.resources import DatasetFields
-from services.dataset.use_cases.datasets import ListQuery, NewDataset
+from services.dataset.use_cases.datasets import NewDataset
 from tests.unit.dataset.conftest import SET, Service
 
 
@@ -71,30 +72,30 @@ async def test_list_pages_with_filter_and_order(service: Service) -> None:
     for name in ("beta dog", "Alpha dog", "cat", "gamma DOG"):
         await service.datasets.create(NewDataset("acme", "", DatasetFields(display_name=name)))
     await service.datasets.create(NewDataset("other", "", DatasetFields(display_name="a dog")))
-    query = ListQuery("projects/acme", page_size=2, filter='display_name:"Dog"', order_by="display_name")
-    shown, token, total = await service.datasets.list("acme", query)
+    query = ListRequest("projects/acme", page_size=2, filter='display_name:"Dog"', order_by="display_name")
+    shown, token, total = await service.datasets.list(query)
     assert ([d.fields.display_name for d in shown], total) == (["Alpha dog", "beta dog"], 3)
-    rest, end, _ = await service.datasets.list("acme", replace(query, page_token=token))
+    rest, end, _ = await service.datasets.list(replace(query, page_token=token))
     assert ([d.fields.display_name for d in rest], end) == (["gamma DOG"], "")
-    newest, _, _ = await service.datasets.list("acme", ListQuery("projects/acme"))
+    newest, _, _ = await service.datasets.list(ListRequest("projects/acme"))
     assert newest[0].fields.display_name == "gamma DOG"
     with pytest.raises(InvalidArgument) as caught:
-        await service.datasets.list("acme", replace(query, page_token=token, filter=""))
+        await service.datasets.list(replace(query, page_token=token, filter=""))
     assert caught.value.field == "page_token"
 
 
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        (ListQuery("p", filter="colour = 1"), "filter"),
-        (ListQuery("p", filter='display_name = "a\x00"'), "filter"),
-        (ListQuery("p", order_by="size"), "order_by"),
-        (ListQuery("p", page_token="bogus"), "page_token"),
+        (ListRequest("projects/acme", filter="colour = 1"), "filter"),
+        (ListRequest("projects/acme", filter='display_name = "a\x00"'), "filter"),
+        (ListRequest("projects/acme", order_by="size"), "order_by"),
+        (ListRequest("projects/acme", page_token="bogus"), "page_token"),
     ],
 )
-async def test_bad_lists_name_the_field(service: Service, query: ListQuery, field: str) -> None:
+async def test_bad_lists_name_the_field(service: Service, query: ListRequest, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        await service.datasets.list("acme", query)
+        await service.datasets.list(query)
     assert caught.value.field == field
 
 

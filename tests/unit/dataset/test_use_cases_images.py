@@ -10,10 +10,10 @@ from services.chassis.errors import (
     InvalidArgument,
     NotFound,
 )
+from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import ImageRef, VersionImageRef
 from services.dataset.models.resources import Crop, ImageFields
 from services.dataset.models.tags import Tag, TagSource
-from services.dataset.use_cases.datasets import ListQuery
 from services.dataset.use_cases.images import View
 from tests.fakes.pictures import png
 from tests.unit.dataset.conftest import SET, Service
@@ -30,20 +30,31 @@ async def test_list_filters_and_pages_in_upload_order(service: Service) -> None:
     await service.new_set()
     for seed in range(5):
         await service.add(seed, tags=("red",) if seed % 2 else ("Blue_Sky", "red"), caption=f"number {seed}")
-    page, token, total = await service.images.list(SET, ListQuery(SET.name, page_size=2, filter='tags:"blue sky"'))
+    page, token, total = await service.images.list(ListRequest(SET.name, page_size=2, filter='tags:"blue sky"'))
     assert ([i.picture.file_name for i in page], total) == (["0.png", "2.png"], 3)
     rest, end, _ = await service.images.list(
-        SET, ListQuery(SET.name, page_size=2, filter='tags:"blue sky"', page_token=token)
+        ListRequest(SET.name, page_size=2, filter='tags:"blue sky"', page_token=token)
     )
     assert ([i.picture.file_name for i in rest], end) == (["4.png"], "")
     counts = {'caption:"NUMBER 3"': 1, 'file_name = "1.png" tags:red': 1, "tags:*": 5, "caption < n": 0}
     for text, count in counts.items():
-        assert (await service.images.list(SET, ListQuery(SET.name, filter=text)))[2] == count
+        assert (await service.images.list(ListRequest(SET.name, filter=text)))[2] == count
+
+
+async def test_facts_are_kept_at_upload_and_filterable_and_no_part_of_the_caption(service: Service) -> None:
+    await service.new_set()
+    image = await service.add(1, tags=("red",))
+    assert {"landscape", "low resolution"} <= set(image.facts)
+    assert [tag.label for tag in image.fields.tags] == ["red"]
+    counts = {'facts:"LANDSCAPE"': 1, "facts:*": 1, 'facts:"low resolution" tags:red': 1, "facts:blurry": 0}
+    counts |= {"tags:landscape": 0}
+    for text, count in counts.items():
+        assert (await service.images.list(ListRequest(SET.name, filter=text)))[2] == count, text
 
 
 async def test_list_of_an_unknown_dataset(service: Service) -> None:
     with pytest.raises(NotFound) as caught:
-        await service.images.list(SET, ListQuery(SET.name))
+        await service.images.list(ListRequest(SET.name))
     assert caught.value.metadata["name"] == SET.name
 
 

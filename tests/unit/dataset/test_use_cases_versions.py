@@ -10,9 +10,9 @@ from services.chassis.errors import (
     FailedPrecondition,
     NotFound,
 )
+from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import VersionRef
 from services.dataset.models.resources import DatasetFields, ImageFields
-from services.dataset.use_cases.datasets import ListQuery
 from tests.unit.dataset.conftest import SET, Service
 
 
@@ -32,7 +32,7 @@ async def test_the_same_contents_give_the_same_version_and_others_the_next(servi
     await service.images.update(image.ref, ImageFields(caption="a dog"), (), "")
     second = await service.versions.create(SET, description="two", request_id="")
     assert (first.ref.number, second.ref.number, first.digest != second.digest) == (1, 2, True)
-    pinned, _, total = await service.versions.list_images(first.ref, ListQuery(first.ref.name))
+    pinned, _, total = await service.versions.list_images(ListRequest(first.ref.name))
     assert (total, pinned[0].fields.caption) == (1, "sks, dog")
 
 
@@ -54,7 +54,7 @@ async def test_rows_from_before_the_trigger_word_was_frozen_are_given_out_with_i
     stored = service.store.state.version_images
     first = next(image for image in stored.values() if image.position == 1)
     stored[first.ref] = replace(first, fields=replace(first.fields, caption="a dog"))
-    given, _, _ = await service.versions.list_images(version.ref, ListQuery(version.ref.name))
+    given, _, _ = await service.versions.list_images(ListRequest(version.ref.name))
     assert [image.fields.caption for image in given] == ["sks, a dog", "a photo of sks."]
     assert (await service.versions.get(version.ref)).digest == version.digest
 
@@ -72,13 +72,13 @@ async def test_lists_page(service: Service) -> None:
     for seed in range(3):
         await service.add(seed)
         await service.versions.create(SET, description="", request_id="")
-    page, token, total = await service.versions.list_versions(SET, ListQuery(SET.name, page_size=2))
+    page, token, total = await service.versions.list_versions(ListRequest(SET.name, page_size=2))
     assert ([v.ref.number for v in page], total) == ([3, 2], 3)
-    rest, end, _ = await service.versions.list_versions(SET, ListQuery(SET.name, page_size=2, page_token=token))
+    rest, end, _ = await service.versions.list_versions(ListRequest(SET.name, page_size=2, page_token=token))
     assert ([v.ref.number for v in rest], end) == ([1], "")
     third = VersionRef(SET, 3)
-    images, token, total = await service.versions.list_images(third, ListQuery(third.name, page_size=2))
-    more, end, _ = await service.versions.list_images(third, ListQuery(third.name, page_size=2, page_token=token))
+    images, token, total = await service.versions.list_images(ListRequest(third.name, page_size=2))
+    more, end, _ = await service.versions.list_images(ListRequest(third.name, page_size=2, page_token=token))
     assert ([i.picture.file_name for i in images + more], total, end) == (["0.png", "1.png", "2.png"], 3, "")
     with pytest.raises(NotFound):
-        await service.versions.list_images(VersionRef(SET, 9), ListQuery(""))
+        await service.versions.list_images(ListRequest(VersionRef(SET, 9).name))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -174,6 +176,18 @@ def test_credentials_are_made_once_and_for_the_owner_only(folder: DataFolder) ->
     for path in (folder.path / "credentials").iterdir():
         assert path.stat().st_mode & 0o077 == 0
     assert made.api_key not in folder.api_keys_file.read_text()
+
+
+def test_a_folder_of_an_older_release_gets_the_key_of_page_tokens(folder: DataFolder) -> None:
+    made = folder.credentials()
+    path = folder.path / "credentials" / "stack.json"
+    older = {name: value for name, value in asdict(made).items() if name != "page_token_key"}
+    path.write_text(json.dumps(older))
+    upgraded = folder.credentials()
+    assert replace(upgraded, page_token_key=made.page_token_key) == made
+    assert len(upgraded.page_token_key) >= 32
+    assert folder.credentials() == upgraded
+    assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_damaged_state_file_counts_as_none(folder: DataFolder) -> None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.chassis.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from services.chassis.pagination import PageTokens
-from services.registry.models import NewModel, RequestKey
+from services.chassis.listing.pages import ListRequest, PageTokens
+from services.chassis.requests.keys import RequestKey
+from services.registry.models import NewModel
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch, SaveRequest
 from services.registry.use_cases.sweeping import Sweeper
@@ -34,16 +35,13 @@ class Bench:
         await self._saving.save(SaveRequest("pets", EPOCH, model_id, True, "", "", aliases, key()))
 
     async def names(self, **query: str) -> list[str]:
-        defaults = {"filter_text": "", "order_by": ""}
-        models, token, total = await self.repositories.list(
-            "pets", page_size=0, page_token="", **{**defaults, **query}
-        )
+        models, token, total = await self.repositories.list(ListRequest("projects/pets", **query))  # type: ignore[arg-type]
         assert (token, total) == ("", len(models))
         return [model.model_id for model in models]
 
 
 def key(request_id: str = "", digest: str = "d") -> RequestKey:
-    return RequestKey("CreateModel", request_id, digest)
+    return RequestKey("pets", "CreateModel", request_id, digest)
 
 
 def new(model_id: str, display_name: str = "", tags: tuple[str, ...] = ()) -> NewModel:
@@ -74,7 +72,7 @@ async def test_a_taken_id_is_refused_and_a_repeat_is_not() -> None:
     assert await bench.repositories.create(new("rex"), key("r-1")) == first
     with pytest.raises(AlreadyExists):
         await bench.repositories.create(new("rex"), key("r-2"))
-    with pytest.raises(InvalidArgument, match="already"):
+    with pytest.raises(InvalidArgument, match="different request"):
         await bench.repositories.create(new("max"), key("r-1", "other"))
 
 
@@ -85,9 +83,9 @@ async def test_lists_filter_sort_and_page() -> None:
     assert await bench.names() == ["c", "b", "a"]
     assert await bench.names(order_by="create_time") == ["a", "b", "c"]
     assert await bench.names(order_by="display_name") == ["b", "a", "c"]
-    assert await bench.names(filter_text='tags:x AND display_name:"APP"') == ["b"]
-    assert await bench.names(filter_text='display_name = "ärger"') == ["c"]
-    for field, broken in (("filter", {"filter_text": "size > 3"}), ("order_by", {"order_by": "size"})):
+    assert await bench.names(filter='tags:x AND display_name:"APP"') == ["b"]
+    assert await bench.names(filter='display_name = "ärger"') == ["c"]
+    for field, broken in (("filter", {"filter": "size > 3"}), ("order_by", {"order_by": "size"})):
         with pytest.raises(InvalidArgument) as caught:
             await bench.names(**broken)
         assert caught.value.field == field
@@ -95,7 +93,7 @@ async def test_lists_filter_sort_and_page() -> None:
     seen, token = [], ""
     for _ in range(3):
         models, token, total = await bench.repositories.list(
-            "pets", page_size=1, page_token=token, filter_text="", order_by="display_name desc"
+            ListRequest("projects/pets", page_size=1, page_token=token, order_by="display_name desc")
         )
         assert total == 3
         seen += [model.model_id for model in models]
@@ -159,12 +157,12 @@ async def test_versions_are_listed_newest_first() -> None:
     bench = Bench()
     for _ in range(3):
         await bench.save()
-    versions, token, total = await bench.versions.list(REX, page_size=2, page_token="")
+    versions, token, total = await bench.versions.list(ListRequest(REX, page_size=2))
     assert ([version.number for version in versions], total) == ([3, 2], 3)
-    rest, end, _ = await bench.versions.list(REX, page_size=2, page_token=token)
+    rest, end, _ = await bench.versions.list(ListRequest(REX, page_size=2, page_token=token))
     assert ([version.number for version in rest], end) == ([1], "")
     with pytest.raises(NotFound):
-        await bench.versions.list("projects/pets/models/unknown", page_size=0, page_token="")
+        await bench.versions.list(ListRequest("projects/pets/models/unknown"))
 
 
 async def test_a_download_gives_the_saved_bytes_and_notices_damage() -> None:

@@ -17,7 +17,8 @@ from services.chassis.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.registry.models import FinishedEpoch, ModelVersion, NewModel, RequestKey, VersionDraft
+from services.chassis.requests.keys import RequestKey
+from services.registry.models import FinishedEpoch, ModelVersion, NewModel, VersionDraft
 from services.registry.use_cases.save_epoch import SaveEpoch, SaveRequest
 from tests.fakes.finished_epochs import EPOCH, contents, finished_epoch
 from tests.fakes.registry import FakeEpochSource, FakeFileStore, FakeModelStore
@@ -47,7 +48,7 @@ class Bench:
 def request(
     *, epoch: str = EPOCH, create: bool = True, aliases: tuple[str, ...] = (), request_id: str = "", digest: str = "d"
 ) -> SaveRequest:
-    key = RequestKey("SaveEpoch", request_id, digest)
+    key = RequestKey("pets", "SaveEpoch", request_id, digest)
     return SaveRequest("pets", epoch, "rex", create, " Rex ", "the good one", aliases, key)
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.chassis.listing.pages import PageTokens
 from services.chassis.signals import Signals
 from services.tagger.models import JobState, TagJob, TagOptions
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
@@ -40,7 +41,7 @@ class World:
 
     @property
     def verbs(self) -> TagJobVerbs:
-        return TagJobVerbs(self.jobs, self.datasets, self.taggers, self.changes, lambda: self.now)
+        return TagJobVerbs(self.jobs, self.datasets, self.taggers, self.changes, lambda: self.now, PageTokens())
 
     def runner(self, owner: str = "me", **limits: object) -> TagJobRunner:
         images = ImageTagger(

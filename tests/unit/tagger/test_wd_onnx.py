@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,27 @@ def test_golden_values_of_the_bicubic_reduction() -> None:
 def test_a_tall_picture_gets_white_at_its_sides_and_odd_margins_go_right() -> None:
     tensor = preprocess(np.zeros((5, 2, 3), np.uint8), 5)
     assert tensor[0, :, 0].tolist() == [255, 0, 0, 255, 255]
+
+
+def test_a_long_strip_is_shrunk_before_it_is_squared() -> None:
+    """Squared at full size, 768 kB of pixels would become 768 MB."""
+    rgb = np.zeros((16, 16_000, 3), np.uint8)
+    rgb[..., 1] = 130
+    tracemalloc.start()
+    try:
+        tensor = preprocess(rgb, 448)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16e6
+    assert tensor.shape == (448, 448, 3)
+    assert tensor[223:225].tolist().count([[0, 130, 0]] * 448) == 1, "one row is left of it, in the middle"
+    assert int((tensor != 255).any(axis=(1, 2)).sum()) == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3000, 2000)])
+def test_pictures_of_any_shape_fit(size: tuple[int, int]) -> None:
+    assert preprocess(np.zeros((*size, 3), np.uint8), 64).shape == (64, 64, 3)
 
 
 def test_labels_are_found_by_their_category_number(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from services.chassis.errors import AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.requests.keys import RequestKey
 from services.trainer.models.job import JobState
-from services.trainer.ports import RequestKey
 from tests.unit.trainer.jobs import NOW
 from tests.unit.trainer.verbs import DATASET, NO_KEY, REQUEST, VERSION, Verbs
 
-KEY = RequestKey("acme", "r-1", "digest")
+KEY = RequestKey("acme", "CreateTrainingJob", "r-1", "digest")
 
 
 @pytest.fixture
@@ -34,19 +34,21 @@ async def test_a_job_is_queued_with_the_frozen_version_and_its_exact_steps(verbs
 
 async def test_a_validation_gives_the_same_job_and_stores_nothing(verbs: Verbs) -> None:
     asked = replace(REQUEST, job_id="mine")
-    looked = await verbs.creator.create(asked, KEY, validate_only=True)
+    looked = (await verbs.creator.create(asked, KEY, validate_only=True)).job
     assert (looked.dataset_version, verbs.datasets.pinned) == (DATASET, [])
     with pytest.raises(NotFound):
         await verbs.store.get(looked.name)
-    made = await verbs.creator.create(asked, KEY, validate_only=False)
+    made = (await verbs.creator.create(asked, KEY, validate_only=False)).job
     assert replace(looked, dataset_version=made.dataset_version, dataset_digest=made.dataset_digest) == made
 
 
 async def test_a_repeated_request_gives_the_first_job_also_after_it_moved_and_freezes_once(verbs: Verbs) -> None:
     made = await verbs.creator.create(REQUEST, KEY, validate_only=False)
+    assert (made.position_in_project, made.position) == (1, 1)
     taken = await verbs.take()
-    assert await verbs.creator.create(REQUEST, KEY, validate_only=False) == taken
-    assert (taken.name, verbs.datasets.pinned) == (made.name, [DATASET])
+    again = await verbs.creator.create(REQUEST, KEY, validate_only=False)
+    assert (again.job, again.position) == (taken, 0)
+    assert (taken.name, verbs.datasets.pinned) == (made.job.name, [DATASET])
     with pytest.raises(InvalidArgument) as reused:
         await verbs.creator.create(REQUEST, replace(KEY, digest="other"), validate_only=False)
     assert (reused.value.reason, reused.value.field) == ("REQUEST_ID_REUSED", "request_id")

@@ -8,15 +8,16 @@ from datetime import timedelta
 import pytest
 
 from services.chassis.errors import NotFound
+from services.chassis.listing.pages import ListRequest
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Metric
 from services.trainer.models.job import JobState
-from services.trainer.ports import JobFilter, JobQuery, WorkerAsk
+from services.trainer.ports import WorkerAsk
 from services.trainer.use_cases.reading import WORKER_MEMORY
 from tests.unit.trainer.jobs import NOW
 from tests.unit.trainer.verbs import BASE_MODEL, MODEL, NO_KEY, Verbs
 
-QUERY = JobQuery("acme", (), "create_time", True, 10, None)
+PROJECT = ListRequest("projects/acme")
 
 
 @pytest.fixture
@@ -67,13 +68,14 @@ async def test_a_job_at_work_ends_when_its_worker_says_and_an_ended_one_has_no_p
 async def test_pages_of_a_project_hold_its_own_jobs_alone(verbs: Verbs) -> None:
     jobs = [await verbs.create() for _ in range(3)]
     await verbs.take()
-    page, views = await verbs.reading.list(replace(QUERY, limit=2))
+    views, token, total = await verbs.reading.list(replace(PROJECT, page_size=2))
     assert [view.job.name for view in views] == [jobs[2].name, jobs[1].name]
-    assert (page.more, page.total) == (True, 3)
     assert [view.position for view in views] == [2, 1]
-    waiting = replace(QUERY, filters=(JobFilter("state", "=", "QUEUED"),))
-    assert (await verbs.reading.list(waiting))[0].total == 2
-    assert (await verbs.reading.list(replace(QUERY, project="other")))[1] == []
+    assert total == 3
+    views, token, total = await verbs.reading.list(replace(PROJECT, page_size=2, page_token=token))
+    assert ([view.job.name for view in views], token, total) == ([jobs[0].name], "", 3)
+    assert (await verbs.reading.list(replace(PROJECT, filter="state = QUEUED")))[2] == 2
+    assert await verbs.reading.list(ListRequest("projects/other")) == ([], "", 0)
 
 
 async def test_base_models_are_available_while_a_worker_that_can_load_them_is_there(verbs: Verbs) -> None:
@@ -97,23 +99,25 @@ async def test_points_are_read_in_parts_that_follow_each_other(verbs: Verbs) -> 
     parts = 0
     since = 0
     while True:
-        found, since = await verbs.reading.metrics(job.name, "loss", since_step=since, stride=1, limit=3)
+        found, since = await verbs.reading.metrics(job.name, "loss", since_step=since, stride=1, page_size=3)
         seen += [point.step for point in found]
         parts += 1
         if not since:
             break
     assert (seen, parts) == ([1, 2, 3, 4, 5, 6, 7], 3)
-    assert await verbs.reading.metrics(job.name, "loss", since_step=0, stride=3, limit=3) == ([points[2], points[5]], 0)
+    thinned = await verbs.reading.metrics(job.name, "", since_step=0, stride=3, page_size=0)
+    assert thinned == ([points[2], points[5]], 0)
     with pytest.raises(NotFound):
-        await verbs.reading.metrics("projects/acme/trainingJobs/none", "loss", since_step=0, stride=1, limit=3)
+        await verbs.reading.metrics("projects/acme/trainingJobs/none", "loss", since_step=0, stride=1, page_size=3)
 
 
 async def test_epochs_are_read_in_order_and_a_missing_file_names_those_there_are(verbs: Verbs) -> None:
     job = await verbs.finished()
-    found, more, of = await verbs.reading.epochs(job.name, after=0, limit=1)
-    assert ([epoch.number for epoch in found], more, of) == ([1], True, job)
-    found, more, _ = await verbs.reading.epochs(job.name, after=1, limit=1)
-    assert ([epoch.number for epoch in found], more) == ([2], False)
+    asked = ListRequest(job.name, page_size=1)
+    found, token, of = await verbs.reading.epochs(asked)
+    assert ([epoch.number for epoch in found], bool(token), of) == ([1], True, job)
+    found, token, _ = await verbs.reading.epochs(replace(asked, page_token=token))
+    assert ([epoch.number for epoch in found], token) == ([2], "")
     epoch, of = await verbs.reading.epoch(job.name, 2)
     assert (epoch.number, of) == (2, job)
     file, chunks = await verbs.reading.file(job.name, 2, "kohya")
@@ -126,7 +130,7 @@ async def test_epochs_are_read_in_order_and_a_missing_file_names_those_there_are
         await verbs.reading.epoch(job.name, 3)
     assert gone.value.reason == "EPOCH_NOT_FOUND"
     with pytest.raises(NotFound) as unknown:
-        await verbs.reading.epochs(f"{job.name}x", after=0, limit=1)
+        await verbs.reading.epochs(ListRequest(f"{job.name}x"))
     assert unknown.value.reason == "JOB_NOT_FOUND"
 
 

@@ -8,10 +8,9 @@ import pytest
 
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 from services.trainer.models.job import JobState, Outcome
-from services.trainer.ports import RequestKey
 from services.trainer.use_cases.steering import JobSteering, SteeringRequest
 from tests.unit.trainer.jobs import NOW
-from tests.unit.trainer.verbs import MODEL, Verbs, order
+from tests.unit.trainer.verbs import MODEL, NO_KEY, Verbs, order
 
 
 @pytest.fixture
@@ -130,5 +129,5 @@ async def test_a_base_model_that_is_gone_cannot_be_extended(verbs: Verbs) -> Non
 
 async def test_an_unknown_job_is_not_found(verbs: Verbs) -> None:
     with pytest.raises(NotFound) as missing:
-        await verbs.steering.cancel(SteeringRequest("projects/acme/trainingJobs/none", "", RequestKey("acme", "", "")))
+        await verbs.steering.cancel(SteeringRequest("projects/acme/trainingJobs/none", "", NO_KEY))
     assert missing.value.field == "name"

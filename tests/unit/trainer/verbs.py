@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.chassis.errors import FailedPrecondition, NotFound
+from services.chassis.requests.keys import RequestKey
 from services.trainer.models import worker_moves
 from services.trainer.models.base import TrainingImage, TrainingSet
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile
 from services.trainer.models.job import Outcome, Progress, TrainingJob
-from services.trainer.ports import RequestKey, WorkerAsk
+from services.trainer.ports import WorkerAsk
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.creating import JobCreator
@@ -21,6 +22,7 @@ from services.trainer.use_cases.planning import JobRequest, Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering, SteeringRequest
 from tests.fakes.job_store import FakeJobStore
+from tests.fixtures.lists import TOKENS
 from tests.unit.trainer.jobs import NOW, make_epoch
 
 MODEL: BaseModel = load_catalogue()["fiveshot-tiny"]
@@ -28,7 +30,7 @@ BASE_MODEL = f"baseModels/{MODEL.id}"
 DATASET = "projects/acme/datasets/dog"
 VERSION = f"{DATASET}/versions/1"
 LEASE = timedelta(seconds=30)
-NO_KEY = RequestKey("acme", "", "")
+NO_KEY = RequestKey("acme", "CreateTrainingJob", "", "")
 REQUEST = JobRequest(
     project="acme",
     job_id="",
@@ -93,11 +95,11 @@ class Verbs:
         catalogue = {MODEL.id: MODEL}
         planner = Planner(catalogue, self.datasets, min_images=1)
         ids = itertools.count(1)
-        self.creator = JobCreator(
-            self.store, planner, clock=self.clock, new_id=lambda prefix: f"{prefix}-{next(ids)}"
-        )
         self.steering = JobSteering(self.store, catalogue, clock=self.clock)
-        self.reading = JobReading(self.store, FakeArtifacts(), catalogue, planner, clock=self.clock)
+        self.reading = JobReading(self.store, FakeArtifacts(), catalogue, planner, TOKENS, clock=self.clock)
+        self.creator = JobCreator(
+            self.store, planner, self.reading, clock=self.clock, new_id=lambda prefix: f"{prefix}-{next(ids)}"
+        )
 
     def clock(self) -> datetime:
         """Now."""
@@ -106,7 +108,8 @@ class Verbs:
     async def create(self, **changes: object) -> TrainingJob:
         """A job as in REQUEST, changed."""
         request = replace(REQUEST, **changes)  # type: ignore[arg-type]
-        return await self.creator.create(request, replace(NO_KEY, project=request.project), validate_only=False)
+        made = await self.creator.create(request, replace(NO_KEY, project=request.project), validate_only=False)
+        return made.job
 
     async def take(self, worker_id: str = "worker-1") -> TrainingJob:
         """The next job, in the hands of a worker that can load everything."""
@@ -160,4 +163,4 @@ class Verbs:
 
 def order(job: TrainingJob, *, etag: str = "", request_id: str = "", digest: str = "d") -> SteeringRequest:
     """What a caller sends to steer a job."""
-    return SteeringRequest(job.name, etag, RequestKey(job.project, request_id, digest, method="Steer"))
+    return SteeringRequest(job.name, etag, RequestKey(job.project, "Steer", request_id, digest))

@@ -58,6 +58,8 @@ class TextEncoder:
         token_limit: tokens of a caption that the family's models were trained with; more are cut.
         targets: None for an encoder that stays frozen.
         layers: level above its layers in the names that readers know, which its own names may lack.
+        chunks: a longer caption goes through the encoder in so many pieces at most, each with its own first and last
+            token, whose answers are put one after the other, as A1111 and ComfyUI do; what is left is cut.
     """
 
     component: str
@@ -67,6 +69,7 @@ class TextEncoder:
     token_limit: int
     targets: Targets | None
     layers: str = ""
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,11 @@ class FamilyFacts:
     def pixel_multiple(self) -> int:
         """Sides of a picture for the published models are multiples of it."""
         return self.autoencoder.factor * self.denoiser.multiple
+
+    @property
+    def caption_tokens(self) -> int:
+        """Tokens of a caption that reach the published models, without those that begin and end it."""
+        return max((encoder.token_limit - 2) * encoder.chunks for encoder in self.text_encoders)
 
     @property
     def adapters(self) -> frozenset[str]:

@@ -7,6 +7,9 @@ from services.trainer.recipe.families.facts import FileForm, Targets
 CLIP_LAYERS = "text_model."
 """Level of a CLIP text encoder that every reader's names have and that transformers 5 removed from the module."""
 
+CHUNKS = 3
+"""Pieces of 75 tokens that the UNets' usual tools train and sample with."""
+
 CLIP_TARGETS = Targets(
     attention=("q_proj", "k_proj", "v_proj", "out_proj"),
     attention_ff=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),

@@ -17,6 +17,7 @@ from services.trainer.recipe.families.facts import (
     TextEncoder,
 )
 from services.trainer.recipe.families.parts import (
+    CHUNKS,
     CLIP_L,
     CLIP_LAYERS,
     CLIP_TARGETS,
@@ -102,6 +103,7 @@ FACTS = FamilyFacts(
             77,
             replace(CLIP_TARGETS, unused_end="encoder.layers"),
             CLIP_LAYERS,
+            CHUNKS,
         ),
         TextEncoder(
             "text_encoder_2",
@@ -111,6 +113,7 @@ FACTS = FamilyFacts(
             77,
             CLIP_TARGETS,
             CLIP_LAYERS,
+            CHUNKS,
         ),
     ),
     prediction_types=("epsilon", "v_prediction", "sample"),

@@ -12,6 +12,7 @@ from services.trainer.recipe.families.facts import (
     TextEncoder,
 )
 from services.trainer.recipe.families.parts import (
+    CHUNKS,
     CLIP_L,
     CLIP_LAYERS,
     CLIP_TARGETS,
@@ -50,7 +51,7 @@ FACTS = FamilyFacts(
     ),
     autoencoder=Autoencoder(channels=4, factor=8, scale=0.18215),
     text_encoders=(
-        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS),
+        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS, CHUNKS),
     ),
     prediction_types=("epsilon", "v_prediction", "sample"),
     forms=(

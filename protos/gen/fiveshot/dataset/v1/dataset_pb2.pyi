@@ -33,7 +33,7 @@ class _TagSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TagSource.V
     TAG_SOURCE_AUTO: _TagSource.ValueType  # 2
     """Predicted by a model; `tagger`, `model_sha256` and `score` say which and how sure."""
     TAG_SOURCE_MEASURED: _TagSource.ValueType  # 3
-    """Computed from the pixels: colours, orientation, sharpness, exposure."""
+    """Computed from the pixels: colours of the subject, a plain background."""
 
 class TagSource(_TagSource, metaclass=_TagSourceEnumTypeWrapper):
     """Where a tag comes from. A manual tag always takes precedence over an automatic one."""
@@ -45,7 +45,7 @@ TAG_SOURCE_MANUAL: TagSource.ValueType  # 1
 TAG_SOURCE_AUTO: TagSource.ValueType  # 2
 """Predicted by a model; `tagger`, `model_sha256` and `score` say which and how sure."""
 TAG_SOURCE_MEASURED: TagSource.ValueType  # 3
-"""Computed from the pixels: colours, orientation, sharpness, exposure."""
+"""Computed from the pixels: colours of the subject, a plain background."""
 Global___TagSource: _TypeAlias = TagSource  # noqa: Y015
 
 @_typing.final
@@ -207,6 +207,7 @@ class Image(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     TRAINING_TEXT_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -245,6 +246,12 @@ class Image(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When its caption, tags, crop or repeats last changed. Output only."""
 
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the pixels say of format and quality, never part of a caption: `square`, `portrait`, `landscape`, `low resolution`,
+        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -263,10 +270,11 @@ class Image(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         training_text: _builtins.str = ...,
+        facts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "crop", b"crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

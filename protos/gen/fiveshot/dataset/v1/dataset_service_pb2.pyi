@@ -101,7 +101,7 @@ class ListDatasetsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
-    """AIP-160 over display_name, create_time and update_time, such as `display_name:"dog"`; case-insensitive."""
+    """AIP-160 over `display_name`, `trigger_word`, `create_time` and `update_time`, such as `display_name:"dog"`; case-insensitive."""
     order_by: _builtins.str
     """`create_time`, `update_time` or `display_name`, with ` desc` for descending order."""
     def __init__(
@@ -323,6 +323,7 @@ class ListImagesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     page_size: _builtins.int
@@ -330,7 +331,9 @@ class ListImagesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `file_name`, `caption` and `tags`, such as `tags:"red"` (has the label) or `file_name = "a.jpg"`; case-insensitive."""
+    """AIP-160 over `file_name`, `caption`, `tags`, `facts`, `create_time` and `update_time`, such as `tags:"red"` (has the label), `facts:"blurry"` or `file_name = "a.jpg"`; case-insensitive."""
+    order_by: _builtins.str
+    """`file_name`, `create_time` or `update_time`, with ` desc` for descending order; empty for upload order."""
     def __init__(
         self,
         *,
@@ -338,10 +341,11 @@ class ListImagesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -781,22 +785,26 @@ class ListDatasetVersionsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     page_size: _builtins.int
     """Maximum number to return; 0 means 50."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
+    order_by: _builtins.str
+    """`create_time`, with ` desc` for descending order; empty for newest first."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -843,22 +851,26 @@ class ListDatasetVersionImagesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     page_size: _builtins.int
     """Maximum number to return; 0 means 100."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
+    order_by: _builtins.str
+    """`file_name`, with ` desc` for descending order; empty for the version's order."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,7 +96,7 @@ class ListModelsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `display_name` and `tags`."""
+    """AIP-160 over `display_name`, `tags`, `create_time` and `update_time`, such as `tags:"dog" OR display_name = "Rex*"`."""
     order_by: _builtins.str
     """`create_time`, `update_time` or `display_name`, with ` desc` for descending order."""
     def __init__(
@@ -291,22 +291,26 @@ class ListModelVersionsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/models/{model}`."""
     page_size: _builtins.int
     """Maximum number to return; 0 means 50."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
+    order_by: _builtins.str
+    """`create_time`, with ` desc` for descending order; empty for newest first."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,7 +70,7 @@ class Tagger(_message.Message):
     description: _builtins.str
     """What it does and where it fails, in one or two sentences."""
     domain: _builtins.str
-    """What kind of pictures it knows, such as `any` or `drawn scenes`; outside it the tagger stays silent."""
+    """What kind of pictures it knows, such as `photographs of things, animals and places`; outside it the tagger stays silent."""
     model_sha256: _builtins.str
     """SHA-256 of its weights in hex; empty where no model is involved."""
     device: _builtins.str
@@ -165,6 +165,80 @@ class TagPrediction(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TagPrediction: _TypeAlias = TagPrediction  # noqa: Y015
+
+@_typing.final
+class SubjectSuggestion(_message.Message):
+    """What the pictures of a dataset show together, for a person to confirm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    AGREEING_IMAGES_FIELD_NUMBER: _builtins.int
+    SEEN_IMAGES_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """An everyday noun such as `dog`; empty when the pictures do not agree or nothing is sure."""
+    kind: _builtins.str
+    """What it is more exactly, such as `corgi`; often empty."""
+    score: _builtins.float
+    """How sure, 0 to 1: the mean over the pictures."""
+    agreeing_images: _builtins.int
+    """How many of the pictures looked at show it."""
+    seen_images: _builtins.int
+    """How many pictures were looked at; at most twelve, evenly spread."""
+    question: _builtins.str
+    """The question to put to a person, such as `These look like photos of a dog (corgi). Is that the subject?`"""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectCandidate]:
+        """The best nouns, for a menu; may be empty."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        score: _builtins.float = ...,
+        agreeing_images: _builtins.int = ...,
+        seen_images: _builtins.int = ...,
+        question: _builtins.str = ...,
+        candidates: _abc.Iterable[Global___SubjectCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreeing_images", b"agreeing_images", "candidates", b"candidates", "kind", b"kind", "question", b"question", "score", b"score", "seen_images", b"seen_images", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectSuggestion: _TypeAlias = SubjectSuggestion  # noqa: Y015
+
+@_typing.final
+class SubjectCandidate(_message.Message):
+    """A noun that a dataset's pictures may show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """The noun."""
+    score: _builtins.float
+    """Its mean score over the pictures, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["score", b"score", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectCandidate: _TypeAlias = SubjectCandidate  # noqa: Y015
 
 @_typing.final
 class TagOptions(_message.Message):

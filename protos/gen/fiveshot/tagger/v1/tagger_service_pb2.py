@@ -27,7 +27,7 @@ from fiveshot.tagger.v1 import tagger_pb2 as fiveshot_dot_tagger_dot_v1_dot_tagg
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fiveshot/tagger/v1/tagger_service.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x66iveshot/tagger/v1/tagger.proto\x1a\x1cgoogle/api/annotations.proto\"\x14\n\x12ListTaggersRequest\"B\n\x13ListTaggersResponse\x12+\n\x07taggers\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.Tagger\"\x9a\x02\n\x10TagImagesRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12U\n\x07\x64\x61taset\x18\x02 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"e\n\x10GetTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\xa0\x01\n\x12ListTagJobsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"p\n\x13ListTagJobsResponse\x12,\n\x08tag_jobs\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"g\n\x12WatchTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"h\n\x13\x43\x61ncelTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"g\n\x12RetryTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\x94\x01\n\x0fTagImageRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x01\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\"Q\n\x10TagImageResponse\x12/\n\x04tags\x18\x01 \x03(\x0b\x32!.fiveshot.tagger.v1.TagPrediction\x12\x0c\n\x04note\x18\x02 \x01(\t2\x9a\x08\n\rTaggerService\x12s\n\x0bListTaggers\x12&.fiveshot.tagger.v1.ListTaggersRequest\x1a\'.fiveshot.tagger.v1.ListTaggersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/taggers\x12y\n\tTagImages\x12$.fiveshot.tagger.v1.TagImagesRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{parent=projects/*}/tagJobs:\x01*\x12v\n\tGetTagJob\x12$.fiveshot.tagger.v1.GetTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=projects/*/tagJobs/*}\x12\x87\x01\n\x0bListTagJobs\x12&.fiveshot.tagger.v1.ListTagJobsRequest\x1a\'.fiveshot.tagger.v1.ListTagJobsResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=projects/*}/tagJobs\x12\x82\x01\n\x0bWatchTagJob\x12&.fiveshot.tagger.v1.WatchTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/tagJobs/*}:watch0\x01\x12\x86\x01\n\x0c\x43\x61ncelTagJob\x12\'.fiveshot.tagger.v1.CancelTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"1\x82\xd3\xe4\x93\x02+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\x01*\x12\x83\x01\n\x0bRetryTagJob\x12&.fiveshot.tagger.v1.RetryTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"0\x82\xd3\xe4\x93\x02*\"%/v1/{name=projects/*/tagJobs/*}:retry:\x01*\x12\x82\x01\n\x08TagImage\x12#.fiveshot.tagger.v1.TagImageRequest\x1a$.fiveshot.tagger.v1.TagImageResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}:tagImage:\x01*B\x94\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x12TaggerServiceProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fiveshot/tagger/v1/tagger_service.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x66iveshot/tagger/v1/tagger.proto\x1a\x1cgoogle/api/annotations.proto\"\x14\n\x12ListTaggersRequest\"B\n\x13ListTaggersResponse\x12+\n\x07taggers\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.Tagger\"\x9a\x02\n\x10TagImagesRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12U\n\x07\x64\x61taset\x18\x02 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"e\n\x10GetTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\xbb\x01\n\x12ListTagJobsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"p\n\x13ListTagJobsResponse\x12,\n\x08tag_jobs\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"g\n\x12WatchTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"h\n\x13\x43\x61ncelTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"g\n\x12RetryTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\x88\x01\n\x15SuggestSubjectRequest\x12U\n\x07\x64\x61taset\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x94\x01\n\x0fTagImageRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x01\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\"Q\n\x10TagImageResponse\x12/\n\x04tags\x18\x01 \x03(\x0b\x32!.fiveshot.tagger.v1.TagPrediction\x12\x0c\n\x04note\x18\x02 \x01(\t2\xbb\t\n\rTaggerService\x12s\n\x0bListTaggers\x12&.fiveshot.tagger.v1.ListTaggersRequest\x1a\'.fiveshot.tagger.v1.ListTaggersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/taggers\x12y\n\tTagImages\x12$.fiveshot.tagger.v1.TagImagesRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{parent=projects/*}/tagJobs:\x01*\x12v\n\tGetTagJob\x12$.fiveshot.tagger.v1.GetTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=projects/*/tagJobs/*}\x12\x87\x01\n\x0bListTagJobs\x12&.fiveshot.tagger.v1.ListTagJobsRequest\x1a\'.fiveshot.tagger.v1.ListTagJobsResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=projects/*}/tagJobs\x12\x82\x01\n\x0bWatchTagJob\x12&.fiveshot.tagger.v1.WatchTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/tagJobs/*}:watch0\x01\x12\x86\x01\n\x0c\x43\x61ncelTagJob\x12\'.fiveshot.tagger.v1.CancelTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"1\x82\xd3\xe4\x93\x02+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\x01*\x12\x83\x01\n\x0bRetryTagJob\x12&.fiveshot.tagger.v1.RetryTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"0\x82\xd3\xe4\x93\x02*\"%/v1/{name=projects/*/tagJobs/*}:retry:\x01*\x12\x9e\x01\n\x0eSuggestSubject\x12).fiveshot.tagger.v1.SuggestSubjectRequest\x1a%.fiveshot.tagger.v1.SubjectSuggestion\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{dataset=projects/*/datasets/*}:suggestSubject\x12\x82\x01\n\x08TagImage\x12#.fiveshot.tagger.v1.TagImageRequest\x1a$.fiveshot.tagger.v1.TagImageResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}:tagImage:\x01*B\x94\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x12TaggerServiceProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,15 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\240\037'
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_LISTTAGJOBSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTTAGJOBSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_WATCHTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_WATCHTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_CANCELTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CANCELTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_RETRYTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_RETRYTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['dataset']._loaded_options = None
+  _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['dataset']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_TAGIMAGEREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_TAGIMAGEREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_TAGIMAGEREQUEST'].fields_by_name['content']._loaded_options = None
@@ -77,6 +83,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAGGERSERVICE'].methods_by_name['CancelTagJob']._serialized_options = b'\202\323\344\223\002+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\001*'
   _globals['_TAGGERSERVICE'].methods_by_name['RetryTagJob']._loaded_options = None
   _globals['_TAGGERSERVICE'].methods_by_name['RetryTagJob']._serialized_options = b'\202\323\344\223\002*\"%/v1/{name=projects/*/tagJobs/*}:retry:\001*'
+  _globals['_TAGGERSERVICE'].methods_by_name['SuggestSubject']._loaded_options = None
+  _globals['_TAGGERSERVICE'].methods_by_name['SuggestSubject']._serialized_options = b'\202\323\344\223\0024\0222/v1/{dataset=projects/*/datasets/*}:suggestSubject'
   _globals['_TAGGERSERVICE'].methods_by_name['TagImage']._loaded_options = None
   _globals['_TAGGERSERVICE'].methods_by_name['TagImage']._serialized_options = b'\202\323\344\223\002%\" /v1/{parent=projects/*}:tagImage:\001*'
   _globals['_LISTTAGGERSREQUEST']._serialized_start=155
@@ -88,19 +96,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTAGJOBREQUEST']._serialized_start=530
   _globals['_GETTAGJOBREQUEST']._serialized_end=631
   _globals['_LISTTAGJOBSREQUEST']._serialized_start=634
-  _globals['_LISTTAGJOBSREQUEST']._serialized_end=794
-  _globals['_LISTTAGJOBSRESPONSE']._serialized_start=796
-  _globals['_LISTTAGJOBSRESPONSE']._serialized_end=908
-  _globals['_WATCHTAGJOBREQUEST']._serialized_start=910
-  _globals['_WATCHTAGJOBREQUEST']._serialized_end=1013
-  _globals['_CANCELTAGJOBREQUEST']._serialized_start=1015
-  _globals['_CANCELTAGJOBREQUEST']._serialized_end=1119
-  _globals['_RETRYTAGJOBREQUEST']._serialized_start=1121
-  _globals['_RETRYTAGJOBREQUEST']._serialized_end=1224
-  _globals['_TAGIMAGEREQUEST']._serialized_start=1227
-  _globals['_TAGIMAGEREQUEST']._serialized_end=1375
-  _globals['_TAGIMAGERESPONSE']._serialized_start=1377
-  _globals['_TAGIMAGERESPONSE']._serialized_end=1458
-  _globals['_TAGGERSERVICE']._serialized_start=1461
-  _globals['_TAGGERSERVICE']._serialized_end=2511
+  _globals['_LISTTAGJOBSREQUEST']._serialized_end=821
+  _globals['_LISTTAGJOBSRESPONSE']._serialized_start=823
+  _globals['_LISTTAGJOBSRESPONSE']._serialized_end=935
+  _globals['_WATCHTAGJOBREQUEST']._serialized_start=937
+  _globals['_WATCHTAGJOBREQUEST']._serialized_end=1040
+  _globals['_CANCELTAGJOBREQUEST']._serialized_start=1042
+  _globals['_CANCELTAGJOBREQUEST']._serialized_end=1146
+  _globals['_RETRYTAGJOBREQUEST']._serialized_start=1148
+  _globals['_RETRYTAGJOBREQUEST']._serialized_end=1251
+  _globals['_SUGGESTSUBJECTREQUEST']._serialized_start=1254
+  _globals['_SUGGESTSUBJECTREQUEST']._serialized_end=1390
+  _globals['_TAGIMAGEREQUEST']._serialized_start=1393
+  _globals['_TAGIMAGEREQUEST']._serialized_end=1541
+  _globals['_TAGIMAGERESPONSE']._serialized_start=1543
+  _globals['_TAGIMAGERESPONSE']._serialized_end=1624
+  _globals['_TAGGERSERVICE']._serialized_start=1627
+  _globals['_TAGGERSERVICE']._serialized_end=2838
 # @@protoc_insertion_point(module_scope)

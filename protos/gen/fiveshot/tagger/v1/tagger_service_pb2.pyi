@@ -136,6 +136,7 @@ class ListTagJobsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
@@ -143,7 +144,9 @@ class ListTagJobsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `state` and `dataset`, such as `state = "RUNNING"`."""
+    """AIP-160 over `state`, `dataset`, `dry_run`, `create_time` and `end_time`, such as `state = STATE_RUNNING OR dry_run = true`."""
+    order_by: _builtins.str
+    """`create_time`, with ` desc` for descending order; empty for newest first."""
     def __init__(
         self,
         *,
@@ -151,10 +154,11 @@ class ListTagJobsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,6 +261,32 @@ class RetryTagJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryTagJobRequest: _TypeAlias = RetryTagJobRequest  # noqa: Y015
+
+@_typing.final
+class SuggestSubjectRequest(_message.Message):
+    """Asks what the pictures of a dataset show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    filter: _builtins.str
+    """Which images, as in ListImages; empty means all."""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestSubjectRequest: _TypeAlias = SuggestSubjectRequest  # noqa: Y015
 
 @_typing.final
 class TagImageRequest(_message.Message):

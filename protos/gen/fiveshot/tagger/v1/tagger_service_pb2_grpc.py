@@ -71,6 +71,11 @@ class TaggerServiceStub:
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.RetryTagJobRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.TagJob.FromString,
                 _registered_method=True)
+        self.SuggestSubject = channel.unary_unary(
+                '/fiveshot.tagger.v1.TaggerService/SuggestSubject',
+                request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.FromString,
+                _registered_method=True)
         self.TagImage = channel.unary_unary(
                 '/fiveshot.tagger.v1.TaggerService/TagImage',
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.TagImageRequest.SerializeToString,
@@ -131,6 +136,14 @@ class TaggerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuggestSubject(self, request, context):
+        """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+        NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TagImage(self, request, context):
         """Tags one picture that is not stored anywhere.
         """
@@ -175,6 +188,11 @@ def add_TaggerServiceServicer_to_server(servicer, server):
                     servicer.RetryTagJob,
                     request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.RetryTagJobRequest.FromString,
                     response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.TagJob.SerializeToString,
+            ),
+            'SuggestSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuggestSubject,
+                    request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.FromString,
+                    response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.SerializeToString,
             ),
             'TagImage': grpc.unary_unary_rpc_method_handler(
                     servicer.TagImage,
@@ -372,6 +390,33 @@ class TaggerService:
             '/fiveshot.tagger.v1.TaggerService/RetryTagJob',
             fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.RetryTagJobRequest.SerializeToString,
             fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.TagJob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuggestSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.tagger.v1.TaggerService/SuggestSubject',
+            fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.SerializeToString,
+            fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.FromString,
             options,
             channel_credentials,
             insecure,

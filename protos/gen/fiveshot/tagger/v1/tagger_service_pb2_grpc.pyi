@@ -48,6 +48,10 @@ class TaggerServiceStub:
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]
     """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+    SuggestSubject: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.SuggestSubjectRequest, _tagger_pb2.SubjectSuggestion]
+    """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+    NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+    """
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
     """Tags one picture that is not stored anywhere."""
 
@@ -70,6 +74,10 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     """Stops a job; what was tagged stays. FAILED_PRECONDITION when it has ended."""
     RetryTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.RetryTagJobRequest, _tagger_pb2.TagJob]  # type: ignore[assignment]
     """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+    SuggestSubject: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.SuggestSubjectRequest, _tagger_pb2.SubjectSuggestion]  # type: ignore[assignment]
+    """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+    NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+    """
     TagImage: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]  # type: ignore[assignment]
     """Tags one picture that is not stored anywhere."""
 
@@ -131,6 +139,16 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tagger_pb2.TagJob, _abc.Awaitable[_tagger_pb2.TagJob]]:
         """Runs an ended job again over its failed images only. FAILED_PRECONDITION when it is still running or nothing failed."""
+
+    @_abc_1.abstractmethod
+    def SuggestSubject(
+        self,
+        request: _tagger_service_pb2.SuggestSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tagger_pb2.SubjectSuggestion, _abc.Awaitable[_tagger_pb2.SubjectSuggestion]]:
+        """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
+        NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+        """
 
     @_abc_1.abstractmethod
     def TagImage(

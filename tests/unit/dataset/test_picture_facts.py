@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from services.dataset.use_cases.picture_facts import FACTS, picture_facts, sharpness
+from tests.unit.tagger.drawings import drawing, photograph
+
+FAULTS = {"blurry", "underexposed", "overexposed", "low contrast", "high contrast"}
+
+
+def photo(seed: int = 0, **how: float) -> Image.Image:
+    return Image.fromarray(photograph(seed, **how).rgb)
+
+
+def drawn(ground: tuple[int, int, int], subject: tuple[int, int, int]) -> Image.Image:
+    return Image.fromarray(drawing(ground, subject).rgb)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((640, 640), {"square"}), ((660, 640), {"square"}), ((800, 640), {"landscape"}), ((640, 800), {"portrait"}),
+        ((300, 400), {"portrait", "low resolution"}), ((4000, 2048), {"landscape", "high resolution"}),
+    ],
+)  # fmt: skip
+def test_shape_and_resolution(size: tuple[int, int], expected: set[str]) -> None:
+    found = set(picture_facts(Image.new("RGB", size, (200, 40, 40))))
+    assert found & {"square", "landscape", "portrait", "low resolution", "high resolution"} == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_good_photograph_has_no_fault(seed: int) -> None:
+    assert picture_facts(photo(seed)) == ("square",)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_faults_of_photographs(seed: int) -> None:
+    assert "underexposed" in picture_facts(photo(seed, brightness=0.08))
+    assert "overexposed" in picture_facts(photo(seed, brightness=4.0))
+    assert "blurry" in picture_facts(photo(seed, blur=3.0))
+    assert "low contrast" in picture_facts(photo(seed, contrast=0.2))
+
+
+def test_a_faint_but_sharp_photograph_is_not_blurry() -> None:
+    assert "blurry" not in picture_facts(photo(contrast=0.2))
+
+
+def test_sharpness_falls_with_every_pixel_of_blur() -> None:
+    measured = [sharpness(photo(blur=blur)) for blur in (0.0, 1.0, 2.0, 4.0)]
+    details = [pair[0] for pair in measured if pair is not None]
+    assert len(details) == 4
+    assert details == sorted(details, reverse=True)
+
+
+def test_nothing_is_said_about_the_sharpness_of_smooth_or_tiny_pictures() -> None:
+    assert sharpness(Image.new("RGB", (600, 600), (128, 128, 128))) is None
+    assert sharpness(photo().crop((0, 0, 60, 60))) is None
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255), (0, 0, 0)])
+def test_exposure_and_blur_are_not_said_of_drawings(ground: tuple[int, int, int]) -> None:
+    assert not set(picture_facts(drawn(ground, (200, 30, 30)))) & FAULTS
+
+
+def test_greys_only() -> None:
+    assert "greyscale" in picture_facts(photo().convert("L").convert("RGB"))
+    assert "greyscale" not in picture_facts(photo())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 5), (40, 40), (16_000, 16)])
+def test_pictures_of_any_size_are_measured(size: tuple[int, int]) -> None:
+    for pixels in (np.full((size[1], size[0], 3), 90, np.uint8), _noise(size)):
+        found = picture_facts(Image.fromarray(pixels))
+        assert "low resolution" in found
+        assert set(found) <= set(FACTS)
+
+
+def _noise(size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)

@@ -1,0 +1,207 @@
+"""The digests of requests that may be repeated, as services have stored them since the first release.
+
+A request that an older release stored must be recognised when it comes again, so these values never change: whoever
+sees this test fail has broken replays, and mends the code instead of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.registry.v1 import model_pb2, registry_service_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
+from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as pb
+from google.protobuf.message import Message
+
+from services.chassis.listing.pages import PageTokens
+from services.chassis.requests.keys import RequestKey
+from services.chassis.signals import Signals
+from services.dataset.models.checks import Limits
+from services.dataset.servicer import DatasetServicer
+from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.uploads import UploadVerb
+from services.dataset.use_cases.versions import VersionVerbs
+from services.registry.servicer import RegistryServicer
+from services.registry.use_cases.repositories import Repositories
+from services.registry.use_cases.save_epoch import SaveEpoch
+from services.tagger.servicer import TaggerServicer
+from services.tagger.use_cases.tag_jobs import TagJobVerbs
+from services.tagger.use_cases.taggers import Taggers
+from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
+from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.steering import JobSteering
+from tests.fakes.tagger_world import ScriptedTagger, score
+
+SHA = "ab" * 32
+JOB = "projects/acme/trainingJobs/rex-1"
+NO: Any = None
+# The moves of a job have one body; the method is a column of its own.
+STEERED = "aabb6b8bab258db92a748f815fa557d3bbfa904980c1fca6bfb7a6575c93416a"
+
+
+class Asked(Exception):
+    """What the store was asked to recall."""
+
+
+class RecordingStore:
+    """Any of the stores, up to the moment at which it is asked whether a request is known."""
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[RecordingStore]:
+        yield self
+
+    write = read
+
+    async def dataset(self, ref: object) -> None:
+        """The early check of an upload reads it first."""
+
+    lock_dataset = dataset
+
+    async def recall(self, *given: object, **named: object) -> None:
+        raise Asked(*given, *named.values())
+
+    request_is_known = change = recall
+
+
+def now() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def dataset(store: Any) -> DatasetServicer:
+    limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
+    upload = UploadVerb(store, NO, NO, NO, now, limits=limits, idle_s=5, reservation=NO)
+    versions = VersionVerbs(store, now, PageTokens())
+    datasets = DatasetVerbs(store, NO, now, PageTokens())
+    return DatasetServicer(datasets=datasets, uploads=upload, images=NO, tags=NO, versions=versions)
+
+
+def tagger(store: Any) -> TaggerServicer:
+    taggers = Taggers([ScriptedTagger(score("cat"))])
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO)
+
+
+def trainer(store: Any) -> TrainingServicer:
+    creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
+    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO))
+
+
+def registry(store: Any) -> RegistryServicer:
+    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1))
+
+
+async def upload(request: Message) -> AsyncIterator[Message]:
+    yield request
+
+
+REQUESTS: list[tuple[str, Callable[[Any], Any], Message, str]] = [
+    (
+        "CreateDataset",
+        dataset,
+        dataset_service_pb2.CreateDatasetRequest(
+            parent="projects/acme",
+            dataset_id="rex",
+            request_id="r-1",
+            dataset=dataset_pb2.Dataset(display_name="Rëx", description="my dog", trigger_word="sks", num_repeats=3),
+        ),
+        "ca984fb16f807d1147726db9aac3b23a61ca959c92f7606cf78c12bd140a0bc2",
+    ),
+    (
+        "CreateDatasetVersion",
+        dataset,
+        dataset_service_pb2.CreateDatasetVersionRequest(
+            parent="projects/acme/datasets/rex", description=" first\ntry ", request_id="r-1"
+        ),
+        "95276c7d16e1e08c51a0ab74786ccffab745e8e1dbe523908addef0524814c30",
+    ),
+    (
+        "UploadImage",
+        dataset,
+        dataset_service_pb2.UploadImageRequest(
+            header=dataset_service_pb2.UploadImageHeader(
+                parent="projects/acme/datasets/rex", file_name="a.png", size_bytes=9, sha256=SHA, caption="Rëx runs",
+                tags=["dog", "red hat"], request_id="r-1",
+            )
+        ),
+        "60f6e458376a62d522763b8f41693ad9641f9fd3e52df0577357badb4b6e149f",
+    ),
+    (
+        "TagImages",
+        tagger,
+        tagger_service_pb2.TagImagesRequest(
+            parent="projects/acme",
+            dataset="projects/acme/datasets/rex",
+            filter='tags:"dog"',
+            request_id="r-1",
+            dry_run=True,
+            options=tagger_pb2.TagOptions(
+                threshold=0.35, max_tags=7, exclude=["cat"], mode=tagger_pb2.TAG_MODE_SKIP, prepend=["sks"],
+                category_thresholds={"general": 0.5},
+                replace=[tagger_pb2.LabelReplacement(old_label="a", new_label="b")],
+            ),
+        ),
+        "7f4283f17beb35f8f38519080190d6e6133144f29dc86b02faa79aa3fabff96b",
+    ),
+    (
+        "CreateTrainingJob",
+        trainer,
+        pb.CreateTrainingJobRequest(
+            parent="projects/acme",
+            training_job_id="rex-1",
+            request_id="r-1",
+            training_job=training_job_pb2.TrainingJob(
+                display_name="Rëx", base_model="baseModels/fiveshot-tiny", priority=2,
+                dataset_version="projects/acme/datasets/rex/versions/1",
+                parameters=training_job_pb2.TrainingParameters(rank=8, num_epochs=3),
+            ),
+        ),
+        "dde9b3543635990410e5177e6024beb0a5f37417dcfdcee331d8dff6fa563e93",
+    ),
+    ("CancelTrainingJob", trainer, pb.CancelTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
+    ("PauseTrainingJob", trainer, pb.PauseTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
+    ("ResumeTrainingJob", trainer, pb.ResumeTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
+    ("StopTrainingJob", trainer, pb.StopTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
+    ("RetryTrainingJob", trainer, pb.RetryTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
+    (
+        "ExtendTrainingJob",
+        trainer,
+        pb.ExtendTrainingJobRequest(name=JOB, additional_epochs=2, request_id="r-1"),
+        "154512f4ad2cb1176d00ebcc454619f3164fbae9bbcb6c2a7d9733af5764a560",
+    ),
+    (
+        "CreateModel",
+        registry,
+        registry_service_pb2.CreateModelRequest(
+            parent="projects/acme",
+            model_id="rex",
+            request_id="r-1",
+            model=model_pb2.Model(display_name="Rëx", description="my dog", tags=["dog", "red hat"]),
+        ),
+        "a74ab194b58a5acd6a28303778f78bba8579da349ecbd0a26264a0b53cefe361",
+    ),
+    (
+        "SaveEpoch",
+        registry,
+        registry_service_pb2.SaveEpochRequest(
+            parent="projects/acme", epoch=f"{JOB}/epochs/3", model_id="rex", create_model=True, display_name="Rëx",
+            description="my dog", aliases=["best"], request_id="r-1",
+        ),
+        "b67069c10a0325fe5f70339c2b16ec65580958a363995c86fb45676327dad331",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "build", "request_", "digest"), REQUESTS, ids=[row[0] for row in REQUESTS])
+async def test_the_digest_of_a_request_is_what_it_always_was(
+    method: str, build: Callable[[Any], Any], request_: Message, digest: str
+) -> None:
+    call: Callable[[Any, Any], Awaitable[object]] = getattr(build(RecordingStore()), method)
+    with pytest.raises(Asked) as caught:
+        await call(upload(request_) if method == "UploadImage" else request_, None)
+    (key,) = (given for given in caught.value.args if isinstance(given, RequestKey))
+    assert key == RequestKey("acme", method, "r-1", digest)

@@ -1,1 +1,0 @@
-"""Trains the tagger of the drawn world: scenes with facts, pictures from outside, a small network, its export."""
