@@ -176,7 +176,7 @@ async def _start_envoy(
         await process.wait()
 
     stack.push_async_callback(end)
-    while not await asyncio.to_thread(spec.ready):
+    while not await asyncio.to_thread(spec.ready):  # noqa: ASYNC110  (another process cannot set our events)
         await asyncio.sleep(0.05)
 
 

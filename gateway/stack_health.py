@@ -47,7 +47,7 @@ class StackHealth:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        await asyncio.gather(*(channel.close(None) for channel in self._channels.values()))
 
     async def _service(self, targets: str) -> ServiceHealth:
         found = await asyncio.gather(*(self._replica(target) for target in targets.split(",")))

@@ -138,7 +138,9 @@ def _describe(server: grpc.aio.Server, services: Sequence[str]) -> None:
 class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
     """The library's, with the method of the protocol that it lacks."""
 
-    async def List(self, request: health_pb2.HealthListRequest, context: object) -> health_pb2.HealthListResponse:
+    async def List(  # noqa: N802  (the name of the protocol)
+        self, request: health_pb2.HealthListRequest, context: object
+    ) -> health_pb2.HealthListResponse:
         """The health of every name."""
         statuses = {
             name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()

@@ -79,7 +79,8 @@ async def gateway() -> AsyncIterator[Gateway]:
         )
         authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
         targets = {"dataset_target": dataset.target}
-        health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES} | {"dataset": dataset.target})
+        behind = {name: getattr(settings, f"{name}_target") for name in SERVICES} | {"dataset": dataset.target}
+        health = StackHealth(behind)
         stack.push_async_callback(health.close)
         bodies = JsonCheck(http_rules(REFLECTED))
         authorization = AuthorizationServicer(authorizer, internal_token=TOKEN, bodies=bodies, health=health)

@@ -186,6 +186,6 @@ async def test_a_refused_key_is_told_once_in_a_while(gateway: Gateway) -> None:
         stub: Any = DatasetServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=NAME), metadata=(("x-api-key", "fs_no"),))
-    status: status_pb2.Status = rpc_status.from_call(refused.value)  # type: ignore[assignment, arg-type]
+    status: status_pb2.Status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     assert status.details[0].Unpack(info)
     assert info.reason == "API_KEY_INVALID"

@@ -13,7 +13,8 @@ from gateway.supervisor.folder import ChildState, DataFolder, StackState
 
 def _state(tmp_path: Path, **states: str) -> StackState:
     children = {
-        name: ChildState(name, state=state, ports={"grpc": 1}, log=str(tmp_path / name)) for name, state in states.items()
+        name: ChildState(name, state=state, ports={"grpc": 1}, log=str(tmp_path / name))
+        for name, state in states.items()
     }
     return StackState(pid=1, server="127.0.0.1:7437", started=0.0, children=children)
 
