@@ -130,4 +130,5 @@ def _decomposed(weight: Tensor, change: Tensor, scale: Tensor) -> Tensor:
         norm = weight.flatten(1).norm(dim=1).reshape(-1, *ones)
     else:
         norm = changed.transpose(0, 1).flatten(1).norm(dim=1).reshape(-1, *ones).transpose(0, 1)
-    return changed * (scale / (norm + torch.finfo(weight.dtype).eps))
+    applied: Tensor = changed * (scale / (norm + torch.finfo(weight.dtype).eps))
+    return applied
