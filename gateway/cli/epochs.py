@@ -49,6 +49,7 @@ def show(ctx: typer.Context, job: Job, epoch: Epoch) -> None:
             ("difference after reload", f"{found.reload_difference:.2g}"),
             ("training time", output.duration(found.train_seconds)),
             ("recommended", "yes" if found.recommended else ""),
+            ("files", " ".join(found.file_notes)),
         ]
     )  # fmt: skip
     output.table(

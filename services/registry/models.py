@@ -176,7 +176,10 @@ class BaseModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class FinishedEpoch:
-    """A finished epoch with what its job says of it. settings: further parameters for the card, in order."""
+    """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
+
+    file_notes: a sentence for each tool that does not apply the files as they were trained.
+    """
 
     name: str
     number: int
@@ -194,6 +197,7 @@ class FinishedEpoch:
     alpha: float
     parameters_sha256: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    file_notes: tuple[str, ...] = ()
 
     @property
     def lineage(self) -> Lineage:

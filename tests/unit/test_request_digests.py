@@ -76,15 +76,9 @@ def now() -> datetime:
 
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
-<<<<<<< HEAD
-    budget = ByteBudget(total=9, per_project=9)
-    upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
-    versions = VersionVerbs(store, now, PageTokens())
-=======
     budget = ByteBudget(total=1000, per_project=1000)
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
->>>>>>> api
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
