@@ -17,7 +17,7 @@ def contents() -> dict[str, bytes]:
     header = b'{"weight":{"dtype":"U8","shape":[700000],"data_offsets":[0,700000]}}'
     lora = struct.pack("<Q", len(header)) + header + bytes(range(250)) * 2800
     previews = {f"preview-{number}": b"\x89PNG\r\n\x1a\n" + bytes([number]) * 5000 for number in (1, 2, 3)}
-    return {"kohya": lora, "diffusers": lora[::-1], **previews}
+    return {"kohya": lora, "diffusers": lora[:-1] + b"d", **previews}
 
 
 def epoch_files() -> tuple[EpochFile, ...]:
