@@ -83,7 +83,7 @@ def edit_tags(
     name = session.name("datasets", dataset)
     request = pb.EditTagsRequest(parent=name, filter=filter, edits=edits, validate_only=dry_run)
     named = [*(remove or []), *(edit.replace.old_label for edit in edits if edit.HasField("replace"))]
-    unknown = _unknown(session, name, named)
+    unknown = unknown_labels(session, name, named)
     answer = session.dataset.EditTags(request)
     if session.json:
         output.print_json({**output.to_json(answer), "unknownLabels": unknown})
@@ -112,7 +112,7 @@ def _replacement(text: str) -> pb.TagEdit:
     return pb.TagEdit(replace=pb.TagReplacement(old_label=old, new_label=new))
 
 
-def _unknown(session: Session, dataset: str, labels: Iterable[str]) -> dict[str, str]:
+def unknown_labels(session: Session, dataset: str, labels: Iterable[str]) -> dict[str, str]:
     """Those labels that no picture has, with the nearest that one has; compared as the service compares them."""
     wanted = {label.replace("_", " ").strip().casefold(): label for label in labels}
     if not wanted:

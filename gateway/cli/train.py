@@ -10,9 +10,10 @@ import typer
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
+from gateway.cli import compare as comparing
 from gateway.cli import estimates, lookup, output
 from gateway.cli import watch as watching
-from gateway.cli.base_models import base_model_name
+from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, datasets, jobs
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session, pages
@@ -84,6 +85,7 @@ def start(
         validate_only=validate_only,
     )
     created = session.trainer.CreateTrainingJob(request)
+    tell_unavailable(session, created.base_model)
     if watch and not validate_only:
         if not session.json:
             output.say(created.name)
@@ -158,6 +160,37 @@ def show(ctx: typer.Context, job: Job = "") -> None:
     """Show one job."""
     session: Session = ctx.obj
     _show(session, session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=lookup.job(session, job))))
+
+
+@app.command(rich_help_panel=FOLLOW)
+def compare(
+    ctx: typer.Context,
+    one: Annotated[str, typer.Argument(help="Id or full name of a job.", autocompletion=jobs)],
+    other: Annotated[str, typer.Argument(help="The other job; the last one when empty.", autocompletion=jobs)] = "",
+) -> None:
+    """Compare two jobs: the parameters in which they differ, and what came of each."""
+    session: Session = ctx.obj
+    names = [lookup.job(session, given) for given in (one, other)]
+    first, second = (session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)) for name in names)
+    best = [
+        session.trainer.GetEpoch(pb.GetEpochRequest(name=f"{job.name}/epochs/{job.recommended_epoch}"))
+        if job.recommended_epoch
+        else None
+        for job in (first, second)
+    ]
+    differing = list(comparing.differences(first, second))
+    came = list(comparing.outcomes(first, second, (best[0], best[1])))
+    if session.json:
+        jobs_as_json = [output.to_json(job) for job in (first, second)]
+        output.print_json({"jobs": jobs_as_json, "differences": [row[0] for row in differing]})
+        return
+    columns = ("", output.short(first.name), output.short(second.name))
+    if differing:
+        output.table(columns, differing)
+        output.say("")
+    else:
+        output.say("The jobs have the same parameters.")
+    output.table(columns, came)
 
 
 @app.command(rich_help_panel=STEER)

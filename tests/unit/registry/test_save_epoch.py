@@ -282,7 +282,8 @@ def header(content: bytes) -> dict[str, Any]:
     """The JSON before the tensors of a safetensors file, which begin at a multiple of eight."""
     length = struct.unpack_from("<Q", content)[0]
     assert length % 8 == 0
-    return json.loads(content[8 : 8 + length])
+    found: dict[str, Any] = json.loads(content[8 : 8 + length])
+    return found
 
 
 def tensors(content: bytes) -> bytes:
