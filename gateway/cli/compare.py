@@ -12,7 +12,7 @@ from gateway.cli import output
 Job = training_job_pb2.TrainingJob
 
 
-def differences(one: Job, other: Job) -> Iterator[tuple[str, str, str]]:
+def differences(one: Job, other: Job) -> Iterator[tuple[str, ...]]:
     """Base model, dataset version and every parameter that is not the same, with both values."""
     for field in ("base_model", "dataset_version"):
         values = getattr(one, field), getattr(other, field)
@@ -24,7 +24,7 @@ def differences(one: Job, other: Job) -> Iterator[tuple[str, str, str]]:
             yield descriptor.name, *shown
 
 
-def outcomes(one: Job, other: Job, epochs: tuple[Any, Any]) -> Iterator[tuple[str, str, str]]:
+def outcomes(one: Job, other: Job, epochs: tuple[Any, Any]) -> Iterator[tuple[str, ...]]:
     """What came of both: state, loss, time and the recommended epoch with its measures. epochs: those, or None."""
     jobs = (one, other)
     yield "state", *(output.enum_name(job, "state") for job in jobs)

@@ -51,7 +51,7 @@ def run_tag_job(
                 if session.json:
                     output.print_json_line(job)
     except KeyboardInterrupt:
-        output.note(f"The server goes on tagging. What it finds: fiveshot dataset show {output.short(dataset)} --texts.")
+        output.note(f"The server goes on tagging. See what it finds: fiveshot dataset tags {output.short(dataset)}")
         raise
     if not session.json:
         tell(job)

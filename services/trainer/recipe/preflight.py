@@ -165,7 +165,7 @@ def _weights(file: Path) -> Iterator[Finding]:
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length)) if length <= 100_000_000 else None
+            header: Any = json.loads(stream.read(length)) if length <= 100_000_000 else None
         ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
         if file.stat().st_size != 8 + length + max(ends, default=0):
             yield broken

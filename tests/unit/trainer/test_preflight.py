@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.trainer.recipe import preflight
-from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, load_catalogue
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, load_catalogue
 from services.trainer.recipe.preflight import Refused, add, findings, known
 
 TINY = DEFAULT_CATALOGUE.parent / "base_models" / "fiveshot-tiny"
@@ -89,7 +89,7 @@ def test_a_model_is_added_beside_those_of_the_package(tmp_path: Path, folder: Pa
     assert [each.name for each in catalogue.parent.iterdir()] == ["base_models.toml"]
 
 
-def load_catalogue_of_examples() -> dict[str, preflight.BaseModel]:
+def load_catalogue_of_examples() -> dict[str, BaseModel]:
     """The examples as if they were on offer."""
     text = preflight.KNOWN.read_text(encoding="utf-8").replace("\nenabled = false", "")
     return load_catalogue(preflight.KNOWN, text=text)
