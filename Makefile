@@ -45,6 +45,9 @@ test: $(STAMP) lint ## The whole suite, with the real servers on free ports
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -m smoke -q; tests=$$?; \
 	wait $$mypy; typed=$$?; echo "mypy:"; cat $$types; rm -f $$types; test $$tests -eq 0 && test $$typed -eq 0
 
+attack: $(STAMP) ## Every nasty picture with the product's own limits; minutes
+	$(BIN)/python -m pytest tests/attack -q
+
 test-long: $(STAMP) chaos ## Long forms: make chaos, and a queue of 1,000 jobs
 	QUEUE_JOBS=1000 $(BIN)/python -m pytest tests/integration/trainer_jobs/test_replicas.py -q
 
@@ -77,4 +80,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test test-long test-research research-font chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test attack test-long test-research research-font chaos protos lock pretrain clean

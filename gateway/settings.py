@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
 
+SERVICES = ("dataset", "tagger", "trainer", "registry")
+"""The services behind; each has a `…_target`."""
+
 
 class Settings(BaseServiceSettings):
     """Variables with the prefix GATEWAY_. `listen` is where the authorization service serves; Envoy asks it there."""
@@ -17,7 +20,9 @@ class Settings(BaseServiceSettings):
 
     # Envoy's own doors.
     public_listen: str = Field("127.0.0.1:7437", description="host:port where callers reach the gateway")
-    admin_listen: str = Field("127.0.0.1:0", description="host:port of Envoy's admin page; never make it public")
+    admin_listen: str = Field(
+        "", description="host:port of Envoy's admin page, which shows secrets to all who reach it; empty: none"
+    )
     tls_cert_file: Path | None = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
     tls_key_file: Path | None = Field(None, description="private key in PEM")
     cors_origins: list[str] = Field(default_factory=list, description="JSON list of origins whose pages may call")
@@ -25,10 +30,10 @@ class Settings(BaseServiceSettings):
 
     # The services behind, host:port each.
     authz_target: str = Field("127.0.0.1:7455", description="host:port of the authorization service")
-    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
-    tagger_target: str = Field("127.0.0.1:7452", description="host:port of the tagger service")
-    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer service")
-    registry_target: str = Field("127.0.0.1:7454", description="host:port of the registry service")
+    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service; several with commas")
+    tagger_target: str = Field("127.0.0.1:7452", description="host:port of the tagger service; several with commas")
+    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer service; several with commas")
+    registry_target: str = Field("127.0.0.1:7454", description="host:port of the registry service; several with commas")
 
     # Who may call.
     api_keys_file: Path | None = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
@@ -37,21 +42,50 @@ class Settings(BaseServiceSettings):
     jwt_issuer: str = Field("", description="`iss` that a token must carry")
     jwt_audiences: list[str] = Field(default_factory=list, description="JSON list; a token must carry one as `aud`")
     jwt_projects_claim: str = Field("projects", description="claim with the projects: a list, or words in one string")
-
-    # How much they may ask.
-    max_request_mb: int = Field(16, ge=1, le=512, description="largest request that is buffered whole (JSON), in MiB")
-    rate_limit_per_second: int = Field(
-        200, ge=0, description="calls a second and caller, on one Envoy; 0 turns the limit off"
+    jwt_role_claim: str = Field(
+        "role", description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles"
     )
+
+    # How much they may ask; all by Envoy.
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="load balancers in front that append to X-Forwarded-For; 0: none",
+    )
+    address_limit_per_second: int = Field(
+        1000, ge=0, description="calls a second of one address, before anyone is known; 0 turns the limit off"
+    )
+    address_limit_burst: int = Field(2000, ge=1, description="calls that one address may make at once")
+    unknown_limit_per_second: int = Field(
+        50, ge=0, description="calls a second of one address whose credential must be looked up; 0: no limit"
+    )
+    unknown_limit_burst: int = Field(400, ge=1, description="such calls of one address at once")
+    rate_limit_per_second: int = Field(200, ge=0, description="calls a second of one caller; 0 turns the limit off")
     rate_limit_burst: int = Field(400, ge=1, description="calls that a caller may make at once")
+    authorization_kept_s: float = Field(
+        1.0, ge=0, le=60, description="seconds for which Envoy remembers that a credential was good; 0: it always asks"
+    )
+    max_json_kb: int = Field(256, ge=1, le=16_384, description="largest body of a JSON call, in KiB")
+    max_upload_mb: int = Field(64, ge=1, le=512, description="largest file sent as the body of an HTTP call, in MiB")
+    max_header_kb: int = Field(32, ge=4, le=64, description="largest headers of a call altogether, in KiB")
+    check_json: bool = Field(True, description="refuse JSON bodies with fields that the method does not have")
 
     @field_validator(
-        "public_listen", "admin_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
+        "public_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
         "registry_target",
     )  # fmt: skip
     @classmethod
     def _host_port(cls, value: str) -> str:
-        split_host_port(value)
+        for each in value.split(","):
+            split_host_port(each)
+        return value
+
+    @field_validator("admin_listen")
+    @classmethod
+    def _host_port_or_none(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
         return value
 
     @model_validator(mode="after")

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from google.rpc import code_pb2
 
-from gateway.envoy_filters import local_replies
+from gateway.envoy_replies import replies
 from services.chassis.grpc_errors import STATUS_CODES
 from tools.marked_pages import DOCS, cell, refresh, table
 
 PAGE = DOCS / "errors.md"
 ROOT = Path(__file__).parent.parent
 # What answers callers of the API; the command line's own errors are explained where they occur.
-SOURCES = ("services", "gateway/authz.py")
+SOURCES = ("services", "gateway/authz.py", "gateway/json_check.py")
 _KINDS = {kind.__name__: kind for kind in STATUS_CODES}
 _ENGINE = "EngineError"
 _UNKNOWN = "…"
@@ -184,13 +184,10 @@ def _lines(texts: Iterable[str]) -> str:
 
 
 def _gateway() -> str:
-    rows = []
-    for mapper in local_replies()["mappers"]:
-        body = mapper["body_format_override"]["json_format"]
-        info = body["details"][0]
-        http = info["reason"].rpartition("_")[2]
-        status = code_pb2.Code.Name(body["code"])
-        rows.append((f"`{info['reason']}`", http, f"`{status}`", cell(info["metadata"]["remedy"])))
+    rows = [
+        (f"`{reason}`", str(reply.status), f"`{code_pb2.Code.Name(reply.code)}`", cell(reply.remedy))
+        for reason, reply in replies().items()
+    ]
     return table(("reason", "HTTP status", "status", "remedy"), rows)
 
 

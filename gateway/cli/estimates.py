@@ -22,6 +22,7 @@ def facts(estimate: _Estimate) -> list[tuple[str, object]]:
         ("basis", _basis(estimate)),
         ("memory", _memory(estimate)),
         ("fits", _fits(estimate)),
+        ("captions", _captions(estimate)),
     ]
 
 
@@ -67,6 +68,15 @@ def _fits(estimate: _Estimate) -> str:
         return ""
     text = f"{_FIT[estimate.fit]}, a worker has {output.size(estimate.device_memory_bytes)}"
     return f"{text}. {estimate.fit_remedy}" if estimate.fit_remedy else text
+
+
+def _captions(estimate: _Estimate) -> str:
+    if not estimate.long_captions:
+        return ""
+    return (
+        f"{estimate.long_captions} of {estimate.image_count} are longer than the {estimate.caption_token_limit} tokens "
+        f"that the model takes (the longest about {estimate.longest_caption_tokens}); their ends are cut"
+    )
 
 
 def _seconds(duration: Duration) -> float:

@@ -15,15 +15,17 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images and tags add their commands to those of dataset
+from gateway.cli import (  # noqa: F401  images, tags and measures add commands to those of dataset and train
     base_models,
     dataset,
     demo,
     doctor,
     epochs,
+    events,
     images,
     keys,
     lookup,
+    measures,
     models,
     output,
     stack,
@@ -195,6 +197,7 @@ app.command("status", rich_help_panel=_RUN)(stack.status)
 app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
+app.add_typer(events.app, name="events", rich_help_panel=_REST)
 app.command("version", rich_help_panel=_REST)(version)
 
 

@@ -140,7 +140,9 @@ def download_(
     ctx: typer.Context,
     model: Model,
     version: Version = "latest",
-    file_id: Annotated[str, typer.Option("--file", help="kohya, diffusers or preview-1 to preview-3.")] = "kohya",
+    file_id: Annotated[
+        str, typer.Option("--file", help="kohya, diffusers, preview-1 and so on, or contact-sheet.")
+    ] = "kohya",
     to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:

@@ -28,7 +28,10 @@ def parameters(named: Mapping[str, Any], assignments: Sequence[str], prompts: Se
     for assignment in assignments:
         try:
             name, value = _assigned(assignment)
-            setattr(result, name, value)
+            if isinstance(value, list):
+                getattr(result, name)[:] = value
+            else:
+                setattr(result, name, value)
         except InvalidArgument as fault:
             faults.append(fault)
     if len(faults) == 1:
@@ -46,6 +49,8 @@ def _assigned(assignment: str) -> tuple[str, Any]:
     if not separator:
         raise InvalidArgument(f"'{assignment}' is not NAME=VALUE", field="set", remedy="Write --set rank=8.")
     descriptor = TrainingParameters.DESCRIPTOR.fields_by_name.get(name)
+    if descriptor is not None and descriptor.is_repeated and descriptor.cpp_type in _INTEGERS:
+        return name, [_value(name, descriptor, part.strip()) for part in text.split(",")]
     if descriptor is None or descriptor.is_repeated:
         raise InvalidArgument(f"There is no parameter '{name}'", field=name, remedy=_nearest(name))
     return name, _value(name, descriptor, text.strip())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,24 @@ class FieldViolation:
     description: str
 
 
+@dataclass(frozen=True)
+class QuotaViolation:
+    """A budget that is used up.
+
+    subject: whose (`projects/acme`, `process`). description: the budget, its use and its limit, one sentence.
+    """
+
+    subject: str
+    description: str
+
+
 class DomainError(Exception):
     """Root of the tree. It is never raised itself; raise the subclass that says what kind of failure it is.
 
     reason: stable UPPER_SNAKE word that a program can match on. message: one sentence for a person.
     remedy: what the caller can do about it. metadata: further facts as strings (ids, limits), never secrets.
-    violations: the fields that are wrong; `field=` is the short form for exactly one.
+    violations: the fields that are wrong; `field=` is the short form for exactly one. retry_after_s: the same call may
+    succeed after so many seconds; None when that is not known. quotas: the budgets that are used up.
     """
 
     default_reason: ClassVar[str] = "UNKNOWN"
@@ -43,6 +55,8 @@ class DomainError(Exception):
         reason: str = "",
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[FieldViolation] = (),
+        retry_after_s: float | None = None,
+        quotas: Sequence[QuotaViolation] = (),
     ) -> None:
         self.message = message.strip()
         self.remedy = remedy.strip()
@@ -50,6 +64,8 @@ class DomainError(Exception):
         self.metadata: dict[str, str] = {key: str(value) for key, value in (metadata or {}).items()}
         named = (FieldViolation(field, self.message),) if field else ()
         self.violations: tuple[FieldViolation, ...] = (*named, *violations)
+        self.retry_after_s = retry_after_s
+        self.quotas: tuple[QuotaViolation, ...] = tuple(quotas)
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -62,8 +78,16 @@ class DomainError(Exception):
         return f"{type(self).__name__}({self.message!r}, reason={self.reason!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process pools (decoding, tagging); the default reduce would lose the keyword arguments.
-        return (_rebuild, (type(self), self.message, self.remedy, self.reason, self.metadata, self.violations))
+        # Exceptions are copied between processes; the default reduce would lose the keyword arguments.
+        facts = {
+            "remedy": self.remedy,
+            "reason": self.reason,
+            "metadata": self.metadata,
+            "violations": self.violations,
+            "retry_after_s": self.retry_after_s,
+            "quotas": self.quotas,
+        }
+        return (_rebuild, (type(self), self.message, facts))
 
     @property
     def field(self) -> str:
@@ -71,15 +95,8 @@ class DomainError(Exception):
         return self.violations[0].field if self.violations else ""
 
 
-def _rebuild(
-    kind: type[DomainError],
-    message: str,
-    remedy: str,
-    reason: str,
-    metadata: dict[str, str],
-    violations: tuple[FieldViolation, ...],
-) -> DomainError:
-    return kind(message, remedy=remedy, reason=reason, metadata=metadata, violations=violations)
+def _rebuild(kind: type[DomainError], message: str, facts: dict[str, Any]) -> DomainError:
+    return kind(message, **facts)
 
 
 class InvalidArgument(DomainError):

@@ -1,7 +1,8 @@
 """The one table between DomainErrors and gRPC status, read in both directions.
 
 Wire form: google.rpc.Status with `ErrorInfo{reason, domain: "fiveshot", metadata}` and, when fields are wrong,
-`BadRequest.field_violations`. The remedy travels in ErrorInfo.metadata["remedy"] (https://google.aip.dev/193).
+`BadRequest.field_violations`; `QuotaFailure` for budgets and `RetryInfo` where a repeat
+may succeed. The remedy travels in ErrorInfo.metadata["remedy"] (https://google.aip.dev/193).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -73,6 +75,18 @@ def to_proto(error: errors.DomainError) -> status_pb2.Status:
             for violation in error.violations[:_MAX_VIOLATIONS]
         ]
         details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
+    if error.quotas:
+        quotas = [
+            error_details_pb2.QuotaFailure.Violation(
+                subject=quota.subject, description=quota.description[:_MAX_DESCRIPTION]
+            )
+            for quota in error.quotas[:_MAX_VIOLATIONS]
+        ]
+        details.append(_packed(error_details_pb2.QuotaFailure(violations=quotas)))
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+        details.append(_packed(retry))
     code = code_pb2.Code.Value(status_code(error).name)
     return status_pb2.Status(code=code, message=error.message[:_MAX_SENTENCE], details=details)
 
@@ -87,11 +101,12 @@ def from_proto(status: status_pb2.Status) -> errors.DomainError:
     kind = _CLASSES.get(_grpc_code(status.code), errors.Internal)
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
+    quotas = error_details_pb2.QuotaFailure()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details:
-        if detail.Is(info.DESCRIPTOR):
-            detail.Unpack(info)
-        elif detail.Is(request.DESCRIPTOR):
-            detail.Unpack(request)
+        for kept in (info, request, quotas, retry):
+            if detail.Is(kept.DESCRIPTOR):
+                detail.Unpack(kept)
     metadata = dict(info.metadata)
     return kind(
         status.message,
@@ -99,6 +114,8 @@ def from_proto(status: status_pb2.Status) -> errors.DomainError:
         remedy=metadata.pop(REMEDY_KEY, ""),
         metadata=metadata,
         violations=[errors.FieldViolation(item.field, item.description) for item in request.field_violations],
+        retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None,
+        quotas=[errors.QuotaViolation(item.subject, item.description) for item in quotas.violations],
     )
 
 
@@ -114,7 +131,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.DomainError:
     return kind(message, remedy=_TRANSPORT_REMEDIES.get(code, ""))
 
 
-def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+def _packed(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

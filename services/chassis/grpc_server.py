@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import telemetry
 from services.chassis.grpc_client import MIB
 from services.chassis.interceptors import server_interceptors
+from services.chassis.internal_token import InternalTokenInterceptor
 from services.chassis.logging import get_logger
 from services.chassis.needs import Need, Task, follow
 from services.chassis.settings import BaseServiceSettings, split_host_port
@@ -27,9 +28,14 @@ LIVENESS = "liveness"
 """The name under which health says only that the process lives. A process whose database is away must not be restarted
 for it: that helps nobody, and ends the calls that need no database."""
 
+NEED = "need/"
+"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_AHEAD_BYTES = 256 * 1024
 _CANCEL_AGAIN_S = 0.2
+_REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
 @dataclass(frozen=True)
@@ -57,27 +63,36 @@ async def start_server(
     reflected: Sequence[str] = (),
     needs: Sequence[Need] = (),
     background: Sequence[Task] = (),
+    bare: bool = False,
 ) -> AsyncIterator[RunningServer]:
     """Serves inside the block and drains at its end.
 
     register: adds the servicers. service_names: their full names, for health and reflection. reflected: services
-    of other processes that this one describes as well. needs: health says NOT_SERVING while one of them is away.
+    that this one describes instead of its own. needs: health says NOT_SERVING while one of them is away.
     background: run beside the server until its end; one that raises resolves `RunningServer.failed`. At the end each
-    is cancelled once and has `settings.shutdown_grace_s` to tidy up.
+    is cancelled once and has `settings.shutdown_grace_s` to tidy up. bare: nothing but the internal token is checked
+    before the servicer, for one that answers in microseconds and never fails.
     """
-    server = grpc.aio.server(interceptors=server_interceptors(settings), options=_options(settings))
+    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings)
+    server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
-    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_servicer = _Health()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    described = (*service_names, *reflected, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(described, server)
+    _describe(server, reflected or service_names)
     names = ("", *service_names)
     for name in (*names, LIVENESS):
         await health_servicer.set(name, _SERVING)
 
-    async def tell_health(well: bool) -> None:
+    told: set[str] = set()
+
+    async def tell_health(away: Mapping[str, str]) -> None:
         for name in names:
-            await health_servicer.set(name, _SERVING if well else _NOT_SERVING)
+            await health_servicer.set(name, _NOT_SERVING if away else _SERVING)
+        # Beside them what is away, for whoever lists them: health itself has no room for a reason.
+        wrong = {f"{NEED}{name}: {reason}" for name, reason in away.items()}
+        told.update(wrong)
+        for name in told:
+            await health_servicer.set(name, _NOT_SERVING if name in wrong else _SERVING)
 
     host, wanted_port = split_host_port(settings.listen)
     port = _bind(server, host, wanted_port)
@@ -94,6 +109,9 @@ async def start_server(
         yield RunningServer(server, host, port, metrics.port if metrics else None, failed)
     finally:
         await health_servicer.enter_graceful_shutdown()
+        # A call that is on its way when a server stops is cancelled without having begun, and nobody can see that it
+        # has not. So those who send them hear of it first.
+        await asyncio.sleep(settings.shutdown_notice_s)
         # Beside each other, because together they have no more time than one of them.
         grace_s = settings.shutdown_grace_s
         await asyncio.gather(server.stop(grace_s), _cancelled(tasks, grace_s))
@@ -101,6 +119,33 @@ async def start_server(
         if metrics is not None:
             metrics.close()
         log.info("server_stopped", port=port)
+
+
+def _describe(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    """Reflection under its present name and the one before; messages and bytes are the same."""
+    names = (*services, health.SERVICE_NAME, *_REFLECTION)
+    servicer = reflection.aio.ReflectionServicer(service_names=names)  # type: ignore[attr-defined]
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for name in _REFLECTION:
+        method = {"ServerReflectionInfo": handler}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, method),))
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
+    """The library's, with the method of the protocol that it lacks."""
+
+    async def List(  # noqa: N802  (the name of the protocol)
+        self, request: health_pb2.HealthListRequest, context: object
+    ) -> health_pb2.HealthListResponse:
+        """The health of every name."""
+        statuses = {
+            name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 async def _watched(task: Task, failed: asyncio.Future[None]) -> None:
@@ -154,6 +199,12 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         # Over 1,000 pending calls the default answers a burst with a bare CANCELLED.
         ("grpc.server.max_pending_requests", 100_000),
         ("grpc.server.max_pending_requests_hard_limit", 200_000),
+        # A fast stream may send megabytes ahead of its reader; with hundreds of uploads that is all memory.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
+        # The gateway's limit is below; the library's own, 8 KiB, refuses without a reason.
+        ("grpc.max_metadata_size", 128 * 1024),
+        ("grpc.absolute_max_metadata_size", 256 * 1024),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -1,30 +1,35 @@
 """The one way in which a picture becomes pixels, for storage, tagging and training alike.
 
-Header checks → draft → load → EXIF orientation → 16 bit and palettes → ICC to sRGB → alpha onto white. Pillow's own
-checks are not enough: `verify()` passes a truncated JPEG, a file of 17 KB may unfold to 432 MB with only a warning, and
-`convert("RGB")` clips a 16-bit picture to white.
+File's own rules → header → draft → load → 16 bit, palettes, ICC to sRGB, alpha onto white → EXIF orientation. Pillow's
+own checks are not enough: `verify()` passes a truncated JPEG, a file of 17 KB may unfold to 432 MB with only a warning,
+and `convert("RGB")` clips a 16-bit picture to white.
+
+Bytes of strangers are decoded through `services.chassis.picture_decoding.pool`, which runs this module in processes
+that can be killed.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.picture_decoding import jpeg_file, png_file
+from services.chassis.picture_decoding.flatten import Flat, flatten
+from services.chassis.picture_decoding.formats import Format, sniff, unreadable, unsupported
 
-Format = Literal["png", "jpeg"]
+__all__ = ["DEFAULT_LIMITS", "Decoded", "Format", "PictureInfo", "PictureLimits", "sniff"]
 
-_MAGIC: tuple[tuple[bytes, Format], ...] = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"))
 _ORIENTATION_TAG = 0x0112
+_XMP_ORIENTATION = re.compile(r"""tiff:Orientation(?:=["']|>)([1-8])\b""")
 # MPO is a JPEG with further pictures behind it, as phones write it; the first frame is the photo.
 _PILLOW_FORMATS = ("PNG", "JPEG", "MPO")
-_SRGB = ImageCms.createProfile("sRGB")
 # How to turn a picture of each EXIF orientation upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,6 +42,8 @@ _UPRIGHT = {
 }
 # What Pillow raises on damaged files, besides its own classes.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, KeyError, IndexError, struct.error, zlib.error)
+# A colour profile of a scanner may inflate to more than the megabyte that Pillow allows.
+PngImagePlugin.MAX_TEXT_CHUNK = png_file.MAX_PROFILE
 
 
 @dataclass(frozen=True)
@@ -67,33 +74,23 @@ class PictureInfo:
         return f"image/{self.format}"
 
 
-def sniff(data: bytes) -> Format | None:
-    """The format by the first bytes, whatever the file is called."""
-    for magic, name in _MAGIC:
-        if data.startswith(magic):
-            return name
-    return None
+@dataclass(frozen=True)
+class Decoded:
+    """An upright picture. rgb may be smaller than the original, whose size `info` tells. alpha: L, of rgb's size."""
+
+    info: PictureInfo
+    rgb: Image.Image
+    alpha: Image.Image | None = None
 
 
 def inspect(data: bytes, limits: PictureLimits = DEFAULT_LIMITS, *, field: str = "image") -> PictureInfo:
     """Reads the header only. data: the file, or its first part.
 
-    Raises InvalidArgument with reason IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS or
-    IMAGE_TOO_SMALL.
+    Raises InvalidArgument with reason IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_COSTLY,
+    IMAGE_TOO_MANY_PIXELS or IMAGE_TOO_SMALL.
     """
-    with _opened(data, limits, field) as image:
-        orientation = _orientation(image) if image.format != "PNG" or _png_tells_orientation(data) else 1
-        width, height = image.size
-        if orientation >= 5:
-            width, height = height, width
-        return PictureInfo(
-            format="png" if image.format == "PNG" else "jpeg",
-            width=width,
-            height=height,
-            mode=image.mode,
-            has_alpha=image.has_transparency_data,
-            orientation=orientation,
-        )
+    with _opened(data, limits, field, whole=False) as image:
+        return _info(image)
 
 
 def decode(
@@ -101,18 +98,37 @@ def decode(
 ) -> Image.Image:
     """The picture as RGB: upright, in sRGB, transparency on white.
 
-    draft_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as both sides keep this many pixels; that
-    is several times faster and enough for a thumbnail or a tagger. Raises InvalidArgument as `inspect` does.
+    draft_side: the picture may come out smaller as long as both sides keep this many pixels, a JPEG at 1/2, 1/4 or
+    1/8, a PNG at 1/n; that is several times faster, or lighter, and enough for a thumbnail or a tagger.
+    Raises InvalidArgument as `inspect` does.
     """
-    with _opened(data, PictureLimits(max_pixels=max_pixels), field) as image:
-        if draft_side is not None and image.format != "PNG":
+    return read(data, PictureLimits(max_pixels=max_pixels), draft_side=draft_side, field=field).rgb
+
+
+def read(
+    data: bytes,
+    limits: PictureLimits = DEFAULT_LIMITS,
+    *,
+    draft_side: int | None = None,
+    most_pixels: int | None = None,
+    keep_alpha: bool = False,
+    field: str = "image",
+) -> Decoded:
+    """The picture with what its header says; `decode` says how.
+
+    most_pixels: the picture is reduced to no more, whatever `draft_side` asks for. keep_alpha: hands the transparency
+    beside the pixels. Raises InvalidArgument as `inspect` does.
+    """
+    with _opened(data, limits, field) as image:
+        info = _info(image)
+        if info.format == "jpeg":
+            jpeg_file.check_pixels(data, cmyk=image.mode == "CMYK", field=field)
             # The mode stays: drafting to RGB would make Pillow drop the colour profile's meaning for CMYK.
-            image.draft(None, _draft_size(image.size, draft_side))
+            image.draft(None, _draft_size(image.size, draft_side, most_pixels))
         _load(image, field)
-        profile = image.info.get("icc_profile")
-        turn = _UPRIGHT.get(_orientation(image))
-        upright = image.transpose(turn) if turn is not None else image
-    return _on_white(_to_srgb(_eight_bit(upright), profile))
+        flat = flatten(image, factor=_factor(image.size, draft_side, most_pixels), keep_alpha=keep_alpha)
+    upright = _upright(flat, info.orientation)
+    return Decoded(info, upright.rgb, upright.alpha)
 
 
 def resize_within(image: Image.Image, max_side: int) -> Image.Image:
@@ -137,25 +153,26 @@ def to_jpeg(image: Image.Image, *, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def _opened(data: bytes, limits: PictureLimits, field: str) -> Image.Image:
+def _opened(data: bytes, limits: PictureLimits, field: str, *, whole: bool = True) -> Image.Image:
     if not data:
         raise InvalidArgument(
             "The picture is empty", field=field, reason="IMAGE_EMPTY", remedy="Send the file's bytes."
         )
-    if sniff(data) is None:
-        raise InvalidArgument(
-            "The file is neither PNG nor JPEG",
-            field=field,
-            reason="IMAGE_TYPE_UNSUPPORTED",
-            remedy="Convert it to PNG or JPEG; renaming the file does not convert it.",
-        )
+    form = sniff(data)
+    if form is None:
+        raise unsupported(data, field=field)
+    if form == "png":
+        file = png_file.cleaned(data, field=field, whole=whole)
+    else:
+        jpeg_file.check_structure(data, field=field, whole=whole)
+        file = data
     try:
-        image = Image.open(BytesIO(data), formats=_PILLOW_FORMATS)
+        image = Image.open(BytesIO(file), formats=_PILLOW_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # The warning arrives here only where warnings are errors; elsewhere our own cap below decides.
         raise _too_many_pixels(limits, field, "") from error
     except (UnidentifiedImageError, *_DAMAGE) as error:
-        raise _unreadable(field) from error
+        raise unreadable(field) from error
     width, height = image.size
     if width * height > limits.max_pixels:
         raise _too_many_pixels(limits, field, f" ({width} × {height})")
@@ -166,23 +183,56 @@ def _opened(data: bytes, limits: PictureLimits, field: str) -> Image.Image:
             reason="IMAGE_TOO_SMALL",
             remedy="Use a larger original; enlarging a small one adds no detail.",
         )
+    if whole and form == "png":
+        png_file.check_rows(file, field=field)
     return image
+
+
+def _info(image: Image.Image) -> PictureInfo:
+    orientation = _orientation(image)
+    width, height = image.size
+    if orientation >= 5:
+        width, height = height, width
+    return PictureInfo(
+        format="png" if image.format == "PNG" else "jpeg",
+        width=width,
+        height=height,
+        mode=image.mode,
+        has_alpha=image.has_transparency_data,
+        orientation=orientation,
+    )
 
 
 def _load(image: Image.Image, field: str) -> None:
     try:
         image.load()
     except (Image.DecompressionBombError, *_DAMAGE) as error:
-        raise _unreadable(field) from error
+        raise unreadable(field) from error
 
 
-def _draft_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """The size to ask of `draft` so that the shorter side is not less than `side`."""
-    scale = min(1.0, side / min(size))
+def _draft_size(size: tuple[int, int], side: int | None, most_pixels: int | None) -> tuple[int, int]:
+    """The size to ask of `draft`, which gives it or the next larger one that it has."""
+    scale = 1.0
+    if side is not None:
+        scale = min(scale, side / min(size))
+    if most_pixels is not None:
+        scale = min(scale, math.sqrt(most_pixels / (size[0] * size[1])))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def _factor(size: tuple[int, int], side: int | None, most_pixels: int | None) -> int:
+    """By how much a picture is still to be reduced."""
+    factor = 1 if side is None else max(1, min(size) // side)
+    if most_pixels is None:
+        return factor
+    return max(factor, math.ceil(math.sqrt(size[0] * size[1] / most_pixels)))
+
+
 def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        # Pillow would decode all pixels to look for EXIF behind them; in a cleaned file it lies before.
+        found = _XMP_ORIENTATION.search(str(image.info.get("XML:com.adobe.xmp", "")))
+        return int(found[1]) if found else 1
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DAMAGE:
@@ -191,69 +241,11 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _png_tells_orientation(data: bytes) -> bool:
-    """Whether a PNG has EXIF or XMP; Pillow would decode the whole picture to find that it has neither."""
-    return any(
-        kind == b"eXIf" or (kind == b"iTXt" and body.startswith(b"XML:com.adobe")) for kind, body in _chunks(data)
-    )
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and first bytes of each chunk of a PNG."""
-    position = 8
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        yield data[position + 4 : position + 8], data[position + 8 : position + 8 + min(length, 32)]
-        position += 12 + length
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16 bits are kept in I;16, or in I by older files; the upper eight are the picture.
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode in ("P", "PA"):
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.has_transparency_data and image.mode in ("L", "RGB"):
-        # One colour is declared transparent (PNG tRNS) instead of an alpha channel.
-        return image.convert("LA" if image.mode == "L" else "RGBA")
-    return image
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile:
-        return image
-    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-    colours = image.convert(image.mode.rstrip("A")) if alpha is not None else image
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        converted = ImageCms.profileToProfile(colours, source, _SRGB, outputMode="RGB")
-    except (ImageCms.PyCMSError, *_DAMAGE):
-        # A profile that is damaged, or made for another colour model, is ignored as every viewer does.
-        return image
-    if converted is None:
-        return image
-    if alpha is not None:
-        converted.putalpha(alpha)
-    return converted
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode not in ("LA", "RGBA", "La", "RGBa"):
-        return image.convert("RGB")
-    with_alpha = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, with_alpha).convert("RGB")
-
-
-def _unreadable(field: str) -> InvalidArgument:
-    return InvalidArgument(
-        "The picture cannot be read: the file is damaged or cut off",
-        field=field,
-        reason="IMAGE_UNREADABLE",
-        remedy="Open and save it again in an image editor, or send the original.",
-    )
+def _upright(flat: Flat, orientation: int) -> Flat:
+    turn = _UPRIGHT.get(orientation)
+    if turn is None:
+        return flat
+    return Flat(flat.rgb.transpose(turn), flat.alpha.transpose(turn) if flat.alpha is not None else None)
 
 
 def _too_many_pixels(limits: PictureLimits, field: str, size: str) -> InvalidArgument:

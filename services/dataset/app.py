@@ -11,6 +11,8 @@ from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
 from services.chassis.listing.pages import PageTokens
+from services.chassis.memory import give_memory_back, trim_now_and_then
+from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
 from services.chassis.sql import Database, utcnow
@@ -34,6 +36,7 @@ def build(settings: Settings) -> Service:
     """Everything that the service is made of."""
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
+    decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
     tokens = PageTokens(settings.page_key)
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
@@ -42,9 +45,10 @@ def build(settings: Settings) -> Service:
         uploads=UploadVerb(
             store,
             pictures,
-            Intake(settings.limits, threads=settings.decode_threads),
+            Intake(settings.limits, decoder),
             upkeep,
             utcnow,
+            settings.upload_budget,
             limits=settings.limits,
             idle_s=settings.upload_idle_s,
             reservation=timedelta(seconds=settings.reservation_s),
@@ -56,13 +60,14 @@ def build(settings: Settings) -> Service:
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS), objects.need()),
-        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s),),
+        needs=(migrated(db, MIGRATIONS), objects.need(), decoder.need()),
+        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s), trim_now_and_then),
     )
 
 
 def main() -> NoReturn:
     """The process."""
+    give_memory_back()
     run("dataset", Settings, build)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from services.chassis.listing.fields import moment, text
 from services.chassis.listing.pages import Listing, Order, Query
+from services.chassis.pictures import Decoded, PictureLimits
 from services.chassis.requests.keys import RequestKey
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
@@ -190,3 +191,16 @@ class Clock(Protocol):
 
     def __call__(self) -> datetime:
         """Now, aware, in UTC."""
+
+
+class PictureDecoder(Protocol):
+    """Decodes pictures of strangers where they can do no harm. Cancelling a call ends its decoding."""
+
+    async def read(
+        self, data: bytes, limits: PictureLimits, *, draft_side: int, most_pixels: int, field: str, owner: str
+    ) -> Decoded:
+        """Decodes every pixel and hands over a reduced picture, as `pictures.read` says.
+
+        owner: the project; projects take turns. Raises InvalidArgument with the reasons of `pictures.inspect`, and
+        Unavailable.
+        """

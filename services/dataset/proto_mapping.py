@@ -198,9 +198,7 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
 
 def stat_proto(stat: TagStat) -> dataset_service_pb2.TagStat:
     """A label's counts as a message."""
-    return dataset_service_pb2.TagStat(
-        label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count
-    )
+    return dataset_service_pb2.TagStat(label=stat.label, image_count=stat.image_count, manual_count=stat.manual_count)
 
 
 def timestamp(moment: datetime) -> Timestamp:

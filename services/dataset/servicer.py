@@ -53,9 +53,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         await self._datasets.delete(DatasetRef.parse(request.name), etag=request.etag, force=request.force)
         return Empty()
 
-    async def UploadImage(
-        self, request: AsyncIterator[messages.UploadImageRequest], context: Any
-    ) -> dataset_pb2.Image:
+    async def UploadImage(self, request: AsyncIterator[messages.UploadImageRequest], context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
@@ -100,9 +98,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             edits=[mapping.tag_edit(edit) for edit in request.edits],
             validate_only=request.validate_only,
         )
-        return messages.EditTagsResponse(
-            matched_images=outcome.matched_images, changed_images=outcome.changed_images
-        )
+        return messages.EditTagsResponse(matched_images=outcome.matched_images, changed_images=outcome.changed_images)
 
     async def ListTagStats(self, request: messages.ListTagStatsRequest, context: Any) -> messages.ListTagStatsResponse:
         stats = await self._tags.stats(DatasetRef.parse(request.parent, field="parent"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from services.chassis.byte_budget import MIB, ByteBudget
+from services.chassis.picture_decoding.settings import DecodePoolSettings
 from services.chassis.settings import BaseServiceSettings, ListSettings, S3Settings, SqlSettings, service_config
 from services.dataset.models.checks import EXTENSIONS, Limits
 
 
-class Settings(SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
+class Settings(DecodePoolSettings, SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
     """One frozen object, read at start."""
 
     model_config = service_config("DATASET_")
@@ -19,7 +21,12 @@ class Settings(SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
     max_pixels: int = Field(64_000_000, ge=1, le=500_000_000, description="width times height of one picture")
     min_side: int = Field(16, ge=1, le=4096, description="pixels of a picture's shorter side")
     upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
-    decode_threads: int = Field(2, ge=1, le=64, description="pictures decoded at a time")
+    upload_budget_mib: int = Field(
+        128, ge=1, le=65_536, description="MiB of pictures that may be in flight, of all callers together"
+    )
+    project_upload_budget_mib: int = Field(
+        64, ge=1, le=65_536, description="MiB of pictures that may be in flight, of each project"
+    )
     reservation_s: float = Field(900.0, ge=60, le=86_400, description="seconds an upload has to store its bytes")
     sweep_interval_s: float = Field(60.0, ge=1, le=86_400, description="seconds between deletions of unused bytes")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
@@ -32,6 +39,18 @@ class Settings(SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
         if unknown or not extensions:
             raise ValueError(f"use a comma list of {', '.join(EXTENSIONS)}")
         return ",".join(extensions)
+
+    @model_validator(mode="after")
+    def _one_picture_fits(self) -> Settings:
+        budget = min(self.upload_budget_mib, self.project_upload_budget_mib) * MIB
+        if budget < self.max_image_bytes:
+            raise ValueError("upload_budget_mib and project_upload_budget_mib must hold a picture of max_image_bytes")
+        return self
+
+    @property
+    def upload_budget(self) -> ByteBudget:
+        """The bytes that may be in flight."""
+        return ByteBudget(total=self.upload_budget_mib * MIB, per_project=self.project_upload_budget_mib * MIB)
 
     @property
     def limits(self) -> Limits:

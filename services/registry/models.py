@@ -14,6 +14,7 @@ LATEST = "latest"
 NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
+CONTACT_SHEET = "contact-sheet"
 EDITABLE = ("display_name", "description", "tags")
 
 PROJECT_NAME = ResourceName("projects/{project}")

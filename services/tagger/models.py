@@ -290,6 +290,9 @@ def given_up(job: TagJob, error: str, now: datetime) -> TagJob:
 
 
 def _moved(outcomes: tuple[ImageOutcome, ...], old: ImageState, new: ImageState) -> tuple[ImageOutcome, ...]:
-    return tuple(
-        ImageOutcome(outcome.image, new) if outcome.state == old else outcome for outcome in outcomes
-    )
+    return tuple(ImageOutcome(outcome.image, new) if outcome.state == old else outcome for outcome in outcomes)
+
+
+def project_of(name: str) -> str:
+    """The project of a resource name: `acme` of `projects/acme/datasets/cats`."""
+    return name.split("/")[1]

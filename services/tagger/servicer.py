@@ -10,6 +10,7 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
 
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
+from services.tagger.models import project_of
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -102,7 +103,8 @@ class TaggerServicer(TaggerServiceServicer):
     ) -> tagger_service_pb2.TagImageResponse:
         """Tags a lone picture."""
         PROJECT.parse(request.parent, field="parent")
-        tagged = await self._tag_picture(request.content, proto_mapping.options_from_proto(request.options))
+        options = proto_mapping.options_from_proto(request.options)
+        tagged = await self._tag_picture(request.content, options, project=project_of(request.parent))
         return tagger_service_pb2.TagImageResponse(
             tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note
         )

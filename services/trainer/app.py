@@ -51,7 +51,7 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_url, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     dataset = grpc_client.channel(settings.dataset_target, settings)
-    bus = EventBus(settings.nats_url, name="trainer") if settings.nats_url else None
+    bus = EventBus.of(settings, name="trainer") if settings.nats_url else None
     signals = SharedSignals(bus, service="trainer") if bus else Signals()
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
     store = SqlJobStore(db, outbox, signals)

@@ -135,6 +135,4 @@ class FakeDatasetServer(_Servicer):  # type: ignore[misc]  # the generated class
         photos = self._frozen(name)
         digest = hashlib.sha256(b"".join(item.data for item in photos)).hexdigest()
         trigger_word = self._set(name.rpartition("/versions/")[0]).trigger_word
-        return dataset_pb2.DatasetVersion(
-            name=name, digest=digest, image_count=len(photos), trigger_word=trigger_word
-        )
+        return dataset_pb2.DatasetVersion(name=name, digest=digest, image_count=len(photos), trigger_word=trigger_word)

@@ -9,15 +9,17 @@ from services.registry.models import BaseModelFacts, EpochFile, EpochPreview, Fi
 
 JOB = "projects/pets/trainingJobs/rex"
 EPOCH = f"{JOB}/epochs/3"
-PROMPTS = ("a photo of sks dog", "sks dog in the snow", "sks dog: \"close-up\" | `macro`\nwith ---\nlines")
+LORA = ("kohya", "diffusers")
+PROMPTS = ("a photo of sks dog", "sks dog in the snow", 'sks dog: "close-up" | `macro`\nwith ---\nlines')
 
 
 def contents() -> dict[str, bytes]:
     """Bytes by file id; the LoRA spans several chunks of any stream."""
     header = b'{"weight":{"dtype":"U8","shape":[700000],"data_offsets":[0,700000]}}'
     lora = struct.pack("<Q", len(header)) + header + bytes(range(250)) * 2800
-    previews = {f"preview-{number}": b"\x89PNG\r\n\x1a\n" + bytes([number]) * 5000 for number in (1, 2, 3)}
-    return {"kohya": lora, "diffusers": lora[:-1] + b"d", **previews}
+    names = ("preview-1", "preview-2", "preview-3", "contact-sheet")
+    pictures = {name: b"\x89PNG\r\n\x1a\n" + bytes([number]) * 5000 for number, name in enumerate(names, 1)}
+    return {"kohya": lora, "diffusers": lora[:-1] + b"d", **pictures}
 
 
 def epoch_files() -> tuple[EpochFile, ...]:
@@ -25,8 +27,8 @@ def epoch_files() -> tuple[EpochFile, ...]:
     return tuple(
         EpochFile(
             file_id,
-            f"{file_id}.png" if file_id.startswith("preview") else f"rex-{file_id}.safetensors",
-            "image/png" if file_id.startswith("preview") else "application/octet-stream",
+            f"rex-{file_id}.safetensors" if file_id in LORA else f"{file_id}.png",
+            "application/octet-stream" if file_id in LORA else "image/png",
             len(content),
             hashlib.sha256(content).hexdigest(),
         )

@@ -100,6 +100,7 @@ class SimulatedWorker:
             for form in (("kohya", "diffusers") if number else ())
         ]
         preview = await self.store(held, f"epochs/{number}/preview-1.png", body, "preview-1")
+        sheet = await self.store(held, f"epochs/{number}/contact_sheet.png", body, "contact-sheet")
         checkpoint = [await self.store(held, f"checkpoints/{number}/state.bin", body, "checkpoint-1")] if number else []
         return worker_service_pb2.ReportEpochRequest(
             training_job=held.job.name,
@@ -108,7 +109,7 @@ class SimulatedWorker:
             epoch=training_job_pb2.Epoch(
                 step=number * held.steps_per_epoch,
                 loss=1.0 / (number + 1),
-                files=[*files, preview],
+                files=[*files, preview, sheet],
                 previews=[
                     training_job_pb2.Preview(
                         file_id="preview-1", prompt="a photo", seed=1, width=64, height=64, sha256=preview.sha256

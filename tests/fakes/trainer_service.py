@@ -14,7 +14,7 @@ from fiveshot.trainer.v1.training_service_pb2_grpc import (
 )
 
 from services.chassis.errors import NotFound
-from tests.fakes.finished_epochs import JOB, PROMPTS, contents, epoch_files
+from tests.fakes.finished_epochs import JOB, LORA, PROMPTS, contents, epoch_files
 
 NAME = service_pb.DESCRIPTOR.services_by_name["TrainingService"].full_name
 State = training_job_pb2.TrainingJob.State
@@ -60,7 +60,11 @@ class FakeTrainer(TrainingServiceServicer):
         if not self.has_base_model:
             raise NotFound(f"{request.name} does not exist")
         return base_model_pb2.BaseModel(
-            name=request.name, display_name="Tiny", family="stable-diffusion", license="Apache-2.0", hub_id=self.hub_id,
+            name=request.name,
+            display_name="Tiny",
+            family="stable-diffusion",
+            license="Apache-2.0",
+            hub_id=self.hub_id,
             hub_tags=["stable-diffusion", "stable-diffusion-diffusers"],
         )
 
@@ -73,7 +77,9 @@ class FakeTrainer(TrainingServiceServicer):
             name=request.name,
             step=60 * number,
             loss=0.5 / number,
-            files=[_file(file) for file in epoch_files()],
+            # As the trainer answers: pictures apart from the LoRA's forms.
+            files=[_file(file) for file in epoch_files() if file.file_id in LORA],
+            pictures=[_file(file) for file in epoch_files() if file.file_id not in LORA],
             previews=[
                 training_job_pb2.Preview(file_id=f"preview-{n}", prompt=prompt, seed=n, width=64, height=64)
                 for n, prompt in enumerate(PROMPTS, 1)

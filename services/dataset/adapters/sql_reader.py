@@ -82,9 +82,7 @@ class SqlReader:
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:
         """See the port."""
-        statement = select(version_images).where(
-            _of_version(ref.version), version_images.c.image_id == ref.image
-        )
+        statement = select(version_images).where(_of_version(ref.version), version_images.c.image_id == ref.image)
         return rows.version_image_of(await self._one(statement, ref.name))
 
     async def version_images(self, ref: VersionRef, query: Query) -> list[VersionImage]:

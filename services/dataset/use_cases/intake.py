@@ -1,4 +1,4 @@
-"""The check of a picture's bytes: what they say they are, a real decode of every pixel, a thumbnail."""
+"""The check of a picture's bytes: what they say they are, a real decode of every pixel, a thumbnail, its facts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 from services.chassis import pictures
 from services.chassis.errors import InvalidArgument
-from services.chassis.pictures import PictureInfo, PictureLimits
+from services.chassis.picture_decoding.formats import named
+from services.chassis.pictures import Decoded, PictureInfo, PictureLimits
 from services.dataset.models.checks import Limits
+from services.dataset.ports import PictureDecoder
 from services.dataset.use_cases.picture_facts import picture_facts
 
 THUMBNAIL_SIDE = 256
+LOOKED_AT_SIDE = 1024
+"""Facts are measured on no more than this of the shorter side, so that a huge picture is not handed over whole."""
+LOOKED_AT_PIXELS = 8_000_000
 _FIELD = "chunk"
 
 
@@ -30,34 +35,52 @@ class CheckedPicture:
 
 
 class Intake:
-    """Decodes in threads, few at a time: a picture at the pixel limit unfolds to hundreds of megabytes."""
+    """Has pictures decoded, each within the limits."""
 
-    def __init__(self, limits: Limits, *, threads: int) -> None:
-        self._limits = limits
-        self._turns = asyncio.Semaphore(threads)
+    def __init__(self, limits: Limits, decoder: PictureDecoder) -> None:
+        self._limits = PictureLimits(max_pixels=limits.max_pixels, min_side=limits.min_side)
+        self._decoder = decoder
 
-    async def check(self, data: bytes, promised: str) -> CheckedPicture:
-        """promised: the format that the file's name promises.
+    async def check(self, data: bytes, promised: str, *, project: str) -> CheckedPicture:
+        """promised: the format that the file's name promises. project: whose picture it is.
 
-        Raises InvalidArgument with reason IMAGE_EMPTY, IMAGE_TYPE_MISMATCH, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS or
-        IMAGE_TOO_SMALL.
+        Raises InvalidArgument with reason IMAGE_EMPTY, IMAGE_TYPE_MISMATCH, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE,
+        IMAGE_TOO_COSTLY, IMAGE_TOO_MANY_PIXELS or IMAGE_TOO_SMALL, and Unavailable.
         """
-        async with self._turns:
-            return await asyncio.to_thread(self._check, data, promised)
-
-    def _check(self, data: bytes, promised: str) -> CheckedPicture:
         found = pictures.sniff(data)
         if data and found != promised:
-            shown = found.upper() if found else "neither PNG nor JPEG"
-            raise InvalidArgument(
-                f"The file is named as {promised.upper()}, but its bytes are {shown}",
-                field=_FIELD,
-                reason="IMAGE_TYPE_MISMATCH",
-                remedy="Give it the extension of what it is, or convert it to PNG or JPEG; renaming does not convert.",
-                metadata={"promised": promised, "found": found or ""},
-            )
-        limits = PictureLimits(max_pixels=self._limits.max_pixels, min_side=self._limits.min_side)
-        info = pictures.inspect(data, limits, field=_FIELD)
-        image = pictures.decode(data, max_pixels=self._limits.max_pixels, field=_FIELD)
-        thumbnail = pictures.thumbnail(image, THUMBNAIL_SIDE)
-        return CheckedPicture(info, hashlib.sha256(data).hexdigest(), thumbnail, picture_facts(image))
+            raise _mismatch(data, promised, found)
+        decoded = await self._decoder.read(
+            data,
+            self._limits,
+            draft_side=LOOKED_AT_SIDE,
+            most_pixels=LOOKED_AT_PIXELS,
+            field=_FIELD,
+            owner=project,
+        )
+        return await asyncio.to_thread(_looked_at, data, decoded)
+
+
+def _looked_at(data: bytes, decoded: Decoded) -> CheckedPicture:
+    info = decoded.info
+    return CheckedPicture(
+        info=info,
+        sha256=hashlib.sha256(data).hexdigest(),
+        thumbnail=pictures.thumbnail(decoded.rgb, THUMBNAIL_SIDE),
+        facts=picture_facts(decoded.rgb, size=(info.width, info.height)),
+    )
+
+
+def _mismatch(data: bytes, promised: str, found: str | None) -> InvalidArgument:
+    if found:
+        shown, remedy = f"its bytes are {found.upper()}", f"Rename it to .{found} and upload it again."
+    else:
+        name, remedy = named(data)
+        shown = f"it is {name}" if name else "its bytes are neither PNG nor JPEG"
+    return InvalidArgument(
+        f"The file is named as {promised.upper()}, but {shown}",
+        field=_FIELD,
+        reason="IMAGE_TYPE_MISMATCH",
+        remedy=remedy,
+        metadata={"promised": promised, "found": found or ""},
+    )

@@ -42,9 +42,9 @@ _BLURRED_RELATIVE = 0.16
 _GREY_RANGE = 8
 
 
-def picture_facts(image: Image.Image) -> tuple[str, ...]:
-    """The facts of an upright RGB picture, in the order of FACTS."""
-    found = {*_format(image.size), *_tones(image)}
+def picture_facts(image: Image.Image, *, size: tuple[int, int] | None = None) -> tuple[str, ...]:
+    """The facts of an upright RGB picture, in the order of FACTS. size: of the original, if `image` is reduced."""
+    found = {*_format(size or image.size), *_tones(image)}
     return tuple(fact for fact in FACTS if fact in found)
 
 

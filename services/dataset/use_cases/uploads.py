@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.chassis.byte_budget import ByteBudget, Held
 from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
 from services.chassis.requests.keys import RequestKey, digest
@@ -47,6 +49,7 @@ class UploadVerb:
         intake: Intake,
         upkeep: Upkeep,
         clock: Clock,
+        budget: ByteBudget,
         *,
         limits: Limits,
         idle_s: float,
@@ -57,6 +60,7 @@ class UploadVerb:
         self._intake = intake
         self._upkeep = upkeep
         self._clock = clock
+        self._budget = budget
         self._limits = limits
         self._idle_s = idle_s
         self._reservation = reservation
@@ -65,7 +69,8 @@ class UploadVerb:
         """Reads a header and then the picture's bytes, and stores the picture.
 
         Raises InvalidArgument (the reasons begin with IMAGE_ or FILE_NAME_), NotFound for the dataset,
-        AlreadyExists(IMAGE_DUPLICATE), ResourceExhausted(DATASET_FULL), DeadlineExceeded(UPLOAD_STALLED).
+        AlreadyExists(IMAGE_DUPLICATE), ResourceExhausted(DATASET_FULL, BYTES_IN_FLIGHT),
+        DeadlineExceeded(UPLOAD_STALLED), Unavailable(DECODER_UNAVAILABLE).
         Until the stream has ended well nothing is stored; from then on a caller that goes away changes nothing.
         """
         header = await self._header(messages)
@@ -77,10 +82,18 @@ class UploadVerb:
         check_text(header.request_id, field="header.request_id")
         if header.size_bytes > self._limits.max_image_bytes:
             raise self._too_large("header.size_bytes", f" ({header.size_bytes})")
-        await self._admit_early(header)
-        data = await self._bytes(messages, header)
-        picture = await self._intake.check(data, file_format)
-        return await asyncio.shield(asyncio.create_task(self._store_whole(header, fields, data, picture)))
+        project = header.dataset.project
+        with ExitStack() as stack:
+            held = stack.enter_context(self._budget.holding(project))
+            held.at_least(header.size_bytes)
+            await self._admit_early(header)
+            data = await self._bytes(messages, header, held)
+            picture = await self._intake.check(data, file_format, project=project)
+            storing = asyncio.create_task(self._store_whole(header, fields, data, picture))
+            # The bytes stay in memory until they are stored, also when the caller goes away meanwhile.
+            release = stack.pop_all().close
+            storing.add_done_callback(lambda _: release())
+            return await asyncio.shield(storing)
 
     async def _header(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader:
         first = await self._next(messages)
@@ -101,7 +114,7 @@ class UploadVerb:
                 return
             await self._check_place(view, dataset, header.sha256)
 
-    async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader) -> bytes:
+    async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader, held: Held) -> bytes:
         data = bytearray()
         while (message := await self._next(messages)) is not None:
             if isinstance(message, UploadHeader):
@@ -111,11 +124,13 @@ class UploadVerb:
                     reason="UPLOAD_HEADER_REPEATED",
                     remedy="Upload every picture in a call of its own.",
                 )
-            data += message
-            if len(data) > self._limits.max_image_bytes:
+            size = len(data) + len(message)
+            if size > self._limits.max_image_bytes:
                 raise self._too_large("chunk")
-            if header.size_bytes and len(data) > header.size_bytes:
+            if header.size_bytes and size > header.size_bytes:
                 raise _incomplete(f"more than the {header.size_bytes} bytes that the header announced came")
+            held.at_least(size)
+            data += message
         if header.size_bytes and len(data) != header.size_bytes:
             raise _incomplete(f"{len(data)} of {header.size_bytes} bytes came")
         if header.sha256 and data and hashlib.sha256(data).hexdigest() != header.sha256:

@@ -106,7 +106,7 @@ def _finished(epoch: job_pb.Epoch, job: job_pb.TrainingJob, base_model: BaseMode
         loss=epoch.loss,
         files=tuple(
             EpochFile(file.file_id, file.file_name, file.content_type, file.size_bytes, file.sha256)
-            for file in epoch.files
+            for file in (*epoch.files, *epoch.pictures)
         ),
         previews=tuple(
             EpochPreview(preview.file_id, preview.prompt, preview.seed, preview.width, preview.height)

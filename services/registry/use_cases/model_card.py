@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import yaml
 
-from services.registry.models import DIFFUSERS, KOHYA, EpochFile, FinishedEpoch
+from services.registry.models import CONTACT_SHEET, DIFFUSERS, KOHYA, EpochFile, FinishedEpoch
 
 # Licences that the hub knows by these ids; any other is named in full beside `other`.
 _HUB_LICENSES = frozenset(
@@ -87,7 +87,11 @@ def _gallery(epoch: FinishedEpoch) -> str:
         for preview in epoch.previews
         if preview.file_id in names
     ]
-    return _table("Previews", ("picture", "prompt", "seed"), rows)
+    table = _table("Previews", ("picture", "prompt", "seed"), rows)
+    sheet = names.get(CONTACT_SHEET)
+    return (
+        f"{table}\n\n![The training pictures, and the previews of every epoch]({sheet})" if table and sheet else table
+    )
 
 
 def _with_diffusers(epoch: FinishedEpoch) -> str:

@@ -137,6 +137,7 @@ def _parameters(stored: Mapping[str, Any]) -> TrainingParameters:
     defaults = {spec.name: spec.default for spec in DEFAULT_SPECS} | _BEFORE_THEY_WERE_PARAMETERS
     values = {**defaults, **{name: value for name, value in stored.items() if name in defaults}}
     values["preview_prompts"] = tuple(values["preview_prompts"])
+    values["preview_seeds"] = tuple(values["preview_seeds"])
     return TrainingParameters(**values)
 
 

@@ -16,7 +16,7 @@ from services.trainer.engine.graph_step import CudaGraphs, RecordedStep, can_be_
 from services.trainer.engine.job import Acceleration
 from services.trainer.engine.step import Step
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.plan import JobPlan
+from services.trainer.recipe.plan import JobPlan, regularization_share
 
 RECORDING_PAYS_AFTER = 20
 """Steps of a job; a recording takes about as long as a few plain steps."""
@@ -33,7 +33,8 @@ def choose_acceleration(device: torch.device, plan: JobPlan, parameters: Trainin
     if device.type != "cuda":
         # Fused LoRA layers gain too little there (see docs/benchmarks.md) to leave PEFT's own arithmetic for them.
         return Acceleration(graphs=False, compiled=False, fused_lora=False)
-    steps, kinds = plan.steps.total_steps, kinds_of_passes(plan, parameters.batch_size)
+    steps = plan.steps.total_steps
+    kinds = kinds_of_passes(plan, parameters.batch_size, parameters.regularization_fraction)
     return Acceleration(
         graphs=can_be_recorded(parameters) and steps >= RECORDING_PAYS_AFTER,
         compiled=parameters.base_quantization == "none"
@@ -42,9 +43,14 @@ def choose_acceleration(device: torch.device, plan: JobPlan, parameters: Trainin
     )
 
 
-def kinds_of_passes(plan: JobPlan, batch_size: int) -> int:
-    """Different shapes of forward passes: each bucket's full batches and its small last one."""
-    return sum((bucket.size >= batch_size) + (bucket.size % batch_size > 0) for bucket in plan.buckets)
+def kinds_of_passes(plan: JobPlan, batch_size: int, regularization_fraction: float) -> int:
+    """Different shapes of forward passes: each bucket's full batches and its small last one.
+
+    A share of regularisation pictures that is no whole number in a batch gives each of them a second shape.
+    """
+    sizes = [batch_size for bucket in plan.buckets if bucket.size >= batch_size]
+    sizes += [bucket.size % batch_size for bucket in plan.buckets if bucket.size % batch_size]
+    return sum(1 if regularization_share(regularization_fraction, size).denominator == 1 else 2 for size in sizes)
 
 
 def build_step(

@@ -13,6 +13,7 @@ from services.trainer.engine.noise import python_random
 from services.trainer.recipe.buckets import Bucket
 from services.trainer.recipe.captions import sample_caption
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.plan import regularization_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def draw_pass(
     texts = [sample_caption(captions[item], parameters, draw) for item in forward.items]
     weights = [1.0] * len(rows)
     if latents.regularization_rows:
-        for _ in range(round(parameters.regularization_fraction * len(forward.items))):
+        pass_number = step * parameters.gradient_accumulation_steps + position
+        for _ in range(regularization_pictures(parameters.regularization_fraction, len(forward.items), pass_number)):
             number = draw.randrange(len(latents.regularization_rows))
             rows.append(latents.regularization_rows[number])
             # Dropped captions keep the model's unconditional prediction, on which guidance rests, in place too.

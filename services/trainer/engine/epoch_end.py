@@ -10,7 +10,7 @@ import torch
 
 from services.trainer.engine.checkpoints import save_checkpoint
 from services.trainer.engine.export import write_artifacts
-from services.trainer.engine.job import EpochResult, Evaluation, PhaseProgress, PreviewImage
+from services.trainer.engine.job import EpochResult, PhaseProgress, PreviewImage
 from services.trainer.engine.metadata import lora_metadata
 from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.optimizers import set_mode
@@ -59,7 +59,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
     run.place.evaluations.append(asdict(evaluation))
     set_mode(run.state.optimizer, training=True)
     checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
-    _draw(run, epoch, previews)
+    sheet = _draw(run, epoch, previews)
     steps = run.place.losses[-run.plan.steps.steps_per_epoch :]
     return EpochResult(
         epoch=epoch,
@@ -70,7 +70,8 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
         checkpoint_dir=checkpoint,
         evaluation=evaluation,
         max_reload_difference=difference,
-        recommendation=recommend([Evaluation(**values) for values in run.place.evaluations]),
+        recommendation=recommend(run.evaluations),
+        contact_sheet=sheet,
     )
 
 
@@ -97,7 +98,8 @@ def _probe(run: Run) -> Probe:
     return Probe(noisy, schedule.timesteps(position), tuple(run.captions[item] for item in members))
 
 
-def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> None:
+def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> Path:
+    """Draw the contact sheet, whose path is returned, and the loss plot."""
     rows = [("base", [preview.path for preview in run.base_previews])] if run.base_previews else []
     for number in range(1, epoch):
         files = sorted((run.spec.output_dir / "epochs" / f"epoch-{number:04d}").glob("preview-*.png"))
@@ -105,8 +107,10 @@ def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> None:
         if files:
             rows.append((f"epoch {number}", files))
     rows.append((f"epoch {epoch}", [preview.path for preview in previews]))
-    contact_sheet(run.thumbnails, rows, run.spec.output_dir / "contact_sheet.png")
+    sheet = run.spec.output_dir / "contact_sheet.png"
+    contact_sheet(run.thumbnails, rows, sheet)
     loss_plot(run.place.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
+    return sheet
 
 
 def _report(run: Run, phase: Phase, done: int, total: int) -> None:

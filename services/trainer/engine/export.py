@@ -1,9 +1,11 @@
 """The LoRA files of an epoch. Our own writer: diffusers' converter loses alpha and DoRA (see the tests' round trips).
 
 - kohya form: ``lora_unet_<module>.lora_down.weight`` and so on, what A1111 and ComfyUI read; for LoHa and LoKr the
-  names of LyCORIS; ``ss_*`` and ``modelspec.*`` metadata.
-- diffusers form: PEFT keys below the component's name, with the adapter's configuration in the metadata, so that
-  ``load_lora_weights`` scales it right.
+  names of LyCORIS.
+- diffusers form: PEFT keys below the component's name, with the adapter's configuration in the metadata. The scale is
+  inside the second matrix: some readers of these names look at no configuration.
+
+Which tool applies which form is a fact of each family; tests/readers proves it by the tools' own rules.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from typing import Any
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.json_text import to_json
-from services.trainer.engine.lora import adapter_state
+from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
 from services.trainer.engine.metadata import model_hashes
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
 from services.trainer.recipe.families.parts import CLIP_LAYERS
@@ -48,7 +51,7 @@ def write_artifacts(
 
     Args:
         carriers: the components with an adapter, by name, holding the weights to export.
-        metadata: of the first file.
+        metadata: of every file.
 
     Returns:
         The family's forms whose readers apply the adapter, in the order of its facts.
@@ -59,8 +62,11 @@ def write_artifacts(
     files: list[ArtifactFile] = []
     for form in family.facts.forms:
         if parameters.adapter in form.adapters:
-            contents = layouts[form.form](family, carriers, parameters, dtype, {} if files else metadata)
-            files.append(_write(folder / f"{name}{form.ending}.safetensors", form.form, *contents))
+            tensors, settings = layouts[form.form](family, carriers, parameters, dtype)
+            tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+            only_ss = {key: value for key, value in metadata.items() if key.startswith("ss_")}
+            about = {**metadata, **settings, **model_hashes(safetensors_bytes(tensors, only_ss))}
+            files.append(_write(folder / f"{name}{form.ending}.safetensors", form.form, tensors, about))
     return tuple(files)
 
 
@@ -69,19 +75,22 @@ def kohya_form(
     carriers: Mapping[str, nn.Module],
     parameters: TrainingParameters,
     dtype: torch.dtype,
-    metadata: dict[str, str],
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata under kohya's names."""
+    """Tensors under kohya's names, and settings for the metadata."""
     tensors: dict[str, Tensor] = {}
     for component, module in carriers.items():
         for name, tensor in adapter_state(module).items():
             path, ending = split_key(name)
             key = family.kohya_name(component, path)
-            tensors[f"{key}.{LORA_ENDINGS.get(ending, ending)}"] = _as_kohya(ending, tensor, parameters).to(dtype)
-            tensors[f"{key}.alpha"] = torch.tensor(kohya_alpha(parameters), dtype=dtype)
-    tensors = {key: _plain(tensor) for key, tensor in tensors.items()}
-    only_ss = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    return tensors, {**metadata, **model_hashes(safetensors_bytes(tensors, only_ss))}
+            if ending.startswith("lora_magnitude_vector"):
+                base, changed = row_norms(module.get_submodule(path))
+                tensor = tensor.reshape(base.shape) * (base / changed)
+            elif ending in ("lokr_w1", "lokr_w1_a"):
+                tensor = tensor * (parameters.alpha / parameters.rank)
+            tensors[f"{key}.{LORA_ENDINGS.get(ending, ending)}"] = tensor.to(dtype)
+            # In half precision the alpha of an rsLoRA would be another one.
+            tensors[f"{key}.alpha"] = torch.tensor(kohya_alpha(parameters))
+    return tensors, {}
 
 
 def diffusers_form(
@@ -89,9 +98,8 @@ def diffusers_form(
     carriers: Mapping[str, nn.Module],
     parameters: TrainingParameters,
     dtype: torch.dtype,
-    metadata: dict[str, str],
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata as ``StableDiffusionPipeline.save_lora_weights`` lays them out, for old and new readers.
+    """Tensors and settings as ``StableDiffusionPipeline.save_lora_weights`` lays them out, for old and new readers.
 
     CLIP's layers lie below ``text_model`` in tensors, which newer readers take away and older ones need, and not so in
     ``target_modules``, which all compare with the end of a name.
@@ -104,19 +112,21 @@ def diffusers_form(
             # transformers' loader knows DoRA's scale by this longer name only; diffusers' own loader takes either.
             lengthened = isinstance(module, PreTrainedModel) and key.endswith("lora_magnitude_vector")
             name = family.facts.diffusers_key(component, key)
-            tensors[f"{name}{'.weight' if lengthened else ''}"] = _plain(value.to(dtype))
+            if ".lora_B." in key:
+                value = value * lora_scale(parameters)
+            tensors[f"{name}{'.weight' if lengthened else ''}"] = value.to(dtype)
         # Older readers refuse a setting that they do not know, and want the two patterns even when they are empty.
         settings = {
             "r": parameters.rank,
-            "lora_alpha": parameters.alpha,
+            "lora_alpha": parameters.rank,
             "rank_pattern": {},
             "alpha_pattern": {},
             "target_modules": sorted({split_key(key)[0].removeprefix(CLIP_LAYERS) for key in state}),
-            "use_rslora": parameters.adapter == "rslora",
+            "use_rslora": False,
             "use_dora": parameters.adapter == "dora",
         }
         configurations |= {f"{component}.{key}": value for key, value in settings.items()}
-    return tensors, {**metadata, "format": "pt", LORA_ADAPTER_METADATA_KEY: to_json(configurations)}
+    return tensors, {"format": "pt", LORA_ADAPTER_METADATA_KEY: to_json(configurations)}
 
 
 def kohya_alpha(parameters: TrainingParameters) -> float:
@@ -130,6 +140,24 @@ def kohya_alpha(parameters: TrainingParameters) -> float:
     return float(parameters.rank) if parameters.adapter == "lokr" else parameters.alpha
 
 
+def lora_scale(parameters: TrainingParameters) -> float:
+    """What a LoRA's product of two matrices is multiplied by."""
+    return parameters.alpha / (math.sqrt(parameters.rank) if parameters.adapter == "rslora" else parameters.rank)
+
+
+def row_norms(layer: Any) -> tuple[Tensor, Tensor]:
+    """Norms of the rows of an adapted layer's weight without and with its LoRA, [out, 1] or [out, 1, 1, 1].
+
+    DoRA divides by the second; ComfyUI and Forge, where a scale has a number for each row, by the first
+    (``weight_decompose`` of ComfyUI's comfy/weight_adapter/base.py). The quotient of the two goes into the scale.
+    """
+    weight = dequantize_module_weight(layer.get_base_layer()).detach().float()
+    change = layer.get_delta_weight(ADAPTER_NAME).detach().float()
+    shape = (-1, *[1] * (weight.dim() - 1))
+    norms = [torch.linalg.vector_norm(rows.flatten(1), dim=1).view(shape) for rows in (weight, weight + change)]
+    return norms[0], norms[1]
+
+
 def split_key(key: str) -> tuple[str, str]:
     """Module path and ending of a PEFT key such as ``down_blocks.0.attn1.to_q.lora_A.weight``."""
     for marker in (".lora_", ".hada_", ".lokr_"):
@@ -137,19 +165,6 @@ def split_key(key: str) -> tuple[str, str]:
         if found:
             return path, marker[1:] + rest
     raise AssertionError(f"unexpected adapter key {key}")
-
-
-def _as_kohya(ending: str, tensor: Tensor, parameters: TrainingParameters) -> Tensor:
-    if ending.startswith("lora_magnitude_vector"):
-        # Readers take a scale whose first side is the output's as one number for each output.
-        return tensor.unsqueeze(1) if tensor.dim() == 1 else tensor.transpose(0, 1)
-    if ending in ("lokr_w1", "lokr_w1_a"):
-        return tensor * (parameters.alpha / parameters.rank)
-    return tensor
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous()
 
 
 def _write(path: Path, form: Any, tensors: dict[str, Tensor], metadata: dict[str, str]) -> ArtifactFile:

@@ -103,7 +103,7 @@ class TrainJobSpec:
     """One run.
 
     Attributes:
-        parameters: with their three preview prompts; missing ones come from the captions (``recipe.prompts``).
+        parameters: with a prompt for each preview; missing ones come from the captions (``recipe.prompts``).
         output_dir: gets ``epochs/``, ``checkpoints/``, ``contact_sheet.png`` and ``loss.png``.
         decode: opens the originals.
         resume_from: a checkpoint folder of an earlier attempt at the same job.
@@ -218,6 +218,7 @@ class EpochResult:
             loaded back through diffusers, relative to the largest prediction.
         checkpoint_dir: resumable state after this epoch.
         recommendation: best epoch so far.
+        contact_sheet: PNG of the training pictures above the previews of all epochs so far.
         train_seconds: the epoch's steps, without export and previews; of an epoch that was resumed, those since then.
     """
 
@@ -230,17 +231,25 @@ class EpochResult:
     evaluation: Evaluation
     max_reload_difference: float
     recommendation: Recommendation
+    contact_sheet: Path
     train_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How a run ended. ``checkpoint_dir`` is the last resumable state, None before the first."""
+    """How a run ended.
+
+    Attributes:
+        checkpoint_dir: the last resumable state, None before the first.
+        recommendation: of all epochs of the job, also those before this run; None before the first.
+        evaluations: of all epochs of the job, in order.
+    """
 
     status: RunStatus
     step: int
     checkpoint_dir: Path | None
     recommendation: Recommendation | None
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 def _ignore(_: object) -> None:

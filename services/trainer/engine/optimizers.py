@@ -51,8 +51,9 @@ def build_optimizer(
                 groups, scale_parameter=False, relative_step=False, warmup_init=False, weight_decay=decay
             )
         case "prodigy":
+            # Its estimate grows from d0 and never shrinks: the usual 1e-6 wastes a short job's first fifty steps.
             optimizer = _library("pytorch_optimizer", "Prodigy")(
-                groups, betas=(0.9, 0.99), weight_decay=decay, safeguard_warmup=True, bias_correction=True
+                groups, betas=(0.9, 0.99), d0=1e-5, weight_decay=decay, safeguard_warmup=True, bias_correction=True
             )
         case "lion":
             optimizer = _library("pytorch_optimizer", "Lion")(groups, weight_decay=decay)

@@ -18,7 +18,7 @@ from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.loading import model_fingerprint
-from services.trainer.engine.job import Acceleration, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
+from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
@@ -43,6 +43,7 @@ THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
     "preview_prompts",
+    "preview_seeds",
     "preview_negative_prompt",
     "preview_steps",
     "preview_guidance",
@@ -79,6 +80,11 @@ class Run:
     place: Place
 
     @property
+    def evaluations(self) -> list[Evaluation]:
+        """Of every finished epoch of the job, in order."""
+        return [Evaluation(**values) for values in self.place.evaluations]
+
+    @property
     def mixed_precision(self) -> str:
         return self.spec.parameters.mixed_precision
 
@@ -109,6 +115,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
 
+    family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
     request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
     base_previews = _base_previews(family, request, spec, hooks, report) if processes.is_main else ()
     neutral = _neutral_examples(family, spec, report) if processes.is_main else []

@@ -16,12 +16,16 @@ from services.trainer.recipe.parameters import TrainingParameters
 def preview_request(
     family: Family, parameters: TrainingParameters, prompts: Sequence[str], seeds: Sequence[int] | None = None
 ) -> SamplingRequest:
-    """A batch of square pictures at the training resolution; seeds default to ones derived from the job's seed."""
+    """A batch of square pictures at the training resolution.
+
+    ``seeds`` default to the user's own, those that are missing to ones derived from the job's seed.
+    """
     side = max(parameters.resolution // family.pixel_multiple, 1) * family.pixel_multiple
-    drawn = [derive_seed(parameters.seed, "preview", number) % 2**31 for number in range(len(prompts))]
+    own = parameters.preview_seeds[: len(prompts)]
+    derived = [derive_seed(parameters.seed, "preview", number) % 2**31 for number in range(len(own), len(prompts))]
     return SamplingRequest(
         tuple(prompts),
-        tuple(drawn if seeds is None else seeds),
+        tuple((*own, *derived) if seeds is None else seeds),
         parameters.preview_negative_prompt,
         side,
         side,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
+from services.trainer.engine.recommendation import recommend
 from services.trainer.recipe.advice import after_out_of_memory
 from services.trainer.recipe.parameters import TrainingParameters
 
@@ -71,7 +73,8 @@ def _train_epochs(run: Run) -> TrainResult:
     place, hooks = run.place, run.hooks
     meter = _Meter(run)
     checkpoint = run.spec.resume_from
-    recommendation: Recommendation | None = None
+    # Of a run that goes on, all epochs count: also when none of them is left to train.
+    recommendation = recommend(run.evaluations) if run.evaluations else None
     stopping = False
     set_mode(run.state.optimizer, training=True)
     while place.epoch < run.spec.parameters.num_epochs and not stopping:
@@ -84,11 +87,11 @@ def _train_epochs(run: Run) -> TrainResult:
             meter.add(loss, samples)
             match run.processes.agree(hooks.control()):
                 case Command.CANCEL:
-                    return TrainResult(RunStatus.CANCELLED, place.step, checkpoint, recommendation)
+                    return _result(run, RunStatus.CANCELLED, checkpoint, recommendation)
                 case Command.PAUSE:
                     meter.read()
                     checkpoint = write_checkpoint(run, f"step-{place.step:06d}") if run.processes.is_main else None
-                    return TrainResult(RunStatus.PAUSED, place.step, checkpoint, recommendation)
+                    return _result(run, RunStatus.PAUSED, checkpoint, recommendation)
                 case Command.STOP:
                     stopping = True
         meter.read()
@@ -101,7 +104,11 @@ def _train_epochs(run: Run) -> TrainResult:
             hooks.on_epoch(result)
         run.processes.wait_for_all()
     early = place.epoch < run.spec.parameters.num_epochs
-    return TrainResult(RunStatus.STOPPED if early else RunStatus.COMPLETED, place.step, checkpoint, recommendation)
+    return _result(run, RunStatus.STOPPED if early else RunStatus.COMPLETED, checkpoint, recommendation)
+
+
+def _result(run: Run, status: RunStatus, checkpoint: Path | None, recommendation: Recommendation | None) -> TrainResult:
+    return TrainResult(status, run.place.step, checkpoint, recommendation, tuple(run.evaluations))
 
 
 def _train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:

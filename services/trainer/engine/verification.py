@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.export import LORA_ENDINGS, split_key
+from services.trainer.engine.export import LORA_ENDINGS, row_norms, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.lora import adapter_config, adapter_state
@@ -61,7 +61,8 @@ def verify_artifacts(
     worst = 0.0
     for artifact in artifacts:
         twins = {name: twin_of(module) for name, module in carriers.items()}
-        if artifact.form == "kohya" and parameters.adapter in ("dora", "loha", "lokr"):
+        form = next(form for form in family.facts.forms if form.form == artifact.form)
+        if parameters.adapter not in form.readers.get("diffusers", ()):
             _load_with_peft(artifact.path, family, carriers, twins, parameters)
         else:
             _load_with_diffusers(artifact.path, family, twins)
@@ -128,7 +129,7 @@ def _load_with_peft(
     twins: Mapping[str, nn.Module],
     parameters: TrainingParameters,
 ) -> None:
-    """Kohya files that diffusers' loader does not know (it drops DoRA's scales): PEFT itself takes their matrices."""
+    """Files that diffusers' loader does not know or not wholly: PEFT itself takes their matrices."""
     tensors = load_file(path)
     alpha = next(tensor.item() for key, tensor in tensors.items() if key.endswith(".alpha"))
     for name, twin in twins.items():
@@ -142,3 +143,8 @@ def _load_with_peft(
             # Only DoRA's scales are laid out in another way, with as many numbers.
             state[key] = tensor.reshape(place.shape)
         set_peft_model_state_dict(twin, state)
+        if parameters.adapter == "dora":
+            for key in [key for key in state if "lora_magnitude_vector" in key]:
+                base, changed = row_norms(twin.get_submodule(split_key(key)[0]))
+                state[key] = state[key] * (changed / base).reshape(state[key].shape)
+            set_peft_model_state_dict(twin, state)

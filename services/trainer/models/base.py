@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.trainer.recipe.advice import Fit
 from services.trainer.recipe.calibration import Range, TimeEstimate
+from services.trainer.recipe.captions import CaptionLengths
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import PictureSize
@@ -51,6 +52,7 @@ class Estimate:
         memory: peak bytes on the device.
         device: that the time is for; "" for several or none. device_memory_bytes: of the largest; 0 when not known.
         fit_remedy: what to change when it may not fit.
+        captions: whether the model takes them whole.
     """
 
     steps_per_epoch: int
@@ -67,3 +69,4 @@ class Estimate:
     device_memory_bytes: int
     fit: Fit
     fit_remedy: str
+    captions: CaptionLengths

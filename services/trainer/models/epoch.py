@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 ARTIFACT_FORMS = ("kohya", "diffusers", "peft")
-"""File ids of the LoRA's forms; every other file of an epoch is a preview."""
+"""File ids of the LoRA's forms; every other file of an epoch is a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ class Epoch:
     def artifacts(self) -> tuple[EpochFile, ...]:
         """The LoRA in its forms."""
         return tuple(file for file in self.files if file.file_id in ARTIFACT_FORMS)
+
+    @property
+    def pictures(self) -> tuple[EpochFile, ...]:
+        """The previews, and the contact sheet where a worker drew one."""
+        return tuple(file for file in self.files if file.file_id not in ARTIFACT_FORMS)
 
 
 @dataclass(frozen=True, slots=True)

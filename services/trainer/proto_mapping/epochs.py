@@ -54,12 +54,13 @@ def preview_to_proto(preview: Preview) -> training_job_pb2.Preview:
 
 
 def epoch_to_proto(epoch: Epoch, *, recommended: bool) -> training_job_pb2.Epoch:
-    """An epoch as callers see it: `files` are the LoRA's forms; previews are told apart."""
+    """An epoch as callers see it: `files` are the LoRA's forms; pictures are told apart."""
     message = training_job_pb2.Epoch(
         name=epoch.name,
         step=epoch.step,
         loss=epoch.loss,
         files=[file_to_proto(file, with_key=False) for file in epoch.artifacts],
+        pictures=[file_to_proto(file, with_key=False) for file in epoch.pictures],
         previews=[preview_to_proto(preview) for preview in epoch.previews],
         recommended=recommended,
         reload_difference=epoch.reload_difference,

@@ -142,6 +142,9 @@ def estimate_to_proto(estimate: Estimate) -> training_job_pb2.TrainingEstimate:
         fit_remedy=estimate.fit_remedy,
         parameters=parameters_to_proto(estimate.parameters),
         image_count=estimate.image_count,
+        long_captions=estimate.captions.too_long,
+        longest_caption_tokens=estimate.captions.longest,
+        caption_token_limit=estimate.captions.limit,
     )
     if estimate.time is not None:
         message.duration.CopyFrom(_seconds(estimate.time.middle))

@@ -18,6 +18,7 @@ _SPEC_TYPES = {
     "bool": base_model_pb2.ParameterSpec.TYPE_BOOLEAN,
     "string": base_model_pb2.ParameterSpec.TYPE_STRING,
     "string_list": base_model_pb2.ParameterSpec.TYPE_STRING,
+    "int_list": base_model_pb2.ParameterSpec.TYPE_INTEGER,
 }
 
 

@@ -3,10 +3,45 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from services.trainer.recipe.parameters import TrainingParameters
 
 SEPARATOR = ", "
+_PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|_+")
+"""As CLIP's tokenizer splits a text before it looks words up: letters, single digits, runs of anything else."""
+_LETTERS_A_TOKEN = 8
+"""Longer words are seldom in a vocabulary whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionLengths:
+    """Captions of which a base model takes only a part.
+
+    too_long: how many. longest, limit: tokens of a caption, without those that begin and end it; counted as
+    ``about_tokens`` does, while the encoder's own tokenizer decides what is cut.
+    """
+
+    too_long: int
+    longest: int
+    limit: int
+
+
+def caption_lengths(captions: Iterable[str], limit: int) -> CaptionLengths:
+    """How many captions are longer than the limit, and the longest."""
+    lengths = [about_tokens(caption) for caption in captions]
+    return CaptionLengths(sum(length > limit for length in lengths), max(lengths, default=0), limit)
+
+
+def about_tokens(caption: str) -> int:
+    """Tokens of a text, about: the control plane has no base model's vocabulary at hand.
+
+    A letter beyond ASCII counts for itself: scripts without words are spelt in bytes.
+    """
+    pieces = _PIECES.findall(caption)
+    return sum(-(-len(piece) // _LETTERS_A_TOKEN) if piece.isascii() else len(piece) for piece in pieces)
 
 
 def parts_of(caption: str) -> list[str]:

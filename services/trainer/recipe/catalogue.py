@@ -39,6 +39,7 @@ class BaseModel:
         memory_mib: device memory of a run with batch size 1 and the default parameters, in MiB.
         neutral_prompts: prompts without any subject of a user, on which drift from the base is measured.
         preview_templates: prompts with ``{caption}`` or ``{trigger_word}`` used when the user gives none.
+        caption_tokens: tokens of a caption that reach the model, without those that begin and end it.
         costs: what its architecture costs, for estimates; None when it was not counted.
         specs: every training parameter with this model's default and limits.
     """
@@ -60,6 +61,7 @@ class BaseModel:
     preview_templates: tuple[str, ...]
     specs: tuple[ParameterSpec, ...]
     costs: ModelCosts | None = None
+    caption_tokens: int = 0
 
     @property
     def hub_id(self) -> str:
@@ -120,6 +122,7 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
         pixel_multiple=reader.whole_number("pixel_multiple", facts.pixel_multiple),
         label_style="tags" if style == "tags" else "sentence",
         memory_mib=reader.whole_number("memory_mib"),
+        caption_tokens=reader.whole_number("caption_tokens", facts.caption_tokens),
         neutral_prompts=reader.texts("neutral_prompts"),
         preview_templates=reader.texts("preview_templates"),
         specs=_specs(identifier, reader.table("parameters"), reader.whole_number("resolution"), facts),

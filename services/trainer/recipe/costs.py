@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.plan import JobPlan
+from services.trainer.recipe.plan import JobPlan, regularization_share
 from services.trainer.recipe.workload import (
     DRIFT_SAMPLES,
     ENCODE_BATCH,
@@ -27,7 +27,7 @@ from services.trainer.recipe.workload import (
     MOVED_SAMPLES,
     MOVED_VIEWS,
     NEUTRAL_STEPS,
-    PREVIEW_COUNT,
+    preview_count,
 )
 
 COSTS_FILE = Path(__file__).with_name("model_costs.json")
@@ -220,9 +220,11 @@ def _passes(costs: ModelCosts, parameters: TrainingParameters, plan: JobPlan, ar
     for bucket, area in zip(plan.buckets, areas, strict=True):
         full, rest = divmod(bucket.size, parameters.batch_size)
         for batch, count in ((parameters.batch_size, full), (rest, 1 if rest else 0)):
-            if count:
-                samples = batch + round(parameters.regularization_fraction * batch)
-                total = total + _pass(costs, parameters, area, samples).times(count)
+            extra = regularization_share(parameters.regularization_fraction, batch)
+            # Of a share that is no whole number, some passes have one picture more than the others.
+            for samples, part in ((math.floor(extra), 1 - extra % 1), (math.ceil(extra), extra % 1)):
+                if count and part:
+                    total = total + _pass(costs, parameters, area, batch + samples).times(count * float(part))
     return total
 
 
@@ -242,8 +244,9 @@ def _optimizer_step(weights: int) -> Counted:
 
 def _previews(costs: ModelCosts, parameters: TrainingParameters, area: float) -> Counted:
     guided = 2 if parameters.preview_guidance > 1.0 and not costs.tables["guidance_is_an_input"] else 1
-    steps = costs.predict(parameters, area, PREVIEW_COUNT * guided, adapted=True).times(parameters.preview_steps)
-    return steps + costs.decode(area, PREVIEW_COUNT)
+    count = preview_count(parameters)
+    steps = costs.predict(parameters, area, count * guided, adapted=True).times(parameters.preview_steps)
+    return steps + costs.decode(area, count)
 
 
 def _evaluation(

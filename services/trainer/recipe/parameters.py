@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-ParameterType = Literal["int", "float", "bool", "string", "string_list"]
-ParameterValue = int | float | bool | str | tuple[str, ...]
+ParameterType = Literal["int", "float", "bool", "string", "string_list", "int_list"]
+ParameterValue = int | float | bool | str | tuple[str, ...] | tuple[int, ...]
 
 
 class InvalidParameter(Exception):
@@ -87,6 +87,7 @@ class TrainingParameters:
     gradient_checkpointing: bool
     seed: int
     preview_prompts: tuple[str, ...]
+    preview_seeds: tuple[int, ...]
     preview_negative_prompt: str
     preview_steps: int
     preview_guidance: float
@@ -147,6 +148,8 @@ class ParameterSpec:
             return value
         if self.type == "string_list" and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
+        if self.type == "int_list" and isinstance(value, (list, tuple)) and all(_is_seed(v) for v in value):
+            return tuple(int(v) for v in value)
         raise InvalidParameter(self.name, f"must be {_ARTICLES[self.type]}, got {value!r}")
 
     def _check_range(self, number: float) -> None:
@@ -155,24 +158,46 @@ class ParameterSpec:
         if not math.isfinite(number) or not low <= number <= high:
             raise InvalidParameter(self.name, f"must be between {low:g} and {high:g}, got {number:g}")
 
-    def _check_length(self, value: str | tuple[str, ...]) -> None:
+    def _check_length(self, value: str | tuple[str, ...] | tuple[int, ...]) -> None:
         unit = "characters" if isinstance(value, str) else "entries"
         if self.maximum is not None and len(value) > self.maximum:
             raise InvalidParameter(self.name, f"must have at most {self.maximum:g} {unit}, got {len(value)}")
         if self.minimum is not None and len(value) < self.minimum:
             raise InvalidParameter(self.name, f"must have at least {self.minimum:g} {unit}, got {len(value)}")
-        if isinstance(value, tuple) and any(len(entry) > MAX_PROMPT_CHARACTERS for entry in value):
+        texts = [entry for entry in value if isinstance(entry, str)] if isinstance(value, tuple) else []
+        if any(len(text) > MAX_PROMPT_CHARACTERS for text in texts):
             raise InvalidParameter(self.name, f"an entry must have at most {MAX_PROMPT_CHARACTERS} characters")
 
 
 MAX_PROMPT_CHARACTERS = 500
+MAX_PREVIEWS = 8
+MAX_SEED = 2**31 - 1
+_OF_OPTIMIZER: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    # Prodigy multiplies its own estimate of the rate by it (Mishchenko and Defazio 2023): a rate of the others' size
+    # leaves nothing of the estimate, and one beyond 10 leaves no stability.
+    "prodigy": {
+        "learning_rate": {"default": 1.0, "minimum": 0.1, "maximum": 10.0},
+        "text_encoder_learning_rate": {"default": 0.0, "minimum": 0.0, "maximum": 10.0},
+        "lr_scheduler": {"default": "constant"},
+    },
+    # Its average of the weights takes the schedule's place (Defazio et al. 2024).
+    "schedule_free": {"lr_scheduler": {"default": "constant", "choices": ("constant", "constant_with_warmup")}},
+}
+"""What a parameter accepts instead with an optimizer, whatever the base model says, whose rates are AdamW's."""
+
 _ARTICLES = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
     "string": "text",
     "string_list": "a list of texts",
+    "int_list": f"a list of whole numbers from 0 to {MAX_SEED}",
 }
+
+
+def _is_seed(value: object) -> bool:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and 0 <= float(value) <= MAX_SEED  # type: ignore[arg-type]
 
 
 def _number(name: str, default: float, minimum: float, maximum: float, description: str) -> ParameterSpec:
@@ -189,19 +214,26 @@ def _switch(name: str, default: bool, description: str) -> ParameterSpec:
 
 
 DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
-    _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and three previews."),
+    _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and previews."),
     _number("num_repeats", 20, 1, 1000, "Times that a picture without its own repeats enters an epoch."),
     _number("batch_size", 4, 1, 64, "Pictures of the subject in one forward pass."),
     _number("gradient_accumulation_steps", 1, 1, 64, "Forward passes whose gradients are added up for one step."),
     _number("resolution", 512, 16, 2048, "Side in pixels of a square with the area that pictures are trained at."),
     _switch("aspect_buckets", True, "Train pictures near their own aspect ratio instead of as squares."),
     _number("learning_rate", 1e-4, 1e-7, 1.0, "Step size of the optimizer for the denoiser's adapter."),
-    _number("text_encoder_learning_rate", 5e-5, 1e-7, 1.0, "Step size for the adapter of the text encoder."),
+    _number(
+        "text_encoder_learning_rate",
+        5e-5,
+        0.0,
+        1.0,
+        "Step size for the adapter of the text encoder; 0 takes learning_rate.",
+    ),
     _choice(
         "optimizer",
         "adamw",
         ("adamw", "adamw8bit", "adafactor", "prodigy", "lion", "schedule_free"),
-        "Optimizer; prodigy and schedule_free choose their own pace and want a constant schedule.",
+        "Optimizer. prodigy finds its own rate: learning_rate multiplies it, is 0.1 to 10 and 1 by default, and the "
+        "schedule is constant by default. schedule_free takes constant schedules only.",
     ),
     _number("weight_decay", 0.01, 0.0, 1.0, "Decoupled weight decay of the optimizer."),
     _number("max_grad_norm", 1.0, 0.0, 1000.0, "Largest norm of the gradient; 0 does not clip."),
@@ -258,9 +290,24 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
         "Bits of the frozen base's linear layers: less memory, slower steps; int8 and nf4 need bitsandbytes.",
     ),
     _switch("gradient_checkpointing", False, "Save memory by computing activations twice; about a third slower."),
-    _number("seed", 42, 0, 2**31 - 1, "Seed of every random draw; the same job and seed give the same file."),
+    _number("seed", 42, 0, MAX_SEED, "Seed of every random draw; the same job and seed give the same file."),
     ParameterSpec(
-        "preview_prompts", "string_list", (), 0, 3, (), "Up to three prompts; missing ones come from the captions."
+        "preview_prompts",
+        "string_list",
+        (),
+        0,
+        MAX_PREVIEWS,
+        (),
+        "A preview for each; up to three, missing ones come from the captions.",
+    ),
+    ParameterSpec(
+        "preview_seeds",
+        "int_list",
+        (),
+        0,
+        MAX_PREVIEWS,
+        (),
+        "Seed of each preview's noise, in their order; missing ones come from seed.",
     ),
     ParameterSpec(
         "preview_negative_prompt", "string", "", None, MAX_PROMPT_CHARACTERS, (), "What the previews should not show."
@@ -270,6 +317,12 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
 )
 
 
+def specs_for(specs: Iterable[ParameterSpec], optimizer: object) -> tuple[ParameterSpec, ...]:
+    """The specs as they hold with an optimizer, of which some have rates and schedules of their own."""
+    changes = _OF_OPTIMIZER.get(optimizer, {}) if isinstance(optimizer, str) else {}
+    return tuple(spec.override(changes[spec.name]) if spec.name in changes else spec for spec in specs)
+
+
 def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> TrainingParameters:
     """Defaults of ``specs``, overwritten by what the user gave, all checked.
 
@@ -277,7 +330,9 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
         InvalidParameters: with every name that no spec has, every value that its spec refuses, and every pair of
             values that do not go together.
     """
-    by_name = {spec.name: spec for spec in specs}
+    plain = {spec.name: spec for spec in specs}
+    optimizer = given.get("optimizer", plain["optimizer"].default)
+    by_name = {spec.name: spec for spec in specs_for(plain.values(), optimizer)}
     known = ", ".join(sorted(by_name))
     faults = [
         InvalidParameter(name, f"is not a parameter of this base model; known are {known}")
@@ -289,7 +344,10 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
         try:
             values[name] = by_name[name].check(given[name])
         except InvalidParameter as fault:
-            faults.append(fault)
+            own = "" if by_name[name] is plain[name] else f" (with the optimizer {optimizer})"
+            faults.append(InvalidParameter(name, fault.message + own))
+    if values["text_encoder_learning_rate"] == 0.0:
+        values["text_encoder_learning_rate"] = values["learning_rate"]
     missing = {field.name for field in fields(TrainingParameters)} - values.keys()
     assert not missing, f"specs without {missing}"
     parameters = TrainingParameters(**values)
@@ -312,9 +370,9 @@ def _clashes(parameters: TrainingParameters) -> Iterator[tuple[InvalidParameter,
             yield InvalidParameter("train_text_encoder", offered), "adapter"
         if parameters.base_quantization != "none":
             yield InvalidParameter("base_quantization", offered), "adapter"
-    if parameters.optimizer == "schedule_free" and parameters.lr_scheduler not in ("constant", "constant_with_warmup"):
-        fault = "must be constant or constant_with_warmup with the schedule_free optimizer"
-        yield InvalidParameter("lr_scheduler", fault), "optimizer"
+    if parameters.optimizer == "prodigy" and parameters.text_encoder_learning_rate != parameters.learning_rate:
+        fault = "must be left out or equal to learning_rate: the optimizer prodigy has one rate for all weights"
+        yield InvalidParameter("text_encoder_learning_rate", fault), "learning_rate"
     if parameters.crop_variants > 1 and parameters.crop_jitter == 0.0:
         fault = "must be above 0 when crop_variants is above 1, or all variants are equal"
         yield InvalidParameter("crop_jitter", fault), "crop_variants"

@@ -6,13 +6,16 @@ and is kept, and an epoch ends with a step even when fewer forward passes than `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from services.trainer.recipe.buckets import Bucket, Crop, cropped_size, plan_buckets
 from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters
 
 PICTURES_FOR_A_HELD_OUT_ONE = 8
+_HALF = Fraction(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,20 @@ def drawn_samples(own_repeats: Sequence[int], parameters: TrainingParameters) ->
     held_out = held_out_picture(len(own_repeats), parameters)
     of_epoch = sum(samples_of(own, parameters) for number, own in enumerate(own_repeats) if number != held_out)
     return of_epoch * parameters.num_epochs * (1.0 + parameters.regularization_fraction)
+
+
+def regularization_share(fraction: float, samples: int) -> Fraction:
+    """Regularisation pictures that a forward pass of so many samples gets on average."""
+    return Fraction(fraction).limit_denominator(10_000) * samples
+
+
+def regularization_pictures(fraction: float, samples: int, number: int) -> int:
+    """How many forward pass ``number`` of the job (from 0) gets, so that the share holds over a few passes.
+
+    Passes of one size together have their share, rounded, after each of them; any pass is known without the others.
+    """
+    share = regularization_share(fraction, samples)
+    return math.floor((number + 1) * share + _HALF) - math.floor(number * share + _HALF)
 
 
 def count_steps(bucket_sizes: Sequence[int], batch_size: int, accumulation: int, epochs: int) -> StepPlan:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.trainer.recipe.parameters import MAX_PROMPT_CHARACTERS, TrainingParameters
+from services.trainer.recipe.workload import preview_count
 
-PREVIEW_COUNT = 3
 _STOPS = frozenset(
     ["a", "an", "the", "in", "on", "at", "with", "and", "of", "is", "are", "by", "near", "from", "to", "under", "over"]
 )
@@ -19,7 +19,7 @@ _LONGEST_NOUN = 3
 def with_prompts(
     parameters: TrainingParameters, templates: Sequence[str], captions: Sequence[str]
 ) -> TrainingParameters:
-    """The parameters with exactly three preview prompts.
+    """The parameters with a prompt for each preview: as many as the user's own or their seeds, and at least three.
 
     The user's own come first, then the base model's templates, then captions of the dataset; when these are fewer than
     three different ones the last comes again, with another seed.
@@ -37,9 +37,10 @@ def with_prompts(
         prompt = text[:MAX_PROMPT_CHARACTERS].strip()
         if prompt and prompt not in prompts:
             prompts.append(prompt)
-    while len(prompts) < PREVIEW_COUNT:
+    count = preview_count(parameters)
+    while len(prompts) < count:
         prompts.append(prompts[-1] if prompts else caption)
-    return replace(parameters, preview_prompts=tuple(prompts[:PREVIEW_COUNT]))
+    return replace(parameters, preview_prompts=tuple(prompts[:count]))
 
 
 def subject_phrase(trigger_word: str, captions: Sequence[str]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-PREVIEW_COUNT = 3
-"""Previews of an epoch."""
+from services.trainer.recipe.parameters import TrainingParameters
+
+LEAST_PREVIEWS = 3
+"""Previews of an epoch; a user's own prompts may be more."""
 
 NEUTRAL_STEPS = 10
 """Sampling steps of the base model's own pictures of neutral prompts, on which drift is measured."""
@@ -26,3 +28,8 @@ ENCODE_BATCH = 16
 
 WORTH_A_HELPER = 1000
 """Samples of a job on a CPU from which the seconds that a second process needs to start are won back."""
+
+
+def preview_count(parameters: TrainingParameters) -> int:
+    """Previews of an epoch of a job with these parameters."""
+    return max(LEAST_PREVIEWS, len(parameters.preview_prompts), len(parameters.preview_seeds))

@@ -19,6 +19,7 @@ from services.trainer.recipe.advice import (
     usable_bytes,
 )
 from services.trainer.recipe.calibration import FINISHED_JOBS, Measurement, Range
+from services.trainer.recipe.captions import caption_lengths
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import VERSION
 from services.trainer.use_cases.creating import samples_per_step
@@ -89,6 +90,7 @@ class JobEstimator:
             device_memory_bytes=limit,
             fit=fit,
             fit_remedy=remedy,
+            captions=caption_lengths([image.caption for image in planned.data.images], planned.model.caption_tokens),
         )
 
     async def _from_finished(self, base_model: str, planned: PlannedJob) -> tuple[Range | None, str]:

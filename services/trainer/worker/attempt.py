@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
@@ -27,7 +28,7 @@ from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.measuring import RunClock, measurement_of
-from services.trainer.worker.pictures import decode_original
+from services.trainer.worker.pictures import SandboxedDecoder
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 from services.trainer.worker.wire import (
@@ -61,7 +62,7 @@ class _Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptSettings:
-    """device, cache_dir: for the engine. device_name: for the trainer. All else in seconds."""
+    """device, cache_dir: for the engine. device_name: for the trainer. All else, but decode_limits: seconds."""
 
     device: str
     device_name: str
@@ -69,6 +70,7 @@ class AttemptSettings:
     stall_s: float
     heartbeat_s: float
     patience_s: float
+    decode_limits: DecodeLimits
 
 
 @dataclass
@@ -177,7 +179,7 @@ class Attempt:
             parameters=parameters,
             items=items,
             output_dir=self.folder / "output",
-            decode=decode_original,
+            decode=SandboxedDecoder(self.settings.decode_limits),
             resume_from=resume_from,
             title=job.name.rsplit("/", 1)[1],
             dataset_digest=job.dataset_digest,

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
@@ -77,6 +78,7 @@ class Delivery:
             for artifact in result.artifacts
         ]
         previews, preview_files = await self._store_previews(result.previews, folder)
+        sheet = await self._store(result.contact_sheet, "contact-sheet", folder, "image/png")
         checkpoint = [
             await self._store(path, f"checkpoint-{number}", f"checkpoints/{result.epoch:04d}", _content_type(path))
             for number, path in enumerate(sorted(result.checkpoint_dir.iterdir()), 1)
@@ -91,7 +93,7 @@ class Delivery:
         epoch = training_job_pb2.Epoch(
             step=result.step,
             loss=result.mean_loss,
-            files=[*files, *preview_files],
+            files=[*files, *preview_files, sheet],
             previews=previews,
             evaluation=evaluation,
             reload_difference=result.max_reload_difference,
@@ -156,13 +158,16 @@ class Delivery:
         )
 
 
-def keep_checkpoint(source: Path, target: Path) -> Path:
-    """A second name for the checkpoint's files: the engine drops a checkpoint when the next one is written, which may
-    be before this one is delivered."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
-        os.link(path, target / path.name)
-    return target
+def kept(result: EpochResult, folder: Path) -> EpochResult:
+    """The epoch with second names, in `folder`, for what the engine replaces at the end of the next one, which may be
+    before this one is delivered: the checkpoint and the contact sheet."""
+    checkpoint = folder / "checkpoint"
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    for path in result.checkpoint_dir.iterdir():
+        os.link(path, checkpoint / path.name)
+    sheet = folder / result.contact_sheet.name
+    os.link(result.contact_sheet, sheet)
+    return replace(result, checkpoint_dir=checkpoint, contact_sheet=sheet)
 
 
 def _measure(path: Path) -> tuple[str, int]:

@@ -24,7 +24,7 @@ from services.trainer.engine.job import (
 )
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.phases import Phase
-from services.trainer.worker.delivery import keep_checkpoint
+from services.trainer.worker.delivery import kept
 from services.trainer.worker.measuring import RunClock, timed
 from services.trainer.worker.wire import Metric, Progress
 
@@ -105,9 +105,7 @@ class TrainingThread:
         else:
             self._resolve(done, result, None)
 
-    def _resolve(
-        self, done: asyncio.Future[TrainResult], result: TrainResult | None, error: Exception | None
-    ) -> None:
+    def _resolve(self, done: asyncio.Future[TrainResult], result: TrainResult | None, error: Exception | None) -> None:
         def settle() -> None:
             if done.done():
                 return
@@ -163,8 +161,8 @@ class TrainingThread:
 
     def _epoch(self, result: EpochResult) -> None:
         folder: Path = self._spec.output_dir / "to-deliver" / f"epoch-{result.epoch:04d}"
-        kept = replace(result, checkpoint_dir=keep_checkpoint(result.checkpoint_dir, folder))
-        self._on_loop(lambda: self._on_finished(kept))
+        result = kept(result, folder)
+        self._on_loop(lambda: self._on_finished(result))
 
     def _control(self) -> Command:
         if self._let_go.is_set():

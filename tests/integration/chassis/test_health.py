@@ -20,10 +20,12 @@ import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
 from gateway.supervisor.servers import ServerSpec
 from services.chassis.grpc_server import LIVENESS
 from tests.fixtures import processes
+from tests.fixtures.patience import within
 from tests.fixtures.postgres import USER, prepared_postgres
 
 KEYS = ("health-key", "health-secret-0123456789")
@@ -93,50 +95,53 @@ def environment(name: str, folder: Path, database_url: str, store: Server | None
     return {**os.environ, **{f"{name.upper()}_{key}": value for key, value in own.items()}}
 
 
-async def start(name: str, variables: dict[str, str]) -> asyncio.subprocess.Process:
-    """The process of one service, its log on stderr."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"services.{name}.app", env=variables, stderr=asyncio.subprocess.PIPE
-    )
+def program(name: str) -> list[str]:
+    """The command of one service; its log is on stderr."""
+    return [sys.executable, "-m", f"services.{name}.app"]
 
 
 @asynccontextmanager
 async def watched(name: str, folder: Path, variables: dict[str, str]) -> AsyncIterator[AsyncIterator[str]]:
     """Every change of the health of a running service, from its first SERVING on."""
-    process = await start(name, variables)
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(120):
-            while line := await process.stderr.readline():
-                if line.startswith(b"{") and json.loads(line)["event"] == "server_listening":
-                    break
+    port_file = folder / f"{name}.port"
+    async with processes.async_child(program(name), env=variables) as process:
+        await processes.listening(process, port_file)
+        assert process.stderr is not None
+        # A full pipe would stop the service.
         drain = asyncio.create_task(process.stderr.read())
-        target = f"127.0.0.1:{(folder / f'{name}.port').read_text().strip()}"
-        async with grpc.aio.insecure_channel(target) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            call = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICES[name]))
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port_file.read_text().strip()}") as channel:
+                stub = health_pb2_grpc.HealthStub(channel)
+                call = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICES[name]))
 
-            async def changes() -> AsyncIterator[str]:
-                async for answer in call:
-                    yield str(Status.ServingStatus.Name(answer.status))
+                async def changes() -> AsyncIterator[str]:
+                    async for answer in call:
+                        yield str(Status.ServingStatus.Name(answer.status))
 
-            yield changes()
-            alive = await stub.Check(health_pb2.HealthCheckRequest(service=LIVENESS))
-            assert alive.status == Status.SERVING
-            call.cancel()
-        process.terminate()
-        await drain
-        assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+                yield changes()
+                alive = await stub.Check(health_pb2.HealthCheckRequest(service=LIVENESS))
+                assert alive.status == Status.SERVING
+                call.cancel()
+            process.terminate()
+            async with within():
+                assert await process.wait() == 0
+        finally:
+            drain.cancel()
 
 
 async def becomes(changes: AsyncIterator[str], wanted: str) -> None:
     """The next change of health is to `wanted`."""
-    async with asyncio.timeout(60):
+    async with within():
         assert await anext(changes) == wanted
+
+
+async def away(name: str, folder: Path) -> tuple[str, ...]:
+    """What the gateway would say that the service lacks."""
+    health = StackHealth({name: f"127.0.0.1:{(folder / f'{name}.port').read_text().strip()}"})
+    found = (await health.services())[name]
+    await health.close()
+    assert found.status == "NOT_SERVING"
+    return found.away
 
 
 def new_database(server: Server, name: str) -> str:
@@ -150,13 +155,14 @@ def new_database(server: Server, name: str) -> str:
 async def test_health_goes_with_what_the_service_needs_and_comes_back_with_it(
     name: str, database: Server, store: Server, tmp_path: Path
 ) -> None:
-    needed = (database, store) if name in WITH_STORE else (database,)
+    needed = {"database": database} | ({"object store": store} if name in WITH_STORE else {})
     variables = environment(name, tmp_path, new_database(database, name), store)
     async with watched(name, tmp_path, variables) as changes:
         await becomes(changes, "SERVING")
-        for server in needed:
+        for what, server in needed.items():
             await asyncio.to_thread(server.stop)
             await becomes(changes, "NOT_SERVING")
+            assert [each.partition(":")[0] for each in await away(name, tmp_path)] == [what]
             await asyncio.to_thread(server.start)
             await becomes(changes, "SERVING")
 
@@ -164,12 +170,11 @@ async def test_health_goes_with_what_the_service_needs_and_comes_back_with_it(
 @pytest.mark.parametrize("name", SERVICES)
 async def test_a_service_without_its_database_waits_and_then_ends(name: str, tmp_path: Path) -> None:
     nowhere = f"postgresql+psycopg://{USER}@/nothing?host={tmp_path}"
-    process = await start(name, environment(name, tmp_path, nowhere, None, START_PATIENCE_S="1"))
-    async with asyncio.timeout(120):
-        _, output = await process.communicate()
-    events = [json.loads(line) for line in output.decode().splitlines() if line.startswith("{")]
-    assert process.returncode == 1, output.decode()
+    variables = environment(name, tmp_path, nowhere, None, START_PATIENCE_S="1")
+    ended = await processes.finished_async(program(name), env=variables)
+    events = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    assert ended.returncode == 1, ended.stderr
     waited = [line for line in events if line["event"] == "waiting_for_server"]
     assert {(line["what"], line["reason"]) for line in waited} == {("database", "DATABASE_UNAVAILABLE")}
     assert events[-1]["event"] == "start_failed"
-    assert "Traceback" not in output.decode()
+    assert "Traceback" not in ended.stderr

@@ -162,6 +162,20 @@ def test_every_process_is_probed_limited_and_hardened(overlay: str) -> None:
                 assert "service" not in container.get("readinessProbe", {}).get("grpc", {}), name
 
 
+@overlays
+def test_the_gateways_authorization_outlives_envoy(overlay: str) -> None:
+    """Kubernetes ends sidecars, that is init containers which are restarted, after the others."""
+    pod = named(overlay, "Deployment", "gateway")["spec"]["template"]["spec"]
+    (envoy,) = pod["containers"]
+    configures, authorizes = pod["initContainers"]
+    assert (module_of(authorizes), authorizes["restartPolicy"]) == ("gateway.app", "Always")
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(authorizes)
+    assert "restartPolicy" not in configures
+    # What the drain takes must fit into the grace.
+    assert "exec" in envoy["lifecycle"]["preStop"]
+    assert pod["terminationGracePeriodSeconds"] >= 60
+
+
 def test_workers_ask_for_a_gpu_except_in_development() -> None:
     for overlay in OVERLAYS:
         app = named(overlay, "Deployment", "worker")["spec"]["template"]["spec"]["containers"][0]

@@ -23,7 +23,10 @@ from gateway import api_keys, envoy_config
 from gateway.app import REFLECTED
 from gateway.authz import SERVICE_NAME as AUTHZ_NAME
 from gateway.authz import AuthorizationServicer, Authorizer
-from gateway.settings import Settings
+from gateway.http_rules import http_rules
+from gateway.json_check import JsonCheck
+from gateway.settings import SERVICES, Settings
+from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
 from services.chassis import grpc_server
 from tests.fakes import recording_dataset
@@ -38,6 +41,7 @@ class Gateway:
     """A running gateway. target: host:port of the public door."""
 
     target: str
+    admin_port: int
     key: str
     expired_key: str
     keys_file: Path
@@ -74,19 +78,24 @@ async def gateway() -> AsyncIterator[Gateway]:
             grpc_server.start_server(settings, servicer.register, service_names=[recording_dataset.SERVICE_NAME])
         )
         authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
-        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN)
+        targets = {"dataset_target": dataset.target}
+        behind = {name: getattr(settings, f"{name}_target") for name in SERVICES} | {"dataset": dataset.target}
+        health = StackHealth(behind)
+        stack.push_async_callback(health.close)
+        bodies = JsonCheck(http_rules(REFLECTED))
+        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN, bodies=bodies, health=health)
         authz = await stack.enter_async_context(
             grpc_server.start_server(
-                settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED
+                settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED, bare=True
             )
         )
-        targets = {"dataset_target": dataset.target, "authz_target": authz.target}
+        targets["authz_target"] = authz.target
         config = folder / "envoy.json"
         envoy_config.write(settings.model_copy(update=targets), config)
         spec = servers.envoy(config, ports={"listener": public, "admin": admin}, data_dir=folder)
         # In a thread, because the services answer Envoy's first health checks from this loop.
         await asyncio.to_thread(stack.enter_context, running(spec))
-        yield Gateway(f"127.0.0.1:{public}", key, expired, keys_file, servicer, signer)
+        yield Gateway(f"127.0.0.1:{public}", admin, key, expired, keys_file, servicer, signer)
 
 
 def _settings(folder: Path, public: int, admin: int, absent: int) -> Settings:
@@ -105,5 +114,7 @@ def _settings(folder: Path, public: int, admin: int, absent: int) -> Settings:
         cors_origins=["https://app.example"],
         rate_limit_per_second=50,
         rate_limit_burst=60,
+        unknown_limit_per_second=20,
+        unknown_limit_burst=100,
         shutdown_grace_s=0,
     )

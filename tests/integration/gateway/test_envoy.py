@@ -18,7 +18,8 @@ from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway import api_keys
-from gateway.envoy_config import PUBLIC_SERVICES
+from gateway.envoy_routes import PUBLIC_SERVICES
+from gateway.roles import Role
 from services.chassis import errors, grpc_client
 from tests.fixtures.patience import until
 from tests.integration.gateway.conftest import TOKEN, Gateway
@@ -101,14 +102,46 @@ async def test_tokens_of_the_issuer(gateway: Gateway, channel: grpc.aio.Channel)
     assert forbidden.value.reason == "TOKEN_WITHOUT_PROJECTS"
 
 
-async def test_a_withdrawn_key_stops_working_at_once(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+async def test_a_withdrawn_key_stops_working_in_a_moment(gateway: Gateway, channel: grpc.aio.Channel) -> None:
     await _get(channel, ("x-api-key", gateway.key))
     api_keys.save(gateway.keys_file, [])
-    with pytest.raises(errors.Unauthenticated):
-        await _get(channel, ("x-api-key", gateway.key))
+
+    async def refused() -> bool:
+        try:
+            await _get(channel, ("x-api-key", gateway.key))
+        except errors.Unauthenticated:
+            return True
+        return False
+
+    await until(refused, what="the withdrawn key's refusal")
     fresh = api_keys.new_secret()
     api_keys.save(gateway.keys_file, [api_keys.ApiKey("new", api_keys.digest(fresh), ("acme",))])
     assert (await _get(channel, ("x-api-key", fresh))).name == NAME
+
+
+async def test_a_reader_looks_and_changes_nothing(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    """Over gRPC and JSON, by key and by token."""
+    secret = api_keys.new_secret()
+    key = api_keys.ApiKey("viewer", api_keys.digest(secret), ("acme",), role=Role.READER)
+    api_keys.save(gateway.keys_file, [key])
+    create = dataset_service_pb2.CreateDatasetRequest(parent="projects/acme", dataset_id="dogs")
+    for credential in (("x-api-key", secret), ("authorization", f"Bearer {gateway.token(role='reader')}")):
+        assert (await _get(channel, credential)).name == NAME
+        with pytest.raises(errors.PermissionDenied) as refused:
+            await _stub(channel).CreateDataset(create, metadata=(credential,))
+        assert (refused.value.reason, refused.value.metadata["needed"]) == ("ROLE_TOO_LOW", "editor")
+    headers = {"x-api-key": secret}
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers=headers) as client:
+        assert (await client.get(f"/v1/{NAME}")).status_code == 200
+        for verb, path in (
+            ("POST", "/v1/projects/acme/datasets"),
+            ("DELETE", f"/v1/{NAME}"),
+            ("POST", f"/v1/{NAME}%3AeditTags"),
+            ("POST", "/fiveshot.dataset.v1.DatasetService/CreateDataset"),
+        ):
+            answer = await client.request(verb, path, json={} if verb == "POST" else None)
+            assert answer.status_code == 403, (verb, path, answer.text)
+            assert answer.json()["details"][0]["reason"] == "ROLE_TOO_LOW"
 
 
 async def test_streams_pass_both_ways(gateway: Gateway, channel: grpc.aio.Channel) -> None:
@@ -209,9 +242,13 @@ async def test_a_caller_who_asks_too_often_is_slowed_alone(gateway: Gateway, cha
     assert (await _get(channel, ("authorization", f"Bearer {gateway.token()}"))).name == NAME
 
 
-async def test_health_says_that_services_are_missing(gateway: Gateway) -> None:
+async def test_health_says_which_services_are_missing(gateway: Gateway) -> None:
     async with httpx.AsyncClient() as http:
-        assert (await http.get(f"http://{gateway.target}/healthz")).status_code == 503
+        answer = await http.get(f"http://{gateway.target}/healthz")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
+    services = answer.json()["services"]
+    assert services.pop("dataset") == {"status": "SERVING"}
+    assert services == {name: {"status": "UNREACHABLE"} for name in ("tagger", "trainer", "registry")}
 
 
 async def test_the_access_log_tells_who_called(gateway: Gateway, channel: grpc.aio.Channel) -> None:

@@ -81,9 +81,7 @@ class Running:
 
 
 @pytest.fixture
-async def running(
-    s3_settings: S3Settings, object_store: ObjectStore, database_url: str
-) -> AsyncIterator[Running]:
+async def running(s3_settings: S3Settings, object_store: ObjectStore, database_url: str) -> AsyncIterator[Running]:
     trainer = FakeTrainer()  # type: ignore[abstract]
     async with start_server(BaseServiceSettings(), trainer.register, service_names=[TRAINER_NAME]) as trainer_server:
         settings = Settings(
@@ -128,6 +126,8 @@ async def test_an_epoch_is_saved_listed_and_downloaded_in_every_form(running: Ru
     assert dict(model.aliases) == {"latest": version.name, "production": version.name}
     assert (await running.models()).total_size == 1
 
+    assert [file.file_id for file in version.files] == list(contents())
+    assert "![The training pictures, and the previews of every epoch](contact-sheet.png)" in version.model_card
     for file in version.files:
         for selector in ("1", "latest", "production"):
             got, content = await running.download(f"{REX}/versions/{selector}", file.file_id)
@@ -275,9 +275,7 @@ async def test_versions_are_paged_newest_first(running: Running) -> None:
 async def test_a_trainer_that_is_away_is_unavailable_and_leaves_nothing(
     s3_settings: S3Settings, object_store: ObjectStore, sqlite_url: str, free_port: int
 ) -> None:
-    settings = Settings(
-        **s3_settings.model_dump(), database_url=sqlite_url, trainer_target=f"127.0.0.1:{free_port}"
-    )
+    settings = Settings(**s3_settings.model_dump(), database_url=sqlite_url, trainer_target=f"127.0.0.1:{free_port}")
     async with serving(settings) as connection:
         running = Running(RegistryServiceStub(connection), FakeTrainer(), object_store)  # type: ignore[abstract]
         await running.refused(Unavailable)

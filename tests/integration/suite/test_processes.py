@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.fixtures import session_end
-from tests.fixtures.patience import until_blocking
+from tests.fixtures.patience import scaled, until_blocking
 from tests.fixtures.processes import child, finished, kill_group, popen
 
 ROOT = Path(__file__).parents[3]
@@ -25,6 +26,7 @@ time.sleep(600)
 """
 HANGS = """
 import sys
+import threading
 from pathlib import Path
 import pytest
 from tests.fixtures.processes import finished
@@ -144,3 +146,19 @@ def test_patience_scales_every_limit_and_is_hidden_from_what_tests_start(tmp_pat
     )
     done = _pytest(tmp_path, source, "-n", "1", FIVESHOT_TEST_PATIENCE="2.5", TEST_PATIENCE="1")
     assert "1 passed" in done.stdout, done.stdout
+
+
+def test_what_a_thread_started_outlives_the_thread() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(
+        target=lambda: started.append(popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    )
+    thread.start()
+    thread.join()
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    until_blocking(lambda: not task.exists(), what="the thread to be gone")
+    (process,) = started
+    try:
+        assert process.communicate(b"alive", timeout=scaled(30))[0] == b"alive"
+    finally:
+        kill_group(process)

@@ -30,6 +30,7 @@ from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.worker.pictures import size_of
 
 MakeSpec = Callable[..., TrainJobSpec]
+PRODIGY = {"optimizer": "prodigy", "learning_rate": 1.0, "text_encoder_learning_rate": 1.0, "lr_scheduler": "constant"}
 
 
 class Recorder:
@@ -80,6 +81,15 @@ def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spe
     assert recorder.phases[0] == "loading base model"
 
 
+def test_previews_follow_the_users_own_prompts_and_seeds(make_spec: MakeSpec) -> None:
+    prompts = ["one", "two", "three", "four"]
+    result = run(make_spec(num_epochs=1, preview_prompts=prompts, preview_seeds=[5, 7, 5])).epochs[-1]
+    assert [preview.prompt for preview in result.previews] == prompts
+    assert [preview.seed for preview in result.previews][:3] == [5, 7, 5]
+    assert result.previews[3].seed not in (5, 7)
+    assert [preview.path.name for preview in result.previews] == [f"preview-{number}.png" for number in (1, 2, 3, 4)]
+
+
 def test_a_large_jpeg_is_planned_by_its_own_size_and_not_by_that_of_its_reduced_copy(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
@@ -103,6 +113,38 @@ def test_training_lowers_the_loss_on_the_pictures(make_spec: MakeSpec) -> None:
     assert last.evaluation.drift > 0.0
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        PRODIGY,
+        {"optimizer": "schedule_free", "lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 2},
+        {"optimizer": "adafactor", "lr_scheduler": "polynomial", "train_text_encoder": True},
+        {"optimizer": "lion", "lr_scheduler": "cosine_with_restarts", "learning_rate": 2e-3},
+    ],
+    ids=lambda changes: changes["optimizer"],
+)
+def test_every_optimizer_learns_in_a_whole_job(make_spec: MakeSpec, changes: dict[str, Any]) -> None:
+    last = run(make_spec(num_epochs=1, num_repeats=48, **changes)).epochs[-1]
+    assert last.evaluation.fit_loss < 0.97 * last.evaluation.base_fit_loss
+
+
+def test_a_job_that_is_resumed_when_all_is_done_recommends_from_the_whole_run(make_spec: MakeSpec) -> None:
+    first = Recorder()
+    whole = train(make_spec("whole", num_epochs=3), first.hooks())
+    assert whole.recommendation == first.epochs[-1].recommendation
+    assert whole.evaluations == tuple(result.evaluation for result in first.epochs)
+    moved = shutil.copytree(first.epochs[-1].checkpoint_dir, make_spec("elsewhere").output_dir)
+    again = Recorder()
+    resumed = train(make_spec("again", job={"resume_from": moved}, num_epochs=3), again.hooks())
+    assert (resumed.status, resumed.step) == (RunStatus.COMPLETED, whole.step)
+    assert resumed.recommendation == whole.recommendation
+    assert resumed.evaluations == whole.evaluations
+    assert again.epochs == []
+    cancelled = Recorder({1: Command.CANCEL})
+    longer = train(make_spec("longer", job={"resume_from": moved}, num_epochs=4), cancelled.hooks())
+    assert longer.recommendation == whole.recommendation
+
+
 def test_the_same_job_twice_gives_the_same_bytes(make_spec: MakeSpec) -> None:
     short = {"num_epochs": 1}
     first, second = run(make_spec("one", **short)).epochs[-1], run(make_spec("two", **short)).epochs[-1]
@@ -116,7 +158,7 @@ def test_the_same_job_twice_gives_the_same_bytes(make_spec: MakeSpec) -> None:
     "changes",
     [
         {"train_text_encoder": True, "ema_decay": 0.9},
-        {"optimizer": "prodigy", "lr_scheduler": "constant", "shuffle_caption": True},
+        {**PRODIGY, "shuffle_caption": True},
     ],
     ids=["text-encoder-and-average", "prodigy-and-shuffled-captions"],
 )

@@ -57,9 +57,10 @@ async def test_a_job_goes_from_the_queue_to_files_that_can_be_downloaded(trainer
     listed = await trainer.stub.ListEpochs(_Service.ListEpochsRequest(parent=job.name))
     assert [epoch.recommended for epoch in listed.epochs] == [False, True]
     assert [file.file_id for file in listed.epochs[0].files] == ["kohya", "diffusers"]
-    assert listed.epochs[0].files[0].object_key == ""
+    assert [file.file_id for file in listed.epochs[0].pictures] == ["preview-1", "contact-sheet"]
+    assert {file.object_key for file in (*listed.epochs[0].files, *listed.epochs[0].pictures)} == {""}
 
-    for file_id in ("kohya", "preview-1"):
+    for file_id in ("kohya", "preview-1", "contact-sheet"):
         request = _Service.DownloadEpochFileRequest(name=f"{job.name}/epochs/2", file_id=file_id)
         messages = [message async for message in trainer.stub.DownloadEpochFile(request)]
         data = b"".join(message.chunk for message in messages)
@@ -148,9 +149,7 @@ async def test_all_wrong_parameters_are_named_at_once(
         parameters=training_job_pb2.TrainingParameters(num_epochs=1, **wrong),  # type: ignore[arg-type]
     )
     parent = f"projects/{project}"
-    create = _Service.CreateTrainingJobRequest(
-        parent=parent, training_job=job, validate_only=method == "validate_only"
-    )
+    create = _Service.CreateTrainingJobRequest(parent=parent, training_job=job, validate_only=method == "validate_only")
     estimate = _Service.EstimateTrainingJobRequest(parent=parent, training_job=job)
     calls = {"estimate": lambda: trainer.stub.EstimateTrainingJob(estimate)}
     with pytest.raises(InvalidArgument) as refused:

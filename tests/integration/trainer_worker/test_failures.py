@@ -82,8 +82,11 @@ async def _can_be_saved(trainer: Trainer, job: Job, s3: S3Settings, folder: Path
             timeout=scaled(60),
         )
         await connection.close(None)
-    kept = {file.sha256 for file in version.files}
-    assert {file.sha256 for file in listed.epochs[-1].files if file.file_id == "kohya"} <= kept
+    last = listed.epochs[-1]
+    assert [file.sha256 for file in version.files] == [file.sha256 for file in (*last.files, *last.pictures)]
+    assert {"kohya", "preview-1", "preview-2", "preview-3", "contact-sheet"} <= {f.file_id for f in version.files}
+    assert "(preview-1.png)" in version.model_card
+    assert "(contact_sheet.png)" in version.model_card
 
 
 async def test_a_full_disk_ends_the_job_with_a_remedy_and_keeps_its_epochs(

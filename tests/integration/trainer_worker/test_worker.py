@@ -39,6 +39,7 @@ async def test_a_job_is_trained_and_every_epoch_has_a_lora_and_three_previews(
     for epoch in epochs:
         assert {"kohya", "diffusers"} <= {file.file_id for file in epoch.files}
         assert [preview.file_id for preview in epoch.previews] == ["preview-1", "preview-2", "preview-3"]
+        assert [file.file_id for file in epoch.pictures] == ["preview-1", "preview-2", "preview-3", "contact-sheet"]
         assert [preview.prompt for preview in epoch.previews] == list(done.parameters.preview_prompts)
         assert epoch.evaluation.fit_loss > 0
         assert epoch.train_seconds > 0

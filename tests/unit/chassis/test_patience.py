@@ -11,6 +11,7 @@ import stamina
 from services.chassis import patience
 from services.chassis.errors import DeadlineExceeded, DomainError, FailedPrecondition, NotFound, Unavailable
 from services.chassis.patience import every, patiently
+from tests.fixtures.patience import turns, within
 
 ATTEMPTS = 20
 
@@ -83,7 +84,7 @@ async def test_a_round_that_fails_is_left_to_the_next_one() -> None:
         answered.set()
 
     rounds = asyncio.create_task(every(0, round, what="test"))
-    async with asyncio.timeout(5):
+    async with within():
         await answered.wait()
     rounds.cancel()
     assert server.calls >= 3
@@ -93,7 +94,6 @@ async def test_the_first_round_may_come_at_once() -> None:
     server = _Server()
     for at_once in (False, True):
         rounds = asyncio.create_task(every(3600, server, what="test", at_once=at_once))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await turns()
         assert server.calls == at_once
         rounds.cancel()

@@ -7,13 +7,14 @@ import asyncio
 import pytest
 
 from services.chassis.signals import Interrupted, Signals, unless, wait
+from tests.fixtures.patience import within
 
 
 async def test_a_change_between_taking_and_waiting_is_not_missed() -> None:
     signals = Signals()
     changed = signals.next("job")
     signals.notify("job")
-    async with asyncio.timeout(5):
+    async with within():
         await wait(changed, 3600)
     assert changed.is_set()
 

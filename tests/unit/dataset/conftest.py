@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.byte_budget import ByteBudget
 from services.chassis.listing.pages import PageTokens
 from services.dataset.models.checks import Limits
 from services.dataset.models.names import DatasetRef
@@ -20,6 +21,7 @@ from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
 from tests.fakes.dataset import FakeClock, FakeDatasetStore, FakePictureStore
+from tests.fakes.decoder import InlineDecoder
 from tests.fakes.pictures import png
 
 SET = DatasetRef("acme", "dogs")
@@ -66,7 +68,7 @@ async def upload(data: bytes, *, file_name: str = "a.png", **header: object) -> 
     yield data[half:]
 
 
-def build(limits: Limits, *, idle_s: float = 5.0) -> Service:
+def build(limits: Limits, *, idle_s: float = 5.0, budget: ByteBudget | None = None) -> Service:
     """The service over empty fakes."""
     store, pictures, clock = FakeDatasetStore(), FakePictureStore(), FakeClock()
     tokens = PageTokens()
@@ -74,9 +76,10 @@ def build(limits: Limits, *, idle_s: float = 5.0) -> Service:
     uploads = UploadVerb(
         store,
         pictures,
-        Intake(limits, threads=2),
+        Intake(limits, InlineDecoder()),
         upkeep,
         clock,
+        budget or ByteBudget(total=1 << 30, per_project=1 << 30),
         limits=limits,
         idle_s=idle_s,
         reservation=timedelta(minutes=15),

@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from gateway import envoy_config
 from gateway.envoy_filters import api_descriptors
+from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.settings import Settings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "envoy.json"
@@ -70,18 +71,21 @@ def test_the_whole_configuration_is_the_golden_one() -> None:
 def test_the_order_of_filters_keeps_strangers_out_first() -> None:
     names = [each["name"] for each in _filters(_full())]
     assert names == [
-        "health", "envoy.filters.http.cors", "grpc_web", "envoy.filters.http.jwt_authn", "ext_authz", "local_ratelimit",
-        "grpc_json_transcoder", "router",
+        "draining", "envoy.filters.http.cors", "grpc_web", "address_limit", "envoy.filters.http.jwt_authn", "edge",
+        "unknown_limit", "ext_authz", "caller_limit", "body_limit", "json_check", "grpc_json_transcoder", "router",
     ]  # fmt: skip
-    assert [each["name"] for each in _filters(Settings(rate_limit_per_second=0))] == [
-        "health", "grpc_web", "ext_authz", "grpc_json_transcoder", "router",
+    unlimited = Settings(
+        address_limit_per_second=0, unknown_limit_per_second=0, rate_limit_per_second=0, check_json=False
+    )
+    assert [each["name"] for each in _filters(unlimited)] == [
+        "draining", "grpc_web", "edge", "ext_authz", "body_limit", "grpc_json_transcoder", "router",
     ]  # fmt: skip
 
 
 def test_the_worker_service_is_never_routed() -> None:
     text = json.dumps(envoy_config.render(_full())["static_resources"]["listeners"][0]["filter_chains"])
     transcoder = next(each for each in _filters(_full()) if each["name"] == "grpc_json_transcoder")["typed_config"]
-    assert sorted(transcoder["services"]) == sorted(envoy_config.PUBLIC_SERVICES)
+    assert sorted(transcoder["services"]) == sorted(PUBLIC_SERVICES)
     assert "WorkerService/" not in text
 
 
@@ -89,7 +93,7 @@ def test_every_public_service_is_in_the_descriptors() -> None:
     transcoder = next(each for each in _filters(_full()) if each["name"] == "grpc_json_transcoder")["typed_config"]
     bundle = FileDescriptorSet.FromString(base64.b64decode(transcoder["proto_descriptor_bin"]))
     offered = {f"{file.package}.{service.name}" for file in bundle.file for service in file.service}
-    assert set(envoy_config.PUBLIC_SERVICES) <= offered
+    assert set(PUBLIC_SERVICES) <= offered
     assert {f"google.rpc.{name}" for name in ("ErrorInfo", "BadRequest")} <= {
         f"{file.package}.{message.name}" for file in api_descriptors().file for message in file.message_type
     }

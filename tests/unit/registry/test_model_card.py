@@ -67,6 +67,15 @@ def test_the_python_that_it_shows_compiles_and_names_the_diffusers_file() -> Non
     assert "<lora:rex-kohya:1>" in card
 
 
+def test_the_gallery_shows_every_preview_and_the_contact_sheet() -> None:
+    card = model_card("Rex", "", finished_epoch())
+    assert [f"](preview-{number}.png)" in card for number in (1, 2, 3)] == [True] * 3
+    sheet = "![The training pictures, and the previews of every epoch](contact-sheet.png)"
+    assert f"\n\n{sheet}\n" in card
+    without = replace(finished_epoch(), files=finished_epoch().files[:-1])
+    assert sheet not in model_card("Rex", "", without)
+
+
 def test_what_an_epoch_lacks_is_left_out() -> None:
     epoch = finished_epoch()
     bare = replace(

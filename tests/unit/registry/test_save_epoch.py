@@ -82,7 +82,7 @@ async def test_files_are_named_after_model_and_version_inside_too() -> None:
     version = await bench.saving.save(request())
     assert [file.file_name for file in version.draft.files] == [
         "rex-v2.safetensors", "rex-v2-diffusers.safetensors", "rex-v2-preview-1.png", "rex-v2-preview-2.png",
-        "rex-v2-preview-3.png",
+        "rex-v2-preview-3.png", "rex-v2-contact-sheet.png",
     ]  # fmt: skip
     for file in version.draft.files[:2]:
         metadata = header(bench.files.objects[file.object_key])["__metadata__"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import grimp
 import pytest
+
+from tests.fixtures.processes import finished
 
 ROOT = Path(__file__).parents[3]
 ROOTS = ("services", "gateway", "tools", "research", "benchmarks", "tests")
@@ -57,14 +58,8 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:
         path = copy / f"{importer.replace('.', '/')}.py"
         path.write_text(path.read_text(encoding="utf-8") + f"\nimport {imported}\n", encoding="utf-8")
     (copy / "services" / "dataset" / "helpers.py").touch()
-    run = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
-        cwd=copy,
-        env={**os.environ, "COLUMNS": "500"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    run = finished(command, cwd=copy, env={**os.environ, "COLUMNS": "500"})
     assert run.returncode == 1, run.stdout + run.stderr
     return run.stdout
 

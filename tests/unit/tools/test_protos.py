@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from tests.fixtures.processes import finished
 from tools.protos import PROTOS, sources
 
 
@@ -17,7 +17,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileDescriptorSet:
     """What protoc makes of the folder protos/ with no other include path than its own well-known types."""
     target = tmp_path_factory.mktemp("protos") / "api.binpb"
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", "--include_imports", f"--descriptor_set_out={target}"]
-    subprocess.run([*command, *sources()], cwd=PROTOS, check=True)
+    compiling = finished([*command, *sources()], cwd=PROTOS)
+    assert compiling.returncode == 0, compiling.stderr
     return FileDescriptorSet.FromString(target.read_bytes())
 
 

@@ -113,3 +113,9 @@ def _as(chosen: object, **changes: object) -> dict[str, object]:
     """Parameters as changes of the default ones."""
     names = ("batch_size", "crop_variants", "flip", "regularization_fraction")
     return {**{name: getattr(chosen, name) for name in names}, **changes}
+
+
+def test_more_previews_cost_more() -> None:
+    three, six = cost(parameters()), cost(parameters(preview_prompts=("a",) * 6))
+    sampling = {"three": three.of_epoch["sampling"].flops, "six": six.of_epoch["sampling"].flops}
+    assert sampling["six"] == pytest.approx(2 * sampling["three"])

@@ -31,6 +31,15 @@ def test_missing_prompts_come_from_the_templates_and_captions(
     assert with_prompts(filled, (), ["other"]) == filled, "what is filled in stays"
 
 
+def test_there_are_as_many_previews_as_prompts_or_seeds_of_the_users_own() -> None:
+    prompts = tuple(f"prompt {number}" for number in range(8))
+    eight = with_prompts(resolve(DEFAULT_SPECS, {"preview_prompts": prompts}), TEMPLATES, ["one"])
+    assert eight.preview_prompts == prompts
+    four = with_prompts(resolve(DEFAULT_SPECS, {"preview_seeds": [1, 2, 3, 4]}), TEMPLATES, ["one", "two", "three"])
+    assert four.preview_prompts == ("one", "x one", "two", "three")
+    assert four.preview_seeds == (1, 2, 3, 4)
+
+
 def test_prompts_from_long_captions_are_cut_to_what_a_caller_could_give() -> None:
     filled = with_prompts(resolve(DEFAULT_SPECS, {}), TEMPLATES, ["long " * 400, "other " * 300])
     assert all(len(prompt) <= 500 for prompt in filled.preview_prompts)

@@ -30,9 +30,8 @@ def test_every_parameter_but_the_trigger_word_is_in_the_api_and_the_other_way_ro
 
 
 def test_parameters_go_to_the_wire_and_back_unchanged() -> None:
-    parameters = resolve(
-        DEFAULT_SPECS, {"learning_rate": 1.5e-3, "flip": True, "preview_prompts": ["a", "b", "c"], "num_epochs": 3}
-    )
+    lists = {"preview_prompts": ["a", "b", "c"], "preview_seeds": [1, 0]}
+    parameters = resolve(DEFAULT_SPECS, {"learning_rate": 1.5e-3, "flip": True, "num_epochs": 3, **lists})
     given = given_parameters(parameters_to_proto(parameters))
     assert resolve(DEFAULT_SPECS, given) == parameters
 

@@ -13,8 +13,11 @@ import pytest
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import (
     Command,
+    EpochResult,
+    Evaluation,
     Hooks,
     PhaseProgress,
+    Recommendation,
     RunStatus,
     StepMetrics,
     TrainJobSpec,
@@ -22,7 +25,7 @@ from services.trainer.engine.job import (
 )
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker import training
-from services.trainer.worker.delivery import keep_checkpoint
+from services.trainer.worker.delivery import kept
 from services.trainer.worker.training import Finished, Stalled, TrainingThread
 from tests.fixtures.patience import scaled, turns
 
@@ -153,10 +156,17 @@ def test_a_thread_that_outlives_its_loop_ends_quietly(make: Any) -> None:
             thread.join(30)  # an exception in it would be a warning, and warnings are errors
 
 
-def test_a_kept_checkpoint_survives_the_engines_removal(tmp_path: Path) -> None:
-    source = tmp_path / "checkpoint"
-    source.mkdir()
-    (source / "state.json").write_text("{}")
-    kept = keep_checkpoint(source, tmp_path / "kept")
-    (source / "state.json").unlink()
-    assert (kept / "state.json").read_text() == "{}"
+def test_what_waits_for_its_delivery_survives_the_end_of_the_next_epoch(tmp_path: Path) -> None:
+    checkpoint, sheet, newer = tmp_path / "checkpoint", tmp_path / "contact_sheet.png", tmp_path / "newer.png"
+    checkpoint.mkdir()
+    (checkpoint / "state.json").write_text("{}")
+    sheet.write_bytes(b"one epoch")
+    result = EpochResult(
+        1, 10, 0.5, (), (), checkpoint, Evaluation(0.1, 0.2, None, None, 0.0, 0.0), 0.0, Recommendation(1, ""), sheet
+    )
+    waiting = kept(result, tmp_path / "kept")
+    (checkpoint / "state.json").unlink()
+    newer.write_bytes(b"two epochs")
+    newer.replace(sheet)
+    assert (waiting.checkpoint_dir / "state.json").read_text() == "{}"
+    assert waiting.contact_sheet.read_bytes() == b"one epoch"

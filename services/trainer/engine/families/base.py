@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -82,7 +82,9 @@ class Family(ABC):
             self._modules[encoder.component] = module
             self._tokenizers[encoder.tokenizer] = tokenizer
             length = min(encoder.token_limit, tokenizer.model_max_length)
-            self._token_ids[encoder.component] = TokenIds(tokenizer, length)
+            # A model with a smaller window than the published ones has no tools that would chunk for it.
+            most = encoder.chunks if length == encoder.token_limit else 1
+            self._token_ids[encoder.component] = TokenIds(tokenizer, length, most)
         self.latent_factor = autoencoder.latent_factor(self._vae)
         self.pixel_multiple = self.latent_factor * self.latent_multiple()
 
@@ -134,8 +136,15 @@ class Family(ABC):
         """RGB pictures of scaled latents."""
         return autoencoder.decode_latents(self._vae, latents)
 
+    def use_long_texts(self, texts: Iterable[str]) -> None:
+        """Encode every text in as many chunks as the longest of these needs, where the family's encoders can."""
+        found = list(dict.fromkeys(texts))
+        most = max((ids.chunks_of(text) for ids in self._token_ids.values() for text in found), default=1)
+        for ids in self._token_ids.values():
+            ids.use_chunks(min(most, ids.most_chunks))
+
     def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Padded token ids of each caption by text encoder, int64 [B, length] on the device."""
+        """Padded token ids of each caption by text encoder, int64 [B, length] or [B, chunks, length] on the device."""
         return {name: on_device(ids_of(captions), self.device) for name, ids_of in self._token_ids.items()}
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
@@ -182,7 +191,6 @@ class Family(ABC):
 
         pipeline.set_progress_bar_config(disable=True)
         latents: Tensor = pipeline(
-            prompt=list(request.prompts),
             num_inference_steps=request.steps,
             guidance_scale=request.guidance,
             width=request.width,

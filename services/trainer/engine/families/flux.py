@@ -59,7 +59,7 @@ class Flux(Family):
 
     def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
         length = self._token_ids["text_encoder_2"].length
-        packed = self._sampled(pipeline, request, on_step, max_sequence_length=length)
+        packed = self._sampled(pipeline, request, on_step, prompt=list(request.prompts), max_sequence_length=length)
         return unpack(packed, request.height // self.latent_factor, request.width // self.latent_factor)
 
 

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
 from services.trainer.engine.families.base import Conditioning
-from services.trainer.engine.families.unet import UNetFamily
+from services.trainer.engine.families.unet import UNetFamily, joined_chunks
 from services.trainer.recipe.families.sdxl import FACTS
 
 
@@ -19,6 +19,7 @@ class StableDiffusionXL(UNetFamily):
 
     facts = FACTS
     pipeline_class = StableDiffusionXLPipeline
+    pipeline_texts: ClassVar = {"encoder_hidden_states": "prompt_embeds", "text_embeds": "pooled_prompt_embeds"}
     pipeline_options: ClassVar = {"add_watermarker": False}
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
@@ -28,10 +29,13 @@ class StableDiffusionXL(UNetFamily):
     def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
         hidden = []
         for encoder in self.facts.text_encoders:
-            encoded = self._modules[encoder.component](tokens[encoder.component], output_hidden_states=True)
+            ids = tokens[encoder.component]
+            encoded = self._modules[encoder.component](ids.flatten(0, -2), output_hidden_states=True)
             # The layer before the last is what the model was trained on, in both encoders.
-            hidden.append(encoded.hidden_states[-2])
-        return {"encoder_hidden_states": torch.cat(hidden, dim=-1), "text_embeds": encoded[0]}
+            hidden.append(joined_chunks(encoded.hidden_states[-2], len(ids)))
+        # The pooled embedding is that of a caption's first chunk.
+        pooled = encoded[0].unflatten(0, (len(ids), -1))[:, 0]
+        return {"encoder_hidden_states": torch.cat(hidden, dim=-1), "text_embeds": pooled}
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         noisy = noisy.contiguous(memory_format=self.layout)

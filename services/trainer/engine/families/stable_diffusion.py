@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from services.trainer.engine.families.base import Conditioning
-from services.trainer.engine.families.unet import UNetFamily
+from services.trainer.engine.families.unet import UNetFamily, joined_chunks
 from services.trainer.recipe.families.stable_diffusion import FACTS
 
 
@@ -18,10 +18,13 @@ class StableDiffusion(UNetFamily):
 
     facts = FACTS
     pipeline_class = StableDiffusionPipeline
+    pipeline_texts: ClassVar = {"encoder_hidden_states": "prompt_embeds"}
     pipeline_options: ClassVar = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
     def encode_tokens(self, tokens: Mapping[str, Tensor]) -> Conditioning:
-        return {"encoder_hidden_states": self._modules["text_encoder"](tokens["text_encoder"])[0]}
+        ids = tokens["text_encoder"]
+        hidden = self._modules["text_encoder"](ids.flatten(0, -2))[0]
+        return {"encoder_hidden_states": joined_chunks(hidden, len(ids))}
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         noisy = noisy.contiguous(memory_format=self.layout)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
@@ -17,6 +17,8 @@ class UNetFamily(Family):
     """See ``base.Family``."""
 
     layout = torch.channels_last
+    pipeline_texts: ClassVar[Mapping[str, str]]
+    """Argument of the pipeline for each tensor of the conditioning."""
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
         super().__init__(pipeline, device, dtype, quantization)
@@ -30,7 +32,29 @@ class UNetFamily(Family):
 
     def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
         negative = [request.negative_prompt] * len(request.prompts)
-        return self._sampled(pipeline, request, on_step, negative_prompt=negative)
+        trained = {ids: ids.chunks for ids in self._token_ids.values()}
+        needed = max(ids.chunks_of(text) for ids in trained for text in (*request.prompts, request.negative_prompt))
+        chunks = max(needed, *trained.values())
+        if chunks == 1:
+            return self._sampled(pipeline, request, on_step, prompt=list(request.prompts), negative_prompt=negative)
+        # The pipelines cut what is longer than one chunk. Prompts may need more chunks than the captions that are
+        # trained, which stay in theirs.
+        for ids in trained:
+            ids.use_chunks(min(chunks, ids.most_chunks))
+        try:
+            with torch.no_grad():
+                wanted, unwanted = self.encode_text(request.prompts), self.encode_text(negative)
+        finally:
+            for ids, before in trained.items():
+                ids.use_chunks(before)
+        texts = {name: wanted[key] for key, name in self.pipeline_texts.items()}
+        texts |= {f"negative_{name}": unwanted[key] for key, name in self.pipeline_texts.items()}
+        return self._sampled(pipeline, request, on_step, **texts)
+
+
+def joined_chunks(hidden: Tensor, captions: int) -> Tensor:
+    """A caption's chunks in a row: [captions, chunks · length, D] of text embeddings [captions · chunks, length, D]."""
+    return hidden.reshape(captions, -1, hidden.shape[-1])
 
 
 def diffusion_schedule(scheduler: Any, device: torch.device) -> DiffusionSchedule:

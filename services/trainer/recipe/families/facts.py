@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,20 +20,31 @@ class Targets:
     Attributes:
         all: None for every linear layer and convolution.
         inside: only layers below these modules count; empty for the whole component.
+        unused_end: a list of modules whose last one the family's conditioning leaves out; none of its layers counts.
     """
 
     attention: tuple[str, ...]
     attention_ff: tuple[str, ...]
     all: tuple[str, ...] | None
     inside: tuple[str, ...] = ("",)
+    unused_end: str = ""
 
     def select(self, layers: Iterable[str], group: str) -> list[str]:
         """Those of a component's linear layers and convolutions that the group names, in their own order."""
         endings: tuple[str, ...] | None = getattr(self, group)
-        inside = [layer for layer in layers if layer.startswith(self.inside)]
+        inside = self._trained([layer for layer in layers if layer.startswith(self.inside)])
         if endings is None:
             return inside
         return [layer for layer in inside if layer.endswith(tuple(f".{ending}" for ending in endings))]
+
+    def _trained(self, layers: list[str]) -> list[str]:
+        """Those that some answer depends on: a weight without a gradient would be exported as it was drawn."""
+        if not self.unused_end:
+            return layers
+        number = re.compile(rf"(?:^|\.){re.escape(self.unused_end)}\.(\d+)\.")
+        numbers = [int(found[1]) if (found := number.search(layer)) else -1 for layer in layers]
+        last = max(numbers, default=-1)
+        return [layer for layer, position in zip(layers, numbers, strict=True) if position < max(last, 0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,8 @@ class TextEncoder:
         token_limit: tokens of a caption that the family's models were trained with; more are cut.
         targets: None for an encoder that stays frozen.
         layers: level above its layers in the names that readers know, which its own names may lack.
+        chunks: a longer caption goes through the encoder in so many pieces at most, each with its own first and last
+            token, whose answers are put one after the other, as A1111 and ComfyUI do; what is left is cut.
     """
 
     component: str
@@ -55,6 +69,7 @@ class TextEncoder:
     token_limit: int
     targets: Targets | None
     layers: str = ""
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +133,20 @@ class FileForm:
 
     Attributes:
         ending: put between the file's name and ``.safetensors``.
-        adapters: those that the readers of this form apply.
+        readers: tools to the adapters that each applies from this form at the trained strength, which
+            tests/readers proves by the tools' own rules.
         prefixes: of a component's keys, in kohya form.
     """
 
     form: FormName
     ending: str
-    adapters: tuple[str, ...]
+    readers: Mapping[str, tuple[str, ...]]
     prefixes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those that some reader of this form applies."""
+        return tuple(dict.fromkeys(adapter for adapters in self.readers.values() for adapter in adapters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +173,7 @@ class FamilyFacts:
         name: as catalogues and the API have it.
         title: as people call it.
         prediction_types: of a scheduler's configuration, that the engine can train; empty where none is configured.
-        forms: files of an epoch; the first carries the metadata.
+        forms: files of an epoch.
         network_modules: ``ss_network_module`` of sd-scripts by adapter.
         hub_tags: by which people search a model hub.
         guidance_is_an_input: a preview with guidance costs one prediction a step, not two.
@@ -178,6 +199,11 @@ class FamilyFacts:
     def pixel_multiple(self) -> int:
         """Sides of a picture for the published models are multiples of it."""
         return self.autoencoder.factor * self.denoiser.multiple
+
+    @property
+    def caption_tokens(self) -> int:
+        """Tokens of a caption that reach the published models, without those that begin and end it."""
+        return max((encoder.token_limit - 2) * encoder.chunks for encoder in self.text_encoders)
 
     @property
     def adapters(self) -> frozenset[str]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.trainer.recipe.families.facts import (
     Architecture,
     Autoencoder,
     Denoiser,
     FamilyFacts,
+    FileForm,
     Published,
     Targets,
     TextEncoder,
 )
-from services.trainer.recipe.families.parts import CLIP_L, CLIP_LAYERS, CLIP_TARGETS, DIFFUSERS, VAE
+from services.trainer.recipe.families.parts import (
+    CLIP_L,
+    CLIP_LAYERS,
+    CLIP_TARGETS,
+    DIFFUSERS,
+    KOHYA_READERS,
+    NETWORK_MODULES,
+    SCALED,
+    VAE,
+)
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
@@ -45,9 +57,17 @@ FACTS = FamilyFacts(
         TextEncoder("text_encoder_2", "tokenizer_2", "T5EncoderModel", "d_model", 512, None),
     ),
     prediction_types=(),
-    # Readers of FLUX files take diffusers' names.
-    forms=(DIFFUSERS,),
-    network_modules=dict.fromkeys(DIFFUSERS.adapters, "networks.lora_flux"),
+    forms=(
+        # ComfyUI and Forge take these names, which OneTrainer writes; they drop DoRA's scales from diffusers' names.
+        FileForm(
+            "kohya",
+            "",
+            {"ComfyUI": KOHYA_READERS["ComfyUI"], "Forge": KOHYA_READERS["Forge"]},
+            {"transformer": "lora_transformer", "text_encoder": "lora_te1"},
+        ),
+        replace(DIFFUSERS, readers={**DIFFUSERS.readers, "ComfyUI": SCALED, "Forge": SCALED}),
+    ),
+    network_modules={**NETWORK_MODULES, **dict.fromkeys(DIFFUSERS.adapters, "networks.lora_flux")},
     hub_tags=("flux", "flux-diffusers"),
     guidance_is_an_input=True,
     published={

@@ -7,14 +7,29 @@ from services.trainer.recipe.families.facts import FileForm, Targets
 CLIP_LAYERS = "text_model."
 """Level of a CLIP text encoder that every reader's names have and that transformers 5 removed from the module."""
 
+CHUNKS = 3
+"""Pieces of 75 tokens that the UNets' usual tools train and sample with."""
+
 CLIP_TARGETS = Targets(
     attention=("q_proj", "k_proj", "v_proj", "out_proj"),
     attention_ff=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
     all=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
 )
 
-DIFFUSERS = FileForm("diffusers", "-diffusers", ("lora", "rslora", "dora"))
-KOHYA_ADAPTERS = ("lora", "rslora", "dora", "loha", "lokr")
+SCALED = ("lora", "rslora")
+"""Adapters that are one product of two matrices, scaled."""
+_LOW_RANK = (*SCALED, "dora")
+_ALL = (*_LOW_RANK, "loha", "lokr")
+DIFFUSERS = FileForm("diffusers", "-diffusers", {"diffusers": _LOW_RANK})
+KOHYA_READERS = {
+    "ComfyUI": _ALL,
+    "Forge": _ALL,
+    # It scales DoRA along the other side of a weight.
+    "Automatic1111": (*SCALED, "loha", "lokr"),
+    "sd-scripts": SCALED,
+    "diffusers": SCALED,
+}
+"""Of the kohya form of families with a UNet."""
 
 UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 UNET_TARGETS = Targets(

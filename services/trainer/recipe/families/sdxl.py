@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from services.trainer.recipe.families.facts import (
     Architecture,
@@ -16,11 +17,12 @@ from services.trainer.recipe.families.facts import (
     TextEncoder,
 )
 from services.trainer.recipe.families.parts import (
+    CHUNKS,
     CLIP_L,
     CLIP_LAYERS,
     CLIP_TARGETS,
     DIFFUSERS,
-    KOHYA_ADAPTERS,
+    KOHYA_READERS,
     NETWORK_MODULES,
     UNET_OTHER_INPUTS,
     UNET_SIZES,
@@ -92,7 +94,17 @@ FACTS = FamilyFacts(
     ),
     autoencoder=Autoencoder(channels=4, factor=8, scale=0.13025),
     text_encoders=(
-        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS),
+        # Of the first encoder only the answer of the layer before the last is used, of the second also the pooled one.
+        TextEncoder(
+            "text_encoder",
+            "tokenizer",
+            "CLIPTextModel",
+            "hidden_size",
+            77,
+            replace(CLIP_TARGETS, unused_end="encoder.layers"),
+            CLIP_LAYERS,
+            CHUNKS,
+        ),
         TextEncoder(
             "text_encoder_2",
             "tokenizer_2",
@@ -101,6 +113,7 @@ FACTS = FamilyFacts(
             77,
             CLIP_TARGETS,
             CLIP_LAYERS,
+            CHUNKS,
         ),
     ),
     prediction_types=("epsilon", "v_prediction", "sample"),
@@ -108,7 +121,7 @@ FACTS = FamilyFacts(
         FileForm(
             "kohya",
             "",
-            KOHYA_ADAPTERS,
+            KOHYA_READERS,
             {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
         ),
         DIFFUSERS,

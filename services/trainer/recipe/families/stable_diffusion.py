@@ -12,11 +12,12 @@ from services.trainer.recipe.families.facts import (
     TextEncoder,
 )
 from services.trainer.recipe.families.parts import (
+    CHUNKS,
     CLIP_L,
     CLIP_LAYERS,
     CLIP_TARGETS,
     DIFFUSERS,
-    KOHYA_ADAPTERS,
+    KOHYA_READERS,
     NETWORK_MODULES,
     UNET_OTHER_INPUTS,
     UNET_SIZES,
@@ -50,11 +51,11 @@ FACTS = FamilyFacts(
     ),
     autoencoder=Autoencoder(channels=4, factor=8, scale=0.18215),
     text_encoders=(
-        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS),
+        TextEncoder("text_encoder", "tokenizer", "CLIPTextModel", "hidden_size", 77, CLIP_TARGETS, CLIP_LAYERS, CHUNKS),
     ),
     prediction_types=("epsilon", "v_prediction", "sample"),
     forms=(
-        FileForm("kohya", "", KOHYA_ADAPTERS, {"unet": "lora_unet", "text_encoder": "lora_te"}),
+        FileForm("kohya", "", KOHYA_READERS, {"unet": "lora_unet", "text_encoder": "lora_te"}),
         DIFFUSERS,
     ),
     network_modules=NETWORK_MODULES,

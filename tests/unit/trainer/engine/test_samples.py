@@ -28,7 +28,7 @@ from services.trainer.engine.regularization import FILE_NAME, load_regularizatio
 from services.trainer.recipe.buckets import Bucket
 from services.trainer.recipe.captions import sample_caption
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.plan import count_steps
+from services.trainer.recipe.plan import count_steps, regularization_pictures
 from services.trainer.worker.pictures import decode_original
 
 Make = Callable[..., TrainingParameters]
@@ -72,6 +72,33 @@ def test_regularisation_pictures_come_on_top_with_their_weight(parameters: Make)
         row in (4, 5) and text == f"r{row - 4}" for row, text in zip(drawn.rows[4:], drawn.captions[4:], strict=True)
     )
     assert drawn == draw_pass(forward, latents, ["s0", "s1"], ["r0", "r1"], chosen, step=3, position=0)
+
+
+@pytest.mark.parametrize(("fraction", "batch_size"), [(0.25, 1), (0.1, 4), (0.1, 1), (0.3, 4), (1.5, 1), (0.5, 4)])
+def test_the_share_of_regularisation_pictures_holds_over_a_few_steps(
+    parameters: Make, fraction: float, batch_size: int
+) -> None:
+    rows = torch.zeros(6, 4, 8, 8)
+    latents = BucketLatents(16, 16, rows, rows, None, {0: (0, 1), 1: (2, 3)}, (4, 5))
+    chosen = parameters(regularization_fraction=fraction, batch_size=batch_size, num_repeats=60)
+    forwards = [step[0] for step in epoch_steps([Bucket(16, 16, (0, 1), (60, 60))], chosen, 0)]
+
+    def extra(step: int) -> int:
+        drawn = draw_pass(forwards[step], latents, ["s0", "s1"], ["r0", "r1"], chosen, step=step, position=0)
+        return len(drawn.rows) - batch_size
+
+    found = [extra(step) for step in range(len(forwards))]
+    for first in range(0, len(found) - 10):
+        share = sum(found[first : first + 10]) / (10 * batch_size)
+        assert share == pytest.approx(fraction, abs=1 / (10 * batch_size))
+    assert set(found) <= {int(fraction * batch_size), int(fraction * batch_size) + 1}
+    assert [extra(step) for step in range(len(forwards))] == found, "a resumed run draws the same"
+
+
+def test_a_share_that_fits_a_batch_is_the_same_in_every_pass() -> None:
+    for fraction, samples in ((1.0, 8), (0.5, 4), (0.1, 30), (0.7, 10), (0.25, 4), (0.0, 3)):
+        counts = {regularization_pictures(fraction, samples, number) for number in range(5_000)}
+        assert counts == {round(fraction * samples)}
 
 
 def picture(folder: Path, size: tuple[int, int], parameters: TrainingParameters, **options: Any) -> Any:
@@ -179,7 +206,7 @@ class CountingFamily:
         return self._family.token_ids(captions)
 
     def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        self.batches.append(len(tokens["ids"]))
+        self.batches.append(len(tokens["text_encoder"]))
         return self._family.encode_tokens(tokens)
 
     def encode_text(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fiveshot/gateway/v1/external_auth.proto\x12\x13\x66iveshot.gateway.v1\x1a\x1cgoogle/protobuf/struct.proto\"I\n\x0c\x43heckRequest\x12\x39\n\nattributes\x18\x01 \x01(\x0b\x32%.fiveshot.gateway.v1.AttributeContext\"\xeb\x04\n\x10\x41ttributeContext\x12>\n\x07request\x18\x04 \x01(\x0b\x32-.fiveshot.gateway.v1.AttributeContext.Request\x12H\n\x10metadata_context\x18\x0b \x01(\x0b\x32..fiveshot.gateway.v1.AttributeContext.Metadata\x1a\xc6\x01\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12O\n\x07headers\x18\x03 \x03(\x0b\x32>.fiveshot.gateway.v1.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aJ\n\x07Request\x12?\n\x04http\x18\x02 \x01(\x0b\x32\x31.fiveshot.gateway.v1.AttributeContext.HttpRequest\x1a\xb7\x01\n\x08Metadata\x12[\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x42.fiveshot.gateway.v1.AttributeContext.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xca\x01\n\rCheckResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32 .fiveshot.gateway.v1.CheckStatus\x12>\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32#.fiveshot.gateway.v1.DeniedResponseH\x00\x12\x36\n\x0bok_response\x18\x03 \x01(\x0b\x32\x1f.fiveshot.gateway.v1.OkResponseH\x00\x42\x0f\n\rhttp_response\",\n\x0b\x43heckStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\")\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x8f\x02\n\x11HeaderValueOption\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32 .fiveshot.gateway.v1.HeaderValue\x12J\n\rappend_action\x18\x03 \x01(\x0e\x32\x33.fiveshot.gateway.v1.HeaderValueOption.AppendAction\"|\n\x0c\x41ppendAction\x12\x1d\n\x19\x41PPEND_ACTION_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41PPEND_ACTION_ADD_IF_ABSENT\x10\x01\x12,\n(APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD\x10\x02\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x88\x01\n\x0e\x44\x65niedResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.fiveshot.gateway.v1.HttpStatus\x12\x37\n\x07headers\x18\x02 \x03(\x0b\x32&.fiveshot.gateway.v1.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"`\n\nOkResponse\x12\x37\n\x07headers\x18\x02 \x03(\x0b\x32&.fiveshot.gateway.v1.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\tB\x99\x01\n\x17\x64\x65v.fiveshot.gateway.v1B\x11\x45xternalAuthProtoP\x01Z%fiveshot.dev/api/gateway/v1;gatewayv1\xaa\x02\x13\x46iveshot.Gateway.V1\xca\x02\x13\x46iveshot\\Gateway\\V1\xea\x02\x15\x46iveshot::Gateway::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fiveshot/gateway/v1/external_auth.proto\x12\x13\x66iveshot.gateway.v1\x1a\x1cgoogle/protobuf/struct.proto\"I\n\x0c\x43heckRequest\x12\x39\n\nattributes\x18\x01 \x01(\x0b\x32%.fiveshot.gateway.v1.AttributeContext\"\xfd\x04\n\x10\x41ttributeContext\x12>\n\x07request\x18\x04 \x01(\x0b\x32-.fiveshot.gateway.v1.AttributeContext.Request\x12H\n\x10metadata_context\x18\x0b \x01(\x0b\x32..fiveshot.gateway.v1.AttributeContext.Metadata\x1a\xd8\x01\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12O\n\x07headers\x18\x03 \x03(\x0b\x32>.fiveshot.gateway.v1.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aJ\n\x07Request\x12?\n\x04http\x18\x02 \x01(\x0b\x32\x31.fiveshot.gateway.v1.AttributeContext.HttpRequest\x1a\xb7\x01\n\x08Metadata\x12[\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x42.fiveshot.gateway.v1.AttributeContext.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xfd\x01\n\rCheckResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32 .fiveshot.gateway.v1.CheckStatus\x12>\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32#.fiveshot.gateway.v1.DeniedResponseH\x00\x12\x36\n\x0bok_response\x18\x03 \x01(\x0b\x32\x1f.fiveshot.gateway.v1.OkResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\",\n\x0b\x43heckStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\")\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x8f\x02\n\x11HeaderValueOption\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32 .fiveshot.gateway.v1.HeaderValue\x12J\n\rappend_action\x18\x03 \x01(\x0e\x32\x33.fiveshot.gateway.v1.HeaderValueOption.AppendAction\"|\n\x0c\x41ppendAction\x12\x1d\n\x19\x41PPEND_ACTION_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41PPEND_ACTION_ADD_IF_ABSENT\x10\x01\x12,\n(APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD\x10\x02\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x88\x01\n\x0e\x44\x65niedResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.fiveshot.gateway.v1.HttpStatus\x12\x37\n\x07headers\x18\x02 \x03(\x0b\x32&.fiveshot.gateway.v1.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"`\n\nOkResponse\x12\x37\n\x07headers\x18\x02 \x03(\x0b\x32&.fiveshot.gateway.v1.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\tB\x99\x01\n\x17\x64\x65v.fiveshot.gateway.v1B\x11\x45xternalAuthProtoP\x01Z%fiveshot.dev/api/gateway/v1;gatewayv1\xaa\x02\x13\x46iveshot.Gateway.V1\xca\x02\x13\x46iveshot\\Gateway\\V1\xea\x02\x15\x46iveshot::Gateway::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,31 +40,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKREQUEST']._serialized_start=94
   _globals['_CHECKREQUEST']._serialized_end=167
   _globals['_ATTRIBUTECONTEXT']._serialized_start=170
-  _globals['_ATTRIBUTECONTEXT']._serialized_end=789
+  _globals['_ATTRIBUTECONTEXT']._serialized_end=807
   _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_start=329
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_end=527
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_start=481
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_end=527
-  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_start=529
-  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_end=603
-  _globals['_ATTRIBUTECONTEXT_METADATA']._serialized_start=606
-  _globals['_ATTRIBUTECONTEXT_METADATA']._serialized_end=789
-  _globals['_ATTRIBUTECONTEXT_METADATA_FILTERMETADATAENTRY']._serialized_start=711
-  _globals['_ATTRIBUTECONTEXT_METADATA_FILTERMETADATAENTRY']._serialized_end=789
-  _globals['_CHECKRESPONSE']._serialized_start=792
-  _globals['_CHECKRESPONSE']._serialized_end=994
-  _globals['_CHECKSTATUS']._serialized_start=996
-  _globals['_CHECKSTATUS']._serialized_end=1040
-  _globals['_HEADERVALUE']._serialized_start=1042
-  _globals['_HEADERVALUE']._serialized_end=1083
-  _globals['_HEADERVALUEOPTION']._serialized_start=1086
-  _globals['_HEADERVALUEOPTION']._serialized_end=1357
-  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_start=1233
-  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_end=1357
-  _globals['_HTTPSTATUS']._serialized_start=1359
-  _globals['_HTTPSTATUS']._serialized_end=1385
-  _globals['_DENIEDRESPONSE']._serialized_start=1388
-  _globals['_DENIEDRESPONSE']._serialized_end=1524
-  _globals['_OKRESPONSE']._serialized_start=1526
-  _globals['_OKRESPONSE']._serialized_end=1622
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_end=545
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_start=499
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_end=545
+  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_start=547
+  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_end=621
+  _globals['_ATTRIBUTECONTEXT_METADATA']._serialized_start=624
+  _globals['_ATTRIBUTECONTEXT_METADATA']._serialized_end=807
+  _globals['_ATTRIBUTECONTEXT_METADATA_FILTERMETADATAENTRY']._serialized_start=729
+  _globals['_ATTRIBUTECONTEXT_METADATA_FILTERMETADATAENTRY']._serialized_end=807
+  _globals['_CHECKRESPONSE']._serialized_start=810
+  _globals['_CHECKRESPONSE']._serialized_end=1063
+  _globals['_CHECKSTATUS']._serialized_start=1065
+  _globals['_CHECKSTATUS']._serialized_end=1109
+  _globals['_HEADERVALUE']._serialized_start=1111
+  _globals['_HEADERVALUE']._serialized_end=1152
+  _globals['_HEADERVALUEOPTION']._serialized_start=1155
+  _globals['_HEADERVALUEOPTION']._serialized_end=1426
+  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_start=1302
+  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_end=1426
+  _globals['_HTTPSTATUS']._serialized_start=1428
+  _globals['_HTTPSTATUS']._serialized_end=1454
+  _globals['_DENIEDRESPONSE']._serialized_start=1457
+  _globals['_DENIEDRESPONSE']._serialized_end=1593
+  _globals['_OKRESPONSE']._serialized_start=1595
+  _globals['_OKRESPONSE']._serialized_end=1691
 # @@protoc_insertion_point(module_scope)

@@ -83,6 +83,7 @@ class AttributeContext(_message.Message):
         HEADERS_FIELD_NUMBER: _builtins.int
         PATH_FIELD_NUMBER: _builtins.int
         HOST_FIELD_NUMBER: _builtins.int
+        RAW_BODY_FIELD_NUMBER: _builtins.int
         id: _builtins.str
         """Id that Envoy gave the request."""
         method: _builtins.str
@@ -91,6 +92,8 @@ class AttributeContext(_message.Message):
         """Path with query."""
         host: _builtins.str
         """Authority."""
+        raw_body: _builtins.bytes
+        """Body of a call whose JSON is checked; empty otherwise."""
         @_builtins.property
         def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
             """Headers, lower case; several of one name are joined with commas."""
@@ -103,10 +106,11 @@ class AttributeContext(_message.Message):
             headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
             path: _builtins.str = ...,
             host: _builtins.str = ...,
+            raw_body: _builtins.bytes = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "host", b"host", "id", b"id", "method", b"method", "path", b"path"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "host", b"host", "id", b"id", "method", b"method", "path", b"path", "raw_body", b"raw_body"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,6 +212,7 @@ class CheckResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     DENIED_RESPONSE_FIELD_NUMBER: _builtins.int
     OK_RESPONSE_FIELD_NUMBER: _builtins.int
+    DYNAMIC_METADATA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> Global___CheckStatus:
         """0 lets the call through; any other google.rpc.Code refuses it."""
@@ -220,16 +225,21 @@ class CheckResponse(_message.Message):
     def ok_response(self) -> Global___OkResponse:
         """What to add to the call."""
 
+    @_builtins.property
+    def dynamic_metadata(self) -> _struct_pb2.Struct:
+        """What later filters learn of it: how long the answer may be kept, and which headers it sets."""
+
     def __init__(
         self,
         *,
         status: Global___CheckStatus | None = ...,
         denied_response: Global___DeniedResponse | None = ...,
         ok_response: Global___OkResponse | None = ...,
+        dynamic_metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "dynamic_metadata", b"dynamic_metadata", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "dynamic_metadata", b"dynamic_metadata", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_http_response: _TypeAlias = _typing.Literal["denied_response", "ok_response"]  # noqa: Y015
     _WhichOneofArgType_http_response: _TypeAlias = _typing.Literal["http_response", b"http_response"]  # noqa: Y015

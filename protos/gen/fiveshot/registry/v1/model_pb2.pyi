@@ -163,7 +163,7 @@ class ModelFile(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """Which format: `kohya`, `diffusers`, `preview-1` and so on."""
+    """Which format: `kohya`, `diffusers`, `preview-1` and so on, `contact-sheet`."""
     file_name: _builtins.str
     """File name to save it under."""
     content_type: _builtins.str

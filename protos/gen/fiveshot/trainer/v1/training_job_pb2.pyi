@@ -70,6 +70,7 @@ class TrainingParameters(_message.Message):
     BASE_QUANTIZATION_FIELD_NUMBER: _builtins.int
     LR_NUM_CYCLES_FIELD_NUMBER: _builtins.int
     LR_POWER_FIELD_NUMBER: _builtins.int
+    PREVIEW_SEEDS_FIELD_NUMBER: _builtins.int
     num_epochs: _builtins.int
     """Passes over the data."""
     num_repeats: _builtins.int
@@ -81,13 +82,13 @@ class TrainingParameters(_message.Message):
     resolution: _builtins.int
     """Resolution that pictures are scaled to, in pixels per side."""
     learning_rate: _builtins.float
-    """Learning rate of the denoiser."""
+    """Learning rate of the denoiser. With `prodigy` it multiplies the rate that the optimizer finds: 0.1 to 10, 1 when unset."""
     text_encoder_learning_rate: _builtins.float
-    """Learning rate of the text encoder; 0 means the same as learning_rate."""
+    """Learning rate of the text encoder; 0 takes learning_rate, as does `prodigy`."""
     optimizer: _builtins.str
     """`adamw`, or another of the base model's choices."""
     lr_scheduler: _builtins.str
-    """`constant`, `linear`, `cosine`, or another of the base model's choices."""
+    """`constant`, `linear`, `cosine`, or another of the base model's choices; constant when unset with `prodigy` and `schedule_free`."""
     lr_warmup_steps: _builtins.int
     """Steps over which the learning rate rises from 0."""
     rank: _builtins.int
@@ -156,7 +157,11 @@ class TrainingParameters(_message.Message):
     """Of `polynomial`: exponent of the fall; 1 is a straight line."""
     @_builtins.property
     def preview_prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Three prompts of the previews; missing ones are derived from the captions."""
+        """A preview for each, up to eight; up to three, missing ones are derived from the captions."""
+
+    @_builtins.property
+    def preview_seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seed of each preview's noise, in the order of the prompts; missing ones are derived from `seed`."""
 
     def __init__(
         self,
@@ -204,10 +209,11 @@ class TrainingParameters(_message.Message):
         base_quantization: _builtins.str | None = ...,
         lr_num_cycles: _builtins.int | None = ...,
         lr_power: _builtins.float | None = ...,
+        preview_seeds: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_num_cycles", b"_lr_num_cycles", "_lr_power", b"_lr_power", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_num_cycles", b"lr_num_cycles", "lr_power", b"lr_power", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_num_cycles", b"_lr_num_cycles", "_lr_power", b"_lr_power", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_num_cycles", b"lr_num_cycles", "lr_power", b"lr_power", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_prompts", b"preview_prompts", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_alpha", b"_alpha", "_aspect_buckets", b"_aspect_buckets", "_base_quantization", b"_base_quantization", "_batch_size", b"_batch_size", "_caption_dropout", b"_caption_dropout", "_crop_jitter", b"_crop_jitter", "_crop_variants", b"_crop_variants", "_ema_decay", b"_ema_decay", "_flip", b"_flip", "_gradient_accumulation_steps", b"_gradient_accumulation_steps", "_gradient_checkpointing", b"_gradient_checkpointing", "_hold_out", b"_hold_out", "_keep_tokens", b"_keep_tokens", "_learning_rate", b"_learning_rate", "_lr_num_cycles", b"_lr_num_cycles", "_lr_power", b"_lr_power", "_lr_scheduler", b"_lr_scheduler", "_lr_warmup_steps", b"_lr_warmup_steps", "_masked_loss", b"_masked_loss", "_max_grad_norm", b"_max_grad_norm", "_min_snr_gamma", b"_min_snr_gamma", "_mixed_precision", b"_mixed_precision", "_noise_offset", b"_noise_offset", "_num_epochs", b"_num_epochs", "_num_repeats", b"_num_repeats", "_optimizer", b"_optimizer", "_preview_guidance", b"_preview_guidance", "_preview_negative_prompt", b"_preview_negative_prompt", "_preview_steps", b"_preview_steps", "_prior_weight", b"_prior_weight", "_rank", b"_rank", "_regularization_fraction", b"_regularization_fraction", "_resolution", b"_resolution", "_seed", b"_seed", "_shuffle_caption", b"_shuffle_caption", "_target_modules", b"_target_modules", "_text_encoder_learning_rate", b"_text_encoder_learning_rate", "_timestep_sampling", b"_timestep_sampling", "_timestep_shift", b"_timestep_shift", "_train_text_encoder", b"_train_text_encoder", "_weight_decay", b"_weight_decay", "adapter", b"adapter", "alpha", b"alpha", "aspect_buckets", b"aspect_buckets", "base_quantization", b"base_quantization", "batch_size", b"batch_size", "caption_dropout", b"caption_dropout", "crop_jitter", b"crop_jitter", "crop_variants", b"crop_variants", "ema_decay", b"ema_decay", "flip", b"flip", "gradient_accumulation_steps", b"gradient_accumulation_steps", "gradient_checkpointing", b"gradient_checkpointing", "hold_out", b"hold_out", "keep_tokens", b"keep_tokens", "learning_rate", b"learning_rate", "lr_num_cycles", b"lr_num_cycles", "lr_power", b"lr_power", "lr_scheduler", b"lr_scheduler", "lr_warmup_steps", b"lr_warmup_steps", "masked_loss", b"masked_loss", "max_grad_norm", b"max_grad_norm", "min_snr_gamma", b"min_snr_gamma", "mixed_precision", b"mixed_precision", "noise_offset", b"noise_offset", "num_epochs", b"num_epochs", "num_repeats", b"num_repeats", "optimizer", b"optimizer", "preview_guidance", b"preview_guidance", "preview_negative_prompt", b"preview_negative_prompt", "preview_prompts", b"preview_prompts", "preview_seeds", b"preview_seeds", "preview_steps", b"preview_steps", "prior_weight", b"prior_weight", "rank", b"rank", "regularization_fraction", b"regularization_fraction", "resolution", b"resolution", "seed", b"seed", "shuffle_caption", b"shuffle_caption", "target_modules", b"target_modules", "text_encoder_learning_rate", b"text_encoder_learning_rate", "timestep_sampling", b"timestep_sampling", "timestep_shift", b"timestep_shift", "train_text_encoder", b"train_text_encoder", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adapter: _TypeAlias = _typing.Literal["adapter"]  # noqa: Y015
     _WhichOneofArgType__adapter: _TypeAlias = _typing.Literal["_adapter", b"_adapter"]  # noqa: Y015
@@ -759,6 +765,9 @@ class TrainingEstimate(_message.Message):
     DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     FIT_FIELD_NUMBER: _builtins.int
     FIT_REMEDY_FIELD_NUMBER: _builtins.int
+    LONG_CAPTIONS_FIELD_NUMBER: _builtins.int
+    LONGEST_CAPTION_TOKENS_FIELD_NUMBER: _builtins.int
+    CAPTION_TOKEN_LIMIT_FIELD_NUMBER: _builtins.int
     steps_per_epoch: _builtins.int
     """Optimizer steps of an epoch, exact."""
     total_steps: _builtins.int
@@ -785,6 +794,12 @@ class TrainingEstimate(_message.Message):
     """Whether it fits there."""
     fit_remedy: _builtins.str
     """What to change when it may not fit, in a sentence."""
+    long_captions: _builtins.int
+    """Captions whose end the base model does not see, because they have more tokens than caption_token_limit."""
+    longest_caption_tokens: _builtins.int
+    """Tokens of the longest caption, counted by its words, so about."""
+    caption_token_limit: _builtins.int
+    """Tokens of a caption that reach the base model: up to 225 for Stable Diffusion and SDXL, in chunks of 75."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """Time on a worker, without waiting for one; unset when nothing is known of the workers' speed."""
@@ -836,10 +851,13 @@ class TrainingEstimate(_message.Message):
         device_memory_bytes: _builtins.int = ...,
         fit: Global___TrainingEstimate.Fit.ValueType = ...,
         fit_remedy: _builtins.str = ...,
+        long_captions: _builtins.int = ...,
+        longest_caption_tokens: _builtins.int = ...,
+        caption_token_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "parameters", b"parameters", "start_duration", b"start_duration", "training_duration", b"training_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "caption_token_limit", b"caption_token_limit", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "long_captions", b"long_captions", "longest_caption_tokens", b"longest_caption_tokens", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -861,6 +879,7 @@ class Epoch(_message.Message):
     RELOAD_DIFFERENCE_FIELD_NUMBER: _builtins.int
     TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -879,7 +898,7 @@ class Epoch(_message.Message):
 
     @_builtins.property
     def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Preview]:
-        """Three pictures; the same prompts and seeds at every epoch."""
+        """Three pictures, or as many as the job has prompts; the same prompts and seeds at every epoch."""
 
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
@@ -888,6 +907,10 @@ class Epoch(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was finished."""
+
+    @_builtins.property
+    def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
+        """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`."""
 
     def __init__(
         self,
@@ -902,10 +925,11 @@ class Epoch(_message.Message):
         reload_difference: _builtins.float = ...,
         train_seconds: _builtins.float = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        pictures: _abc.Iterable[Global___EpochFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -924,7 +948,7 @@ class EpochFile(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     OBJECT_KEY_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """`kohya`, `diffusers`, `preview-1`, `preview-2`, `preview-3`."""
+    """`kohya`, `diffusers`, `preview-1` and so on, `contact-sheet`."""
     file_name: _builtins.str
     """File name to save it under."""
     content_type: _builtins.str
@@ -966,7 +990,7 @@ class Preview(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """`preview-1`, `preview-2` or `preview-3`; also the file's id."""
+    """`preview-1` and so on; also the file's id."""
     prompt: _builtins.str
     """Its prompt."""
     seed: _builtins.int
@@ -1056,7 +1080,7 @@ class Metric(_message.Message):
     epoch: _builtins.int
     """Epoch that it belongs to, from 1."""
     key: _builtins.str
-    """`loss`, `learning_rate`, `images_per_second`, `grad_norm`."""
+    """`loss`, `learning_rate` or `images_per_second`."""
     value: _builtins.float
     """Its value."""
     @_builtins.property

@@ -1,0 +1,123 @@
+-- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, REFUSED (reason -> {status, message}), and the sets of plain names
+-- CREDENTIAL_NAMES and PATH_VARIABLES.
+--
+-- It refuses what no service need see (oversize headers, credentials or path variables in a query), and answers from
+-- memory for a credential that the authorization service has just let through with a call of the same shape.
+
+local SPACE = "fiveshot.edge"
+local JWT = "envoy.filters.http.jwt_authn"
+local kept, entries = {}, 0
+
+local function refuse(handle, reason)
+  local refusal = REFUSED[reason]
+  handle:streamInfo():dynamicMetadata():set(SPACE, "refused", reason)
+  handle:respond({[":status"] = refusal.status}, refusal.message)
+end
+
+local function decoded(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- camelCase, dashes and snake_case of a name are one: `apiKey`, `api-key`, `api_key`.
+local function plain(name)
+  return (name:lower():gsub("[-_]", ""))
+end
+
+local function wrong_query(query)
+  for pair in query:gmatch("[^&;]+") do
+    local name, value = pair:match("^([^=]*)=?(.*)$")
+    local known = plain(decoded(name))
+    if CREDENTIAL_NAMES[known] or decoded(value):sub(1, 3) == "fs_" then
+      return "CREDENTIALS_IN_QUERY"
+    end
+    if PATH_VARIABLES[known] then
+      return "QUERY_OVERRIDES_PATH"
+    end
+  end
+end
+
+-- A path with its resource ids taken out, but for the project's, so that calls of one method share an entry:
+-- /v1/projects/acme/datasets/*/images/*:download. What the authorization decides may depend on nothing else.
+local function shape(path)
+  if path:sub(1, 4) ~= "/v1/" then
+    return path
+  end
+  local parts, number, collection = {}, 0, ""
+  for part in path:sub(5):gmatch("[^/]+") do
+    number = number + 1
+    if number % 2 == 1 or collection == "projects" then
+      parts[number] = part
+    else
+      parts[number] = "*" .. (part:match(":.*$") or "")
+    end
+    collection = part
+  end
+  return table.concat(parts, "/")
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local bytes = 0
+  for name, value in pairs(headers) do
+    bytes = bytes + #name + #value
+  end
+  local path = headers:get(":path") or ""
+  if bytes > MAX_HEADER_BYTES then
+    return refuse(handle, "HEADERS_TOO_LARGE")
+  end
+  if path == HEALTH_PATH then
+    return
+  end
+  local question = path:find("?", 1, true)
+  if question then
+    local wrong = wrong_query(path:sub(question + 1))
+    if wrong then
+      return refuse(handle, wrong)
+    end
+    path = path:sub(1, question - 1)
+  end
+  local metadata = handle:streamInfo():dynamicMetadata()
+  local credential = headers:get("x-api-key") or ""
+  local token = headers:get("authorization") or ""
+  -- A token counts only with the JWT filter's verdict on this very call; an API key has its own prefix.
+  local verified = token == "" or token:find("^[Bb][Ee][Aa][Rr][Ee][Rr] +fs_") or (metadata:get(JWT) or {}).payload
+  if KEEP_MS > 0 and verified and (credential ~= "" or token ~= "") then
+    local key = table.concat({credential, token, headers:get(":method") or "", shape(path)}, "\n")
+    local entry = kept[key]
+    if entry and handle:timestamp() < entry.ends then
+      for name, value in pairs(entry.set) do
+        headers:replace(name, value)
+      end
+      for _, name in ipairs(entry.remove) do
+        headers:remove(name)
+      end
+      metadata:set(SPACE, "known", true)
+      return
+    end
+    metadata:set(SPACE, "key", key)
+    metadata:set(SPACE, "asked", handle:timestamp())
+  end
+  metadata:set(SPACE, "asks", "1")
+end
+
+function envoy_on_response(handle)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  local own = metadata:get(SPACE)
+  local answer = metadata:get("envoy.filters.http.ext_authz")
+  if not own or not own.key or not answer or not answer.set then
+    return
+  end
+  -- From the moment of asking: a call may have run for minutes since, and the key be withdrawn.
+  local ends = own.asked + KEEP_MS
+  if ends <= handle:timestamp() then
+    return
+  end
+  if entries >= KEEP_ENTRIES then
+    kept, entries = {}, 0
+  end
+  if not kept[own.key] then
+    entries = entries + 1
+  end
+  kept[own.key] = {set = answer.set, remove = answer.remove, ends = ends}
+end

@@ -1,0 +1,111 @@
+"""The clusters: where Envoy finds authorization, services and token issuer, and how much it lets wait there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.settings import Settings
+from services.chassis.settings import split_host_port
+
+Config = dict[str, Any]
+_TYPE = "type.googleapis.com/envoy"
+HTTP2_WINDOW = 1024 * 1024
+# Calls at work in one service, watches and uploads among them. Far above what one answers at a time, so that a burst
+# waits instead of failing; what overflows gets RESOURCE_EXHAUSTED.
+_MAX_REQUESTS = 20_000
+# Calls that wait for a connection: a service that restarts finds them waiting.
+_MAX_PENDING = 10_000
+# Calls that are being tried again at one time, of the whole cluster. Envoy's default is 3.
+_MAX_RETRIES = 1_000
+_MAX_CONNECTIONS = 1_024
+
+
+def clusters(settings: Settings) -> list[Config]:
+    """All clusters."""
+    found = [
+        _cluster("authz", settings.authz_target),
+        _cluster("dataset", settings.dataset_target),
+        _cluster("tagger", settings.tagger_target),
+        _cluster("trainer", settings.trainer_target),
+        _cluster("registry", settings.registry_target),
+    ]
+    if settings.jwks_uri:
+        found.append(_jwks_cluster(settings.jwks_uri))
+    return found
+
+
+def _cluster(name: str, target: str) -> Config:
+    """A gRPC service by name or address. A name with several addresses is balanced call by call."""
+    http2 = {"initial_stream_window_size": HTTP2_WINDOW, "initial_connection_window_size": 4 * HTTP2_WINDOW}
+    return {
+        "name": name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "2s",
+        "lb_policy": "LEAST_REQUEST",
+        "load_assignment": _endpoints(name, target),
+        "circuit_breakers": {"thresholds": [_budget()]},
+        "typed_extension_protocol_options": {
+            f"{_TYPE.removeprefix('type.googleapis.com/')}.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": http2},
+            }
+        },
+        "health_checks": [
+            {
+                "timeout": "2s",
+                # A service that starts is let in at once; one that says that it ends gets no call after this second.
+                "interval": "1s",
+                "unhealthy_interval": "0.25s",
+                "no_traffic_interval": "0.25s",
+                "no_traffic_healthy_interval": "1s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        # With no healthy endpoint the call is tried all the same: the caller gets the service's own answer.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 50}},
+    }
+
+
+def _budget() -> Config:
+    return {
+        "max_connections": _MAX_CONNECTIONS,
+        "max_pending_requests": _MAX_PENDING,
+        "max_requests": _MAX_REQUESTS,
+        "max_retries": _MAX_RETRIES,
+    }
+
+
+def _jwks_cluster(uri: str) -> Config:
+    scheme, _, rest = uri.partition("://")
+    authority = rest.split("/", 1)[0]
+    host, _, port = authority.partition(":")
+    cluster: Config = {
+        "name": "jwks",
+        "type": "STRICT_DNS",
+        "connect_timeout": "5s",
+        "load_assignment": _endpoints("jwks", f"{host}:{port or ('443' if scheme == 'https' else '80')}"),
+    }
+    if scheme == "https":
+        cluster["transport_socket"] = {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{_TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": host,
+                "common_tls_context": {
+                    "validation_context": {"trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"}}
+                },
+            },
+        }
+    return cluster
+
+
+def _endpoints(name: str, targets: str) -> Config:
+    """targets: host:port, or several with commas."""
+    endpoints = []
+    for target in targets.split(","):
+        host, port = split_host_port(target)
+        address = {"socket_address": {"address": host, "port_value": port}}
+        endpoints.append({"endpoint": {"address": address}})
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}

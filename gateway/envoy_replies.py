@@ -1,0 +1,162 @@
+"""The answers that Envoy makes itself: the same google.rpc.Status as the services give, as JSON or in gRPC's trailers.
+
+What the authorization service refuses has its own body.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from google.rpc import error_details_pb2, status_pb2
+
+from services.chassis.grpc_errors import ERROR_DOMAIN, REMEDY_KEY
+
+Config = dict[str, Any]
+EDGE_SPACE = "fiveshot.edge"
+"""Where edge.lua leaves the reason of its refusal."""
+COMPLETE = "complete"
+"""By this the authorization service says that its refusal needs no words of Envoy's."""
+
+_AUTHORIZATION = "envoy.filters.http.ext_authz"
+
+_INVALID_ARGUMENT, _RESOURCE_EXHAUSTED, _UNAVAILABLE = 3, 8, 14
+_WAIT = {_RESOURCE_EXHAUSTED, _UNAVAILABLE}
+_DEFAULT_REMEDY = "Try again in a moment; if it persists, give the operator the request id."
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer.
+
+    code: google.rpc.Code. again: whether waiting helps; then it carries RetryInfo. grpc_code: of gRPC callers, where
+    their custom differs.
+    """
+
+    status: int
+    code: int
+    message: str
+    remedy: str = _DEFAULT_REMEDY
+    again: bool = False
+    grpc_code: int = 0
+
+
+BY_STATUS = (
+    Reply(400, _INVALID_ARGUMENT, "The gateway cannot read the request",
+          "Correct the request; the message or the detail says what is wrong with it."),
+    Reply(404, 5, "The gateway offers no such method", "Check method and path against the API reference.",
+          grpc_code=12),
+    Reply(405, 12, "The gateway offers no such method", "Check method and path against the API reference."),
+    Reply(408, 4, "The request did not arrive in time", "Send the whole request at once, or try again."),
+    Reply(413, _RESOURCE_EXHAUSTED, "The request is larger than the gateway takes for this method",
+          "Send less at once; pictures go through the upload methods."),
+    Reply(415, _INVALID_ARGUMENT, "The gateway does not take this type of content", "Send JSON or gRPC."),
+    Reply(429, _RESOURCE_EXHAUSTED, "Too many calls", "Wait a moment, then try again at a lower rate.", again=True),
+    Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",
+          "Send fewer and shorter headers; a token should carry claims, not data."),
+    Reply(500, 13, "The gateway failed"),
+    Reply(502, _UNAVAILABLE, "The service behind the gateway broke the call off", again=True),
+    Reply(503, _UNAVAILABLE, "The service behind the gateway is not there",
+          "The service is away or starts again; try again in a moment.", again=True),
+    Reply(504, 4, "The service did not answer in time", "Try again, or allow the call more time."),
+)  # fmt: skip
+
+BY_REASON = {
+    "CREDENTIALS_IN_QUERY": Reply(400, _INVALID_ARGUMENT, "A credential must not stand in the address of a call",
+        "Addresses end up in logs: withdraw this key, and send its successor in the header x-api-key."),
+    "QUERY_OVERRIDES_PATH": Reply(400, _INVALID_ARGUMENT, "A query parameter names a field that the path already sets",
+        "Remove the parameter; the path says which resource is meant."),
+    "HEADERS_TOO_LARGE": Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",
+        "Send fewer and shorter headers; a token should carry claims, not data."),
+}  # fmt: skip
+"""What edge.lua refuses."""
+
+OVERLOADED = "GATEWAY_OVERLOADED"
+_OVERLOADED = Reply(
+    429,
+    _RESOURCE_EXHAUSTED,
+    "More calls are waiting for this service than the gateway lets wait",
+    "Wait a moment, then try again at a lower rate.",
+    again=True,
+)
+# gRPC callers get the plain message in grpc-message, not a JSON text. A transcoded call looks like gRPC by then, but
+# for the header in which the transcoder keeps the path.
+_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_NOT_GRPC = {**_GRPC, "invert_match": True, "treat_missing_header_as_empty": True}
+_TRANSCODED = {"name": "x-envoy-original-path", "present_match": True}
+_WANTS_JSON = {"or_filter": {"filters": [{"header_filter": {"header": each}} for each in (_NOT_GRPC, _TRANSCODED)]}}
+_NOT_TRANSCODED = {**_TRANSCODED, "invert_match": True}
+_WANTS_GRPC = {"and_filter": {"filters": [{"header_filter": {"header": each}} for each in (_GRPC, _NOT_TRANSCODED)]}}
+
+
+def replies() -> dict[str, Reply]:
+    """Every reply by its reason."""
+    by_status = {f"GATEWAY_HTTP_{reply.status}": reply for reply in BY_STATUS}
+    return {**BY_REASON, OVERLOADED: _OVERLOADED, **by_status}
+
+
+def local_replies() -> Config:
+    """The `local_reply_config`: the first mapper that fits a reply gives it its form."""
+    complete = {"filter": _AUTHORIZATION, "path": [{"key": COMPLETE}], "value": {"bool_match": True}}
+    mappers: list[Config] = [{"filter": {"metadata_filter": {"matcher": complete, "match_if_key_not_found": False}}}]
+    for reason, reply in BY_REASON.items():
+        mappers += _mappers(_with_reason(reason), reason, reply)
+    # Envoy calls it 503; but the service is there and well, and who asks again at once makes it worse.
+    mappers += _mappers({"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED, _OVERLOADED)
+    for reply in BY_STATUS:
+        mappers += _mappers(_with_status(reply.status), f"GATEWAY_HTTP_{reply.status}", reply, own_message=True)
+    return {"mappers": mappers}
+
+
+def status_of(reply: Reply, reason: str) -> status_pb2.Status:
+    """The reply as the services would give it."""
+    status = status_pb2.Status(code=reply.code, message=reply.message)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN, metadata={REMEDY_KEY: reply.remedy})
+    status.details.add().Pack(info)
+    if reply.again:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromSeconds(1)
+        status.details.add().Pack(retry)
+    return status
+
+
+def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = False) -> list[Config]:
+    """The reply for JSON and for gRPC callers. own_message: JSON callers get Envoy's own text, which tells more."""
+    status = status_of(reply, reason)
+    body = json.loads(json_format.MessageToJson(status))
+    # Envoy's own word for what happened.
+    body["details"][0]["metadata"]["detail"] = "%RESPONSE_CODE_DETAILS%"
+    if own_message:
+        body["message"] = "%LOCAL_REPLY_BODY%"
+    wait = [_header("retry-after", "1")] if reply.again else []
+    as_json = {
+        "filter": {"and_filter": {"filters": [applies, _WANTS_JSON]}},
+        "status_code": reply.status,
+        "body_format_override": {"json_format": body, "content_type": "application/json"},
+        "headers_to_add": wait,
+    }
+    status.code = reply.grpc_code or reply.code
+    details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
+    as_grpc = {
+        "filter": {"and_filter": {"filters": [applies, _WANTS_GRPC]}},
+        "headers_to_add": [_header("grpc-status-details-bin", details), _header("grpc-status", str(status.code))],
+        "body_format_override": {"text_format_source": {"inline_string": reply.message}},
+    }
+    return [as_json, as_grpc]
+
+
+def _header(name: str, value: str) -> Config:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _with_status(status: int) -> Config:
+    compare = {"op": "EQ", "value": {"default_value": status, "runtime_key": f"gateway.reply_{status}"}}
+    return {"status_code_filter": {"comparison": compare}}
+
+
+def _with_reason(reason: str) -> Config:
+    matcher = {"filter": EDGE_SPACE, "path": [{"key": "refused"}], "value": {"string_match": {"exact": reason}}}
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}

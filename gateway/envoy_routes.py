@@ -1,0 +1,103 @@
+"""The routes: which path leads to which service, what its bodies may be, and when a call is tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.envoy_filters import CORS_FILTER, JSON_CHECK, cors_policy, transcoder_for_bytes, unchecked_body
+from gateway.envoy_limits import BODY_LIMIT, unlimited_body
+from gateway.http_rules import http_rules
+from gateway.settings import Settings
+
+Config = dict[str, Any]
+# The path prefix of each public service, and its cluster. WorkerService is internal and stays out.
+PUBLIC_SERVICES = {
+    "fiveshot.dataset.v1.DatasetService": "dataset",
+    "fiveshot.tagger.v1.TaggerService": "tagger",
+    "fiveshot.trainer.v1.TrainingService": "trainer",
+    "fiveshot.registry.v1.RegistryService": "registry",
+}
+_JSON_VERBS = "POST|PUT|PATCH"
+
+
+def routes(settings: Settings) -> Config:
+    """The route configuration."""
+    found = [_grpc_route(settings, service, cluster) for service, cluster in PUBLIC_SERVICES.items()]
+    # One service describes all of them, so that a client that asks the gateway learns the whole API.
+    for version in ("v1", "v1alpha"):
+        asked = f"/grpc.reflection.{version}.ServerReflection/"
+        found.append(
+            {
+                "match": {"prefix": asked},
+                "route": {"cluster": "authz", "timeout": "0s"},
+                "typed_per_filter_config": _no_json(settings),
+            }
+        )
+    found += _json_routes(settings)
+    host: Config = {"name": "services", "domains": ["*"], "routes": found}
+    if settings.cors_origins:
+        host["typed_per_filter_config"] = {CORS_FILTER: cors_policy(settings.cors_origins)}
+    return {"name": "services", "virtual_hosts": [host]}
+
+
+def _grpc_route(settings: Settings, service: str, cluster: str) -> Config:
+    return {
+        "match": {"prefix": f"/{service}/"},
+        # No limit of the gateway's own: uploads and watches last as long as they last; callers set deadlines.
+        "route": {
+            "cluster": cluster,
+            "timeout": "0s",
+            "max_stream_duration": {"grpc_timeout_header_max": "0s"},
+            "retry_policy": _retries(),
+        },
+        # Messages pass one by one; each service has its own limit for them.
+        "typed_per_filter_config": _no_json(settings),
+    }
+
+
+def _json_routes(settings: Settings) -> list[Config]:
+    """Where JSON calls land first; they are matched again once the transcoder has put a gRPC path in their place."""
+    nothing = {"status": 404, "body": {"inline_string": "The gateway offers no such method"}}
+    found: list[Config] = []
+    for rule in http_rules(PUBLIC_SERVICES):
+        if rule.takes_bytes:
+            is_verb = {"name": ":method", "string_match": {"exact": rule.verb}}
+            per_filter = {
+                **_no_json(settings),
+                "grpc_json_transcoder": transcoder_for_bytes(settings, list(PUBLIC_SERVICES)),
+            }
+            match = {"safe_regex": {"regex": rule.pattern.pattern}, "headers": [is_verb]}
+            found.append({"match": match, "direct_response": nothing, "typed_per_filter_config": per_filter})
+    if settings.check_json:
+        has_body = {"name": ":method", "string_match": {"safe_regex": {"regex": _JSON_VERBS}}}
+        found.append({"match": {"prefix": "/v1/", "headers": [has_body]}, "direct_response": nothing})
+    rest: Config = {"match": {"prefix": "/"}, "direct_response": nothing}
+    if settings.check_json:
+        rest["typed_per_filter_config"] = {JSON_CHECK: unchecked_body()}
+    return [*found, rest]
+
+
+def _no_json(settings: Settings) -> Config:
+    off = {BODY_LIMIT: unlimited_body()}
+    return {**off, JSON_CHECK: unchecked_body()} if settings.check_json else off
+
+
+def _retries() -> Config:
+    """Only where the call cannot have begun, and on another replica where there is one.
+
+    A single service that restarts is back within these pauses.
+    """
+    return {
+        "retry_on": "connect-failure,refused-stream",
+        "num_retries": 7,
+        "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                },
+            }
+        ],
+        "host_selection_retry_max_attempts": "5",
+    }

@@ -1,0 +1,57 @@
+"""How a gateway's pod ends: as its manifest says, with the real Envoy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import httpx
+from fiveshot.dataset.v1 import dataset_service_pb2
+
+from services.chassis import grpc_client
+from tests.fixtures.patience import until, within
+from tests.integration.deploy.manifests import named
+from tests.integration.gateway.conftest import Gateway
+from tests.integration.gateway.test_envoy import NAME, _stub
+
+
+async def test_calls_at_work_finish_and_new_ones_go_elsewhere(gateway: Gateway) -> None:
+    upload = asyncio.Event()
+
+    async def requests():  # type: ignore[no-untyped-def]
+        header = dataset_service_pb2.UploadImageHeader(parent=NAME, file_name="a.png")
+        yield dataset_service_pb2.UploadImageRequest(header=header)
+        await upload.wait()
+        yield dataset_service_pb2.UploadImageRequest(chunk=b"the end")
+
+    channel = grpc_client.channel(gateway.target)
+    async with within():
+        image = asyncio.ensure_future(
+            _stub(channel).UploadImage(requests(), metadata=(("x-api-key", gateway.key),))  # type: ignore[no-untyped-call]
+        )
+        await until(lambda: gateway.servicer.metadata, what="the upload's begin")
+        ends = await asyncio.create_subprocess_exec(*_pre_stop(gateway), env={**os.environ, "NOTICE_S": "0"})
+        # The door closes while the call is at work.
+        await until(lambda: _refuses(gateway), what="the closed door")
+        assert ends.returncode is None
+        upload.set()
+        assert (await image).size_bytes == len(b"the end")
+        assert await ends.wait() == 0
+    await channel.close(None)
+
+
+def _pre_stop(gateway: Gateway) -> list[str]:
+    pod = named("overlays/prod", "Deployment", "gateway")["spec"]["template"]["spec"]
+    (envoy,) = pod["containers"]
+    command = envoy["lifecycle"]["preStop"]["exec"]["command"]
+    assert any("9901" in word for word in command)
+    return [word.replace("/9901", f"/{gateway.admin_port}") for word in command]
+
+
+async def _refuses(gateway: Gateway) -> bool:
+    try:
+        async with httpx.AsyncClient() as client:
+            await client.get(f"http://{gateway.target}/v1/{NAME}")
+    except httpx.ConnectError:
+        return True
+    return False

@@ -1,0 +1,191 @@
+"""What the gateway answers by itself: limits, sizes, wrong queries, misspelt fields, and callers it remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from gateway.authz import ANSWERS
+from tests.fixtures.patience import until
+from tests.integration.gateway.conftest import Gateway
+
+NAME = "projects/acme/datasets/dogs"
+
+
+def asked() -> float:
+    """How many callers the authorization service has let through."""
+    return float(ANSWERS.labels("OK")._value.get())
+
+
+def http(gateway: Gateway, **headers: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://{gateway.target}", headers={"x-api-key": gateway.key} | headers)
+
+
+async def call(channel: grpc.aio.Channel, key: str, *metadata: tuple[str, str]) -> str:
+    """The status code's name of one call; that of a refusal only when it carries details."""
+    stub: Any = DatasetServiceStub(channel)
+    try:
+        request = dataset_service_pb2.GetDatasetRequest(name=NAME)
+        await stub.GetDataset(request, metadata=(("x-api-key", key), *metadata))
+    except grpc.aio.AioRpcError as error:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+        found = ",".join(each.type_url.rpartition(".")[2] for each in status.details) if status else "bare"
+        return f"{error.code().name} {found}"
+    return "OK"
+
+
+async def test_who_was_let_through_is_remembered_for_a_while(gateway: Gateway) -> None:
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        before = asked()
+        assert [await call(channel, gateway.key) for _ in range(20)] == ["OK"] * 20
+        assert asked() - before < 20
+        seen = gateway.servicer.metadata[-1]
+        assert (seen["x-fiveshot-projects"], seen["x-fiveshot-principal"]) == ("acme", "key:good")
+        assert "x-api-key" not in seen
+
+
+async def test_what_is_remembered_holds_for_one_credential_and_one_method(gateway: Gateway) -> None:
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        assert await call(channel, gateway.key) == "OK"
+        assert await call(channel, gateway.key + "x") == "UNAUTHENTICATED ErrorInfo"
+        assert await call(channel, "") == "UNAUTHENTICATED ErrorInfo"
+        forged = ("x-fiveshot-projects", "*"), ("x-fiveshot-principal", "root")
+        assert await call(channel, gateway.key, *forged) == "OK"
+        assert gateway.servicer.metadata[-1]["x-fiveshot-projects"] == "acme"
+    async with http(gateway) as client:
+        before = asked()
+        assert (await client.get(f"/v1/{NAME}")).status_code == 200
+        assert (await client.get(f"/v1/{NAME}/images/one:download")).status_code == 200
+        assert asked() - before == 2
+
+
+async def test_a_forged_token_is_not_remembered_with_a_good_one(gateway: Gateway) -> None:
+    token = gateway.token()
+    head, _, signature = token.rpartition(".")
+    forged = f"{head}.{'A' * len(signature)}"
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        assert await call(channel, "", ("authorization", f"Bearer {token}")) == "OK"
+        assert await call(channel, "", ("authorization", f"Bearer {forged}")) == "UNAUTHENTICATED ErrorInfo"
+        assert await call(channel, "", ("authorization", f"Bearer {token}")) == "OK"
+
+
+async def test_a_burst_of_one_key_gets_an_answer_or_is_told_when_to_come_again(gateway: Gateway) -> None:
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        outcomes = Counter(await asyncio.gather(*(call(channel, gateway.key) for _ in range(800))))
+    assert set(outcomes) == {"OK", "RESOURCE_EXHAUSTED ErrorInfo,RetryInfo"}
+    # The fixture's burst is 60, and 50 a second are filled in meanwhile.
+    assert outcomes["OK"] >= 60
+
+
+async def test_strangers_from_one_address_are_slowed_before_anybody_is_asked(gateway: Gateway) -> None:
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        assert await call(channel, gateway.key) == "OK"
+        # X-Forwarded-For is what the caller says, and there is no proxy that may.
+        calls = (call(channel, f"fs_wrong{n}", ("x-forwarded-for", f"10.0.0.{n % 250}")) for n in range(300))
+        outcomes = Counter(await asyncio.gather(*calls))
+        assert set(outcomes) == {"UNAUTHENTICATED ErrorInfo", "RESOURCE_EXHAUSTED ErrorInfo,RetryInfo"}
+        assert outcomes["RESOURCE_EXHAUSTED ErrorInfo,RetryInfo"] > 100
+
+
+async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        large = await client.post("/v1/projects/acme/datasets", content=bytes(300 * 1024))
+        assert (large.status_code, large.json()["code"]) == (413, code_pb2.RESOURCE_EXHAUSTED)
+        wide = await client.get(f"/v1/{NAME}", headers={"x-note": "a" * 40_000})
+        assert (wide.status_code, wide.json()["details"][0]["reason"]) == (431, "HEADERS_TOO_LARGE")
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        assert await call(channel, gateway.key, ("x-note", "a" * 40_000)) == "RESOURCE_EXHAUSTED ErrorInfo"
+        # Large, but below the limit: every hop lets it through.
+        assert await call(channel, gateway.key, ("x-note", "a" * 20_000)) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("x-api-key={key}", "CREDENTIALS_IN_QUERY"),
+        ("api_key=abc", "CREDENTIALS_IN_QUERY"),
+        ("apiKey=abc", "CREDENTIALS_IN_QUERY"),
+        ("access_token=abc", "CREDENTIALS_IN_QUERY"),
+        ("filter={key}", "CREDENTIALS_IN_QUERY"),
+        ("%61pi%5Fkey=abc", "CREDENTIALS_IN_QUERY"),
+        ("name=projects/rival/datasets/dogs", "QUERY_OVERRIDES_PATH"),
+        ("n%61me=projects/rival/datasets/dogs", "QUERY_OVERRIDES_PATH"),
+        ("parent=projects/rival", "QUERY_OVERRIDES_PATH"),
+        ("dataset.name=projects/rival/datasets/dogs", "QUERY_OVERRIDES_PATH"),
+        ("x=1&name=projects/rival/datasets/dogs", "QUERY_OVERRIDES_PATH"),
+    ],
+)
+async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
+    gateway: Gateway, query: str, reason: str
+) -> None:
+    address = f"/v1/{NAME}?{query.format(key=gateway.key)}"
+    async with http(gateway) as client:
+        answer = await client.get(address)
+    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (400, reason)
+    assert gateway.key not in answer.text
+    assert gateway.servicer.metadata == []
+    log = gateway.keys_file.with_name("access.log")
+    await until(lambda: log.exists() and log.read_text().strip(), what="a line in the access log")
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert line["path"] == f"/v1/{NAME}"
+    assert gateway.key not in log.read_text()
+
+
+async def test_the_access_log_has_the_callers_path_without_its_query(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        assert (await client.get("/v1/projects/acme/datasets?filter=secretish")).status_code in (200, 501)
+    log = gateway.keys_file.with_name("access.log")
+    await until(lambda: log.exists() and log.read_text().strip(), what="a line in the access log")
+    assert json.loads(log.read_text().splitlines()[-1])["path"] == "/v1/projects/acme/datasets"
+    assert "secretish" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({"datasetId": "cats", "dataset": {"displayNam": "Cats"}}, {"dataset.displayNam"}),
+        ({"datasetid": "cats", "dataset": {"triggerWrd": "x"}}, {"datasetid", "dataset.triggerWrd"}),
+    ],
+)
+async def test_misspelt_fields_of_a_json_body_are_named(
+    gateway: Gateway, body: dict[str, Any], fields: set[str]
+) -> None:
+    async with http(gateway) as client:
+        answer = await client.post("/v1/projects/acme/datasets", json=body)
+    status = answer.json()
+    assert (answer.status_code, status["code"]) == (400, code_pb2.INVALID_ARGUMENT)
+    (violations,) = [each["fieldViolations"] for each in status["details"] if "fieldViolations" in each]
+    assert {each["field"] for each in violations} == fields
+    assert "Did you mean" in answer.text
+    assert gateway.servicer.metadata == []
+
+
+async def test_an_absent_service_is_told_apart_from_an_overload(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        answer = await client.get("/v1/projects/acme/models")
+    assert answer.headers["retry-after"] == "1"
+    status = answer.json()
+    assert (answer.status_code, status["details"][0]["reason"]) == (503, "GATEWAY_HTTP_503")
+    assert status["details"][1]["retryDelay"] == "1s"
+
+
+async def test_a_refused_key_is_told_once_in_a_while(gateway: Gateway) -> None:
+    """Everybody can make refusals; they must not fill the disk."""
+    info = error_details_pb2.ErrorInfo()
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        stub: Any = DatasetServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=NAME), metadata=(("x-api-key", "fs_no"),))
+    status: status_pb2.Status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    assert status.details[0].Unpack(info)
+    assert info.reason == "API_KEY_INVALID"

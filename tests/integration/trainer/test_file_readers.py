@@ -1,0 +1,184 @@
+"""Every exported file is applied by the tools that the families' facts name, and by no other, at the trained strength.
+
+The tools' rules are in tests/readers. `FIVESHOT_READERS=all` looks at every combination, and
+`FIVESHOT_OLD_DIFFUSERS=python` applies the files with the diffusers of another environment; `make matrix` does both.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from services.trainer.engine.export import write_artifacts
+from services.trainer.engine.families import load_family
+from services.trainer.engine.families.base import Family
+from services.trainer.engine.lora import add_adapters, trained_weights
+from services.trainer.recipe.families.readers import TOOLS
+from services.trainer.recipe.parameters import TrainingParameters
+from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion_2, write_stable_diffusion_real
+from tests.readers import automatic1111, comfyui, sd_scripts
+from tests.readers.diffusers_files import applied, merged_changes
+from tests.readers.reading import Base, Reading
+
+TOLERANCE = 1e-5
+"""Of the largest change of any weight."""
+MODELS = {
+    "stable-diffusion-1": write_stable_diffusion_real,
+    "stable-diffusion-2": write_stable_diffusion_2,
+    "sdxl": write_sdxl,
+    "flux": write_flux,
+}
+READERS: Mapping[str, Callable[[Mapping[str, Tensor], Base], Reading]] = {
+    # And Forge, whose rules are the same.
+    "ComfyUI": comfyui.read,
+    "Automatic1111": automatic1111.read,
+    "sd-scripts": sd_scripts.read,
+}
+ALL = os.environ.get("FIVESHOT_READERS") == "all"
+OLD_PYTHON = os.environ.get("FIVESHOT_OLD_DIFFUSERS", "")
+EVERY_CASE = [
+    (adapter, targets, text)
+    for adapter in ("lora", "rslora", "dora", "loha", "lokr")
+    for targets in ("attention", "attention_ff", "all")
+    for text in (False, True)
+    # Refused when the job is created.
+    if not (text and adapter in ("loha", "lokr"))
+]
+CASES = EVERY_CASE if ALL else [
+    ("lora", "attention", True), ("lora", "attention_ff", True), ("lora", "all", False), ("lora", "all", True),
+    ("rslora", "all", True), ("dora", "all", True), ("loha", "all", False), ("lokr", "all", False),
+]  # fmt: skip
+"""The short form leaves out what is part of another case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A miniature: where it lies, loaded, and as readers know it."""
+
+    folder: Path
+    family: Family
+    base: Base
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("readers") / request.param
+    files = MODELS[request.param](folder)
+    family = load_family(files, torch.device("cpu"), torch.float32)
+    weights = {
+        f"{component}.{name.removeprefix('text_model.')}": layer.weight.detach().clone()
+        for component, module in family.components.items()
+        for name, layer in module.named_modules()
+        if isinstance(layer, (nn.Linear, nn.Conv2d))
+    }
+    second = files.architecture.startswith("stable-diffusion-v2")
+    return Model(folder, family, Base(files.family, second, dict(family.denoiser.config), weights))
+
+
+@pytest.fixture(scope="module")
+def pipeline(model: Model) -> Iterator[Any]:
+    yield copy.deepcopy(model.family).pipeline()
+
+
+def adapted(model: Model, parameters: TrainingParameters) -> tuple[Family, dict[str, nn.Module]]:
+    """The model with adapters whose weights are far from their start."""
+    family = model.family.with_components({name: copy.deepcopy(one) for name, one in model.family.components.items()})
+    carriers = add_adapters(family, parameters)
+    generator = torch.Generator().manual_seed(3)
+    for weight in trained_weights(carriers).values():
+        weight.data += torch.randn(weight.shape, generator=generator) * 0.2
+    return family, carriers
+
+
+def trained_changes(carriers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    return {
+        f"{component}.{name}": change
+        for component, module in carriers.items()
+        for name, (change, _) in merged_changes(module).items()
+    }
+
+
+def difference(changes: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> float:
+    """Largest difference of any layer, as a share of the largest change; a layer too many or too few counts whole."""
+    largest = max(float(change.abs().max()) for change in trained.values())
+    worst = 0.0
+    for name in {*changes, *trained}:
+        zero = torch.zeros(())
+        one, other = changes.get(name, zero), trained.get(name, zero)
+        worst = max(worst, float((one - other).abs().max()) / largest)
+    return worst
+
+
+@pytest.mark.parametrize(("adapter", "targets", "text"), CASES)
+def test_each_tool_applies_the_files_as_the_facts_say(
+    model: Model,
+    pipeline: Any,
+    parameters: Callable[..., TrainingParameters],
+    tmp_path: Path,
+    adapter: str,
+    targets: str,
+    text: bool,
+) -> None:
+    facts = model.family.facts
+    chosen = parameters(adapter=adapter, target_modules=targets, train_text_encoder=text, rank=3, alpha=5.0)
+    family, carriers = adapted(model, chosen)
+    trained = trained_changes(carriers)
+    assert all(change.abs().max() > 1e-3 for change in trained.values())
+    files = write_artifacts(tmp_path, "x", family, carriers, chosen, {"ss_epoch": "1"})
+    assert [file.form for file in files] == [form.form for form in facts.forms if adapter in form.adapters]
+    said: dict[tuple[str, str], bool] = {}
+    seen: dict[tuple[str, str], bool] = {}
+    with_diffusers = ALL or (targets, text) == ("all", True)
+    for file in files:
+        form = next(form for form in facts.forms if form.form == file.form)
+        tensors = load_file(file.path)
+        for tool, read in READERS.items():
+            if facts.name == "flux" and tool == "Automatic1111":
+                continue
+            reading = read(tensors, model.base)
+            said[tool, file.form] = adapter in form.readers.get(tool, ())
+            assert form.readers.get("Forge") == form.readers.get("ComfyUI")
+            seen[tool, file.form] = not reading.left_over and difference(reading.changes, trained) <= TOLERANCE
+        # A file that the facts do not promise to diffusers may fail to load there in any way.
+        if adapter in form.readers.get("diffusers", ()) and with_diffusers:
+            changes, left_over = applied(pipeline, file.path)
+            assert left_over == 0
+            assert difference(changes, trained) <= TOLERANCE, f"diffusers, {file.form}"
+    assert seen == said
+
+
+def test_the_facts_name_no_tool_that_is_not_looked_at(model: Model) -> None:
+    for form in model.family.facts.forms:
+        assert set(form.readers) <= {*READERS, "Forge", "diffusers"} == set(TOOLS)
+
+
+@pytest.mark.skipif(not OLD_PYTHON, reason="make matrix sets FIVESHOT_OLD_DIFFUSERS")
+def test_an_older_diffusers_applies_every_file_that_todays_does(
+    model: Model, parameters: Callable[..., TrainingParameters], tmp_path: Path
+) -> None:
+    files: dict[Path, dict[str, Tensor]] = {}
+    for number, (adapter, targets, text) in enumerate(EVERY_CASE):
+        chosen = parameters(adapter=adapter, target_modules=targets, train_text_encoder=text, rank=3, alpha=5.0)
+        family, carriers = adapted(model, chosen)
+        for file in write_artifacts(tmp_path, f"{number}-{adapter}", family, carriers, chosen, {"ss_epoch": "1"}):
+            form = next(form for form in family.facts.forms if form.form == file.form)
+            if adapter in form.readers.get("diffusers", ()):
+                files[file.path] = trained_changes(carriers)
+    script = Path(__file__).parents[2] / "readers" / "diffusers_files.py"
+    answer = tmp_path / "changes.safetensors"
+    subprocess.run([OLD_PYTHON, script, model.folder, answer, *files], check=True, timeout=600)
+    read = load_file(answer)
+    for path, trained in files.items():
+        changes = {key.partition("|")[2]: tensor for key, tensor in read.items() if key.startswith(f"{path.name}|")}
+        assert changes.pop("left over") == 0, path.name
+        assert difference(changes, trained) <= TOLERANCE, path.name

@@ -1,0 +1,82 @@
+"""Unknown names in JSON bodies are found wherever they stand, and nothing else is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.envoy_edge import path_variables, plain
+from gateway.envoy_routes import PUBLIC_SERVICES
+from gateway.http_rules import http_rules
+from gateway.json_check import JsonCheck
+from services.chassis.errors import InvalidArgument
+
+RULES = http_rules(PUBLIC_SERVICES)
+JOBS = "/v1/projects/acme/trainingJobs"
+
+
+@pytest.fixture(scope="module")
+def check() -> JsonCheck:
+    return JsonCheck(RULES)
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "fields"),
+    [
+        ("POST", JOBS, {"trainingJb": {}}, ["trainingJb"]),
+        ("POST", JOBS, {"training_job": {"parameters": {"rnk": 4}}}, ["training_job.parameters.rnk"]),
+        ("POST", JOBS, {"trainingJob": {"nme": 1, "parameters": 3}}, ["training_job.nme"]),
+        ("POST", f"{JOBS}/one:cancel", {"why": "so"}, ["why"]),
+        ("POST", f"{JOBS}?validateOnly=true", {"x": 1, "y": 2}, ["x", "y"]),
+        ("PATCH", "/v1/projects/acme/datasets/dogs", {"displayNme": "a"}, ["dataset.displayNme"]),
+        ("POST", "/v1/projects/acme:tagImage", {"imag": ""}, ["imag"]),
+    ],
+)
+def test_unknown_names(check: JsonCheck, verb: str, path: str, body: object, fields: list[str]) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check(verb, path, json.dumps(body).encode())
+    assert [violation.field for violation in wrong.value.violations] == fields
+    assert wrong.value.reason == "FIELD_UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("POST", JOBS, b'{"trainingJob": {"parameters": {"rank": "many"}}}'),
+        ("POST", JOBS, b'{"training_job": {"createTime": "2026-01-01T00:00:00Z"}}'),
+        ("PATCH", "/v1/projects/acme/datasets/dogs", b'{"displayName": "a", "trigger_word": "b"}'),
+        ("POST", JOBS, b"no json"),
+        ("POST", JOBS, b"[" * 100_000),
+        ("POST", JOBS, b"[1]"),
+        ("POST", JOBS, b""),
+        ("POST", "/v1/nothing/here", b'{"x": 1}'),
+        ("GET", JOBS, b'{"x": 1}'),
+    ],
+)
+def test_what_is_not_its_business_passes(check: JsonCheck, verb: str, path: str, body: bytes) -> None:
+    check.check(verb, path, body)
+
+
+def test_every_rule_matches_its_own_template() -> None:
+    for rule in RULES:
+        path = rule.template
+        for variable in rule.variables:
+            begin = path.index("{" + variable)
+            inner = path[begin + 1 : path.index("}", begin)].partition("=")[2] or "*"
+            path = path[:begin] + inner.replace("*", "an-id") + path[path.index("}", begin) + 1 :]
+        assert rule.pattern.fullmatch(path), rule.template
+
+
+def test_no_method_takes_in_its_query_what_other_methods_take_in_their_path() -> None:
+    """The edge refuses these names in every query, whatever the method."""
+    refused = {plain(name) for name in path_variables(RULES)}
+    for rule in RULES:
+        if rule.body == "*":
+            continue
+        open_fields = {
+            plain(field.name)
+            for field in rule.method.input_type.fields
+            if field.name != rule.body and field.name not in rule.variables
+        }
+        assert not open_fields & refused, rule.method.full_name

@@ -1,0 +1,37 @@
+"""Captions that are longer than a base model takes are counted before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.trainer.recipe.captions import CaptionLengths, about_tokens, caption_lengths
+from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.recipe.families import families
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("a photo of a dog", 5),
+        ("sks, dog.", 4),
+        ("in 1984", 5),
+        ("chrysanthemum", 2),
+        ("two  spaces\n", 2),
+        ("\u732b\u3068\u72ac", 3),
+    ],
+)
+def test_tokens_are_counted_by_words_punctuation_and_digits(text: str, tokens: int) -> None:
+    assert about_tokens(text) == tokens
+
+
+def test_only_what_is_over_the_limit_counts() -> None:
+    captions = ["dog " * 75, "dog " * 76, "dog"]
+    assert caption_lengths(captions, 75) == CaptionLengths(too_long=1, longest=76, limit=75)
+    assert caption_lengths([], 75) == CaptionLengths(0, 0, 75)
+
+
+def test_limits_are_those_of_the_families_encoders() -> None:
+    limits = {name: facts.caption_tokens for name, facts in families().items()}
+    assert limits == {"flux": 510, "sdxl": 225, "stable-diffusion": 225}
+    assert load_catalogue()["fiveshot-tiny"].caption_tokens == 22
