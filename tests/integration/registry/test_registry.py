@@ -127,7 +127,7 @@ async def test_an_epoch_is_saved_listed_and_downloaded_in_every_form(running: Ru
     assert (await running.models()).total_size == 1
 
     assert [file.file_id for file in version.files] == list(contents())
-    assert "![The training pictures, and the previews of every epoch](contact-sheet.png)" in version.model_card
+    assert "![The training pictures, and the previews of every epoch](rex-v1-contact-sheet.png)" in version.model_card
     for file in version.files:
         for selector in ("1", "latest", "production"):
             got, content = await running.download(f"{REX}/versions/{selector}", file.file_id)
