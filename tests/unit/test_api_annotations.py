@@ -29,7 +29,7 @@ OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
 RESOURCES = (dataset_pb2.Dataset, dataset_pb2.Image, training_job_pb2.TrainingJob, model_pb2.Model)
 
 
-def _output_only(message: Message) -> list[FieldDescriptor]:
+def _output_only(message: Message) -> list[Any]:
     return [
         field
         for field in message.DESCRIPTOR.fields
