@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument
+from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
 from services.chassis.names import ResourceName, check_etag, etag_of
 
 LATEST = "latest"
+# Reason of a save that lost the race for its number.
+NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
 CONTACT_SHEET = "contact-sheet"
@@ -176,7 +178,10 @@ class BaseModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class FinishedEpoch:
-    """A finished epoch with what its job says of it. settings: further parameters for the card, in order."""
+    """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
+
+    file_notes: a sentence for each tool that does not apply the files as they were trained.
+    """
 
     name: str
     number: int
@@ -194,6 +199,7 @@ class FinishedEpoch:
     alpha: float
     parameters_sha256: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    file_notes: tuple[str, ...] = ()
 
     @property
     def lineage(self) -> Lineage:
@@ -207,6 +213,17 @@ class FinishedEpoch:
             step=self.step,
             parameters_sha256=self.parameters_sha256,
         )
+
+
+def check_number(following: int, wanted: int | None) -> int:
+    """The number that follows. Raises Aborted(VERSION_NUMBER_TAKEN) when another one is wanted."""
+    if wanted not in (None, following):
+        raise Aborted(
+            f"Version {wanted} was saved by somebody else meanwhile",
+            reason=NUMBER_TAKEN,
+            remedy="Save again; this one becomes the next version.",
+        )
+    return following
 
 
 def version_name(project: str, model_id: str, number: int) -> str:

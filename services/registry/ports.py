@@ -82,14 +82,21 @@ class ModelStore(Protocol):
         ...
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         """Gives the draft the model's next number, points `latest` and `aliases` at it, and remembers the request.
 
         The files must be stored already. `create` is the model to make when there is none. Concurrent calls get
         different numbers, in the order in which they commit. When the same request was carried out meanwhile, its
         version is returned and the draft is dropped: compare the files to see whose they are.
-        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED).
+        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED), and
+        Aborted(VERSION_NUMBER_TAKEN) when the next number is not `number`, for which the files were made.
         """
         ...
 

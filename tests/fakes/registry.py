@@ -25,6 +25,7 @@ from services.registry.models import (
     ModelVersion,
     NewModel,
     VersionDraft,
+    check_number,
 )
 from services.registry.ports import MODELS, VERSIONS
 
@@ -72,16 +73,23 @@ class FakeModelStore:
         return [file.object_key for version in versions for file in version.draft.files]
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         place = (draft.project, draft.model_id)
         earlier = self._recall(key)
         if earlier is not None:
             return self._version(*place, int(earlier.rsplit("/", 1)[1]))
         if create is not None and place not in self.models:
+            check_number(1, number)
             self._insert(create)
         model = self._model(*place)
-        number = model.last_version + 1
+        number = check_number(model.last_version + 1, number)
         self.versions.setdefault(place, []).append(ModelVersion(number, draft, datetime.now(UTC)))
         moved = {**model.aliases, **dict.fromkeys(aliases, number), LATEST: number}
         count = model.version_count + 1

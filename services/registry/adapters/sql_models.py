@@ -38,6 +38,7 @@ from services.registry.models import (
     ModelVersion,
     NewModel,
     VersionDraft,
+    check_number,
     parse_version_name,
     version_name,
 )
@@ -132,7 +133,13 @@ class SqlModelStore:
             return object_keys
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         """See ports.ModelStore."""
         project, model_id = draft.project, draft.model_id
@@ -143,14 +150,15 @@ class SqlModelStore:
                 return await read_version(conn, *parse_version_name(earlier))
             if create is not None and await find(conn, project, model_id) is None:
                 await insert_model(conn, create)
-            number = (await locked_model(conn, project, model_id)).last_version + 1
-            await conn.execute(insert(VERSIONS).values(number=number, create_time=utcnow(), **version_values(draft)))
-            await conn.execute(insert(FILES), file_values(draft, number))
+            next_number = check_number((await locked_model(conn, project, model_id)).last_version + 1, number)
+            values = {"number": next_number, "create_time": utcnow(), **version_values(draft)}
+            await conn.execute(insert(VERSIONS).values(**values))
+            await conn.execute(insert(FILES), file_values(draft, next_number))
             for alias in aliases:
-                await point_alias(conn, project, model_id, alias, number)
-            await touch(conn, project, model_id, last_version=number)
-            await self._requests.remember(conn, key, version_name(project, model_id, number))
-            return await read_version(conn, project, model_id, number)
+                await point_alias(conn, project, model_id, alias, next_number)
+            await touch(conn, project, model_id, last_version=next_number)
+            await self._requests.remember(conn, key, version_name(project, model_id, next_number))
+            return await read_version(conn, project, model_id, next_number)
 
         return await self._write(add)
 

@@ -155,6 +155,7 @@ def estimate_to_proto(estimate: Estimate) -> training_job_pb2.TrainingEstimate:
         device_memory_bytes=estimate.device_memory_bytes,
         fit=training_job_pb2.TrainingEstimate.Fit.Value(f"FIT_{estimate.fit.value}"),
         fit_remedy=estimate.fit_remedy,
+        file_notes=estimate.file_notes,
         parameters=parameters_to_proto(estimate.parameters),
         image_count=estimate.image_count,
         long_captions=estimate.captions.too_long,

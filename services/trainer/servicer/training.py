@@ -149,12 +149,17 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def GetEpoch(self, request: _Service.GetEpochRequest, context: Any) -> training_job_pb2.Epoch:
         job, number = epoch_name(request.name)
         epoch, owner = await self._do.reading.epoch(job, number)
-        return epoch_to_proto(epoch, recommended=number == owner.recommended_epoch)
+        notes = self._do.reading.file_notes(owner)
+        return epoch_to_proto(epoch, recommended=number == owner.recommended_epoch, file_notes=notes)
 
     async def ListEpochs(self, request: _Service.ListEpochsRequest, context: Any) -> _Service.ListEpochsResponse:
         epochs, token, total, job = await self._do.reading.epochs(list_request(request))
+        notes = self._do.reading.file_notes(job)
         return _Service.ListEpochsResponse(
-            epochs=[epoch_to_proto(epoch, recommended=epoch.number == job.recommended_epoch) for epoch in epochs],
+            epochs=[
+                epoch_to_proto(epoch, recommended=epoch.number == job.recommended_epoch, file_notes=notes)
+                for epoch in epochs
+            ],
             next_page_token=token,
             total_size=total,
         )

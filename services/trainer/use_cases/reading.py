@@ -15,6 +15,8 @@ from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad, expected_end, overall_position
 from services.trainer.ports import EPOCHS, JOBS, Artifacts, JobStore
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.planning import Planner
 
 KOHYA = "kohya"
@@ -129,6 +131,11 @@ class JobReading:
         job = await self._store.get(request.parent)
         shown, token = asked.answer(await self._store.epochs(request.parent, asked.query))
         return shown, token, await self._store.count_epochs(request.parent), job
+
+    def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
+        """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""
+        model = self._catalogue.get(job.base_model.removeprefix("baseModels/"))
+        return file_notes(families()[model.family], job.parameters.adapter) if model else ()
 
     async def file(self, job: str, number: int, file_id: str) -> tuple[EpochFile, AsyncIterator[bytes]]:
         """A file of an epoch and its bytes; file_id "" is the LoRA for kohya's tools.

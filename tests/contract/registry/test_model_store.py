@@ -235,6 +235,20 @@ async def test_versions_added_at_once_get_the_numbers_in_a_row(store: ModelStore
     assert {version.draft.files for version in versions} == {given.files for given in drafts}
 
 
+async def test_a_version_whose_number_was_taken_meanwhile_is_not_added(store: ModelStore) -> None:
+    first = await store.add_version(draft(), create=new("rex"), aliases=[], key=key(), number=1)
+    lost = store.add_version(draft(), create=None, aliases=["best"], key=key("r"), number=1)
+    await refused(lost, Aborted, "VERSION_NUMBER_TAKEN")
+    await refused(
+        store.add_version(draft("max"), create=new("max"), aliases=[], key=key(), number=2),
+        Aborted,
+        "VERSION_NUMBER_TAKEN",
+    )
+    await refused(store.get_model("pets", "max"), NotFound, "MODEL_NOT_FOUND")
+    assert (await store.get_model("pets", "rex")).aliases == {"latest": first.number}
+    assert (await store.add_version(draft(), create=None, aliases=[], key=key("r"), number=2)).number == 2
+
+
 async def test_an_equal_request_at_once_is_carried_out_once(store: ModelStore) -> None:
     calls = (store.add_version(draft(), create=new("rex"), aliases=[], key=key("r")) for _ in range(6))
     added = await asyncio.gather(*calls)

@@ -47,7 +47,7 @@ class RegistryServiceStub:
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]
-    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
     GetModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
@@ -79,7 +79,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     DeleteModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
-    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
     GetModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
@@ -144,7 +144,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.SaveEpochRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
-        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
+        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
 
     @_abc_1.abstractmethod
     def GetModelVersion(

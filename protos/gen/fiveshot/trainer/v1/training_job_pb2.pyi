@@ -794,6 +794,7 @@ class TrainingEstimate(_message.Message):
     LONG_CAPTIONS_FIELD_NUMBER: _builtins.int
     LONGEST_CAPTION_TOKENS_FIELD_NUMBER: _builtins.int
     CAPTION_TOKEN_LIMIT_FIELD_NUMBER: _builtins.int
+    FILE_NOTES_FIELD_NUMBER: _builtins.int
     steps_per_epoch: _builtins.int
     """Optimizer steps of an epoch, exact."""
     total_steps: _builtins.int
@@ -854,6 +855,10 @@ class TrainingEstimate(_message.Message):
     def epoch_ends_duration(self) -> _duration_pb2.Duration:
         """Of the duration, the ends of the epochs: previews, evaluation, files."""
 
+    @_builtins.property
+    def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that would not apply the job's files as they were trained: why, and what to use instead, a sentence each."""
+
     def __init__(
         self,
         *,
@@ -880,10 +885,11 @@ class TrainingEstimate(_message.Message):
         long_captions: _builtins.int = ...,
         longest_caption_tokens: _builtins.int = ...,
         caption_token_limit: _builtins.int = ...,
+        file_notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "parameters", b"parameters", "start_duration", b"start_duration", "training_duration", b"training_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "caption_token_limit", b"caption_token_limit", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "long_captions", b"long_captions", "longest_caption_tokens", b"longest_caption_tokens", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "caption_token_limit", b"caption_token_limit", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "file_notes", b"file_notes", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "long_captions", b"long_captions", "longest_caption_tokens", b"longest_caption_tokens", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -907,6 +913,7 @@ class Epoch(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PICTURES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    FILE_NOTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -941,6 +948,10 @@ class Epoch(_message.Message):
     def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
         """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`."""
 
+    @_builtins.property
+    def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each."""
+
     def __init__(
         self,
         *,
@@ -956,10 +967,11 @@ class Epoch(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         pictures: _abc.Iterable[Global___EpochFile] | None = ...,
         etag: _builtins.str = ...,
+        file_notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
