@@ -30,11 +30,13 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from PIL import Image
 
+from gateway.event_accounts import SERVICES_USER
+from gateway.inside import token_file
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder, StackState
 from gateway.supervisor.servers import HOST, ServerSpec
 from gateway.supervisor.stack import Stack, StackSettings
-from services.chassis.request_context import INTERNAL_TOKEN_KEY
+from services.chassis.request_context import INTERNAL_TOKEN_KEY, PROJECTS_KEY
 
 PARENT = "projects/default"
 PHOTOS = f"{PARENT}/datasets/photos"
@@ -96,6 +98,8 @@ def measure_starts(state: StackState, folder: DataFolder, times: int) -> dict[st
         s3_access_key=keys.s3_access_key,
         s3_secret_key=keys.s3_secret_key,
         nats_url=f"nats://{HOST}:{state.children['nats'].ports['nats']}",
+        nats_user=SERVICES_USER,
+        nats_password=keys.nats_password,
         workers=0,
     )
     taken: dict[str, list[tuple[float, float]]] = {}
@@ -153,9 +157,11 @@ async def measure_calls(
 ) -> dict[str, dict[str, float]]:
     """Unary calls, uploads and downloads, in turn through the gateway and straight to the dataset service."""
     keys = folder.credentials()
+    token = token_file(folder.sub("credentials"), "gateway").read_text(encoding="ascii")
+    as_gateway = ((INTERNAL_TOKEN_KEY, token), (PROJECTS_KEY, "*"))
     doors = {
         "gateway": (state.server, (("x-api-key", keys.api_key),)),
-        "direct": (f"{HOST}:{state.children['dataset'].ports['grpc']}", ((INTERNAL_TOKEN_KEY, keys.internal_token),)),
+        "direct": (f"{HOST}:{state.children['dataset'].ports['grpc']}", as_gateway),
     }
     unary: dict[str, list[float]] = {door: [] for door in doors}
     up: dict[str, list[float]] = {door: [] for door in doors}

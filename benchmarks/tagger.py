@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from services.chassis import pictures
+from services.tagger.adapters.decoded_pictures import DRAFT_SIDE, MOST_PIXELS, as_picture
 from services.tagger.adapters.measured import MeasuredTagger
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.photo_views import as_input, overview, without_bars
-from services.tagger.adapters.pillow_pictures import PillowPictures
-from services.tagger.models import TagOptions
+from services.tagger.models import Picture, TagOptions
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.subject import suggest
 
@@ -46,6 +47,11 @@ def noise(width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
+def decoded(data: bytes) -> Picture:
+    """The picture as the service decodes it, in this process."""
+    return as_picture(pictures.read(data, draft_side=DRAFT_SIDE, most_pixels=MOST_PIXELS, keep_alpha=True))
+
+
 def timed(work: Callable[[], object], rounds: int) -> dict[str, float]:
     """Milliseconds of the clock and of the process, medians."""
     clock, core = [], []
@@ -59,10 +65,10 @@ def timed(work: Callable[[], object], rounds: int) -> dict[str, float]:
 
 def five_photos(photos: list[bytes]) -> str:
     """What SuggestSubject and a tag job do with five photographs, the model's load included; returns the question."""
-    decoder, tagger = PillowPictures(max_pixels=64_000_000), PhotoOnnxTagger(threads=1)
+    tagger = PhotoOnnxTagger(threads=1)
     seen = []
     for data in photos:
-        (scores,) = tagger.infer([decoder.decode(data, field="image")])
+        (scores,) = tagger.infer([decoded(data)])
         predictions(scores.scores, tagger.describe(), TagOptions())
         seen.append(scores)
     return suggest(seen).question
@@ -76,11 +82,11 @@ def main() -> None:
     given = parser.parse_args()
     photos = [path.read_bytes() for path in sorted(given.photos.iterdir())] if given.photos else [noise(4000, 3000)]
     photos = (photos * FIVE)[:FIVE]
-    decoder, measured, tagger = PillowPictures(max_pixels=64_000_000), MeasuredTagger(), PhotoOnnxTagger(threads=1)
-    picture = decoder.decode(photos[0], field="image")
+    measured, tagger = MeasuredTagger(), PhotoOnnxTagger(threads=1)
+    picture = decoded(photos[0])
     image = without_bars(picture.rgb)
     steps: dict[str, Callable[[], object]] = {
-        "decode": partial(decoder.decode, photos[0], field="image"),
+        "decode": partial(decoded, photos[0]),
         "measured": partial(measured.infer, [picture]),
         "views": lambda: as_input(overview(without_bars(picture.rgb))),
         "network_3_views": partial(tagger._model.run, as_input(overview(image))),

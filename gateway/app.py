@@ -13,7 +13,9 @@ from gateway.api_keys import ApiKeyFile
 from gateway.authz import SERVICE_NAME, AuthorizationServicer, Authorizer
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
-from gateway.settings import Settings
+from gateway.settings import SERVICES, Settings
+from gateway.stack_health import StackHealth
+from services.chassis.callers import OwnToken
 from services.chassis.service import Service, run
 
 _API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2)
@@ -22,11 +24,17 @@ REFLECTED = tuple(each.full_name for module in _API for each in module.DESCRIPTO
 
 def build(settings: Settings) -> Service:
     """Everything that the process is made of. It needs no server."""
-    authorizer = Authorizer(ApiKeyFile(settings.api_keys_file), projects_claim=settings.jwt_projects_claim)
-    token = settings.internal_token.get_secret_value() if settings.internal_token else ""
+    authorizer = Authorizer(
+        ApiKeyFile(settings.api_keys_file),
+        projects_claim=settings.jwt_projects_claim,
+        role_claim=settings.jwt_role_claim,
+    )
     bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
-    servicer = AuthorizationServicer(authorizer, internal_token=token, bodies=bodies)
-    return Service(names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, bare=True)
+    health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES})
+    servicer = AuthorizationServicer(authorizer, internal_token=OwnToken(settings), bodies=bodies, health=health)
+    return Service(
+        names=(SERVICE_NAME,), register=servicer.register, reflected=REFLECTED, close=(health.close,), bare=True
+    )
 
 
 def main() -> NoReturn:

@@ -20,11 +20,15 @@ from google.protobuf import json_format
 from google.rpc import code_pb2, status_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
-from gateway.envoy_filters import CHECK_KEY, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
+from gateway.envoy_filters import CHECK_KEY, HEALTH_PATH, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
 from gateway.envoy_replies import COMPLETE
+from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
+from gateway.roles import SERVICES, Role, RoleCheck
 from gateway.sampled_log import SampledLog
+from gateway.stack_health import StackHealth, document
 from services.chassis import grpc_errors, telemetry
+from services.chassis.callers import OwnToken
 from services.chassis.errors import DomainError, InvalidArgument, PermissionDenied, Unauthenticated
 from services.chassis.logging import get_logger
 from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
@@ -44,20 +48,27 @@ _CREDENTIAL_HEADERS = ("x-api-key", "authorization")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who it is. principal: for logs and rate limits. projects: ids, or `*` for all."""
+    """Who it is. principal: for logs and rate limits. projects: ids, or `*` for all. role: what it may do in them."""
 
     principal: str
     projects: tuple[str, ...]
+    role: Role = Role.EDITOR
 
 
 class Authorizer:
     """Decides from headers and the JWT filter's verdict; knows nothing of the wire."""
 
     def __init__(
-        self, keys: ApiKeyFile, *, projects_claim: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        keys: ApiKeyFile,
+        *,
+        projects_claim: str,
+        role_claim: str = "role",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
         self._projects_claim = projects_claim
+        self._role_claim = role_claim
         self._now = now
 
     def identify(self, headers: Mapping[str, str], verdict: Mapping[str, object]) -> Caller:
@@ -98,12 +109,11 @@ class Authorizer:
             raise Unauthenticated(
                 f"The API key '{key.id}' has expired", reason="API_KEY_EXPIRED", remedy="Ask for a new key."
             )
-        return Caller(f"key:{key.id}", key.projects)
+        return Caller(f"key:{key.id}", key.projects, key.role)
 
     def _by_token(self, payload: Mapping[str, object]) -> Caller:
         subject = str(payload.get("sub", "")) or "unknown"
-        claim = payload.get(self._projects_claim)
-        named = claim.replace(",", " ").split() if isinstance(claim, str) else _strings(claim)
+        named = _words(claimed(payload, self._projects_claim))
         projects = tuple(project for project in named if _PROJECT.fullmatch(project))
         if not projects:
             raise PermissionDenied(
@@ -111,14 +121,38 @@ class Authorizer:
                 reason="TOKEN_WITHOUT_PROJECTS",
                 remedy=f"Have the issuer put the project ids into the claim '{self._projects_claim}'.",
             )
-        return Caller(f"jwt:{_printable(subject)}", projects)
+        return Caller(f"jwt:{_printable(subject)}", projects, self._role_of(payload, subject))
+
+    def _role_of(self, payload: Mapping[str, object], subject: str) -> Role:
+        """The highest role that the claim names; one who has no such claim is an editor, as before there were roles."""
+        claim = claimed(payload, self._role_claim)
+        if claim is None:
+            return Role.EDITOR
+        words = _words(claim)
+        found = [role for role in Role if role in words]
+        if not found:
+            raise PermissionDenied(
+                f"The token of '{_printable(subject)}' has no role here",
+                reason="TOKEN_WITHOUT_ROLE",
+                remedy=f"Have the issuer put {', '.join(Role)} into the claim '{self._role_claim}'.",
+            )
+        return found[-1]
 
 
 class AuthorizationServicer:
     """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
 
-    def __init__(self, authorizer: Authorizer, *, internal_token: str, bodies: JsonCheck | None = None) -> None:
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        *,
+        internal_token: str | OwnToken,
+        bodies: JsonCheck | None = None,
+        health: StackHealth | None = None,
+    ) -> None:
         self._authorizer = authorizer
+        self._roles = RoleCheck(http_rules(SERVICES))
+        self._health = health
         self._bodies = bodies
         self._internal_token = internal_token
         self._refusals = SampledLog(log, "caller_refused")
@@ -131,13 +165,18 @@ class AuthorizationServicer:
         verdict = json_format.MessageToDict(metadata[JWT_FILTER]) if JWT_FILTER in metadata else {}
         try:
             caller = self._authorizer.identify(headers, verdict)
+            self._roles.require(caller.role, http.method, http.path)
         except DomainError as error:
             # Not mapped to a status of this call: for Envoy a refusal is an answer like any other.
             self._refusals.note(error.reason, path=http.path.split("?")[0][:_MAX_LOGGED_PATH])
             ANSWERS.labels(error.reason).inc()
             return denied(error, wants_grpc=wants_grpc(headers))
         ANSWERS.labels("OK").inc()
-        return kept(allowed(caller, self._internal_token))
+        return kept(allowed(caller, self._shown()))
+
+    def _shown(self) -> str:
+        token = self._internal_token
+        return token.current() if isinstance(token, OwnToken) else token
 
     async def check_body(self, request: pb.CheckRequest) -> pb.CheckResponse:
         """Answers for the body of one JSON call, whose caller is known by now."""
@@ -151,6 +190,8 @@ class AuthorizationServicer:
 
     async def answer(self, request: pb.CheckRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.CheckResponse:
         """Answers the question that Envoy asks: one of its two filters marks its calls."""
+        if request.attributes.request.http.path == HEALTH_PATH and self._health is not None:
+            return told(*document(await self._health.services()))
         asked = dict(context.invocation_metadata() or ())
         if asked.get(CHECK_KEY) == JSON_CHECK:
             return await self.check_body(request)
@@ -210,6 +251,15 @@ def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
     return answer
 
 
+def told(status: int, body: str) -> pb.CheckResponse:
+    """An answer of this process in a refusal's form: Envoy passes it on to whoever asked."""
+    headers = _headers({"content-type": "application/json"})
+    refusal = pb.DeniedResponse(status=pb.HttpStatus(code=status), headers=headers, body=body)
+    answer = pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.UNAVAILABLE), denied_response=refusal)
+    answer.dynamic_metadata.update({COMPLETE: True})
+    return answer
+
+
 def _status_json(status: status_pb2.Status) -> str:
     return json_format.MessageToJson(status, preserving_proto_field_name=False, indent=None)
 
@@ -220,6 +270,19 @@ def _headers(values: Mapping[str, str]) -> list[pb.HeaderValueOption]:
         pb.HeaderValueOption(header=pb.HeaderValue(key=key, value=value), append_action=overwrite)
         for key, value in values.items()
     ]
+
+
+def claimed(payload: Mapping[str, object], claim: str) -> object:
+    """A claim's value, None without it; dots in the name lead into objects, as in Keycloak's `realm_access.roles`."""
+    if claim in payload:
+        return payload[claim]
+    first, dot, rest = claim.partition(".")
+    inner = payload.get(first)
+    return claimed(inner, rest) if dot and isinstance(inner, Mapping) else None
+
+
+def _words(claim: object) -> list[str]:
+    return claim.replace(",", " ").split() if isinstance(claim, str) else _strings(claim)
 
 
 def _bearer(header: str) -> str:

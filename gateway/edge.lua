@@ -1,5 +1,5 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, REFUSED (reason -> {status, message}), and the sets of plain names
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, REFUSED (reason -> {status, message}), and the sets of plain names
 -- CREDENTIAL_NAMES and PATH_VARIABLES.
 --
 -- It refuses what no service need see (oversize headers, credentials or path variables in a query), and answers from
@@ -65,6 +65,9 @@ function envoy_on_request(handle)
   local path = headers:get(":path") or ""
   if bytes > MAX_HEADER_BYTES then
     return refuse(handle, "HEADERS_TOO_LARGE")
+  end
+  if path == HEALTH_PATH then
+    return
   end
   local question = path:find("?", 1, true)
   if question then

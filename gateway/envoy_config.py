@@ -25,9 +25,10 @@ Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
 # Headers by which the gateway speaks to the services; from outside they are a forgery.
 RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, INTERNAL_TOKEN_KEY)
-HEALTH_PATH = "/healthz"
 # A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
 _STREAM_IDLE_S = 3600
+# A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.
+_CONNECTION_IDLE_S = 120
 # Memory for the buffers of connections is what these budgets guard; docs/gateway.md says how they belong together.
 _MAX_CONNECTIONS = 50_000
 _STREAMS_A_CONNECTION = 1000
@@ -39,7 +40,7 @@ _MAX_HEADERS_KB = 192
 def render(settings: Settings) -> Config:
     """The whole bootstrap configuration as a dict that goes to JSON."""
     return {
-        "admin": {"address": _address(settings.admin_listen)},
+        **({"admin": {"address": _address(settings.admin_listen)}} if settings.admin_listen else {}),
         "static_resources": {"listeners": [_listener(settings)], "clusters": clusters(settings)},
         "overload_manager": {"resource_monitors": [_connection_limit()]},
     }
@@ -88,7 +89,10 @@ def _connection_manager(settings: Settings) -> Config:
         "stream_idle_timeout": f"{_STREAM_IDLE_S}s",
         "request_headers_timeout": "10s",
         "max_request_headers_kb": _MAX_HEADERS_KB,
-        "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": f"{_CONNECTION_IDLE_S}s",
+        },
         "http2_protocol_options": {
             "max_concurrent_streams": _STREAMS_A_CONNECTION,
             "initial_stream_window_size": HTTP2_WINDOW,
@@ -99,7 +103,7 @@ def _connection_manager(settings: Settings) -> Config:
         "always_set_request_id_in_response": True,
         "access_log": [_access_log(settings)],
         "local_reply_config": local_replies(),
-        "http_filters": http_filters(settings, list(PUBLIC_SERVICES), HEALTH_PATH),
+        "http_filters": http_filters(settings, list(PUBLIC_SERVICES)),
         "route_config": routes(settings),
     }
 

@@ -22,11 +22,12 @@ _CREDENTIAL_NAMES = (
 _KEEP_ENTRIES = 10_000
 
 
-def edge(settings: Settings, rules: Iterable[HttpRule]) -> Config:
-    """The filter."""
+def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Config:
+    """The filter. health_path: put to the authorization process without a limit of its own."""
     facts = [
         f"local KEEP_MS = {round(settings.authorization_kept_s * 1000)}",
         f"local KEEP_ENTRIES = {_KEEP_ENTRIES}",
+        f"local HEALTH_PATH = {json.dumps(health_path)}",
         f"local MAX_HEADER_BYTES = {settings.max_header_kb * 1024}",
         f"local REFUSED = {_refusals()}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",

@@ -1,8 +1,9 @@
 """The HTTP filters of the public listener, in the order in which a call passes them.
 
-health → CORS → gRPC-Web → limit by address → JWT (verdict only) → edge (refuses, remembers) → limit of what is not
+draining → CORS → gRPC-Web → limit by address → JWT (verdict only) → edge (refuses, remembers) → limit of what is not
 remembered → authorization (decides and names the caller) → limit by caller → size of the body → fields of the body →
-JSON transcoder → router. The authorization stands before all that costs work, so no unknown caller causes it.
+headers of raw bodies → JSON transcoder → router. The authorization stands before all that costs work, so no unknown
+caller causes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc import error_details_pb2
 
+from gateway.envoy_bytes import completed_headers
 from gateway.envoy_edge import edge, unless_known
 from gateway.envoy_limits import address_limit, body_limit, caller_limit, unknown_limit
 from gateway.http_rules import api_files, http_rules
@@ -25,7 +27,9 @@ CORS_FILTER = "envoy.filters.http.cors"
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 JWT_PAYLOAD_KEY = "payload"
 JWT_FAILURE_KEY = "failure"
-_HEALTH_CLUSTERS = ("authz", "dataset", "tagger", "trainer", "registry")
+HEALTH_PATH = "/healthz"
+"""Answered by the authorization process, for everybody."""
+
 JSON_CHECK = "json_check"
 CHECK_KEY = "x-fiveshot-check"
 """Tells the authorization process which of its two questions is asked; without it: who is calling?"""
@@ -34,9 +38,9 @@ CHECK_KEY = "x-fiveshot-check"
 _AUTHORIZATION_TIMEOUT = "5s"
 
 
-def http_filters(settings: Settings, services: list[str], health_path: str) -> list[Config]:
-    """The chain for `services` (full names). `health_path` answers 200 once every service behind is healthy."""
-    filters = [_health(health_path)]
+def http_filters(settings: Settings, services: list[str]) -> list[Config]:
+    """The chain for `services` (full names)."""
+    filters = [_draining()]
     if settings.cors_origins:
         filters.append(_filter(CORS_FILTER, "cors.v3.Cors", {}))
     filters.append(_filter("grpc_web", "grpc_web.v3.GrpcWeb", {}))
@@ -44,7 +48,7 @@ def http_filters(settings: Settings, services: list[str], health_path: str) -> l
         filters.append(address_limit(settings))
     if settings.uses_jwt:
         filters.append(_jwt(settings))
-    filters.append(edge(settings, http_rules(services)))
+    filters.append(edge(settings, http_rules(services), HEALTH_PATH))
     if settings.unknown_limit_per_second:
         filters.append(unknown_limit(settings))
     filters.append(_authorization(settings))
@@ -53,6 +57,7 @@ def http_filters(settings: Settings, services: list[str], health_path: str) -> l
     filters.append(body_limit(settings))
     if settings.check_json:
         filters.append(_json_check(settings))
+    filters.append(completed_headers())
     filters.append(_transcoder(settings, services))
     filters.append(_filter("router", "router.v3.Router", {}))
     return filters
@@ -65,7 +70,7 @@ def cors_policy(origins: list[str]) -> Config:
         "allow_origin_string_match": [{"exact": origin} for origin in origins],
         "allow_methods": "GET, POST, PATCH, DELETE, OPTIONS",
         "allow_headers": "authorization, x-api-key, content-type, x-grpc-web, grpc-timeout, x-user-agent, x-request-id",
-        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id",
+        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, content-disposition, etag",
         "max_age": "86400",
     }
 
@@ -91,14 +96,10 @@ def transcoder_for_bytes(settings: Settings, services: list[str]) -> Config:
     return {**typed, "max_request_body_size": settings.max_upload_mb * 1024 * 1024}
 
 
-def _health(path: str) -> Config:
-    exact = [{"name": ":path", "string_match": {"exact": path}}]
-    all_healthy = {cluster: {"value": 100.0} for cluster in _HEALTH_CLUSTERS}
-    return _filter(
-        "health",
-        "health_check.v3.HealthCheck",
-        {"pass_through_mode": False, "headers": exact, "cluster_min_healthy_percentages": all_healthy},
-    )
+def _draining() -> Config:
+    """Answers 503 in the place of the authorization process once this Envoy is about to end; see the pod's preStop."""
+    exact = [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}]
+    return _filter("draining", "health_check.v3.HealthCheck", {"pass_through_mode": True, "headers": exact})
 
 
 def _jwt(settings: Settings) -> Config:

@@ -56,7 +56,7 @@ def _grpc_route(settings: Settings, service: str, cluster: str) -> Config:
 
 
 def _json_routes(settings: Settings) -> list[Config]:
-    """Where JSON calls land first; they are matched again when the transcoder has put a gRPC path in place of theirs."""
+    """Where JSON calls land first; they are matched again once the transcoder has put a gRPC path in their place."""
     nothing = {"status": 404, "body": {"inline_string": "The gateway offers no such method"}}
     found: list[Config] = []
     for rule in http_rules(PUBLIC_SERVICES):

@@ -64,7 +64,7 @@ def http_rules(services: Iterable[str]) -> list[HttpRule]:
     """The rules of these services, given by full name."""
     pool = descriptor_pool.DescriptorPool()
     for file in api_files().file:
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
     return [
         rule for service in services for method in pool.FindServiceByName(service).methods for rule in _rules(method)
     ]

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
 
+SERVICES = ("dataset", "tagger", "trainer", "registry")
+"""The services behind; each has a `…_target`."""
+
 
 class Settings(BaseServiceSettings):
     """Variables with the prefix GATEWAY_. `listen` is where the authorization service serves; Envoy asks it there."""
@@ -17,7 +20,9 @@ class Settings(BaseServiceSettings):
 
     # Envoy's own doors.
     public_listen: str = Field("127.0.0.1:7437", description="host:port where callers reach the gateway")
-    admin_listen: str = Field("127.0.0.1:0", description="host:port of Envoy's admin page; never make it public")
+    admin_listen: str = Field(
+        "", description="host:port of Envoy's admin page, which shows secrets to all who reach it; empty: none"
+    )
     tls_cert_file: Path | None = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
     tls_key_file: Path | None = Field(None, description="private key in PEM")
     cors_origins: list[str] = Field(default_factory=list, description="JSON list of origins whose pages may call")
@@ -37,6 +42,9 @@ class Settings(BaseServiceSettings):
     jwt_issuer: str = Field("", description="`iss` that a token must carry")
     jwt_audiences: list[str] = Field(default_factory=list, description="JSON list; a token must carry one as `aud`")
     jwt_projects_claim: str = Field("projects", description="claim with the projects: a list, or words in one string")
+    jwt_role_claim: str = Field(
+        "role", description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles"
+    )
 
     # How much they may ask; all by Envoy.
     trusted_proxies: int = Field(
@@ -64,13 +72,20 @@ class Settings(BaseServiceSettings):
     check_json: bool = Field(True, description="refuse JSON bodies with fields that the method does not have")
 
     @field_validator(
-        "public_listen", "admin_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
+        "public_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
         "registry_target",
     )  # fmt: skip
     @classmethod
     def _host_port(cls, value: str) -> str:
         for each in value.split(","):
             split_host_port(each)
+        return value
+
+    @field_validator("admin_listen")
+    @classmethod
+    def _host_port_or_none(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
         return value
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ FOLDER_MARKERS = {
     "integration": "needs the real servers of the suite on this machine",
     "contract": "one suite run over every implementation of a port",
     "e2e": "starts the whole suite",
+    "attack": "long forms of what breaks such services",
     "chaos": "kills parts of the suite while it works",
 }
 

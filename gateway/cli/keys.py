@@ -10,7 +10,8 @@ import typer
 from gateway import api_keys
 from gateway.cli import output
 from gateway.cli.session import Session
-from gateway.supervisor.folder import DataFolder
+from gateway.roles import Role
+from gateway.supervisor.folder import LOCAL_KEY_ID, DataFolder
 from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound
 
 app = typer.Typer(help="API keys of the local stack.", no_args_is_help=True)
@@ -21,6 +22,9 @@ def add(
     ctx: typer.Context,
     key: Annotated[str, typer.Argument(help="Id of the key: lower-case letters, digits, hyphens.")],
     projects: Annotated[list[str], typer.Option("--for", help="Project the key may access; repeatable; * means all.")],
+    role: Annotated[
+        Role, typer.Option(help="What it may do: look (reader), change (editor), or all (admin).")
+    ] = Role.EDITOR,
     days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 means never.")] = 0,
 ) -> None:
     """Create a key and print it once; only its digest is stored."""
@@ -31,13 +35,36 @@ def add(
         raise AlreadyExists(f"The key '{key}' already exists", remedy="Choose another id, or remove it first.")
     secret = api_keys.new_secret()
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) if days else None
-    new = api_keys.ApiKey(key, api_keys.digest(secret), tuple(projects), expires)
+    new = api_keys.ApiKey(key, api_keys.digest(secret), tuple(projects), expires, role)
     try:
         api_keys.check(new)
     except ValueError as error:
         raise InvalidArgument(str(error), remedy="See `fiveshot keys add --help`.") from error
     api_keys.save(folder.api_keys_file, [*known, new])
-    output.print_json({"id": key, "apiKey": secret, "projects": projects}) if session.json else output.say(secret)
+    made = {"id": key, "apiKey": secret, "projects": projects, "role": role}
+    output.print_json(made) if session.json else output.say(secret)
+
+
+@app.command()
+def rotate(
+    ctx: typer.Context,
+    key: Annotated[str, typer.Argument(help="Id of the key.")],
+    overlap: Annotated[float, typer.Option(min=0, help="Hours for which the present secret stays good.")] = 24.0,
+) -> None:
+    """Give a key a new secret and print it once; its callers have the overlap to change over."""
+    session: Session = ctx.obj
+    folder = _folder(session)
+    path = folder.api_keys_file
+    known = api_keys.load(path)
+    if not any(each.id == key for each in known):
+        raise NotFound(f"There is no key '{key}'", remedy="List them with `fiveshot keys list`.")
+    secret = api_keys.new_secret()
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=overlap)
+    api_keys.save(path, [api_keys.rotated(each, secret, until) if each.id == key else each for each in known])
+    if key == LOCAL_KEY_ID:
+        folder.keep_api_key(secret)
+    made = {"id": key, "apiKey": secret, "replacedUntil": until.isoformat()}
+    output.print_json(made) if session.json else output.say(secret)
 
 
 @app.command("list")
@@ -48,7 +75,8 @@ def list_(ctx: typer.Context) -> None:
     if session.json:
         output.print_json({"keys": [_facts(each) for each in known]})
         return
-    output.table(("key", "projects", "expires"), ((k.id, ", ".join(k.projects), k.expires or "never") for k in known))
+    rows = ((each.id, ", ".join(each.projects), each.role, each.expires or "never") for each in known)
+    output.table(("key", "projects", "role", "expires"), rows)
 
 
 @app.command()
@@ -65,7 +93,13 @@ def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(help="Id of th
 
 
 def _facts(key: api_keys.ApiKey) -> dict[str, object]:
-    return {"id": key.id, "projects": key.projects, "expires": key.expires.isoformat() if key.expires else None}
+    return {
+        "id": key.id,
+        "projects": key.projects,
+        "role": key.role,
+        "expires": key.expires.isoformat() if key.expires else None,
+        "replacedUntil": key.replaced.until.isoformat() if key.replaced else None,
+    }
 
 
 def _folder(session: Session) -> DataFolder:

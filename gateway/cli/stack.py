@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 
 from gateway.cli import output
 from gateway.cli.session import Session
-from gateway.supervisor import run
+from gateway.supervisor import run, stack_problems
 from gateway.supervisor.folder import ChildState, DataFolder, StackState
 
 
@@ -41,18 +42,24 @@ def down(ctx: typer.Context) -> None:
 
 
 def status(ctx: typer.Context) -> None:
-    """Show running processes, ports and memory; exit code 5 when nothing runs."""
+    """Show running processes, ports, memory and what is wrong; exit code 5 when nothing runs, 1 when it is not well."""
     session: Session = ctx.obj
     folder = DataFolder(session.data)
     state = run.running_state(folder)
+    problems = asyncio.run(stack_problems.problems(folder, state)) if state else []
     if session.json:
-        output.print_json(_as_json(state) if state else {"state": "stopped", "data": str(folder.path)})
+        stopped = {"state": "stopped", "data": str(folder.path)}
+        output.print_json({**_as_json(state), "problems": problems} if state else stopped)
     elif state is None:
         output.say(f"No stack is running in {folder.path}. Start it with `fiveshot up`.")
     else:
         _tell(folder, state)
+        for problem in problems:
+            output.say_error(problem)
     if state is None:
         raise typer.Exit(output.UNREACHABLE)
+    if problems:
+        raise typer.Exit(output.FAILED)
 
 
 class _Listener:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.supervisor.folder import ChildState
+from gateway.supervisor.folder import PRIVATE_UMASK, ChildState, open_private
 from gateway.supervisor.servers import ServerSpec
 
 POLL_S = 0.05
@@ -86,11 +86,11 @@ class Child:
 
     async def _live(self) -> int:
         """One life of the process; returns its exit code."""
-        self.spec.data_dir.mkdir(parents=True, exist_ok=True)
+        self.spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What an earlier life left, such as its port file, would pass for a sign of this one.
         self._remove_leftovers()
         _rotate(self._log)
-        with self._log.open("ab") as output:
+        with open_private(self._log, "ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *self.spec.argv,
                 env={**os.environ, **self.spec.env},
@@ -98,6 +98,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                umask=PRIVATE_UMASK,
                 preexec_fn=die_with_parent(),
             )
         self._process = process

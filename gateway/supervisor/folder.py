@@ -2,9 +2,11 @@
 
     DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
-    DIR/credentials/        S3 keys, internal token, key of page tokens, API keys; for their owner only
+    DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
+
+All of it is for its owner only: folders have the mode 0700, files 0600.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
 from gateway import api_keys
+from gateway.roles import Role
 
 STATE_VERSION = 1
+PRIVATE_UMASK = 0o077
 LOCAL_PROJECT = "default"
 LOCAL_KEY_ID = "local"
 
@@ -72,11 +76,11 @@ class StackState:
 class Credentials:
     """Secrets that the stack made for itself at its first start."""
 
-    s3_access_key: str
-    s3_secret_key: str
-    internal_token: str
-    api_key: str
-    page_token_key: str
+    s3_access_key: str = field(default_factory=lambda: secrets.token_hex(10))
+    s3_secret_key: str = field(default_factory=lambda: secrets.token_hex(20))
+    api_key: str = field(default_factory=api_keys.new_secret)
+    nats_password: str = field(default_factory=lambda: secrets.token_hex(32))
+    page_token_key: str = field(default_factory=lambda: secrets.token_hex(32))
 
 
 class DataFolder:
@@ -88,7 +92,10 @@ class DataFolder:
     def sub(self, name: str) -> Path:
         """A folder inside, created."""
         folder = self.path / name
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_private(self.path)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # One that an older version made may be open to others.
+        folder.chmod(0o700)
         return folder
 
     def log(self, name: str) -> Path:
@@ -96,15 +103,25 @@ class DataFolder:
         return self.sub("logs") / f"{name}.log"
 
     @property
+    def catalogue(self) -> Path:
+        """The base models of this machine, where it has a catalogue of its own."""
+        return self.path / "base_models.toml"
+
+    @property
     def api_keys_file(self) -> Path:
         """The API keys that the gateway accepts."""
         return self.path / "credentials" / "api_keys.yaml"
 
+    @property
+    def event_consumers_file(self) -> Path:
+        """Who may read the events of which project."""
+        return self.path / "credentials" / "event_consumers.json"
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Holds the folder inside the block. Raises FolderBusyError."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a", encoding="ascii") as file:
+        _make_private(self.path)
+        with open_private(self.path / "lock", "a") as file:
             if not _try_lock(file):
                 state = self.read_state()
                 raise FolderBusyError(self.path, state.pid if state else 0)
@@ -120,21 +137,22 @@ class DataFolder:
 
     def credentials(self) -> Credentials:
         """The folder's secrets, made now if there are none."""
-        folder = self.sub("credentials")
-        folder.chmod(0o700)
-        path = folder / "stack.json"
-        if not path.exists():
-            s3_keys, token = (secrets.token_hex(10), secrets.token_hex(20)), secrets.token_hex(32)
-            made = Credentials(*s3_keys, token, api_keys.new_secret(), secrets.token_hex(32))
-            key = api_keys.ApiKey(LOCAL_KEY_ID, api_keys.digest(made.api_key), (LOCAL_PROJECT,))
+        path = self.sub("credentials") / "stack.json"
+        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        known = {each.name for each in fields(Credentials)}
+        made = Credentials(**{name: value for name, value in kept.items() if name in known})
+        if not kept:
+            key = api_keys.ApiKey(LOCAL_KEY_ID, api_keys.digest(made.api_key), (LOCAL_PROJECT,), role=Role.ADMIN)
             api_keys.save(self.api_keys_file, [key])
+        # A stack of an older version lacks the secrets that came later, and has some that are gone.
+        if set(kept) != known:
             _write_private(path, json.dumps(asdict(made)))
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if "page_token_key" not in stored:
-            # A folder of an older release.
-            stored["page_token_key"] = secrets.token_hex(32)
-            _write_private(path, json.dumps(stored))
-        return Credentials(**stored)
+        return made
+
+    def keep_api_key(self, secret: str) -> None:
+        """Makes this the key by which the command line calls the stack."""
+        made = replace(self.credentials(), api_key=secret)
+        _write_private(self.path / "credentials" / "stack.json", json.dumps(asdict(made)))
 
     def read_state(self) -> StackState | None:
         """What was last written about the stack; None when nothing readable is there."""
@@ -170,10 +188,23 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
+def open_private(path: Path, mode: str) -> IO[Any]:
+    """Opens a file of text or bytes that is for its owner only, whoever made it."""
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115  (the caller's)
+    path.chmod(0o600)
+    return file
+
+
 def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_private(path.parent)
     partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with open_private(partial, "w") as file:
         file.write(text)
     partial.replace(path)
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder and those above it that are missing. One that is there stays as it is: it may be anyone's."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)

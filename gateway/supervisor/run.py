@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from pydantic import ValidationError
 
 from gateway.supervisor.child import die_with_parent
-from gateway.supervisor.folder import DataFolder, FolderBusyError, StackState
+from gateway.supervisor.folder import PRIVATE_UMASK, DataFolder, FolderBusyError, StackState, open_private
 from gateway.supervisor.servers import DiskFullError
 from gateway.supervisor.stack import Stack, StackSettings, port_is_free
 from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, last_words
@@ -31,7 +32,7 @@ class StackError(Exception):
 
 def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None = None) -> int:
     """Runs a stack in this process until a signal; returns its exit code. Raises StackError, FolderBusyError."""
-    with folder.held():
+    with _private_files(), folder.held():
         orphans = end_leftovers(folder)
         if orphans:
             listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
@@ -47,6 +48,16 @@ def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None 
         return asyncio.run(Supervisor(folder, stack.stages, server=stack.server, listen=listen).run())
 
 
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """What the block writes is for its owner only."""
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
     """Starts a stack in a process of its own and waits until it is ready. Raises StackError, FolderBusyError.
 
@@ -57,10 +68,10 @@ def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
         raise FolderBusyError(folder.path, state.pid if state else 0)
     log = folder.log("supervisor")
     before = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as output:
+    with open_private(log, "ab") as output:
         process = subprocess.Popen(
             (sys.executable, "-m", "gateway.supervisor", str(folder.path)),
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=PRIVATE_UMASK,
             preexec_fn=die_with_parent(signal.SIGTERM) if tied else None,
         )  # fmt: skip
     deadline = time.monotonic() + READY_TIMEOUT_S + 10

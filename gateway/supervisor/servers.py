@@ -9,15 +9,24 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import shutil
 import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import grpc
+
+from gateway import event_accounts
+from gateway.event_accounts import Consumer
+
+if TYPE_CHECKING:
+    from gateway.supervisor.certificates import Certificates
 
 HOST = "127.0.0.1"
 # A socket's path must fit into 108 bytes; a longer folder gets the server's own place under /tmp.
@@ -113,13 +122,21 @@ SEAWEEDFS_PORTS = (
 def seaweedfs(
     data_dir: Path, *, access_key: str, secret_key: str, ports: Mapping[str, int] | None = None
 ) -> ServerSpec:
-    """An S3 server in one process. ports["s3"] is the endpoint; ports not given are chosen free."""
+    """An S3 server in one process. ports["s3"] is the endpoint; ports not given are chosen free.
+
+    Other users of the machine reach its ports and get nothing: S3 wants the keys, gRPC and the pages of master and
+    admin want a certificate, the volume server wants the master's signature, and the filer speaks no HTTP.
+    """
+    # It takes its time to load, and few commands start a server.
+    from gateway.supervisor import certificates
+
     chosen = dict(zip(SEAWEEDFS_PORTS, free_ports(len(SEAWEEDFS_PORTS)), strict=True)) | dict(ports or {})
+    pair = certificates.make(data_dir / "certificates", HOST)
     argv = [
         str(binary("weed")), "-logtostderr=true", "mini", f"-dir={data_dir}", f"-ip={HOST}", f"-ip.bind={HOST}",
         *(f"-{name.replace('_', '.port.')}={chosen[name]}" for name in SEAWEEDFS_PORTS if name.endswith("_grpc")),
         *(f"-{name}.port={chosen[name]}" for name in SEAWEEDFS_PORTS if not name.endswith("_grpc")),
-        "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-disableHttp",
         # Each bucket takes a volume. By default their number follows the free space: a fuller disk takes fewer buckets.
         f"-volume.max={MAX_VOLUMES}",
         "-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false",
@@ -131,12 +148,25 @@ def seaweedfs(
     return ServerSpec(
         name="seaweedfs",
         argv=tuple(argv),
-        env={"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key},
-        ready=lambda: _seaweedfs_ready(chosen),
+        env={"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key, **_seaweedfs_security(pair)},
+        ready=lambda: _seaweedfs_ready(chosen, pair),
         ports=chosen,
         data_dir=data_dir,
         leftovers=tuple(leftovers),
     )
+
+
+def _seaweedfs_security(pair: Certificates) -> dict[str, str]:
+    """What `weed scaffold -config=security` lists, as variables, which win over any security.toml of the machine."""
+    found = {"WEED_GRPC_CA": str(pair.authority)}
+    for part in ("GRPC_MASTER", "GRPC_VOLUME", "GRPC_FILER", "GRPC_S3", "GRPC_ADMIN", "GRPC_WORKER", "GRPC_CLIENT"):
+        found |= {f"WEED_{part}_CERT": str(pair.certificate), f"WEED_{part}_KEY": str(pair.key)}
+    # Not for the volume server: its HTTPS waits five minutes at the end for connections that are idle.
+    for part in ("HTTPS_MASTER", "HTTPS_ADMIN"):
+        found |= {f"WEED_{part}_CERT": str(pair.certificate), f"WEED_{part}_KEY": str(pair.key)}
+        found[f"WEED_{part}_CA"] = str(pair.authority)
+    signing = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+    return found | {f"WEED_JWT_{name}": secrets.token_hex(32) for name in signing}
 
 
 def check_room(data_dir: Path) -> None:
@@ -151,28 +181,40 @@ def check_room(data_dir: Path) -> None:
         )
 
 
-def nats(data_dir: Path, *, port: int | None = None) -> ServerSpec:
-    """A NATS server with JetStream that keeps every confirmed event on disk. Writes its configuration file."""
+def nats(data_dir: Path, *, password: str, consumers: Sequence[Consumer] = (), port: int | None = None) -> ServerSpec:
+    """A NATS server with JetStream that keeps every confirmed event on disk. Writes its configuration file.
+
+    password: of the services' user. consumers: who else may connect, and read the events of a project.
+    """
     chosen = port or free_ports(1)[0]
-    data_dir.mkdir(parents=True, exist_ok=True)
-    config = data_dir / "nats.conf"
-    # The default flushes to disk every two minutes; an event is confirmed only once it is safe.
-    config.write_text(
-        f"listen: {json.dumps(f'{HOST}:{chosen}')}\n"
-        f"jetstream {{ store_dir: {json.dumps(str(data_dir))}, sync_interval: always }}\n",
-        encoding="utf-8",
-    )
     return ServerSpec(
         name="nats",
-        argv=(str(binary("nats-server")), "-c", str(config)),
+        argv=(str(binary("nats-server")), "-c", str(configure_nats(data_dir, chosen, password, consumers))),
         ready=lambda: _nats_ready(chosen),
         ports={"nats": chosen},
         data_dir=data_dir,
     )
 
 
+def configure_nats(data_dir: Path, port: int, password: str, consumers: Sequence[Consumer]) -> Path:
+    """Writes the server's configuration; SIGHUP makes a running server read it again."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config = {
+        "listen": f"{HOST}:{port}",
+        # The default flushes to disk every two minutes; an event is confirmed only once it is safe.
+        "jetstream": {"store_dir": str(data_dir), "sync_interval": "always"},
+        "accounts": event_accounts.accounts(password, consumers),
+    }
+    path = data_dir / "nats.conf"
+    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        json.dump(config, file, indent=1)
+    # One that an older version wrote may be open to others.
+    path.chmod(0o600)
+    return path
+
+
 def envoy(config_path: Path, *, ports: Mapping[str, int], data_dir: Path) -> ServerSpec:
-    """Envoy with a rendered configuration. ports: "listener" and "admin", as the configuration names them."""
+    """Envoy with a rendered configuration. ports: "listener", and "admin" if the configuration has such a page."""
     argv = (
         str(binary("envoy")), "-c", str(config_path), "--disable-hot-restart", "--concurrency", "2",
         "--log-level", "warning", "--drain-time-s", "5", "--drain-strategy", "immediate",
@@ -180,22 +222,41 @@ def envoy(config_path: Path, *, ports: Mapping[str, int], data_dir: Path) -> Ser
     return ServerSpec(
         name="envoy",
         argv=argv,
-        ready=lambda: _http_status(f"http://{HOST}:{ports['admin']}/ready") == 200,
+        ready=lambda: _envoy_ready(ports),
         ports=dict(ports),
         data_dir=data_dir,
     )
 
 
-def _seaweedfs_ready(ports: Mapping[str, int]) -> bool:
+def _seaweedfs_ready(ports: Mapping[str, int], pair: Certificates) -> bool:
     """The S3 door answers, and behind it the volume server has reported to the master, so a write finds a place."""
     if _http_status(f"http://{HOST}:{ports['s3']}/healthz") != 200:
         return False
+    return f"{HOST}:{ports['volume']}".encode() in seaweedfs_volumes(ports, pair)
+
+
+def seaweedfs_volumes(ports: Mapping[str, int], pair: Certificates) -> bytes:
+    """The master's VolumeListResponse as it travels, which names every volume server; empty while it is away."""
+    trusted = grpc.ssl_channel_credentials(
+        pair.authority.read_bytes(), pair.key.read_bytes(), pair.certificate.read_bytes()
+    )
+    with grpc.secure_channel(f"{HOST}:{ports['master_grpc']}", trusted) as channel:
+        ask = channel.unary_unary("/master_pb.Seaweed/VolumeList", None, None)
+        try:
+            return bytes(ask(b"", timeout=_PROBE_TIMEOUT_S))
+        except grpc.RpcError:
+            return b""
+
+
+def _envoy_ready(ports: Mapping[str, int]) -> bool:
+    """Envoy listens once everything that it waits for at start is there; its admin page says the same."""
+    if "admin" in ports:
+        return _http_status(f"http://{HOST}:{ports['admin']}/ready") == 200
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{ports['master']}/dir/status", timeout=_PROBE_TIMEOUT_S) as answer:
-            topology = json.load(answer)["Topology"]
-    except (OSError, ValueError, KeyError):
+        socket.create_connection((HOST, ports["listener"]), timeout=_PROBE_TIMEOUT_S).close()
+    except OSError:
         return False
-    return bool(topology.get("Max", 0))
+    return True
 
 
 def _nats_ready(port: int) -> bool:

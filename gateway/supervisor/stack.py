@@ -15,7 +15,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway import envoy_config
+from gateway import envoy_config, event_accounts, inside
 from gateway.settings import Settings as GatewaySettings
 from gateway.supervisor import servers
 from gateway.supervisor.folder import Credentials, DataFolder
@@ -44,10 +44,14 @@ class StackSettings(BaseSettings):
     s3_secure: bool = Field(False, description="use https to that server")
     s3_bucket: str = Field("fiveshot", description="bucket of the pictures and files; made when it is absent")
     nats_url: str = Field("", description="nats://host:port of a running NATS; then none is started")
+    nats_user: str = Field("", description="user of the services on that server")
+    nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
     database_url: str = Field(
         "", description="postgresql+psycopg://…/fiveshot_{service}: a database per service instead of SQLite files"
     )
-    catalogue: str = Field("", description="TOML file of base models; empty: the one of the package")
+    catalogue: str = Field(
+        "", description="TOML file of base models; empty: base_models.toml of the data folder, else the package's"
+    )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
 
@@ -81,7 +85,9 @@ class Stack:
         self._folder = folder
         self._settings = settings
         self._credentials = folder.credentials()
-        names = ("authz", "admin", *SERVICES, *(f"worker-{n + 1}" for n in range(settings.workers)))
+        self._credentials_folder = folder.sub("credentials")
+        inside.make(self._credentials_folder)
+        names = ("authz", *SERVICES, *(f"worker-{n + 1}" for n in range(settings.workers)))
         self._ports = dict(zip(names, servers.free_ports(len(names)), strict=True))
         self.server = settings.listen or _public_door()
         embedded = self._embedded()
@@ -101,18 +107,25 @@ class Stack:
             self._s3 = f"{HOST}:{s3.ports['s3']}"
             found.append(s3)
         if not self._nats:
-            nats = servers.nats(self._folder.sub("nats"))
+            nats = servers.nats(
+                self._folder.sub("nats"),
+                password=self._credentials.nats_password,
+                consumers=event_accounts.load(self._folder.event_consumers_file),
+            )
             self._nats = f"nats://{HOST}:{nats.ports['nats']}"
             found.append(nats)
         return found
 
     def _service(self, name: str) -> ServerSpec:
-        own = {"DATABASE_URL": self._database(name), "PAGE_TOKEN_KEY": self._credentials.page_token_key}
+        own = {
+            "DATABASE_URL": self._database(name),
+            "PAGE_TOKEN_KEY": self._credentials.page_token_key,
+            "REQUIRE_PROJECT_HEADER": "true",
+        }
         if name != "tagger":
             own |= self._s3_variables()
         if name == "trainer":
-            own["NATS_URL"] = self._nats
-            own |= self._catalogue()
+            own |= self._nats_variables() | self._catalogue()
         if name in ("tagger", "trainer"):
             own["DATASET_TARGET"] = self._target("dataset")
         if name == "registry":
@@ -139,16 +152,17 @@ class Stack:
         return found
 
     def _authz(self) -> ServerSpec:
-        return self._python("authz", "gateway.app", "GATEWAY", {"API_KEYS_FILE": str(self._folder.api_keys_file)})
+        own = {"API_KEYS_FILE": str(self._folder.api_keys_file)}
+        own |= {f"{name.upper()}_TARGET": self._target(name) for name in SERVICES}
+        return self._python("authz", "gateway.app", "GATEWAY", own)
 
     def _envoy(self) -> ServerSpec:
         data = self._folder.sub("gateway")
         log = self._folder.log("access")
         settings = GatewaySettings(
             public_listen=self.server,
-            admin_listen=self._target("admin"),
             access_log_file=str(log),
-            internal_token=SecretStr(self._credentials.internal_token),
+            internal_token=SecretStr(inside.token_file(self._credentials_folder, "envoy").read_text(encoding="ascii")),
             authz_target=self._target("authz"),
             dataset_target=self._target("dataset"),
             tagger_target=self._target("tagger"),
@@ -158,7 +172,7 @@ class Stack:
         config = data / "envoy.json"
         envoy_config.write(settings, config)
         port = int(self.server.rpartition(":")[2])
-        return servers.envoy(config, ports={"listener": port, "admin": self._ports["admin"]}, data_dir=data)
+        return servers.envoy(config, ports={"listener": port}, data_dir=data)
 
     def _python(
         self, name: str, module: str, prefix: str, own: Mapping[str, str], *, threads: str = "1",
@@ -170,7 +184,7 @@ class Stack:
         variables = {
             "LISTEN": self._target(name),
             "PORT_FILE": str(port_file),
-            "INTERNAL_TOKEN": self._credentials.internal_token,
+            **self._inside(name),
             "SHUTDOWN_GRACE_S": str(_GRACE_S),
             **own,
         }
@@ -191,6 +205,16 @@ class Stack:
             leftovers=(port_file,),
         )
 
+    def _inside(self, name: str) -> dict[str, str]:
+        """The token of a process and its callers, in files: one may be replaced while the stack runs."""
+        holder = {"authz": "gateway"}.get(name, name.partition("-")[0])
+        found = {}
+        if holder in inside.HOLDERS:
+            found["INTERNAL_TOKEN_FILE"] = str(inside.token_file(self._credentials_folder, holder))
+        if name in inside.MAY_CALL:
+            found["CALLERS_FILE"] = str(inside.callers_file(self._credentials_folder, name))
+        return found
+
     def _s3_variables(self) -> dict[str, str]:
         chosen = self._s3_keys(self._credentials)
         return {
@@ -201,6 +225,12 @@ class Stack:
             "S3_BUCKET": self._settings.s3_bucket,
         }
 
+    def _nats_variables(self) -> dict[str, str]:
+        given, user, password = self._settings, event_accounts.SERVICES_USER, self._credentials.nats_password
+        if given.nats_url:
+            user, password = given.nats_user, given.nats_password.get_secret_value()
+        return {"NATS_URL": self._nats, "NATS_USER": user, "NATS_PASSWORD": password}
+
     def _s3_keys(self, made: Credentials) -> tuple[str, str]:
         given = self._settings
         if given.s3_endpoint:
@@ -208,7 +238,9 @@ class Stack:
         return made.s3_access_key, made.s3_secret_key
 
     def _catalogue(self) -> dict[str, str]:
-        return {"CATALOGUE": str(Path(self._settings.catalogue).absolute())} if self._settings.catalogue else {}
+        own = self._folder.catalogue
+        chosen = self._settings.catalogue or (str(own) if own.is_file() else "")
+        return {"CATALOGUE": str(Path(chosen).absolute())} if chosen else {}
 
     def _database(self, service: str) -> str:
         if self._settings.database_url:

@@ -14,6 +14,7 @@ import grpc
 from opentelemetry import propagate
 
 from services.chassis import grpc_errors, request_context
+from services.chassis.callers import OwnToken
 from services.chassis.settings import BaseServiceSettings
 
 _Continue = Callable[[Any, Any], Any]
@@ -21,13 +22,13 @@ _Continue = Callable[[Any, Any], Any]
 
 def client_interceptors(settings: BaseServiceSettings | None) -> list[Any]:
     """One interceptor for each rpc kind (grpc.aio looks at the class to find its kind)."""
-    token = settings.internal_token.get_secret_value() if settings and settings.internal_token else ""
+    token = OwnToken(settings)
     return [_UnaryUnary(token), _UnaryStream(token), _StreamUnary(token), _StreamStream(token)]
 
 
 class _Interceptor:
-    def __init__(self, internal_token: str) -> None:
-        self._internal_token = internal_token
+    def __init__(self, token: OwnToken) -> None:
+        self._token = token
 
     def _details(self, details: Any) -> grpc.aio.ClientCallDetails:
         """The call's details with our metadata added; what the caller set itself stays."""
@@ -36,7 +37,7 @@ class _Interceptor:
         ours = {
             request_context.REQUEST_ID_KEY: context.request_id,
             request_context.PRINCIPAL_KEY: context.principal,
-            request_context.INTERNAL_TOKEN_KEY: self._internal_token,
+            request_context.INTERNAL_TOKEN_KEY: self._token.current(),
         }
         if context.projects is not None:
             ours[request_context.PROJECTS_KEY] = request_context.format_projects(context.projects)

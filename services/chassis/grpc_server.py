@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,12 @@ LIVENESS = "liveness"
 """The name under which health says only that the process lives. A process whose database is away must not be restarted
 for it: that helps nobody, and ends the calls that need no database."""
 
+NEED = "need/"
+"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_AHEAD_BYTES = 256 * 1024
 _CANCEL_AGAIN_S = 0.2
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -72,16 +76,23 @@ async def start_server(
     interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings)
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
-    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_servicer = _Health()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     _describe(server, reflected or service_names)
     names = ("", *service_names)
     for name in (*names, LIVENESS):
         await health_servicer.set(name, _SERVING)
 
-    async def tell_health(well: bool) -> None:
+    told: set[str] = set()
+
+    async def tell_health(away: Mapping[str, str]) -> None:
         for name in names:
-            await health_servicer.set(name, _SERVING if well else _NOT_SERVING)
+            await health_servicer.set(name, _NOT_SERVING if away else _SERVING)
+        # Beside them what is away, for whoever lists them: health itself has no room for a reason.
+        wrong = {f"{NEED}{name}: {reason}" for name, reason in away.items()}
+        told.update(wrong)
+        for name in told:
+            await health_servicer.set(name, _NOT_SERVING if name in wrong else _SERVING)
 
     host, wanted_port = split_host_port(settings.listen)
     port = _bind(server, host, wanted_port)
@@ -122,6 +133,19 @@ def _describe(server: grpc.aio.Server, services: Sequence[str]) -> None:
     for name in _REFLECTION:
         method = {"ServerReflectionInfo": handler}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, method),))
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
+    """The library's, with the method of the protocol that it lacks."""
+
+    async def List(  # noqa: N802  (the name of the protocol)
+        self, request: health_pb2.HealthListRequest, context: object
+    ) -> health_pb2.HealthListResponse:
+        """The health of every name."""
+        statuses = {
+            name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 async def _watched(task: Task, failed: asyncio.Future[None]) -> None:
@@ -175,6 +199,9 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         # Over 1,000 pending calls the default answers a burst with a bare CANCELLED.
         ("grpc.server.max_pending_requests", 100_000),
         ("grpc.server.max_pending_requests_hard_limit", 200_000),
+        # A fast stream may send megabytes ahead of its reader; with hundreds of uploads that is all memory.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
         # The gateway's limit is below; the library's own, 8 KiB, refuses without a reason.
         ("grpc.max_metadata_size", 128 * 1024),
         ("grpc.absolute_max_metadata_size", 256 * 1024),

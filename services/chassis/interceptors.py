@@ -19,7 +19,8 @@ from google.protobuf.message import Message
 from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
 from services.chassis import decoding, errors, grpc_errors, request_context, telemetry
-from services.chassis.internal_token import InternalTokenInterceptor, check_token, rebuilt
+from services.chassis.callers import Callers
+from services.chassis.internal_token import InternalTokenInterceptor, rebuilt
 from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
@@ -31,8 +32,10 @@ CALLS = telemetry.counter("fiveshot_grpc_calls_total", "Calls answered, by metho
 CALL_SECONDS = telemetry.histogram("fiveshot_grpc_call_seconds", "Seconds from request to status.", ("method",))
 RUNNING_CALLS = telemetry.gauge("fiveshot_grpc_running_calls", "Calls being answered now.", ("method",))
 
-# Longest wait for the end of a stream that is refused before it has ended.
+# Longest pause in a stream that is refused before it has ended, and how many of them its whole rest may take: of
+# hundreds of uploads at once none is fast.
 DRAIN_S = 2.0
+_DRAIN_PAUSES = 10
 _UNTOUCHED = ("/grpc.health.", "/grpc.reflection.")
 # Faults of the server, which someone must look at; the rest are answers.
 _FAULTS = (errors.Internal, errors.DataLoss)
@@ -54,8 +57,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Identity, checks, errors, metrics and log of each call."""
 
     def __init__(self, settings: BaseServiceSettings) -> None:
-        token = settings.internal_token
-        self._token = token.get_secret_value() if token else ""
+        self._callers = Callers(settings)
         self._require_projects = settings.require_project_header
 
     async def intercept_service(
@@ -112,7 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
         request_context.enter(caller)
         context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))
-        self._authorize(caller, _metadata(context))
+        self._authorize(caller, _metadata(context), call.method)
         if request is decoding.UNDECODABLE:
             raise decoding.undecodable()
         if isinstance(request, Message):
@@ -131,8 +133,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             peer=context.peer(),
         )
 
-    def _authorize(self, caller: RequestContext, metadata: dict[str, str]) -> None:
-        check_token(metadata, self._token)
+    def _authorize(self, caller: RequestContext, metadata: dict[str, str], method: str) -> None:
+        self._callers.check(metadata, method)
         if self._require_projects and caller.projects is None:
             raise errors.Unauthenticated(
                 "The call does not say which projects it may touch",
@@ -147,7 +149,7 @@ class _Call:
     request: Message | None = None
 
     def __init__(self, method: str, context: Any) -> None:
-        self._method = method
+        self.method = method
         self._context = context
         self._started = time.perf_counter()
         self._code = grpc.StatusCode.OK
@@ -174,26 +176,26 @@ class _Call:
         """Counts and logs the call."""
         seconds = time.perf_counter() - self._started
         self._running.dec()
-        CALLS.labels(self._method, self._code.name).inc()
-        CALL_SECONDS.labels(self._method).observe(seconds)
-        log.debug("call_answered", method=self._method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
+        CALLS.labels(self.method, self._code.name).inc()
+        CALL_SECONDS.labels(self.method).observe(seconds)
+        log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
 
     def _translate(self, error: Exception) -> errors.DomainError:
         if isinstance(error, grpc.aio.AioRpcError):
             error = grpc_errors.from_rpc_error(error)
         if isinstance(error, NotImplementedError) and self._context.code() == grpc.StatusCode.UNIMPLEMENTED:
             error = errors.Unimplemented(
-                f"This server does not offer {self._method}",
+                f"This server does not offer {self.method}",
                 remedy="Check that the address is this service's and that both sides run the same version.",
             )
         if isinstance(error, errors.DomainError):
             error = _located(error, self.request)
             if isinstance(error, _FAULTS):
-                log.error("call_failed", method=self._method, reason=error.reason, exc_info=error)
+                log.error("call_failed", method=self.method, reason=error.reason, exc_info=error)
             else:
-                log.info("call_refused", method=self._method, reason=error.reason, message=error.message)
+                log.info("call_refused", method=self.method, reason=error.reason, message=error.message)
             return error
-        log.error("call_crashed", method=self._method, exc_info=error)
+        log.error("call_crashed", method=self.method, exc_info=error)
         request_id = request_context.current().request_id
         return errors.Internal(
             "The service failed in a way that it did not expect",
@@ -215,9 +217,11 @@ async def _drain(requests: AsyncIterator[Message]) -> None:
     four (https://github.com/grpc/grpc/issues/36066).
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            async for _ in requests:
-                pass
+        async with asyncio.timeout(DRAIN_S * _DRAIN_PAUSES):
+            while True:
+                async with asyncio.timeout(DRAIN_S):
+                    if await anext(requests, None) is None:
+                        return
 
 
 def _located(error: errors.DomainError, request: Message | None) -> errors.DomainError:
@@ -234,9 +238,7 @@ def _located(error: errors.DomainError, request: Message | None) -> errors.Domai
     )
 
 
-async def _checked_stream(
-    requests: AsyncIterator[Any], caller: RequestContext, call: _Call
-) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Any], caller: RequestContext, call: _Call) -> AsyncIterator[Message]:
     async for message in requests:
         if message is decoding.UNDECODABLE:
             raise decoding.undecodable()

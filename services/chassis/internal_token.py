@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 
-from services.chassis import decoding, grpc_errors, request_context
-from services.chassis.errors import Unauthenticated
+from services.chassis import decoding, grpc_errors
+from services.chassis.callers import Callers
+from services.chassis.errors import DomainError, PermissionDenied, Unauthenticated
 from services.chassis.settings import BaseServiceSettings
 
 _HEALTH = "/grpc.health."
-
-
-def check_token(metadata: Mapping[str, str], token: str) -> None:
-    """Raises Unauthenticated unless the call's metadata hold the token; "" takes every call."""
-    given = metadata.get(request_context.INTERNAL_TOKEN_KEY, "")
-    if token and not hmac.compare_digest(given.encode(), token.encode()):
-        raise Unauthenticated(
-            "This service takes calls from inside the suite only",
-            reason="INTERNAL_TOKEN_WRONG",
-            remedy="Call through the gateway, or give both sides the same internal token.",
-        )
 
 
 class InternalTokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -33,8 +22,7 @@ class InternalTokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type
     """
 
     def __init__(self, settings: BaseServiceSettings, *, methods: str = "/") -> None:
-        token = settings.internal_token
-        self._token = token.get_secret_value() if token else ""
+        self._callers = Callers(settings)
         self._methods = methods
 
     async def intercept_service(
@@ -49,13 +37,13 @@ class InternalTokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type
             return handler  # type: ignore[no-any-return]
         metadata = {key: value for key, value in handler_call_details.invocation_metadata if isinstance(value, str)}
         try:
-            check_token(metadata, self._token)
-        except Unauthenticated as error:
+            self._callers.check(metadata, method)
+        except (Unauthenticated, PermissionDenied) as error:
             return _refusing(handler, error)
         return handler  # type: ignore[no-any-return]
 
 
-def _refusing(handler: Any, error: Unauthenticated) -> grpc.RpcMethodHandler[Any, Any]:
+def _refusing(handler: Any, error: DomainError) -> grpc.RpcMethodHandler[Any, Any]:
     status = grpc_errors.to_status(error)
 
     async def refuse(_request: Any, context: Any) -> None:

@@ -23,11 +23,13 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
+from services.chassis.settings import NatsSettings
 
 log = get_logger(__name__)
 
-STREAM = "FIVESHOT_EVENTS"
-SUBJECT_ROOT = "fiveshot.events.v1"
+STREAM = EVENT_STREAM
+SUBJECT_ROOT = EVENT_SUBJECTS
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
 T = TypeVar("T")
 
@@ -66,12 +68,16 @@ class EventBus:
         url: str,
         *,
         name: str,
+        user: str = "",
+        password: str = "",
         stream: str = STREAM,
         subject_root: str = SUBJECT_ROOT,
         replicas: int = 1,
         timeout_s: float = 5.0,
     ) -> None:
         self._url = url
+        self._user = user
+        self._password = password
         self._name = name
         self._timeout_s = timeout_s
         self._config = StreamConfig(
@@ -85,6 +91,12 @@ class EventBus:
         )
         self._client: Client | None = None
         self._opening = asyncio.Lock()
+
+    @classmethod
+    def of(cls, settings: NatsSettings, *, name: str) -> EventBus:
+        """The bus that the settings name."""
+        password = settings.nats_password.get_secret_value()
+        return cls(settings.nats_url, name=name, user=settings.nats_user, password=password)
 
     @classmethod
     async def connect(
@@ -202,6 +214,9 @@ class EventBus:
                 return await nats.connect(
                     self._url,
                     name=self._name,
+                    # None leaves them to the URL, where they may stand as well.
+                    user=self._user or None,
+                    password=self._password or None,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.5,
                     # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
@@ -223,7 +238,7 @@ class EventBus:
         return Unavailable(
             "The event bus does not answer",
             reason="EVENT_BUS_UNAVAILABLE",
-            remedy="Check that NATS runs with JetStream.",
+            remedy="Check that NATS runs with JetStream and takes the user and password of this process.",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import DomainError
@@ -34,11 +34,13 @@ class Need:
     close: Task
 
 
-async def follow(needs: Sequence[Need], tell: Callable[[bool], Awaitable[None]], *, pause_s: float = _PAUSE_S) -> None:
-    """Asks all needs once a second until cancelled. Tells False once one has missed two answers in a row, and True once
-    all answer again."""
+async def follow(
+    needs: Sequence[Need], tell: Callable[[Mapping[str, str]], Awaitable[None]], *, pause_s: float = _PAUSE_S
+) -> None:
+    """Asks all needs once a second until cancelled. Tells which are away and why: those that have missed two answers in
+    a row; and {} once all answer again."""
     missed = {need.name: 0 for need in needs}
-    well = True
+    away: dict[str, str] = {}
     while needs:
         await asyncio.sleep(pause_s)
         failures = await asyncio.gather(*(_failure(need) for need in needs))
@@ -46,15 +48,17 @@ async def follow(needs: Sequence[Need], tell: Callable[[bool], Awaitable[None]],
             missed[need.name] = missed[need.name] + 1 if failure else 0
             if missed[need.name] == _MISSES:
                 log.warning("need_away", need=need.name, reason=failure)
-        now_well = well
-        if any(count >= _MISSES for count in missed.values()):
-            now_well = False
-        elif not any(missed.values()):
-            now_well = True
-        if now_well is not well:
-            well = now_well
-            log.info("health_changed", serving=well)
-            await tell(well)
+        found = {
+            need.name: away.get(need.name, failure)
+            for need, failure in zip(needs, failures, strict=True)
+            if missed[need.name] >= _MISSES
+        }
+        # One that misses an answer while another comes back keeps the process from being well for a moment.
+        if found == away or (not found and any(missed.values())):
+            continue
+        away = found
+        log.info("health_changed", serving=not away, away=sorted(away))
+        await tell(away)
 
 
 async def _failure(need: Need) -> str:

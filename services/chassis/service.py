@@ -37,8 +37,8 @@ SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
 class Service:
     """What a process is made of. Building it contacts nobody.
 
-    register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without which
-    the process can do nothing; they are prepared in this order before the port opens, and health follows them.
+    register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without
+    which the process can do nothing; they are prepared in this order before the port opens, and health follows them.
     background: run until the end. close: lets go of what is not a need, in this order, before the needs.
     """
 

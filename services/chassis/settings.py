@@ -40,6 +40,12 @@ class BaseServiceSettings(BaseSettings):
         None,
         description="token that calls from inside the suite carry; when set, a call needs it or the projects header",
     )
+    internal_token_file: Path | None = Field(
+        None, description="file with the token that this process shows; read again when it changes, wins over the other"
+    )
+    callers_file: Path | None = Field(
+        None, description="JSON file of the processes that may call this one, by token and method; read when it changes"
+    )
     require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
     shutdown_grace_s: float = Field(10.0, ge=0, le=3600, description="seconds that running calls get at shutdown")
     shutdown_notice_s: float = Field(
@@ -103,6 +109,8 @@ class NatsSettings(BaseModel):
     """Where events are published."""
 
     nats_url: str = Field("", description="nats://host:port; empty: events stay in the event log only")
+    nats_user: str = Field("", description="user of the services on that server")
+    nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
 
     @field_validator("nats_url")
     @classmethod

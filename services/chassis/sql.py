@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import select
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ DialectName = Literal["sqlite", "postgresql"]
 
 # How long a writer waits for another writer of the same SQLite file before it gives up.
 SQLITE_BUSY_MS = 15_000
+# Bytes that must be free for SQLite to count as well: room for a few large transactions.
+SQLITE_ROOM = 32 * 1024 * 1024
 # How long a connection to PostgreSQL may take; a machine that swallows packets would hold up a start for minutes.
 CONNECT_S = 5
 
@@ -43,6 +46,8 @@ class Database:
         self.url = url
         self.engine = _create_engine(make_url(url), pool_size)
         self.dialect = cast(DialectName, self.engine.dialect.name)
+        file = make_url(url).database if self.dialect == "sqlite" else None
+        self._folder = Path(file).absolute().parent if file and file != ":memory:" else None
         self._writer = asyncio.Lock()
         # A connection of its own, opened at the first ping: a pool that is busy is not a database that is away.
         self._pinging = _create_engine(make_url(url), 1)
@@ -81,7 +86,14 @@ class Database:
             yield connection
 
     async def ping(self) -> None:
-        """Asks the database for an answer, beside all that is at work. Raises Unavailable."""
+        """Asks the database for an answer, beside all that is at work. Raises Unavailable, also when a full disk lets
+        SQLite read but not write."""
+        if self._folder is not None and shutil.disk_usage(self._folder).free < SQLITE_ROOM:
+            raise Unavailable(
+                "The disk of the database is full",
+                reason="DISK_FULL",
+                remedy="Free some space on the disk of the data folder, or move the folder to another one.",
+            )
         async with self._connection(write=False, single=True, engine=self._pinging) as connection:
             await connection.execute(text("SELECT 1"))
 

@@ -11,7 +11,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
 from services.chassis.listing.pages import PageTokens
-from services.chassis.memory import give_memory_back
+from services.chassis.memory import give_memory_back, trim_now_and_then
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -22,6 +22,8 @@ from services.dataset.adapters.sql_datasets import SqlDatasetStore
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
@@ -40,28 +42,33 @@ def build(settings: Settings) -> Service:
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
     tokens = PageTokens(settings.page_key)
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
+    reservation = timedelta(seconds=settings.reservation_s)
+    uploads = UploadVerb(
+        store,
+        pictures,
+        Intake(settings.limits, decoder),
+        upkeep,
+        utcnow,
+        settings.upload_budget,
+        limits=settings.limits,
+        idle_s=settings.upload_idle_s,
+        reservation=reservation,
+    )
+    images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
     servicer = DatasetServicer(
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
-        uploads=UploadVerb(
-            store,
-            pictures,
-            Intake(settings.limits, decoder),
-            upkeep,
-            utcnow,
-            settings.upload_budget,
-            limits=settings.limits,
-            idle_s=settings.upload_idle_s,
-            reservation=timedelta(seconds=settings.reservation_s),
-        ),
-        images=ImageVerbs(store, pictures, upkeep, utcnow, tokens),
+        uploads=uploads,
+        images=images,
+        batches=ImageBatches(store, upkeep, utcnow),
+        direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
-        versions=VersionVerbs(store, utcnow, tokens),
+        versions=VersionVerbs(store, upkeep, utcnow, tokens),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
         needs=(migrated(db, MIGRATIONS), objects.need(), decoder.need()),
-        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s),),
+        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s), trim_now_and_then),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
-from services.chassis.picture_decoding.settings import DecodeSettings
+from services.chassis.picture_decoding.settings import DecodePoolSettings
 from services.chassis.settings import BaseServiceSettings, ListSettings, S3Settings, SqlSettings, service_config
 from services.dataset.models.checks import EXTENSIONS, Limits
 
 
-class Settings(DecodeSettings, SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
+class Settings(DecodePoolSettings, SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
     """One frozen object, read at start."""
 
     model_config = service_config("DATASET_")

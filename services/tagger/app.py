@@ -15,13 +15,14 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import add_TaggerServiceServicer
 from services.chassis import grpc_client
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id
+from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.service import Service, run
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
+from services.tagger.adapters.decoded_pictures import DecodedPictures
 from services.tagger.adapters.grpc_datasets import GrpcDatasets
 from services.tagger.adapters.installed import installed_taggers
-from services.tagger.adapters.pillow_pictures import PillowPictures
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
@@ -43,12 +44,13 @@ def build(settings: Settings) -> Service:
     taggers = Taggers(
         installed_taggers(wd_model_dir=settings.wd_model_dir, photo=settings.photo, threads=settings.threads)
     )
-    decoder = PillowPictures(max_pixels=settings.max_pixels)
+    pool = DecodePool(settings.decode_limits, processes=settings.decode_processes)
+    decoder = DecodedPictures(pool, max_pixels=settings.max_pixels)
     jobs, datasets, changes = SqlTagJobs(db), GrpcDatasets(dataset), Signals()
     servicer = TaggerServicer(
         taggers,
         TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
-        TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes),
+        TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes, budget=settings.picture_budget),
         SubjectVerb(datasets, taggers, decoder, executor),
     )
     images = ImageTagger(jobs, datasets, taggers, decoder, executor, patience_s=settings.outage_patience_s)
@@ -62,7 +64,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=(tagger_service_pb2.DESCRIPTOR.services_by_name["TaggerService"].full_name,),
         register=partial(add_TaggerServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS),),
+        needs=(migrated(db, MIGRATIONS), pool.need()),
         background=(runner.run,),
         close=(
             partial(dataset.close, None),

@@ -45,10 +45,11 @@ class Tagger(Protocol):
 class PictureDecoder(Protocol):
     """Turns files into pictures, in the one way of the suite."""
 
-    def decode(self, data: bytes, *, field: str) -> Picture:
-        """The picture of a PNG or JPEG file; called from threads.
+    async def decode(self, data: bytes, *, field: str, owner: str) -> Picture:
+        """The picture of a PNG or JPEG file. Cancelling ends the decoding. owner: the project; projects take turns.
 
-        Raises InvalidArgument (IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS).
+        Raises InvalidArgument (IMAGE_EMPTY, IMAGE_TYPE_UNSUPPORTED, IMAGE_UNREADABLE, IMAGE_TOO_MANY_PIXELS,
+        IMAGE_TOO_COSTLY), and Unavailable.
         """
         ...
 
@@ -145,6 +146,10 @@ class TagJobs(Protocol):
 
     async def cancel(self, name: str, *, now: datetime) -> TagJob:
         """Raises NotFound and what `models.cancelled` raises."""
+        ...
+
+    async def delete(self, name: str, check: Callable[[TagJob], None]) -> None:
+        """Removes a job and its outcomes unless `check` raises. Raises NotFound."""
         ...
 
     async def retry(self, name: str) -> TagJob:

@@ -7,9 +7,11 @@ from typing import Any
 
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
+from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
+from services.tagger.models import project_of
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -90,6 +92,12 @@ class TaggerServicer(TaggerServiceServicer):
         TAG_JOB.parse(request.name)
         return proto_mapping.job_to_proto(await self._jobs.retry(request.name))
 
+    async def DeleteTagJob(self, request: tagger_service_pb2.DeleteTagJobRequest, context: Any) -> Empty:
+        """Deletes an ended job."""
+        TAG_JOB.parse(request.name)
+        await self._jobs.delete(request.name, etag=request.etag)
+        return Empty()
+
     async def SuggestSubject(
         self, request: tagger_service_pb2.SuggestSubjectRequest, context: Any
     ) -> tagger_pb2.SubjectSuggestion:
@@ -102,7 +110,8 @@ class TaggerServicer(TaggerServiceServicer):
     ) -> tagger_service_pb2.TagImageResponse:
         """Tags a lone picture."""
         PROJECT.parse(request.parent, field="parent")
-        tagged = await self._tag_picture(request.content, proto_mapping.options_from_proto(request.options))
+        options = proto_mapping.options_from_proto(request.options)
+        tagged = await self._tag_picture(request.content, options, project=project_of(request.parent))
         return tagger_service_pb2.TagImageResponse(
             tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from services.chassis.byte_budget import MIB, ByteBudget
+from services.chassis.picture_decoding.settings import DecodePoolSettings
 from services.chassis.settings import BaseServiceSettings, ListSettings, SqlSettings, service_config
 
 
-class Settings(SqlSettings, ListSettings, BaseServiceSettings):
+class Settings(DecodePoolSettings, SqlSettings, ListSettings, BaseServiceSettings):
     """What an operator can choose. No threshold or other parameter of a request comes from here."""
 
     model_config = service_config("TAGGER_")
@@ -23,7 +25,24 @@ class Settings(SqlSettings, ListSettings, BaseServiceSettings):
     photo: bool = Field(True, description="offer the tagger of photographs that ships with the service")
     parallel_jobs: int = Field(2, ge=1, le=64, description="tag jobs that run at once in this process")
     parallel_images: int = Field(2, ge=1, le=64, description="images that are tagged at once within a job")
-    threads: int = Field(2, ge=1, le=64, description="threads that decode and score pictures")
+    threads: int = Field(2, ge=1, le=64, description="threads that score pictures")
+    picture_budget_mib: int = Field(
+        64, ge=1, le=65_536, description="MiB of lone pictures that may be in flight, of all callers together"
+    )
+    project_picture_budget_mib: int = Field(
+        32, ge=1, le=65_536, description="MiB of lone pictures that may be in flight, of each project"
+    )
     lease_s: float = Field(15.0, ge=1, le=600, description="seconds after which a silent process loses its jobs")
     outage_patience_s: float = Field(60.0, ge=0, le=3600, description="seconds to wait for an absent dataset service")
     keep_jobs_days: float = Field(30.0, ge=0.01, description="days for which ended tag jobs are kept")
+
+    @model_validator(mode="after")
+    def _one_picture_fits(self) -> Settings:
+        if min(self.picture_budget_mib, self.project_picture_budget_mib) * MIB < self.max_image_bytes:
+            raise ValueError("picture_budget_mib and project_picture_budget_mib must hold a picture of max_image_bytes")
+        return self
+
+    @property
+    def picture_budget(self) -> ByteBudget:
+        """The bytes of lone pictures that may be in flight."""
+        return ByteBudget(total=self.picture_budget_mib * MIB, per_project=self.project_picture_budget_mib * MIB)

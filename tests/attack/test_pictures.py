@@ -1,4 +1,4 @@
-"""Every nasty picture through a pool with the product's own limits: its answer is right and what it takes is bounded."""
+"""Every nasty picture through a pool with the product's own limits: answers are right and what they take is bounded."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from services.chassis.grpc_client import channel
 from services.chassis.settings import S3Settings
 from tests.chaos.victims import Victim, python_process
 from tests.fixtures.patience import scaled
+from tests.fixtures.servers import NATS_PASSWORD, nats_address
 
 KEYS = ("chaos-key", "chaos-secret-0123456789")
 
@@ -46,7 +47,7 @@ async def chaos_world(
 ) -> AsyncIterator[World]:
     """Starts all victims; kills them at the end. postgres: the server behind `database_url`, to be one of them."""
     s3_spec = servers.seaweedfs(folder / "s3", access_key=KEYS[0], secret_key=KEYS[1])
-    nats_spec = servers.nats(folder / "nats")
+    nats_spec = servers.nats(folder / "nats", password=NATS_PASSWORD)
     trainer_port = servers.free_ports(1)[0]
     target = f"{servers.HOST}:{trainer_port}"
     s3 = S3Settings(
@@ -55,7 +56,7 @@ async def chaos_world(
         s3_secret_key=SecretStr(KEYS[1]),
         s3_bucket="chaos",
     )
-    nats_url = f"nats://{servers.HOST}:{nats_spec.ports['nats']}"
+    nats_url = nats_address(nats_spec)
     store = {
         "S3_ENDPOINT": s3.s3_endpoint,
         "S3_ACCESS_KEY": KEYS[0],

@@ -24,6 +24,8 @@ def running_stack() -> Iterator[RunningStack]:
         for name in [name for name in os.environ if name.startswith("FIVESHOT_")]:
             environment.delenv(name)
         environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
+        # Open to all, as a home may be: what keeps others out must be the stack's own doing.
+        Path(place).chmod(0o755)
         folder = DataFolder(Path(place) / "data")
         state = run.detach(folder, tied=True)
         # The settings of services read this name as well: a server that a later test starts would want the same port.

@@ -13,8 +13,18 @@ class InlineDecoder:
         self.owners: list[str] = []
 
     async def read(
-        self, data: bytes, limits: PictureLimits, *, draft_side: int, most_pixels: int, field: str, owner: str
+        self,
+        data: bytes,
+        limits: PictureLimits,
+        *,
+        draft_side: int,
+        most_pixels: int,
+        keep_alpha: bool = False,
+        field: str,
+        owner: str,
     ) -> Decoded:
         """See the port."""
         self.owners.append(owner)
-        return pictures.read(data, limits, draft_side=draft_side, most_pixels=most_pixels, field=field)
+        return pictures.read(
+            data, limits, draft_side=draft_side, most_pixels=most_pixels, keep_alpha=keep_alpha, field=field
+        )

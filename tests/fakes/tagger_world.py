@@ -72,7 +72,7 @@ class ScriptedTagger:
 class FakeDecoder:
     """Takes `picture:<n>` as a picture whose first pixel has the value n, and refuses everything else."""
 
-    def decode(self, data: bytes, *, field: str) -> Picture:
+    async def decode(self, data: bytes, *, field: str, owner: str) -> Picture:
         head, _, value = data.partition(b":")
         if head != b"picture":
             raise InvalidArgument("It cannot be read", field=field, reason="IMAGE_UNREADABLE", remedy="Resend.")

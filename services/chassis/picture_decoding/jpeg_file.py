@@ -81,6 +81,8 @@ def check_pixels(data: bytes, *, cmyk: bool, field: str) -> None:
     try:
         simplejpeg.decode_jpeg(data, colorspace="CMYK" if cmyk else "GRAY", min_factor=8, fastdct=True)
     except ValueError as error:
+        if "insufficient memory" in str(error).lower():
+            raise MemoryError from error
         if _is_damage(str(error)):
             raise unreadable(field, "its pixels are damaged or cut off") from error
 

@@ -10,7 +10,6 @@ from services.chassis.picture_decoding.limits import DecodeLimits
 class DecodeSettings(BaseModel):
     """How pictures are decoded: each in a process of its own kind, which ends when one takes too much."""
 
-    decode_processes: int = Field(2, ge=1, le=64, description="processes that decode pictures, one at a time each")
     decode_cpu_s: int = Field(10, ge=1, le=600, description="processor seconds that one picture may take")
     decode_wall_s: float = Field(30.0, gt=0, le=3600, description="seconds that one picture may take in all")
     decode_memory_mib: int = Field(480, ge=64, le=65_536, description="MiB that one picture may take while decoded")
@@ -27,3 +26,9 @@ class DecodeSettings(BaseModel):
             memory_mib=self.decode_memory_mib,
             pictures=self.decode_pictures_per_process,
         )
+
+
+class DecodePoolSettings(DecodeSettings):
+    """The same for a service that decodes several at a time."""
+
+    decode_processes: int = Field(2, ge=1, le=64, description="processes that decode pictures, one at a time each")

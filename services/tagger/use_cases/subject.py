@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 
 from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument
-from services.tagger.models import KIND, OBJECT, Scores
+from services.tagger.models import KIND, OBJECT, Scores, project_of
 from services.tagger.ports import Datasets, PictureDecoder
 from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers
@@ -88,9 +87,8 @@ class SubjectVerb:
         seen: list[Scores] = []
         for name in spread(names, MOST_PICTURES):
             data = await self._datasets.read_original(name)
-            decode = partial(self._decoder.decode, data, field="image")
             try:
-                picture = await loop.run_in_executor(self._executor, decode)
+                picture = await self._decoder.decode(data, field="image", owner=project_of(dataset))
             except InvalidArgument:
                 # The dataset took it under other limits; the rest can still tell.
                 continue

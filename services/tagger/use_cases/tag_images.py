@@ -12,7 +12,17 @@ from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, Inte
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.signals import Interrupted, unless
-from services.tagger.models import ImageOutcome, ImageRecord, ImageState, Picture, Score, Scores, Tag, TagJob
+from services.tagger.models import (
+    ImageOutcome,
+    ImageRecord,
+    ImageState,
+    Picture,
+    Score,
+    Scores,
+    Tag,
+    TagJob,
+    project_of,
+)
 from services.tagger.ports import Datasets, PictureDecoder, Tagger, TagJobs
 from services.tagger.use_cases.merging import merge, to_skip
 from services.tagger.use_cases.scoring import predictions
@@ -107,7 +117,7 @@ class ImageTagger:
             await self._record(run, ImageOutcome(image, ImageState.SKIPPED))
             return None
         data = await self._patient(run.stop, lambda: self._datasets.read_original(image))
-        picture = await self._in_thread(lambda: self._decoder.decode(data, field="image"))
+        picture = await self._decoder.decode(data, field="image", owner=project_of(run.job.dataset))
         return _Work(record, picture)
 
     async def _infer(self, run: JobRun, pictures: list[Picture]) -> list[Scores]:

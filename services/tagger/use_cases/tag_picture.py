@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import InvalidArgument
 from services.tagger.models import Score, TagOptions
 from services.tagger.ports import PictureDecoder
@@ -22,16 +23,26 @@ class TaggedPicture:
 
 
 class TagPicture:
-    """The verb. max_bytes: the largest file taken. Decoding and inference run on `executor`."""
+    """The verb. max_bytes: the largest file taken. Inference runs on `executor`. budget: of pictures in flight."""
 
-    def __init__(self, taggers: Taggers, decoder: PictureDecoder, executor: Executor, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        taggers: Taggers,
+        decoder: PictureDecoder,
+        executor: Executor,
+        *,
+        max_bytes: int,
+        budget: ByteBudget,
+    ) -> None:
         self._taggers = taggers
         self._decoder = decoder
         self._executor = executor
         self._max_bytes = max_bytes
+        self._budget = budget
 
-    async def __call__(self, content: bytes, options: TagOptions) -> TaggedPicture:
-        """Raises InvalidArgument for a file that is too large or no picture, and what the tagger says of it."""
+    async def __call__(self, content: bytes, options: TagOptions, *, project: str) -> TaggedPicture:
+        """Raises InvalidArgument for a file that is too large or no picture, ResourceExhausted(BYTES_IN_FLIGHT), and
+        what the tagger says of the picture."""
         info = self._taggers.check(options)
         if len(content) > self._max_bytes:
             raise InvalidArgument(
@@ -42,8 +53,10 @@ class TagPicture:
             )
         tagger = self._taggers.get(options.tagger)
         loop = asyncio.get_running_loop()
-        picture = await loop.run_in_executor(self._executor, lambda: self._decoder.decode(content, field="content"))
-        (raw,) = await loop.run_in_executor(self._executor, tagger.infer, [picture])
+        with self._budget.holding(project) as held:
+            held.at_least(len(content))
+            picture = await self._decoder.decode(content, field="content", owner=project)
+            (raw,) = await loop.run_in_executor(self._executor, tagger.infer, [picture])
         if raw.error is not None:
             raise raw.error
         return TaggedPicture(tuple(predictions(raw.scores, info, options)), note(info, raw.outside_domain))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
@@ -27,7 +28,7 @@ from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.measuring import RunClock, measurement_of
-from services.trainer.worker.pictures import decode_original
+from services.trainer.worker.pictures import SandboxedDecoder
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 from services.trainer.worker.wire import (
@@ -61,7 +62,7 @@ class _Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptSettings:
-    """device, cache_dir: for the engine. device_name: for the trainer. All else in seconds."""
+    """device, cache_dir: for the engine. device_name: for the trainer. All else, but decode_limits: seconds."""
 
     device: str
     device_name: str
@@ -69,6 +70,7 @@ class AttemptSettings:
     stall_s: float
     heartbeat_s: float
     patience_s: float
+    decode_limits: DecodeLimits
 
 
 @dataclass
@@ -148,7 +150,7 @@ class Attempt:
             return Outcome.FAILED, file_error(error)
         except Exception as error:
             log.error("attempt_crashed", training_job=self.assignment.job.name, exc_info=error)
-            message = f"The worker failed unexpectedly ({type(error).__name__})."
+            message = "The worker failed unexpectedly."
             remedy = "Retry the job; tell the operator if it persists."
             return Outcome.FAILED, JobError("INTERNAL", message, remedy, True)
         return self._ending(status), None
@@ -177,7 +179,7 @@ class Attempt:
             parameters=parameters,
             items=items,
             output_dir=self.folder / "output",
-            decode=decode_original,
+            decode=SandboxedDecoder(self.settings.decode_limits),
             resume_from=resume_from,
             title=job.name.rsplit("/", 1)[1],
             dataset_digest=job.dataset_digest,
@@ -286,5 +288,6 @@ def file_error(error: OSError | SafetensorError) -> JobError:
             "The worker's disk is full.",
             "Free space in the worker's scratch folder, or give it a larger disk, then retry the job.",
         )
-    message = os.strerror(number) if number else str(error)
+    # Without a number the words are a library's, which may tell where on the worker the file lies.
+    message = os.strerror(number) if number else "one of them is damaged or missing"
     return JobError("WORKER_FILES", f"The worker cannot use its files: {message}.", "Look at the worker.", True)

@@ -117,6 +117,7 @@ class Worker:
                 stall_s=self._settings.stall_seconds,
                 heartbeat_s=self._settings.heartbeat_seconds,
                 patience_s=self._settings.outage_patience_seconds,
+                decode_limits=self._settings.decode_limits,
             ),
         )
         task = asyncio.create_task(self._run(attempt))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from services.chassis.picture_decoding.settings import DecodeSettings
 from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
@@ -17,13 +18,17 @@ def _default_worker_id() -> str:
     return f"{socket.gethostname()[:60]}-{os.getpid()}"
 
 
-class WorkerSettings(S3Settings, BaseServiceSettings):
+class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     """One frozen set for the process. `listen` serves only health and reflection."""
 
     model_config = service_config("WORKER_")
 
     shutdown_grace_s: float = Field(
         50.0, ge=0, le=3600, description="seconds in which the job at hand may end its step and be given back"
+    )
+    # Pictures are trained on at their full size, which takes more than a look at them.
+    decode_memory_mib: int = Field(
+        1280, ge=64, le=65_536, description="MiB that one picture may take while it is decoded"
     )
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer")
     dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")

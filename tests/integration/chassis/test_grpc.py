@@ -253,6 +253,25 @@ async def test_reflection_lists_the_service(running: RunningServer) -> None:
     assert NAME in [service.name for service in answers[0].list_services_response.service]
 
 
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_wants_the_internal_token_and_health_does_not(version: str) -> None:
+    settings = BaseServiceSettings(internal_token=SecretStr("inside"))
+    async with start_server(settings, lambda _: None, service_names=[NAME]) as running:
+        async with grpc.aio.insecure_channel(running.target) as plain:
+            call = plain.stream_stream(
+                f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+                response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+            )
+            asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                [each async for each in call(iter(asked))]
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+            inside = [each async for each in call(iter(asked), metadata=(("x-fiveshot-internal", "inside"),))]
+            assert NAME in [service.name for service in inside[0].list_services_response.service]
+            assert await health_of(plain, "") == "SERVING"
+
+
 async def test_calls_are_counted_by_method_and_code(stub: EchoStub) -> None:
     labels = {"method": f"/{NAME}/Unary", "code": "NOT_FOUND"}
     before = REGISTRY.get_sample_value("fiveshot_grpc_calls_total", labels) or 0

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
 from gateway.supervisor.servers import ServerSpec
 from services.chassis.grpc_server import LIVENESS
@@ -134,6 +135,15 @@ async def becomes(changes: AsyncIterator[str], wanted: str) -> None:
         assert await anext(changes) == wanted
 
 
+async def away(name: str, folder: Path) -> tuple[str, ...]:
+    """What the gateway would say that the service lacks."""
+    health = StackHealth({name: f"127.0.0.1:{(folder / f'{name}.port').read_text().strip()}"})
+    found = (await health.services())[name]
+    await health.close()
+    assert found.status == "NOT_SERVING"
+    return found.away
+
+
 def new_database(server: Server, name: str) -> str:
     """An empty database as an SQLAlchemy URL."""
     with psycopg.connect(host=str(server.spec.data_dir), user=USER, dbname="postgres", autocommit=True) as connection:
@@ -145,13 +155,14 @@ def new_database(server: Server, name: str) -> str:
 async def test_health_goes_with_what_the_service_needs_and_comes_back_with_it(
     name: str, database: Server, store: Server, tmp_path: Path
 ) -> None:
-    needed = (database, store) if name in WITH_STORE else (database,)
+    needed = {"database": database} | ({"object store": store} if name in WITH_STORE else {})
     variables = environment(name, tmp_path, new_database(database, name), store)
     async with watched(name, tmp_path, variables) as changes:
         await becomes(changes, "SERVING")
-        for server in needed:
+        for what, server in needed.items():
             await asyncio.to_thread(server.stop)
             await becomes(changes, "NOT_SERVING")
+            assert [each.partition(":")[0] for each in await away(name, tmp_path)] == [what]
             await asyncio.to_thread(server.start)
             await becomes(changes, "SERVING")
 

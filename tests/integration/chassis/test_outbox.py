@@ -24,6 +24,7 @@ from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from tests.fixtures import processes
 from tests.fixtures.patience import scaled, until, within
+from tests.fixtures.servers import NATS_PASSWORD, nats_address
 from tests.integration.chassis.tables import EVENTS, MIGRATIONS
 
 
@@ -168,7 +169,7 @@ async def test_without_a_bus_the_log_is_kept(sqlite_url: str, project: str) -> N
 @pytest.fixture
 def own_nats(server_folder: Path) -> servers.ServerSpec:
     """A NATS server description for a test that kills it."""
-    return servers.nats(server_folder / f"nats-{uuid.uuid4().hex[:8]}")
+    return servers.nats(server_folder / f"nats-{uuid.uuid4().hex[:8]}", password=NATS_PASSWORD)
 
 
 async def test_events_wait_for_a_bus_that_is_away_and_survive_its_death(
@@ -177,7 +178,7 @@ async def test_events_wait_for_a_bus_that_is_away_and_survive_its_death(
     await upgrade(sqlite_url, MIGRATIONS)
     db = Database(sqlite_url)
     outbox = Outbox(EVENTS)
-    bus = EventBus(f"nats://127.0.0.1:{own_nats.ports['nats']}", name="test", timeout_s=scaled(1))
+    bus = EventBus(nats_address(own_nats), name="test", timeout_s=scaled(1))
     with pytest.raises(Unavailable):
         await bus.publish(subject=f"{SUBJECT_ROOT}.x", event_id="e", type="t", source="s", data=b"{}")
 

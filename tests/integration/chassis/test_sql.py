@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,3 +240,13 @@ async def test_old_request_ids_are_forgotten(db: Database) -> None:
         assert await keys.forget_older_than(conn, timedelta(hours=1)) == 0
         assert await keys.forget_older_than(conn, timedelta(seconds=-1)) == 1
         assert await keys.recall(conn, request) is None
+
+
+async def test_a_full_disk_is_told_by_the_ping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = Database(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+    await db.ping()
+    monkeypatch.setattr("services.chassis.sql.SQLITE_ROOM", 2**62)
+    with pytest.raises(Unavailable) as full:
+        await db.ping()
+    assert full.value.reason == "DISK_FULL"
+    await db.dispose()

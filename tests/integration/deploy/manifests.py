@@ -32,6 +32,7 @@ SECRETS = {
     "s3-access-key": "access",
     "s3-secret-key": "secret",
     "internal-token": "token",
+    "nats-password": "secret",
     "page-token-key": "a key of the tests",
     "postgres-password": "secret",
 }

@@ -17,6 +17,7 @@ VALUES = {
     "FIVESHOT_S3_ACCESS_KEY": "access",
     "FIVESHOT_S3_SECRET_KEY": "secret",
     "FIVESHOT_INTERNAL_TOKEN": "token",
+    "FIVESHOT_NATS_PASSWORD": "secret",
     "FIVESHOT_PAGE_TOKEN_KEY": "a key of the tests",
     "FIVESHOT_KEYS_FOLDER": "./keys",
 }

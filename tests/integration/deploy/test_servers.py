@@ -11,16 +11,21 @@ import yaml
 from sqlalchemy import Table, insert, text
 
 from gateway import envoy_config
+from gateway.event_accounts import SERVICES_USER
 from gateway.settings import Settings as GatewaySettings
-from gateway.supervisor.servers import binary
+from gateway.supervisor.servers import HOST, ServerSpec, binary, free_ports
+from gateway.supervisor.stack import port_is_free
+from services.chassis.errors import Unavailable
 from services.chassis.grpc_server import start_server
+from services.chassis.nats_events import EventBus
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.sql import Database, JsonText, UtcDateTime
 from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters.sql_tables import jobs
 from services.trainer.app import MIGRATIONS
 from services.trainer.models.job import JobState
-from tests.fixtures.processes import finished, finished_async
+from tests.fixtures.patience import scaled
+from tests.fixtures.processes import finished, finished_async, running
 from tests.integration.deploy.manifests import DEPLOY, OVERLAYS, kubernetes_environment, loaded, named
 
 
@@ -37,10 +42,27 @@ def test_envoy_takes_the_configuration_of_the_manifest(
     assert run.returncode == 0, run.stderr[-2000:]
 
 
-def test_nats_takes_its_configuration() -> None:
-    config = DEPLOY / "config" / "nats.conf"
-    run = finished([binary("nats-server"), "-t", "-c", config])
-    assert run.returncode == 0, run.stderr
+async def test_nats_lets_the_services_in_and_nobody_else(tmp_path: Path) -> None:
+    """With the configuration of deploy/, in another folder and on another port."""
+    port, text = free_ports(1)[0], (DEPLOY / "config" / "nats.conf").read_text(encoding="utf-8")
+    config = tmp_path / "nats.conf"
+    config.write_text(text.replace("port: 4222", f"port: {port}").replace("/data", str(tmp_path / "data")))
+    spec = ServerSpec(
+        name="nats",
+        argv=(str(binary("nats-server")), "-c", str(config)),
+        ready=lambda: not port_is_free(port),
+        ports={"nats": port},
+        data_dir=tmp_path,
+        env={"NATS_PASSWORD": "secret"},
+    )
+    with running(spec):
+        bus = EventBus(f"nats://{HOST}:{port}", name="test", user=SERVICES_USER, password="secret")
+        stored = await bus.publish(subject="fiveshot.events.v1.p.c.i.t", event_id="1", type="t", source="s", data=b"{}")
+        assert stored == 1
+        await bus.close()
+        stranger = EventBus(f"nats://{HOST}:{port}", name="test", timeout_s=scaled(1))
+        with pytest.raises(Unavailable):
+            await stranger.open()
 
 
 def test_seaweedfs_knows_every_flag() -> None:

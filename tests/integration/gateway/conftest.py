@@ -25,7 +25,8 @@ from gateway.authz import SERVICE_NAME as AUTHZ_NAME
 from gateway.authz import AuthorizationServicer, Authorizer
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
-from gateway.settings import Settings
+from gateway.settings import SERVICES, Settings
+from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
 from services.chassis import grpc_server
 from tests.fakes import recording_dataset
@@ -77,14 +78,18 @@ async def gateway() -> AsyncIterator[Gateway]:
             grpc_server.start_server(settings, servicer.register, service_names=[recording_dataset.SERVICE_NAME])
         )
         authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
+        targets = {"dataset_target": dataset.target}
+        behind = {name: getattr(settings, f"{name}_target") for name in SERVICES} | {"dataset": dataset.target}
+        health = StackHealth(behind)
+        stack.push_async_callback(health.close)
         bodies = JsonCheck(http_rules(REFLECTED))
-        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN, bodies=bodies)
+        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN, bodies=bodies, health=health)
         authz = await stack.enter_async_context(
             grpc_server.start_server(
                 settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED, bare=True
             )
         )
-        targets = {"dataset_target": dataset.target, "authz_target": authz.target}
+        targets["authz_target"] = authz.target
         config = folder / "envoy.json"
         envoy_config.write(settings.model_copy(update=targets), config)
         spec = servers.envoy(config, ports={"listener": public, "admin": admin}, data_dir=folder)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +14,14 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.supervisor import servers
+from gateway.supervisor.certificates import Certificates
 from gateway.supervisor.servers import ServerSpec
 from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import S3Settings
 from tests.fixtures import processes
 from tests.fixtures.patience import scaled
+from tests.fixtures.servers import NATS_PASSWORD, nats_address
 
 ENVOY_CONFIG = """
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
@@ -56,6 +56,10 @@ def seaweedfs(folder: Path) -> ServerSpec:
     return servers.seaweedfs(folder, access_key="a-key", secret_key="a-secret")
 
 
+def nats(folder: Path) -> ServerSpec:
+    return servers.nats(folder, password=NATS_PASSWORD)
+
+
 def envoy(folder: Path) -> ServerSpec:
     ports = dict(zip(("listener", "admin"), servers.free_ports(2), strict=True))
     config = folder / "envoy.yaml"
@@ -63,7 +67,7 @@ def envoy(folder: Path) -> ServerSpec:
     return servers.envoy(config, ports=ports, data_dir=folder)
 
 
-@pytest.mark.parametrize("describe", [seaweedfs, servers.nats, envoy], ids=["seaweedfs", "nats", "envoy"])
+@pytest.mark.parametrize("describe", [seaweedfs, nats, envoy], ids=["seaweedfs", "nats", "envoy"])
 def test_a_server_starts_ends_at_sigterm_and_leaves_nothing(
     describe: Callable[[Path], ServerSpec], folder: Path
 ) -> None:
@@ -101,9 +105,9 @@ async def test_objects_survive_a_kill(folder: Path) -> None:
 
 
 async def test_confirmed_events_survive_a_kill(folder: Path) -> None:
-    spec = servers.nats(folder)
+    spec = nats(folder)
     process = start(spec)
-    url = f"nats://{servers.HOST}:{spec.ports['nats']}"
+    url = nats_address(spec)
     bus = await EventBus.connect(url, name="test")
     await bus.publish(subject="fiveshot.events.v1.p.c.i.t", event_id="1", type="t", source="s", data=b"{}")
     processes.kill_group(process)
@@ -148,8 +152,10 @@ def test_the_number_of_buckets_does_not_depend_on_the_free_space(folder: Path) -
     spec = seaweedfs(folder)
     process = start(spec)
     try:
-        url = f"http://{servers.HOST}:{spec.ports['master']}/dir/status"
-        with urllib.request.urlopen(url, timeout=scaled(30)) as answer:
-            assert json.load(answer)["Topology"]["Max"] == servers.MAX_VOLUMES
+        folder_of_pair = folder / "certificates"
+        pair = Certificates(*(folder_of_pair / f"{name}.pem" for name in ("authority", "certificate", "key")))
+        # max_volume_count of master_pb.DiskInfo, field 3, as a varint of two bytes.
+        most = bytes((3 << 3, servers.MAX_VOLUMES & 0x7F | 0x80, servers.MAX_VOLUMES >> 7))
+        assert most in servers.seaweedfs_volumes(spec.ports, pair)
     finally:
         processes.kill_group(process)

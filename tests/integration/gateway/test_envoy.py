@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway import api_keys
 from gateway.envoy_routes import PUBLIC_SERVICES
+from gateway.roles import Role
 from services.chassis import errors, grpc_client
 from tests.fixtures.patience import until
 from tests.integration.gateway.conftest import TOKEN, Gateway
@@ -118,6 +118,31 @@ async def test_a_withdrawn_key_stops_working_in_a_moment(gateway: Gateway, chann
     assert (await _get(channel, ("x-api-key", fresh))).name == NAME
 
 
+async def test_a_reader_looks_and_changes_nothing(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    """Over gRPC and JSON, by key and by token."""
+    secret = api_keys.new_secret()
+    key = api_keys.ApiKey("viewer", api_keys.digest(secret), ("acme",), role=Role.READER)
+    api_keys.save(gateway.keys_file, [key])
+    create = dataset_service_pb2.CreateDatasetRequest(parent="projects/acme", dataset_id="dogs")
+    for credential in (("x-api-key", secret), ("authorization", f"Bearer {gateway.token(role='reader')}")):
+        assert (await _get(channel, credential)).name == NAME
+        with pytest.raises(errors.PermissionDenied) as refused:
+            await _stub(channel).CreateDataset(create, metadata=(credential,))
+        assert (refused.value.reason, refused.value.metadata["needed"]) == ("ROLE_TOO_LOW", "editor")
+    headers = {"x-api-key": secret}
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers=headers) as client:
+        assert (await client.get(f"/v1/{NAME}")).status_code == 200
+        for verb, path in (
+            ("POST", "/v1/projects/acme/datasets"),
+            ("DELETE", f"/v1/{NAME}"),
+            ("POST", f"/v1/{NAME}%3AeditTags"),
+            ("POST", "/fiveshot.dataset.v1.DatasetService/CreateDataset"),
+        ):
+            answer = await client.request(verb, path, json={} if verb == "POST" else None)
+            assert answer.status_code == 403, (verb, path, answer.text)
+            assert answer.json()["details"][0]["reason"] == "ROLE_TOO_LOW"
+
+
 async def test_streams_pass_both_ways(gateway: Gateway, channel: grpc.aio.Channel) -> None:
     header = dataset_service_pb2.UploadImageHeader(parent=NAME, file_name="a.png")
     requests = [dataset_service_pb2.UploadImageRequest(header=header)]
@@ -157,8 +182,31 @@ async def test_json_calls(gateway: Gateway) -> None:
         assert made.json() == {"name": "projects/acme/datasets/cats", "displayName": "Cats"} | {
             key: value for key, value in made.json().items() if key not in ("name", "displayName")
         }
-        chunks = await http.get(f"/v1/{NAME}/images/one:download")
-        assert [len(base64.b64decode(json.loads(line)["chunk"])) for line in chunks.text.splitlines()] == [1000] * 3
+
+
+async def test_raw_bodies(gateway: Gateway) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers={"x-api-key": gateway.key}) as http:
+        got = await http.get(f"/v1/{NAME}/images/one:download")
+        assert got.content == b"".join(bytes([number]) * 1000 for number in range(3))
+        headers = {"content-type": "image/png", "content-length": "3000", "etag": '"one"'}
+        assert {name: got.headers[name] for name in headers} == headers
+        assert not [name for name in got.headers if name.startswith("x-fiveshot")]
+        held = await http.get(f"/v1/{NAME}/images/one:download", headers={"if-none-match": '"one"'})
+        assert (held.status_code, held.content) == (304, b"")
+        data = bytes(range(256)) * 12 * 1024
+        made = await http.post(f"/v1/{NAME}/images:upload?file_name=a.png&tags=x&tags=y", content=data)
+        assert made.json()["sizeBytes"] == str(len(data))
+        seen = gateway.servicer.uploaded
+        assert seen is not None
+        assert (seen.parent, seen.file_name, list(seen.tags)) == (NAME, "a.png", ["x", "y"])
+        foreign = await http.post("/v1/projects/rival/datasets/dogs/images:upload?file_name=a.png", content=b"x")
+        assert (foreign.status_code, foreign.json()["details"][0]["reason"]) == (403, "PROJECT_FORBIDDEN")
+
+
+async def test_a_raw_body_over_grpc_keeps_its_frames(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    asked = dataset_service_pb2.GetImageContentRequest(name=f"{NAME}/images/one")
+    call = _stub(channel).GetImageContent(asked, metadata=(("x-api-key", gateway.key),))
+    assert [len(body.data) async for body in call] == [1000] * 3
 
 
 async def test_json_errors_are_status_objects(gateway: Gateway) -> None:
@@ -216,9 +264,13 @@ async def test_a_caller_who_asks_too_often_is_slowed_alone(gateway: Gateway, cha
     assert (await _get(channel, ("authorization", f"Bearer {gateway.token()}"))).name == NAME
 
 
-async def test_health_says_that_services_are_missing(gateway: Gateway) -> None:
+async def test_health_says_which_services_are_missing(gateway: Gateway) -> None:
     async with httpx.AsyncClient() as http:
-        assert (await http.get(f"http://{gateway.target}/healthz")).status_code == 503
+        answer = await http.get(f"http://{gateway.target}/healthz")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
+    services = answer.json()["services"]
+    assert services.pop("dataset") == {"status": "SERVING"}
+    assert services == {name: {"status": "UNREACHABLE"} for name in ("tagger", "trainer", "registry")}
 
 
 async def test_the_access_log_tells_who_called(gateway: Gateway, channel: grpc.aio.Channel) -> None:

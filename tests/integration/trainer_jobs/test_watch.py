@@ -14,10 +14,13 @@ import pytest
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
 from google.protobuf import json_format
 
+from gateway import event_accounts, event_consumers
+from gateway.supervisor import servers
 from services.chassis.errors import InvalidArgument, NotFound
 from services.chassis.nats_events import EventBus, event_subject
 from tests.fixtures.patience import within
-from tests.fixtures.processes import finished_async
+from tests.fixtures.processes import finished_async, running
+from tests.fixtures.servers import NATS_PASSWORD, nats_address
 from tests.fixtures.trainer import StartTrainer, Trainer
 
 Job = training_job_pb2.TrainingJob
@@ -107,22 +110,16 @@ async def test_a_token_of_another_job_or_a_damaged_one_is_refused(trainer: Train
         with pytest.raises(InvalidArgument) as refused:
             await anext(
                 aiter(
-                    trainer.stub.WatchTrainingJob(
-                        _Service.WatchTrainingJobRequest(name=one.name, resume_token=wrong)
-                    )
+                    trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=one.name, resume_token=wrong))
                 )
             )
         assert refused.value.field == "resume_token"
     with pytest.raises(InvalidArgument):
         await anext(
-            aiter(
-                trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=other.name, resume_token=token))
-            )
+            aiter(trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=other.name, resume_token=token)))
         )
     with pytest.raises(NotFound):
-        await anext(
-            aiter(trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=one.name + "x")))
-        )
+        await anext(aiter(trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=one.name + "x"))))
 
 
 async def test_the_bus_hears_every_event_of_the_log(
@@ -154,23 +151,33 @@ async def test_the_bus_hears_every_event_of_the_log(
 
 
 async def test_the_consumer_in_the_documentation_works(
-    start_trainer: StartTrainer, sqlite_url: str, nats_url: str, event_bus: EventBus, project: str
+    start_trainer: StartTrainer, sqlite_url: str, server_folder: Path, project: str
 ) -> None:
+    seed, public_key = event_consumers.new_seed()
+    consumers = [event_accounts.Consumer("my-backend", project, public_key)]
+    spec = servers.nats(server_folder / f"nats-{project}", password=NATS_PASSWORD, consumers=consumers)
+    address = f"nats://{servers.HOST}:{spec.ports['nats']}"
+    seed_file = spec.data_dir / "my-backend.nk"
+    seed_file.write_text(seed)
     code = re.search(r"```python\n(.+?)```", DOCUMENTATION.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert code
-    async with start_trainer(sqlite_url, nats_url=nats_url) as trainer:
-        await trainer.create(project)
-        held = await trainer.worker().acquire()
-        assert held is not None
-        await trainer.worker().work(held)
-        async with within(30):
-            async for event in event_bus.subscribe(f"fiveshot.events.v1.{project}.>", after_sequence=0):
-                if json.loads(event.data).get("state") == "STATE_SUCCEEDED":
-                    break
-    done = await finished_async(
-        [sys.executable, "-c", code.group(1).replace("my-backend", f"docs-{project}")],
-        env={**os.environ, "NATS_URL": nats_url, "PROJECT": project},
-    )
+    with running(spec):
+        await event_consumers.ensure_stream(address, project, NATS_PASSWORD)
+        async with start_trainer(sqlite_url, nats_url=nats_address(spec)) as trainer:
+            await trainer.create(project)
+            held = await trainer.worker().acquire()
+            assert held is not None
+            await trainer.worker().work(held)
+            bus = EventBus(nats_address(spec), name="test")
+            async with within(30):
+                async for event in bus.subscribe(f"fiveshot.events.v1.{project}.>", after_sequence=0):
+                    if json.loads(event.data).get("state") == "STATE_SUCCEEDED":
+                        break
+            await bus.close()
+        done = await finished_async(
+            [sys.executable, "-c", code.group(1)],
+            env={**os.environ, "NATS_URL": address, "NATS_NKEY": str(seed_file), "PROJECT": project},
+        )
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         f"{held.job.name}/epochs/1",

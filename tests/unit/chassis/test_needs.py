@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from itertools import groupby
 
 from services.chassis.errors import Unavailable
 from services.chassis.needs import Need, follow
@@ -29,10 +31,15 @@ class _Scripted:
 
 
 async def _told(*scripts: str) -> list[bool]:
-    told: list[bool] = []
+    """Whether the process was well, change by change."""
+    return [well for well, _ in groupby(not away for away in await _told_away(*scripts))]
 
-    async def tell(well: bool) -> None:
-        told.append(well)
+
+async def _told_away(*scripts: str) -> list[dict[str, str]]:
+    told: list[dict[str, str]] = []
+
+    async def tell(away: Mapping[str, str]) -> None:
+        told.append(dict(away))
 
     scripted = [_Scripted(script) for script in scripts]
     needs = [Need(str(number), _nothing, one.ping, _nothing) for number, one in enumerate(scripted)]
@@ -56,6 +63,11 @@ async def test_one_lost_answer_is_no_outage() -> None:
 
 async def test_all_needs_must_be_there() -> None:
     assert await _told("xx......", "..xxxxx.") == [False, True]
+
+
+async def test_what_is_away_is_named_with_the_reason() -> None:
+    why = "UNAVAILABLE"
+    assert await _told_away("xxxx......", "..xxxxx...") == [{"0": why}, {"0": why, "1": why}, {"1": why}, {}]
 
 
 async def test_a_process_without_needs_is_healthy() -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -326,3 +327,27 @@ async def test_upkeep_goes_on_after_an_outage_and_forgets_old_requests(service: 
     await until(lambda: not service.store.state.requests)
     running.cancel()
     assert len(service.store.state.images) == 1
+
+
+async def test_uploads_over_the_budget_are_refused_and_store_nothing() -> None:
+    budget = ByteBudget(total=1000, per_project=len(PNG) - 1)
+    service = build(Limits(), budget=budget)
+    await service.new_set()
+    for announced in (len(PNG), 0):
+        with pytest.raises(ResourceExhausted) as caught:
+            await service.uploads.upload(upload(PNG, size_bytes=announced))
+        assert caught.value.reason == "BYTES_IN_FLIGHT"
+        assert caught.value.retry_after_s
+    assert service.nothing_stored()
+    assert budget.in_flight == 0
+
+
+async def test_the_budget_is_whole_again_after_uploads_of_every_end() -> None:
+    budget = ByteBudget(total=1 << 20, per_project=1 << 20)
+    service = build(Limits(), budget=budget)
+    await service.new_set()
+    await service.uploads.upload(upload(PNG))
+    for data in (PNG, PNG[:100], b"nonsense"):
+        with pytest.raises(DomainError):
+            await service.uploads.upload(upload(data))
+    assert budget.in_flight == 0

@@ -9,6 +9,7 @@ import pytest
 
 from gateway import api_keys
 from gateway.api_keys import ApiKey
+from gateway.roles import Role
 
 NEVER = ApiKey("one", "a" * 64, ("acme",))
 LATER = ApiKey("two", "b" * 64, ("*",), datetime(2027, 1, 1, tzinfo=UTC))
@@ -75,3 +76,41 @@ def test_a_changed_file_counts_and_a_broken_one_keeps_the_last_good_keys(tmp_pat
 
 def test_without_a_file_nobody_has_a_key() -> None:
     assert api_keys.ApiKeyFile(None).find("fs_anything") is None
+
+
+def test_a_key_of_a_file_from_before_there_were_roles_is_an_editor() -> None:
+    (key,) = api_keys.parse(f"keys: [{{id: a, sha256: {'a' * 64}, projects: [p]}}]")
+    assert key.role == Role.EDITOR
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("role: owner", r"keys\[0\].role: 'owner' is none of reader, editor, admin"),
+        ("replaced: soon", r"keys\[0\].replaced: must hold sha256 and until"),
+        ("replaced: {sha256: short, until: 2027-01-01}", r"keys\[0\].replaced.sha256"),
+        (f"replaced: {{sha256: {'b' * 64}, until: soon}}", r"keys\[0\].replaced.until"),
+        (f"replaced: {{sha256: {'b' * 64}, until: null}}", r"keys\[0\].replaced.until"),
+    ],
+)
+def test_a_wrong_role_or_rotation_is_refused_by_field(entry: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        api_keys.parse(f"keys: [{{id: a, sha256: {'a' * 64}, projects: [p], {entry}}}]")
+
+
+def test_after_a_rotation_both_secrets_are_good_until_the_overlap_ends(tmp_path: Path) -> None:
+    old, new, newest = (api_keys.new_secret() for _ in range(3))
+    until = datetime(2026, 6, 2, tzinfo=UTC)
+    before = ApiKey("mine", api_keys.digest(old), ("acme",), datetime(2027, 1, 1, tzinfo=UTC), Role.READER)
+    path = tmp_path / "keys.yaml"
+    api_keys.save(path, [NEVER, api_keys.rotated(before, new, until)])
+    keys = api_keys.load(path)
+    by_old, by_new = api_keys.find(keys, old), api_keys.find(keys, new)
+    assert by_old is not None
+    assert by_new is not None
+    assert by_old.role == by_new.role == Role.READER
+    assert (by_old.expires, by_new.expires) == (until, before.expires)
+    # Only one overlap at a time: who rotates twice wants the first secret gone.
+    twice = api_keys.rotated(keys[1], newest, until)
+    assert api_keys.find([twice], old) is None
+    assert api_keys.find([twice], new) is not None

@@ -16,6 +16,7 @@ from google.rpc import status_pb2
 from gateway import api_keys
 from gateway.authz import AuthorizationServicer, Authorizer, Caller, allowed, denied
 from gateway.envoy_filters import JWT_FILTER
+from gateway.roles import Role
 from services.chassis import grpc_errors
 from services.chassis.errors import DomainError, PermissionDenied, Unauthenticated
 
@@ -63,6 +64,9 @@ def test_callers(authorizer: Authorizer, headers: dict[str, str], verdict: Mappi
         ({"authorization": "Bearer t"}, {}, Unauthenticated, "TOKEN_INVALID"),
         ({}, {"payload": {"sub": "ada"}}, PermissionDenied, "TOKEN_WITHOUT_PROJECTS"),
         ({}, {"payload": {"sub": "ada", "projects": {"a": 1}}}, PermissionDenied, "TOKEN_WITHOUT_PROJECTS"),
+        ({}, {"payload": {"projects": ["acme"], "role": "owner"}}, PermissionDenied, "TOKEN_WITHOUT_ROLE"),
+        ({}, {"payload": {"projects": ["acme"], "role": []}}, PermissionDenied, "TOKEN_WITHOUT_ROLE"),
+        ({}, {"payload": {"projects": ["acme"], "role": 7}}, PermissionDenied, "TOKEN_WITHOUT_ROLE"),
     ],
 )
 def test_refusals_say_what_to_do(
@@ -73,6 +77,40 @@ def test_refusals_say_what_to_do(
     assert refused.value.reason == reason
     assert refused.value.remedy
     assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("claim", "payload", "role"),
+    [
+        ("role", {}, Role.EDITOR),
+        ("role", {"role": "reader"}, Role.READER),
+        ("role", {"role": ["viewer", "reader", "admin"]}, Role.ADMIN),
+        ("role", {"role": "editor reader"}, Role.EDITOR),
+        ("realm_access.roles", {"realm_access": {"roles": ["reader"]}}, Role.READER),
+        ("https://issuer.example/role", {"https://issuer.example/role": "admin"}, Role.ADMIN),
+    ],
+)
+def test_the_role_of_a_token(tmp_path: Path, claim: str, payload: dict[str, Any], role: Role) -> None:
+    keys = api_keys.ApiKeyFile(tmp_path / "none.yaml")
+    authorizer = Authorizer(keys, projects_claim="projects", role_claim=claim)
+    assert authorizer.identify({}, {"payload": {"projects": ["acme"], **payload}}).role == role
+
+
+async def test_a_role_that_is_too_low_is_named_with_the_one_that_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    api_keys.save(path, [api_keys.ApiKey("look", api_keys.digest(KEY), ("acme",), role=Role.READER)])
+    authorizer = Authorizer(api_keys.ApiKeyFile(path), projects_claim="projects")
+    servicer = AuthorizationServicer(authorizer, internal_token="")
+    request = pb.CheckRequest()
+    request.attributes.request.http.headers["x-api-key"] = KEY
+    request.attributes.request.http.method = "POST"
+    request.attributes.request.http.path = "/fiveshot.dataset.v1.DatasetService/ListDatasets"
+    assert (await servicer.check(request, None)).status.code == 0
+    request.attributes.request.http.path = "/fiveshot.dataset.v1.DatasetService/CreateDataset"
+    refused = await servicer.check(request, None)
+    assert (refused.status.code, refused.denied_response.status.code) == (7, 403)
+    info = json.loads(refused.denied_response.body)["details"][0]
+    assert (info["reason"], info["metadata"]["needed"]) == ("ROLE_TOO_LOW", "editor")
 
 
 def test_a_permission_names_the_caller_and_takes_the_credential_away() -> None:
@@ -104,6 +142,8 @@ def test_a_refusal_carries_the_status_for_each_kind_of_caller() -> None:
 async def test_the_service_reads_headers_and_the_filters_verdict(authorizer: Authorizer) -> None:
     servicer = AuthorizationServicer(authorizer, internal_token="")
     request = pb.CheckRequest()
+    request.attributes.request.http.method = "GET"
+    request.attributes.request.http.path = "/v1/projects/acme/datasets"
     request.attributes.request.http.headers["authorization"] = "Bearer token"
     verdict = request.attributes.metadata_context.filter_metadata[JWT_FILTER]
     verdict.update({"payload": {"sub": "ada", "projects": ["acme"]}})

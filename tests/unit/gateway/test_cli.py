@@ -17,6 +17,7 @@ from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_s
 from PIL import Image
 from typer.testing import CliRunner
 
+from gateway import api_keys
 from gateway.cli import output, pictures, tagging, watch
 from gateway.cli.main import app, hoist
 from gateway.cli.parameters import parameters
@@ -355,8 +356,30 @@ def test_keys_are_added_listed_and_withdrawn(tmp_path: Path) -> None:
     assert secret not in folder.api_keys_file.read_text()
     assert _run("keys", "add", "backend", "--for", "acme", data=tmp_path).exit_code == output.STATE
     assert _run("keys", "add", "x", "--for", "../etc", data=tmp_path).exit_code == output.USAGE
+    looks = _run("keys", "add", "viewer", "--for", "acme", "--role", "reader", "--json", data=tmp_path)
+    assert json.loads(looks.stdout)["role"] == "reader"
+    assert _run("keys", "add", "boss", "--for", "acme", "--role", "owner", data=tmp_path).exit_code == output.USAGE
+    roles = {each.id: each.role for each in api_keys.load(folder.api_keys_file)}
+    assert roles == {"local": "admin", "backend": "editor", "viewer": "reader"}
     assert _run("keys", "remove", "backend", data=tmp_path).exit_code == output.OK
     assert _run("keys", "remove", "backend", data=tmp_path).exit_code == output.NOT_FOUND
+
+
+def test_a_key_is_rotated_with_an_overlap_and_the_command_line_keeps_its_own(tmp_path: Path) -> None:
+    from gateway.supervisor.folder import DataFolder
+
+    folder = DataFolder(tmp_path)
+    before = folder.credentials().api_key
+    made = json.loads(_run("keys", "rotate", "local", "--overlap", "2", "--json", data=tmp_path).stdout)
+    assert folder.credentials().api_key == made["apiKey"] != before
+    keys = api_keys.load(folder.api_keys_file)
+    old, new = api_keys.find(keys, before), api_keys.find(keys, made["apiKey"])
+    assert old is not None
+    assert new is not None
+    assert (old.id, new.id, new.expires) == ("local", "local", None)
+    assert old.expires is not None
+    assert old.expires.isoformat() == made["replacedUntil"]
+    assert _run("keys", "rotate", "nobody", data=tmp_path).exit_code == output.NOT_FOUND
 
 
 def test_durations_and_sizes_for_people() -> None:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.byte_budget import ByteBudget
+from services.chassis.errors import InvalidArgument, ResourceExhausted
 from services.tagger.models import ImageOutcome, ImageState, Picture, Scores, TagJob, TagOptions
+from services.tagger.ports import Tagger
 from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import MEASURED_ONLY_NOTE, CombinedTagger, Taggers, job_note
 from tests.fakes.tagger_world import FakeDecoder, ScriptedTagger, score
@@ -71,23 +73,36 @@ def executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1)
 
 
+def lone(executor: ThreadPoolExecutor, *taggers: Tagger, max_bytes: int, in_flight: int = 1000) -> TagPicture:
+    budget = ByteBudget(total=in_flight, per_project=in_flight)
+    return TagPicture(Taggers(taggers), FakeDecoder(), executor, max_bytes=max_bytes, budget=budget)
+
+
+async def test_lone_pictures_share_a_budget(executor: ThreadPoolExecutor) -> None:
+    verb = lone(executor, ScriptedTagger(score("cat")), max_bytes=99, in_flight=8)
+    with pytest.raises(ResourceExhausted) as caught:
+        await verb(b"picture:7", TagOptions(), project="acme")
+    assert caught.value.reason == "BYTES_IN_FLIGHT"
+    assert caught.value.retry_after_s is not None
+
+
 async def test_a_lone_picture_is_tagged(executor: ThreadPoolExecutor) -> None:
-    verb = TagPicture(Taggers([ScriptedTagger(score("cat"), score("dog", 0.1))]), FakeDecoder(), executor, max_bytes=99)
-    tagged = await verb(b"picture:7", TagOptions())
+    verb = lone(executor, ScriptedTagger(score("cat"), score("dog", 0.1)), max_bytes=99)
+    tagged = await verb(b"picture:7", TagOptions(), project="acme")
     assert [item.label for item in tagged.scores] == ["cat"]
     assert tagged.note == ""
 
 
 async def test_a_lone_picture_that_is_too_large_or_unknown_is_refused(executor: ThreadPoolExecutor) -> None:
-    verb = TagPicture(Taggers([ScriptedTagger()]), FakeDecoder(), executor, max_bytes=10)
+    verb = lone(executor, ScriptedTagger(), max_bytes=10)
     with pytest.raises(InvalidArgument) as caught:
-        await verb(b"picture:7" * 2, TagOptions())
+        await verb(b"picture:7" * 2, TagOptions(), project="acme")
     assert (caught.value.field, caught.value.reason) == ("content", "IMAGE_TOO_LARGE")
     with pytest.raises(InvalidArgument) as caught:
-        await verb(b"nonsense", TagOptions())
+        await verb(b"nonsense", TagOptions(), project="acme")
     assert (caught.value.field, caught.value.reason) == ("content", "IMAGE_UNREADABLE")
     with pytest.raises(InvalidArgument, match="black"):
-        await verb(b"picture:0", TagOptions())
+        await verb(b"picture:0", TagOptions(), project="acme")
 
 
 def test_a_combination_is_outside_its_domain_when_every_model_is() -> None:
@@ -108,9 +123,9 @@ def test_a_job_says_how_many_pictures_were_only_measured() -> None:
 
 
 async def test_notes_say_when_tags_were_only_measured(executor: ThreadPoolExecutor) -> None:
-    only = TagPicture(Taggers([ScriptedTagger(measures_only=True)]), FakeDecoder(), executor, max_bytes=99)
-    assert (await only(b"picture:7", TagOptions())).note == MEASURED_ONLY_NOTE
-    silent = TagPicture(Taggers([Abstaining()]), FakeDecoder(), executor, max_bytes=99)
-    note = (await silent(b"picture:7", TagOptions())).note
+    only = lone(executor, ScriptedTagger(measures_only=True), max_bytes=99)
+    assert (await only(b"picture:7", TagOptions(), project="acme")).note == MEASURED_ONLY_NOTE
+    silent = lone(executor, Abstaining(), max_bytes=99)
+    note = (await silent(b"picture:7", TagOptions(), project="acme")).note
     assert note.startswith("The picture lies outside")
     assert note.endswith(MEASURED_ONLY_NOTE)

@@ -58,7 +58,7 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:
         path = copy / f"{importer.replace('.', '/')}.py"
         path.write_text(path.read_text(encoding="utf-8") + f"\nimport {imported}\n", encoding="utf-8")
     (copy / "services" / "dataset" / "helpers.py").touch()
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     run = finished(command, cwd=copy, env={**os.environ, "COLUMNS": "500"})
     assert run.returncode == 1, run.stdout + run.stderr
     return run.stdout

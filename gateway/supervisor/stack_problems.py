@@ -1,0 +1,37 @@
+"""What is wrong with a running stack: a process that is down, a service without what it needs, a full disk."""
+
+from __future__ import annotations
+
+from gateway.settings import SERVICES
+from gateway.stack_health import ServiceHealth, StackHealth
+from gateway.supervisor import servers
+from gateway.supervisor.folder import DataFolder, StackState
+from gateway.supervisor.servers import HOST, DiskFullError
+
+
+async def problems(folder: DataFolder, state: StackState) -> list[str]:
+    """Everything that is wrong now; empty when all is well."""
+    ports = {name: state.children[name].ports for name in SERVICES if name in state.children}
+    health = StackHealth({name: f"{HOST}:{own['grpc']}" for name, own in ports.items() if "grpc" in own})
+    try:
+        services = await health.services()
+    finally:
+        await health.close()
+    found = [_sentence(name, each) for name, each in services.items() if each.status != "SERVING"]
+    found += [
+        f"{child.name} is {child.state}; see {child.log}"
+        for child in state.children.values()
+        if child.state != "ready" and child.name not in services
+    ]
+    if "seaweedfs" in state.children:
+        try:
+            servers.check_room(folder.path)
+        except DiskFullError as error:
+            found.append(str(error))
+    return found
+
+
+def _sentence(name: str, health: ServiceHealth) -> str:
+    if health.status == "UNREACHABLE":
+        return f"{name} does not answer"
+    return f"{name} is not well: {', '.join(health.away) or 'it is starting or stopping'}"

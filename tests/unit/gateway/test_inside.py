@@ -1,0 +1,120 @@
+"""Tokens between the processes: who holds one, what it opens, and how it is replaced."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway import inside
+from services.chassis.callers import Callers, OwnToken
+from services.chassis.errors import PermissionDenied, Unauthenticated
+from services.chassis.request_context import INTERNAL_TOKEN_KEY
+from services.chassis.settings import BaseServiceSettings
+
+ROOT = Path(__file__).parents[3]
+_CALL = re.compile(r"self\._(?:stub|datasets)\.([A-Z]\w+)\(")
+DATASET, WORKER = "/fiveshot.dataset.v1.DatasetService/", "/fiveshot.trainer.v1.WorkerService/"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inside.make(tmp_path)
+    return tmp_path
+
+
+def _callers(folder: Path, name: str) -> Callers:
+    return Callers(BaseServiceSettings(callers_file=inside.callers_file(folder, name)))
+
+
+def _metadata(folder: Path, name: str) -> dict[str, str]:
+    return {INTERNAL_TOKEN_KEY: inside.token_file(folder, name).read_text()}
+
+
+def test_a_token_opens_what_its_holder_needs_and_nothing_else(folder: Path) -> None:
+    worker = _metadata(folder, "worker")
+    _callers(folder, "dataset").check(worker, DATASET + "DownloadImage")
+    _callers(folder, "trainer").check(worker, WORKER + "AcquireJob")
+    for called, method in (
+        ("dataset", DATASET + "ListDatasets"),
+        ("dataset", DATASET + "DeleteDataset"),
+        ("dataset", DATASET + "UploadImage"),
+        ("trainer", "/fiveshot.trainer.v1.TrainingService/CancelTrainingJob"),
+    ):
+        with pytest.raises(PermissionDenied) as refused:
+            _callers(folder, called).check(worker, method)
+        assert (refused.value.reason, refused.value.metadata["caller"]) == ("CALLER_NOT_ALLOWED", "worker")
+    for called in ("tagger", "registry", "authz"):
+        with pytest.raises(Unauthenticated):
+            _callers(folder, called).check(worker, "/any")
+    with pytest.raises(PermissionDenied):
+        _callers(folder, "trainer").check(_metadata(folder, "gateway"), WORKER + "AcquireJob")
+
+
+@pytest.mark.parametrize("metadata", [{}, {INTERNAL_TOKEN_KEY: ""}, {INTERNAL_TOKEN_KEY: "guess"}])
+def test_nobody_else_comes_in(folder: Path, metadata: dict[str, str]) -> None:
+    for called in inside.MAY_CALL:
+        with pytest.raises(Unauthenticated) as refused:
+            _callers(folder, called).check(metadata, DATASET + "GetDataset")
+        assert refused.value.reason == "INTERNAL_TOKEN_WRONG"
+
+
+def test_a_token_is_replaced_while_both_sides_run(folder: Path) -> None:
+    callers = _callers(folder, "dataset")
+    own = OwnToken(BaseServiceSettings(internal_token_file=inside.token_file(folder, "worker")))
+    old = own.current()
+    inside.rotate(folder, "worker")
+    new = own.current()
+    assert new != old
+    inside.rotate(folder, "worker")
+    # A call that was on its way with an old token passes.
+    for token in (old, new, own.current()):
+        callers.check({INTERNAL_TOKEN_KEY: token}, DATASET + "DownloadImage")
+    assert len({old, new, own.current()}) == 3
+
+
+def test_a_replaced_token_is_dead_after_the_overlap(folder: Path) -> None:
+    old = _metadata(folder, "worker")
+    inside.rotate(folder, "worker", now=datetime.now(UTC) - inside.OVERLAP - timedelta(seconds=1))
+    with pytest.raises(Unauthenticated):
+        _callers(folder, "dataset").check(old, DATASET + "DownloadImage")
+    _callers(folder, "dataset").check(_metadata(folder, "worker"), DATASET + "DownloadImage")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"callers": []}', '{"callers": {"worker": {"tokens": [{}]}}}', "[1]"])
+def test_a_broken_file_keeps_what_was_known_and_at_the_start_nobody(folder: Path, text: str) -> None:
+    token = _metadata(folder, "worker")
+    callers = _callers(folder, "dataset")
+    callers.check(token, DATASET + "DownloadImage")
+    inside.callers_file(folder, "dataset").write_text(text)
+    callers.check(token, DATASET + "DownloadImage")
+    with pytest.raises(Unauthenticated):
+        _callers(folder, "dataset").check(token, DATASET + "DownloadImage")
+
+
+def test_files_are_for_their_owner_only(folder: Path) -> None:
+    inside.rotate(folder, "worker")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == len(inside.HOLDERS) + len(inside.MAY_CALL)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+
+
+def test_only_a_holder_is_rotated(folder: Path) -> None:
+    with pytest.raises(ValueError, match="'dataset' shows no token"):
+        inside.rotate(folder, "dataset")
+
+
+@pytest.mark.parametrize(
+    ("caller", "called", "source"),
+    [
+        ("tagger", "dataset", "services/tagger/adapters/grpc_datasets.py"),
+        ("trainer", "dataset", "services/trainer/adapters/grpc_datasets.py"),
+        ("registry", "trainer", "services/registry/adapters/grpc_trainer.py"),
+        ("worker", "dataset", "services/trainer/worker/inputs.py"),
+    ],
+)
+def test_the_table_has_what_the_code_calls_and_no_more(caller: str, called: str, source: str) -> None:
+    calls = set(_CALL.findall((ROOT / source).read_text(encoding="utf-8")))
+    assert {method.rpartition("/")[2] for method in inside.MAY_CALL[called][caller]} == calls
