@@ -18,9 +18,11 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
 from gateway.demo_pictures import KINDS, draw_subject
+from services.chassis import pictures
 from services.chassis.errors import InvalidArgument
+from services.chassis.pictures import PictureLimits
+from services.tagger.adapters.decoded_pictures import DRAFT_SIDE, MOST_PIXELS, as_picture
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
-from services.tagger.adapters.pillow_pictures import PillowPictures
 from services.tagger.models import OBJECT, Scores, TagOptions
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.subject import Suggestion, suggest
@@ -60,11 +62,13 @@ def report(subjects: Path, packages: Path) -> str:
     """The tables of docs/tagging.md, and a line for each picture."""
     given = tomllib.loads(DEVELOPMENT.read_text(encoding="utf-8"))
     examples = [*_subjects(subjects, given["subjects"]), *_packages(packages, given["packages"]), *drawn()]
-    tagger, decoder = PhotoOnnxTagger(threads=1), PillowPictures(max_pixels=_MAX_PIXELS)
+    tagger, limits = PhotoOnnxTagger(threads=1), PictureLimits(max_pixels=_MAX_PIXELS)
     answers = []
     for example in examples:
         try:
-            picture = decoder.decode(example.data, field="image")
+            picture = as_picture(
+                pictures.read(example.data, limits, draft_side=DRAFT_SIDE, most_pixels=MOST_PIXELS, keep_alpha=True)
+            )
         except InvalidArgument:
             continue
         (scores,) = tagger.infer([picture])

@@ -134,7 +134,7 @@ class SaveEpoch:
         """
         try:
             model = await self._store.get_model(request.project, request.model_id)
-            return model.display_name or request.model_id, model.latest + 1
+            return model.display_name or request.model_id, model.last_version + 1
         except NotFound as error:
             if request.create_model:
                 return request.display_name.strip() or request.model_id, 1

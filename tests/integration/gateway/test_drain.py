@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
 import httpx
 from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 
 from services.chassis import grpc_client
+from tests.fixtures import processes
 from tests.fixtures.patience import until, within
 from tests.integration.deploy.manifests import named
 from tests.integration.gateway.conftest import Gateway
-from tests.integration.gateway.test_envoy import NAME, _stub
+from tests.integration.gateway.test_envoy import NAME
 
 
 async def test_calls_at_work_finish_and_new_ones_go_elsewhere(gateway: Gateway) -> None:
@@ -25,18 +28,21 @@ async def test_calls_at_work_finish_and_new_ones_go_elsewhere(gateway: Gateway) 
         yield dataset_service_pb2.UploadImageRequest(chunk=b"the end")
 
     channel = grpc_client.channel(gateway.target)
+    stub: Any = DatasetServiceStub(channel)
     async with within():
         image = asyncio.ensure_future(
-            _stub(channel).UploadImage(requests(), metadata=(("x-api-key", gateway.key),))  # type: ignore[no-untyped-call]
+            stub.UploadImage(requests(), metadata=(("x-api-key", gateway.key),))  # type: ignore[no-untyped-call]
         )
         await until(lambda: gateway.servicer.metadata, what="the upload's begin")
-        ends = await asyncio.create_subprocess_exec(*_pre_stop(gateway), env={**os.environ, "NOTICE_S": "0"})
-        # The door closes while the call is at work.
-        await until(lambda: _refuses(gateway), what="the closed door")
-        assert ends.returncode is None
-        upload.set()
-        assert (await image).size_bytes == len(b"the end")
-        assert await ends.wait() == 0
+        async with processes.async_child(_pre_stop(gateway), env={**os.environ, "NOTICE_S": "0"}) as ends:
+            # The door closes while the call is at work.
+            await until(lambda: _refuses(gateway), what="the closed door")
+            assert ends.returncode is None
+            upload.set()
+            assert (await image).size_bytes == len(b"the end")
+            # Its pipe is filled by what the admin page answers.
+            await ends.communicate()
+            assert ends.returncode == 0
     await channel.close(None)
 
 
