@@ -15,7 +15,7 @@ from gateway.cli.completion import image_files
 from gateway.cli.dataset import PICTURES, WORDS, Dataset, Filter, Limit, app
 from gateway.cli.folders import Found, find_pictures
 from gateway.cli.session import Session, pages
-from gateway.cli.texts import tell_competition
+from gateway.cli.texts import tell_competition, tell_faults
 from gateway.cli.transfer import Upload, download, upload_pictures
 
 Image = Annotated[
@@ -138,6 +138,7 @@ def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     if result.differing:
         output.say(f"{len(result.differing)} have changed captions or repeats; --update-captions takes them.")
     tell_competition(session, result.images)
+    tell_faults(session, result.images)
     if found.words and not session.dataset.GetDataset(pb.GetDatasetRequest(name=dataset)).trigger_word:
         word = found.words[0].split()[0]
         output.next_step(session, f"fiveshot dataset update {short} --trigger-word {word}")

@@ -10,6 +10,9 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from gateway.cli import output
 from gateway.cli.session import Session, pages
 
+# Facts of a picture that its owner should look at.
+_FAULTS = ("low resolution", "blurry", "underexposed", "overexposed")
+
 
 def source_of(image: dataset_pb2.Image) -> str:
     """Where the text of a picture comes from: `caption`, `tags`, or `nothing`."""
@@ -34,6 +37,16 @@ def show_texts(session: Session, dataset: str) -> None:
     if silent:
         output.say(f"{len(silent)} without any text: {', '.join(silent[:5])}{' …' if len(silent) > 5 else ''}.")
         output.next_step(session, f"fiveshot dataset tag {output.short(dataset)}")
+
+
+def tell_faults(session: Session, images: Sequence[dataset_pb2.Image]) -> None:
+    """Names the pictures whose pixels say that a training will learn little good from them."""
+    if session.json:
+        return
+    for fault in _FAULTS:
+        names = [each.file_name for each in images if fault in each.facts]
+        if names:
+            output.note(f"{len(names)} {fault}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}.")
 
 
 def tell_competition(session: Session, images: Sequence[dataset_pb2.Image]) -> None:

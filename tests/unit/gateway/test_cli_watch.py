@@ -123,6 +123,17 @@ def test_it_is_said_which_of_caption_and_tags_counts(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == ""
 
 
+def test_pictures_that_teach_little_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    images = [
+        dataset_pb2.Image(file_name=f"{number}.jpg", facts=["square", *facts])
+        for number, facts in enumerate([["blurry"], [], ["blurry", "low resolution"]])
+    ]
+    texts.tell_faults(Session(), images)
+    assert capsys.readouterr().err.splitlines() == ["1 low resolution: 2.jpg.", "2 blurry: 0.jpg, 2.jpg."]
+    texts.tell_faults(Session(json=True), images)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_tag_that_no_picture_has_is_named_with_the_nearest() -> None:
     stats = [dataset_service_pb2.TagStat(label=label) for label in ("square", "red dog")]
     session = Session()
