@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FONTS := research/.fonts
+# The versions that most people had at the end of 2025.
+OLD := .venv-diffusers-0.36
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -51,6 +53,15 @@ attack: $(STAMP) ## Every nasty picture with the product's own limits; minutes
 test-long: $(STAMP) chaos ## Long forms: make chaos, and a queue of 1,000 jobs
 	QUEUE_JOBS=1000 $(BIN)/python -m pytest tests/integration/trainer_jobs/test_replicas.py -q
 
+matrix: $(STAMP) $(OLD)/.installed ## Every exported file as every tool applies it, with an older diffusers too
+	FIVESHOT_READERS=all FIVESHOT_OLD_DIFFUSERS=$(abspath $(OLD)/bin/python) \
+	    $(BIN)/python -m pytest tests/integration/trainer/test_file_readers.py -q
+
+$(OLD)/.installed:
+	test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	$(OLD)/bin/pip install --quiet "torch==2.13.0" "diffusers==0.36.0" "peft==0.18.1" "transformers==4.57.6"
+	touch $@
+
 test-research: $(STAMP) research-font ## Every test of research/, minutes
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable "./research[test]"
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -q
@@ -80,4 +91,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test attack test-long test-research research-font chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test attack test-long test-research research-font matrix chaos protos lock pretrain clean

@@ -27,6 +27,8 @@ _TYPE = "type.googleapis.com/envoy"
 RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, INTERNAL_TOKEN_KEY)
 # A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
 _STREAM_IDLE_S = 3600
+# A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.
+_CONNECTION_IDLE_S = 120
 # Memory for the buffers of connections is what these budgets guard; docs/gateway.md says how they belong together.
 _MAX_CONNECTIONS = 50_000
 _STREAMS_A_CONNECTION = 1000
@@ -87,7 +89,10 @@ def _connection_manager(settings: Settings) -> Config:
         "stream_idle_timeout": f"{_STREAM_IDLE_S}s",
         "request_headers_timeout": "10s",
         "max_request_headers_kb": _MAX_HEADERS_KB,
-        "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": f"{_CONNECTION_IDLE_S}s",
+        },
         "http2_protocol_options": {
             "max_concurrent_streams": _STREAMS_A_CONNECTION,
             "initial_stream_window_size": HTTP2_WINDOW,

@@ -2,7 +2,8 @@
 
 draining → CORS → gRPC-Web → limit by address → JWT (verdict only) → edge (refuses, remembers) → limit of what is not
 remembered → authorization (decides and names the caller) → limit by caller → size of the body → fields of the body →
-JSON transcoder → router. The authorization stands before all that costs work, so no unknown caller causes it.
+headers of raw bodies → JSON transcoder → router. The authorization stands before all that costs work, so no unknown
+caller causes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc import error_details_pb2
 
+from gateway.envoy_bytes import completed_headers
 from gateway.envoy_edge import edge, unless_known
 from gateway.envoy_limits import address_limit, body_limit, caller_limit, unknown_limit
 from gateway.http_rules import api_files, http_rules
@@ -55,6 +57,7 @@ def http_filters(settings: Settings, services: list[str]) -> list[Config]:
     filters.append(body_limit(settings))
     if settings.check_json:
         filters.append(_json_check(settings))
+    filters.append(completed_headers())
     filters.append(_transcoder(settings, services))
     filters.append(_filter("router", "router.v3.Router", {}))
     return filters
@@ -67,7 +70,7 @@ def cors_policy(origins: list[str]) -> Config:
         "allow_origin_string_match": [{"exact": origin} for origin in origins],
         "allow_methods": "GET, POST, PATCH, DELETE, OPTIONS",
         "allow_headers": "authorization, x-api-key, content-type, x-grpc-web, grpc-timeout, x-user-agent, x-request-id",
-        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id",
+        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, content-disposition, etag",
         "max_age": "86400",
     }
 

@@ -1,7 +1,7 @@
 """Writes the reference of the command line from the command line itself: commands, exit codes, variables.
 
-    python -m tools.cli_docs            the three parts of docs/cli.md
-    python -m tools.cli_docs --write    puts them into the page
+python -m tools.cli_docs            the three parts of docs/cli.md
+python -m tools.cli_docs --write    puts them into the page
 """
 
 from __future__ import annotations

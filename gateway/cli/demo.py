@@ -25,11 +25,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import output, report, watch
 from gateway.cli.epochs import epochs_of
+from gateway.cli.folders import Picture, find_pictures
 from gateway.cli.models import download_version
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 from gateway.cli.tagging import run_tag_job, suggested_subject
-from gateway.cli.transfer import find_pictures, read_caption, upload_pictures
+from gateway.cli.transfer import upload_pictures
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
@@ -77,7 +78,7 @@ def demo(
     data = Path(tempfile.mkdtemp(prefix="fiveshot-demo-"))
     folder = DataFolder(data)
     try:
-        pictures = _own(images, data / "pictures") if images else _drawn(kind, data / "pictures")
+        pictures = find_pictures([images]).pictures if images else _drawn(kind, data / "pictures")
         with story.step("Start the stack"):
             state = run.detach(folder, tied=True)
             output.say(f"ready after {state.ready_seconds:.1f} s on {state.server}")
@@ -99,7 +100,7 @@ def demo(
 
 
 def _main_job(
-    session: Session, story: Story, pictures: list[Path], noun: str, out: Path, base_model: str,
+    session: Session, story: Story, pictures: list[Picture], noun: str, out: Path, base_model: str,
     job_parameters: training_job_pb2.TrainingParameters,
 ) -> dict[str, Any]:  # fmt: skip
     """From an empty project to sampled pictures; returns the facts for the summary. noun: "" asks the tagger for it."""
@@ -227,27 +228,14 @@ def _known(kind: str) -> str:
     return kind
 
 
-def _drawn(kind: str, folder: Path) -> list[Path]:
+def _drawn(kind: str, folder: Path) -> list[Picture]:
     """Five drawn views of a subject that the base model has never seen."""
     folder.mkdir()
     paths = []
     for number, (picture, _) in enumerate(draw_subject(kind, PICTURES, seed=5), start=1):
         path = folder / f"{kind}-{number}.png"
         picture.save(path)
-        paths.append(path)
-    return paths
-
-
-def _own(images: Path, folder: Path) -> list[Path]:
-    """Links to the user's photos and copies of their captions; the user's folder stays as it is."""
-    folder.mkdir()
-    paths = []
-    for source in find_pictures([images]):
-        path = folder / source.name
-        path.symlink_to(source.absolute())
-        if text := read_caption(source):
-            path.with_suffix(".txt").write_text(text, encoding="utf-8")
-        paths.append(path)
+        paths.append(Picture(path))
     return paths
 
 

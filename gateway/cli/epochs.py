@@ -9,46 +9,66 @@ import typer
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import output, report
+from gateway.cli import lookup, output, report, verdicts
+from gateway.cli.completion import jobs
 from gateway.cli.session import Session, pages
 from gateway.cli.transfer import Saved, download
 from services.chassis.errors import NotFound
 
 app = typer.Typer(help="Finished epochs: list, show, download, draw.", no_args_is_help=True)
 
-Job = Annotated[str, typer.Argument(help="Id or full name of the training job.")]
-Epoch = Annotated[int, typer.Argument(min=0, help="Number of the epoch.")]
+Job = Annotated[
+    str, typer.Argument(help="Id or full name of the training job; the last job when empty.", autocompletion=jobs)
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[JOB] [EPOCH]",
+        help="Job; the last when left out. Epoch: number, recommended or last; the recommended one when left out.",
+        autocompletion=jobs,
+    ),
+]
 
 
 @app.command("list")
-def list_(ctx: typer.Context, job: Job) -> None:
-    """List a job's finished epochs."""
+def list_(ctx: typer.Context, job: Job = "") -> None:
+    """List a job's finished epochs with what each has learnt and which to keep."""
     session: Session = ctx.obj
-    found = epochs_of(session, session.name("trainingJobs", job))
+    name = lookup.job(session, job)
+    found = epochs_of(session, name)
     if session.json:
         output.print_list("epochs", found)
         return
-    rows = ((output.short(e.name), e.step, f"{e.loss:.4f}", *_measured(e), "←" if e.recommended else "") for e in found)
-    columns = (">epoch", ">step", ">loss", ">fit", ">moved", ">held out", ">drift", ">memorised", "recommended")
-    output.table(columns, rows)
+    if not found:
+        lookup.epoch(session, name, lookup.LAST)
+    about = session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name))
+    output.say(f"{output.short(name)}, all in per cent")
+    output.table(verdicts.COLUMNS, verdicts.rows(found))
+    for line in verdicts.legend(found):
+        output.say(line)
+    if about.recommendation_reason:
+        output.say(about.recommendation_reason)
+    output.next_step(session, f"fiveshot models save {output.short(name)} recommended MODEL --create")
 
 
 @app.command()
-def show(ctx: typer.Context, job: Job, epoch: Epoch) -> None:
+def show(ctx: typer.Context, words: Words = None) -> None:
     """Show one epoch with its files."""
     session: Session = ctx.obj
-    found = _epoch(session, job, epoch)
+    _, name = lookup.job_and_epoch(session, words or [])
+    found = session.trainer.GetEpoch(pb.GetEpochRequest(name=name))
     if session.json:
         output.print_json(found)
         return
-    fit, moved, held_out, drift, memorised = _measured(found)
+    fit, moved, held_out, drift, likeness = _measured(found)
     output.facts(
         [
             ("name", found.name), ("step", found.step), ("loss", f"{found.loss:.4f}"), ("fit loss", fit),
-            ("moved loss", moved), ("held-out loss", held_out), ("drift", drift), ("memorisation", memorised),
+            ("moved loss", moved), ("held-out loss", held_out), ("drift", drift), ("likeness to a photo", likeness),
             ("difference after reload", f"{found.reload_difference:.2g}"),
             ("training time", output.duration(found.train_seconds)),
             ("recommended", "yes" if found.recommended else ""),
+            ("files", " ".join(found.file_notes)),
         ]
     )  # fmt: skip
     output.table(
@@ -61,8 +81,7 @@ def show(ctx: typer.Context, job: Job, epoch: Epoch) -> None:
 @app.command("download")
 def download_(
     ctx: typer.Context,
-    job: Job,
-    epoch: Epoch,
+    words: Words = None,
     file_id: Annotated[
         str, typer.Option("--file", help="kohya, diffusers, preview-1 and so on, or contact-sheet.")
     ] = "kohya",
@@ -71,20 +90,21 @@ def download_(
 ) -> None:
     """Download one file of an epoch; its digest is checked."""
     session: Session = ctx.obj
-    saved = download_file(session, f"{session.name('trainingJobs', job)}/epochs/{epoch}", file_id, to, force=force)
+    _, epoch = lookup.job_and_epoch(session, words or [])
+    saved = download_file(session, epoch, file_id, to, force=force)
     output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
 
 
 @app.command()
 def draw(
     ctx: typer.Context,
-    job: Job,
+    job: Job = "",
     to: Annotated[Path, typer.Option("--to", "-o", help="Folder for contact_sheet.png and loss.png.")] = Path(),
     force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
     """Draw the contact sheet (epochs × previews beside the training pictures) and the loss curve."""
     session: Session = ctx.obj
-    paths = report.draw(session, session.name("trainingJobs", job), to, force=force)
+    paths = report.draw(session, lookup.job(session, job), to, force=force)
     output.print_json({"files": [str(path) for path in paths]}) if session.json else output.say(
         ", ".join(str(path) for path in paths)
     )
@@ -110,15 +130,10 @@ def _chained(first: Any, rest: Any) -> Any:
     yield from rest
 
 
-def _epoch(session: Session, job: str, epoch: int) -> training_job_pb2.Epoch:
-    name = f"{session.name('trainingJobs', job)}/epochs/{epoch}"
-    return session.trainer.GetEpoch(pb.GetEpochRequest(name=name))
-
-
 def _measured(epoch: training_job_pb2.Epoch) -> tuple[str, str, str, str, str]:
     found = epoch.evaluation
     if not epoch.HasField("evaluation"):
         return "", "", "", "", ""
     moved = f"{found.moved_loss:.4f}" if found.HasField("moved_loss") else ""
     held_out = f"{found.held_out_loss:.4f}" if found.HasField("held_out_loss") else ""
-    return f"{found.fit_loss:.4f}", moved, held_out, f"{found.drift:.4g}", f"{found.memorisation:.2f}"
+    return f"{found.fit_loss:.4f}", moved, held_out, f"{found.drift:.1%}", f"{found.memorisation:.0%}"

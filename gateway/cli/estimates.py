@@ -23,6 +23,7 @@ def facts(estimate: _Estimate) -> list[tuple[str, object]]:
         ("memory", _memory(estimate)),
         ("fits", _fits(estimate)),
         ("captions", _captions(estimate)),
+        ("files", " ".join(estimate.file_notes)),
     ]
 
 

@@ -15,7 +15,24 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import dataset, demo, doctor, epochs, events, keys, models, output, stack, taggers, train
+from gateway.cli import (  # noqa: F401  images, tags and measures add commands to those of dataset and train
+    base_models,
+    dataset,
+    demo,
+    doctor,
+    epochs,
+    events,
+    images,
+    keys,
+    lookup,
+    measures,
+    models,
+    output,
+    stack,
+    taggers,
+    tags,
+    train,
+)
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError, default_data_folder
 from gateway.supervisor.run import StackError
@@ -89,6 +106,8 @@ class ErrorsBecomeExitCodes(TyperGroup):
 
     @staticmethod
     def _tell(ctx: Any, error: DomainError) -> int:
+        if isinstance(ctx.obj, Session):
+            error = lookup.with_suggestion(ctx.obj, error)
         output.print_error(error, as_json=isinstance(ctx.obj, Session) and ctx.obj.json)
         return output.exit_code(error)
 
@@ -159,25 +178,27 @@ def root(
     ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
 
 
-@app.command()
 def version(ctx: typer.Context) -> None:
     """Print the version."""
     number = metadata.version("fiveshot")
     output.print_json({"version": number}) if ctx.obj.json else output.say(number)
 
 
-app.add_typer(dataset.app, name="dataset")
-app.add_typer(train.app, name="train")
-app.add_typer(epochs.app, name="epochs")
-app.add_typer(models.app, name="models")
-app.add_typer(keys.app, name="keys")
-app.add_typer(events.app, name="events")
-app.command("taggers")(taggers.taggers)
-app.command("up")(stack.up)
-app.command("down")(stack.down)
-app.command("status")(stack.status)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
+_MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
+app.add_typer(dataset.app, name="dataset", rich_help_panel=_MAKE)
+app.add_typer(train.app, name="train", rich_help_panel=_MAKE)
+app.add_typer(epochs.app, name="epochs", rich_help_panel=_MAKE)
+app.add_typer(models.app, name="models", rich_help_panel=_MAKE)
+app.add_typer(base_models.app, name="base-models", rich_help_panel=_MAKE)
+app.command("taggers", rich_help_panel=_MAKE)(taggers.taggers)
+app.command("up", rich_help_panel=_RUN)(stack.up)
+app.command("down", rich_help_panel=_RUN)(stack.down)
+app.command("status", rich_help_panel=_RUN)(stack.status)
+app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
+app.command("demo", rich_help_panel=_RUN)(demo.demo)
+app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
+app.add_typer(events.app, name="events", rich_help_panel=_REST)
+app.command("version", rich_help_panel=_REST)(version)
 
 
 def main() -> None:

@@ -9,14 +9,15 @@ import typer
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 
-from gateway.cli import output
+from gateway.cli import lookup, output
+from gateway.cli.completion import models
 from gateway.cli.session import Session, pages
 from gateway.cli.transfer import Saved, download
 from services.chassis.errors import InvalidArgument, NotFound
 
 app = typer.Typer(help="Models: save, list, download.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="Id or full name of the model.")]
+Model = Annotated[str, typer.Argument(help="Id or full name of the model.", autocompletion=models)]
 Version = Annotated[str, typer.Argument(help="Number or alias of the version.")]
 Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
 
@@ -24,9 +25,14 @@ Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists
 @app.command()
 def save(
     ctx: typer.Context,
-    job: Annotated[str, typer.Argument(help="Id or full name of the training job.")],
-    epoch: Annotated[int, typer.Argument(min=1, help="Number of the epoch.")],
-    model: Annotated[str, typer.Argument(help="Id of the model to save into.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[JOB] [EPOCH] MODEL",
+            help="Job; the last when left out. Epoch: number, recommended or last; the recommended one when left out."
+            " Id of the model to save into.",
+        ),
+    ],
     create: Annotated[bool, typer.Option(help="Create the model if it does not exist.")] = False,
     display_name: Annotated[str, typer.Option(help="Display name, used with --create.")] = "",
     description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
@@ -34,9 +40,12 @@ def save(
 ) -> None:
     """Keep one epoch as the next version of a model."""
     session: Session = ctx.obj
+    *chosen, model = words
+    model = lookup.new_id(model, field="model_id", kind="model")
+    _, epoch = lookup.job_and_epoch(session, chosen)
     request = pb.SaveEpochRequest(
         parent=session.parent,
-        epoch=f"{session.name('trainingJobs', job)}/epochs/{epoch}",
+        epoch=epoch,
         model_id=model,
         create_model=create,
         display_name=display_name,
@@ -44,7 +53,8 @@ def save(
         aliases=alias or [],
     )
     version = session.registry.SaveEpoch(request, timeout=600)
-    output.print_json(version) if session.json else output.say(f"Saved as {version.name}.")
+    output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")
+    output.next_step(session, f"fiveshot models download {model} {output.short(version.name)}")
 
 
 @app.command()
@@ -57,6 +67,7 @@ def create(
 ) -> None:
     """Create an empty model."""
     session: Session = ctx.obj
+    model = lookup.new_id(model, field="model_id", kind="model")
     fields = model_pb2.Model(display_name=display_name, description=description, tags=tag or [])
     made = session.registry.CreateModel(pb.CreateModelRequest(parent=session.parent, model_id=model, model=fields))
     output.print_json(made) if session.json else output.say(made.name)

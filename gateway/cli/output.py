@@ -114,6 +114,12 @@ def note(text: str) -> None:
     err.print(escape(" ".join(text.split())), soft_wrap=True)
 
 
+def next_step(session: Any, command: str) -> None:
+    """Says which command usually comes next; a program that reads JSON needs no advice. session: the command's."""
+    if not session.json:
+        err.print(f"[dim]Next:[/] {escape(command)}", soft_wrap=True)
+
+
 def say(text: str) -> None:
     """One line on stdout, without markup."""
     out.print(escape(text), soft_wrap=True)

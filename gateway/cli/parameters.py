@@ -84,4 +84,4 @@ def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, known, n=3)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return "See `fiveshot train base-models NAME` for all parameters."
+    return "See `fiveshot base-models show NAME` for all parameters."

@@ -19,6 +19,8 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub
 from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub
 
+from gateway.cli.names import nearest_id
+from gateway.cli.requests import with_request_id
 from gateway.supervisor.folder import LOCAL_PROJECT, DataFolder, default_data_folder
 from gateway.supervisor.run import running_state
 from services.chassis.errors import InvalidArgument, Unavailable
@@ -41,7 +43,9 @@ _RETRIES = {
     ]
 }
 
-_NAME = re.compile(r"[A-Za-z0-9-]{1,63}(/[A-Za-z0-9-]{1,63})*")
+_KINDS = {"datasets": "dataset", "trainingJobs": "job", "models": "model"}
+_FULL_NAME = re.compile(r"projects(/[A-Za-z0-9-]{1,63})+")
+_ID = re.compile(r"[a-z][a-z0-9-]{0,62}(/[a-z0-9-]{1,63})*")
 
 
 @dataclass
@@ -88,10 +92,11 @@ class Session:
         """
         if not given:
             raise InvalidArgument(f"An empty name was given for {collection}", remedy="Give an id or a full name.")
-        if not _NAME.fullmatch(given):
+        if not (_FULL_NAME if given.startswith("projects/") else _ID).fullmatch(given):
+            near = "" if "/" in given else f"Did you mean '{nearest_id(given, _KINDS.get(collection, ''))}'? "
             raise InvalidArgument(
                 f"'{given}' is neither an id nor a resource name", field="name", reason="NAME_INVALID",
-                remedy=f"An id holds {ID_RULE}; a name joins ids with slashes.",
+                remedy=f"{near}An id holds {ID_RULE}; a name joins ids with slashes.",
             )  # fmt: skip
         return given if given.startswith("projects/") else f"{self.parent}/{collection}/{given}"
 
@@ -139,13 +144,13 @@ class _Credentials(
     grpc.StreamUnaryClientInterceptor,  # type: ignore[type-arg]
     grpc.StreamStreamClientInterceptor,  # type: ignore[type-arg]
 ):
-    """Adds the key to every call, and to calls with one answer a deadline when the caller set none."""
+    """Adds the key to every call; to calls with one answer a deadline, and a request_id, when the caller set none."""
 
     def __init__(self, api_key: str) -> None:
         self._metadata = (("x-api-key", api_key),) if api_key else ()
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
-        return continuation(self._details(client_call_details, CALL_TIMEOUT_S), request)
+        return continuation(self._details(client_call_details, CALL_TIMEOUT_S), with_request_id(request))
 
     def intercept_unary_stream(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         return continuation(self._details(client_call_details, None), request)

@@ -42,13 +42,17 @@ def run_tag_job(
     created = job = session.tagger.TagImages(request)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
-    with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
-        bar = progress.add_task("tagging", total=job.total_images or None)
-        for job in session.tagger.WatchTagJob(pb.WatchTagJobRequest(name=created.name)):
-            done = job.tagged_images + job.skipped_images + job.failed_images
-            progress.update(bar, completed=done, total=job.total_images or None)
-            if session.json:
-                output.print_json_line(job)
+    try:
+        with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
+            bar = progress.add_task("tagging", total=job.total_images or None)
+            for job in session.tagger.WatchTagJob(pb.WatchTagJobRequest(name=created.name)):
+                done = job.tagged_images + job.skipped_images + job.failed_images
+                progress.update(bar, completed=done, total=job.total_images or None)
+                if session.json:
+                    output.print_json_line(job)
+    except KeyboardInterrupt:
+        output.note(f"The server goes on tagging. See what it finds: fiveshot dataset tags {output.short(dataset)}")
+        raise
     if not session.json:
         tell(job)
     return job

@@ -1,25 +1,32 @@
-"""`fiveshot train …`: base models, estimates, jobs and their steering."""
+"""`fiveshot train …`: estimates, jobs and their steering."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
+from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import estimates, output
+from gateway.cli import estimates, lookup, output
 from gateway.cli import watch as watching
+from gateway.cli.base_models import base_model_name, tell_unavailable
+from gateway.cli.completion import base_models, datasets, jobs
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session, pages
+from services.chassis.errors import InvalidArgument
 
 app = typer.Typer(help="Training jobs: start, follow, steer.", no_args_is_help=True)
 
-Job = Annotated[str, typer.Argument(help="Id or full name of the training job.")]
-Source = Annotated[str, typer.Argument(help="Dataset, or DATASET/versions/N; a dataset is frozen first.")]
-BaseModel = Annotated[str, typer.Option("--base-model", "-b", help="Base model to fine-tune.")]
+Job = Annotated[
+    str, typer.Argument(help="Id or full name of the training job; the last job when empty.", autocompletion=jobs)
+]
+Source = Annotated[
+    str, typer.Argument(help="Dataset, or DATASET/versions/N; a dataset is frozen first.", autocompletion=datasets)
+]
+BaseModel = Annotated[
+    str, typer.Option("--base-model", "-b", help="Base model to fine-tune.", autocompletion=base_models)
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the data.")]
 Repeats = Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images per forward pass.")]
@@ -30,10 +37,11 @@ Resolution = Annotated[int | None, typer.Option(help="Pixels per side.")]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to eight.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
+START, FOLLOW, STEER = "Start", "Follow", "Steer"
 DEFAULT_BASE_MODEL = "fiveshot-tiny"
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def start(
     ctx: typer.Context,
     source: Source,
@@ -61,16 +69,20 @@ def start(
         "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed,
     }  # fmt: skip
     job = training_job_pb2.TrainingJob(
-        base_model=_base_model(base_model),
+        base_model=base_model_name(base_model),
         dataset_version=session.name("datasets", source),
         display_name=display_name,
         priority=priority,
         parameters=parameters(named, set_ or [], prompt or []),
     )
     request = pb.CreateTrainingJobRequest(
-        parent=session.parent, training_job_id=job_id, training_job=job, validate_only=validate_only
+        parent=session.parent,
+        training_job_id=lookup.new_id(job_id, field="training_job_id", kind="job"),
+        training_job=job,
+        validate_only=validate_only,
     )
     created = session.trainer.CreateTrainingJob(request)
+    tell_unavailable(session, created.base_model)
     if watch and not validate_only:
         if not session.json:
             output.say(created.name)
@@ -80,9 +92,11 @@ def start(
     else:
         name = "Valid" if validate_only else created.name
         output.say(f"{name}: {created.total_steps} steps on {created.image_count} images.")
+        if not validate_only:
+            output.next_step(session, f"fiveshot train watch {output.short(created.name)}")
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def estimate(
     ctx: typer.Context,
     source: Source,
@@ -96,7 +110,7 @@ def estimate(
     session: Session = ctx.obj
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size}
     job = training_job_pb2.TrainingJob(
-        base_model=_base_model(base_model),
+        base_model=base_model_name(base_model),
         dataset_version=session.name("datasets", source),
         parameters=parameters(named, set_ or [], []),
     )
@@ -107,14 +121,14 @@ def estimate(
     output.facts(estimates.facts(answer))
 
 
-@app.command()
-def watch(ctx: typer.Context, job: Job) -> None:
-    """Follow a job until it ends; exit code 1 when it fails or is cancelled."""
+@app.command(rich_help_panel=FOLLOW)
+def watch(ctx: typer.Context, job: Job = "") -> None:
+    """Follow a job until it ends; exit code 1 when it fails or is cancelled. Ctrl-C leaves the job running."""
     session: Session = ctx.obj
-    _follow(session, session.name("trainingJobs", job))
+    _follow(session, lookup.job(session, job))
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=FOLLOW)
 def list_(
     ctx: typer.Context,
     filter: Annotated[str, typer.Option(help='Filter, such as: state = "RUNNING"')] = "",
@@ -138,120 +152,83 @@ def list_(
     output.table(columns, rows)
 
 
-@app.command()
-def show(ctx: typer.Context, job: Job) -> None:
+@app.command(rich_help_panel=FOLLOW)
+def show(ctx: typer.Context, job: Job = "") -> None:
     """Show one job."""
     session: Session = ctx.obj
-    _show(session, session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=session.name("trainingJobs", job))))
+    _show(session, session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=lookup.job(session, job))))
 
 
-@app.command()
-def cancel(ctx: typer.Context, job: Job) -> None:
+@app.command(rich_help_panel=STEER)
+def cancel(ctx: typer.Context, job: Job = "") -> None:
     """Cancel a job; finished epochs are kept."""
     session: Session = ctx.obj
-    request = pb.CancelTrainingJobRequest(name=session.name("trainingJobs", job))
+    request = pb.CancelTrainingJobRequest(name=lookup.job(session, job))
     _moved(session, session.trainer.CancelTrainingJob(request))
 
 
-@app.command()
-def pause(ctx: typer.Context, job: Job) -> None:
+@app.command(rich_help_panel=STEER)
+def pause(ctx: typer.Context, job: Job = "") -> None:
     """Pause a job; it can resume from its last finished epoch."""
     session: Session = ctx.obj
-    request = pb.PauseTrainingJobRequest(name=session.name("trainingJobs", job))
+    request = pb.PauseTrainingJobRequest(name=lookup.job(session, job))
     _moved(session, session.trainer.PauseTrainingJob(request))
 
 
-@app.command()
-def resume(ctx: typer.Context, job: Job) -> None:
+@app.command(rich_help_panel=STEER)
+def resume(ctx: typer.Context, job: Job = "") -> None:
     """Resume a paused job."""
     session: Session = ctx.obj
-    request = pb.ResumeTrainingJobRequest(name=session.name("trainingJobs", job))
+    request = pb.ResumeTrainingJobRequest(name=lookup.job(session, job))
     _moved(session, session.trainer.ResumeTrainingJob(request))
 
 
-@app.command()
-def stop(ctx: typer.Context, job: Job) -> None:
+@app.command(rich_help_panel=STEER)
+def stop(ctx: typer.Context, job: Job = "") -> None:
     """Finish the current epoch, then end the job as succeeded."""
     session: Session = ctx.obj
-    request = pb.StopTrainingJobRequest(name=session.name("trainingJobs", job))
+    request = pb.StopTrainingJobRequest(name=lookup.job(session, job))
     _moved(session, session.trainer.StopTrainingJob(request))
 
 
-@app.command()
-def retry(ctx: typer.Context, job: Job) -> None:
+@app.command(rich_help_panel=STEER)
+def retry(ctx: typer.Context, job: Job = "") -> None:
     """Queue a failed or cancelled job again."""
     session: Session = ctx.obj
-    request = pb.RetryTrainingJobRequest(name=session.name("trainingJobs", job))
+    request = pb.RetryTrainingJobRequest(name=lookup.job(session, job))
     _moved(session, session.trainer.RetryTrainingJob(request))
 
 
-@app.command()
-def extend(ctx: typer.Context, job: Job, epochs: Annotated[int, typer.Argument(help="Epochs to add.")]) -> None:
+@app.command(rich_help_panel=STEER)
+def extend(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str], typer.Argument(metavar="[JOB] EPOCHS", help="Job; the last when left out. Epochs to add.")
+    ],
+) -> None:
     """Queue a finished job again for more epochs."""
     session: Session = ctx.obj
-    request = pb.ExtendTrainingJobRequest(name=session.name("trainingJobs", job), additional_epochs=epochs)
+    *job, epochs = words
+    if len(job) > 1 or not epochs.isdecimal():
+        raise InvalidArgument(
+            f"'{' '.join(words)}' is not [JOB] EPOCHS", field="additional_epochs", remedy="Write: extend JOB 5."
+        )
+    name = lookup.job(session, "".join(job))
+    request = pb.ExtendTrainingJobRequest(name=name, additional_epochs=min(int(epochs), 2**31 - 1))
     _moved(session, session.trainer.ExtendTrainingJob(request))
 
 
-@app.command()
-def metrics(
-    ctx: typer.Context,
-    job: Job,
-    key: Annotated[str, typer.Option(help="loss, learning_rate, images_per_second or grad_norm.")] = "loss",
-    since_step: Annotated[int, typer.Option(min=0, help="Only points after this step.")] = 0,
-    stride: Annotated[int, typer.Option(min=1, help="Every Nth step.")] = 1,
-    follow: Annotated[bool, typer.Option(help="Keep printing until the job ends.")] = False,
-) -> None:
-    """List the measured points of a job."""
-    session: Session = ctx.obj
-    name = session.name("trainingJobs", job)
-    points: list[training_job_pb2.Metric] = []
-    while True:
-        request = pb.ListMetricsRequest(parent=name, key=key, since_step=since_step, stride=stride)
-        answer = session.trainer.ListMetrics(request)
-        points += answer.metrics
-        if follow:
-            _print_points(session, answer.metrics)
-        if answer.next_since_step:
-            since_step = answer.next_since_step
-            continue
-        if not follow or session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)).state in watching.ENDED:
-            break
-        since_step = points[-1].step if points else since_step
-        time.sleep(1)
-    if follow:
-        return
-    if session.json:
-        output.print_list("metrics", points)
-    else:
-        output.table((">step", ">epoch", f">{key}"), ((p.step, p.epoch, f"{p.value:.6g}") for p in points))
-
-
-@app.command("base-models")
-def base_models(
-    ctx: typer.Context,
-    base_model: Annotated[str, typer.Argument(help="Base model whose parameters to show; lists all when empty.")] = "",
-) -> None:
-    """List the base models, or show one with its parameters."""
-    session: Session = ctx.obj
-    if base_model:
-        _show_base_model(session, session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=_base_model(base_model))))
-        return
-    answer = session.trainer.ListBaseModels(pb.ListBaseModelsRequest())
-    if session.json:
-        output.print_json(answer)
-        return
-    rows = (
-        (output.short(m.name), m.family, m.native_resolution, m.license, "yes" if m.available else "no", m.description)
-        for m in answer.base_models
-    )
-    output.table(("base model", "family", ">pixels", "licence", "available", "what it is"), rows)
-
-
 def _follow(session: Session, name: str) -> None:
-    job = watching.follow(session, name)
+    short = output.short(name)
+    try:
+        job = watching.follow(session, name)
+    except KeyboardInterrupt:
+        output.note(f"The job goes on. Follow it: fiveshot train watch {short}. End it: fiveshot train cancel {short}.")
+        raise typer.Exit(output.INTERRUPTED) from None
     if not session.json:
         output.facts(watching.describe(job))
+    if job.state == job.STATE_SUCCEEDED:
+        output.next_step(session, f"fiveshot epochs list {short}")
     raise typer.Exit(watching.exit_code(job))
 
 
@@ -262,34 +239,3 @@ def _show(session: Session, job: training_job_pb2.TrainingJob) -> None:
 def _moved(session: Session, job: training_job_pb2.TrainingJob) -> None:
     text = f"{output.short(job.name)}: {output.enum_name(job, 'state')}"
     output.print_json(job) if session.json else output.say(text)
-
-
-def _print_points(session: Session, points: Iterable[training_job_pb2.Metric]) -> None:
-    for point in points:
-        if session.json:
-            output.print_json_line(point)
-        else:
-            output.say(f"{point.step}\t{point.value:.6g}")
-
-
-def _show_base_model(session: Session, model: base_model_pb2.BaseModel) -> None:
-    if session.json:
-        output.print_json(model)
-        return
-    output.facts(
-        [("name", model.name), ("family", model.family), ("description", model.description), ("licence", model.license)]
-    )
-    rows = ((spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs)
-    output.table(("parameter", "default", "allowed", "what it does"), rows)
-
-
-def _bounds(spec: base_model_pb2.ParameterSpec) -> str:
-    if spec.choices:
-        return ", ".join(spec.choices)
-    least = f"{spec.minimum:g}" if spec.HasField("minimum") else ""
-    most = f"{spec.maximum:g}" if spec.HasField("maximum") else ""
-    return f"{least}…{most}" if least or most else ""
-
-
-def _base_model(given: str) -> str:
-    return given if given.startswith("baseModels/") else f"baseModels/{given}"

@@ -12,15 +12,17 @@ from typing import Any, Protocol
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gateway.cli import output
+from gateway.cli.folders import EXTENSIONS, Picture
+from gateway.cli.requests import new_request_id, repeated
 from gateway.cli.session import Session
-from services.chassis.errors import AlreadyExists, DataLoss, DomainError, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.errors import AlreadyExists, DataLoss, DomainError, FailedPrecondition, InvalidArgument
 
-EXTENSIONS = (".png", ".jpg", ".jpeg")
-# Files that are pictures to a person; in a folder they are named as refused, while others are passed over.
-_OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".raw", ".cr2")
+# Other names of JPEG files, which the service knows as .jpg.
+_JPEG_NAMES = (".jfif", ".jpe")
 CHUNK_BYTES = 256 * 1024
 DUPLICATE = "IMAGE_DUPLICATE"
 
@@ -49,10 +51,15 @@ class Refusal:
 
 @dataclass
 class Upload:
-    """What became of an upload. present: what the dataset held already, so that an upload can be repeated."""
+    """What became of an upload. present: what the dataset held already, so that an upload can be repeated.
+
+    updated: those of them whose caption or repeats were changed; differing: those where they could be.
+    """
 
     images: list[dataset_pb2.Image] = field(default_factory=list)
     present: list[Path] = field(default_factory=list)
+    updated: list[Path] = field(default_factory=list)
+    differing: list[Path] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -60,6 +67,8 @@ class Upload:
         return {
             "images": [output.to_json(image) for image in self.images],
             "present": [str(path) for path in self.present],
+            "updated": [str(path) for path in self.updated],
+            "differing": [str(path) for path in self.differing],
             "refused": [each.as_json() for each in self.refused],
         }
 
@@ -77,49 +86,36 @@ class Saved:
         return {"path": str(self.path), "sizeBytes": self.size, "sha256": self.sha256}
 
 
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files to upload: each file given, and from each folder what is a picture, by name. Raises NotFound."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-            pictures = [p for p in inside if p.suffix.lower() in (*EXTENSIONS, *_OTHER_PICTURES)]
-            if not pictures:
-                raise NotFound(f"There is no picture in {path}", remedy=f"Fiveshot takes {', '.join(EXTENSIONS)}.")
-            found += pictures
-        elif path.exists():
-            found.append(path)
-        else:
-            raise NotFound(f"There is no file {path}", remedy="Check the path.")
-    return found
-
-
-def upload_pictures(session: Session, dataset: str, files: Sequence[Path], *, captions: bool = True) -> Upload:
+def upload_pictures(
+    session: Session, dataset: str, files: Sequence[Picture], *, update_present: bool = False
+) -> Upload:
     """Uploads pictures in order, one after the other, so that the dataset's order is the given one.
+
+    update_present: give pictures that are there already the caption and the repeats that they have here.
 
     A picture that the service refuses is named on stderr and the next one goes on; an error that would meet every
     picture (no access, no dataset, nothing reachable) is raised.
     """
     result = Upload()
-    total = sum(file.stat().st_size for file in files)
+    total = sum(picture.path.stat().st_size for picture in files)
     text, speed = TextColumn("{task.description}"), TransferSpeedColumn()
     columns = (text, BarColumn(), DownloadColumn(), speed, TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
     with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
         bar = progress.add_task("uploading", total=total)
-        for file in files:
+        for picture in files:
+            file = picture.path
             progress.update(bar, description=file.name[:40])
             before = progress.tasks[bar].completed
             try:
-                result.images.append(_upload(session, dataset, file, captions, lambda n: progress.advance(bar, n)))
+                result.images.append(_upload(session, dataset, picture, lambda n: progress.advance(bar, n)))
             except (grpc.RpcError, DomainError) as error:
                 refusal = error if isinstance(error, DomainError) else output.to_domain_error(error)
                 if not _concerns_picture(refusal):
                     raise
                 if refusal.reason == DUPLICATE:
                     result.present.append(file)
-                    if not session.json:
-                        output.note(f"{file}: {refusal.message}.")
+                    _present(session, picture, refusal, result, update_present)
                 else:
                     result.refused.append(Refusal(file, refusal))
                     if not session.json:
@@ -152,8 +148,10 @@ def download(chunks: Iterable[Chunk], path: Path, *, sha256: str = "", force: bo
     return Saved(path, size, running.hexdigest())
 
 
-def _upload(session: Session, dataset: str, file: Path, captions: bool, advance: Any) -> dataset_pb2.Image:
-    if file.suffix.lower() not in EXTENSIONS:
+def _upload(session: Session, dataset: str, picture: Picture, advance: Any) -> dataset_pb2.Image:
+    file = picture.path
+    suffix = file.suffix.lower()
+    if suffix not in EXTENSIONS:
         raise InvalidArgument(
             f"{file.suffix or 'A file without extension'} is not a type that Fiveshot takes",
             field="file_name", reason="IMAGE_TYPE_UNSUPPORTED", remedy="Convert it to PNG or JPEG.",
@@ -164,26 +162,42 @@ def _upload(session: Session, dataset: str, file: Path, captions: bool, advance:
             remedy="Rename the file.",
         )  # fmt: skip
     data = _bytes(file)
-    caption = read_caption(file) if captions else ""
-    digest = hashlib.sha256(data).hexdigest()
     header = pb.UploadImageHeader(
-        parent=dataset, file_name=file.name, size_bytes=len(data), sha256=digest, caption=caption
-    )
-    return session.dataset.UploadImage(_requests(header, data, advance))
+        parent=dataset, file_name=f"{file.stem}.jpg" if suffix in _JPEG_NAMES else file.name, size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(), caption=picture.text(), request_id=new_request_id(),
+    )  # fmt: skip
+    image = repeated(lambda: session.dataset.UploadImage(_requests(header, data, advance)))
+    if picture.repeats:
+        image = _update(session, dataset_pb2.Image(name=image.name, num_repeats=picture.repeats), ["num_repeats"])
+    return image
 
 
-def read_caption(picture: Path) -> str:
-    """What NAME.txt beside a picture says; empty without one. Raises InvalidArgument(reason=CAPTION_UNREADABLE)."""
-    file = picture.with_suffix(".txt")
-    if not file.is_file():
-        return ""
-    try:
-        return _bytes(file).decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise InvalidArgument(
-            f"Its caption {file.name} is not UTF-8 text", field="caption", reason="CAPTION_UNREADABLE",
-            remedy="Save the file as UTF-8, or use --no-captions.",
-        ) from error  # fmt: skip
+def _present(session: Session, picture: Picture, refusal: DomainError, result: Upload, update: bool) -> None:
+    """A picture that the dataset holds already: what differs is changed, or named so that it can be."""
+    name, text = refusal.metadata.get("image", ""), picture.text()
+    paths = []
+    if name and (text or picture.repeats):
+        held = session.dataset.GetImage(pb.GetImageRequest(name=name))
+        paths += ["caption"] if text and text != held.caption else []
+        paths += ["num_repeats"] if picture.repeats and picture.repeats != held.num_repeats else []
+    said = f"{picture.path}: {refusal.message}"
+    if paths and update:
+        _update(session, dataset_pb2.Image(name=name, caption=text, num_repeats=picture.repeats), paths)
+        result.updated.append(picture.path)
+        said += f"; {_and(paths)} updated"
+    elif paths:
+        result.differing.append(picture.path)
+        said += f", with another {_and(paths)}"
+    if not session.json:
+        output.note(f"{said}.")
+
+
+def _and(paths: Sequence[str]) -> str:
+    return " and ".join({"num_repeats": "number of repeats"}.get(path, path) for path in paths)
+
+
+def _update(session: Session, image: dataset_pb2.Image, paths: Sequence[str]) -> dataset_pb2.Image:
+    return session.dataset.UpdateImage(pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=paths)))
 
 
 def _bytes(file: Path) -> bytes:

@@ -9,7 +9,9 @@ from typing import Any
 import grpc
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from gateway.cli import output
 from gateway.cli.session import Session
@@ -20,6 +22,9 @@ ENDED = (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED)
 # A gateway that restarts is back within seconds; a client that waits so long sees nothing of it.
 PATIENCE_S = 60.0
 PAUSE_S = 0.5
+
+# Below so many characters a line has no room for the speed.
+_WIDE = 100
 
 OnEpoch = Callable[[training_job_pb2.Epoch], None]
 
@@ -49,7 +54,7 @@ def follow(session: Session, name: str, *, on_epoch: OnEpoch | None = None) -> J
             output.print_json_line(update)
             _tell_epoch(update, on_epoch)
     else:
-        with _View() as view:
+        with View() as view:
             for update in updates(session, name):
                 view.show(update)
                 _tell_epoch(update, on_epoch)
@@ -66,21 +71,24 @@ def _tell_epoch(update: pb.WatchTrainingJobResponse, on_epoch: OnEpoch | None) -
         on_epoch(update.event.epoch_completed.epoch)
 
 
-class _View:
+class View:
     """A bar at a terminal; elsewhere a line now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
+        # The bar takes what the words leave, so that a line fits the terminal whatever it says.
         columns = (
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[facts]}"), TimeElapsedColumn(),
+            TextColumn("{task.description}", table_column=_words()), BarColumn(bar_width=None, table_column=_bar()),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=_words()),
+            TextColumn("{task.fields[facts]}", table_column=_words()),
         )  # fmt: skip
-        self._live = output.err.is_terminal
-        self._progress = Progress(*columns, console=output.err, transient=True, disable=not self._live)
+        self._console = console or output.err
+        self._live = self._console.is_terminal
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=not self._live, expand=True)
         self._bar: TaskID = self._progress.add_task("waiting", total=1, facts="")
         self._last = ""
         self._tenths = -1
 
-    def __enter__(self) -> _View:
+    def __enter__(self) -> View:
         self._progress.start()
         return self
 
@@ -119,13 +127,10 @@ class _View:
             self._line(f"{change.error.message} {change.error.remedy} [{change.error.reason}]")
 
     def _advance(self, progress: training_event_pb2.JobProgress) -> None:
-        facts = []
-        if progress.loss:
-            facts.append(f"loss {progress.loss:.4f}")
-        if progress.images_per_second:
-            facts.append(f"{progress.images_per_second:.1f} images/s")
-        if progress.eta_seconds:
-            facts.append(f"{output.duration(progress.eta_seconds)} left")
+        speed = f"{progress.images_per_second:.1f} images/s" if progress.images_per_second else ""
+        facts = [f"loss {progress.loss:.4f}"] if progress.loss else []
+        facts += [speed] if speed and (not self._live or self._console.width >= _WIDE) else []
+        facts += [f"{output.duration(progress.eta_seconds)} left"] if progress.eta_seconds else []
         description = f"epoch {progress.epoch}: {progress.phase}" if progress.epoch else progress.phase
         self._progress.update(
             self._bar, description=description, total=max(1, progress.total_steps), completed=progress.step,
@@ -140,6 +145,14 @@ class _View:
         if text != self._last:
             self._last = text
             self._progress.console.print(text, markup=False)
+
+
+def _words() -> Column:
+    return Column(no_wrap=True, overflow="ellipsis")
+
+
+def _bar() -> Column:
+    return Column(ratio=1, min_width=4)
 
 
 def _epoch_line(epoch: training_job_pb2.Epoch) -> str:

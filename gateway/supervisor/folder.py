@@ -103,6 +103,11 @@ class DataFolder:
         return self.sub("logs") / f"{name}.log"
 
     @property
+    def catalogue(self) -> Path:
+        """The base models of this machine, where it has a catalogue of its own."""
+        return self.path / "base_models.toml"
+
+    @property
     def api_keys_file(self) -> Path:
         """The API keys that the gateway accepts."""
         return self.path / "credentials" / "api_keys.yaml"

@@ -241,7 +241,7 @@ def seaweedfs_volumes(ports: Mapping[str, int], pair: Certificates) -> bytes:
         pair.authority.read_bytes(), pair.key.read_bytes(), pair.certificate.read_bytes()
     )
     with grpc.secure_channel(f"{HOST}:{ports['master_grpc']}", trusted) as channel:
-        ask = channel.unary_unary("/master_pb.Seaweed/VolumeList")
+        ask = channel.unary_unary("/master_pb.Seaweed/VolumeList", None, None)
         try:
             return bytes(ask(b"", timeout=_PROBE_TIMEOUT_S))
         except grpc.RpcError:

@@ -49,7 +49,9 @@ class StackSettings(BaseSettings):
     database_url: str = Field(
         "", description="postgresql+psycopg://…/fiveshot_{service}: a database per service instead of SQLite files"
     )
-    catalogue: str = Field("", description="TOML file of base models; empty: the one of the package")
+    catalogue: str = Field(
+        "", description="TOML file of base models; empty: base_models.toml of the data folder, else the package's"
+    )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
 
@@ -236,7 +238,9 @@ class Stack:
         return made.s3_access_key, made.s3_secret_key
 
     def _catalogue(self) -> dict[str, str]:
-        return {"CATALOGUE": str(Path(self._settings.catalogue).absolute())} if self._settings.catalogue else {}
+        own = self._folder.catalogue
+        chosen = self._settings.catalogue or (str(own) if own.is_file() else "")
+        return {"CATALOGUE": str(Path(chosen).absolute())} if chosen else {}
 
     def _database(self, service: str) -> str:
         if self._settings.database_url:

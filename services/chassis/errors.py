@@ -7,7 +7,7 @@ Pure: models, ports and use cases may import this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -79,7 +79,11 @@ class DomainError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are copied between processes; the default reduce would lose the keyword arguments.
-        facts = {
+        return (_rebuild, (type(self), self.message, self.facts()))
+
+    def facts(self) -> dict[str, Any]:
+        """All but the message, by the names of the keyword arguments."""
+        return {
             "remedy": self.remedy,
             "reason": self.reason,
             "metadata": self.metadata,
@@ -87,12 +91,30 @@ class DomainError(Exception):
             "retry_after_s": self.retry_after_s,
             "quotas": self.quotas,
         }
-        return (_rebuild, (type(self), self.message, facts))
 
     @property
     def field(self) -> str:
         """The first wrong field, or "" when the error is not about a field."""
         return self.violations[0].field if self.violations else ""
+
+
+def relocated(error: DomainError, rename: Callable[[str], str]) -> DomainError:
+    """The same error of a request whose fields have other paths."""
+    return _located(error, [FieldViolation(rename(one.field), one.description) for one in error.violations])
+
+
+def within(error: DomainError, path: str, *, otherwise: str) -> DomainError:
+    """The same error of one entry of a request, such as `requests[3]`.
+
+    otherwise: the field of the entry that is wrong when the error names none; "" for the entry itself.
+    """
+    if error.violations:
+        return relocated(error, lambda field: f"{path}.{field}" if field else path)
+    return _located(error, [FieldViolation(f"{path}.{otherwise}" if otherwise else path, error.message)])
+
+
+def _located(error: DomainError, violations: Sequence[FieldViolation]) -> DomainError:
+    return _rebuild(type(error), error.message, {**error.facts(), "violations": violations})
 
 
 def _rebuild(kind: type[DomainError], message: str, facts: dict[str, Any]) -> DomainError:

@@ -77,6 +77,17 @@ def require_project(project: str, *, field: str = "") -> None:
         )
 
 
+def require_all_projects() -> None:
+    """Raises PermissionDenied(reason=ALL_PROJECTS_NEEDED) unless the caller may touch every project."""
+    allowed = current().projects
+    if allowed is not None and ALL_PROJECTS not in allowed:
+        raise PermissionDenied(
+            "This caller has no access to all projects",
+            reason="ALL_PROJECTS_NEEDED",
+            remedy="Use an operator's key, which is issued for the projects '*'.",
+        )
+
+
 def parse_projects(header: str) -> frozenset[str]:
     """The projects header as a set: a comma list, `*` for all."""
     return frozenset(part.strip() for part in header.split(",") if part.strip())

@@ -22,6 +22,8 @@ from services.dataset.adapters.sql_datasets import SqlDatasetStore
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
@@ -40,22 +42,27 @@ def build(settings: Settings) -> Service:
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
     tokens = PageTokens(settings.page_key)
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
+    reservation = timedelta(seconds=settings.reservation_s)
+    uploads = UploadVerb(
+        store,
+        pictures,
+        Intake(settings.limits, decoder),
+        upkeep,
+        utcnow,
+        settings.upload_budget,
+        limits=settings.limits,
+        idle_s=settings.upload_idle_s,
+        reservation=reservation,
+    )
+    images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
     servicer = DatasetServicer(
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
-        uploads=UploadVerb(
-            store,
-            pictures,
-            Intake(settings.limits, decoder),
-            upkeep,
-            utcnow,
-            settings.upload_budget,
-            limits=settings.limits,
-            idle_s=settings.upload_idle_s,
-            reservation=timedelta(seconds=settings.reservation_s),
-        ),
-        images=ImageVerbs(store, pictures, upkeep, utcnow, tokens),
+        uploads=uploads,
+        images=images,
+        batches=ImageBatches(store, upkeep, utcnow),
+        direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
-        versions=VersionVerbs(store, utcnow, tokens),
+        versions=VersionVerbs(store, upkeep, utcnow, tokens),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from services.chassis.listing.fields import moment, text
@@ -134,6 +134,9 @@ class DatasetWriter(DatasetReader, Protocol):
     async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
         """Adds a version with its images."""
 
+    async def remove_version(self, ref: VersionRef) -> None:
+        """Removes the version, and releases the keys of its images that neither the dataset nor a version holds."""
+
     async def recall(self, key: RequestKey) -> str | None:
         """The name of what this request made before. Equal requests at the same moment take turns here.
 
@@ -178,6 +181,12 @@ class PictureStore(Protocol):
 
     async def put(self, key: str, data: bytes, *, content_type: str) -> None:
         """Stores the bytes, whole or not at all."""
+
+    async def address_to_put(self, key: str, validity: timedelta) -> str:
+        """A URL that takes the bytes of this key until it expires."""
+
+    async def address_to_get(self, key: str, validity: timedelta, *, file_name: str) -> str:
+        """A URL that serves the bytes of this key until it expires, in ranges too."""
 
     def stream(self, key: str) -> AsyncIterator[bytes]:
         """The bytes in chunks of at most 256 KiB. Raises NotFound at the first chunk."""

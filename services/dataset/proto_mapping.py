@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis import grpc_errors
+from services.chassis.errors import DomainError, relocated
+from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import (
@@ -32,7 +36,9 @@ from services.dataset.models.tags import (
 )
 from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import NewDataset
-from services.dataset.use_cases.images import View
+from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
+from services.dataset.use_cases.image_batches import ImageEdit
+from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.uploads import UploadHeader
 
 _SOURCES = {
@@ -86,6 +92,39 @@ async def upload_messages(
         yield _upload_header(request.header) if request.HasField("header") else request.chunk
 
 
+async def content_messages(
+    requests: AsyncIterator[dataset_service_pb2.UploadImageContentRequest],
+) -> AsyncIterator[UploadHeader | bytes]:
+    """The pieces of an HTTP upload as the same stream."""
+    first = True
+    async for request in requests:
+        if first:
+            yield UploadHeader(
+                dataset=DatasetRef.parse(request.parent, field="parent"),
+                file_name=request.file_name,
+                sha256=request.sha256,
+                caption=request.caption,
+                tags=tuple(request.tags),
+                request_id=request.request_id,
+            )
+            first = False
+        yield request.content.data
+
+
+@contextmanager
+def content_fields() -> Iterator[None]:
+    """Errors of an upload in the spelling of the HTTP one: its fields have no header around them."""
+    try:
+        yield
+    except DomainError as error:
+        raise relocated(error, _content_field) from error
+
+
+def content_file(download: Download) -> File:
+    """A picture's bytes as an HTTP body."""
+    return File(**vars(download))
+
+
 def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
     """The fields that a caller may set."""
     return DatasetFields(
@@ -104,6 +143,34 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         crop=_crop(image.crop),
         num_repeats=image.num_repeats,
     )
+
+
+def image_edit(request: dataset_service_pb2.UpdateImageRequest) -> ImageEdit:
+    """One change of a batch."""
+    image = request.image
+    return ImageEdit(image.name, image_fields(image), tuple(request.update_mask.paths), image.etag)
+
+
+def direct_upload(upload: dataset_service_pb2.CompletedUpload) -> DirectUpload:
+    """A picture that was put to its address."""
+    return DirectUpload(upload.upload_id, upload.file_name, upload.sha256, upload.caption, tuple(upload.tags))
+
+
+def address_proto(address: Address) -> dataset_service_pb2.ImageUpload:
+    """An address to put a picture to."""
+    return dataset_service_pb2.ImageUpload(
+        upload_id=address.upload_id, url=address.url, expire_time=timestamp(address.expire_time)
+    )
+
+
+def outcome_proto(outcome: Outcome, trigger_word: str) -> dataset_service_pb2.UploadResult:
+    """What became of a picture. trigger_word: its dataset's."""
+    result = dataset_service_pb2.UploadResult(file_name=outcome.file_name)
+    if outcome.image is not None:
+        result.image.CopyFrom(image_proto(outcome.image, trigger_word))
+    if outcome.error is not None:
+        result.error.CopyFrom(grpc_errors.to_proto(outcome.error))
+    return result
 
 
 def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
@@ -175,6 +242,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
         trigger_word=version.trigger_word,
         description=version.description,
         create_time=timestamp(version.create_time),
+        etag=version.etag,
     )
 
 
@@ -218,6 +286,10 @@ def _upload_header(header: dataset_service_pb2.UploadImageHeader) -> UploadHeade
         tags=tuple(header.tags),
         request_id=header.request_id,
     )
+
+
+def _content_field(field: str) -> str:
+    return "content" if field == "chunk" else field.removeprefix("header.")
 
 
 def _tag(tag: dataset_pb2.Tag) -> Tag:

@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
+from services.chassis import http_bodies
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.uploads import UploadVerb
@@ -24,11 +28,21 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     """fiveshot.dataset.v1.DatasetService."""
 
     def __init__(
-        self, *, datasets: DatasetVerbs, uploads: UploadVerb, images: ImageVerbs, tags: TagVerbs, versions: VersionVerbs
+        self,
+        *,
+        datasets: DatasetVerbs,
+        uploads: UploadVerb,
+        images: ImageVerbs,
+        batches: ImageBatches,
+        direct: DirectUploads,
+        tags: TagVerbs,
+        versions: VersionVerbs,
     ) -> None:
         self._datasets = datasets
         self._uploads = uploads
         self._images = images
+        self._batches = batches
+        self._direct = direct
         self._tags = tags
         self._versions = versions
 
@@ -55,6 +69,12 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def UploadImage(self, request: AsyncIterator[messages.UploadImageRequest], context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
+
+    async def UploadImageContent(
+        self, request: AsyncIterator[messages.UploadImageContentRequest], context: Any
+    ) -> dataset_pb2.Image:
+        with mapping.content_fields():
+            return await self._shown(await self._uploads.upload(mapping.content_messages(request)))
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
@@ -90,6 +110,55 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 first = False
             else:
                 yield messages.DownloadImageResponse(chunk=chunk)
+
+    async def CreateImageUploads(
+        self, request: messages.CreateImageUploadsRequest, context: Any
+    ) -> messages.CreateImageUploadsResponse:
+        addresses = await self._direct.addresses(DatasetRef.parse(request.parent, field="parent"), request.count)
+        return messages.CreateImageUploadsResponse(uploads=[mapping.address_proto(one) for one in addresses])
+
+    async def CompleteImageUploads(
+        self, request: messages.CompleteImageUploadsRequest, context: Any
+    ) -> messages.CompleteImageUploadsResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        outcomes = await self._direct.complete(parent, [mapping.direct_upload(one) for one in request.uploads])
+        trigger_word = (await self._datasets.get(parent)).fields.trigger_word
+        return messages.CompleteImageUploadsResponse(
+            results=[mapping.outcome_proto(one, trigger_word) for one in outcomes]
+        )
+
+    async def GetImageDownloadUrl(
+        self, request: messages.GetImageDownloadUrlRequest, context: Any
+    ) -> messages.GetImageDownloadUrlResponse:
+        address = await self._direct.address_of(parse_picture(request.name), mapping.view(request.view))
+        expire_time = mapping.timestamp(address.expire_time)
+        return messages.GetImageDownloadUrlResponse(url=address.url, expire_time=expire_time)
+
+    async def BatchGetImages(
+        self, request: messages.BatchGetImagesRequest, context: Any
+    ) -> messages.BatchGetImagesResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        found = await self._batches.get(parent, request.names)
+        return messages.BatchGetImagesResponse(images=await self._all_shown(parent, found))
+
+    async def BatchUpdateImages(
+        self, request: messages.BatchUpdateImagesRequest, context: Any
+    ) -> messages.BatchUpdateImagesResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        changed = await self._batches.update(parent, [mapping.image_edit(one) for one in request.requests])
+        return messages.BatchUpdateImagesResponse(images=await self._all_shown(parent, changed))
+
+    async def BatchDeleteImages(self, request: messages.BatchDeleteImagesRequest, context: Any) -> Empty:
+        deletes = [ImageDelete(one.name, one.etag) for one in request.requests]
+        await self._batches.delete(DatasetRef.parse(request.parent, field="parent"), deletes)
+        return Empty()
+
+    async def GetImageContent(
+        self, request: messages.GetImageContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        async for body in http_bodies.send(mapping.content_file(picture), context):
+            yield body
 
     async def EditTags(self, request: messages.EditTagsRequest, context: Any) -> messages.EditTagsResponse:
         outcome = await self._tags.edit(
@@ -127,6 +196,10 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
         )
 
+    async def DeleteDatasetVersion(self, request: messages.DeleteDatasetVersionRequest, context: Any) -> Empty:
+        await self._versions.delete(VersionRef.parse(request.name), etag=request.etag, force=request.force)
+        return Empty()
+
     async def ListDatasetVersionImages(
         self, request: messages.ListDatasetVersionImagesRequest, context: Any
     ) -> messages.ListDatasetVersionImagesResponse:
@@ -138,3 +211,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def _shown(self, image: Image) -> dataset_pb2.Image:
         dataset = await self._datasets.get(image.ref.dataset)
         return mapping.image_proto(image, dataset.fields.trigger_word)
+
+    async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
+        trigger_word = (await self._datasets.get(parent)).fields.trigger_word
+        return [mapping.image_proto(image, trigger_word) for image in images]

@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.chassis.errors import InvalidArgument
-from services.chassis.names import ResourceName, etag_of
+from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
+from services.chassis.names import ResourceName, check_etag, etag_of
 
 LATEST = "latest"
+# Reason of a save that lost the race for its number.
+NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
 CONTACT_SHEET = "contact-sheet"
@@ -25,7 +27,8 @@ class Model:
     """A repository of one subject's adapters.
 
     uid: differs when a model of the same id is deleted and made again. revision: counts changes, from 1.
-    aliases: version number by alias, `latest` among them once there is a version. latest: 0 while there is none.
+    aliases: version number by alias, `latest` among them once there is a version. latest: the newest version that is
+    there, 0 while there is none. last_version: the highest number that was ever given.
     """
 
     project: str
@@ -36,6 +39,7 @@ class Model:
     tags: tuple[str, ...]
     aliases: Mapping[str, int]
     latest: int
+    last_version: int
     version_count: int
     revision: int
     create_time: datetime
@@ -128,6 +132,11 @@ class ModelVersion:
         """`projects/{project}/models/{model}/versions/{version}`."""
         return version_name(self.draft.project, self.draft.model_id, self.number)
 
+    @property
+    def etag(self) -> str:
+        """Changes when an alias comes or goes."""
+        return etag_of(self.name, self.create_time.isoformat(), *sorted(self.aliases))
+
     def file(self, file_id: str) -> ModelFile | None:
         """The file of that id, None when the version has none."""
         return next((file for file in self.draft.files if file.file_id == file_id), None)
@@ -169,7 +178,10 @@ class BaseModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class FinishedEpoch:
-    """A finished epoch with what its job says of it. settings: further parameters for the card, in order."""
+    """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
+
+    file_notes: a sentence for each tool that does not apply the files as they were trained.
+    """
 
     name: str
     number: int
@@ -187,6 +199,7 @@ class FinishedEpoch:
     alpha: float
     parameters_sha256: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    file_notes: tuple[str, ...] = ()
 
     @property
     def lineage(self) -> Lineage:
@@ -200,6 +213,17 @@ class FinishedEpoch:
             step=self.step,
             parameters_sha256=self.parameters_sha256,
         )
+
+
+def check_number(following: int, wanted: int | None) -> int:
+    """The number that follows. Raises Aborted(VERSION_NUMBER_TAKEN) when another one is wanted."""
+    if wanted not in (None, following):
+        raise Aborted(
+            f"Version {wanted} was saved by somebody else meanwhile",
+            reason=NUMBER_TAKEN,
+            remedy="Save again; this one becomes the next version.",
+        )
+    return following
 
 
 def version_name(project: str, model_id: str, number: int) -> str:
@@ -252,6 +276,20 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
         description=given.description if "description" in wanted else None,
         tags=given.tags if "tags" in wanted else None,
     )
+
+
+def check_version_delete(version: ModelVersion, *, etag: str, force: bool) -> None:
+    """Raises Aborted for an old etag, and FailedPrecondition(reason=VERSION_HAS_ALIASES) unless forced."""
+    check_etag(etag, version.etag)
+    named = [alias for alias in version.aliases if alias != LATEST]
+    if named and not force:
+        raise FailedPrecondition(
+            f"These aliases point at {version.name}: {', '.join(named)}",
+            field="force",
+            reason="VERSION_HAS_ALIASES",
+            remedy="Point them at another version first, or set force to remove them too.",
+            metadata={"aliases": ",".join(named)},
+        )
 
 
 def check_alias(alias: str) -> None:

@@ -5,7 +5,7 @@ Every method may raise Unavailable when the server behind it cannot be reached; 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -82,14 +82,21 @@ class ModelStore(Protocol):
         ...
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         """Gives the draft the model's next number, points `latest` and `aliases` at it, and remembers the request.
 
         The files must be stored already. `create` is the model to make when there is none. Concurrent calls get
         different numbers, in the order in which they commit. When the same request was carried out meanwhile, its
         version is returned and the draft is dropped: compare the files to see whose they are.
-        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED).
+        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED), and
+        Aborted(VERSION_NUMBER_TAKEN) when the next number is not `number`, for which the files were made.
         """
         ...
 
@@ -99,6 +106,15 @@ class ModelStore(Protocol):
 
     async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
         """A page of a model's versions (see `VERSIONS`), and how many there are. Raises NotFound(MODEL_NOT_FOUND)."""
+        ...
+
+    async def delete_version(
+        self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
+    ) -> list[str]:
+        """Removes a version with its aliases unless `check` raises, and returns the object keys that are free now.
+
+        Its number is never given again. Raises NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND).
+        """
         ...
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:

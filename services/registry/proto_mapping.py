@@ -111,6 +111,7 @@ def version(value: ModelVersion) -> pb.ModelVersion:
         create_time=timestamp(value.create_time),
         model_card=draft.model_card,
         aliases=sorted(value.aliases),
+        etag=value.etag,
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
+from services.chassis import http_bodies
 from services.registry import proto_mapping as mapping
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
@@ -68,6 +70,18 @@ class RegistryServicer(RegistryServiceServicer):
         yield service_pb.DownloadModelVersionResponse(file=mapping.file(file))
         async for chunk in chunks:
             yield service_pb.DownloadModelVersionResponse(chunk=chunk)
+
+    async def GetModelFileContent(
+        self, request: service_pb.GetModelFileContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        file, chunks = await self._versions.download(request.name, request.file_id)
+        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
+        async for body in http_bodies.send(sent, context):
+            yield body
+
+    async def DeleteModelVersion(self, request: service_pb.DeleteModelVersionRequest, context: Any) -> Empty:
+        await self._versions.delete(request.name, etag=request.etag, force=request.force)
+        return Empty()
 
     async def SetModelAlias(self, request: service_pb.SetModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.set_alias(request.name, request.alias, request.version))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.chassis.errors import DomainError, FailedPrecondition
+from services.chassis.names import check_etag, etag_of
 
 DEFAULT_MAX_TAGS = 30
 MAX_TAGS_PER_IMAGE = 200
@@ -223,6 +224,11 @@ class TagJob:
     principal: str = ""
     outcomes: tuple[ImageOutcome, ...] = ()
 
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the job."""
+        return etag_of(self.name, self.revision)
+
     def count(self, state: ImageState) -> int:
         """How many images stand in this state."""
         return sum(outcome.state == state for outcome in self.outcomes)
@@ -270,6 +276,19 @@ def retried(job: TagJob) -> TagJob:
         ended_at=None,
         outcomes=_moved(job.outcomes, ImageState.FAILED, ImageState.PENDING),
     )
+
+
+def check_delete(job: TagJob, etag: str) -> None:
+    """Raises Aborted for an old etag, and FailedPrecondition(reason=TAG_JOB_ACTIVE) until the job has ended."""
+    check_etag(etag, job.etag)
+    if not job.state.ended:
+        raise FailedPrecondition(
+            f"The tag job is {job.state} and cannot be deleted",
+            field="name",
+            reason="TAG_JOB_ACTIVE",
+            remedy="Cancel it first, or wait for its end.",
+            metadata={"state": job.state},
+        )
 
 
 def completed(job: TagJob, now: datetime) -> TagJob:

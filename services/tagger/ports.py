@@ -148,6 +148,10 @@ class TagJobs(Protocol):
         """Raises NotFound and what `models.cancelled` raises."""
         ...
 
+    async def delete(self, name: str, check: Callable[[TagJob], None]) -> None:
+        """Removes a job and its outcomes unless `check` raises. Raises NotFound."""
+        ...
+
     async def retry(self, name: str) -> TagJob:
         """Raises NotFound and what `models.retried` raises."""
         ...

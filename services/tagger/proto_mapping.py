@@ -9,7 +9,6 @@ from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.listing.pages import ListRequest
-from services.chassis.names import etag_of
 from services.tagger.models import (
     DEFAULT_MAX_TAGS,
     ImageRecord,
@@ -118,7 +117,7 @@ def job_to_proto(job: TagJob, *, with_changes: bool = True) -> tagger_pb2.TagJob
         create_time=_timestamp(job.created_at),
         end_time=_timestamp(job.ended_at) if job.ended_at else None,
         dry_run=job.dry_run,
-        etag=etag_of(job.name, job.revision),
+        etag=job.etag,
         note=job_note(job),
         changes=[
             tagger_pb2.ImageChange(image=outcome.image, added=outcome.added, removed=outcome.removed)

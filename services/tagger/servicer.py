@@ -7,6 +7,7 @@ from typing import Any
 
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
+from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
@@ -90,6 +91,12 @@ class TaggerServicer(TaggerServiceServicer):
         """Queues a job again for its failed images."""
         TAG_JOB.parse(request.name)
         return proto_mapping.job_to_proto(await self._jobs.retry(request.name))
+
+    async def DeleteTagJob(self, request: tagger_service_pb2.DeleteTagJobRequest, context: Any) -> Empty:
+        """Deletes an ended job."""
+        TAG_JOB.parse(request.name)
+        await self._jobs.delete(request.name, etag=request.etag)
+        return Empty()
 
     async def SuggestSubject(
         self, request: tagger_service_pb2.SuggestSubjectRequest, context: Any

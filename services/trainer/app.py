@@ -21,18 +21,22 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
 from services.trainer.adapters.s3_artifacts import S3Artifacts
+from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import events
 from services.trainer.adapters.sql_thinning import SqlHistory
+from services.trainer.adapters.sql_workers import SqlWorkforce
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
+from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
@@ -66,6 +70,8 @@ def build(settings: Settings) -> Service:
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
         watch=JobWatch(store, signals, reading),
+        deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
+        operating=Operating(store, SqlWorkforce(db), clock=utcnow),
     )
     work = JobWork(
         store, signals, artifacts, clock=utcnow, new_token=new_uuid, lease=lease, max_failures=settings.max_failures

@@ -115,14 +115,52 @@ class JobStore(Protocol):
     async def epochs(self, job: str, query: Query | None = None) -> Sequence[Epoch]:
         """A page of the finished epochs (see `EPOCHS`); without a query all in order, and number 0 with them."""
 
-    async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
-        """Points of one key with a larger step, in order; with a stride only those whose step it divides."""
+    async def count_epochs(self, job: str) -> int:
+        """How many finished epochs the job has kept, without number 0."""
+
+    async def metrics(
+        self, job: str, keys: Collection[str], *, since_step: int, stride: int, limit: int
+    ) -> Sequence[Metric]:
+        """Points of some keys with a larger step, in order; with a stride only those whose step it divides.
+
+        limit: so many steps at most; a step comes whole.
+        """
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         """The job and the sequence of its newest event, read at one moment. NotFound."""
 
     async def events(self, name: str, *, after: int, limit: int) -> Sequence[StoredEvent]:
         """Events of the job with a larger sequence, in order."""
+
+
+class Deletions(Protocol):
+    """Removes what nobody needs any more. A check that raises leaves everything as it was; no move comes in between."""
+
+    async def job(self, name: str, check: Callable[[TrainingJob, int], None]) -> TrainingJob:
+        """Removes a job with its epochs, points and events, and returns it. check: gets it and the number of its
+        finished epochs. NotFound."""
+
+    async def epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
+        """Removes a finished epoch and returns it. NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresentWorker:
+    """A worker. device_memory_bytes: 0 when not known. base_models: empty for all. job: that it holds, or ""."""
+
+    worker_id: str
+    device: str
+    device_memory_bytes: int
+    base_models: tuple[str, ...]
+    seen_at: datetime
+    job: str
+
+
+class Workforce(Protocol):
+    """Who trains."""
+
+    async def present(self, since: datetime) -> Sequence[PresentWorker]:
+        """The workers heard of since then, or holding a job, by id."""
 
 
 class History(Protocol):
@@ -184,6 +222,9 @@ class Artifacts(Protocol):
 
     async def check(self, files: Sequence[EpochFile]) -> None:
         """Raises FailedPrecondition(reason=FILE_MISSING) unless every file is stored in its recorded size."""
+
+    async def delete(self, files: Sequence[EpochFile]) -> None:
+        """Removes the files; absent ones are fine."""
 
     def attempts(self) -> AsyncIterator[tuple[str, int]]:
         """Every (job name, attempt number) that has objects."""

@@ -284,3 +284,22 @@ async def test_the_migrations_make_the_tables_that_the_adapter_declares(database
         )
     await database.dispose()
     assert differences == []
+
+
+async def test_a_job_is_deleted_unless_the_check_refuses(jobs: TagJobs) -> None:
+    job = new_job()
+    await jobs.create(job, KEY)
+
+    def refuse(found: TagJob) -> None:
+        assert found == job
+        raise FailedPrecondition("no", reason="TAG_JOB_ACTIVE")
+
+    with pytest.raises(FailedPrecondition):
+        await jobs.delete(job.name, refuse)
+    assert await jobs.get(job.name) == job
+    await jobs.delete(job.name, lambda found: None)
+    for ask in (jobs.get(job.name), jobs.delete(job.name, lambda found: None)):
+        with pytest.raises(NotFound):
+            await ask
+    await jobs.create(job, KEY)
+    assert await jobs.get(job.name) == job

@@ -21,6 +21,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters import sql_metrics
+from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import events, jobs, metadata, shares
@@ -30,8 +31,8 @@ from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Metric, Preview
 from services.trainer.models.job import JobState, Outcome, Progress, TrainingJob
-from services.trainer.ports import EPOCHS, JOBS, QUEUE, History, JobStore, WorkerAsk
-from tests.fakes.job_store import FakeJobStore
+from services.trainer.ports import EPOCHS, JOBS, QUEUE, Deletions, History, JobStore, WorkerAsk
+from tests.fakes.job_store import FakeDeletions, FakeJobStore
 from tests.fixtures.lists import every_page, first_page
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
 
@@ -56,26 +57,31 @@ def signals() -> Signals:
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-async def kept(request: pytest.FixtureRequest, signals: Signals) -> AsyncIterator[tuple[JobStore, History]]:
+async def kept(request: pytest.FixtureRequest, signals: Signals) -> AsyncIterator[tuple[JobStore, History, Deletions]]:
     """An empty store, and what is kept in it of ended jobs."""
     if request.param == "memory":
         fake = FakeJobStore(signals)
-        yield fake, fake
+        yield fake, fake, FakeDeletions(fake)
         return
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     await upgrade(url, MIGRATIONS)
     db = Database(url)
-    yield SqlJobStore(db, Outbox(events), signals), SqlHistory(db, published_only=False)
+    yield SqlJobStore(db, Outbox(events), signals), SqlHistory(db, published_only=False), SqlDeletions(db)
     await db.dispose()
 
 
 @pytest.fixture
-def store(kept: tuple[JobStore, History]) -> JobStore:
+def deletions(kept: tuple[JobStore, History, Deletions]) -> Deletions:
+    return kept[2]
+
+
+@pytest.fixture
+def store(kept: tuple[JobStore, History, Deletions]) -> JobStore:
     return kept[0]
 
 
 @pytest.fixture
-def history(kept: tuple[JobStore, History]) -> History:
+def history(kept: tuple[JobStore, History, Deletions]) -> History:
     return kept[1]
 
 
@@ -124,7 +130,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     await upgrade(database_url, MIGRATIONS, revision="0001")
     db = Database(database_url)
     row = job_to_row(make_job())
-    del row["last_event"], row["last_metric_step"]
+    del row["last_event"], row["last_metric_step"], row["labels"]
     async with db.begin() as conn:
         # The table as the first revision had it.
         old = Table(jobs.name, MetaData(), *(Column(name, jobs.c[name].type) for name in row))
@@ -143,7 +149,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     assert held is not None
     await _report(store, held, _points(3, 4))
     assert [event.sequence for event in await store.events(NAME, after=0, limit=9)] == [1, 2, 3, 4, 5]
-    points = await store.metrics(NAME, "loss", since_step=0, stride=1, limit=9)
+    points = await store.metrics(NAME, ["loss"], since_step=0, stride=1, limit=9)
     assert [point.step for point in points] == [1, 2, 3, 4]
     await db.dispose()
 
@@ -223,7 +229,7 @@ async def test_points_are_kept_once_and_forgotten_from_where_the_job_starts_anew
     await _report(store, job, _points(5, 6, 7, 8, 9, 10, 11, 12))
 
     async def steps(key: str = "loss", since: int = 0, stride: int = 1, limit: int = 100) -> list[int]:
-        found = await store.metrics(NAME, key, since_step=since, stride=stride, limit=limit)
+        found = await store.metrics(NAME, [key], since_step=since, stride=stride, limit=limit)
         assert all(point.value == point.step / 10 and point.create_time == NOW for point in found)
         return [point.step for point in found]
 
@@ -450,3 +456,37 @@ async def test_a_completed_job_keeps_its_measured_pace(store: JobStore) -> None:
     # Three epochs of ten steps of four samples in a minute.
     assert ended.seconds_per_sample == pytest.approx(0.5)
     assert await store.pace("baseModels/tiny") == pytest.approx(0.5)
+
+
+async def test_a_delete_takes_all_of_a_job_and_a_check_that_refuses_leaves_it(
+    store: JobStore, deletions: Deletions
+) -> None:
+    held = await _held(store)
+    await _report(store, held, _points(1, 2))
+    for number in (0, 1, 2):
+        epoch = make_epoch(number)
+        await store.change(NAME, lambda job, epoch=epoch: Change(job, epoch=epoch))  # type: ignore[misc]
+    counted: list[int] = []
+
+    def refuse(job: TrainingJob, epochs: int) -> None:
+        counted.append(epochs)
+        raise FailedPrecondition("pinned", reason="JOB_STATE")
+
+    with pytest.raises(FailedPrecondition):
+        await deletions.job(NAME, refuse)
+    assert (counted, await store.count_epochs(NAME)) == ([2], 2)
+    assert (await deletions.epoch(NAME, 1, lambda job, epoch: None)).number == 1
+    assert (await store.count_epochs(NAME), [epoch.number for epoch in await store.epochs(NAME)]) == (1, [0, 2])
+    assert (await deletions.job(NAME, lambda job, epochs: None)).name == NAME
+    for ask in (
+        store.get(NAME),
+        store.epoch(NAME, 2),
+        deletions.job(NAME, lambda job, epochs: None),
+        deletions.epoch(NAME, 2, lambda job, epoch: None),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+    # The name is free, and nothing of the old job comes back.
+    await store.create(moves.create(make_job()), NO_KEY)
+    assert [event.sequence for event in await store.events(NAME, after=0, limit=9)] == [1]
+    assert await store.metrics(NAME, ["loss"], since_step=0, stride=1, limit=9) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -206,11 +205,7 @@ HTTP_CASES = [
     ("POST", f"/v1/{PARENT}/trainingJobs", _job_body(parameters={"numEpochs": 10000}), 400, 3, "PARAMETER_INVALID"),
     ("POST", f"/v1/{PARENT}/trainingJobs", _job_body(datasetVersion=EMPTY), 400, 9, "DATASET_EMPTY"),
     ("POST", f"/v1/{PARENT}/trainingJobs", _job_body(datasetVersion=f"{SET}x"), 404, 5, "DATASET_NOT_FOUND"),
-    (
-        "POST", "/v1/images:upload",
-        [{"header": {"parent": SET, "fileName": "a.png"}}, {"chunk": b64encode(b"GIF89a").decode()}],
-        400, 3, "IMAGE_TYPE_MISMATCH",
-    ),
+    ("POST", f"/v1/{SET}/images:upload?file_name=a.png", {"not": "a picture"}, 400, 3, "IMAGE_TYPE_MISMATCH"),
 ]  # fmt: skip
 
 

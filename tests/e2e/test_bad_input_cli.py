@@ -47,7 +47,16 @@ COMMANDS = [
     ("dataset list --api-key fs_wrong", output.NOT_ALLOWED, "API_KEY_INVALID"),
     ("dataset upload photos four_megabytes.png --api-key fs_wrong", output.NOT_ALLOWED, "API_KEY_INVALID"),
     ("dataset show photos --project other", output.NOT_ALLOWED, "PROJECT_FORBIDDEN; field name"),
-    ("dataset create ../evil", output.USAGE, "REQUEST_INVALID; field dataset_id"),
+    ("dataset create ../evil", output.USAGE, "ID_INVALID; field dataset_id"),
+    ("dataset create backpack_dog", output.USAGE, "ID_INVALID; field dataset_id"),
+    ("dataset caption photos 1001.png text", output.NOT_FOUND, "IMAGE_NOT_FOUND; field image"),
+    ("train start photos --id my_job", output.USAGE, "ID_INVALID; field training_job_id"),
+    ("train watch", output.NOT_FOUND, "NO_JOB; field job"),
+    ("epochs list", output.NOT_FOUND, "NO_JOB; field job"),
+    ("models save recommended cat --create", output.NOT_FOUND, "NO_JOB; field job"),
+    ("models save recommended my_cat --create", output.USAGE, "ID_INVALID; field model_id"),
+    ("base-models check none", output.NOT_FOUND, "BASE_MODEL_UNUSABLE"),
+    ("base-models add sdxl --source /no/such", output.STATE, "BASE_MODEL_UNUSABLE"),
     ("dataset show ../../other/datasets/photos", output.USAGE, "NAME_INVALID; field name"),
 ]
 
@@ -76,6 +85,23 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert f"[{mark}" in lines[0]
     assert isinstance(done.exception, SystemExit)
     assert asyncio.run(filled_stack.stored()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "offer"),
+    [
+        ("dataset show photso", "Did you mean photos?"),
+        ("dataset show Photos", "Did you mean 'photos'?"),
+        ("dataset caption photos 100.png text", "Did you mean 1000.png?"),
+        ("train start photos --base-model fiveshot-tyni", "Did you mean fiveshot-tiny?"),
+        ("datset list", "Did you mean 'dataset'?"),
+    ],
+)
+def test_what_was_meant_is_offered(filled_stack: RunningStack, command: str, offer: str) -> None:
+    done = filled_stack.command(*command.split())
+    assert done.exit_code in (output.USAGE, output.NOT_FOUND)
+    assert offer in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_no_key_at_all(filled_stack: RunningStack) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from PIL import Image
@@ -126,6 +127,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     file = stack.json("models", "download", "toy", "best", "--to", str(out / "toy.safetensors"))
     kept = {each["fileId"]: each["sha256"] for each in saved["files"]}
     assert file["sha256"] == kept["kohya"]
+    _same_over_http(stack, saved, kept, out)
     with safe_open(out / "toy.safetensors", "np") as weights:
         assert any(key.startswith("lora_unet_") for key in weights.keys())  # noqa: SIM118
     assert {"preview-1", "preview-2", "preview-3", "contact-sheet"} <= set(kept)
@@ -149,6 +151,21 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     assert memory < 3e9
     assert stack.json("down") == {"stopped": True}
     until_blocking(lambda: _gone(processes), what="the stack to end")
+
+
+def _same_over_http(stack: Stack, saved: Any, kept: dict[str, str], out: Path) -> None:
+    """A version's file and an epoch's preview as an HTTP client gets them."""
+    state = stack.folder.read_state()
+    assert state is not None
+    headers = {"x-api-key": stack.folder.credentials().api_key}
+    with httpx.Client(base_url=f"http://{state.server}", headers=headers) as http:
+        got = http.get(f"/v1/{saved['name']}:download")
+        assert got.content == (out / "toy.safetensors").read_bytes()
+        assert got.headers["etag"] == f'"{kept["kohya"]}"'
+        assert got.headers["content-length"] == str(len(got.content))
+        assert ".safetensors" in got.headers["content-disposition"]
+        preview = http.get(f"/v1/{saved['lineage']['epoch']}:download?file_id=preview-1")
+        assert (preview.headers["content-type"], preview.content[:4]) == ("image/png", b"\x89PNG")
 
 
 @pytest.mark.timeout(600)

@@ -119,7 +119,7 @@ async def test_a_leaked_token_of_a_worker_opens_only_what_a_worker_needs(filled_
         metadata = (("x-fiveshot-internal", token), *((("x-fiveshot-projects", projects),) if projects else ()))
         async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[service]}") as channel:
             try:
-                await channel.unary_unary(method)(b"", metadata=metadata, timeout=scaled(30))
+                await channel.unary_unary(method, None, None)(b"", metadata=metadata, timeout=scaled(30))
             except grpc.aio.AioRpcError as error:
                 return str(error.code().name)
         return "OK"

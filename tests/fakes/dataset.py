@@ -212,6 +212,17 @@ class FakeView:
         self._state.versions[version.ref] = version
         self._state.version_images.update({image.ref: image for image in images})
 
+    async def remove_version(self, ref: VersionRef) -> None:
+        """See the port."""
+        state = self._state
+        pinned = [image for image in state.version_images.values() if image.ref.version == ref]
+        del state.versions[ref]
+        state.version_images = {key: image for key, image in state.version_images.items() if key.version != ref}
+        held = {image.picture.original_key for image in state.images.values()}
+        held |= {image.picture.original_key for image in state.version_images.values()}
+        free = [image.picture for image in pinned if image.picture.original_key not in held]
+        self._release([key for picture in free for key in picture.keys])
+
     async def recall(self, key: RequestKey) -> str | None:
         """See the port."""
         if not await self.request_is_known(key):
@@ -255,6 +266,14 @@ class FakePictureStore:
         if self.broken or self.puts == self.fail_put_number:
             raise Unavailable("The object store does not answer", reason="STORAGE_UNAVAILABLE")
         self.objects[key] = data
+
+    async def address_to_put(self, key: str, validity: timedelta) -> str:
+        """See the port."""
+        return f"put:{key}"
+
+    async def address_to_get(self, key: str, validity: timedelta, *, file_name: str) -> str:
+        """See the port."""
+        return f"get:{key}"
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """See the port."""

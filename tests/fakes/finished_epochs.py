@@ -19,7 +19,7 @@ def contents() -> dict[str, bytes]:
     lora = struct.pack("<Q", len(header)) + header + bytes(range(250)) * 2800
     names = ("preview-1", "preview-2", "preview-3", "contact-sheet")
     pictures = {name: b"\x89PNG\r\n\x1a\n" + bytes([number]) * 5000 for number, name in enumerate(names, 1)}
-    return {"kohya": lora, "diffusers": lora[::-1], **pictures}
+    return {"kohya": lora, "diffusers": lora[:-1] + b"d", **pictures}
 
 
 def epoch_files() -> tuple[EpochFile, ...]:

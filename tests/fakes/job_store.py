@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
 from services.trainer.models.change import Change
-from services.trainer.models.epoch import Epoch, Metric
+from services.trainer.models.epoch import Epoch, Metric, first_steps
 from services.trainer.models.events import JobEvent, Progressed, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
@@ -157,10 +157,15 @@ class FakeJobStore:
             return found
         return memory.page((epoch for epoch in found if epoch.number), query, EPOCHS)[0]
 
-    async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
+    async def count_epochs(self, job: str) -> int:
+        return sum(number > 0 for number in self._row(job).epochs)
+
+    async def metrics(
+        self, job: str, keys: Collection[str], *, since_step: int, stride: int, limit: int
+    ) -> Sequence[Metric]:
         points = self._row(job).points
-        wanted = [point for point in points if point.key == key and point.step > since_step]
-        return [point for point in wanted if point.step % stride == 0][:limit]
+        wanted = [point for point in points if point.key in keys and point.step > since_step]
+        return first_steps([point for point in wanted if point.step % stride == 0], limit)
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         row = self._row(name)
@@ -181,6 +186,20 @@ class FakeJobStore:
         for key in old:
             del self._requests[key]
         return len(old)
+
+    def drop_job(self, name: str, check: Callable[[TrainingJob, int], None]) -> TrainingJob:
+        """`Deletions.job`."""
+        row = self._row(name)
+        check(row.job, sum(number > 0 for number in row.epochs))
+        return self._rows.pop(name).job
+
+    def drop_epoch(self, name: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
+        """`Deletions.epoch`."""
+        row = self._row(name)
+        if number not in row.epochs:
+            raise NotFound(f"{name}/epochs/{number}", field="name", reason="EPOCH_NOT_FOUND", remedy="List the epochs.")
+        check(row.job, row.epochs[number])
+        return row.epochs.pop(number)
 
     def _row(self, name: str) -> _Row:
         if name not in self._rows:
@@ -233,6 +252,19 @@ class FakeJobStore:
             self._signals.notify(change.job.name)
             if change.job.state is JobState.QUEUED:
                 self._signals.notify(QUEUE)
+
+
+class FakeDeletions:
+    """A Deletions over the same rows."""
+
+    def __init__(self, store: FakeJobStore) -> None:
+        self._store = store
+
+    async def job(self, name: str, check: Callable[[TrainingJob, int], None]) -> TrainingJob:
+        return self._store.drop_job(name, check)
+
+    async def epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
+        return self._store.drop_epoch(job, number, check)
 
 
 def _place(row: _Row) -> tuple[int, datetime, str]:

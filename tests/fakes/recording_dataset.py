@@ -9,7 +9,7 @@ import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.protobuf.message import Message
 
-from services.chassis import errors
+from services.chassis import errors, http_bodies
 
 SERVICE_NAME = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name
 
@@ -19,6 +19,7 @@ class RecordingDatasetServicer:
 
     def __init__(self) -> None:
         self.metadata: list[dict[str, str]] = []
+        self.uploaded: Any = None
 
     async def GetDataset(self, request: Any, context: Any) -> Any:
         self._record(context)
@@ -39,6 +40,23 @@ class RecordingDatasetServicer:
             size += len(message.chunk)
         return dataset_pb2.Image(name="projects/acme/datasets/d/images/i", size_bytes=size)
 
+    async def UploadImageContent(self, request_iterator: AsyncIterator[Any], context: Any) -> Any:
+        self._record(context)
+        pieces = [message async for message in request_iterator]
+        self.uploaded = pieces[0]
+        size = sum(len(piece.content.data) for piece in pieces)
+        return dataset_pb2.Image(name="projects/acme/datasets/d/images/i", size_bytes=size)
+
+    async def GetImageContent(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self._record(context)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for number in range(3):
+                yield bytes([number]) * 1000
+
+        async for body in http_bodies.send(http_bodies.File("one.png", "image/png", 3000, "one", chunks()), context):
+            yield body
+
     async def DownloadImage(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self._record(context)
         for number in range(3):
@@ -56,6 +74,12 @@ class RecordingDatasetServicer:
             ),
             "UploadImage": grpc.stream_unary_rpc_method_handler(
                 self.UploadImage, dataset_service_pb2.UploadImageRequest.FromString, _serialize
+            ),
+            "UploadImageContent": grpc.stream_unary_rpc_method_handler(
+                self.UploadImageContent, dataset_service_pb2.UploadImageContentRequest.FromString, _serialize
+            ),
+            "GetImageContent": grpc.unary_stream_rpc_method_handler(
+                self.GetImageContent, dataset_service_pb2.GetImageContentRequest.FromString, _serialize
             ),
             "DownloadImage": grpc.unary_stream_rpc_method_handler(
                 self.DownloadImage, dataset_service_pb2.DownloadImageRequest.FromString, _serialize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +25,7 @@ from services.registry.models import (
     ModelVersion,
     NewModel,
     VersionDraft,
+    check_number,
 )
 from services.registry.ports import MODELS, VERSIONS
 
@@ -72,19 +73,27 @@ class FakeModelStore:
         return [file.object_key for version in versions for file in version.draft.files]
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         place = (draft.project, draft.model_id)
         earlier = self._recall(key)
         if earlier is not None:
             return self._version(*place, int(earlier.rsplit("/", 1)[1]))
         if create is not None and place not in self.models:
+            check_number(1, number)
             self._insert(create)
         model = self._model(*place)
-        number = model.latest + 1
+        number = check_number(model.last_version + 1, number)
         self.versions.setdefault(place, []).append(ModelVersion(number, draft, datetime.now(UTC)))
         moved = {**model.aliases, **dict.fromkeys(aliases, number), LATEST: number}
-        self._change(model, latest=number, version_count=number, aliases=moved)
+        count = model.version_count + 1
+        self._change(model, latest=number, last_version=number, version_count=count, aliases=moved)
         version = self._version(*place, number)
         self._remember(key, version.name)
         return version
@@ -93,8 +102,23 @@ class FakeModelStore:
         return self._version(project, model_id, selector)
 
     async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
-        numbers = range(1, self._model(project, model_id).latest + 1)
+        self._model(project, model_id)
+        numbers = [version.number for version in self.versions.get((project, model_id), [])]
         return memory.page([self._version(project, model_id, number) for number in numbers], query, VERSIONS)
+
+    async def delete_version(
+        self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
+    ) -> list[str]:
+        model, version = self._model(project, model_id), self._version(project, model_id, number)
+        check(version)
+        left = [one for one in self.versions[project, model_id] if one.number != number]
+        self.versions[project, model_id] = left
+        aliases = {alias: n for alias, n in model.aliases.items() if n != number and alias != LATEST}
+        latest = max((one.number for one in left), default=0)
+        if latest:
+            aliases[LATEST] = latest
+        self._change(model, latest=latest, version_count=len(left), aliases=aliases)
+        return [file.object_key for file in version.draft.files]
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
         model = self._model(project, model_id)
@@ -129,15 +153,17 @@ class FakeModelStore:
         number = model.aliases.get(selector) if isinstance(selector, str) else selector
         if number is None:
             raise NotFound("There is no such alias", reason="ALIAS_NOT_FOUND")
-        if not 1 <= number <= model.latest:
+        found = [one for one in self.versions.get((project, model_id), []) if one.number == number]
+        if not found:
             raise NotFound("There is no such version", reason="VERSION_NOT_FOUND")
         pointing = tuple(alias for alias, target in model.aliases.items() if target == number)
-        return replace(self.versions[project, model_id][number - 1], aliases=pointing)
+        return replace(found[0], aliases=pointing)
 
     def _insert(self, new: NewModel) -> Model:
         now = datetime.now(UTC)
         given = (new.project, new.model_id, names.new_uuid(), new.display_name, new.description, new.tags)
-        model = Model(*given, aliases={}, latest=0, version_count=0, revision=1, create_time=now, update_time=now)
+        counts = {"latest": 0, "last_version": 0, "version_count": 0, "revision": 1}
+        model = Model(*given, aliases={}, **counts, create_time=now, update_time=now)
         self.models[new.project, new.model_id] = model
         return model
 

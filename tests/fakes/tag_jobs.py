@@ -106,6 +106,11 @@ class FakeTagJobs:
         row.owner, row.owned_until = "", None
         return job
 
+    async def delete(self, name: str, check: Callable[[TagJob], None]) -> None:
+        check(self._row(name).job)
+        del self._rows[name]
+        self._requests = {key: value for key, value in self._requests.items() if value[1] != name}
+
     async def forget(self, *, ended_before: datetime) -> int:
         old = {name for name, row in self._rows.items() if row.job.ended_at and row.job.ended_at < ended_before}
         for name in old:

@@ -45,12 +45,12 @@ def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
         found.setdefault(name, {})[part] = tensor
         keys.setdefault(name, set()).add(key)
     changes: dict[str, Tensor] = {}
-    for name, part in found.items():
+    for name, parts in found.items():
         module = places[name]
         # Attention of OpenCLIP is one layer, which is changed when all four of its parts are there.
         joined = re.fullmatch(r"(.*resblocks_\d+_attn)_(q_proj|k_proj|v_proj|out_proj)", name)
         whole = joined is None or all(f"{joined[1]}_{side}_proj" in found for side in ("q", "k", "v", "out"))
-        change = _change(part, base.weights[module]) if whole else None
+        change = _change(parts, base.weights[module]) if whole else None
         if change is None:
             left_over |= keys[name]
         else:
@@ -142,4 +142,5 @@ def _change(part: dict[str, Tensor], weight: Tensor) -> Tensor | None:
     ones = [1] * (weight.dim() - 1)
     # Along the inputs, whatever side the scale is for.
     norm = changed.transpose(0, 1).flatten(1).norm(dim=1).reshape(-1, *ones).transpose(0, 1)
-    return changed * (part["dora_scale"] / norm) - weight
+    applied: Tensor = changed * (part["dora_scale"] / norm) - weight
+    return applied

@@ -16,7 +16,11 @@ from tests.readers.original import Place, flux_places, original_weights, unet_na
 from tests.readers.reading import Base, Reading
 
 _CLIP = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
-_ENCODERS = {"stable-diffusion": ("text_encoder",), "sdxl": ("text_encoder", "text_encoder_2"), "flux": ("text_encoder",)}
+_ENCODERS = {
+    "stable-diffusion": ("text_encoder",),
+    "sdxl": ("text_encoder", "text_encoder_2"),
+    "flux": ("text_encoder",),
+}
 
 
 def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
@@ -126,4 +130,5 @@ def _decomposed(weight: Tensor, change: Tensor, scale: Tensor) -> Tensor:
         norm = weight.flatten(1).norm(dim=1).reshape(-1, *ones)
     else:
         norm = changed.transpose(0, 1).flatten(1).norm(dim=1).reshape(-1, *ones).transpose(0, 1)
-    return changed * (scale / (norm + torch.finfo(weight.dtype).eps))
+    applied: Tensor = changed * (scale / (norm + torch.finfo(weight.dtype).eps))
+    return applied

@@ -1,8 +1,9 @@
-"""kohya-ss/sd-scripts 0.10, networks/lora.py: `create_network_from_weights`, `create_modules`, `load_weights`, `merge_to`.
+"""kohya-ss/sd-scripts 0.10, networks/lora.py.
 
-It wraps linear layers and convolutions inside attention, residual, resampling and text layers, names them after its own
-model (diffusers' names for Stable Diffusion 1.x and 2.x, the original ones for XL), and drops every other key. FLUX has a
-file of its own, networks/lora_flux.py, which knows the original names alone.
+`create_network_from_weights`, `create_modules`, `load_weights`, `merge_to`: it wraps linear layers and convolutions
+inside attention, residual, resampling and text layers, names them after its own model (diffusers' names for Stable
+Diffusion 1.x and 2.x, the original ones for XL), and drops every other key. FLUX has a file of its own,
+networks/lora_flux.py, which knows the original names alone.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from google.protobuf.message import Message
 
+from services.chassis.byte_budget import ByteBudget
 from services.chassis.listing.pages import PageTokens
 from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
@@ -75,10 +76,12 @@ def now() -> datetime:
 
 def dataset(store: Any) -> DatasetServicer:
     limits = Limits(extensions=("png",), max_image_bytes=1000, max_images=10, max_pixels=1000, min_side=1)
-    upload = UploadVerb(store, NO, NO, NO, now, NO, limits=limits, idle_s=5, reservation=NO)
-    versions = VersionVerbs(store, now, PageTokens())
+    budget = ByteBudget(total=1000, per_project=1000)
+    upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
+    versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    return DatasetServicer(datasets=datasets, uploads=upload, images=NO, tags=NO, versions=versions)
+    others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}
+    return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
@@ -88,7 +91,7 @@ def tagger(store: Any) -> TaggerServicer:
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO))
+    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:

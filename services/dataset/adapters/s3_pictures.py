@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 from services.chassis.s3 import ObjectStore
 
@@ -16,6 +17,14 @@ class S3PictureStore:
     async def put(self, key: str, data: bytes, *, content_type: str) -> None:
         """See the port."""
         await self._objects.put(key, data, content_type=content_type)
+
+    async def address_to_put(self, key: str, validity: timedelta) -> str:
+        """See the port."""
+        return await self._objects.presign_put(key, expires=validity)
+
+    async def address_to_get(self, key: str, validity: timedelta, *, file_name: str) -> str:
+        """See the port."""
+        return await self._objects.presign_get(key, expires=validity, filename=file_name)
 
     def stream(self, key: str) -> AsyncIterator[bytes]:
         """See the port."""

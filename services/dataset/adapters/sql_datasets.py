@@ -27,7 +27,7 @@ from services.dataset.adapters.sql_tables import (
     versions,
 )
 from services.dataset.models.faults import dataset_exists
-from services.dataset.models.names import DatasetRef
+from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
 from services.dataset.ports import DatasetReader, DatasetWriter
 
@@ -123,6 +123,22 @@ class SqlWriter(SqlReader):
         """See the port."""
         await self._conn.execute(insert(versions).values(rows.version_values(version)))
         await self._conn.execute(insert(version_images), [rows.version_image_values(image) for image in pinned])
+
+    async def remove_version(self, ref: VersionRef) -> None:
+        """See the port."""
+        own = and_(of_dataset(version_images, ref.dataset), version_images.c.number == ref.number)
+        columns = version_images.c
+        pinned = (
+            await self._conn.execute(select(columns.image_id, columns.original_key, columns.thumbnail_key).where(own))
+        ).all()
+        await self._conn.execute(delete(version_images).where(own))
+        number = versions.c.number == ref.number
+        await self._conn.execute(delete(versions).where(of_dataset(versions, ref.dataset), number))
+        held: set[str] = set()
+        for table in (images, version_images):
+            held |= set(await self._conn.scalars(select(table.c.image_id).where(of_dataset(table, ref.dataset))))
+        free = [row for row in pinned if row.image_id not in held]
+        await self._release([key for row in free for key in (row.original_key, row.thumbnail_key)])
 
     async def recall(self, key: RequestKey) -> str | None:
         """See the port."""

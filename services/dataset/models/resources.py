@@ -166,3 +166,8 @@ class DatasetVersion:
     trigger_word: str
     description: str
     create_time: datetime
+
+    @property
+    def etag(self) -> str:
+        """Differs from that of another version of this name, such as a deleted one's."""
+        return etag_of(self.ref.name, self.create_time.isoformat())

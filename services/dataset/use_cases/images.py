@@ -63,10 +63,15 @@ class View(Enum):
 
 @dataclass(frozen=True)
 class Download:
-    """A picture on its way. chunks raises NotFound when it is deleted meanwhile, DataLoss when its bytes are wrong."""
+    """A picture on its way. etag: changes with its bytes.
 
+    chunks raises NotFound when it is deleted meanwhile, DataLoss when its bytes are wrong.
+    """
+
+    file_name: str
     content_type: str
     size_bytes: int
+    etag: str
     chunks: AsyncIterator[bytes]
 
 
@@ -103,9 +108,8 @@ class ImageVerbs:
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref.dataset)
             current = await tx.image(ref)
-            check_etag(etag, current.etag, field="image.etag")
             now = self._clock()
-            updated = current.changed(masked(current.fields, _checked(given), mask), now)
+            updated = edited(current, given, mask, etag, now)
             if updated is not current:
                 await tx.save_image(updated)
                 await tx.save_dataset(dataset.touched(now))
@@ -121,14 +125,22 @@ class ImageVerbs:
             await tx.save_dataset(dataset.without_image(image, self._clock()))
         await self._upkeep.sweep_soon()
 
+    async def stored(self, ref: ImageRef | VersionImageRef, form: View) -> tuple[str, str]:
+        """The key of a picture's bytes, and the name to save them under. Raises NotFound."""
+        picture = await self._picture(ref)
+        if form is View.THUMBNAIL:
+            return picture.thumbnail_key, _thumbnail_name(picture)
+        return picture.original_key, picture.file_name
+
     async def download(self, ref: ImageRef | VersionImageRef, form: View) -> Download:
         """A picture's bytes, live or as a version pinned it. Raises NotFound."""
         picture = await self._picture(ref)
         if form is View.THUMBNAIL:
             chunks = self._chunks(ref, picture.thumbnail_key, sha256="")
-            return Download("image/jpeg", picture.thumbnail_bytes, chunks)
+            name, etag = _thumbnail_name(picture), f"{picture.sha256}-thumbnail"
+            return Download(name, "image/jpeg", picture.thumbnail_bytes, etag, chunks)
         chunks = self._chunks(ref, picture.original_key, sha256=picture.sha256)
-        return Download(picture.content_type, picture.size_bytes, chunks)
+        return Download(picture.file_name, picture.content_type, picture.size_bytes, picture.sha256, chunks)
 
     async def _picture(self, ref: ImageRef | VersionImageRef) -> Picture:
         async with self._store.read() as view:
@@ -153,6 +165,16 @@ class ImageVerbs:
 def image_filter(text: str) -> Filter:
     """The filter of a verb on many images. Raises InvalidArgument(field="filter")."""
     return parse_filter(check_text(text, field="filter"), IMAGES.fields)
+
+
+def _thumbnail_name(picture: Picture) -> str:
+    return f"{picture.file_name.rpartition('.')[0] or picture.file_name}-thumbnail.jpg"
+
+
+def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, now: datetime) -> Image:
+    """The image with the fields that the mask names; itself when they are equal. Raises Aborted, InvalidArgument."""
+    check_etag(etag, image.etag, field="image.etag")
+    return image.changed(masked(image.fields, _checked(given), mask), now)
 
 
 def _checked(fields: ImageFields) -> ImageFields:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from services.chassis.errors import FailedPrecondition
 from services.chassis.listing.pages import ListRequest, PageTokens
+from services.chassis.names import check_etag
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
 from services.dataset.models.versions import as_trained, frozen
 from services.dataset.ports import VERSION_IMAGES, VERSIONS, Clock, DatasetStore
+from services.dataset.use_cases.upkeep import Upkeep
 
 
 class VersionVerbs:
-    """The verbs on versions. There is none that changes a version."""
+    """The verbs on versions. There is none that changes a version, but for its end."""
 
-    def __init__(self, store: DatasetStore, clock: Clock, tokens: PageTokens) -> None:
+    def __init__(self, store: DatasetStore, upkeep: Upkeep, clock: Clock, tokens: PageTokens) -> None:
         self._store = store
+        self._upkeep = upkeep
         self._clock = clock
         self._tokens = tokens
 
@@ -60,6 +63,27 @@ class VersionVerbs:
         """Reads one version. Raises NotFound."""
         async with self._store.read() as view:
             return await view.version(ref)
+
+    async def delete(self, ref: VersionRef, *, etag: str, force: bool) -> None:
+        """Deletes a version with its images.
+
+        Raises NotFound, Aborted for another version's etag, and FailedPrecondition(reason=VERSION_HAS_IMAGES) unless
+        forced: jobs and models refer to versions by name, and this service does not know which.
+        """
+        async with self._store.write() as tx:
+            await tx.lock_dataset(ref.dataset)
+            version = await tx.version(ref)
+            check_etag(etag, version.etag)
+            if not force:
+                raise FailedPrecondition(
+                    f"{ref.name} holds {version.image_count} frozen images, which a training job may need",
+                    field="force",
+                    reason="VERSION_HAS_IMAGES",
+                    remedy="See that no waiting or running job names it as its dataset_version, then set force.",
+                    metadata={"images": str(version.image_count)},
+                )
+            await tx.remove_version(ref)
+        await self._upkeep.sweep_soon()
 
     async def list_versions(self, request: ListRequest) -> tuple[list[DatasetVersion], str, int]:
         """A page of a dataset's versions, newest first unless asked otherwise, the next token, and how many there are.

@@ -24,7 +24,6 @@ from services.registry.adapters.sql_statements import (
     insert_tags,
     locked_model,
     no_alias,
-    no_version,
     owned,
     point_alias,
     read_model,
@@ -39,6 +38,7 @@ from services.registry.models import (
     ModelVersion,
     NewModel,
     VersionDraft,
+    check_number,
     parse_version_name,
     version_name,
 )
@@ -133,7 +133,13 @@ class SqlModelStore:
             return object_keys
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         """See ports.ModelStore."""
         project, model_id = draft.project, draft.model_id
@@ -144,14 +150,15 @@ class SqlModelStore:
                 return await read_version(conn, *parse_version_name(earlier))
             if create is not None and await find(conn, project, model_id) is None:
                 await insert_model(conn, create)
-            number = (await locked_model(conn, project, model_id)).latest + 1
-            await conn.execute(insert(VERSIONS).values(number=number, create_time=utcnow(), **version_values(draft)))
-            await conn.execute(insert(FILES), file_values(draft, number))
+            next_number = check_number((await locked_model(conn, project, model_id)).last_version + 1, number)
+            values = {"number": next_number, "create_time": utcnow(), **version_values(draft)}
+            await conn.execute(insert(VERSIONS).values(**values))
+            await conn.execute(insert(FILES), file_values(draft, next_number))
             for alias in aliases:
-                await point_alias(conn, project, model_id, alias, number)
-            await touch(conn, project, model_id, last_version=number)
-            await self._requests.remember(conn, key, version_name(project, model_id, number))
-            return await read_version(conn, project, model_id, number)
+                await point_alias(conn, project, model_id, alias, next_number)
+            await touch(conn, project, model_id, last_version=next_number)
+            await self._requests.remember(conn, key, version_name(project, model_id, next_number))
+            return await read_version(conn, project, model_id, next_number)
 
         return await self._write(add)
 
@@ -167,12 +174,25 @@ class SqlModelStore:
             rows = await conn.execute(_VERSION_LIST.page(query, *owned(VERSIONS, project, model_id)))
             return await versions_of(conn, [row._mapping for row in rows], model.latest), model.version_count
 
+    async def delete_version(
+        self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
+    ) -> list[str]:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            await locked_model(conn, project, model_id)
+            check(await read_version(conn, project, model_id, number))
+            files = (*owned(FILES, project, model_id), FILES.c.number == number)
+            object_keys = list(await conn.scalars(select(FILES.c.object_key).where(*files)))
+            version = (*owned(VERSIONS, project, model_id), VERSIONS.c.number == number)
+            await conn.execute(delete(VERSIONS).where(*version))
+            await touch(conn, project, model_id)
+            return object_keys
+
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
         """See ports.ModelStore."""
         async with self._db.begin() as conn:
-            model = await locked_model(conn, project, model_id)
-            if not 1 <= number <= model.latest:
-                raise no_version(model, number)
+            await locked_model(conn, project, model_id)
+            await read_version(conn, project, model_id, number)
             await point_alias(conn, project, model_id, alias, number)
             await touch(conn, project, model_id)
             return await read_model(conn, project, model_id)

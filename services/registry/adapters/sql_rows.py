@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS
+from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, VERSIONS
 from services.registry.models import LATEST, Lineage, Model, ModelFile, ModelVersion, VersionDraft
 
 Row = RowMapping
@@ -18,7 +18,7 @@ _FILE = tuple(ModelFile.__dataclass_fields__)
 
 
 async def models_of(conn: AsyncConnection, rows: Sequence[Row]) -> list[Model]:
-    """Model rows of one project with their tags and aliases, two queries however many they are."""
+    """Model rows of one project with their tags, aliases and counts, three queries however many they are."""
     if not rows:
         return []
     project, ids = rows[0]["project"], [row["model_id"] for row in rows]
@@ -30,7 +30,19 @@ async def models_of(conn: AsyncConnection, rows: Sequence[Row]) -> list[Model]:
     named = (ALIASES.c.project == project, ALIASES.c.model_id.in_(ids))
     for row in await conn.execute(select(ALIASES).where(*named).order_by(ALIASES.c.alias)):
         aliases[row.model_id][row.alias] = row.number
-    return [_model(row, tuple(tags[row["model_id"]]), aliases[row["model_id"]]) for row in rows]
+    counts = await _counts(conn, project, ids)
+    return [
+        _model(row, tuple(tags[row["model_id"]]), aliases[row["model_id"]], *counts.get(row["model_id"], (0, 0)))
+        for row in rows
+    ]
+
+
+async def _counts(conn: AsyncConnection, project: str, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The newest number and how many versions there are, by model."""
+    own = (VERSIONS.c.project == project, VERSIONS.c.model_id.in_(ids))
+    numbers = func.max(VERSIONS.c.number), func.count()
+    found = await conn.execute(select(VERSIONS.c.model_id, *numbers).where(*own).group_by(VERSIONS.c.model_id))
+    return {model_id: (newest, count) for model_id, newest, count in found}
 
 
 async def versions_of(conn: AsyncConnection, rows: Sequence[Row], latest: int) -> list[ModelVersion]:
@@ -69,15 +81,15 @@ def file_values(draft: VersionDraft, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def _model(row: Row, tags: tuple[str, ...], aliases: dict[str, int]) -> Model:
-    latest = row["last_version"]
-    own = ("project", "model_id", "uid", "display_name", "description", "revision", "create_time", "update_time")
+def _model(row: Row, tags: tuple[str, ...], aliases: dict[str, int], latest: int, count: int) -> Model:
+    named = ("project", "model_id", "uid", "display_name", "description")
+    own = (*named, "last_version", "revision", "create_time", "update_time")
     return Model(
         **{name: row[name] for name in own},
         tags=tags,
         aliases={**aliases, LATEST: latest} if latest else aliases,
         latest=latest,
-        version_count=latest,
+        version_count=count,
     )
 
 

@@ -36,7 +36,7 @@ MODELS = Table(
     # display_name without regard to case, for filters and sorting.
     Column("search_name", _SORTABLE, nullable=False),
     Column("description", Text, nullable=False),
-    # Versions are never deleted one by one, so this is also how many there are.
+    # The highest number ever given: a deleted version's is not used again.
     Column("last_version", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),

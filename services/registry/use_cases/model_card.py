@@ -43,6 +43,7 @@ def model_card(display_name: str, description: str, epoch: FinishedEpoch) -> str
         _gallery(epoch),
         _with_diffusers(epoch),
         _with_kohya(epoch),
+        _notes(epoch),
         _training(epoch),
         _files(epoch.files),
     ]
@@ -124,6 +125,11 @@ def _with_kohya(epoch: FinishedEpoch) -> str:
         f"In A1111 write `<lora:{stem}:1>` and the trigger word into the prompt; "
         "in ComfyUI add a *Load LoRA* node between the checkpoint and what follows it."
     )
+
+
+def _notes(epoch: FinishedEpoch) -> str:
+    lines = "\n".join(f"- {_inline(note)}" for note in epoch.file_notes)
+    return f"## Where it looks different\n\n{lines}" if lines else ""
 
 
 def _training(epoch: FinishedEpoch) -> str:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.chassis import names
-from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from services.chassis.errors import (
+    Aborted,
+    DomainError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
     LATEST,
+    NUMBER_TAKEN,
     EpochFile,
     FinishedEpoch,
     ModelFile,
@@ -25,8 +33,11 @@ from services.registry.ports import EpochSource, FileStore, ModelStore
 from services.registry.use_cases.checked import checked
 from services.registry.use_cases.model_card import model_card
 from services.registry.use_cases.repositories import deleted_since
+from services.registry.use_cases.titles import SUFFIX, Measured, file_name, output_name, titled
 
 log = get_logger(__name__)
+# Of many saves into one model at once each round lets one through.
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +72,8 @@ class SaveEpoch:
         """The new version, or the earlier one when the request was carried out before.
 
         Raises InvalidArgument, NotFound (model, job or epoch), FailedPrecondition (the epoch is not finished),
-        ResourceExhausted (too large), DataLoss (the bytes are not those that the trainer recorded). Nothing is kept
-        then, neither rows nor files.
+        ResourceExhausted (too large), DataLoss (the bytes are not those that the trainer recorded), Aborted (too many
+        saves into one model at once). Nothing is kept then, neither rows nor files.
         """
         project, _, _ = parse_epoch_name(request.epoch)
         if project != request.project:
@@ -75,10 +86,28 @@ class SaveEpoch:
         earlier = await self._store.recall(request.key)
         if earlier is not None:
             return await self._repeated(earlier)
-        display_name = await self._display_name(request)
+        await self._target(request)
         epoch = await self._source.finished_epoch(request.epoch)
         self._check(epoch)
-        files = await self._copy(request, epoch)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._saved(request, epoch)
+            except Aborted as error:
+                # Another save took the number that stands in the files: they are made again for the next one.
+                if error.reason != NUMBER_TAKEN or attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError
+
+    async def _saved(self, request: SaveRequest, epoch: FinishedEpoch) -> ModelVersion:
+        display_name, number = await self._target(request)
+        files = await self._copy(request, epoch, display_name, number)
+        kept = replace(
+            epoch,
+            files=tuple(
+                EpochFile(file.file_id, file.file_name, file.content_type, file.size_bytes, file.sha256)
+                for file in files
+            ),
+        )
         draft = VersionDraft(
             project=request.project,
             model_id=request.model_id,
@@ -90,21 +119,25 @@ class SaveEpoch:
             rank=epoch.rank,
             alpha=epoch.alpha,
             preview_prompts=tuple(preview.prompt for preview in epoch.previews),
-            model_card=model_card(display_name, request.description, epoch),
+            model_card=model_card(display_name, request.description, kept),
         )
         # A caller that hangs up now must not tear the transaction from the clean-up that depends on its outcome.
-        commit = asyncio.create_task(self._commit(request, draft, display_name))
+        commit = asyncio.create_task(self._commit(request, draft, display_name, number))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
         return await asyncio.shield(commit)
 
-    async def _display_name(self, request: SaveRequest) -> str:
-        """The model's name for people. Raises NotFound, before anything is copied, when there is no model."""
+    async def _target(self, request: SaveRequest) -> tuple[str, int]:
+        """The model's name for people and the number of its next version.
+
+        Raises NotFound, before anything is copied, when there is no model.
+        """
         try:
-            return (await self._store.get_model(request.project, request.model_id)).display_name
+            model = await self._store.get_model(request.project, request.model_id)
+            return model.display_name or request.model_id, model.last_version + 1
         except NotFound as error:
             if request.create_model:
-                return request.display_name.strip() or request.model_id
+                return request.display_name.strip() or request.model_id, 1
             raise NotFound(
                 error.message,
                 field="model_id",
@@ -113,7 +146,7 @@ class SaveEpoch:
             ) from error
 
     def _check(self, epoch: FinishedEpoch) -> None:
-        if not any(file.file_name.endswith(".safetensors") for file in epoch.files):
+        if not any(file.file_name.endswith(SUFFIX) for file in epoch.files):
             raise FailedPrecondition(
                 f"{epoch.name} has no LoRA file", field="epoch", reason="EPOCH_WITHOUT_ARTIFACT",
                 remedy="Save another epoch, or retry the training job.",
@@ -127,27 +160,35 @@ class SaveEpoch:
                 remedy="Train with a lower rank, or ask the operator to raise the limit.",
             )
 
-    async def _copy(self, request: SaveRequest, epoch: FinishedEpoch) -> tuple[ModelFile, ...]:
+    async def _copy(
+        self, request: SaveRequest, epoch: FinishedEpoch, display_name: str, number: int
+    ) -> tuple[ModelFile, ...]:
         """The files, stored under keys of this save alone; all of them or, when one fails, none."""
         folder = f"projects/{request.project}/models/{request.model_id}/{names.new_id('save')}"
-        stored = tuple(
-            ModelFile(
-                file_id=file.file_id,
-                file_name=file.file_name,
-                content_type=file.content_type,
-                size_bytes=file.size_bytes,
-                sha256=file.sha256,
-                object_key=f"{folder}/{file.file_id}",
-            )
-            for file in epoch.files
-        )
+        title, name = f"{display_name} v{number}", output_name(request.model_id, number)
+        stored: list[ModelFile] = []
         try:
-            for file, target in zip(epoch.files, stored, strict=True):
-                await self._files.put(target.object_key, self._incoming(epoch, file), file.content_type)
+            for file in epoch.files:
+                target = ModelFile(
+                    file_id=file.file_id,
+                    file_name=file_name(request.model_id, number, file),
+                    content_type=file.content_type,
+                    size_bytes=file.size_bytes,
+                    sha256=file.sha256,
+                    object_key=f"{folder}/{file.file_id}",
+                )
+                stored.append(target)
+                incoming = self._incoming(epoch, file)
+                if file.file_name.endswith(SUFFIX):
+                    what = f"{file.file_name} of {epoch.name}"
+                    incoming = titled(incoming, title=title, name=name, what=what)
+                measured = Measured(incoming)
+                await self._files.put(target.object_key, aiter(measured), file.content_type)
+                stored[-1] = replace(target, size_bytes=measured.size_bytes, sha256=measured.sha256)
         except BaseException:
             await self._remove(stored)
             raise
-        return stored
+        return tuple(stored)
 
     def _incoming(self, epoch: FinishedEpoch, file: EpochFile) -> AsyncIterator[bytes]:
         return checked(
@@ -157,11 +198,15 @@ class SaveEpoch:
             what=f"{file.file_name} of {epoch.name}",
         )
 
-    async def _commit(self, request: SaveRequest, draft: VersionDraft, display_name: str) -> ModelVersion:
+    async def _commit(
+        self, request: SaveRequest, draft: VersionDraft, display_name: str, number: int
+    ) -> ModelVersion:
         create = NewModel(request.project, request.model_id, display_name) if request.create_model else None
         aliases = [alias for alias in dict.fromkeys(request.aliases) if alias != LATEST]
         try:
-            version = await self._store.add_version(draft, create=create, aliases=aliases, key=request.key)
+            version = await self._store.add_version(
+                draft, create=create, aliases=aliases, key=request.key, number=number
+            )
         except BaseException:
             # A connection may break after the commit went through: only what no version refers to is removed.
             await self._remove_unreferenced(draft.files)

@@ -1,14 +1,24 @@
-"""Versions and their files, read."""
+"""Versions and their files: read, and deleted."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from services.chassis.errors import DataLoss, NotFound
+from services.chassis.errors import DataLoss, NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
-from services.registry.models import KOHYA, MODEL_NAME, ModelFile, ModelVersion, parse_version_name
+from services.chassis.logging import get_logger
+from services.registry.models import (
+    KOHYA,
+    MODEL_NAME,
+    ModelFile,
+    ModelVersion,
+    check_version_delete,
+    parse_version_name,
+)
 from services.registry.ports import VERSIONS, FileStore, ModelStore
 from services.registry.use_cases.checked import checked
+
+log = get_logger(__name__)
 
 
 class Versions:
@@ -32,6 +42,19 @@ class Versions:
         asked = VERSIONS.open(request, self._tokens)
         found, total = await self._store.list_versions(ids["project"], ids["model"], asked.query)
         return *asked.answer(found), total
+
+    async def delete(self, name: str, *, etag: str, force: bool) -> None:
+        """Deletes a version with its files. Raises NotFound, and what `check_version_delete` raises."""
+        project, model_id, number = parse_version_name(name)
+        object_keys = await self._store.delete_version(
+            project, model_id, int(number), lambda version: check_version_delete(version, etag=etag, force=force)
+        )
+        # The rows are gone first: a crash here leaves files that nothing names, which the sweeper removes.
+        try:
+            await self._files.delete(object_keys)
+        except Unavailable as error:
+            log.warning("files_left_to_the_sweeper", version=name, reason=error.reason)
+        log.info("version_deleted", version=name, files=len(object_keys))
 
     async def download(self, name: str, file_id: str) -> tuple[ModelFile, AsyncIterator[bytes]]:
         """One file and its bytes, which are checked against its digest while they go out.

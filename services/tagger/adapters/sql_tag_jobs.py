@@ -136,6 +136,14 @@ class SqlTagJobs:
             await conn.execute(update(tag_jobs).where(_jobs.name == name).values(owner="", owned_until=None))
             return await _read(conn, name)
 
+    async def delete(self, name: str, check: Callable[[TagJob], None]) -> None:
+        """See the port. The request ids of the job go with it."""
+        async with self._db.begin() as conn:
+            check(await _read(conn, name, lock=True))
+            await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.resource_name == name))
+            await conn.execute(delete(tag_job_images).where(_images.job == name))
+            await conn.execute(delete(tag_jobs).where(_jobs.name == name))
+
     async def forget(self, *, ended_before: datetime) -> int:
         """See the port. The request ids of forgotten jobs go with them."""
         old = select(_jobs.name).where(_jobs.ended_at < ended_before)

@@ -14,7 +14,7 @@ from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import ResourceName, new_id, project_of
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.signals import Signals, wait
-from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions
+from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions, check_delete
 from services.tagger.ports import TAG_JOBS, Datasets, TagJobs
 from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers, note
@@ -132,3 +132,8 @@ class TagJobVerbs:
         job = await self._jobs.retry(name)
         self._changes.notify(name)
         return job
+
+    async def delete(self, name: str, *, etag: str) -> None:
+        """Deletes an ended job; what it tagged stays. Raises NotFound, Aborted, FailedPrecondition."""
+        await self._jobs.delete(name, lambda job: check_delete(job, etag))
+        self._changes.notify(name)

@@ -48,6 +48,9 @@ class S3Artifacts:
                     remedy="Store every file before reporting the epoch.",
                 )
 
+    async def delete(self, files: Sequence[EpochFile]) -> None:
+        await self._store.delete_many(file.object_key for file in files)
+
     async def attempts(self) -> AsyncIterator[tuple[str, int]]:
         last: tuple[str, int] | None = None
         async for item in self._store.list("trainer/"):

@@ -7,11 +7,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, bindparam, insert, select, update
+from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.errors import AlreadyExists, NotFound
+from services.chassis.errors import AlreadyExists
 from services.chassis.listing.pages import Query
 from services.chassis.nats_events import event_subject
 from services.chassis.outbox import Outbox, OutboxEvent, new_event
@@ -30,6 +30,7 @@ from services.trainer.adapters.sql_rows import (
 )
 from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
+from services.trainer.models.deleting import epoch_not_found, job_not_found
 from services.trainer.models.epoch import Epoch, Metric
 from services.trainer.models.events import JobEvent, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
@@ -142,12 +143,7 @@ class SqlJobStore:
         async with self._db.single() as conn:
             row = (await conn.execute(statement)).mappings().one_or_none()
         if row is None:
-            raise NotFound(
-                f"There is no finished epoch '{job}/epochs/{number}'",
-                field="name",
-                reason="EPOCH_NOT_FOUND",
-                remedy="List the job's epochs to see which are finished.",
-            )
+            raise epoch_not_found(job, number)
         return epoch_from_row(row)
 
     async def epochs(self, job: str, query: Query | None = None) -> Sequence[Epoch]:
@@ -157,9 +153,16 @@ class SqlJobStore:
         async with self._db.single() as conn:
             return [epoch_from_row(row) for row in (await conn.execute(statement)).mappings()]
 
-    async def metrics(self, job: str, key: str, *, since_step: int, stride: int, limit: int) -> Sequence[Metric]:
+    async def count_epochs(self, job: str) -> int:
+        statement = select(func.count()).select_from(epochs).where(epochs.c.job == job, epochs.c.number > 0)
+        async with self._db.single() as conn:
+            return await conn.scalar(statement) or 0
+
+    async def metrics(
+        self, job: str, keys: Collection[str], *, since_step: int, stride: int, limit: int
+    ) -> Sequence[Metric]:
         async with self._db.connect() as conn:
-            return await sql_metrics.read_metrics(conn, job, key, since_step=since_step, stride=stride, limit=limit)
+            return await sql_metrics.read_metrics(conn, job, keys, since_step=since_step, stride=stride, limit=limit)
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         async with self._db.single() as conn:
@@ -256,12 +259,7 @@ class SqlJobStore:
         statement = _of_name(lock=lock, versioned=conn.dialect.name == "postgresql")
         row = (await conn.execute(statement, {"of_name": name})).mappings().one_or_none()
         if row is None:
-            raise NotFound(
-                f"There is no training job '{name}'",
-                field="name",
-                reason="JOB_NOT_FOUND",
-                remedy="List the project's jobs.",
-            )
+            raise job_not_found(name)
         found: RowMapping = row
         return found
 

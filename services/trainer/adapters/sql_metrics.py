@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.trainer.adapters.sql_tables import metric_chunks
-from services.trainer.models.epoch import Metric
+from services.trainer.models.epoch import Metric, first_steps
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH = 100
@@ -51,12 +51,16 @@ async def forget_metrics(conn: AsyncConnection, job: str, after_step: int) -> in
 
 
 async def read_metrics(
-    conn: AsyncConnection, job: str, key: str, *, since_step: int, stride: int, limit: int
+    conn: AsyncConnection, job: str, keys: Collection[str], *, since_step: int, stride: int, limit: int
 ) -> list[Metric]:
-    """Points of one key with a larger step, in order; with a stride only those whose step it divides."""
+    """Points of some keys with a larger step, in order; with a stride only those whose step it divides.
+
+    limit: of how many steps.
+    """
     points: list[Metric] = []
     after = since_step
-    while len(points) < limit:
+    # A step lies in one chunk, so that what is read holds whole steps.
+    while len({point.step for point in points}) < limit:
         rows = (
             await conn.execute(
                 select(_chunk.last_step, _chunk.points)
@@ -72,9 +76,9 @@ async def read_metrics(
             point
             for row in rows
             for point in _unpack(row.points)
-            if point.key == key and point.step > since_step and point.step % stride == 0
+            if point.key in keys and point.step > since_step and point.step % stride == 0
         ]
-    return points[:limit]
+    return first_steps(points, limit)
 
 
 def _row(job: str, points: Sequence[Metric]) -> dict[str, Any]:

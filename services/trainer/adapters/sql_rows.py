@@ -35,6 +35,7 @@ _SAME = (
     "stop_requested",
     "progress_told_at",
     "seconds_per_sample",
+    "labels",
     "revision",
     "queued_at",
     "create_time",

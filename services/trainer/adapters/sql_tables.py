@@ -69,6 +69,7 @@ jobs = Table(
     Column("last_metric_step", BigInteger, nullable=False),
     # Whether the events of its progress were removed after its end.
     Column("thinned", Boolean, nullable=False, server_default=false()),
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("queued_at", UtcDateTime, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("start_time", UtcDateTime, nullable=True),

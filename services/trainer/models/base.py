@@ -53,6 +53,7 @@ class Estimate:
         device: that the time is for; "" for several or none. device_memory_bytes: of the largest; 0 when not known.
         fit_remedy: what to change when it may not fit.
         captions: whether the model takes them whole.
+        file_notes: a sentence for each tool that would not apply the files as they were trained.
     """
 
     steps_per_epoch: int
@@ -70,3 +71,4 @@ class Estimate:
     fit: Fit
     fit_remedy: str
     captions: CaptionLengths
+    file_notes: tuple[str, ...] = ()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from services.chassis.names import etag_of
 
 ARTIFACT_FORMS = ("kohya", "diffusers", "peft")
 """File ids of the LoRA's forms; every other file of an epoch is a picture."""
@@ -70,6 +73,11 @@ class Epoch:
         return f"{self.job}/epochs/{self.number}"
 
     @property
+    def etag(self) -> str:
+        """Differs from that of another epoch of this name, such as a deleted one's."""
+        return etag_of(self.name, self.attempt, self.create_time.isoformat())
+
+    @property
     def artifacts(self) -> tuple[EpochFile, ...]:
         """The LoRA in its forms."""
         return tuple(file for file in self.files if file.file_id in ARTIFACT_FORMS)
@@ -89,3 +97,9 @@ class Metric:
     key: str
     value: float
     create_time: datetime
+
+
+def first_steps(points: Sequence[Metric], limit: int) -> list[Metric]:
+    """The points of the first `limit` steps; the points are in order of their steps."""
+    steps = sorted({point.step for point in points})[:limit]
+    return [point for point in points if steps and point.step <= steps[-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -119,7 +120,8 @@ class TrainingJob:
         queued_at: its age in the queue; a job that lost its worker keeps its place.
         progress_told_at: when the last progress event was written.
         seconds_per_sample: measured by the attempt that finished the job; 0 before.
-        revision: counts the changes of state.
+        labels: the caller's own.
+        revision: counts the changes of state and of what a caller may edit.
     """
 
     name: str
@@ -153,6 +155,7 @@ class TrainingJob:
     end_time: datetime | None = None
     progress_told_at: datetime | None = None
     seconds_per_sample: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
     revision: int = 1
 
     @property

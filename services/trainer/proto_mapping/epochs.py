@@ -53,8 +53,8 @@ def preview_to_proto(preview: Preview) -> training_job_pb2.Preview:
     )
 
 
-def epoch_to_proto(epoch: Epoch, *, recommended: bool) -> training_job_pb2.Epoch:
-    """An epoch as callers see it: `files` are the LoRA's forms; pictures are told apart."""
+def epoch_to_proto(epoch: Epoch, *, recommended: bool, file_notes: Iterable[str] = ()) -> training_job_pb2.Epoch:
+    """An epoch as callers see it: `files` are the LoRA's forms; pictures are told apart. Events carry no notes."""
     message = training_job_pb2.Epoch(
         name=epoch.name,
         step=epoch.step,
@@ -66,6 +66,8 @@ def epoch_to_proto(epoch: Epoch, *, recommended: bool) -> training_job_pb2.Epoch
         reload_difference=epoch.reload_difference,
         train_seconds=epoch.train_seconds,
         create_time=to_timestamp(epoch.create_time),
+        etag=epoch.etag,
+        file_notes=file_notes,
     )
     if epoch.evaluation is not None:
         message.evaluation.CopyFrom(

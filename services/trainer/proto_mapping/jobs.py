@@ -9,12 +9,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from services.chassis.names import project_of
 from services.trainer.models.base import Estimate
+from services.trainer.models.editing import Editable
 from services.trainer.models.job import Attempt, Directive, JobError, JobState, Outcome, TrainingJob
 from services.trainer.proto_mapping.epochs import preview_to_proto
 from services.trainer.proto_mapping.parameters import given_parameters, parameters_to_proto
 from services.trainer.proto_mapping.times import to_timestamp
 from services.trainer.use_cases.planning import JobRequest
 from services.trainer.use_cases.reading import JobView
+from services.trainer.use_cases.steering import JobEdit
 
 _Job = training_job_pb2.TrainingJob
 _Attempt = training_job_pb2.Attempt
@@ -62,6 +64,18 @@ def request_from_proto(
         parameters=given_parameters(job.parameters),
         priority=job.priority,
         trigger_word=job.trigger_word,
+        labels=dict(job.labels),
+    )
+
+
+def edit_from_proto(request: training_service_pb2.UpdateTrainingJobRequest) -> JobEdit:
+    """What a caller wants to change."""
+    job = request.training_job
+    return JobEdit(
+        name=job.name,
+        etag=job.etag,
+        given=Editable(job.display_name, job.priority, dict(job.labels)),
+        mask=tuple(request.update_mask.paths),
     )
 
 
@@ -101,6 +115,7 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
         update_time=to_timestamp(job.update_time),
         etag=job.etag,
         base_previews=[preview_to_proto(preview) for preview in job.base_previews],
+        labels=dict(job.labels),
     )
     if job.error is not None:
         message.error.CopyFrom(error_to_proto(job.error))
@@ -140,6 +155,7 @@ def estimate_to_proto(estimate: Estimate) -> training_job_pb2.TrainingEstimate:
         device_memory_bytes=estimate.device_memory_bytes,
         fit=training_job_pb2.TrainingEstimate.Fit.Value(f"FIT_{estimate.fit.value}"),
         fit_remedy=estimate.fit_remedy,
+        file_notes=estimate.file_notes,
         parameters=parameters_to_proto(estimate.parameters),
         image_count=estimate.image_count,
         long_captions=estimate.captions.too_long,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fiveshot.trainer.v1 import training_service_pb2
 
+from services.chassis.errors import InvalidArgument
 from services.chassis.listing.pages import ListRequest
 from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey, digest
@@ -26,6 +27,18 @@ def create_key(request: _Service.CreateTrainingJobRequest) -> RequestKey:
     body = request.training_job.SerializeToString(deterministic=True)
     content = digest(request.parent, request.training_job_id, body)
     return RequestKey(project_of(request.parent), "CreateTrainingJob", request.request_id, content)
+
+
+def metric_keys(request: _Service.ListMetricsRequest) -> tuple[str, ...]:
+    """The keys that are asked for; none for the default. Raises InvalidArgument when they are named in two ways."""
+    if request.key and request.keys:
+        raise InvalidArgument(
+            "Both key and keys are set",
+            field="keys",
+            reason="METRIC_KEYS_AMBIGUOUS",
+            remedy="Put all of them into keys.",
+        )
+    return tuple(request.keys) or ((request.key,) if request.key else ())
 
 
 def steering_from_proto(request: Steering) -> SteeringRequest:

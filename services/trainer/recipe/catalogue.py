@@ -74,14 +74,16 @@ class BaseModel:
         return None if self.source.startswith("hub:") else Path(self.source)
 
 
-def load_catalogue(path: Path = DEFAULT_CATALOGUE) -> dict[str, BaseModel]:
+def load_catalogue(path: Path = DEFAULT_CATALOGUE, *, text: str | None = None) -> dict[str, BaseModel]:
     """Entries by id, in the order of the file, without those that say ``enabled = false``.
+
+    text: read instead of the file at ``path``, whose folder relative sources still start from.
 
     Raises:
         InvalidCatalogue: when the file is missing, not TOML, or an entry is wrong.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8") if text is None else text)
     except FileNotFoundError as error:
         raise InvalidCatalogue(f"there is no catalogue of base models at {path}") from error
     except tomllib.TOMLDecodeError as error:

@@ -12,15 +12,21 @@ from fiveshot.trainer.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.empty_pb2 import Empty
 
+from services.chassis import http_bodies
 from services.trainer.models.job import TrainingJob
 from services.trainer.proto_mapping.epochs import epoch_name, epoch_to_proto, file_to_proto, metric_to_proto
 from services.trainer.proto_mapping.events import event_from_payload
-from services.trainer.proto_mapping.jobs import estimate_to_proto, job_to_proto, request_from_proto
+from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_proto, job_to_proto, request_from_proto
+from services.trainer.proto_mapping.operating import queue_to_proto, worker_to_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
-from services.trainer.proto_mapping.requests import create_key, list_request, steering_from_proto
+from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
 from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.watching import JobWatch
@@ -38,6 +44,8 @@ class TrainingUseCases:
     steering: JobSteering
     reading: JobReading
     watch: JobWatch
+    deleting: JobDeleting
+    operating: Operating
 
 
 class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
@@ -94,10 +102,31 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         asked = steering_from_proto(request)
         return await self._answer(await self._do.steering.extend(asked, request.additional_epochs))
 
+    async def UpdateTrainingJob(self, request: _Service.UpdateTrainingJobRequest, context: Any) -> _Job:
+        return await self._answer(await self._do.steering.update(edit_from_proto(request)))
+
+    async def DeleteTrainingJob(self, request: _Service.DeleteTrainingJobRequest, context: Any) -> Empty:
+        await self._do.deleting.job(request.name, etag=request.etag, force=request.force)
+        return Empty()
+
+    async def DeleteEpoch(self, request: _Service.DeleteEpochRequest, context: Any) -> Empty:
+        job, number = epoch_name(request.name)
+        await self._do.deleting.epoch(job, number, etag=request.etag)
+        return Empty()
+
+    async def ListWorkers(self, request: _Service.ListWorkersRequest, context: Any) -> _Service.ListWorkersResponse:
+        workers = await self._do.operating.workers()
+        return _Service.ListWorkersResponse(workers=[worker_to_proto(worker) for worker in workers])
+
+    async def GetTrainingQueue(
+        self, request: _Service.GetTrainingQueueRequest, context: Any
+    ) -> _Service.TrainingQueue:
+        return queue_to_proto(await self._do.operating.queue())
+
     async def WatchTrainingJob(
         self, request: _Service.WatchTrainingJobRequest, context: Any
     ) -> AsyncIterator[_Service.WatchTrainingJobResponse]:
-        async for item in self._do.watch.watch(request.name, request.resume_token):
+        async for item in self._do.watch.watch(request.name, request.resume_token, from_start=request.from_start):
             response = _Service.WatchTrainingJobResponse(resume_token=item.token)
             if item.snapshot is not None:
                 response.job.CopyFrom(job_to_proto(item.snapshot))
@@ -108,7 +137,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def ListMetrics(self, request: _Service.ListMetricsRequest, context: Any) -> _Service.ListMetricsResponse:
         points, more_after = await self._do.reading.metrics(
             request.parent,
-            request.key,
+            metric_keys(request),
             since_step=request.since_step,
             stride=request.stride,
             page_size=request.page_size,
@@ -120,14 +149,19 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def GetEpoch(self, request: _Service.GetEpochRequest, context: Any) -> training_job_pb2.Epoch:
         job, number = epoch_name(request.name)
         epoch, owner = await self._do.reading.epoch(job, number)
-        return epoch_to_proto(epoch, recommended=number == owner.recommended_epoch)
+        notes = self._do.reading.file_notes(owner)
+        return epoch_to_proto(epoch, recommended=number == owner.recommended_epoch, file_notes=notes)
 
     async def ListEpochs(self, request: _Service.ListEpochsRequest, context: Any) -> _Service.ListEpochsResponse:
-        epochs, token, job = await self._do.reading.epochs(list_request(request))
+        epochs, token, total, job = await self._do.reading.epochs(list_request(request))
+        notes = self._do.reading.file_notes(job)
         return _Service.ListEpochsResponse(
-            epochs=[epoch_to_proto(epoch, recommended=epoch.number == job.recommended_epoch) for epoch in epochs],
+            epochs=[
+                epoch_to_proto(epoch, recommended=epoch.number == job.recommended_epoch, file_notes=notes)
+                for epoch in epochs
+            ],
             next_page_token=token,
-            total_size=job.epochs_completed,
+            total_size=total,
         )
 
     async def DownloadEpochFile(
@@ -142,6 +176,15 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
                 response.file.CopyFrom(file_to_proto(file, with_key=False))
                 first = False
             yield response
+
+    async def GetEpochFileContent(
+        self, request: _Service.GetEpochFileContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        job, number = epoch_name(request.name)
+        file, chunks = await self._do.reading.file(job, number, request.file_id)
+        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
+        async for body in http_bodies.send(sent, context):
+            yield body
 
     async def _answer(self, job: TrainingJob) -> _Job:
         return job_to_proto(await self._do.reading.view(job))

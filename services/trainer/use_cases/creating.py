@@ -79,6 +79,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> 
         steps_per_epoch=planned.steps.steps_per_epoch,
         samples_per_step=samples_per_step(planned),
         priority=request.priority,
+        labels=dict(request.labels),
         create_time=now,
         update_time=now,
         queued_at=now,

@@ -22,6 +22,8 @@ from services.trainer.recipe.calibration import FINISHED_JOBS, Measurement, Rang
 from services.trainer.recipe.captions import caption_lengths
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import VERSION
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.creating import samples_per_step
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.reading import WORKER_MEMORY
@@ -91,6 +93,7 @@ class JobEstimator:
             fit=fit,
             fit_remedy=remedy,
             captions=caption_lengths([image.caption for image in planned.data.images], planned.model.caption_tokens),
+            file_notes=file_notes(families()[model.family], parameters.adapter),
         )
 
     async def _from_finished(self, base_model: str, planned: PlannedJob) -> tuple[Range | None, str]:

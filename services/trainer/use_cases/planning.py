@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from services.trainer.models.base import TrainingSet
@@ -34,6 +34,7 @@ class JobRequest:
     parameters: Mapping[str, object]
     priority: int
     trigger_word: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +153,12 @@ def _check_trigger_word(request: JobRequest, data: TrainingSet) -> None:
         "training_job.trigger_word": request.trigger_word,
         "training_job.parameters.trigger_word": str(request.parameters.get("trigger_word", "")),
     }
-    for field, word in asked.items():
+    for path, word in asked.items():
         if word.strip() and word.strip() != data.trigger_word:
             has = f"has the trigger word '{data.trigger_word}'" if data.trigger_word else "has no trigger word"
             raise InvalidArgument(
                 f"The job asks for the trigger word '{word.strip()}', but its dataset {has}",
-                field=field,
+                field=path,
                 reason="TRIGGER_WORD_MISMATCH",
                 remedy="Leave it out, or set the dataset's trigger_word first and train on the dataset itself.",
             )

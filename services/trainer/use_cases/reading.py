@@ -10,11 +10,13 @@ from services.chassis.errors import NotFound
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import project_of
 from services.trainer.models.base import OfferedModel
-from services.trainer.models.epoch import Epoch, EpochFile, Metric
+from services.trainer.models.epoch import Epoch, EpochFile, Metric, first_steps
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad, expected_end, overall_position
 from services.trainer.ports import EPOCHS, JOBS, Artifacts, JobStore
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.families import families
+from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.planning import Planner
 
 KOHYA = "kohya"
@@ -102,28 +104,38 @@ class JobReading:
         return JobView(job, in_project, overall, end)
 
     async def metrics(
-        self, job: str, key: str, *, since_step: int, stride: int, page_size: int
+        self, job: str, keys: Sequence[str], *, since_step: int, stride: int, page_size: int
     ) -> tuple[Sequence[Metric], int]:
-        """Points of one key after a step, and the step to ask on from; 0 when there is no more now.
+        """Points of some keys after a step, and the step to ask on from; 0 when there is no more now.
 
-        key "" is the loss, a stride of 0 is 1, a page size of 0 is 1000 points; more than 10,000 are 10,000. NotFound.
+        No key is the loss, a stride of 0 is 1, a page size of 0 is 1000 steps; more than 10,000 are 10,000. NotFound.
         """
-        key, stride, limit = key or "loss", max(1, stride), min(page_size or 1000, 10_000)
+        stride, limit = max(1, stride), min(page_size or 1000, 10_000)
         await self._store.get(job)
-        points = await self._store.metrics(job, key, since_step=since_step, stride=stride, limit=limit + 1)
-        more = len(points) > limit
-        return points[:limit], points[limit - 1].step if more else 0
+        found = await self._store.metrics(
+            job, keys or ("loss",), since_step=since_step, stride=stride, limit=limit + 1
+        )
+        points = first_steps(found, limit)
+        return points, points[-1].step if len(points) < len(found) else 0
 
     async def epoch(self, job: str, number: int) -> tuple[Epoch, TrainingJob]:
         """A finished epoch and its job. NotFound."""
         return await self._store.epoch(job, number), await self._store.get(job)
 
-    async def epochs(self, request: ListRequest) -> tuple[Sequence[Epoch], str, TrainingJob]:
-        """A page of a job's finished epochs, the token of the next page, and their job. NotFound, InvalidArgument."""
+    async def epochs(self, request: ListRequest) -> tuple[Sequence[Epoch], str, int, TrainingJob]:
+        """A page of a job's finished epochs, the token of the next page, how many there are, and their job.
+
+        NotFound, InvalidArgument.
+        """
         asked = EPOCHS.open(request, self._tokens)
         job = await self._store.get(request.parent)
         shown, token = asked.answer(await self._store.epochs(request.parent, asked.query))
-        return shown, token, job
+        return shown, token, await self._store.count_epochs(request.parent), job
+
+    def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
+        """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""
+        model = self._catalogue.get(job.base_model.removeprefix("baseModels/"))
+        return file_notes(families()[model.family], job.parameters.adapter) if model else ()
 
     async def file(self, job: str, number: int, file_id: str) -> tuple[EpochFile, AsyncIterator[bytes]]:
         """A file of an epoch and its bytes; file_id "" is the LoRA for kohya's tools.

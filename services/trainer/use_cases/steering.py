@@ -1,4 +1,4 @@
-"""Cancel, pause, resume, stop, retry and extend."""
+"""Cancel, pause, resume, stop, retry, extend and edit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from services.chassis.names import check_etag
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.change import Change
+from services.trainer.models.editing import Editable, edited
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import JobStore, Move
 from services.trainer.recipe.catalogue import BaseModel
@@ -24,6 +25,16 @@ class SteeringRequest:
     name: str
     etag: str
     key: RequestKey
+
+
+@dataclass(frozen=True, slots=True)
+class JobEdit:
+    """Which job, whether only as it was read, the new values, and which of them are meant."""
+
+    name: str
+    etag: str
+    given: Editable
+    mask: tuple[str, ...]
 
 
 class JobSteering:
@@ -62,6 +73,15 @@ class JobSteering:
         return await self._moved(
             request, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock())
         )
+
+    async def update(self, edit: JobEdit) -> TrainingJob:
+        """Changes name, priority or labels in any state. Raises NotFound, Aborted, InvalidArgument."""
+
+        def move(job: TrainingJob) -> Change:
+            check_etag(edit.etag, job.etag, field="training_job.etag")
+            return edited(job, edit.given, edit.mask, self._clock())
+
+        return await self._store.change(edit.name, move)
 
     async def _moved(self, request: SteeringRequest, move: Move) -> TrainingJob:
         def checked(job: TrainingJob) -> Change:

@@ -44,11 +44,23 @@ class JobWatch:
         self._signals = signals
         self._reading = reading
 
-    async def watch(self, name: str, resume_token: str) -> AsyncIterator[WatchItem]:
-        """Everything after the token, or a snapshot and what follows. NotFound; InvalidArgument for the token."""
+    async def watch(
+        self, name: str, resume_token: str = "", *, from_start: bool = False
+    ) -> AsyncIterator[WatchItem]:
+        """Everything after the token, or from the first event, or a snapshot and what follows.
+
+        NotFound; InvalidArgument for the token.
+        """
+        if resume_token and from_start:
+            raise InvalidArgument(
+                "A watch begins either at its token or at the start",
+                field="from_start",
+                reason="WATCH_START_AMBIGUOUS",
+                remedy="Leave resume_token empty, or from_start false.",
+            )
         job, newest = await self._store.snapshot(name)
-        seen = _sequence(resume_token, name, newest) if resume_token else newest
-        if not resume_token:
+        seen = _sequence(resume_token, name, newest) if resume_token else 0 if from_start else newest
+        if not resume_token and not from_start:
             yield WatchItem(_token(name, seen), snapshot=await self._reading.view(job))
         while True:
             changed = self._signals.next(name)

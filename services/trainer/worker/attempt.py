@@ -150,7 +150,7 @@ class Attempt:
             return Outcome.FAILED, file_error(error)
         except Exception as error:
             log.error("attempt_crashed", training_job=self.assignment.job.name, exc_info=error)
-            message = f"The worker failed unexpectedly ({type(error).__name__})."
+            message = "The worker failed unexpectedly."
             remedy = "Retry the job; tell the operator if it persists."
             return Outcome.FAILED, JobError("INTERNAL", message, remedy, True)
         return self._ending(status), None
@@ -288,5 +288,6 @@ def file_error(error: OSError | SafetensorError) -> JobError:
             "The worker's disk is full.",
             "Free space in the worker's scratch folder, or give it a larger disk, then retry the job.",
         )
-    message = os.strerror(number) if number else str(error)
+    # Without a number the words are a library's, which may tell where on the worker the file lies.
+    message = os.strerror(number) if number else "one of them is damaged or missing"
     return JobError("WORKER_FILES", f"The worker cannot use its files: {message}.", "Look at the worker.", True)

@@ -235,6 +235,20 @@ async def test_versions_added_at_once_get_the_numbers_in_a_row(store: ModelStore
     assert {version.draft.files for version in versions} == {given.files for given in drafts}
 
 
+async def test_a_version_whose_number_was_taken_meanwhile_is_not_added(store: ModelStore) -> None:
+    first = await store.add_version(draft(), create=new("rex"), aliases=[], key=key(), number=1)
+    lost = store.add_version(draft(), create=None, aliases=["best"], key=key("r"), number=1)
+    await refused(lost, Aborted, "VERSION_NUMBER_TAKEN")
+    await refused(
+        store.add_version(draft("max"), create=new("max"), aliases=[], key=key(), number=2),
+        Aborted,
+        "VERSION_NUMBER_TAKEN",
+    )
+    await refused(store.get_model("pets", "max"), NotFound, "MODEL_NOT_FOUND")
+    assert (await store.get_model("pets", "rex")).aliases == {"latest": first.number}
+    assert (await store.add_version(draft(), create=None, aliases=[], key=key("r"), number=2)).number == 2
+
+
 async def test_an_equal_request_at_once_is_carried_out_once(store: ModelStore) -> None:
     calls = (store.add_version(draft(), create=new("rex"), aliases=[], key=key("r")) for _ in range(6))
     added = await asyncio.gather(*calls)
@@ -270,3 +284,38 @@ async def test_the_migrations_make_exactly_the_tables(database_url: str) -> None
     async with db.connect() as connection:
         assert await connection.run_sync(described) == migrated
     await db.dispose()
+
+
+async def test_a_deleted_version_gives_its_number_to_nobody_and_latest_moves_back(store: ModelStore) -> None:
+    made = [
+        await store.add_version(draft(), create=new("rex"), aliases=["best"] if number == 2 else [], key=key())
+        for number in (1, 2, 3)
+    ]
+    seen: list[tuple[str, ...]] = []
+
+    def refuse(version: ModelVersion) -> None:
+        seen.append(version.aliases)
+        raise FailedPrecondition("no", reason="VERSION_HAS_ALIASES")
+
+    with pytest.raises(FailedPrecondition):
+        await store.delete_version("pets", "rex", 2, refuse)
+    assert [sorted(aliases) for aliases in seen] == [["best"]]
+    assert (await store.get_model("pets", "rex")).version_count == 3
+
+    keys = await store.delete_version("pets", "rex", 3, lambda version: None)
+    assert sorted(keys) == sorted(file.object_key for file in made[2].draft.files)
+    model = await store.get_model("pets", "rex")
+    assert (model.aliases, model.latest, model.version_count) == ({"best": 2, "latest": 2}, 2, 2)
+    await store.delete_version("pets", "rex", 2, lambda version: None)
+    assert (await store.get_model("pets", "rex")).aliases == {"latest": 1}
+    for ask in (
+        store.get_version("pets", "rex", 2),
+        store.get_version("pets", "rex", "best"),
+        store.set_alias("pets", "rex", "best", 2),
+        store.delete_version("pets", "rex", 2, lambda version: None),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+    assert (await store.add_version(draft(), create=None, aliases=[], key=key())).number == 4
+    found, total = await store.list_versions("pets", "rex", first_page(VERSIONS))
+    assert ([version.number for version in found], total) == ([4, 1], 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -183,8 +182,31 @@ async def test_json_calls(gateway: Gateway) -> None:
         assert made.json() == {"name": "projects/acme/datasets/cats", "displayName": "Cats"} | {
             key: value for key, value in made.json().items() if key not in ("name", "displayName")
         }
-        chunks = await http.get(f"/v1/{NAME}/images/one:download")
-        assert [len(base64.b64decode(json.loads(line)["chunk"])) for line in chunks.text.splitlines()] == [1000] * 3
+
+
+async def test_raw_bodies(gateway: Gateway) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers={"x-api-key": gateway.key}) as http:
+        got = await http.get(f"/v1/{NAME}/images/one:download")
+        assert got.content == b"".join(bytes([number]) * 1000 for number in range(3))
+        headers = {"content-type": "image/png", "content-length": "3000", "etag": '"one"'}
+        assert {name: got.headers[name] for name in headers} == headers
+        assert not [name for name in got.headers if name.startswith("x-fiveshot")]
+        held = await http.get(f"/v1/{NAME}/images/one:download", headers={"if-none-match": '"one"'})
+        assert (held.status_code, held.content) == (304, b"")
+        data = bytes(range(256)) * 12 * 1024
+        made = await http.post(f"/v1/{NAME}/images:upload?file_name=a.png&tags=x&tags=y", content=data)
+        assert made.json()["sizeBytes"] == str(len(data))
+        seen = gateway.servicer.uploaded
+        assert seen is not None
+        assert (seen.parent, seen.file_name, list(seen.tags)) == (NAME, "a.png", ["x", "y"])
+        foreign = await http.post("/v1/projects/rival/datasets/dogs/images:upload?file_name=a.png", content=b"x")
+        assert (foreign.status_code, foreign.json()["details"][0]["reason"]) == (403, "PROJECT_FORBIDDEN")
+
+
+async def test_a_raw_body_over_grpc_keeps_its_frames(gateway: Gateway, channel: grpc.aio.Channel) -> None:
+    asked = dataset_service_pb2.GetImageContentRequest(name=f"{NAME}/images/one")
+    call = _stub(channel).GetImageContent(asked, metadata=(("x-api-key", gateway.key),))
+    assert [len(body.data) async for body in call] == [1000] * 3
 
 
 async def test_json_errors_are_status_objects(gateway: Gateway) -> None:

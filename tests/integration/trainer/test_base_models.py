@@ -7,12 +7,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
 from huggingface_hub import constants
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from services.trainer.engine.errors import EngineError
@@ -43,6 +44,94 @@ def test_a_single_checkpoint_is_the_model_of_its_folder(base_model: BaseModelFil
     assert not list(config.rglob("*.safetensors"))
     files = dataclasses.replace(base_model, source=str(path), config_source=str(config))
     torch.testing.assert_close(answer(loaded(files)), answer(loaded(base_model)))
+
+
+def with_keys(path: Path, *names: str) -> None:
+    """Add keys that say something by their names alone."""
+    save_file({**load_file(path), **{name: torch.tensor([]) for name in names}}, path)
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler, PNDMScheduler, EulerDiscreteScheduler])
+def test_a_single_checkpoint_that_says_how_it_predicts_is_obeyed(tmp_path: Path, scheduler: Any) -> None:
+    wanted = write_stable_diffusion(tmp_path / "wanted", "v_prediction")
+    scheduler_of(tmp_path / "wanted", rescale_betas_zero_snr=True)
+    files = write_stable_diffusion(tmp_path / "base", "epsilon")
+    changes = {} if scheduler is DDIMScheduler else {"_class_name": scheduler.__name__}
+    scheduler_of(tmp_path / "base", **changes)
+    path, config = write_single_file(tmp_path / "base", tmp_path / "single")
+    with_keys(path, "v_pred", "ztsnr")
+    one, other = loaded(dataclasses.replace(files, source=str(path), config_source=str(config))), loaded(wanted)
+    position = torch.linspace(0, 0.999, 7)
+    latents, noise = torch.randn(7, 4, 8, 8), torch.randn(7, 4, 8, 8)
+    for ask in ("noisy", "target"):
+        answers = [getattr(family.schedule, ask)(latents, noise, position) for family in (one, other)]
+        torch.testing.assert_close(*answers)
+    assert not torch.equal(one.schedule.target(latents, noise, position), noise)
+    # The last level is noise alone.
+    torch.testing.assert_close(one.schedule.noisy(latents, noise, position)[-1], noise[-1], rtol=0, atol=1e-2)
+    sampled = one.pipeline().scheduler.config
+    assert (sampled.prediction_type, sampled.rescale_betas_zero_snr) == ("v_prediction", True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [(("ztsnr",), "zero terminal SNR"), (("edm_mean", "edm_std"), "EDM"), (("edm_vpred.sigma_max",), "EDM")],
+)
+def test_a_single_checkpoint_whose_noise_cannot_be_trained_is_refused(
+    tmp_path: Path, keys: tuple[str, ...], words: str
+) -> None:
+    files = write_stable_diffusion(tmp_path / "base", "epsilon")
+    path, config = write_single_file(tmp_path / "base", tmp_path / "single")
+    with_keys(path, *keys)
+    with pytest.raises(EngineError, match=words) as caught:
+        loaded(dataclasses.replace(files, source=str(path), config_source=str(config)))
+    assert (caught.value.reason, caught.value.user_error) == ("BASE_MODEL_UNSUPPORTED", True)
+
+
+@pytest.mark.parametrize("components", [("unet", "vae", "text_encoder"), ("unet",)])
+def test_a_folder_of_half_precision_variants_loads(
+    base_model: BaseModelFiles, tmp_path: Path, components: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base_model.source, folder)
+    for component in components:
+        (weights,) = (folder / component).glob("*.safetensors")
+        save_file({name: one.half() for name, one in load_file(weights).items()}, weights, {"format": "pt"})
+        weights.rename(weights.with_suffix(f".fp16{weights.suffix}"))
+    found = answer(loaded(dataclasses.replace(base_model, source=str(folder))))
+    torch.testing.assert_close(found, answer(loaded(base_model)), rtol=0, atol=2e-2)
+
+
+def damaged(folder: Path, kind: str) -> None:
+    """Break a model in a way that a library words."""
+    if kind == "config":
+        (folder / "unet" / "config.json").write_text("{")
+    elif kind == "weights":
+        next((folder / "vae").glob("*.safetensors")).write_bytes(b"no header")
+    elif kind == "no weights":
+        next((folder / "text_encoder").glob("*.safetensors")).unlink()
+    elif kind == "tokenizer":
+        for path in (folder / "tokenizer").iterdir():
+            path.unlink()
+    elif kind == "scheduler":
+        next((folder / "scheduler").iterdir()).unlink()
+    else:
+        (path,) = (folder / "unet").glob("*.safetensors")
+        save_file({name: one[:1] for name, one in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize("kind", ["config", "weights", "no weights", "tokenizer", "scheduler", "shapes"])
+def test_no_message_tells_where_a_model_lies_on_the_worker(
+    base_model: BaseModelFiles, tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base_model.source, folder)
+    damaged(folder, kind)
+    with pytest.raises(EngineError) as caught:
+        loaded(dataclasses.replace(base_model, source=str(folder)))
+    assert caught.value.reason.startswith("BASE_MODEL_")
+    for part in (str(tmp_path), tmp_path.name, "site-packages", "Error("):
+        assert part not in str(caught.value)
 
 
 def test_a_damaged_single_checkpoint_is_named(base_model: BaseModelFiles, tmp_path: Path) -> None:
@@ -128,6 +217,17 @@ def inpainting(folder: Path) -> BaseModelFiles:
     config = {**unet.config, "in_channels": 9}
     UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
     return files
+
+
+def scheduler_of(folder: Path, **values: object) -> None:
+    """Change a scheduler's configuration, and its class in the index where that is given."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    if "_class_name" in values:
+        index = json.loads((folder / "model_index.json").read_text())
+        (folder / "model_index.json").write_text(
+            json.dumps({**index, "scheduler": ["diffusers", values["_class_name"]]})
+        )
 
 
 def changed(component: str, **values: object) -> Callable[[Path, BaseModelFiles], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from services.trainer.engine.export import write_artifacts
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.flux import pack, positions, unpack
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainJobSpec
-from services.trainer.engine.lora import add_adapters
+from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.families import families
@@ -93,8 +94,9 @@ def test_files_are_named_and_described_by_the_facts(
             assert any(key.startswith(prefix + level) for key in keys), (form.form, component)
             if level:
                 assert all(key.startswith(prefix + level) for key in keys if key.startswith(prefix))
-    with safe_open(artifacts[0].path, "pt") as opened:
-        assert metadata.items() <= opened.metadata().items()
+    for artifact in artifacts:
+        with safe_open(artifact.path, "pt") as opened:
+            assert metadata.items() <= opened.metadata().items()
     with safe_open(artifacts[-1].path, "pt") as opened:
         settings = json.loads(opened.metadata()["lora_adapter_metadata"])
     known = {"r", "lora_alpha", "target_modules", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern"}
@@ -195,9 +197,31 @@ def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModel
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_lokr_for_flux_is_refused_because_nothing_reads_it(
-    make_spec: MakeSpec, models: dict[str, BaseModelFiles], tmp_path: Path
+def test_an_adapter_that_no_tool_reads_is_refused(
+    make_spec: MakeSpec, models: dict[str, BaseModelFiles], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    facts = families()["flux"]
+    unread = replace(facts, forms=tuple(form for form in facts.forms if form.form == "diffusers"))
+    monkeypatch.setattr("services.trainer.engine.families.flux.Flux.facts", unread)
     with pytest.raises(EngineError) as caught:
         train(make_spec(job={"base_model": models["flux"]}, adapter="lokr"))
     assert caught.value.reason == "ADAPTER_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("family", MINIATURES)
+def test_every_trained_weight_has_a_part_in_the_prediction(
+    models: dict[str, BaseModelFiles], parameters: Callable[..., TrainingParameters], family: str
+) -> None:
+    """A weight without a gradient would be exported as it was drawn."""
+    loaded = load_family(models[family], torch.device("cpu"), torch.float32)
+    carriers = add_adapters(loaded, parameters(target_modules="all", train_text_encoder=True))
+    weights = trained_weights(carriers)
+    for weight in weights.values():
+        torch.nn.init.normal_(weight, std=0.1)
+    channels = loaded.pipeline().vae.config.latent_channels
+    positions = torch.tensor([0.4, 0.6])
+    noisy = torch.randn(2, channels, 8, 8)
+    answer = loaded.predict(noisy, loaded.schedule.timesteps(positions), loaded.encode_text(["a red ball", "a dog"]))
+    gradients = torch.autograd.grad(answer.square().mean(), list(weights.values()), allow_unused=True)
+    found = dict(zip(weights, gradients, strict=True))
+    assert [name for name, gradient in found.items() if gradient is None or not gradient.any()] == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def pipeline(model: Model) -> Iterator[Any]:
-    yield copy.deepcopy(model.family).pipeline()
+def pipeline(model: Model) -> Any:
+    return copy.deepcopy(model.family).pipeline()
 
 
 def adapted(model: Model, parameters: TrainingParameters) -> tuple[Family, dict[str, nn.Module]]:

@@ -93,7 +93,7 @@ def build(limits: Limits, *, idle_s: float = 5.0, budget: ByteBudget | None = No
         uploads=uploads,
         images=ImageVerbs(store, pictures, upkeep, clock, tokens),
         tags=TagVerbs(store, clock),
-        versions=VersionVerbs(store, clock, tokens),
+        versions=VersionVerbs(store, upkeep, clock, tokens),
     )
 
 

@@ -97,6 +97,7 @@ def test_a_version_and_a_stat() -> None:
         trigger_word="sks",
         description="note",
         create_time=mapping.timestamp(NOW),
+        etag=version.etag,
     )
     assert mapping.stat_proto(TagStat("red", 3, 1)) == pb.TagStat(label="red", image_count=3, manual_count=1)
 

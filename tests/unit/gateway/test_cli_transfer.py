@@ -8,40 +8,54 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
+from fiveshot.dataset.v1 import dataset_pb2
 
-from gateway.cli import transfer
+from gateway.cli import folders, requests, transfer
 from gateway.cli.session import Session
 from services.chassis import errors
 
 
-def test_a_folder_gives_its_pictures_in_order(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpg", "c.webp", "a.txt", ".hidden.png", "notes.md"):
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    assert [path.name for path in transfer.find_pictures([tmp_path])] == ["a.jpg", "b.PNG", "c.webp"]
-    assert transfer.find_pictures([tmp_path / "notes.md"]) == [tmp_path / "notes.md"]
-    with pytest.raises(errors.NotFound, match="no picture"):
-        transfer.find_pictures([tmp_path / "sub"])
+class _Lost(grpc.RpcError):
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "gone"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
 
 
 class _Dataset:
-    """Takes uploads as the service would, and refuses what is named `bad.png`."""
+    """Takes uploads as the service would, and refuses what is named `bad.png`. lost: answers that never arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lost: int = 0) -> None:
         self.seen: list[Any] = []
+        self.updates: list[Any] = []
+        self.lost = lost
+
+    def GetImage(self, request: Any) -> Any:
+        return dataset_pb2.Image(name=request.name, caption="as it was")
+
+    def UpdateImage(self, request: Any) -> Any:
+        self.updates.append(request)
+        return request.image
 
     def UploadImage(self, requests: Any) -> Any:
         header, *chunks = list(requests)
         self.seen.append(header.header)
+        if self.lost:
+            self.lost -= 1
+            raise _Lost
         if header.header.file_name == "bad.png":
             raise errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE")
         if header.header.file_name == "held.png":
-            raise errors.AlreadyExists("The dataset holds this picture already", reason="IMAGE_DUPLICATE")
+            image = {"image": "projects/p/datasets/d/images/held"}
+            raise errors.AlreadyExists("It is held", reason="IMAGE_DUPLICATE", metadata=image)
         if header.header.file_name == "denied.png":
             raise errors.PermissionDenied("No")
-        from fiveshot.dataset.v1 import dataset_pb2
-
         return dataset_pb2.Image(name=header.header.file_name, size_bytes=sum(len(each.chunk) for each in chunks))
 
 
@@ -51,13 +65,17 @@ def _session(dataset: _Dataset) -> Session:
     return session
 
 
+def _upload(session: Session, found: list[folders.Picture], **how: bool) -> transfer.Upload:
+    return transfer.upload_pictures(session, "projects/p/datasets/d", found, **how)
+
+
 def test_an_upload_goes_on_after_a_refused_picture(tmp_path: Path) -> None:
     content = bytes(600_000)
     for name in ("a.png", "bad.png", "c.jpg", "d.webp"):
         (tmp_path / name).write_bytes(content)
     (tmp_path / "a.txt").write_text(" a red dog \n")
     dataset = _Dataset()
-    result = transfer.upload_pictures(_session(dataset), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    result = _upload(_session(dataset), folders.find_pictures([tmp_path]).pictures)
     assert [(image.name, image.size_bytes) for image in result.images] == [("a.png", 600_000), ("c.jpg", 600_000)]
     assert [each.path.name for each in result.refused] == ["bad.png", "d.webp"]
     first = dataset.seen[0]
@@ -70,9 +88,50 @@ def test_an_upload_goes_on_after_a_refused_picture(tmp_path: Path) -> None:
 def test_an_upload_can_be_repeated(tmp_path: Path) -> None:
     for name in ("a.png", "held.png"):
         (tmp_path / name).write_bytes(b"x")
-    result = transfer.upload_pictures(_session(_Dataset()), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    result = _upload(_session(_Dataset()), folders.find_pictures([tmp_path]).pictures)
     assert ([image.name for image in result.images], result.refused) == (["a.png"], [])
     assert result.as_json()["present"] == [str(tmp_path / "held.png")]
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_a_changed_caption_of_a_picture_that_is_there_is_offered_or_updated(tmp_path: Path, update: bool) -> None:
+    (tmp_path / "held.png").write_bytes(b"x")
+    (tmp_path / "held.txt").write_text("as it is now")
+    dataset, found = _Dataset(), folders.find_pictures([tmp_path]).pictures
+    result = _upload(_session(dataset), found, update_present=update)
+    assert result.differing == ([] if update else [tmp_path / "held.png"])
+    assert result.updated == ([tmp_path / "held.png"] if update else [])
+    assert [(each.image.name, each.image.caption, list(each.update_mask.paths)) for each in dataset.updates] == (
+        [("projects/p/datasets/d/images/held", "as it is now", ["caption"])] if update else []
+    )
+
+
+def test_an_upload_whose_answer_was_lost_is_repeated_as_the_same_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "PAUSE_S", 0)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    dataset, found = _Dataset(lost=2), folders.find_pictures([tmp_path]).pictures
+    result = _upload(_session(dataset), found)
+    assert [image.name for image in result.images] == ["a.png", "b.png"]
+    sent = [(header.file_name, header.request_id) for header in dataset.seen]
+    assert [name for name, _ in sent] == ["a.png", "a.png", "a.png", "b.png"]
+    assert len({request_id for _, request_id in sent}) == 2
+    with pytest.raises(grpc.RpcError):
+        _upload(_session(_Dataset(lost=9)), found)
+
+
+def test_a_jfif_file_is_sent_as_the_jpeg_that_it_is_with_the_repeats_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "5_sks cat"
+    folder.mkdir()
+    (folder / "a.JFIF").write_bytes(b"x")
+    dataset = _Dataset()
+    _upload(_session(dataset), folders.find_pictures([tmp_path]).pictures)
+    assert [header.file_name for header in dataset.seen] == ["a.jpg"]
+    assert [(each.image.num_repeats, list(each.update_mask.paths)) for each in dataset.updates] == [
+        (5, ["num_repeats"])
+    ]
 
 
 def test_a_caption_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: Path) -> None:
@@ -81,7 +140,7 @@ def test_a_caption_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: P
     (tmp_path / "a.txt").write_bytes("café".encode("latin-1"))
     (tmp_path / "b.txt").write_bytes("\ufeffcafé".encode())
     dataset = _Dataset()
-    result = transfer.upload_pictures(_session(dataset), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    result = _upload(_session(dataset), folders.find_pictures([tmp_path]).pictures)
     assert [refusal.error.reason for refusal in result.refused] == ["CAPTION_UNREADABLE"]
     assert [header.caption for header in dataset.seen] == ["café"]
 
@@ -89,7 +148,7 @@ def test_a_caption_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: P
 def test_a_file_name_that_is_no_text_is_refused_with_its_picture_alone(tmp_path: Path) -> None:
     for name in (b"\xff.png", "ünï ☃.png".encode()):
         (tmp_path / os.fsdecode(name)).write_bytes(b"x")
-    result = transfer.upload_pictures(_session(_Dataset()), "projects/p/datasets/d", transfer.find_pictures([tmp_path]))
+    result = _upload(_session(_Dataset()), folders.find_pictures([tmp_path]).pictures)
     assert [refusal.error.reason for refusal in result.refused] == ["FILE_NAME_INVALID"]
     assert [image.name for image in result.images] == ["ünï ☃.png"]
 
@@ -97,7 +156,7 @@ def test_a_file_name_that_is_no_text_is_refused_with_its_picture_alone(tmp_path:
 def test_an_upload_ends_at_an_error_that_meets_every_picture(tmp_path: Path) -> None:
     (tmp_path / "denied.png").write_bytes(b"x")
     with pytest.raises(errors.PermissionDenied):
-        transfer.upload_pictures(_session(_Dataset()), "projects/p/datasets/d", [tmp_path / "denied.png"])
+        _upload(_session(_Dataset()), [folders.Picture(tmp_path / "denied.png")])
 
 
 def test_a_download_gets_its_name_only_when_whole_and_right(tmp_path: Path) -> None:

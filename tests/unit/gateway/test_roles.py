@@ -18,7 +18,7 @@ JOBS = "/v1/projects/acme/trainingJobs"
 
 def test_the_table_has_a_row_for_every_public_method_and_no_other() -> None:
     assert set(SERVICES) == set(PUBLIC_SERVICES) == set(REFLECTED)
-    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    pool = descriptor_pool.Default()
     methods = {method.full_name for service in SERVICES for method in pool.FindServiceByName(service).methods}
     assert set(LEAST_ROLE) == methods
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -60,9 +64,40 @@ async def test_a_saved_epoch_is_a_version_with_files_lineage_and_card() -> None:
     assert version.draft.lineage.epoch == EPOCH
     assert version.draft.lineage.dataset_digest == "d" * 64
     assert version.draft.preview_prompts == tuple(preview.prompt for preview in finished_epoch().previews)
-    assert {file.file_id: bench.files.objects[file.object_key] for file in version.draft.files} == contents()
+    kept = {file.file_id: bench.files.objects[file.object_key] for file in version.draft.files}
+    assert {file_id: tensors(content) for file_id, content in kept.items()} == {
+        file_id: tensors(content) for file_id, content in contents().items()
+    }
+    for file in version.draft.files:
+        assert (file.size_bytes, file.sha256) == (len(kept[file.file_id]), sha256(kept[file.file_id]).hexdigest())
+        assert f"`{file.file_name}`" in version.draft.model_card
+        assert file.sha256 in version.draft.model_card
     assert "# Rex\n" in version.draft.model_card
     assert bench.store.models["pets", "rex"].display_name == "Rex"
+
+
+async def test_files_are_named_after_model_and_version_inside_too() -> None:
+    bench = Bench()
+    await bench.saving.save(request())
+    version = await bench.saving.save(request())
+    assert [file.file_name for file in version.draft.files] == [
+        "rex-v2.safetensors", "rex-v2-diffusers.safetensors", "rex-v2-preview-1.png", "rex-v2-preview-2.png",
+        "rex-v2-preview-3.png", "rex-v2-contact-sheet.png",
+    ]  # fmt: skip
+    for file in version.draft.files[:2]:
+        metadata = header(bench.files.objects[file.object_key])["__metadata__"]
+        assert metadata == {"ss_output_name": "rex-v2", "modelspec.title": "Rex v2"}
+
+
+async def test_a_lora_that_is_no_safetensors_file_is_refused() -> None:
+    for content in (b"", b"short", struct.pack("<Q", 4) + b"null" + bytes(9), struct.pack("<Q", 2**40) + bytes(99)):
+        kept = contents() | {"kohya": content}
+        epoch = finished_epoch()
+        files = [replace(each, size_bytes=len(kept[each.file_id])) for each in epoch.files]
+        files = [replace(each, sha256=sha256(kept[each.file_id]).hexdigest()) for each in files]
+        bench = Bench(replace(epoch, files=tuple(files)))
+        bench.source.contents = kept
+        assert (await bench.refused(request(), DataLoss)).reason == "FILE_CORRUPT"
 
 
 async def test_versions_count_up_and_the_model_keeps_its_name() -> None:
@@ -200,10 +235,16 @@ class _BrokenCommit(FakeModelStore):
         self._stored = stored
 
     async def add_version(
-        self, draft: VersionDraft, *, create: NewModel | None, aliases: Sequence[str], key: RequestKey
+        self,
+        draft: VersionDraft,
+        *,
+        create: NewModel | None,
+        aliases: Sequence[str],
+        key: RequestKey,
+        number: int | None = None,
     ) -> ModelVersion:
         if self._stored:
-            await super().add_version(draft, create=create, aliases=aliases, key=key)
+            await super().add_version(draft, create=create, aliases=aliases, key=key, number=number)
         raise Unavailable("The connection to the database was lost")
 
 
@@ -235,6 +276,21 @@ async def test_a_caller_that_hangs_up_while_files_are_copied_leaves_nothing() ->
         await save
     assert list(bench.files.objects) == ["projects/pets/models/rex/save-0/other"]
     assert bench.store.versions == {}
+
+
+def header(content: bytes) -> dict[str, Any]:
+    """The JSON before the tensors of a safetensors file, which begin at a multiple of eight."""
+    length = struct.unpack_from("<Q", content)[0]
+    assert length % 8 == 0
+    found: dict[str, Any] = json.loads(content[8 : 8 + length])
+    return found
+
+
+def tensors(content: bytes) -> bytes:
+    """What follows the header of a safetensors file; any other file as it is."""
+    if content.startswith(b"\x89PNG"):
+        return content
+    return content[8 + struct.unpack_from("<Q", content)[0] :]
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

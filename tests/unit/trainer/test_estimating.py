@@ -126,3 +126,10 @@ def test_an_estimate_and_a_run_out_of_memory_advise_the_same_changes() -> None:
     )
     assert list(smaller(smallest)) == []
     assert after_out_of_memory(smallest) == "Use a worker with more memory or a smaller base model."
+
+
+async def test_an_estimate_says_where_the_files_will_look_different() -> None:
+    measurements = FakeMeasurements(PresentDevice(CPU, 0))
+    assert (await _estimate(measurements)).file_notes == ()
+    told = (await _estimate(measurements, adapter="dora")).file_notes
+    assert [note.split()[0] for note in told] == ["Automatic1111", "sd-scripts"]

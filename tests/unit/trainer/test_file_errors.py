@@ -31,3 +31,8 @@ def test_other_trouble_with_files_is_tried_again(error: OSError | SafetensorErro
     found = file_error(error)
     assert (found.reason, found.retryable) == ("WORKER_FILES", True)
     assert "Input/output error" in found.message
+
+
+@pytest.mark.parametrize("error", [OSError("no file at /srv/worker-3/cache"), SafetensorError("bad: /srv/worker-3/x")])
+def test_where_a_file_lies_on_the_worker_is_not_told(error: OSError | SafetensorError) -> None:
+    assert "srv" not in file_error(error).message

@@ -59,7 +59,8 @@ def test_all_states_outcomes_and_spec_types_have_their_names() -> None:
 
 def test_an_epoch_goes_to_the_wire_and_back_with_keys_for_workers_only() -> None:
     epoch = replace(make_epoch(2), evaluation=Evaluation(0.5, None, 0.1, 0.2, 0.4))
-    message = epoch_to_proto(epoch, recommended=True)
+    message = epoch_to_proto(epoch, recommended=True, file_notes=("Some tool does not.",))
+    assert list(message.file_notes) == ["Some tool does not."]
     assert message.name == f"{NAME}/epochs/2"
     assert message.files[0].object_key == ""
     assert not message.evaluation.HasField("held_out_loss")

@@ -99,24 +99,24 @@ async def test_points_are_read_in_parts_that_follow_each_other(verbs: Verbs) -> 
     parts = 0
     since = 0
     while True:
-        found, since = await verbs.reading.metrics(job.name, "loss", since_step=since, stride=1, page_size=3)
+        found, since = await verbs.reading.metrics(job.name, ["loss"], since_step=since, stride=1, page_size=3)
         seen += [point.step for point in found]
         parts += 1
         if not since:
             break
     assert (seen, parts) == ([1, 2, 3, 4, 5, 6, 7], 3)
-    thinned = await verbs.reading.metrics(job.name, "", since_step=0, stride=3, page_size=0)
+    thinned = await verbs.reading.metrics(job.name, [], since_step=0, stride=3, page_size=0)
     assert thinned == ([points[2], points[5]], 0)
     with pytest.raises(NotFound):
-        await verbs.reading.metrics("projects/acme/trainingJobs/none", "loss", since_step=0, stride=1, page_size=3)
+        await verbs.reading.metrics("projects/acme/trainingJobs/none", ["loss"], since_step=0, stride=1, page_size=3)
 
 
 async def test_epochs_are_read_in_order_and_a_missing_file_names_those_there_are(verbs: Verbs) -> None:
     job = await verbs.finished()
     asked = ListRequest(job.name, page_size=1)
-    found, token, of = await verbs.reading.epochs(asked)
-    assert ([epoch.number for epoch in found], bool(token), of) == ([1], True, job)
-    found, token, _ = await verbs.reading.epochs(replace(asked, page_token=token))
+    found, token, total, of = await verbs.reading.epochs(asked)
+    assert ([epoch.number for epoch in found], bool(token), total, of) == ([1], True, 2, job)
+    found, token, _, _ = await verbs.reading.epochs(replace(asked, page_token=token))
     assert ([epoch.number for epoch in found], token) == ([2], "")
     epoch, of = await verbs.reading.epoch(job.name, 2)
     assert (epoch.number, of) == (2, job)

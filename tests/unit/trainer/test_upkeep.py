@@ -68,6 +68,9 @@ class _Artifacts:
         for attempt in self._attempts:
             yield attempt
 
+    async def delete(self, files: Sequence[EpochFile]) -> None:
+        raise NotImplementedError
+
     async def sweep(self, job: str, attempt: int, *, keep: Collection[str], older_than: datetime) -> int:
         self.kept[(job, attempt)] = set(keep)
         self.older_than = older_than

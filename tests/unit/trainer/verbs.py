@@ -76,6 +76,9 @@ class FakeArtifacts:
     async def check(self, files: Sequence[EpochFile]) -> None:
         return None
 
+    async def delete(self, files: Sequence[EpochFile]) -> None:
+        return None
+
     async def attempts(self) -> AsyncIterator[tuple[str, int]]:
         nothing: tuple[tuple[str, int], ...] = ()
         for attempt in nothing:

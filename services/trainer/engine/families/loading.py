@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DDPMScheduler, DiffusionPipeline
 from safetensors import SafetensorError, safe_open
 
 from services.trainer.engine.errors import EngineError
@@ -22,7 +24,11 @@ from services.trainer.recipe.families.facts import Config, FamilyFacts
 from services.trainer.recipe.families.fitting import misfit, misfit_of_index
 
 PICKLES = frozenset([".bin", ".ckpt", ".pt", ".pth", ".pkl"])
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
+"""Of tokenizers: the library's own form, CLIP's and T5's."""
 _MIB = 1 << 20
+_VARIANT = re.compile(r"\.([A-Za-z0-9_]+?)(?:-\d{5}-of-\d{5})?$")
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"`,;:()\[\]]+){2,}[\\/]?|file://\S+")
 _REINSTALL = "Install the base model again or choose another one."
 
 
@@ -53,7 +59,8 @@ def load_pipeline(
     if path.suffix == ".safetensors":
         return _from_single_file(pipeline_class, facts, files, path, options)
     _check_folder(facts, files, path)
-    return _loaded(pipeline_class.from_pretrained, facts, files, str(path), {**options, "local_files_only": True})
+    options = {**options, "variant": _variant(facts, path), "local_files_only": True}
+    return _loaded(pipeline_class.from_pretrained, facts, files, str(path), options)
 
 
 def _loaded(load: Any, facts: FamilyFacts, files: BaseModelFiles, source: str, options: dict[str, Any]) -> Any:
@@ -75,18 +82,41 @@ def _from_single_file(
     if not path.is_file():
         raise _missing(files)
     configs = _configs_in(Path(files.config_source), files) if files.config_source else {}
-    denoiser = {**configs.get(facts.denoiser.component, {}), **_checkpoint_sizes(facts, files, path)}
-    _check_fit(facts, files, {**configs, facts.denoiser.component: denoiser})
+    check_safetensors(path, files)
+    denoiser = {**configs.get(facts.denoiser.component, {}), **_checkpoint_sizes(facts, path)}
+    noise = _noise_of(facts, files, path)
+    scheduler = {**configs.get("scheduler", {}), **noise}
+    _check_fit(facts, files, {**configs, facts.denoiser.component: denoiser, "scheduler": scheduler})
     if files.config_source:
         options = {**options, "config": files.config_source, "local_files_only": True}
     options = {**options, "dtype": torch.float32}
     options.pop("use_safetensors")
-    return _loaded(pipeline_class.from_single_file, facts, files, str(path), options)
+    pipeline = _loaded(pipeline_class.from_single_file, facts, files, str(path), options)
+    if noise:
+        # Other schedulers, such as PNDM, know no zero terminal SNR and would drop it.
+        pipeline.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config, **noise)
+    return pipeline
 
 
-def _checkpoint_sizes(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, int]:
+def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, object]:
+    """What a single checkpoint says of its noise by mere names of keys, in the words of a scheduler's configuration.
+
+    They are those by which ComfyUI's comfy/supported_models.py chooses how to sample.
+    """
+    with safe_open(path, framework="pt") as opened:
+        names = set(opened.keys())
+    if names & {"edm_mean", "edm_std", "edm_vpred.sigma_max"}:
+        raise _unsupported(facts, files, "was trained on other noise levels (EDM)")
+    noise: dict[str, object] = {}
+    if "v_pred" in names:
+        noise["prediction_type"] = "v_prediction"
+    if "ztsnr" in names:
+        noise["rescale_betas_zero_snr"] = True
+    return noise
+
+
+def _checkpoint_sizes(facts: FamilyFacts, path: Path) -> dict[str, int]:
     """What the shapes of a single checkpoint's weights say of its denoiser, in the words of a configuration."""
-    check_safetensors(path, files)
     sizes: dict[str, int] = {}
     with safe_open(path, framework="pt") as opened:
         names = list(opened.keys())
@@ -107,15 +137,33 @@ def _check_folder(facts: FamilyFacts, files: BaseModelFiles, folder: Path) -> No
     if found:
         raise _unsupported(facts, files, found)
     _check_fit(facts, files, _configs_in(folder, files))
+    tokenizers = [encoder.tokenizer for encoder in facts.text_encoders]
     for component in facts.required:
         if component not in index or not (folder / component).is_dir():
             raise _incomplete(files, component)
         safe = list((folder / component).glob("*.safetensors"))
         for weights in safe:
             check_safetensors(weights, files)
+        if component in tokenizers and not any((folder / component / name).is_file() for name in VOCABULARIES):
+            # The library would make one that knows no word.
+            raise _incomplete(files, component)
         pickled = [file.name for file in (folder / component).iterdir() if file.suffix in PICKLES]
         if pickled and not safe:
             raise _unsafe(files, f"{component}/{pickled[0]}")
+
+
+def _variant(facts: FamilyFacts, folder: Path) -> str | None:
+    """The variant to read, such as ``fp16``, where a component's weights come in no other form.
+
+    Its name stands before ``.safetensors``, or before the numbers of a weight in several files. Components that have
+    no such file are read as usual.
+    """
+    for component in facts.classes:
+        names = [path.name.removesuffix(".safetensors") for path in sorted((folder / component).glob("*.safetensors"))]
+        variants = [found[1] if (found := _VARIANT.search(name)) else None for name in names]
+        if variants and None not in variants:
+            return variants[0]
+    return None
 
 
 def _configs_in(folder: Path, files: BaseModelFiles) -> dict[str, Config]:
@@ -184,9 +232,20 @@ def _unsupported(facts: FamilyFacts, files: BaseModelFiles, what: str) -> Engine
 
 
 def _corrupt(files: BaseModelFiles, error: Exception) -> EngineError:
-    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    message = f"The files of the base model {files.id} cannot be read ({cause[:200]})."
+    message = f"The files of the base model {files.id} cannot be read{_cause(error, files)}."
     return EngineError("BASE_MODEL_CORRUPT", message, _REINSTALL)
+
+
+def _cause(error: Exception, files: BaseModelFiles) -> str:
+    """The first line of a library's own words, in brackets, without where on this worker the files lie."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return ""
+    text = lines[0]
+    for place in filter(None, (files.config_source, files.source.removeprefix("hub:"))):
+        # With the name of the file behind it, which may help.
+        text = text.replace(f"{place}{os.sep}", "").replace(place, "its folder")
+    return f" ({_PATH.sub('…', text)[:200]})"
 
 
 def model_fingerprint(files: BaseModelFiles) -> str:

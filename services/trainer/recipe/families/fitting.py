@@ -91,6 +91,10 @@ def _prediction_type(facts: FamilyFacts, configs: Mapping[str, Config]) -> str |
     given = configs.get("scheduler", {}).get("prediction_type")
     if facts.prediction_types and given is not None and given not in facts.prediction_types:
         return f"predicts {given}, which is none of {', '.join(facts.prediction_types)}"
+    without_signal = facts.prediction_types and configs.get("scheduler", {}).get("rescale_betas_zero_snr")
+    if without_signal and (given or "epsilon") == "epsilon":
+        # Where nothing of the picture is left, the noise says nothing of it either.
+        return "has a last noise level without any signal (zero terminal SNR), which epsilon prediction cannot use"
     return None
 
 

@@ -23,17 +23,21 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fiveshot/dataset/v1/dataset.proto\x12\x13\x66iveshot.dataset.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x02\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12(\n\x0ctrigger_word\x18\x04 \x01(\tB\x12\xbaH\x0fr\r\x18(2\t^[^,\\n]*$\x12\x1f\n\x0bnum_repeats\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x13\n\x0bimage_count\x18\x06 \x01(\x05\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\t\"\xd7\x01\n\x03Tag\x12#\n\x05label\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x38\n\x06source\x18\x02 \x01(\x0e\x32\x1e.fiveshot.dataset.v1.TagSourceB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x05score\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00\x12\x17\n\x06tagger\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1d\n\x0cmodel_sha256\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x19\n\x08\x63\x61tegory\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18(\"\xf9\x02\n\x04\x43rop\x12%\n\x04left\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12$\n\x03top\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05right\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\'\n\x06\x62ottom\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00:\xd2\x01\xbaH\xce\x01\x1a\xcb\x01\n\x0c\x63rop.ordered\x12\x32right must exceed left, and bottom must exceed top\x1a\x86\x01(this.left == 0.0 && this.top == 0.0 && this.right == 0.0 && this.bottom == 0.0) || (this.right > this.left && this.bottom > this.top)\"\xb9\x03\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\tfile_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x19\n\x07\x63\x61ption\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x31\n\x04tags\x18\t \x03(\x0b\x32\x18.fiveshot.dataset.v1.TagB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\'\n\x04\x63rop\x18\n \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x1f\n\x0bnum_repeats\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12\x15\n\rtraining_text\x18\x0f \x01(\t\x12\r\n\x05\x66\x61\x63ts\x18\x10 \x03(\t\"\xbd\x01\n\x0e\x44\x61tasetVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0bimage_count\x18\x03 \x01(\x05\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x14\n\x0ctrigger_word\x18\x05 \x01(\t\x12\x1d\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x02\n\x13\x44\x61tasetVersionImage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x08 \x01(\t\x12&\n\x04tags\x18\t \x03(\x0b\x32\x18.fiveshot.dataset.v1.Tag\x12\'\n\x04\x63rop\x18\n \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x13\n\x0bnum_repeats\x18\x0b \x01(\x05*l\n\tTagSource\x12\x1a\n\x16TAG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11TAG_SOURCE_MANUAL\x10\x01\x12\x13\n\x0fTAG_SOURCE_AUTO\x10\x02\x12\x17\n\x13TAG_SOURCE_MEASURED\x10\x03\x42\x94\x01\n\x17\x64\x65v.fiveshot.dataset.v1B\x0c\x44\x61tasetProtoP\x01Z%fiveshot.dev/api/dataset/v1;datasetv1\xaa\x02\x13\x46iveshot.Dataset.V1\xca\x02\x13\x46iveshot\\Dataset\\V1\xea\x02\x15\x46iveshot::Dataset::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fiveshot/dataset/v1/dataset.proto\x12\x13\x66iveshot.dataset.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x03\n\x07\x44\x61taset\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12(\n\x0ctrigger_word\x18\x04 \x01(\tB\x12\xbaH\x0fr\r\x18(2\t^[^,\\n]*$\x12\x1f\n\x0bnum_repeats\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x19\n\x0bimage_count\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\n \x01(\t:@\xea\x41=\n\x14\x66iveshot.dev/Dataset\x12%projects/{project}/datasets/{dataset}\"\xd7\x01\n\x03Tag\x12#\n\x05label\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x38\n\x06source\x18\x02 \x01(\x0e\x32\x1e.fiveshot.dataset.v1.TagSourceB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x05score\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00\x12\x17\n\x06tagger\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1d\n\x0cmodel_sha256\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x19\n\x08\x63\x61tegory\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18(\"\xf9\x02\n\x04\x43rop\x12%\n\x04left\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12$\n\x03top\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05right\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\'\n\x06\x62ottom\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00:\xd2\x01\xbaH\xce\x01\x1a\xcb\x01\n\x0c\x63rop.ordered\x12\x32right must exceed left, and bottom must exceed top\x1a\x86\x01(this.left == 0.0 && this.top == 0.0 && this.right == 0.0 && this.bottom == 0.0) || (this.right > this.left && this.bottom > this.top)\"\xc4\x04\n\x05Image\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\tfile_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x1a\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05width\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06height\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x07\x63\x61ption\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x31\n\x04tags\x18\t \x03(\x0b\x32\x18.fiveshot.dataset.v1.TagB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\'\n\x04\x63rop\x18\n \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x1f\n\x0bnum_repeats\x18\x0b \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12\x1b\n\rtraining_text\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x66\x61\x63ts\x18\x10 \x03(\tB\x04\xe2\x41\x01\x03:M\xea\x41J\n\x12\x66iveshot.dev/Image\x12\x34projects/{project}/datasets/{dataset}/images/{image}\"\xad\x02\n\x0e\x44\x61tasetVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0bimage_count\x18\x03 \x01(\x05\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x14\n\x0ctrigger_word\x18\x05 \x01(\t\x12\x1d\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t:Z\xea\x41W\n\x1b\x66iveshot.dev/DatasetVersion\x12\x38projects/{project}/datasets/{dataset}/versions/{version}\"\xfc\x02\n\x13\x44\x61tasetVersionImage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x08 \x01(\t\x12&\n\x04tags\x18\t \x03(\x0b\x32\x18.fiveshot.dataset.v1.Tag\x12\'\n\x04\x63rop\x18\n \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x13\n\x0bnum_repeats\x18\x0b \x01(\x05:n\xea\x41k\n fiveshot.dev/DatasetVersionImage\x12Gprojects/{project}/datasets/{dataset}/versions/{version}/images/{image}*l\n\tTagSource\x12\x1a\n\x16TAG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11TAG_SOURCE_MANUAL\x10\x01\x12\x13\n\x0fTAG_SOURCE_AUTO\x10\x02\x12\x17\n\x13TAG_SOURCE_MEASURED\x10\x03\x42\xc1\x01\n\x17\x64\x65v.fiveshot.dataset.v1B\x0c\x44\x61tasetProtoP\x01Z%fiveshot.dev/api/dataset/v1;datasetv1\xaa\x02\x13\x46iveshot.Dataset.V1\xca\x02\x13\x46iveshot\\Dataset\\V1\xea\x02\x15\x46iveshot::Dataset::V1\xea\x41*\n\x14\x66iveshot.dev/Project\x12\x12projects/{project}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fiveshot.dataset.v1.dataset_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.dataset.v1B\014DatasetProtoP\001Z%fiveshot.dev/api/dataset/v1;datasetv1\252\002\023Fiveshot.Dataset.V1\312\002\023Fiveshot\\Dataset\\V1\352\002\025Fiveshot::Dataset::V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.dataset.v1B\014DatasetProtoP\001Z%fiveshot.dev/api/dataset/v1;datasetv1\252\002\023Fiveshot.Dataset.V1\312\002\023Fiveshot\\Dataset\\V1\352\002\025Fiveshot::Dataset::V1\352A*\n\024fiveshot.dev/Project\022\022projects/{project}'
+  _globals['_DATASET'].fields_by_name['name']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_DATASET'].fields_by_name['display_name']._loaded_options = None
   _globals['_DATASET'].fields_by_name['display_name']._serialized_options = b'\272H\004r\002\030x'
   _globals['_DATASET'].fields_by_name['description']._loaded_options = None
@@ -42,6 +46,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASET'].fields_by_name['trigger_word']._serialized_options = b'\272H\017r\r\030(2\t^[^,\\n]*$'
   _globals['_DATASET'].fields_by_name['num_repeats']._loaded_options = None
   _globals['_DATASET'].fields_by_name['num_repeats']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_DATASET'].fields_by_name['image_count']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['image_count']._serialized_options = b'\342A\001\003'
+  _globals['_DATASET'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_DATASET'].fields_by_name['create_time']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_DATASET'].fields_by_name['update_time']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_DATASET']._loaded_options = None
+  _globals['_DATASET']._serialized_options = b'\352A=\n\024fiveshot.dev/Dataset\022%projects/{project}/datasets/{dataset}'
   _globals['_TAG'].fields_by_name['label']._loaded_options = None
   _globals['_TAG'].fields_by_name['label']._serialized_options = b'\272H\021r\017\020\001\030d2\t^[^,\\n]+$'
   _globals['_TAG'].fields_by_name['source']._loaded_options = None
@@ -64,28 +78,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CROP'].fields_by_name['bottom']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
   _globals['_CROP']._loaded_options = None
   _globals['_CROP']._serialized_options = b'\272H\316\001\032\313\001\n\014crop.ordered\0222right must exceed left, and bottom must exceed top\032\206\001(this.left == 0.0 && this.top == 0.0 && this.right == 0.0 && this.bottom == 0.0) || (this.right > this.left && this.bottom > this.top)'
+  _globals['_IMAGE'].fields_by_name['name']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_IMAGE'].fields_by_name['file_name']._loaded_options = None
   _globals['_IMAGE'].fields_by_name['file_name']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_IMAGE'].fields_by_name['content_type']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['content_type']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['width']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['width']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['height']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['height']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['sha256']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['sha256']._serialized_options = b'\342A\001\003'
   _globals['_IMAGE'].fields_by_name['caption']._loaded_options = None
   _globals['_IMAGE'].fields_by_name['caption']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_IMAGE'].fields_by_name['tags']._loaded_options = None
   _globals['_IMAGE'].fields_by_name['tags']._serialized_options = b'\272H\006\222\001\003\020\310\001'
   _globals['_IMAGE'].fields_by_name['num_repeats']._loaded_options = None
   _globals['_IMAGE'].fields_by_name['num_repeats']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_IMAGE'].fields_by_name['create_time']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['update_time']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['training_text']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['training_text']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE'].fields_by_name['facts']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['facts']._serialized_options = b'\342A\001\003'
+  _globals['_IMAGE']._loaded_options = None
+  _globals['_IMAGE']._serialized_options = b'\352AJ\n\022fiveshot.dev/Image\0224projects/{project}/datasets/{dataset}/images/{image}'
+  _globals['_DATASETVERSION'].fields_by_name['name']._loaded_options = None
+  _globals['_DATASETVERSION'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_DATASETVERSION'].fields_by_name['description']._loaded_options = None
   _globals['_DATASETVERSION'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\320\017'
-  _globals['_TAGSOURCE']._serialized_start=1935
-  _globals['_TAGSOURCE']._serialized_end=2043
-  _globals['_DATASET']._serialized_start=121
-  _globals['_DATASET']._serialized_end=434
-  _globals['_TAG']._serialized_start=437
-  _globals['_TAG']._serialized_end=652
-  _globals['_CROP']._serialized_start=655
-  _globals['_CROP']._serialized_end=1032
-  _globals['_IMAGE']._serialized_start=1035
-  _globals['_IMAGE']._serialized_end=1476
-  _globals['_DATASETVERSION']._serialized_start=1479
-  _globals['_DATASETVERSION']._serialized_end=1668
-  _globals['_DATASETVERSIONIMAGE']._serialized_start=1671
-  _globals['_DATASETVERSIONIMAGE']._serialized_end=1933
+  _globals['_DATASETVERSION']._loaded_options = None
+  _globals['_DATASETVERSION']._serialized_options = b'\352AW\n\033fiveshot.dev/DatasetVersion\0228projects/{project}/datasets/{dataset}/versions/{version}'
+  _globals['_DATASETVERSIONIMAGE'].fields_by_name['name']._loaded_options = None
+  _globals['_DATASETVERSIONIMAGE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_DATASETVERSIONIMAGE']._loaded_options = None
+  _globals['_DATASETVERSIONIMAGE']._serialized_options = b'\352Ak\n fiveshot.dev/DatasetVersionImage\022Gprojects/{project}/datasets/{dataset}/versions/{version}/images/{image}'
+  _globals['_TAGSOURCE']._serialized_start=2460
+  _globals['_TAGSOURCE']._serialized_end=2568
+  _globals['_DATASET']._serialized_start=181
+  _globals['_DATASET']._serialized_end=590
+  _globals['_TAG']._serialized_start=593
+  _globals['_TAG']._serialized_end=808
+  _globals['_CROP']._serialized_start=811
+  _globals['_CROP']._serialized_end=1188
+  _globals['_IMAGE']._serialized_start=1191
+  _globals['_IMAGE']._serialized_end=1771
+  _globals['_DATASETVERSION']._serialized_start=1774
+  _globals['_DATASETVERSION']._serialized_end=2075
+  _globals['_DATASETVERSIONIMAGE']._serialized_start=2078
+  _globals['_DATASETVERSIONIMAGE']._serialized_end=2458
 # @@protoc_insertion_point(module_scope)

@@ -295,6 +295,7 @@ class DatasetVersion(_message.Message):
     TRIGGER_WORD_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
@@ -307,6 +308,8 @@ class DatasetVersion(_message.Message):
     """The dataset's trigger word when it was frozen."""
     description: _builtins.str
     """The caller's note."""
+    etag: _builtins.str
+    """Differs from that of any other version; send it back to guard a delete."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was frozen."""
@@ -321,10 +324,11 @@ class DatasetVersion(_message.Message):
         trigger_word: _builtins.str = ...,
         description: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,11 +25,17 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from fiveshot.dataset.v1 import dataset_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import client_pb2 as google_dot_api_dot_client__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fiveshot/dataset/v1/dataset_service.proto\x12\x13\x66iveshot.dataset.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!fiveshot/dataset/v1/dataset.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xe7\x01\n\x14\x43reateDatasetRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x34\n\ndataset_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12-\n\x07\x64\x61taset\x18\x03 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"g\n\x11GetDatasetRequest\x12R\n\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"\xbc\x01\n\x13ListDatasetsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"s\n\x14ListDatasetsResponse\x12.\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"~\n\x14UpdateDatasetRequest\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.DatasetB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x87\x01\n\x14\x44\x65leteDatasetRequest\x12R\n\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"|\n\x12UploadImageRequest\x12\x38\n\x06header\x18\x01 \x01(\x0b\x32&.fiveshot.dataset.v1.UploadImageHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\x10\n\x07payload\x12\x05\xbaH\x02\x08\x01\"\xb3\x02\n\x11UploadImageHeader\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\x06sha256\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x06 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x81\x01\n\x0fGetImageRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\"\xd8\x01\n\x11ListImagesRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"m\n\x12ListImagesResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.fiveshot.dataset.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"x\n\x12UpdateImageRequest\x12\x31\n\x05image\x18\x01 \x01(\x0b\x32\x1a.fiveshot.dataset.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x92\x01\n\x12\x44\x65leteImageRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb0\x02\n\x14\x44ownloadImageRequest\x12\x8a\x01\n\x04name\x18\x01 \x01(\tB|\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"C\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x11\n\rVIEW_ORIGINAL\x10\x01\x12\x12\n\x0eVIEW_THUMBNAIL\x10\x02\"P\n\x15\x44ownloadImageResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\xd1\x01\n\x0f\x45\x64itTagsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x37\n\x05\x65\x64its\x18\x03 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagEditB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xdb\x01\n\x07TagEdit\x12#\n\x03\x61\x64\x64\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\'\n\x07prepend\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\x1b\n\x06remove\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64H\x00\x12\x36\n\x07replace\x18\x04 \x01(\x0b\x32#.fiveshot.dataset.v1.TagReplacementH\x00\x12\x1e\n\x0b\x64\x65\x64uplicate\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04\x65\x64it\x12\x05\xbaH\x02\x08\x01\"W\n\x0eTagReplacement\x12\x1c\n\told_label\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\'\n\tnew_label\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"B\n\x10\x45\x64itTagsResponse\x12\x16\n\x0ematched_images\x18\x01 \x01(\x05\x12\x16\n\x0e\x63hanged_images\x18\x02 \x01(\x05\"k\n\x13ListTagStatsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"C\n\x07TagStat\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bimage_count\x18\x02 \x01(\x05\x12\x14\n\x0cmanual_count\x18\x03 \x01(\x05\"C\n\x14ListTagStatsResponse\x12+\n\x05stats\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagStat\"\xaf\x01\n\x1b\x43reateDatasetVersionRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x87\x01\n\x18GetDatasetVersionRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\"\xc7\x01\n\x1aListDatasetVersionsRequest\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x81\x01\n\x1bListDatasetVersionsResponse\x12\x35\n\x08versions\x18\x01 \x03(\x0b\x32#.fiveshot.dataset.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xe5\x01\n\x1fListDatasetVersionImagesRequest\x12m\n\x06parent\x18\x01 \x01(\tB]\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x89\x01\n ListDatasetVersionImagesResponse\x12\x38\n\x06images\x18\x01 \x03(\x0b\x32(.fiveshot.dataset.v1.DatasetVersionImage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xb6\x14\n\x0e\x44\x61tasetService\x12\x85\x01\n\rCreateDataset\x12).fiveshot.dataset.v1.CreateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}/datasets:\x01*\x12|\n\nGetDataset\x12&.fiveshot.dataset.v1.GetDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=projects/*/datasets/*}\x12\x8d\x01\n\x0cListDatasets\x12(.fiveshot.dataset.v1.ListDatasetsRequest\x1a).fiveshot.dataset.v1.ListDatasetsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=projects/*}/datasets\x12\x93\x01\n\rUpdateDataset\x12).fiveshot.dataset.v1.UpdateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"9\x82\xd3\xe4\x93\x02\x33\x32(/v1/{dataset.name=projects/*/datasets/*}:\x07\x64\x61taset\x12|\n\rDeleteDataset\x12).fiveshot.dataset.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"* /v1/{name=projects/*/datasets/*}\x12r\n\x0bUploadImage\x12\'.fiveshot.dataset.v1.UploadImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/images:upload:\x01*(\x01\x12\x7f\n\x08GetImage\x12$.fiveshot.dataset.v1.GetImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{name=projects/*/datasets/*/images/*}\x12\x90\x01\n\nListImages\x12&.fiveshot.dataset.v1.ListImagesRequest\x1a\'.fiveshot.dataset.v1.ListImagesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=projects/*/datasets/*}/images\x12\x92\x01\n\x0bUpdateImage\x12\'.fiveshot.dataset.v1.UpdateImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\">\x82\xd3\xe4\x93\x02\x38\x32//v1/{image.name=projects/*/datasets/*/images/*}:\x05image\x12\x81\x01\n\x0b\x44\x65leteImage\x12\'.fiveshot.dataset.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+*)/v1/{name=projects/*/datasets/*/images/*}\x12\xe5\x01\n\rDownloadImage\x12).fiveshot.dataset.v1.DownloadImageRequest\x1a*.fiveshot.dataset.v1.DownloadImageResponse\"{\x82\xd3\xe4\x93\x02u\x12\x32/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\x12=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download0\x01\x12\x96\x01\n\x08\x45\x64itTags\x12$.fiveshot.dataset.v1.EditTagsRequest\x1a%.fiveshot.dataset.v1.EditTagsResponse\"=\x82\xd3\xe4\x93\x02\x37\"2/v1/{parent=projects/*/datasets/*}/images:editTags:\x01*\x12\x98\x01\n\x0cListTagStats\x12(.fiveshot.dataset.v1.ListTagStatsRequest\x1a).fiveshot.dataset.v1.ListTagStatsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/tagStats\x12\xa5\x01\n\x14\x43reateDatasetVersion\x12\x30.fiveshot.dataset.v1.CreateDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=projects/*/datasets/*}/versions:\x01*\x12\x9c\x01\n\x11GetDatasetVersion\x12-.fiveshot.dataset.v1.GetDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{name=projects/*/datasets/*/versions/*}\x12\xad\x01\n\x13ListDatasetVersions\x12/.fiveshot.dataset.v1.ListDatasetVersionsRequest\x1a\x30.fiveshot.dataset.v1.ListDatasetVersionsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/versions\x12\xc5\x01\n\x18ListDatasetVersionImages\x12\x34.fiveshot.dataset.v1.ListDatasetVersionImagesRequest\x1a\x35.fiveshot.dataset.v1.ListDatasetVersionImagesResponse\"<\x82\xd3\xe4\x93\x02\x36\x12\x34/v1/{parent=projects/*/datasets/*/versions/*}/imagesB\x9b\x01\n\x17\x64\x65v.fiveshot.dataset.v1B\x13\x44\x61tasetServiceProtoP\x01Z%fiveshot.dev/api/dataset/v1;datasetv1\xaa\x02\x13\x46iveshot.Dataset.V1\xca\x02\x13\x46iveshot\\Dataset\\V1\xea\x02\x15\x46iveshot::Dataset::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fiveshot/dataset/v1/dataset_service.proto\x12\x13\x66iveshot.dataset.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!fiveshot/dataset/v1/dataset.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x84\x02\n\x14\x43reateDatasetRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x34\n\ndataset_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12-\n\x07\x64\x61taset\x18\x03 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x84\x01\n\x11GetDatasetRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"\xd9\x01\n\x13ListDatasetsRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"s\n\x14ListDatasetsResponse\x12.\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x82\x01\n\x14UpdateDatasetRequest\x12\x39\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1c.fiveshot.dataset.v1.DatasetB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\xa4\x01\n\x14\x44\x65leteDatasetRequest\x12o\n\x04name\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"|\n\x12UploadImageRequest\x12\x38\n\x06header\x18\x01 \x01(\x0b\x32&.fiveshot.dataset.v1.UploadImageHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\x10\n\x07payload\x12\x05\xbaH\x02\x08\x01\"\xc6\x02\n\x19UploadImageContentRequest\x12W\n\x06parent\x18\x01 \x01(\tBG\xbaHDrB2@^(projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62})?$\x12\x1b\n\tfile_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12%\n\x07\x63ontent\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\x12(\n\x06sha256\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x06 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xb3\x02\n\x11UploadImageHeader\x12T\n\x06parent\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\x06sha256\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x06 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x9d\x01\n\x0fGetImageRequest\x12\x89\x01\n\x04name\x18\x01 \x01(\tB{\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Image\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\"\xf5\x01\n\x11ListImagesRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"m\n\x12ListImagesResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.fiveshot.dataset.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"|\n\x12UpdateImageRequest\x12\x35\n\x05image\x18\x01 \x01(\x0b\x32\x1a.fiveshot.dataset.v1.ImageB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\xae\x01\n\x12\x44\x65leteImageRequest\x12\x89\x01\n\x04name\x18\x01 \x01(\tB{\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Image\xbaH]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xa8\x01\n\x19\x43reateImageUploadsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01\"O\n\x1a\x43reateImageUploadsResponse\x12\x31\n\x07uploads\x18\x01 \x03(\x0b\x32 .fiveshot.dataset.v1.ImageUpload\"^\n\x0bImageUpload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd3\x01\n\x1b\x43ompleteImageUploadsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x41\n\x07uploads\x18\x02 \x03(\x0b\x32$.fiveshot.dataset.v1.CompletedUploadB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"\xd1\x01\n\x0f\x43ompletedUpload\x12.\n\tupload_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^upl-[a-z0-9]{1,40}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12(\n\x06sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x19\n\x07\x63\x61ption\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12*\n\x04tags\x18\x05 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xc8\x01\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"R\n\x1c\x43ompleteImageUploadsResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.fiveshot.dataset.v1.UploadResult\"~\n\x0cUploadResult\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12+\n\x05image\x18\x02 \x01(\x0b\x32\x1a.fiveshot.dataset.v1.ImageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x8d\x02\n\x1aGetImageDownloadUrlRequest\x12\xa6\x01\n\x04name\x18\x01 \x01(\tB\x97\x01\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Image\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"[\n\x1bGetImageDownloadUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x01\n\x15\x42\x61tchGetImagesRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1b\n\x05names\x18\x02 \x03(\tB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\x64\x18\x01\"D\n\x16\x42\x61tchGetImagesResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.fiveshot.dataset.v1.Image\"\xd4\x01\n\x18\x42\x61tchUpdateImagesRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x45\n\x08requests\x18\x02 \x03(\x0b\x32\'.fiveshot.dataset.v1.UpdateImageRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"G\n\x19\x42\x61tchUpdateImagesResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.fiveshot.dataset.v1.Image\"\xd4\x01\n\x18\x42\x61tchDeleteImagesRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x45\n\x08requests\x18\x02 \x03(\x0b\x32\'.fiveshot.dataset.v1.DeleteImageRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"\xcc\x02\n\x14\x44ownloadImageRequest\x12\xa6\x01\n\x04name\x18\x01 \x01(\tB\x97\x01\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Image\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"C\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x11\n\rVIEW_ORIGINAL\x10\x01\x12\x12\n\x0eVIEW_THUMBNAIL\x10\x02\"\x89\x02\n\x16GetImageContentRequest\x12\xa6\x01\n\x04name\x18\x01 \x01(\tB\x97\x01\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Image\xbaHyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$\x12\x46\n\x04view\x18\x02 \x01(\x0e\x32..fiveshot.dataset.v1.DownloadImageRequest.ViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\"P\n\x15\x44ownloadImageResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\xee\x01\n\x0f\x45\x64itTagsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x37\n\x05\x65\x64its\x18\x03 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagEditB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xdb\x01\n\x07TagEdit\x12#\n\x03\x61\x64\x64\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\'\n\x07prepend\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$H\x00\x12\x1b\n\x06remove\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64H\x00\x12\x36\n\x07replace\x18\x04 \x01(\x0b\x32#.fiveshot.dataset.v1.TagReplacementH\x00\x12\x1e\n\x0b\x64\x65\x64uplicate\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04\x65\x64it\x12\x05\xbaH\x02\x08\x01\"W\n\x0eTagReplacement\x12\x1c\n\told_label\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\'\n\tnew_label\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"B\n\x10\x45\x64itTagsResponse\x12\x16\n\x0ematched_images\x18\x01 \x01(\x05\x12\x16\n\x0e\x63hanged_images\x18\x02 \x01(\x05\"\x88\x01\n\x13ListTagStatsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\"C\n\x07TagStat\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bimage_count\x18\x02 \x01(\x05\x12\x14\n\x0cmanual_count\x18\x03 \x01(\x05\"C\n\x14ListTagStatsResponse\x12+\n\x05stats\x18\x01 \x03(\x0b\x32\x1c.fiveshot.dataset.v1.TagStat\"\xcc\x01\n\x1b\x43reateDatasetVersionRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xad\x01\n\x18GetDatasetVersionRequest\x12\x90\x01\n\x04name\x18\x01 \x01(\tB\x81\x01\xe2\x41\x01\x02\xfa\x41\x1d\n\x1b\x66iveshot.dev/DatasetVersion\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\"\xd6\x01\n\x1b\x44\x65leteDatasetVersionRequest\x12\x90\x01\n\x04name\x18\x01 \x01(\tB\x81\x01\xe2\x41\x01\x02\xfa\x41\x1d\n\x1b\x66iveshot.dev/DatasetVersion\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\xe4\x01\n\x1aListDatasetVersionsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x81\x01\n\x1bListDatasetVersionsResponse\x12\x35\n\x08versions\x18\x01 \x03(\x0b\x32#.fiveshot.dataset.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x8b\x02\n\x1fListDatasetVersionImagesRequest\x12\x92\x01\n\x06parent\x18\x01 \x01(\tB\x81\x01\xe2\x41\x01\x02\xfa\x41\x1d\n\x1b\x66iveshot.dev/DatasetVersion\xbaHZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x89\x01\n ListDatasetVersionImagesResponse\x12\x38\n\x06images\x18\x01 \x03(\x0b\x32(.fiveshot.dataset.v1.DatasetVersionImage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xda!\n\x0e\x44\x61tasetService\x12\x96\x01\n\rCreateDataset\x12).fiveshot.dataset.v1.CreateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"<\xda\x41\x0eparent,dataset\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}/datasets:\x01*\x12\x83\x01\n\nGetDataset\x12&.fiveshot.dataset.v1.GetDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"/\xda\x41\x04name\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=projects/*/datasets/*}\x12\x96\x01\n\x0cListDatasets\x12(.fiveshot.dataset.v1.ListDatasetsRequest\x1a).fiveshot.dataset.v1.ListDatasetsResponse\"1\xda\x41\x06parent\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=projects/*}/datasets\x12\xa9\x01\n\rUpdateDataset\x12).fiveshot.dataset.v1.UpdateDatasetRequest\x1a\x1c.fiveshot.dataset.v1.Dataset\"O\xda\x41\x13\x64\x61taset,update_mask\x82\xd3\xe4\x93\x02\x33\x32(/v1/{dataset.name=projects/*/datasets/*}:\x07\x64\x61taset\x12\x83\x01\n\rDeleteDataset\x12).fiveshot.dataset.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"/\xda\x41\x04name\x82\xd3\xe4\x93\x02\"* /v1/{name=projects/*/datasets/*}\x12T\n\x0bUploadImage\x12\'.fiveshot.dataset.v1.UploadImageRequest\x1a\x1a.fiveshot.dataset.v1.Image(\x01\x12\xa5\x01\n\x12UploadImageContent\x12..fiveshot.dataset.v1.UploadImageContentRequest\x1a\x1a.fiveshot.dataset.v1.Image\"A\x82\xd3\xe4\x93\x02;\"0/v1/{parent=projects/*/datasets/*}/images:upload:\x07\x63ontent(\x01\x12\xb9\x01\n\x12\x43reateImageUploads\x12..fiveshot.dataset.v1.CreateImageUploadsRequest\x1a/.fiveshot.dataset.v1.CreateImageUploadsResponse\"B\x82\xd3\xe4\x93\x02<\"7/v1/{parent=projects/*/datasets/*}/images:createUploads:\x01*\x12\xc1\x01\n\x14\x43ompleteImageUploads\x12\x30.fiveshot.dataset.v1.CompleteImageUploadsRequest\x1a\x31.fiveshot.dataset.v1.CompleteImageUploadsResponse\"D\x82\xd3\xe4\x93\x02>\"9/v1/{parent=projects/*/datasets/*}/images:completeUploads:\x01*\x12\x83\x02\n\x13GetImageDownloadUrl\x12/.fiveshot.dataset.v1.GetImageDownloadUrlRequest\x1a\x30.fiveshot.dataset.v1.GetImageDownloadUrlResponse\"\x88\x01\xda\x41\x04name\x82\xd3\xe4\x93\x02{\x12\x35/v1/{name=projects/*/datasets/*/images/*}:downloadUrlZB\x12@/v1/{name=projects/*/datasets/*/versions/*/images/*}:downloadUrl\x12\x86\x01\n\x08GetImage\x12$.fiveshot.dataset.v1.GetImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"8\xda\x41\x04name\x82\xd3\xe4\x93\x02+\x12)/v1/{name=projects/*/datasets/*/images/*}\x12\x99\x01\n\nListImages\x12&.fiveshot.dataset.v1.ListImagesRequest\x1a\'.fiveshot.dataset.v1.ListImagesResponse\":\xda\x41\x06parent\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=projects/*/datasets/*}/images\x12\xa6\x01\n\x0bUpdateImage\x12\'.fiveshot.dataset.v1.UpdateImageRequest\x1a\x1a.fiveshot.dataset.v1.Image\"R\xda\x41\x11image,update_mask\x82\xd3\xe4\x93\x02\x38\x32//v1/{image.name=projects/*/datasets/*/images/*}:\x05image\x12\x88\x01\n\x0b\x44\x65leteImage\x12\'.fiveshot.dataset.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\"8\xda\x41\x04name\x82\xd3\xe4\x93\x02+*)/v1/{name=projects/*/datasets/*/images/*}\x12h\n\rDownloadImage\x12).fiveshot.dataset.v1.DownloadImageRequest\x1a*.fiveshot.dataset.v1.DownloadImageResponse0\x01\x12\xa5\x01\n\x0e\x42\x61tchGetImages\x12*.fiveshot.dataset.v1.BatchGetImagesRequest\x1a+.fiveshot.dataset.v1.BatchGetImagesResponse\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{parent=projects/*/datasets/*}/images:batchGet\x12\xb4\x01\n\x11\x42\x61tchUpdateImages\x12-.fiveshot.dataset.v1.BatchUpdateImagesRequest\x1a..fiveshot.dataset.v1.BatchUpdateImagesResponse\"@\x82\xd3\xe4\x93\x02:\"5/v1/{parent=projects/*/datasets/*}/images:batchUpdate:\x01*\x12\x9c\x01\n\x11\x42\x61tchDeleteImages\x12-.fiveshot.dataset.v1.BatchDeleteImagesRequest\x1a\x16.google.protobuf.Empty\"@\x82\xd3\xe4\x93\x02:\"5/v1/{parent=projects/*/datasets/*}/images:batchDelete:\x01*\x12\xdb\x01\n\x0fGetImageContent\x12+.fiveshot.dataset.v1.GetImageContentRequest\x1a\x14.google.api.HttpBody\"\x82\x01\xda\x41\x04name\x82\xd3\xe4\x93\x02u\x12\x32/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\x12=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download0\x01\x12\x96\x01\n\x08\x45\x64itTags\x12$.fiveshot.dataset.v1.EditTagsRequest\x1a%.fiveshot.dataset.v1.EditTagsResponse\"=\x82\xd3\xe4\x93\x02\x37\"2/v1/{parent=projects/*/datasets/*}/images:editTags:\x01*\x12\xa1\x01\n\x0cListTagStats\x12(.fiveshot.dataset.v1.ListTagStatsRequest\x1a).fiveshot.dataset.v1.ListTagStatsResponse\"<\xda\x41\x06parent\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/tagStats\x12\xae\x01\n\x14\x43reateDatasetVersion\x12\x30.fiveshot.dataset.v1.CreateDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\"?\xda\x41\x06parent\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=projects/*/datasets/*}/versions:\x01*\x12\xa3\x01\n\x11GetDatasetVersion\x12-.fiveshot.dataset.v1.GetDatasetVersionRequest\x1a#.fiveshot.dataset.v1.DatasetVersion\":\xda\x41\x04name\x82\xd3\xe4\x93\x02-\x12+/v1/{name=projects/*/datasets/*/versions/*}\x12\xb6\x01\n\x13ListDatasetVersions\x12/.fiveshot.dataset.v1.ListDatasetVersionsRequest\x1a\x30.fiveshot.dataset.v1.ListDatasetVersionsResponse\"<\xda\x41\x06parent\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=projects/*/datasets/*}/versions\x12\x9c\x01\n\x14\x44\x65leteDatasetVersion\x12\x30.fiveshot.dataset.v1.DeleteDatasetVersionRequest\x1a\x16.google.protobuf.Empty\":\xda\x41\x04name\x82\xd3\xe4\x93\x02-*+/v1/{name=projects/*/datasets/*/versions/*}\x12\xce\x01\n\x18ListDatasetVersionImages\x12\x34.fiveshot.dataset.v1.ListDatasetVersionImagesRequest\x1a\x35.fiveshot.dataset.v1.ListDatasetVersionImagesResponse\"E\xda\x41\x06parent\x82\xd3\xe4\x93\x02\x36\x12\x34/v1/{parent=projects/*/datasets/*/versions/*}/imagesB\x9b\x01\n\x17\x64\x65v.fiveshot.dataset.v1B\x13\x44\x61tasetServiceProtoP\x01Z%fiveshot.dev/api/dataset/v1;datasetv1\xaa\x02\x13\x46iveshot.Dataset.V1\xca\x02\x13\x46iveshot\\Dataset\\V1\xea\x02\x15\x46iveshot::Dataset::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.dataset.v1B\023DatasetServiceProtoP\001Z%fiveshot.dev/api/dataset/v1;datasetv1\252\002\023Fiveshot.Dataset.V1\312\002\023Fiveshot\\Dataset\\V1\352\002\025Fiveshot::Dataset::V1'
   _globals['_CREATEDATASETREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_CREATEDATASETREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATEDATASETREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_CREATEDATASETREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_CREATEDATASETREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\272H\035r\0332\031^([a-z][a-z0-9-]{0,62})?$'
   _globals['_CREATEDATASETREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEDATASETREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETDATASETREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTDATASETSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTDATASETSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTDATASETSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -56,13 +62,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDATASETSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTDATASETSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_UPDATEDATASETREQUEST'].fields_by_name['dataset']._loaded_options = None
-  _globals['_UPDATEDATASETREQUEST'].fields_by_name['dataset']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEDATASETREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_UPLOADIMAGEREQUEST'].oneofs_by_name['payload']._loaded_options = None
   _globals['_UPLOADIMAGEREQUEST'].oneofs_by_name['payload']._serialized_options = b'\272H\002\010\001'
   _globals['_UPLOADIMAGEREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_UPLOADIMAGEREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\006z\004\030\200\200@'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['parent']._serialized_options = b'\272HDrB2@^(projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62})?$'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['file_name']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['file_name']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['sha256']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['sha256']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['caption']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['caption']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['tags']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['tags']._serialized_options = b'\272H\031\222\001\026\020\310\001\"\021r\017\020\001\030d2\t^[^,\\n]+$'
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPLOADIMAGECONTENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['parent']._loaded_options = None
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['file_name']._loaded_options = None
@@ -78,9 +96,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPLOADIMAGEHEADER'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETIMAGEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\272H]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Image\272H]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTIMAGESREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTIMAGESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTIMAGESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTIMAGESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -90,15 +108,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTIMAGESREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTIMAGESREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_UPDATEIMAGEREQUEST'].fields_by_name['image']._loaded_options = None
-  _globals['_UPDATEIMAGEREQUEST'].fields_by_name['image']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEIMAGEREQUEST'].fields_by_name['image']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_DELETEIMAGEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETEIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\272H]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DELETEIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Image\272H]r[2Y^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATEIMAGEUPLOADSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEIMAGEUPLOADSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATEIMAGEUPLOADSREQUEST'].fields_by_name['count']._loaded_options = None
+  _globals['_CREATEIMAGEUPLOADSREQUEST'].fields_by_name['count']._serialized_options = b'\272H\006\032\004\030d(\001'
+  _globals['_COMPLETEIMAGEUPLOADSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_COMPLETEIMAGEUPLOADSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_COMPLETEIMAGEUPLOADSREQUEST'].fields_by_name['uploads']._loaded_options = None
+  _globals['_COMPLETEIMAGEUPLOADSREQUEST'].fields_by_name['uploads']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['upload_id']._loaded_options = None
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['upload_id']._serialized_options = b'\272H\030r\0262\024^upl-[a-z0-9]{1,40}$'
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['file_name']._loaded_options = None
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['file_name']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['sha256']._loaded_options = None
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['sha256']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['caption']._loaded_options = None
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['caption']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['tags']._loaded_options = None
+  _globals['_COMPLETEDUPLOAD'].fields_by_name['tags']._serialized_options = b'\272H\031\222\001\026\020\310\001\"\021r\017\020\001\030d2\t^[^,\\n]+$'
+  _globals['_GETIMAGEDOWNLOADURLREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETIMAGEDOWNLOADURLREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Image\272Hyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETIMAGEDOWNLOADURLREQUEST'].fields_by_name['view']._loaded_options = None
+  _globals['_GETIMAGEDOWNLOADURLREQUEST'].fields_by_name['view']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_BATCHGETIMAGESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_BATCHGETIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_BATCHGETIMAGESREQUEST'].fields_by_name['names']._loaded_options = None
+  _globals['_BATCHGETIMAGESREQUEST'].fields_by_name['names']._serialized_options = b'\272H\t\222\001\006\010\001\020d\030\001'
+  _globals['_BATCHUPDATEIMAGESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_BATCHUPDATEIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_BATCHUPDATEIMAGESREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHUPDATEIMAGESREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
+  _globals['_BATCHDELETEIMAGESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_BATCHDELETEIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_BATCHDELETEIMAGESREQUEST'].fields_by_name['requests']._loaded_options = None
+  _globals['_BATCHDELETEIMAGESREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
   _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\272Hyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Image\272Hyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$'
   _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_DOWNLOADIMAGEREQUEST'].fields_by_name['view']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Image\272Hyrw2u^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?/images/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['view']._loaded_options = None
+  _globals['_GETIMAGECONTENTREQUEST'].fields_by_name['view']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_EDITTAGSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_EDITTAGSREQUEST'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_EDITTAGSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_EDITTAGSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_EDITTAGSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_EDITTAGSREQUEST'].fields_by_name['edits']._loaded_options = None
@@ -118,17 +174,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAGREPLACEMENT'].fields_by_name['new_label']._loaded_options = None
   _globals['_TAGREPLACEMENT'].fields_by_name['new_label']._serialized_options = b'\272H\021r\017\020\001\030d2\t^[^,\\n]+$'
   _globals['_LISTTAGSTATSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTTAGSTATSREQUEST'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTTAGSTATSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['description']._loaded_options = None
   _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEDATASETVERSIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETDATASETVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETDATASETVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272HZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
+  _globals['_GETDATASETVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033fiveshot.dev/DatasetVersion\272HZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
+  _globals['_DELETEDATASETVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEDATASETVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033fiveshot.dev/DatasetVersion\272HZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
+  _globals['_DELETEDATASETVERSIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEDATASETVERSIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -136,7 +196,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTDATASETVERSIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\272HZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
+  _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033fiveshot.dev/DatasetVersion\272HZrX2V^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
   _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -144,97 +204,145 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTDATASETVERSIONIMAGESREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._serialized_options = b'\202\323\344\223\002%\" /v1/{parent=projects/*}/datasets:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._serialized_options = b'\332A\016parent,dataset\202\323\344\223\002%\" /v1/{parent=projects/*}/datasets:\001*'
   _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\202\323\344\223\002\"\022 /v1/{name=projects/*/datasets/*}'
+  _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\332A\004name\202\323\344\223\002\"\022 /v1/{name=projects/*/datasets/*}'
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._serialized_options = b'\202\323\344\223\002\"\022 /v1/{parent=projects/*}/datasets'
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._serialized_options = b'\332A\006parent\202\323\344\223\002\"\022 /v1/{parent=projects/*}/datasets'
   _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\202\323\344\223\00232(/v1/{dataset.name=projects/*/datasets/*}:\007dataset'
+  _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\332A\023dataset,update_mask\202\323\344\223\00232(/v1/{dataset.name=projects/*/datasets/*}:\007dataset'
   _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\202\323\344\223\002\"* /v1/{name=projects/*/datasets/*}'
-  _globals['_DATASETSERVICE'].methods_by_name['UploadImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['UploadImage']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/images:upload:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\332A\004name\202\323\344\223\002\"* /v1/{name=projects/*/datasets/*}'
+  _globals['_DATASETSERVICE'].methods_by_name['UploadImageContent']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['UploadImageContent']._serialized_options = b'\202\323\344\223\002;\"0/v1/{parent=projects/*/datasets/*}/images:upload:\007content'
+  _globals['_DATASETSERVICE'].methods_by_name['CreateImageUploads']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['CreateImageUploads']._serialized_options = b'\202\323\344\223\002<\"7/v1/{parent=projects/*/datasets/*}/images:createUploads:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['CompleteImageUploads']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['CompleteImageUploads']._serialized_options = b'\202\323\344\223\002>\"9/v1/{parent=projects/*/datasets/*}/images:completeUploads:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['GetImageDownloadUrl']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['GetImageDownloadUrl']._serialized_options = b'\332A\004name\202\323\344\223\002{\0225/v1/{name=projects/*/datasets/*/images/*}:downloadUrlZB\022@/v1/{name=projects/*/datasets/*/versions/*/images/*}:downloadUrl'
   _globals['_DATASETSERVICE'].methods_by_name['GetImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['GetImage']._serialized_options = b'\202\323\344\223\002+\022)/v1/{name=projects/*/datasets/*/images/*}'
+  _globals['_DATASETSERVICE'].methods_by_name['GetImage']._serialized_options = b'\332A\004name\202\323\344\223\002+\022)/v1/{name=projects/*/datasets/*/images/*}'
   _globals['_DATASETSERVICE'].methods_by_name['ListImages']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['ListImages']._serialized_options = b'\202\323\344\223\002+\022)/v1/{parent=projects/*/datasets/*}/images'
+  _globals['_DATASETSERVICE'].methods_by_name['ListImages']._serialized_options = b'\332A\006parent\202\323\344\223\002+\022)/v1/{parent=projects/*/datasets/*}/images'
   _globals['_DATASETSERVICE'].methods_by_name['UpdateImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['UpdateImage']._serialized_options = b'\202\323\344\223\00282//v1/{image.name=projects/*/datasets/*/images/*}:\005image'
+  _globals['_DATASETSERVICE'].methods_by_name['UpdateImage']._serialized_options = b'\332A\021image,update_mask\202\323\344\223\00282//v1/{image.name=projects/*/datasets/*/images/*}:\005image'
   _globals['_DATASETSERVICE'].methods_by_name['DeleteImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['DeleteImage']._serialized_options = b'\202\323\344\223\002+*)/v1/{name=projects/*/datasets/*/images/*}'
-  _globals['_DATASETSERVICE'].methods_by_name['DownloadImage']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['DownloadImage']._serialized_options = b'\202\323\344\223\002u\0222/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\022=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download'
+  _globals['_DATASETSERVICE'].methods_by_name['DeleteImage']._serialized_options = b'\332A\004name\202\323\344\223\002+*)/v1/{name=projects/*/datasets/*/images/*}'
+  _globals['_DATASETSERVICE'].methods_by_name['BatchGetImages']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['BatchGetImages']._serialized_options = b'\202\323\344\223\0024\0222/v1/{parent=projects/*/datasets/*}/images:batchGet'
+  _globals['_DATASETSERVICE'].methods_by_name['BatchUpdateImages']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['BatchUpdateImages']._serialized_options = b'\202\323\344\223\002:\"5/v1/{parent=projects/*/datasets/*}/images:batchUpdate:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['BatchDeleteImages']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['BatchDeleteImages']._serialized_options = b'\202\323\344\223\002:\"5/v1/{parent=projects/*/datasets/*}/images:batchDelete:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['GetImageContent']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['GetImageContent']._serialized_options = b'\332A\004name\202\323\344\223\002u\0222/v1/{name=projects/*/datasets/*/images/*}:downloadZ?\022=/v1/{name=projects/*/datasets/*/versions/*/images/*}:download'
   _globals['_DATASETSERVICE'].methods_by_name['EditTags']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['EditTags']._serialized_options = b'\202\323\344\223\0027\"2/v1/{parent=projects/*/datasets/*}/images:editTags:\001*'
   _globals['_DATASETSERVICE'].methods_by_name['ListTagStats']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['ListTagStats']._serialized_options = b'\202\323\344\223\002-\022+/v1/{parent=projects/*/datasets/*}/tagStats'
+  _globals['_DATASETSERVICE'].methods_by_name['ListTagStats']._serialized_options = b'\332A\006parent\202\323\344\223\002-\022+/v1/{parent=projects/*/datasets/*}/tagStats'
   _globals['_DATASETSERVICE'].methods_by_name['CreateDatasetVersion']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['CreateDatasetVersion']._serialized_options = b'\202\323\344\223\0020\"+/v1/{parent=projects/*/datasets/*}/versions:\001*'
+  _globals['_DATASETSERVICE'].methods_by_name['CreateDatasetVersion']._serialized_options = b'\332A\006parent\202\323\344\223\0020\"+/v1/{parent=projects/*/datasets/*}/versions:\001*'
   _globals['_DATASETSERVICE'].methods_by_name['GetDatasetVersion']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['GetDatasetVersion']._serialized_options = b'\202\323\344\223\002-\022+/v1/{name=projects/*/datasets/*/versions/*}'
+  _globals['_DATASETSERVICE'].methods_by_name['GetDatasetVersion']._serialized_options = b'\332A\004name\202\323\344\223\002-\022+/v1/{name=projects/*/datasets/*/versions/*}'
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersions']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersions']._serialized_options = b'\202\323\344\223\002-\022+/v1/{parent=projects/*/datasets/*}/versions'
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersions']._serialized_options = b'\332A\006parent\202\323\344\223\002-\022+/v1/{parent=projects/*/datasets/*}/versions'
+  _globals['_DATASETSERVICE'].methods_by_name['DeleteDatasetVersion']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['DeleteDatasetVersion']._serialized_options = b'\332A\004name\202\323\344\223\002-*+/v1/{name=projects/*/datasets/*/versions/*}'
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersionImages']._loaded_options = None
-  _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersionImages']._serialized_options = b'\202\323\344\223\0026\0224/v1/{parent=projects/*/datasets/*/versions/*}/images'
-  _globals['_CREATEDATASETREQUEST']._serialized_start=224
-  _globals['_CREATEDATASETREQUEST']._serialized_end=455
-  _globals['_GETDATASETREQUEST']._serialized_start=457
-  _globals['_GETDATASETREQUEST']._serialized_end=560
-  _globals['_LISTDATASETSREQUEST']._serialized_start=563
-  _globals['_LISTDATASETSREQUEST']._serialized_end=751
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=753
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=868
-  _globals['_UPDATEDATASETREQUEST']._serialized_start=870
-  _globals['_UPDATEDATASETREQUEST']._serialized_end=996
-  _globals['_DELETEDATASETREQUEST']._serialized_start=999
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1134
-  _globals['_UPLOADIMAGEREQUEST']._serialized_start=1136
-  _globals['_UPLOADIMAGEREQUEST']._serialized_end=1260
-  _globals['_UPLOADIMAGEHEADER']._serialized_start=1263
-  _globals['_UPLOADIMAGEHEADER']._serialized_end=1570
-  _globals['_GETIMAGEREQUEST']._serialized_start=1573
-  _globals['_GETIMAGEREQUEST']._serialized_end=1702
-  _globals['_LISTIMAGESREQUEST']._serialized_start=1705
-  _globals['_LISTIMAGESREQUEST']._serialized_end=1921
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=1923
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=2032
-  _globals['_UPDATEIMAGEREQUEST']._serialized_start=2034
-  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2154
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2157
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2303
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=2306
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=2610
-  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_start=2543
-  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_end=2610
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=2612
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=2692
-  _globals['_EDITTAGSREQUEST']._serialized_start=2695
-  _globals['_EDITTAGSREQUEST']._serialized_end=2904
-  _globals['_TAGEDIT']._serialized_start=2907
-  _globals['_TAGEDIT']._serialized_end=3126
-  _globals['_TAGREPLACEMENT']._serialized_start=3128
-  _globals['_TAGREPLACEMENT']._serialized_end=3215
-  _globals['_EDITTAGSRESPONSE']._serialized_start=3217
-  _globals['_EDITTAGSRESPONSE']._serialized_end=3283
-  _globals['_LISTTAGSTATSREQUEST']._serialized_start=3285
-  _globals['_LISTTAGSTATSREQUEST']._serialized_end=3392
-  _globals['_TAGSTAT']._serialized_start=3394
-  _globals['_TAGSTAT']._serialized_end=3461
-  _globals['_LISTTAGSTATSRESPONSE']._serialized_start=3463
-  _globals['_LISTTAGSTATSRESPONSE']._serialized_end=3530
-  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_start=3533
-  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_end=3708
-  _globals['_GETDATASETVERSIONREQUEST']._serialized_start=3711
-  _globals['_GETDATASETVERSIONREQUEST']._serialized_end=3846
-  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=3849
-  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=4048
-  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=4051
-  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=4180
-  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_start=4183
-  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_end=4412
-  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_start=4415
-  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_end=4552
-  _globals['_DATASETSERVICE']._serialized_start=4555
-  _globals['_DATASETSERVICE']._serialized_end=7169
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasetVersionImages']._serialized_options = b'\332A\006parent\202\323\344\223\0026\0224/v1/{parent=projects/*/datasets/*/versions/*}/images'
+  _globals['_CREATEDATASETREQUEST']._serialized_start=394
+  _globals['_CREATEDATASETREQUEST']._serialized_end=654
+  _globals['_GETDATASETREQUEST']._serialized_start=657
+  _globals['_GETDATASETREQUEST']._serialized_end=789
+  _globals['_LISTDATASETSREQUEST']._serialized_start=792
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1009
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1011
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=1126
+  _globals['_UPDATEDATASETREQUEST']._serialized_start=1129
+  _globals['_UPDATEDATASETREQUEST']._serialized_end=1259
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1262
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1426
+  _globals['_UPLOADIMAGEREQUEST']._serialized_start=1428
+  _globals['_UPLOADIMAGEREQUEST']._serialized_end=1552
+  _globals['_UPLOADIMAGECONTENTREQUEST']._serialized_start=1555
+  _globals['_UPLOADIMAGECONTENTREQUEST']._serialized_end=1881
+  _globals['_UPLOADIMAGEHEADER']._serialized_start=1884
+  _globals['_UPLOADIMAGEHEADER']._serialized_end=2191
+  _globals['_GETIMAGEREQUEST']._serialized_start=2194
+  _globals['_GETIMAGEREQUEST']._serialized_end=2351
+  _globals['_LISTIMAGESREQUEST']._serialized_start=2354
+  _globals['_LISTIMAGESREQUEST']._serialized_end=2599
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=2601
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=2710
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=2712
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2836
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2839
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=3013
+  _globals['_CREATEIMAGEUPLOADSREQUEST']._serialized_start=3016
+  _globals['_CREATEIMAGEUPLOADSREQUEST']._serialized_end=3184
+  _globals['_CREATEIMAGEUPLOADSRESPONSE']._serialized_start=3186
+  _globals['_CREATEIMAGEUPLOADSRESPONSE']._serialized_end=3265
+  _globals['_IMAGEUPLOAD']._serialized_start=3267
+  _globals['_IMAGEUPLOAD']._serialized_end=3361
+  _globals['_COMPLETEIMAGEUPLOADSREQUEST']._serialized_start=3364
+  _globals['_COMPLETEIMAGEUPLOADSREQUEST']._serialized_end=3575
+  _globals['_COMPLETEDUPLOAD']._serialized_start=3578
+  _globals['_COMPLETEDUPLOAD']._serialized_end=3787
+  _globals['_COMPLETEIMAGEUPLOADSRESPONSE']._serialized_start=3789
+  _globals['_COMPLETEIMAGEUPLOADSRESPONSE']._serialized_end=3871
+  _globals['_UPLOADRESULT']._serialized_start=3873
+  _globals['_UPLOADRESULT']._serialized_end=3999
+  _globals['_GETIMAGEDOWNLOADURLREQUEST']._serialized_start=4002
+  _globals['_GETIMAGEDOWNLOADURLREQUEST']._serialized_end=4271
+  _globals['_GETIMAGEDOWNLOADURLRESPONSE']._serialized_start=4273
+  _globals['_GETIMAGEDOWNLOADURLRESPONSE']._serialized_end=4364
+  _globals['_BATCHGETIMAGESREQUEST']._serialized_start=4367
+  _globals['_BATCHGETIMAGESREQUEST']._serialized_end=4534
+  _globals['_BATCHGETIMAGESRESPONSE']._serialized_start=4536
+  _globals['_BATCHGETIMAGESRESPONSE']._serialized_end=4604
+  _globals['_BATCHUPDATEIMAGESREQUEST']._serialized_start=4607
+  _globals['_BATCHUPDATEIMAGESREQUEST']._serialized_end=4819
+  _globals['_BATCHUPDATEIMAGESRESPONSE']._serialized_start=4821
+  _globals['_BATCHUPDATEIMAGESRESPONSE']._serialized_end=4892
+  _globals['_BATCHDELETEIMAGESREQUEST']._serialized_start=4895
+  _globals['_BATCHDELETEIMAGESREQUEST']._serialized_end=5107
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=5110
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=5442
+  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_start=5375
+  _globals['_DOWNLOADIMAGEREQUEST_VIEW']._serialized_end=5442
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_start=5445
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_end=5710
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=5712
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=5792
+  _globals['_EDITTAGSREQUEST']._serialized_start=5795
+  _globals['_EDITTAGSREQUEST']._serialized_end=6033
+  _globals['_TAGEDIT']._serialized_start=6036
+  _globals['_TAGEDIT']._serialized_end=6255
+  _globals['_TAGREPLACEMENT']._serialized_start=6257
+  _globals['_TAGREPLACEMENT']._serialized_end=6344
+  _globals['_EDITTAGSRESPONSE']._serialized_start=6346
+  _globals['_EDITTAGSRESPONSE']._serialized_end=6412
+  _globals['_LISTTAGSTATSREQUEST']._serialized_start=6415
+  _globals['_LISTTAGSTATSREQUEST']._serialized_end=6551
+  _globals['_TAGSTAT']._serialized_start=6553
+  _globals['_TAGSTAT']._serialized_end=6620
+  _globals['_LISTTAGSTATSRESPONSE']._serialized_start=6622
+  _globals['_LISTTAGSTATSRESPONSE']._serialized_end=6689
+  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_start=6692
+  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_end=6896
+  _globals['_GETDATASETVERSIONREQUEST']._serialized_start=6899
+  _globals['_GETDATASETVERSIONREQUEST']._serialized_end=7072
+  _globals['_DELETEDATASETVERSIONREQUEST']._serialized_start=7075
+  _globals['_DELETEDATASETVERSIONREQUEST']._serialized_end=7289
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=7292
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=7520
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=7523
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=7652
+  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_start=7655
+  _globals['_LISTDATASETVERSIONIMAGESREQUEST']._serialized_end=7922
+  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_start=7925
+  _globals['_LISTDATASETVERSIONIMAGESRESPONSE']._serialized_end=8062
+  _globals['_DATASETSERVICE']._serialized_start=8065
+  _globals['_DATASETSERVICE']._serialized_end=12379
 # @@protoc_insertion_point(module_scope)

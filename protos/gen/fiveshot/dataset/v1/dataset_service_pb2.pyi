@@ -5,11 +5,14 @@ isort:skip_file
 
 from collections import abc as _abc
 from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -244,6 +247,56 @@ class UploadImageRequest(_message.Message):
 Global___UploadImageRequest: _TypeAlias = UploadImageRequest  # noqa: Y015
 
 @_typing.final
+class UploadImageContentRequest(_message.Message):
+    """A picture as an HTTP body. A long body comes in pieces, of which the first carries the other fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    file_name: _builtins.str
+    """The file's name; it labels the picture and must not hold a path."""
+    sha256: _builtins.str
+    """SHA-256 in hex of the picture; empty when not known, otherwise checked."""
+    caption: _builtins.str
+    """Caption to store with the picture."""
+    request_id: _builtins.str
+    """A repeat with the same id returns the first answer."""
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """The picture. Its media type is found from the bytes, whatever the header `content-type` says."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Manual tags to store with the picture."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
+        sha256: _builtins.str = ...,
+        caption: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content", b"content", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadImageContentRequest: _TypeAlias = UploadImageContentRequest  # noqa: Y015
+
+@_typing.final
 class UploadImageHeader(_message.Message):
     """What comes before a picture's bytes."""
 
@@ -440,6 +493,402 @@ class DeleteImageRequest(_message.Message):
 Global___DeleteImageRequest: _TypeAlias = DeleteImageRequest  # noqa: Y015
 
 @_typing.final
+class CreateImageUploadsRequest(_message.Message):
+    """Asks for addresses to put pictures to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateImageUploadsRequest: _TypeAlias = CreateImageUploadsRequest  # noqa: Y015
+
+@_typing.final
+class CreateImageUploadsResponse(_message.Message):
+    """Addresses to put pictures to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageUpload]:
+        """One a picture."""
+
+    def __init__(
+        self,
+        *,
+        uploads: _abc.Iterable[Global___ImageUpload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateImageUploadsResponse: _TypeAlias = CreateImageUploadsResponse  # noqa: Y015
+
+@_typing.final
+class ImageUpload(_message.Message):
+    """A place for one picture on its way into a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """Names it in CompleteImageUploads."""
+    url: _builtins.str
+    """Takes the picture's bytes as the body of an HTTP PUT. Whoever has it may write, so keep it as a secret."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the address stops working; the picture must be completed within as long again."""
+
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "upload_id", b"upload_id", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageUpload: _TypeAlias = ImageUpload  # noqa: Y015
+
+@_typing.final
+class CompleteImageUploadsRequest(_message.Message):
+    """Asks to take in what was put to such addresses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`, for which the addresses were given out."""
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompletedUpload]:
+        """The pictures."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        uploads: _abc.Iterable[Global___CompletedUpload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteImageUploadsRequest: _TypeAlias = CompleteImageUploadsRequest  # noqa: Y015
+
+@_typing.final
+class CompletedUpload(_message.Message):
+    """What a picture at such an address is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """Of ImageUpload."""
+    file_name: _builtins.str
+    """The file's name; it labels the picture and must not hold a path."""
+    sha256: _builtins.str
+    """SHA-256 in hex of the picture; empty when not known, otherwise checked."""
+    caption: _builtins.str
+    """Caption to store with the picture."""
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Manual tags to store with the picture."""
+
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        caption: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "file_name", b"file_name", "sha256", b"sha256", "tags", b"tags", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletedUpload: _TypeAlias = CompletedUpload  # noqa: Y015
+
+@_typing.final
+class CompleteImageUploadsResponse(_message.Message):
+    """What became of each picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___UploadResult]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___UploadResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteImageUploadsResponse: _TypeAlias = CompleteImageUploadsResponse  # noqa: Y015
+
+@_typing.final
+class UploadResult(_message.Message):
+    """What became of one picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    file_name: _builtins.str
+    """Its file's name."""
+    @_builtins.property
+    def image(self) -> _dataset_pb2.Image:
+        """It was stored."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """It was refused; with the details that UploadImage would give."""
+
+    def __init__(
+        self,
+        *,
+        file_name: _builtins.str = ...,
+        image: _dataset_pb2.Image | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "file_name", b"file_name", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["image", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___UploadResult: _TypeAlias = UploadResult  # noqa: Y015
+
+@_typing.final
+class GetImageDownloadUrlRequest(_message.Message):
+    """Asks for an address that serves a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of an image or of a version's image."""
+    view: Global___DownloadImageRequest.View.ValueType
+    """Which form."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        view: Global___DownloadImageRequest.View.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImageDownloadUrlRequest: _TypeAlias = GetImageDownloadUrlRequest  # noqa: Y015
+
+@_typing.final
+class GetImageDownloadUrlResponse(_message.Message):
+    """An address that serves a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Answers GET and ranges. Whoever has it may read, so keep it as a secret."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stops working."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImageDownloadUrlResponse: _TypeAlias = GetImageDownloadUrlResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetImagesRequest(_message.Message):
+    """Asks for some images of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`, which holds all of them."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetImagesRequest: _TypeAlias = BatchGetImagesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetImagesResponse(_message.Message):
+    """Some images of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Image]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[_dataset_pb2.Image] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetImagesResponse: _TypeAlias = BatchGetImagesResponse  # noqa: Y015
+
+@_typing.final
+class BatchUpdateImagesRequest(_message.Message):
+    """Asks for changes of some images of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`, which holds all of them."""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpdateImageRequest]:
+        """The changes, one an image."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        requests: _abc.Iterable[Global___UpdateImageRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateImagesRequest: _TypeAlias = BatchUpdateImagesRequest  # noqa: Y015
+
+@_typing.final
+class BatchUpdateImagesResponse(_message.Message):
+    """The images after their changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Image]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[_dataset_pb2.Image] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateImagesResponse: _TypeAlias = BatchUpdateImagesResponse  # noqa: Y015
+
+@_typing.final
+class BatchDeleteImagesRequest(_message.Message):
+    """Asks to delete some images of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`, which holds all of them."""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeleteImageRequest]:
+        """The deletes, one an image."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        requests: _abc.Iterable[Global___DeleteImageRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchDeleteImagesRequest: _TypeAlias = BatchDeleteImagesRequest  # noqa: Y015
+
+@_typing.final
 class DownloadImageRequest(_message.Message):
     """Asks for a picture's bytes."""
 
@@ -487,6 +936,32 @@ class DownloadImageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadImageRequest: _TypeAlias = DownloadImageRequest  # noqa: Y015
+
+@_typing.final
+class GetImageContentRequest(_message.Message):
+    """Asks for a picture as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of an image or of a version's image."""
+    view: Global___DownloadImageRequest.View.ValueType
+    """Which form."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        view: Global___DownloadImageRequest.View.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImageContentRequest: _TypeAlias = GetImageContentRequest  # noqa: Y015
 
 @_typing.final
 class DownloadImageResponse(_message.Message):
@@ -775,6 +1250,36 @@ class GetDatasetVersionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDatasetVersionRequest: _TypeAlias = GetDatasetVersionRequest  # noqa: Y015
+
+@_typing.final
+class DeleteDatasetVersionRequest(_message.Message):
+    """Asks to delete a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/datasets/{dataset}/versions/{version}`."""
+    etag: _builtins.str
+    """When given, the delete is refused (ABORTED) if it is another version's."""
+    force: _builtins.bool
+    """Delete it although a training job may need it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteDatasetVersionRequest: _TypeAlias = DeleteDatasetVersionRequest  # noqa: Y015
 
 @_typing.final
 class ListDatasetVersionsRequest(_message.Message):

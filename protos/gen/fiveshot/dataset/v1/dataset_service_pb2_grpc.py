@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.dataset.v1 import dataset_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -67,6 +68,26 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
                 _registered_method=True)
+        self.UploadImageContent = channel.stream_unary(
+                '/fiveshot.dataset.v1.DatasetService/UploadImageContent',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+                _registered_method=True)
+        self.CreateImageUploads = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/CreateImageUploads',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsResponse.FromString,
+                _registered_method=True)
+        self.CompleteImageUploads = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/CompleteImageUploads',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.FromString,
+                _registered_method=True)
+        self.GetImageDownloadUrl = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/GetImageDownloadUrl',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlResponse.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/GetImage',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageRequest.SerializeToString,
@@ -92,6 +113,26 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.FromString,
                 _registered_method=True)
+        self.BatchGetImages = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchGetImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesResponse.FromString,
+                _registered_method=True)
+        self.BatchUpdateImages = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchUpdateImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesResponse.FromString,
+                _registered_method=True)
+        self.BatchDeleteImages = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchDeleteImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchDeleteImagesRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.GetImageContent = channel.unary_stream(
+                '/fiveshot.dataset.v1.DatasetService/GetImageContent',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.EditTags = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/EditTags',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsRequest.SerializeToString,
@@ -116,6 +157,11 @@ class DatasetServiceStub:
                 '/fiveshot.dataset.v1.DatasetService/ListDatasetVersions',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteDatasetVersion = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/DeleteDatasetVersion',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.ListDatasetVersionImages = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/ListDatasetVersionImages',
@@ -170,6 +216,34 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadImageContent(self, request_iterator, context):
+        """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateImageUploads(self, request, context):
+        """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteImageUploads(self, request, context):
+        """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImageDownloadUrl(self, request, context):
+        """Gives out an address of the object store that serves a picture for a while, in ranges too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetImage(self, request, context):
         """Reads one image's record.
         """
@@ -205,6 +279,34 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetImages(self, request, context):
+        """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateImages(self, request, context):
+        """Changes up to 100 images of one dataset, all or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDeleteImages(self, request, context):
+        """Deletes up to 100 images of one dataset, all or none; frozen versions keep them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImageContent(self, request, context):
+        """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EditTags(self, request, context):
         """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change.
         """
@@ -235,6 +337,13 @@ class DatasetServiceServicer:
 
     def ListDatasetVersions(self, request, context):
         """Lists a dataset's versions, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDatasetVersion(self, request, context):
+        """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,6 +389,26 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
             ),
+            'UploadImageContent': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadImageContent,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
+            ),
+            'CreateImageUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateImageUploads,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsResponse.SerializeToString,
+            ),
+            'CompleteImageUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteImageUploads,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.SerializeToString,
+            ),
+            'GetImageDownloadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImageDownloadUrl,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlResponse.SerializeToString,
+            ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageRequest.FromString,
@@ -305,6 +434,26 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DownloadImageResponse.SerializeToString,
             ),
+            'BatchGetImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesResponse.SerializeToString,
+            ),
+            'BatchUpdateImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesResponse.SerializeToString,
+            ),
+            'BatchDeleteImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeleteImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchDeleteImagesRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetImageContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetImageContent,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'EditTags': grpc.unary_unary_rpc_method_handler(
                     servicer.EditTags,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsRequest.FromString,
@@ -329,6 +478,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasetVersions,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.SerializeToString,
+            ),
+            'DeleteDatasetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDatasetVersion,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'ListDatasetVersionImages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDatasetVersionImages,
@@ -510,6 +664,114 @@ class DatasetService:
             _registered_method=True)
 
     @staticmethod
+    def UploadImageContent(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/UploadImageContent',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateImageUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/CreateImageUploads',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteImageUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/CompleteImageUploads',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CompleteImageUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImageDownloadUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/GetImageDownloadUrl',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageDownloadUrlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetImage(request,
             target,
             options=(),
@@ -645,6 +907,114 @@ class DatasetService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchGetImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchGetImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchUpdateImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchUpdateImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeleteImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchDeleteImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchDeleteImagesRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImageContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/GetImageContent',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetImageContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def EditTags(request,
             target,
             options=(),
@@ -769,6 +1139,33 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/ListDatasetVersions',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDatasetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/DeleteDatasetVersion',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as _dataset_service_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -47,6 +48,14 @@ class DatasetServiceStub:
     """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
     UploadImage: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageRequest, _dataset_pb2.Image]
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
+    UploadImageContent: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]
+    """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+    CreateImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]
+    """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
+    CompleteImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]
+    """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
+    GetImageDownloadUrl: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageDownloadUrlRequest, _dataset_service_pb2.GetImageDownloadUrlResponse]
+    """Gives out an address of the object store that serves a picture for a while, in ranges too."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]
     """Reads one image's record."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListImagesRequest, _dataset_service_pb2.ListImagesResponse]
@@ -57,6 +66,14 @@ class DatasetServiceStub:
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    BatchGetImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]
+    """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
+    BatchUpdateImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]
+    """Changes up to 100 images of one dataset, all or none."""
+    BatchDeleteImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchDeleteImagesRequest, _empty_pb2.Empty]
+    """Deletes up to 100 images of one dataset, all or none; frozen versions keep them."""
+    GetImageContent: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.GetImageContentRequest, _httpbody_pb2.HttpBody]
+    """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
     ListTagStats: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]
@@ -67,6 +84,8 @@ class DatasetServiceStub:
     """Reads one version."""
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
     """Lists a dataset's versions, newest first."""
+    DeleteDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]
+    """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]
     """Lists the images that a version pinned, in order."""
 
@@ -87,6 +106,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes a dataset with its images. FAILED_PRECONDITION when it has versions, which a training job may need, unless `force`: which deletes them too."""
     UploadImage: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
+    UploadImageContent: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]  # type: ignore[assignment]
+    """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+    CreateImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]  # type: ignore[assignment]
+    """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
+    CompleteImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]  # type: ignore[assignment]
+    """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
+    GetImageDownloadUrl: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageDownloadUrlRequest, _dataset_service_pb2.GetImageDownloadUrlResponse]  # type: ignore[assignment]
+    """Gives out an address of the object store that serves a picture for a while, in ranges too."""
     GetImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetImageRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Reads one image's record."""
     ListImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListImagesRequest, _dataset_service_pb2.ListImagesResponse]  # type: ignore[assignment]
@@ -97,6 +124,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    BatchGetImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]  # type: ignore[assignment]
+    """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
+    BatchUpdateImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]  # type: ignore[assignment]
+    """Changes up to 100 images of one dataset, all or none."""
+    BatchDeleteImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchDeleteImagesRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes up to 100 images of one dataset, all or none; frozen versions keep them."""
+    GetImageContent: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.GetImageContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]  # type: ignore[assignment]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
     ListTagStats: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]  # type: ignore[assignment]
@@ -107,6 +142,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Reads one version."""
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
     """Lists a dataset's versions, newest first."""
+    DeleteDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]  # type: ignore[assignment]
     """Lists the images that a version pinned, in order."""
 
@@ -162,6 +199,38 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Uploads one picture: a header first, then its bytes in chunks of at most 1 MiB. Nothing is stored unless the stream ends well and the picture decodes."""
 
     @_abc_1.abstractmethod
+    def UploadImageContent(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.UploadImageContentRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Image, _abc.Awaitable[_dataset_pb2.Image]]:
+        """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
+
+    @_abc_1.abstractmethod
+    def CreateImageUploads(
+        self,
+        request: _dataset_service_pb2.CreateImageUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CreateImageUploadsResponse, _abc.Awaitable[_dataset_service_pb2.CreateImageUploadsResponse]]:
+        """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
+
+    @_abc_1.abstractmethod
+    def CompleteImageUploads(
+        self,
+        request: _dataset_service_pb2.CompleteImageUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CompleteImageUploadsResponse, _abc.Awaitable[_dataset_service_pb2.CompleteImageUploadsResponse]]:
+        """Checks and stores the pictures that were put to such addresses, each as by UploadImage. Whatever is refused is named in its result, and nothing of it is stored. A repeated call gives the same images."""
+
+    @_abc_1.abstractmethod
+    def GetImageDownloadUrl(
+        self,
+        request: _dataset_service_pb2.GetImageDownloadUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.GetImageDownloadUrlResponse, _abc.Awaitable[_dataset_service_pb2.GetImageDownloadUrlResponse]]:
+        """Gives out an address of the object store that serves a picture for a while, in ranges too."""
+
+    @_abc_1.abstractmethod
     def GetImage(
         self,
         request: _dataset_service_pb2.GetImageRequest,
@@ -202,6 +271,38 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
 
     @_abc_1.abstractmethod
+    def BatchGetImages(
+        self,
+        request: _dataset_service_pb2.BatchGetImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.BatchGetImagesResponse, _abc.Awaitable[_dataset_service_pb2.BatchGetImagesResponse]]:
+        """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
+
+    @_abc_1.abstractmethod
+    def BatchUpdateImages(
+        self,
+        request: _dataset_service_pb2.BatchUpdateImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.BatchUpdateImagesResponse, _abc.Awaitable[_dataset_service_pb2.BatchUpdateImagesResponse]]:
+        """Changes up to 100 images of one dataset, all or none."""
+
+    @_abc_1.abstractmethod
+    def BatchDeleteImages(
+        self,
+        request: _dataset_service_pb2.BatchDeleteImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes up to 100 images of one dataset, all or none; frozen versions keep them."""
+
+    @_abc_1.abstractmethod
+    def GetImageContent(
+        self,
+        request: _dataset_service_pb2.GetImageContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+
+    @_abc_1.abstractmethod
     def EditTags(
         self,
         request: _dataset_service_pb2.EditTagsRequest,
@@ -240,6 +341,14 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetVersionsResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetVersionsResponse]]:
         """Lists a dataset's versions, newest first."""
+
+    @_abc_1.abstractmethod
+    def DeleteDatasetVersion(
+        self,
+        request: _dataset_service_pb2.DeleteDatasetVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
 
     @_abc_1.abstractmethod
     def ListDatasetVersionImages(

@@ -207,6 +207,7 @@ class ModelVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     MODEL_CARD_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the model."""
     description: _builtins.str
@@ -221,6 +222,8 @@ class ModelVersion(_message.Message):
     """LoRA alpha; the adapter is scaled by alpha / rank."""
     model_card: _builtins.str
     """Model card in Markdown, with the front matter that model hubs read."""
+    etag: _builtins.str
+    """Changes when an alias comes or goes; send it back to guard a delete."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]:
         """Its files; the LoRA as `kohya` and `diffusers`, and its previews."""
@@ -256,10 +259,11 @@ class ModelVersion(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         model_card: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "alpha", b"alpha", "create_time", b"create_time", "description", b"description", "files", b"files", "lineage", b"lineage", "loss", b"loss", "model_card", b"model_card", "name", b"name", "preview_prompts", b"preview_prompts", "rank", b"rank", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "alpha", b"alpha", "create_time", b"create_time", "description", b"description", "etag", b"etag", "files", b"files", "lineage", b"lineage", "loss", b"loss", "model_card", b"model_card", "name", b"name", "preview_prompts", b"preview_prompts", "rank", b"rank", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

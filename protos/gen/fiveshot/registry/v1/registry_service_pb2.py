@@ -25,11 +25,15 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from fiveshot.registry.v1 import model_pb2 as fiveshot_dot_registry_dot_v1_dot_model__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import client_pb2 as google_dot_api_dot_client__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+fiveshot/registry/v1/registry_service.proto\x12\x14\x66iveshot.registry.v1\x1a\x1b\x62uf/validate/validate.proto\x1a fiveshot/registry/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xc9\x01\n\x12\x43reateModelRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x32\n\x08model_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12*\n\x05model\x18\x03 \x01(\x0b\x32\x1b.fiveshot.registry.v1.Model\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"c\n\x0fGetModelRequest\x12P\n\x04name\x18\x01 \x01(\tBB\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\"\xba\x01\n\x11ListModelsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"n\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.fiveshot.registry.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"y\n\x12UpdateModelRequest\x12\x32\n\x05model\x18\x01 \x01(\x0b\x32\x1b.fiveshot.registry.v1.ModelB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x83\x01\n\x12\x44\x65leteModelRequest\x12P\n\x04name\x18\x01 \x01(\tBB\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\x93\x03\n\x10SaveEpochRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12n\n\x05\x65poch\x18\x02 \x01(\tB_\xbaH\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$\x12/\n\x08model_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x14\n\x0c\x63reate_model\x18\x04 \x01(\x08\x12\x1d\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x35\n\x07\x61liases\x18\x07 \x03(\tB$\xbaH!\x92\x01\x1e\x10\n\"\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x1b\n\nrequest_id\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x9b\x01\n\x16GetModelVersionRequest\x12\x80\x01\n\x04name\x18\x01 \x01(\tBr\xbaHorm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$\"\xc3\x01\n\x18ListModelVersionsRequest\x12R\n\x06parent\x18\x01 \x01(\tBB\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"~\n\x19ListModelVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".fiveshot.registry.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xba\x01\n\x1b\x44ownloadModelVersionRequest\x12\x80\x01\n\x04name\x18\x01 \x01(\tBr\xbaHorm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$\x12\x18\n\x07\x66ile_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\"\\\n\x1c\x44ownloadModelVersionResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12-\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1f.fiveshot.registry.v1.ModelFile\"\xb0\x01\n\x14SetModelAliasRequest\x12P\n\x04name\x18\x01 \x01(\tBB\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12,\n\x05\x61lias\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x18\n\x07version\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"\x99\x01\n\x17\x44\x65leteModelAliasRequest\x12P\n\x04name\x18\x01 \x01(\tBB\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12,\n\x05\x61lias\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$2\xd0\x0c\n\x0fRegistryService\x12\x7f\n\x0b\x43reateModel\x12(.fiveshot.registry.v1.CreateModelRequest\x1a\x1b.fiveshot.registry.v1.Model\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{parent=projects/*}/models:\x01*\x12v\n\x08GetModel\x12%.fiveshot.registry.v1.GetModelRequest\x1a\x1b.fiveshot.registry.v1.Model\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=projects/*/models/*}\x12\x87\x01\n\nListModels\x12\'.fiveshot.registry.v1.ListModelsRequest\x1a(.fiveshot.registry.v1.ListModelsResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=projects/*}/models\x12\x89\x01\n\x0bUpdateModel\x12(.fiveshot.registry.v1.UpdateModelRequest\x1a\x1b.fiveshot.registry.v1.Model\"3\x82\xd3\xe4\x93\x02-2$/v1/{model.name=projects/*/models/*}:\x05model\x12w\n\x0b\x44\x65leteModel\x12(.fiveshot.registry.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"&\x82\xd3\xe4\x93\x02 *\x1e/v1/{name=projects/*/models/*}\x12\x8c\x01\n\tSaveEpoch\x12&.fiveshot.registry.v1.SaveEpochRequest\x1a\".fiveshot.registry.v1.ModelVersion\"3\x82\xd3\xe4\x93\x02-\"(/v1/{parent=projects/*}/models:saveEpoch:\x01*\x12\x96\x01\n\x0fGetModelVersion\x12,.fiveshot.registry.v1.GetModelVersionRequest\x1a\".fiveshot.registry.v1.ModelVersion\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{name=projects/*/models/*/versions/*}\x12\xa7\x01\n\x11ListModelVersions\x12..fiveshot.registry.v1.ListModelVersionsRequest\x1a/.fiveshot.registry.v1.ListModelVersionsResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=projects/*/models/*}/versions\x12\xbb\x01\n\x14\x44ownloadModelVersion\x12\x31.fiveshot.registry.v1.DownloadModelVersionRequest\x1a\x32.fiveshot.registry.v1.DownloadModelVersionResponse\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{name=projects/*/models/*/versions/*}:download0\x01\x12\x8c\x01\n\rSetModelAlias\x12*.fiveshot.registry.v1.SetModelAliasRequest\x1a\x1b.fiveshot.registry.v1.Model\"2\x82\xd3\xe4\x93\x02,\"\'/v1/{name=projects/*/models/*}:setAlias:\x01*\x12\x95\x01\n\x10\x44\x65leteModelAlias\x12-.fiveshot.registry.v1.DeleteModelAliasRequest\x1a\x1b.fiveshot.registry.v1.Model\"5\x82\xd3\xe4\x93\x02/\"*/v1/{name=projects/*/models/*}:deleteAlias:\x01*B\xa2\x01\n\x18\x64\x65v.fiveshot.registry.v1B\x14RegistryServiceProtoP\x01Z\'fiveshot.dev/api/registry/v1;registryv1\xaa\x02\x14\x46iveshot.Registry.V1\xca\x02\x14\x46iveshot\\Registry\\V1\xea\x02\x16\x46iveshot::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+fiveshot/registry/v1/registry_service.proto\x12\x14\x66iveshot.registry.v1\x1a\x1b\x62uf/validate/validate.proto\x1a fiveshot/registry/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xe6\x01\n\x12\x43reateModelRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x32\n\x08model_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12*\n\x05model\x18\x03 \x01(\x0b\x32\x1b.fiveshot.registry.v1.Model\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"~\n\x0fGetModelRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Model\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\"\xd7\x01\n\x11ListModelsRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"n\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.fiveshot.registry.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"}\n\x12UpdateModelRequest\x12\x36\n\x05model\x18\x01 \x01(\x0b\x32\x1b.fiveshot.registry.v1.ModelB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x9e\x01\n\x12\x44\x65leteModelRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Model\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\xcc\x03\n\x10SaveEpochRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x89\x01\n\x05\x65poch\x18\x02 \x01(\tBz\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\xbaH\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$\x12/\n\x08model_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x14\n\x0c\x63reate_model\x18\x04 \x01(\x08\x12\x1d\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x35\n\x07\x61liases\x18\x07 \x03(\tB$\xbaH!\x92\x01\x1e\x10\n\"\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x1b\n\nrequest_id\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xbe\x01\n\x16GetModelVersionRequest\x12\xa3\x01\n\x04name\x18\x01 \x01(\tB\x94\x01\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x66iveshot.dev/ModelVersion\xbaHorm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$\"\xde\x01\n\x18ListModelVersionsRequest\x12m\n\x06parent\x18\x01 \x01(\tB]\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Model\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"~\n\x19ListModelVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".fiveshot.registry.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xcf\x01\n\x19\x44\x65leteModelVersionRequest\x12\x8b\x01\n\x04name\x18\x01 \x01(\tB}\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x66iveshot.dev/ModelVersion\xbaHXrV2T^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\xdd\x01\n\x1b\x44ownloadModelVersionRequest\x12\xa3\x01\n\x04name\x18\x01 \x01(\tB\x94\x01\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x66iveshot.dev/ModelVersion\xbaHorm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$\x12\x18\n\x07\x66ile_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\"\xdc\x01\n\x1aGetModelFileContentRequest\x12\xa3\x01\n\x04name\x18\x01 \x01(\tB\x94\x01\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x66iveshot.dev/ModelVersion\xbaHorm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$\x12\x18\n\x07\x66ile_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\"\\\n\x1c\x44ownloadModelVersionResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12-\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1f.fiveshot.registry.v1.ModelFile\"\xcb\x01\n\x14SetModelAliasRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Model\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12,\n\x05\x61lias\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x18\n\x07version\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"\xb4\x01\n\x17\x44\x65leteModelAliasRequest\x12k\n\x04name\x18\x01 \x01(\tB]\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Model\xbaH?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$\x12,\n\x05\x61lias\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$2\xbc\x0f\n\x0fRegistryService\x12\x8e\x01\n\x0b\x43reateModel\x12(.fiveshot.registry.v1.CreateModelRequest\x1a\x1b.fiveshot.registry.v1.Model\"8\xda\x41\x0cparent,model\x82\xd3\xe4\x93\x02#\"\x1e/v1/{parent=projects/*}/models:\x01*\x12}\n\x08GetModel\x12%.fiveshot.registry.v1.GetModelRequest\x1a\x1b.fiveshot.registry.v1.Model\"-\xda\x41\x04name\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=projects/*/models/*}\x12\x90\x01\n\nListModels\x12\'.fiveshot.registry.v1.ListModelsRequest\x1a(.fiveshot.registry.v1.ListModelsResponse\"/\xda\x41\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=projects/*}/models\x12\x9d\x01\n\x0bUpdateModel\x12(.fiveshot.registry.v1.UpdateModelRequest\x1a\x1b.fiveshot.registry.v1.Model\"G\xda\x41\x11model,update_mask\x82\xd3\xe4\x93\x02-2$/v1/{model.name=projects/*/models/*}:\x05model\x12~\n\x0b\x44\x65leteModel\x12(.fiveshot.registry.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"-\xda\x41\x04name\x82\xd3\xe4\x93\x02 *\x1e/v1/{name=projects/*/models/*}\x12\xa4\x01\n\tSaveEpoch\x12&.fiveshot.registry.v1.SaveEpochRequest\x1a\".fiveshot.registry.v1.ModelVersion\"K\xda\x41\x15parent,epoch,model_id\x82\xd3\xe4\x93\x02-\"(/v1/{parent=projects/*}/models:saveEpoch:\x01*\x12\x9d\x01\n\x0fGetModelVersion\x12,.fiveshot.registry.v1.GetModelVersionRequest\x1a\".fiveshot.registry.v1.ModelVersion\"8\xda\x41\x04name\x82\xd3\xe4\x93\x02+\x12)/v1/{name=projects/*/models/*/versions/*}\x12\xb0\x01\n\x11ListModelVersions\x12..fiveshot.registry.v1.ListModelVersionsRequest\x1a/.fiveshot.registry.v1.ListModelVersionsResponse\":\xda\x41\x06parent\x82\xd3\xe4\x93\x02+\x12)/v1/{parent=projects/*/models/*}/versions\x12\x97\x01\n\x12\x44\x65leteModelVersion\x12/.fiveshot.registry.v1.DeleteModelVersionRequest\x1a\x16.google.protobuf.Empty\"8\xda\x41\x04name\x82\xd3\xe4\x93\x02+*)/v1/{name=projects/*/models/*/versions/*}\x12\x7f\n\x14\x44ownloadModelVersion\x12\x31.fiveshot.registry.v1.DownloadModelVersionRequest\x1a\x32.fiveshot.registry.v1.DownloadModelVersionResponse0\x01\x12\xa2\x01\n\x13GetModelFileContent\x12\x30.fiveshot.registry.v1.GetModelFileContentRequest\x1a\x14.google.api.HttpBody\"A\xda\x41\x04name\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{name=projects/*/models/*/versions/*}:download0\x01\x12\x8c\x01\n\rSetModelAlias\x12*.fiveshot.registry.v1.SetModelAliasRequest\x1a\x1b.fiveshot.registry.v1.Model\"2\x82\xd3\xe4\x93\x02,\"\'/v1/{name=projects/*/models/*}:setAlias:\x01*\x12\x9c\x01\n\x10\x44\x65leteModelAlias\x12-.fiveshot.registry.v1.DeleteModelAliasRequest\x1a\x1b.fiveshot.registry.v1.Model\"<\xda\x41\x04name\x82\xd3\xe4\x93\x02/\"*/v1/{name=projects/*/models/*}:deleteAlias:\x01*B\xa2\x01\n\x18\x64\x65v.fiveshot.registry.v1B\x14RegistryServiceProtoP\x01Z\'fiveshot.dev/api/registry/v1;registryv1\xaa\x02\x14\x46iveshot.Registry.V1\xca\x02\x14\x46iveshot\\Registry\\V1\xea\x02\x16\x46iveshot::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,15 +42,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030dev.fiveshot.registry.v1B\024RegistryServiceProtoP\001Z\'fiveshot.dev/api/registry/v1;registryv1\252\002\024Fiveshot.Registry.V1\312\002\024Fiveshot\\Registry\\V1\352\002\026Fiveshot::Registry::V1'
   _globals['_CREATEMODELREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_CREATEMODELREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATEMODELREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_CREATEMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_CREATEMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\272H\035r\0332\031^([a-z][a-z0-9-]{0,62})?$'
   _globals['_CREATEMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETMODELREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETMODELREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Model\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTMODELSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTMODELSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -56,13 +60,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_UPDATEMODELREQUEST'].fields_by_name['model']._loaded_options = None
-  _globals['_UPDATEMODELREQUEST'].fields_by_name['model']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEMODELREQUEST'].fields_by_name['model']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_DELETEMODELREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETEMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DELETEMODELREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Model\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_SAVEEPOCHREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_SAVEEPOCHREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['epoch']._loaded_options = None
-  _globals['_SAVEEPOCHREQUEST'].fields_by_name['epoch']._serialized_options = b'\272H\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$'
+  _globals['_SAVEEPOCHREQUEST'].fields_by_name['epoch']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Epoch\272H\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$'
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['model_id']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9-]{0,62}$'
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['display_name']._loaded_options = None
@@ -74,79 +78,93 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SAVEEPOCHREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETMODELVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272Horm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$'
+  _globals['_GETMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\033\n\031fiveshot.dev/ModelVersion\272Horm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$'
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Model\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\240\037'
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_DELETEMODELVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\033\n\031fiveshot.dev/ModelVersion\272HXrV2T^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
+  _globals['_DELETEMODELVERSIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEMODELVERSIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_DOWNLOADMODELVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DOWNLOADMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272Horm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$'
+  _globals['_DOWNLOADMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\033\n\031fiveshot.dev/ModelVersion\272Horm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$'
   _globals['_DOWNLOADMODELVERSIONREQUEST'].fields_by_name['file_id']._loaded_options = None
   _globals['_DOWNLOADMODELVERSIONREQUEST'].fields_by_name['file_id']._serialized_options = b'\272H\004r\002\030<'
+  _globals['_GETMODELFILECONTENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETMODELFILECONTENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\033\n\031fiveshot.dev/ModelVersion\272Horm2k^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}/versions/([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})$'
+  _globals['_GETMODELFILECONTENTREQUEST'].fields_by_name['file_id']._loaded_options = None
+  _globals['_GETMODELFILECONTENTREQUEST'].fields_by_name['file_id']._serialized_options = b'\272H\004r\002\030<'
   _globals['_SETMODELALIASREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_SETMODELALIASREQUEST'].fields_by_name['name']._serialized_options = b'\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
+  _globals['_SETMODELALIASREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Model\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
   _globals['_SETMODELALIASREQUEST'].fields_by_name['alias']._loaded_options = None
   _globals['_SETMODELALIASREQUEST'].fields_by_name['alias']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9-]{0,62}$'
   _globals['_SETMODELALIASREQUEST'].fields_by_name['version']._loaded_options = None
   _globals['_SETMODELALIASREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_DELETEMODELALIASREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETEMODELALIASREQUEST'].fields_by_name['name']._serialized_options = b'\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DELETEMODELALIASREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Model\272H?r=2;^projects/[a-z][a-z0-9-]{0,62}/models/[a-z][a-z0-9-]{0,62}$'
   _globals['_DELETEMODELALIASREQUEST'].fields_by_name['alias']._loaded_options = None
   _globals['_DELETEMODELALIASREQUEST'].fields_by_name['alias']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9-]{0,62}$'
   _globals['_REGISTRYSERVICE'].methods_by_name['CreateModel']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['CreateModel']._serialized_options = b'\202\323\344\223\002#\"\036/v1/{parent=projects/*}/models:\001*'
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateModel']._serialized_options = b'\332A\014parent,model\202\323\344\223\002#\"\036/v1/{parent=projects/*}/models:\001*'
   _globals['_REGISTRYSERVICE'].methods_by_name['GetModel']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{name=projects/*/models/*}'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetModel']._serialized_options = b'\332A\004name\202\323\344\223\002 \022\036/v1/{name=projects/*/models/*}'
   _globals['_REGISTRYSERVICE'].methods_by_name['ListModels']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{parent=projects/*}/models'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListModels']._serialized_options = b'\332A\006parent\202\323\344\223\002 \022\036/v1/{parent=projects/*}/models'
   _globals['_REGISTRYSERVICE'].methods_by_name['UpdateModel']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['UpdateModel']._serialized_options = b'\202\323\344\223\002-2$/v1/{model.name=projects/*/models/*}:\005model'
+  _globals['_REGISTRYSERVICE'].methods_by_name['UpdateModel']._serialized_options = b'\332A\021model,update_mask\202\323\344\223\002-2$/v1/{model.name=projects/*/models/*}:\005model'
   _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModel']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModel']._serialized_options = b'\202\323\344\223\002 *\036/v1/{name=projects/*/models/*}'
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModel']._serialized_options = b'\332A\004name\202\323\344\223\002 *\036/v1/{name=projects/*/models/*}'
   _globals['_REGISTRYSERVICE'].methods_by_name['SaveEpoch']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['SaveEpoch']._serialized_options = b'\202\323\344\223\002-\"(/v1/{parent=projects/*}/models:saveEpoch:\001*'
+  _globals['_REGISTRYSERVICE'].methods_by_name['SaveEpoch']._serialized_options = b'\332A\025parent,epoch,model_id\202\323\344\223\002-\"(/v1/{parent=projects/*}/models:saveEpoch:\001*'
   _globals['_REGISTRYSERVICE'].methods_by_name['GetModelVersion']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['GetModelVersion']._serialized_options = b'\202\323\344\223\002+\022)/v1/{name=projects/*/models/*/versions/*}'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetModelVersion']._serialized_options = b'\332A\004name\202\323\344\223\002+\022)/v1/{name=projects/*/models/*/versions/*}'
   _globals['_REGISTRYSERVICE'].methods_by_name['ListModelVersions']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['ListModelVersions']._serialized_options = b'\202\323\344\223\002+\022)/v1/{parent=projects/*/models/*}/versions'
-  _globals['_REGISTRYSERVICE'].methods_by_name['DownloadModelVersion']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['DownloadModelVersion']._serialized_options = b'\202\323\344\223\0024\0222/v1/{name=projects/*/models/*/versions/*}:download'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListModelVersions']._serialized_options = b'\332A\006parent\202\323\344\223\002+\022)/v1/{parent=projects/*/models/*}/versions'
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModelVersion']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModelVersion']._serialized_options = b'\332A\004name\202\323\344\223\002+*)/v1/{name=projects/*/models/*/versions/*}'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetModelFileContent']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetModelFileContent']._serialized_options = b'\332A\004name\202\323\344\223\0024\0222/v1/{name=projects/*/models/*/versions/*}:download'
   _globals['_REGISTRYSERVICE'].methods_by_name['SetModelAlias']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['SetModelAlias']._serialized_options = b'\202\323\344\223\002,\"\'/v1/{name=projects/*/models/*}:setAlias:\001*'
   _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModelAlias']._loaded_options = None
-  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModelAlias']._serialized_options = b'\202\323\344\223\002/\"*/v1/{name=projects/*/models/*}:deleteAlias:\001*'
-  _globals['_CREATEMODELREQUEST']._serialized_start=226
-  _globals['_CREATEMODELREQUEST']._serialized_end=427
-  _globals['_GETMODELREQUEST']._serialized_start=429
-  _globals['_GETMODELREQUEST']._serialized_end=528
-  _globals['_LISTMODELSREQUEST']._serialized_start=531
-  _globals['_LISTMODELSREQUEST']._serialized_end=717
-  _globals['_LISTMODELSRESPONSE']._serialized_start=719
-  _globals['_LISTMODELSRESPONSE']._serialized_end=829
-  _globals['_UPDATEMODELREQUEST']._serialized_start=831
-  _globals['_UPDATEMODELREQUEST']._serialized_end=952
-  _globals['_DELETEMODELREQUEST']._serialized_start=955
-  _globals['_DELETEMODELREQUEST']._serialized_end=1086
-  _globals['_SAVEEPOCHREQUEST']._serialized_start=1089
-  _globals['_SAVEEPOCHREQUEST']._serialized_end=1492
-  _globals['_GETMODELVERSIONREQUEST']._serialized_start=1495
-  _globals['_GETMODELVERSIONREQUEST']._serialized_end=1650
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1653
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=1848
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=1850
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=1976
-  _globals['_DOWNLOADMODELVERSIONREQUEST']._serialized_start=1979
-  _globals['_DOWNLOADMODELVERSIONREQUEST']._serialized_end=2165
-  _globals['_DOWNLOADMODELVERSIONRESPONSE']._serialized_start=2167
-  _globals['_DOWNLOADMODELVERSIONRESPONSE']._serialized_end=2259
-  _globals['_SETMODELALIASREQUEST']._serialized_start=2262
-  _globals['_SETMODELALIASREQUEST']._serialized_end=2438
-  _globals['_DELETEMODELALIASREQUEST']._serialized_start=2441
-  _globals['_DELETEMODELALIASREQUEST']._serialized_end=2594
-  _globals['_REGISTRYSERVICE']._serialized_start=2597
-  _globals['_REGISTRYSERVICE']._serialized_end=4213
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteModelAlias']._serialized_options = b'\332A\004name\202\323\344\223\002/\"*/v1/{name=projects/*/models/*}:deleteAlias:\001*'
+  _globals['_CREATEMODELREQUEST']._serialized_start=338
+  _globals['_CREATEMODELREQUEST']._serialized_end=568
+  _globals['_GETMODELREQUEST']._serialized_start=570
+  _globals['_GETMODELREQUEST']._serialized_end=696
+  _globals['_LISTMODELSREQUEST']._serialized_start=699
+  _globals['_LISTMODELSREQUEST']._serialized_end=914
+  _globals['_LISTMODELSRESPONSE']._serialized_start=916
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1026
+  _globals['_UPDATEMODELREQUEST']._serialized_start=1028
+  _globals['_UPDATEMODELREQUEST']._serialized_end=1153
+  _globals['_DELETEMODELREQUEST']._serialized_start=1156
+  _globals['_DELETEMODELREQUEST']._serialized_end=1314
+  _globals['_SAVEEPOCHREQUEST']._serialized_start=1317
+  _globals['_SAVEEPOCHREQUEST']._serialized_end=1777
+  _globals['_GETMODELVERSIONREQUEST']._serialized_start=1780
+  _globals['_GETMODELVERSIONREQUEST']._serialized_end=1970
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1973
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=2195
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=2197
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=2323
+  _globals['_DELETEMODELVERSIONREQUEST']._serialized_start=2326
+  _globals['_DELETEMODELVERSIONREQUEST']._serialized_end=2533
+  _globals['_DOWNLOADMODELVERSIONREQUEST']._serialized_start=2536
+  _globals['_DOWNLOADMODELVERSIONREQUEST']._serialized_end=2757
+  _globals['_GETMODELFILECONTENTREQUEST']._serialized_start=2760
+  _globals['_GETMODELFILECONTENTREQUEST']._serialized_end=2980
+  _globals['_DOWNLOADMODELVERSIONRESPONSE']._serialized_start=2982
+  _globals['_DOWNLOADMODELVERSIONRESPONSE']._serialized_end=3074
+  _globals['_SETMODELALIASREQUEST']._serialized_start=3077
+  _globals['_SETMODELALIASREQUEST']._serialized_end=3280
+  _globals['_DELETEMODELALIASREQUEST']._serialized_start=3283
+  _globals['_DELETEMODELALIASREQUEST']._serialized_end=3463
+  _globals['_REGISTRYSERVICE']._serialized_start=3466
+  _globals['_REGISTRYSERVICE']._serialized_end=5446
 # @@protoc_insertion_point(module_scope)

@@ -349,6 +349,36 @@ class ListModelVersionsResponse(_message.Message):
 Global___ListModelVersionsResponse: _TypeAlias = ListModelVersionsResponse  # noqa: Y015
 
 @_typing.final
+class DeleteModelVersionRequest(_message.Message):
+    """Asks to delete a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/models/{model}/versions/{version}`; the version is a number."""
+    etag: _builtins.str
+    """When given, the delete is refused (ABORTED) if the version's aliases have changed since."""
+    force: _builtins.bool
+    """Remove the aliases that point at it too."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelVersionRequest: _TypeAlias = DeleteModelVersionRequest  # noqa: Y015
+
+@_typing.final
 class DownloadModelVersionRequest(_message.Message):
     """Asks for one file of a version."""
 
@@ -373,6 +403,32 @@ class DownloadModelVersionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadModelVersionRequest: _TypeAlias = DownloadModelVersionRequest  # noqa: Y015
+
+@_typing.final
+class GetModelFileContentRequest(_message.Message):
+    """Asks for one file of a version as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
+    file_id: _builtins.str
+    """Which file; empty means `kohya`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelFileContentRequest: _TypeAlias = GetModelFileContentRequest  # noqa: Y015
 
 @_typing.final
 class DownloadModelVersionResponse(_message.Message):

@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.registry.v1 import model_pb2 as fiveshot_dot_registry_dot_v1_dot_model__pb2
 from fiveshot.registry.v1 import registry_service_pb2 as fiveshot_dot_registry_dot_v1_dot_registry__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -77,10 +78,20 @@ class RegistryServiceStub:
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.FromString,
                 _registered_method=True)
+        self.DeleteModelVersion = channel.unary_unary(
+                '/fiveshot.registry.v1.RegistryService/DeleteModelVersion',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelVersionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.DownloadModelVersion = channel.unary_stream(
                 '/fiveshot.registry.v1.RegistryService/DownloadModelVersion',
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionResponse.FromString,
+                _registered_method=True)
+        self.GetModelFileContent = channel.unary_stream(
+                '/fiveshot.registry.v1.RegistryService/GetModelFileContent',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelFileContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.SetModelAlias = channel.unary_unary(
                 '/fiveshot.registry.v1.RegistryService/SetModelAlias',
@@ -134,7 +145,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SaveEpoch(self, request, context):
-        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256.
+        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,8 +165,22 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteModelVersion(self, request, context):
+        """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DownloadModelVersion(self, request, context):
         """Streams one file of a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelFileContent(self, request, context):
+        """Downloads one file of a version over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,10 +243,20 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.SerializeToString,
             ),
+            'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModelVersion,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelVersionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'DownloadModelVersion': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadModelVersion,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionResponse.SerializeToString,
+            ),
+            'GetModelFileContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetModelFileContent,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelFileContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'SetModelAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModelAlias,
@@ -462,6 +497,33 @@ class RegistryService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/DeleteModelVersion',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelVersionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DownloadModelVersion(request,
             target,
             options=(),
@@ -478,6 +540,33 @@ class RegistryService:
             '/fiveshot.registry.v1.RegistryService/DownloadModelVersion',
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionRequest.SerializeToString,
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DownloadModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelFileContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/GetModelFileContent',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelFileContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

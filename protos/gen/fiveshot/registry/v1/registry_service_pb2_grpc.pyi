@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.registry.v1 import model_pb2 as _model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as _registry_service_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -46,13 +47,17 @@ class RegistryServiceStub:
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]
-    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
     GetModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
     """Lists a model's versions, newest first."""
+    DeleteModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]
+    """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _grpc.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]
     """Streams one file of a version."""
+    GetModelFileContent: _grpc.UnaryStreamMultiCallable[_registry_service_pb2.GetModelFileContentRequest, _httpbody_pb2.HttpBody]
+    """Downloads one file of a version over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     SetModelAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SetModelAliasRequest, _model_pb2.Model]
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]
@@ -74,13 +79,17 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     DeleteModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
-    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
     GetModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
     """Lists a model's versions, newest first."""
+    DeleteModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _aio.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]  # type: ignore[assignment]
     """Streams one file of a version."""
+    GetModelFileContent: _aio.UnaryStreamMultiCallable[_registry_service_pb2.GetModelFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads one file of a version over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     SetModelAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SetModelAliasRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]  # type: ignore[assignment]
@@ -135,7 +144,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.SaveEpochRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
-        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256."""
+        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
 
     @_abc_1.abstractmethod
     def GetModelVersion(
@@ -154,12 +163,28 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists a model's versions, newest first."""
 
     @_abc_1.abstractmethod
+    def DeleteModelVersion(
+        self,
+        request: _registry_service_pb2.DeleteModelVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
+
+    @_abc_1.abstractmethod
     def DownloadModelVersion(
         self,
         request: _registry_service_pb2.DownloadModelVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_registry_service_pb2.DownloadModelVersionResponse], _abc.AsyncIterator[_registry_service_pb2.DownloadModelVersionResponse]]:
         """Streams one file of a version."""
+
+    @_abc_1.abstractmethod
+    def GetModelFileContent(
+        self,
+        request: _registry_service_pb2.GetModelFileContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads one file of a version over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
     @_abc_1.abstractmethod
     def SetModelAlias(

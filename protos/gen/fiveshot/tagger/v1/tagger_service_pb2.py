@@ -25,9 +25,13 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from fiveshot.tagger.v1 import tagger_pb2 as fiveshot_dot_tagger_dot_v1_dot_tagger__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import client_pb2 as google_dot_api_dot_client__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fiveshot/tagger/v1/tagger_service.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x66iveshot/tagger/v1/tagger.proto\x1a\x1cgoogle/api/annotations.proto\"\x14\n\x12ListTaggersRequest\"B\n\x13ListTaggersResponse\x12+\n\x07taggers\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.Tagger\"\x9a\x02\n\x10TagImagesRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12U\n\x07\x64\x61taset\x18\x02 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"e\n\x10GetTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\xbb\x01\n\x12ListTagJobsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"p\n\x13ListTagJobsResponse\x12,\n\x08tag_jobs\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"g\n\x12WatchTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"h\n\x13\x43\x61ncelTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"g\n\x12RetryTagJobRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\x88\x01\n\x15SuggestSubjectRequest\x12U\n\x07\x64\x61taset\x18\x01 \x01(\tBD\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x94\x01\n\x0fTagImageRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x01\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\"Q\n\x10TagImageResponse\x12/\n\x04tags\x18\x01 \x03(\x0b\x32!.fiveshot.tagger.v1.TagPrediction\x12\x0c\n\x04note\x18\x02 \x01(\t2\xbb\t\n\rTaggerService\x12s\n\x0bListTaggers\x12&.fiveshot.tagger.v1.ListTaggersRequest\x1a\'.fiveshot.tagger.v1.ListTaggersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/taggers\x12y\n\tTagImages\x12$.fiveshot.tagger.v1.TagImagesRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{parent=projects/*}/tagJobs:\x01*\x12v\n\tGetTagJob\x12$.fiveshot.tagger.v1.GetTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=projects/*/tagJobs/*}\x12\x87\x01\n\x0bListTagJobs\x12&.fiveshot.tagger.v1.ListTagJobsRequest\x1a\'.fiveshot.tagger.v1.ListTagJobsResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=projects/*}/tagJobs\x12\x82\x01\n\x0bWatchTagJob\x12&.fiveshot.tagger.v1.WatchTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/tagJobs/*}:watch0\x01\x12\x86\x01\n\x0c\x43\x61ncelTagJob\x12\'.fiveshot.tagger.v1.CancelTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"1\x82\xd3\xe4\x93\x02+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\x01*\x12\x83\x01\n\x0bRetryTagJob\x12&.fiveshot.tagger.v1.RetryTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"0\x82\xd3\xe4\x93\x02*\"%/v1/{name=projects/*/tagJobs/*}:retry:\x01*\x12\x9e\x01\n\x0eSuggestSubject\x12).fiveshot.tagger.v1.SuggestSubjectRequest\x1a%.fiveshot.tagger.v1.SubjectSuggestion\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{dataset=projects/*/datasets/*}:suggestSubject\x12\x82\x01\n\x08TagImage\x12#.fiveshot.tagger.v1.TagImageRequest\x1a$.fiveshot.tagger.v1.TagImageResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}:tagImage:\x01*B\x94\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x12TaggerServiceProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'fiveshot/tagger/v1/tagger_service.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x66iveshot/tagger/v1/tagger.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x14\n\x12ListTaggersRequest\"B\n\x13ListTaggersResponse\x12+\n\x07taggers\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.Tagger\"\xd4\x02\n\x10TagImagesRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12r\n\x07\x64\x61taset\x18\x02 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"\x81\x01\n\x10GetTagJobRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x66iveshot.dev/TagJob\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\xd8\x01\n\x12ListTagJobsRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"p\n\x13ListTagJobsResponse\x12,\n\x08tag_jobs\x18\x01 \x03(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\x83\x01\n\x12WatchTagJobRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x66iveshot.dev/TagJob\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\x84\x01\n\x13\x43\x61ncelTagJobRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x66iveshot.dev/TagJob\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\x83\x01\n\x12RetryTagJobRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x66iveshot.dev/TagJob\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\"\xa5\x01\n\x15SuggestSubjectRequest\x12r\n\x07\x64\x61taset\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\xbaHAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x06\x66ilter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x9b\x01\n\x13\x44\x65leteTagJobRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x66iveshot.dev/TagJob\xbaH@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xb1\x01\n\x0fTagImageRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x18\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x01\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\"Q\n\x10TagImageResponse\x12/\n\x04tags\x18\x01 \x03(\x0b\x32!.fiveshot.tagger.v1.TagPrediction\x12\x0c\n\x04note\x18\x02 \x01(\t2\xf3\n\n\rTaggerService\x12s\n\x0bListTaggers\x12&.fiveshot.tagger.v1.ListTaggersRequest\x1a\'.fiveshot.tagger.v1.ListTaggersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/taggers\x12\x8a\x01\n\tTagImages\x12$.fiveshot.tagger.v1.TagImagesRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\";\xda\x41\x0eparent,dataset\x82\xd3\xe4\x93\x02$\"\x1f/v1/{parent=projects/*}/tagJobs:\x01*\x12}\n\tGetTagJob\x12$.fiveshot.tagger.v1.GetTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\".\xda\x41\x04name\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=projects/*/tagJobs/*}\x12\x90\x01\n\x0bListTagJobs\x12&.fiveshot.tagger.v1.ListTagJobsRequest\x1a\'.fiveshot.tagger.v1.ListTagJobsResponse\"0\xda\x41\x06parent\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=projects/*}/tagJobs\x12\x89\x01\n\x0bWatchTagJob\x12&.fiveshot.tagger.v1.WatchTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"4\xda\x41\x04name\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/tagJobs/*}:watch0\x01\x12\x8d\x01\n\x0c\x43\x61ncelTagJob\x12\'.fiveshot.tagger.v1.CancelTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"8\xda\x41\x04name\x82\xd3\xe4\x93\x02+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\x01*\x12\x8a\x01\n\x0bRetryTagJob\x12&.fiveshot.tagger.v1.RetryTagJobRequest\x1a\x1a.fiveshot.tagger.v1.TagJob\"7\xda\x41\x04name\x82\xd3\xe4\x93\x02*\"%/v1/{name=projects/*/tagJobs/*}:retry:\x01*\x12\x9e\x01\n\x0eSuggestSubject\x12).fiveshot.tagger.v1.SuggestSubjectRequest\x1a%.fiveshot.tagger.v1.SubjectSuggestion\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{dataset=projects/*/datasets/*}:suggestSubject\x12\x7f\n\x0c\x44\x65leteTagJob\x12\'.fiveshot.tagger.v1.DeleteTagJobRequest\x1a\x16.google.protobuf.Empty\".\xda\x41\x04name\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=projects/*/tagJobs/*}\x12\x82\x01\n\x08TagImage\x12#.fiveshot.tagger.v1.TagImageRequest\x1a$.fiveshot.tagger.v1.TagImageResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/{parent=projects/*}:tagImage:\x01*B\x94\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x12TaggerServiceProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026dev.fiveshot.tagger.v1B\022TaggerServiceProtoP\001Z#fiveshot.dev/api/tagger/v1;taggerv1\252\002\022Fiveshot.Tagger.V1\312\002\022Fiveshot\\Tagger\\V1\352\002\024Fiveshot::Tagger::V1'
   _globals['_TAGIMAGESREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_TAGIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_TAGIMAGESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_TAGIMAGESREQUEST'].fields_by_name['dataset']._loaded_options = None
-  _globals['_TAGIMAGESREQUEST'].fields_by_name['dataset']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_TAGIMAGESREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_TAGIMAGESREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_TAGIMAGESREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_TAGIMAGESREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_TAGIMAGESREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023fiveshot.dev/TagJob\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTTAGJOBSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTTAGJOBSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -56,61 +60,69 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTTAGJOBSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_WATCHTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_WATCHTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_WATCHTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023fiveshot.dev/TagJob\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_CANCELTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CANCELTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CANCELTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023fiveshot.dev/TagJob\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_RETRYTAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_RETRYTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_RETRYTAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023fiveshot.dev/TagJob\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['dataset']._loaded_options = None
-  _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['dataset']._serialized_options = b'\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
+  _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Dataset\272HAr?2=^projects/[a-z][a-z0-9-]{0,62}/datasets/[a-z][a-z0-9-]{0,62}$'
   _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_SUGGESTSUBJECTREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_DELETETAGJOBREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETETAGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023fiveshot.dev/TagJob\272H@r>2<^projects/[a-z][a-z0-9-]{0,62}/tagJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DELETETAGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETETAGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_TAGIMAGEREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_TAGIMAGEREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_TAGIMAGEREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_TAGIMAGEREQUEST'].fields_by_name['content']._loaded_options = None
   _globals['_TAGIMAGEREQUEST'].fields_by_name['content']._serialized_options = b'\272H\004z\002\020\001'
   _globals['_TAGGERSERVICE'].methods_by_name['ListTaggers']._loaded_options = None
   _globals['_TAGGERSERVICE'].methods_by_name['ListTaggers']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/taggers'
   _globals['_TAGGERSERVICE'].methods_by_name['TagImages']._loaded_options = None
-  _globals['_TAGGERSERVICE'].methods_by_name['TagImages']._serialized_options = b'\202\323\344\223\002$\"\037/v1/{parent=projects/*}/tagJobs:\001*'
+  _globals['_TAGGERSERVICE'].methods_by_name['TagImages']._serialized_options = b'\332A\016parent,dataset\202\323\344\223\002$\"\037/v1/{parent=projects/*}/tagJobs:\001*'
   _globals['_TAGGERSERVICE'].methods_by_name['GetTagJob']._loaded_options = None
-  _globals['_TAGGERSERVICE'].methods_by_name['GetTagJob']._serialized_options = b'\202\323\344\223\002!\022\037/v1/{name=projects/*/tagJobs/*}'
+  _globals['_TAGGERSERVICE'].methods_by_name['GetTagJob']._serialized_options = b'\332A\004name\202\323\344\223\002!\022\037/v1/{name=projects/*/tagJobs/*}'
   _globals['_TAGGERSERVICE'].methods_by_name['ListTagJobs']._loaded_options = None
-  _globals['_TAGGERSERVICE'].methods_by_name['ListTagJobs']._serialized_options = b'\202\323\344\223\002!\022\037/v1/{parent=projects/*}/tagJobs'
+  _globals['_TAGGERSERVICE'].methods_by_name['ListTagJobs']._serialized_options = b'\332A\006parent\202\323\344\223\002!\022\037/v1/{parent=projects/*}/tagJobs'
   _globals['_TAGGERSERVICE'].methods_by_name['WatchTagJob']._loaded_options = None
-  _globals['_TAGGERSERVICE'].methods_by_name['WatchTagJob']._serialized_options = b'\202\323\344\223\002\'\022%/v1/{name=projects/*/tagJobs/*}:watch'
+  _globals['_TAGGERSERVICE'].methods_by_name['WatchTagJob']._serialized_options = b'\332A\004name\202\323\344\223\002\'\022%/v1/{name=projects/*/tagJobs/*}:watch'
   _globals['_TAGGERSERVICE'].methods_by_name['CancelTagJob']._loaded_options = None
-  _globals['_TAGGERSERVICE'].methods_by_name['CancelTagJob']._serialized_options = b'\202\323\344\223\002+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\001*'
+  _globals['_TAGGERSERVICE'].methods_by_name['CancelTagJob']._serialized_options = b'\332A\004name\202\323\344\223\002+\"&/v1/{name=projects/*/tagJobs/*}:cancel:\001*'
   _globals['_TAGGERSERVICE'].methods_by_name['RetryTagJob']._loaded_options = None
-  _globals['_TAGGERSERVICE'].methods_by_name['RetryTagJob']._serialized_options = b'\202\323\344\223\002*\"%/v1/{name=projects/*/tagJobs/*}:retry:\001*'
+  _globals['_TAGGERSERVICE'].methods_by_name['RetryTagJob']._serialized_options = b'\332A\004name\202\323\344\223\002*\"%/v1/{name=projects/*/tagJobs/*}:retry:\001*'
   _globals['_TAGGERSERVICE'].methods_by_name['SuggestSubject']._loaded_options = None
   _globals['_TAGGERSERVICE'].methods_by_name['SuggestSubject']._serialized_options = b'\202\323\344\223\0024\0222/v1/{dataset=projects/*/datasets/*}:suggestSubject'
+  _globals['_TAGGERSERVICE'].methods_by_name['DeleteTagJob']._loaded_options = None
+  _globals['_TAGGERSERVICE'].methods_by_name['DeleteTagJob']._serialized_options = b'\332A\004name\202\323\344\223\002!*\037/v1/{name=projects/*/tagJobs/*}'
   _globals['_TAGGERSERVICE'].methods_by_name['TagImage']._loaded_options = None
   _globals['_TAGGERSERVICE'].methods_by_name['TagImage']._serialized_options = b'\202\323\344\223\002%\" /v1/{parent=projects/*}:tagImage:\001*'
-  _globals['_LISTTAGGERSREQUEST']._serialized_start=155
-  _globals['_LISTTAGGERSREQUEST']._serialized_end=175
-  _globals['_LISTTAGGERSRESPONSE']._serialized_start=177
-  _globals['_LISTTAGGERSRESPONSE']._serialized_end=243
-  _globals['_TAGIMAGESREQUEST']._serialized_start=246
-  _globals['_TAGIMAGESREQUEST']._serialized_end=528
-  _globals['_GETTAGJOBREQUEST']._serialized_start=530
-  _globals['_GETTAGJOBREQUEST']._serialized_end=631
-  _globals['_LISTTAGJOBSREQUEST']._serialized_start=634
-  _globals['_LISTTAGJOBSREQUEST']._serialized_end=821
-  _globals['_LISTTAGJOBSRESPONSE']._serialized_start=823
-  _globals['_LISTTAGJOBSRESPONSE']._serialized_end=935
-  _globals['_WATCHTAGJOBREQUEST']._serialized_start=937
-  _globals['_WATCHTAGJOBREQUEST']._serialized_end=1040
-  _globals['_CANCELTAGJOBREQUEST']._serialized_start=1042
-  _globals['_CANCELTAGJOBREQUEST']._serialized_end=1146
-  _globals['_RETRYTAGJOBREQUEST']._serialized_start=1148
-  _globals['_RETRYTAGJOBREQUEST']._serialized_end=1251
-  _globals['_SUGGESTSUBJECTREQUEST']._serialized_start=1254
-  _globals['_SUGGESTSUBJECTREQUEST']._serialized_end=1390
-  _globals['_TAGIMAGEREQUEST']._serialized_start=1393
-  _globals['_TAGIMAGEREQUEST']._serialized_end=1541
-  _globals['_TAGIMAGERESPONSE']._serialized_start=1543
-  _globals['_TAGIMAGERESPONSE']._serialized_end=1624
-  _globals['_TAGGERSERVICE']._serialized_start=1627
-  _globals['_TAGGERSERVICE']._serialized_end=2838
+  _globals['_LISTTAGGERSREQUEST']._serialized_start=269
+  _globals['_LISTTAGGERSREQUEST']._serialized_end=289
+  _globals['_LISTTAGGERSRESPONSE']._serialized_start=291
+  _globals['_LISTTAGGERSRESPONSE']._serialized_end=357
+  _globals['_TAGIMAGESREQUEST']._serialized_start=360
+  _globals['_TAGIMAGESREQUEST']._serialized_end=700
+  _globals['_GETTAGJOBREQUEST']._serialized_start=703
+  _globals['_GETTAGJOBREQUEST']._serialized_end=832
+  _globals['_LISTTAGJOBSREQUEST']._serialized_start=835
+  _globals['_LISTTAGJOBSREQUEST']._serialized_end=1051
+  _globals['_LISTTAGJOBSRESPONSE']._serialized_start=1053
+  _globals['_LISTTAGJOBSRESPONSE']._serialized_end=1165
+  _globals['_WATCHTAGJOBREQUEST']._serialized_start=1168
+  _globals['_WATCHTAGJOBREQUEST']._serialized_end=1299
+  _globals['_CANCELTAGJOBREQUEST']._serialized_start=1302
+  _globals['_CANCELTAGJOBREQUEST']._serialized_end=1434
+  _globals['_RETRYTAGJOBREQUEST']._serialized_start=1437
+  _globals['_RETRYTAGJOBREQUEST']._serialized_end=1568
+  _globals['_SUGGESTSUBJECTREQUEST']._serialized_start=1571
+  _globals['_SUGGESTSUBJECTREQUEST']._serialized_end=1736
+  _globals['_DELETETAGJOBREQUEST']._serialized_start=1739
+  _globals['_DELETETAGJOBREQUEST']._serialized_end=1894
+  _globals['_TAGIMAGEREQUEST']._serialized_start=1897
+  _globals['_TAGIMAGEREQUEST']._serialized_end=2074
+  _globals['_TAGIMAGERESPONSE']._serialized_start=2076
+  _globals['_TAGIMAGERESPONSE']._serialized_end=2157
+  _globals['_TAGGERSERVICE']._serialized_start=2160
+  _globals['_TAGGERSERVICE']._serialized_end=3555
 # @@protoc_insertion_point(module_scope)

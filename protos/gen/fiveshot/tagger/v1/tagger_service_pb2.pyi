@@ -289,6 +289,32 @@ class SuggestSubjectRequest(_message.Message):
 Global___SuggestSubjectRequest: _TypeAlias = SuggestSubjectRequest  # noqa: Y015
 
 @_typing.final
+class DeleteTagJobRequest(_message.Message):
+    """Asks to delete one tag job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/tagJobs/{tag_job}`."""
+    etag: _builtins.str
+    """When given, the delete is refused (ABORTED) if the job has changed since."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTagJobRequest: _TypeAlias = DeleteTagJobRequest  # noqa: Y015
+
+@_typing.final
 class TagImageRequest(_message.Message):
     """Asks for the tags of one picture."""
 

@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.tagger.v1 import tagger_pb2 as fiveshot_dot_tagger_dot_v1_dot_tagger__pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -76,6 +77,11 @@ class TaggerServiceStub:
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.FromString,
                 _registered_method=True)
+        self.DeleteTagJob = channel.unary_unary(
+                '/fiveshot.tagger.v1.TaggerService/DeleteTagJob',
+                request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.DeleteTagJobRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.TagImage = channel.unary_unary(
                 '/fiveshot.tagger.v1.TaggerService/TagImage',
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.TagImageRequest.SerializeToString,
@@ -144,6 +150,13 @@ class TaggerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteTagJob(self, request, context):
+        """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TagImage(self, request, context):
         """Tags one picture that is not stored anywhere.
         """
@@ -193,6 +206,11 @@ def add_TaggerServiceServicer_to_server(servicer, server):
                     servicer.SuggestSubject,
                     request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.FromString,
                     response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.SerializeToString,
+            ),
+            'DeleteTagJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTagJob,
+                    request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.DeleteTagJobRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'TagImage': grpc.unary_unary_rpc_method_handler(
                     servicer.TagImage,
@@ -417,6 +435,33 @@ class TaggerService:
             '/fiveshot.tagger.v1.TaggerService/SuggestSubject',
             fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.SerializeToString,
             fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTagJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.tagger.v1.TaggerService/DeleteTagJob',
+            fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.DeleteTagJobRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

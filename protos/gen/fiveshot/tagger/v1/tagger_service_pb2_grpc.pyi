@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.tagger.v1 import tagger_pb2 as _tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as _tagger_service_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -52,6 +53,8 @@ class TaggerServiceStub:
     """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
     NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
     """
+    DeleteTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]
+    """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
     """Tags one picture that is not stored anywhere."""
 
@@ -78,6 +81,8 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
     NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
     """
+    DeleteTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]  # type: ignore[assignment]
     """Tags one picture that is not stored anywhere."""
 
@@ -149,6 +154,14 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
         NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
         """
+
+    @_abc_1.abstractmethod
+    def DeleteTagJob(
+        self,
+        request: _tagger_service_pb2.DeleteTagJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
 
     @_abc_1.abstractmethod
     def TagImage(

@@ -447,6 +447,26 @@ class TrainingJob(_message.Message):
     STATE_CANCELLED: TrainingJob.State.ValueType  # 10
     """Ended on request. Finished epochs are kept."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
@@ -476,6 +496,7 @@ class TrainingJob(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     display_name: _builtins.str
@@ -552,6 +573,10 @@ class TrainingJob(_message.Message):
     def base_previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Preview]:
         """Base previews, sampled before training; files of epoch 0. Output only."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Words of the caller's own, at most 64."""
+
     def __init__(
         self,
         *,
@@ -584,10 +609,11 @@ class TrainingJob(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         base_previews: _abc.Iterable[Global___Preview] | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "parameters", b"parameters", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "image_count", b"image_count", "images_per_second", b"images_per_second", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -768,6 +794,7 @@ class TrainingEstimate(_message.Message):
     LONG_CAPTIONS_FIELD_NUMBER: _builtins.int
     LONGEST_CAPTION_TOKENS_FIELD_NUMBER: _builtins.int
     CAPTION_TOKEN_LIMIT_FIELD_NUMBER: _builtins.int
+    FILE_NOTES_FIELD_NUMBER: _builtins.int
     steps_per_epoch: _builtins.int
     """Optimizer steps of an epoch, exact."""
     total_steps: _builtins.int
@@ -828,6 +855,10 @@ class TrainingEstimate(_message.Message):
     def epoch_ends_duration(self) -> _duration_pb2.Duration:
         """Of the duration, the ends of the epochs: previews, evaluation, files."""
 
+    @_builtins.property
+    def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that would not apply the job's files as they were trained: why, and what to use instead, a sentence each."""
+
     def __init__(
         self,
         *,
@@ -854,10 +885,11 @@ class TrainingEstimate(_message.Message):
         long_captions: _builtins.int = ...,
         longest_caption_tokens: _builtins.int = ...,
         caption_token_limit: _builtins.int = ...,
+        file_notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "parameters", b"parameters", "start_duration", b"start_duration", "training_duration", b"training_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "caption_token_limit", b"caption_token_limit", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "long_captions", b"long_captions", "longest_caption_tokens", b"longest_caption_tokens", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "caption_token_limit", b"caption_token_limit", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "duration", b"duration", "duration_high", b"duration_high", "duration_low", b"duration_low", "epoch_ends_duration", b"epoch_ends_duration", "file_notes", b"file_notes", "fit", b"fit", "fit_remedy", b"fit_remedy", "image_count", b"image_count", "long_captions", b"long_captions", "longest_caption_tokens", b"longest_caption_tokens", "measured_runs", b"measured_runs", "memory_basis", b"memory_basis", "memory_bytes", b"memory_bytes", "memory_high_bytes", b"memory_high_bytes", "memory_low_bytes", b"memory_low_bytes", "parameters", b"parameters", "start_duration", b"start_duration", "steps_per_epoch", b"steps_per_epoch", "total_steps", b"total_steps", "training_duration", b"training_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -880,6 +912,8 @@ class Epoch(_message.Message):
     TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PICTURES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    FILE_NOTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -892,6 +926,8 @@ class Epoch(_message.Message):
     """Largest difference in the noise prediction between the live model and the exported file, loaded back."""
     train_seconds: _builtins.float
     """Seconds of training, without export and previews."""
+    etag: _builtins.str
+    """Differs from that of any other epoch; send it back to guard a delete."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
         """The LoRA in its formats."""
@@ -912,6 +948,10 @@ class Epoch(_message.Message):
     def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
         """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`."""
 
+    @_builtins.property
+    def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each."""
+
     def __init__(
         self,
         *,
@@ -926,10 +966,12 @@ class Epoch(_message.Message):
         train_seconds: _builtins.float = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         pictures: _abc.Iterable[Global___EpochFile] | None = ...,
+        etag: _builtins.str = ...,
+        file_notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

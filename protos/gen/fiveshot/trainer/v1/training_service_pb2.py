@@ -27,9 +27,16 @@ from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_do
 from fiveshot.trainer.v1 import training_event_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__event__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import client_pb2 as google_dot_api_dot_client__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*fiveshot/trainer/v1/training_service.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$fiveshot/trainer/v1/base_model.proto\x1a(fiveshot/trainer/v1/training_event.proto\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x1cgoogle/api/annotations.proto\"\x17\n\x15ListBaseModelsRequest\"M\n\x16ListBaseModelsResponse\x12\x33\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x1e.fiveshot.trainer.v1.BaseModel\"N\n\x13GetBaseModelRequest\x12\x37\n\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^baseModels/[a-z][a-z0-9.-]{0,62}$\"\x94\x01\n\x1a\x45stimateTrainingJobRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12>\n\x0ctraining_job\x18\x02 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobB\x06\xbaH\x03\xc8\x01\x01\"\x81\x02\n\x18\x43reateTrainingJobRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x39\n\x0ftraining_job_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12>\n\x0ctraining_job\x18\x03 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobB\x06\xbaH\x03\xc8\x01\x01\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"o\n\x15GetTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\"\xc0\x01\n\x17ListTrainingJobsRequest\x12\x36\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x80\x01\n\x18ListTrainingJobsResponse\x12\x37\n\rtraining_jobs\x18\x01 \x03(\x0b\x32 .fiveshot.trainer.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xa6\x01\n\x18\x43\x61ncelTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xa5\x01\n\x17PauseTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xa6\x01\n\x18ResumeTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xa4\x01\n\x16StopTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xa5\x01\n\x17RetryTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xcd\x01\n\x18\x45xtendTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12%\n\x11\x61\x64\x64itional_epochs\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x91\x01\n\x17WatchTrainingJobRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x1e\n\x0cresume_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xa3\x01\n\x18WatchTrainingJobResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12/\n\x03job\x18\x02 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobH\x00\x12\x36\n\x05\x65vent\x18\x03 \x01(\x0b\x32%.fiveshot.trainer.v1.TrainingJobEventH\x00\x42\x08\n\x06update\"\xd6\x01\n\x12ListMetricsRequest\x12X\n\x06parent\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x14\n\x03key\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1b\n\nsince_step\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06stride\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\\\n\x13ListMetricsResponse\x12,\n\x07metrics\x18\x01 \x03(\x0b\x32\x1b.fiveshot.trainer.v1.Metric\x12\x17\n\x0fnext_since_step\x18\x02 \x01(\x03\"\x80\x01\n\x0fGetEpochRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xbaH\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$\"\xc2\x01\n\x11ListEpochsRequest\x12X\n\x06parent\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"m\n\x12ListEpochsResponse\x12*\n\x06\x65pochs\x18\x01 \x03(\x0b\x32\x1a.fiveshot.trainer.v1.Epoch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xa7\x01\n\x18\x44ownloadEpochFileRequest\x12q\n\x04name\x18\x01 \x01(\tBc\xbaH`r^2\\^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/(0|[1-9][0-9]{0,5})$\x12\x18\n\x07\x66ile_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\"X\n\x19\x44ownloadEpochFileResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12,\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1e.fiveshot.trainer.v1.EpochFile2\xc6\x14\n\x0fTrainingService\x12\x81\x01\n\x0eListBaseModels\x12*.fiveshot.trainer.v1.ListBaseModelsRequest\x1a+.fiveshot.trainer.v1.ListBaseModelsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/baseModels\x12y\n\x0cGetBaseModel\x12(.fiveshot.trainer.v1.GetBaseModelRequest\x1a\x1e.fiveshot.trainer.v1.BaseModel\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/{name=baseModels/*}\x12\xa7\x01\n\x13\x45stimateTrainingJob\x12/.fiveshot.trainer.v1.EstimateTrainingJobRequest\x1a%.fiveshot.trainer.v1.TrainingEstimate\"8\x82\xd3\xe4\x93\x02\x32\"-/v1/{parent=projects/*}/trainingJobs:estimate:\x01*\x12\x95\x01\n\x11\x43reateTrainingJob\x12-.fiveshot.trainer.v1.CreateTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"/\x82\xd3\xe4\x93\x02)\"$/v1/{parent=projects/*}/trainingJobs:\x01*\x12\x8c\x01\n\x0eGetTrainingJob\x12*.fiveshot.trainer.v1.GetTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\",\x82\xd3\xe4\x93\x02&\x12$/v1/{name=projects/*/trainingJobs/*}\x12\x9d\x01\n\x10ListTrainingJobs\x12,.fiveshot.trainer.v1.ListTrainingJobsRequest\x1a-.fiveshot.trainer.v1.ListTrainingJobsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=projects/*}/trainingJobs\x12\x9c\x01\n\x11\x43\x61ncelTrainingJob\x12-.fiveshot.trainer.v1.CancelTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=projects/*/trainingJobs/*}:cancel:\x01*\x12\x99\x01\n\x10PauseTrainingJob\x12,.fiveshot.trainer.v1.PauseTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"5\x82\xd3\xe4\x93\x02/\"*/v1/{name=projects/*/trainingJobs/*}:pause:\x01*\x12\x9c\x01\n\x11ResumeTrainingJob\x12-.fiveshot.trainer.v1.ResumeTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=projects/*/trainingJobs/*}:resume:\x01*\x12\x96\x01\n\x0fStopTrainingJob\x12+.fiveshot.trainer.v1.StopTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"4\x82\xd3\xe4\x93\x02.\")/v1/{name=projects/*/trainingJobs/*}:stop:\x01*\x12\x99\x01\n\x10RetryTrainingJob\x12,.fiveshot.trainer.v1.RetryTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"5\x82\xd3\xe4\x93\x02/\"*/v1/{name=projects/*/trainingJobs/*}:retry:\x01*\x12\x9c\x01\n\x11\x45xtendTrainingJob\x12-.fiveshot.trainer.v1.ExtendTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=projects/*/trainingJobs/*}:extend:\x01*\x12\xa5\x01\n\x10WatchTrainingJob\x12,.fiveshot.trainer.v1.WatchTrainingJobRequest\x1a-.fiveshot.trainer.v1.WatchTrainingJobResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/{name=projects/*/trainingJobs/*}:watch0\x01\x12\x98\x01\n\x0bListMetrics\x12\'.fiveshot.trainer.v1.ListMetricsRequest\x1a(.fiveshot.trainer.v1.ListMetricsResponse\"6\x82\xd3\xe4\x93\x02\x30\x12./v1/{parent=projects/*/trainingJobs/*}/metrics\x12\x83\x01\n\x08GetEpoch\x12$.fiveshot.trainer.v1.GetEpochRequest\x1a\x1a.fiveshot.trainer.v1.Epoch\"5\x82\xd3\xe4\x93\x02/\x12-/v1/{name=projects/*/trainingJobs/*/epochs/*}\x12\x94\x01\n\nListEpochs\x12&.fiveshot.trainer.v1.ListEpochsRequest\x1a\'.fiveshot.trainer.v1.ListEpochsResponse\"5\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=projects/*/trainingJobs/*}/epochs\x12\xb4\x01\n\x11\x44ownloadEpochFile\x12-.fiveshot.trainer.v1.DownloadEpochFileRequest\x1a..fiveshot.trainer.v1.DownloadEpochFileResponse\">\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{name=projects/*/trainingJobs/*/epochs/*}:download0\x01\x42\x9c\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x14TrainingServiceProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*fiveshot/trainer/v1/training_service.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$fiveshot/trainer/v1/base_model.proto\x1a(fiveshot/trainer/v1/training_event.proto\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n\x15ListBaseModelsRequest\"M\n\x16ListBaseModelsResponse\x12\x33\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x1e.fiveshot.trainer.v1.BaseModel\"m\n\x13GetBaseModelRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x66iveshot.dev/BaseModel\xbaH&r$2\"^baseModels/[a-z][a-z0-9.-]{0,62}$\"\xb5\x01\n\x1a\x45stimateTrainingJobRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x42\n\x0ctraining_job\x18\x02 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\xa2\x02\n\x18\x43reateTrainingJobRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x39\n\x0ftraining_job_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12\x42\n\x0ctraining_job\x18\x03 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x90\x01\n\x15GetTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\"\xdd\x01\n\x17ListTrainingJobsRequest\x12S\n\x06parent\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x66iveshot.dev/Project\xbaH#r!2\x1f^projects/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x19\n\x08order_by\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x80\x01\n\x18ListTrainingJobsResponse\x12\x37\n\rtraining_jobs\x18\x01 \x03(\x0b\x32 .fiveshot.trainer.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xc7\x01\n\x18\x43\x61ncelTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xc6\x01\n\x17PauseTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xc7\x01\n\x18ResumeTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xc5\x01\n\x16StopTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xc6\x01\n\x17RetryTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xee\x01\n\x18\x45xtendTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12%\n\x11\x61\x64\x64itional_epochs\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x8f\x01\n\x18UpdateTrainingJobRequest\x12\x42\n\x0ctraining_job\x18\x01 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\xb9\x01\n\x18\x44\x65leteTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\xb6\x01\n\x12\x44\x65leteEpochRequest\x12\x88\x01\n\x04name\x18\x01 \x01(\tBz\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\xbaH\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x14\n\x12ListWorkersRequest\"C\n\x13ListWorkersResponse\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.fiveshot.trainer.v1.Worker\"\xa7\x01\n\x06Worker\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x1b\n\x13\x64\x65vice_memory_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x62\x61se_models\x18\x04 \x03(\t\x12\x32\n\x0elast_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctraining_job\x18\x06 \x01(\t\"\x19\n\x17GetTrainingQueueRequest\"o\n\rTrainingQueue\x12\x14\n\x0cwaiting_jobs\x18\x01 \x01(\x05\x12\x13\n\x0b\x61\x63tive_jobs\x18\x02 \x01(\x05\x12\x33\n\x08projects\x18\x03 \x03(\x0b\x32!.fiveshot.trainer.v1.ProjectQueue\"J\n\x0cProjectQueue\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x14\n\x0cwaiting_jobs\x18\x02 \x01(\x05\x12\x13\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x05\"\xc6\x01\n\x17WatchTrainingJobRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x1e\n\x0cresume_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x12\n\nfrom_start\x18\x03 \x01(\x08\"\xa3\x01\n\x18WatchTrainingJobResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12/\n\x03job\x18\x02 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJobH\x00\x12\x36\n\x05\x65vent\x18\x03 \x01(\x0b\x32%.fiveshot.trainer.v1.TrainingJobEventH\x00\x42\x08\n\x06update\"\x99\x02\n\x12ListMetricsRequest\x12y\n\x06parent\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x14\n\x03key\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12 \n\x04keys\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x14\x18\x01\"\x06r\x04\x10\x01\x18<\x12\x1b\n\nsince_step\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06stride\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\\\n\x13ListMetricsResponse\x12,\n\x07metrics\x18\x01 \x03(\x0b\x32\x1b.fiveshot.trainer.v1.Metric\x12\x17\n\x0fnext_since_step\x18\x02 \x01(\x03\"\x9c\x01\n\x0fGetEpochRequest\x12\x88\x01\n\x04name\x18\x01 \x01(\tBz\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\xbaH\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$\"\xe3\x01\n\x11ListEpochsRequest\x12y\n\x06parent\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\xbaHErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08order_by\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"m\n\x12ListEpochsResponse\x12*\n\x06\x65pochs\x18\x01 \x03(\x0b\x32\x1a.fiveshot.trainer.v1.Epoch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xc3\x01\n\x18\x44ownloadEpochFileRequest\x12\x8c\x01\n\x04name\x18\x01 \x01(\tB~\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\xbaH`r^2\\^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/(0|[1-9][0-9]{0,5})$\x12\x18\n\x07\x66ile_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\"\xc5\x01\n\x1aGetEpochFileContentRequest\x12\x8c\x01\n\x04name\x18\x01 \x01(\tB~\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\xbaH`r^2\\^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/(0|[1-9][0-9]{0,5})$\x12\x18\n\x07\x66ile_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\"X\n\x19\x44ownloadEpochFileResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12,\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1e.fiveshot.trainer.v1.EpochFile2\x82\x1c\n\x0fTrainingService\x12\x81\x01\n\x0eListBaseModels\x12*.fiveshot.trainer.v1.ListBaseModelsRequest\x1a+.fiveshot.trainer.v1.ListBaseModelsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/baseModels\x12\x80\x01\n\x0cGetBaseModel\x12(.fiveshot.trainer.v1.GetBaseModelRequest\x1a\x1e.fiveshot.trainer.v1.BaseModel\"&\xda\x41\x04name\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/{name=baseModels/*}\x12\xa7\x01\n\x13\x45stimateTrainingJob\x12/.fiveshot.trainer.v1.EstimateTrainingJobRequest\x1a%.fiveshot.trainer.v1.TrainingEstimate\"8\x82\xd3\xe4\x93\x02\x32\"-/v1/{parent=projects/*}/trainingJobs:estimate:\x01*\x12\xab\x01\n\x11\x43reateTrainingJob\x12-.fiveshot.trainer.v1.CreateTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"E\xda\x41\x13parent,training_job\x82\xd3\xe4\x93\x02)\"$/v1/{parent=projects/*}/trainingJobs:\x01*\x12\x93\x01\n\x0eGetTrainingJob\x12*.fiveshot.trainer.v1.GetTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"3\xda\x41\x04name\x82\xd3\xe4\x93\x02&\x12$/v1/{name=projects/*/trainingJobs/*}\x12\xa6\x01\n\x10ListTrainingJobs\x12,.fiveshot.trainer.v1.ListTrainingJobsRequest\x1a-.fiveshot.trainer.v1.ListTrainingJobsResponse\"5\xda\x41\x06parent\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=projects/*}/trainingJobs\x12\xa3\x01\n\x11\x43\x61ncelTrainingJob\x12-.fiveshot.trainer.v1.CancelTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=projects/*/trainingJobs/*}:cancel:\x01*\x12\xa0\x01\n\x10PauseTrainingJob\x12,.fiveshot.trainer.v1.PauseTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"<\xda\x41\x04name\x82\xd3\xe4\x93\x02/\"*/v1/{name=projects/*/trainingJobs/*}:pause:\x01*\x12\xa3\x01\n\x11ResumeTrainingJob\x12-.fiveshot.trainer.v1.ResumeTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=projects/*/trainingJobs/*}:resume:\x01*\x12\x9d\x01\n\x0fStopTrainingJob\x12+.fiveshot.trainer.v1.StopTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\";\xda\x41\x04name\x82\xd3\xe4\x93\x02.\")/v1/{name=projects/*/trainingJobs/*}:stop:\x01*\x12\xa0\x01\n\x10RetryTrainingJob\x12,.fiveshot.trainer.v1.RetryTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"<\xda\x41\x04name\x82\xd3\xe4\x93\x02/\"*/v1/{name=projects/*/trainingJobs/*}:retry:\x01*\x12\x9c\x01\n\x11\x45xtendTrainingJob\x12-.fiveshot.trainer.v1.ExtendTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"6\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=projects/*/trainingJobs/*}:extend:\x01*\x12\xc8\x01\n\x11UpdateTrainingJob\x12-.fiveshot.trainer.v1.UpdateTrainingJobRequest\x1a .fiveshot.trainer.v1.TrainingJob\"b\xda\x41\x18training_job,update_mask\x82\xd3\xe4\x93\x02\x41\x32\x31/v1/{training_job.name=projects/*/trainingJobs/*}:\x0ctraining_job\x12\x8f\x01\n\x11\x44\x65leteTrainingJob\x12-.fiveshot.trainer.v1.DeleteTrainingJobRequest\x1a\x16.google.protobuf.Empty\"3\xda\x41\x04name\x82\xd3\xe4\x93\x02&*$/v1/{name=projects/*/trainingJobs/*}\x12\xac\x01\n\x10WatchTrainingJob\x12,.fiveshot.trainer.v1.WatchTrainingJobRequest\x1a-.fiveshot.trainer.v1.WatchTrainingJobResponse\"9\xda\x41\x04name\x82\xd3\xe4\x93\x02,\x12*/v1/{name=projects/*/trainingJobs/*}:watch0\x01\x12\xa1\x01\n\x0bListMetrics\x12\'.fiveshot.trainer.v1.ListMetricsRequest\x1a(.fiveshot.trainer.v1.ListMetricsResponse\"?\xda\x41\x06parent\x82\xd3\xe4\x93\x02\x30\x12./v1/{parent=projects/*/trainingJobs/*}/metrics\x12\x8a\x01\n\x08GetEpoch\x12$.fiveshot.trainer.v1.GetEpochRequest\x1a\x1a.fiveshot.trainer.v1.Epoch\"<\xda\x41\x04name\x82\xd3\xe4\x93\x02/\x12-/v1/{name=projects/*/trainingJobs/*/epochs/*}\x12\x9d\x01\n\nListEpochs\x12&.fiveshot.trainer.v1.ListEpochsRequest\x1a\'.fiveshot.trainer.v1.ListEpochsResponse\">\xda\x41\x06parent\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=projects/*/trainingJobs/*}/epochs\x12\x8c\x01\n\x0b\x44\x65leteEpoch\x12\'.fiveshot.trainer.v1.DeleteEpochRequest\x1a\x16.google.protobuf.Empty\"<\xda\x41\x04name\x82\xd3\xe4\x93\x02/*-/v1/{name=projects/*/trainingJobs/*/epochs/*}\x12u\n\x0bListWorkers\x12\'.fiveshot.trainer.v1.ListWorkersRequest\x1a(.fiveshot.trainer.v1.ListWorkersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/workers\x12\x7f\n\x10GetTrainingQueue\x12,.fiveshot.trainer.v1.GetTrainingQueueRequest\x1a\".fiveshot.trainer.v1.TrainingQueue\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/trainingQueue\x12t\n\x11\x44ownloadEpochFile\x12-.fiveshot.trainer.v1.DownloadEpochFileRequest\x1a..fiveshot.trainer.v1.DownloadEpochFileResponse0\x01\x12\xa5\x01\n\x13GetEpochFileContent\x12/.fiveshot.trainer.v1.GetEpochFileContentRequest\x1a\x14.google.api.HttpBody\"E\xda\x41\x04name\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{name=projects/*/trainingJobs/*/epochs/*}:download0\x01\x42\x9c\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x14TrainingServiceProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,23 +45,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.trainer.v1B\024TrainingServiceProtoP\001Z%fiveshot.dev/api/trainer/v1;trainerv1\252\002\023Fiveshot.Trainer.V1\312\002\023Fiveshot\\Trainer\\V1\352\002\025Fiveshot::Trainer::V1'
   _globals['_GETBASEMODELREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETBASEMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H&r$2\"^baseModels/[a-z][a-z0-9.-]{0,62}$'
+  _globals['_GETBASEMODELREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\030\n\026fiveshot.dev/BaseModel\272H&r$2\"^baseModels/[a-z][a-z0-9.-]{0,62}$'
   _globals['_ESTIMATETRAININGJOBREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_ESTIMATETRAININGJOBREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_ESTIMATETRAININGJOBREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_ESTIMATETRAININGJOBREQUEST'].fields_by_name['training_job']._loaded_options = None
-  _globals['_ESTIMATETRAININGJOBREQUEST'].fields_by_name['training_job']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_ESTIMATETRAININGJOBREQUEST'].fields_by_name['training_job']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['training_job_id']._loaded_options = None
   _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['training_job_id']._serialized_options = b'\272H\035r\0332\031^([a-z][a-z0-9-]{0,62})?$'
   _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['training_job']._loaded_options = None
-  _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['training_job']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['training_job']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATETRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_GETTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\026\n\024fiveshot.dev/Project\272H#r!2\037^projects/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -64,51 +71,63 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTTRAININGJOBSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_PAUSETRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RESUMETRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_STOPTRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RETRYTRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['additional_epochs']._loaded_options = None
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['additional_epochs']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_EXTENDTRAININGJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_UPDATETRAININGJOBREQUEST'].fields_by_name['training_job']._loaded_options = None
+  _globals['_UPDATETRAININGJOBREQUEST'].fields_by_name['training_job']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_DELETETRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETETRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_DELETETRAININGJOBREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETETRAININGJOBREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_DELETEEPOCHREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEEPOCHREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Epoch\272H\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$'
+  _globals['_DELETEEPOCHREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEEPOCHREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_WATCHTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_WATCHTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_WATCHTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_WATCHTRAININGJOBREQUEST'].fields_by_name['resume_token']._loaded_options = None
   _globals['_WATCHTRAININGJOBREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_LISTMETRICSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTMETRICSREQUEST'].fields_by_name['parent']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTMETRICSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTMETRICSREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_LISTMETRICSREQUEST'].fields_by_name['key']._serialized_options = b'\272H\004r\002\030<'
+  _globals['_LISTMETRICSREQUEST'].fields_by_name['keys']._loaded_options = None
+  _globals['_LISTMETRICSREQUEST'].fields_by_name['keys']._serialized_options = b'\272H\017\222\001\014\020\024\030\001\"\006r\004\020\001\030<'
   _globals['_LISTMETRICSREQUEST'].fields_by_name['since_step']._loaded_options = None
   _globals['_LISTMETRICSREQUEST'].fields_by_name['since_step']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_LISTMETRICSREQUEST'].fields_by_name['stride']._loaded_options = None
@@ -116,9 +135,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMETRICSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTMETRICSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_GETEPOCHREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETEPOCHREQUEST'].fields_by_name['name']._serialized_options = b'\272H\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$'
+  _globals['_GETEPOCHREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Epoch\272H\\rZ2X^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}$'
   _globals['_LISTEPOCHSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTEPOCHSREQUEST'].fields_by_name['parent']._serialized_options = b'\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
+  _globals['_LISTEPOCHSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\032\n\030fiveshot.dev/TrainingJob\272HErC2A^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}$'
   _globals['_LISTEPOCHSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTEPOCHSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTEPOCHSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -126,89 +145,123 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEPOCHSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTEPOCHSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\004r\002\030d'
   _globals['_DOWNLOADEPOCHFILEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DOWNLOADEPOCHFILEREQUEST'].fields_by_name['name']._serialized_options = b'\272H`r^2\\^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/(0|[1-9][0-9]{0,5})$'
+  _globals['_DOWNLOADEPOCHFILEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Epoch\272H`r^2\\^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/(0|[1-9][0-9]{0,5})$'
   _globals['_DOWNLOADEPOCHFILEREQUEST'].fields_by_name['file_id']._loaded_options = None
   _globals['_DOWNLOADEPOCHFILEREQUEST'].fields_by_name['file_id']._serialized_options = b'\272H\004r\002\030<'
+  _globals['_GETEPOCHFILECONTENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETEPOCHFILECONTENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022fiveshot.dev/Epoch\272H`r^2\\^projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/(0|[1-9][0-9]{0,5})$'
+  _globals['_GETEPOCHFILECONTENTREQUEST'].fields_by_name['file_id']._loaded_options = None
+  _globals['_GETEPOCHFILECONTENTREQUEST'].fields_by_name['file_id']._serialized_options = b'\272H\004r\002\030<'
   _globals['_TRAININGSERVICE'].methods_by_name['ListBaseModels']._loaded_options = None
   _globals['_TRAININGSERVICE'].methods_by_name['ListBaseModels']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/baseModels'
   _globals['_TRAININGSERVICE'].methods_by_name['GetBaseModel']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['GetBaseModel']._serialized_options = b'\202\323\344\223\002\031\022\027/v1/{name=baseModels/*}'
+  _globals['_TRAININGSERVICE'].methods_by_name['GetBaseModel']._serialized_options = b'\332A\004name\202\323\344\223\002\031\022\027/v1/{name=baseModels/*}'
   _globals['_TRAININGSERVICE'].methods_by_name['EstimateTrainingJob']._loaded_options = None
   _globals['_TRAININGSERVICE'].methods_by_name['EstimateTrainingJob']._serialized_options = b'\202\323\344\223\0022\"-/v1/{parent=projects/*}/trainingJobs:estimate:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['CreateTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['CreateTrainingJob']._serialized_options = b'\202\323\344\223\002)\"$/v1/{parent=projects/*}/trainingJobs:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['CreateTrainingJob']._serialized_options = b'\332A\023parent,training_job\202\323\344\223\002)\"$/v1/{parent=projects/*}/trainingJobs:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['GetTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['GetTrainingJob']._serialized_options = b'\202\323\344\223\002&\022$/v1/{name=projects/*/trainingJobs/*}'
+  _globals['_TRAININGSERVICE'].methods_by_name['GetTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\002&\022$/v1/{name=projects/*/trainingJobs/*}'
   _globals['_TRAININGSERVICE'].methods_by_name['ListTrainingJobs']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['ListTrainingJobs']._serialized_options = b'\202\323\344\223\002&\022$/v1/{parent=projects/*}/trainingJobs'
+  _globals['_TRAININGSERVICE'].methods_by_name['ListTrainingJobs']._serialized_options = b'\332A\006parent\202\323\344\223\002&\022$/v1/{parent=projects/*}/trainingJobs'
   _globals['_TRAININGSERVICE'].methods_by_name['CancelTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['CancelTrainingJob']._serialized_options = b'\202\323\344\223\0020\"+/v1/{name=projects/*/trainingJobs/*}:cancel:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['CancelTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\0020\"+/v1/{name=projects/*/trainingJobs/*}:cancel:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['PauseTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['PauseTrainingJob']._serialized_options = b'\202\323\344\223\002/\"*/v1/{name=projects/*/trainingJobs/*}:pause:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['PauseTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\002/\"*/v1/{name=projects/*/trainingJobs/*}:pause:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['ResumeTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['ResumeTrainingJob']._serialized_options = b'\202\323\344\223\0020\"+/v1/{name=projects/*/trainingJobs/*}:resume:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['ResumeTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\0020\"+/v1/{name=projects/*/trainingJobs/*}:resume:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['StopTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['StopTrainingJob']._serialized_options = b'\202\323\344\223\002.\")/v1/{name=projects/*/trainingJobs/*}:stop:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['StopTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\002.\")/v1/{name=projects/*/trainingJobs/*}:stop:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['RetryTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['RetryTrainingJob']._serialized_options = b'\202\323\344\223\002/\"*/v1/{name=projects/*/trainingJobs/*}:retry:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['RetryTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\002/\"*/v1/{name=projects/*/trainingJobs/*}:retry:\001*'
   _globals['_TRAININGSERVICE'].methods_by_name['ExtendTrainingJob']._loaded_options = None
   _globals['_TRAININGSERVICE'].methods_by_name['ExtendTrainingJob']._serialized_options = b'\202\323\344\223\0020\"+/v1/{name=projects/*/trainingJobs/*}:extend:\001*'
+  _globals['_TRAININGSERVICE'].methods_by_name['UpdateTrainingJob']._loaded_options = None
+  _globals['_TRAININGSERVICE'].methods_by_name['UpdateTrainingJob']._serialized_options = b'\332A\030training_job,update_mask\202\323\344\223\002A21/v1/{training_job.name=projects/*/trainingJobs/*}:\014training_job'
+  _globals['_TRAININGSERVICE'].methods_by_name['DeleteTrainingJob']._loaded_options = None
+  _globals['_TRAININGSERVICE'].methods_by_name['DeleteTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\002&*$/v1/{name=projects/*/trainingJobs/*}'
   _globals['_TRAININGSERVICE'].methods_by_name['WatchTrainingJob']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['WatchTrainingJob']._serialized_options = b'\202\323\344\223\002,\022*/v1/{name=projects/*/trainingJobs/*}:watch'
+  _globals['_TRAININGSERVICE'].methods_by_name['WatchTrainingJob']._serialized_options = b'\332A\004name\202\323\344\223\002,\022*/v1/{name=projects/*/trainingJobs/*}:watch'
   _globals['_TRAININGSERVICE'].methods_by_name['ListMetrics']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['ListMetrics']._serialized_options = b'\202\323\344\223\0020\022./v1/{parent=projects/*/trainingJobs/*}/metrics'
+  _globals['_TRAININGSERVICE'].methods_by_name['ListMetrics']._serialized_options = b'\332A\006parent\202\323\344\223\0020\022./v1/{parent=projects/*/trainingJobs/*}/metrics'
   _globals['_TRAININGSERVICE'].methods_by_name['GetEpoch']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['GetEpoch']._serialized_options = b'\202\323\344\223\002/\022-/v1/{name=projects/*/trainingJobs/*/epochs/*}'
+  _globals['_TRAININGSERVICE'].methods_by_name['GetEpoch']._serialized_options = b'\332A\004name\202\323\344\223\002/\022-/v1/{name=projects/*/trainingJobs/*/epochs/*}'
   _globals['_TRAININGSERVICE'].methods_by_name['ListEpochs']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['ListEpochs']._serialized_options = b'\202\323\344\223\002/\022-/v1/{parent=projects/*/trainingJobs/*}/epochs'
-  _globals['_TRAININGSERVICE'].methods_by_name['DownloadEpochFile']._loaded_options = None
-  _globals['_TRAININGSERVICE'].methods_by_name['DownloadEpochFile']._serialized_options = b'\202\323\344\223\0028\0226/v1/{name=projects/*/trainingJobs/*/epochs/*}:download'
-  _globals['_LISTBASEMODELSREQUEST']._serialized_start=246
-  _globals['_LISTBASEMODELSREQUEST']._serialized_end=269
-  _globals['_LISTBASEMODELSRESPONSE']._serialized_start=271
-  _globals['_LISTBASEMODELSRESPONSE']._serialized_end=348
-  _globals['_GETBASEMODELREQUEST']._serialized_start=350
-  _globals['_GETBASEMODELREQUEST']._serialized_end=428
-  _globals['_ESTIMATETRAININGJOBREQUEST']._serialized_start=431
-  _globals['_ESTIMATETRAININGJOBREQUEST']._serialized_end=579
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=582
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=839
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=841
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=952
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=955
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=1147
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=1150
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=1278
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=1281
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1447
-  _globals['_PAUSETRAININGJOBREQUEST']._serialized_start=1450
-  _globals['_PAUSETRAININGJOBREQUEST']._serialized_end=1615
-  _globals['_RESUMETRAININGJOBREQUEST']._serialized_start=1618
-  _globals['_RESUMETRAININGJOBREQUEST']._serialized_end=1784
-  _globals['_STOPTRAININGJOBREQUEST']._serialized_start=1787
-  _globals['_STOPTRAININGJOBREQUEST']._serialized_end=1951
-  _globals['_RETRYTRAININGJOBREQUEST']._serialized_start=1954
-  _globals['_RETRYTRAININGJOBREQUEST']._serialized_end=2119
-  _globals['_EXTENDTRAININGJOBREQUEST']._serialized_start=2122
-  _globals['_EXTENDTRAININGJOBREQUEST']._serialized_end=2327
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=2330
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=2475
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=2478
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=2641
-  _globals['_LISTMETRICSREQUEST']._serialized_start=2644
-  _globals['_LISTMETRICSREQUEST']._serialized_end=2858
-  _globals['_LISTMETRICSRESPONSE']._serialized_start=2860
-  _globals['_LISTMETRICSRESPONSE']._serialized_end=2952
-  _globals['_GETEPOCHREQUEST']._serialized_start=2955
-  _globals['_GETEPOCHREQUEST']._serialized_end=3083
-  _globals['_LISTEPOCHSREQUEST']._serialized_start=3086
-  _globals['_LISTEPOCHSREQUEST']._serialized_end=3280
-  _globals['_LISTEPOCHSRESPONSE']._serialized_start=3282
-  _globals['_LISTEPOCHSRESPONSE']._serialized_end=3391
-  _globals['_DOWNLOADEPOCHFILEREQUEST']._serialized_start=3394
-  _globals['_DOWNLOADEPOCHFILEREQUEST']._serialized_end=3561
-  _globals['_DOWNLOADEPOCHFILERESPONSE']._serialized_start=3563
-  _globals['_DOWNLOADEPOCHFILERESPONSE']._serialized_end=3651
-  _globals['_TRAININGSERVICE']._serialized_start=3654
-  _globals['_TRAININGSERVICE']._serialized_end=6284
+  _globals['_TRAININGSERVICE'].methods_by_name['ListEpochs']._serialized_options = b'\332A\006parent\202\323\344\223\002/\022-/v1/{parent=projects/*/trainingJobs/*}/epochs'
+  _globals['_TRAININGSERVICE'].methods_by_name['DeleteEpoch']._loaded_options = None
+  _globals['_TRAININGSERVICE'].methods_by_name['DeleteEpoch']._serialized_options = b'\332A\004name\202\323\344\223\002/*-/v1/{name=projects/*/trainingJobs/*/epochs/*}'
+  _globals['_TRAININGSERVICE'].methods_by_name['ListWorkers']._loaded_options = None
+  _globals['_TRAININGSERVICE'].methods_by_name['ListWorkers']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/workers'
+  _globals['_TRAININGSERVICE'].methods_by_name['GetTrainingQueue']._loaded_options = None
+  _globals['_TRAININGSERVICE'].methods_by_name['GetTrainingQueue']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/trainingQueue'
+  _globals['_TRAININGSERVICE'].methods_by_name['GetEpochFileContent']._loaded_options = None
+  _globals['_TRAININGSERVICE'].methods_by_name['GetEpochFileContent']._serialized_options = b'\332A\004name\202\323\344\223\0028\0226/v1/{name=projects/*/trainingJobs/*/epochs/*}:download'
+  _globals['_LISTBASEMODELSREQUEST']._serialized_start=454
+  _globals['_LISTBASEMODELSREQUEST']._serialized_end=477
+  _globals['_LISTBASEMODELSRESPONSE']._serialized_start=479
+  _globals['_LISTBASEMODELSRESPONSE']._serialized_end=556
+  _globals['_GETBASEMODELREQUEST']._serialized_start=558
+  _globals['_GETBASEMODELREQUEST']._serialized_end=667
+  _globals['_ESTIMATETRAININGJOBREQUEST']._serialized_start=670
+  _globals['_ESTIMATETRAININGJOBREQUEST']._serialized_end=851
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=854
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=1144
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=1147
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=1291
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=1294
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=1515
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=1518
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=1646
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=1649
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1848
+  _globals['_PAUSETRAININGJOBREQUEST']._serialized_start=1851
+  _globals['_PAUSETRAININGJOBREQUEST']._serialized_end=2049
+  _globals['_RESUMETRAININGJOBREQUEST']._serialized_start=2052
+  _globals['_RESUMETRAININGJOBREQUEST']._serialized_end=2251
+  _globals['_STOPTRAININGJOBREQUEST']._serialized_start=2254
+  _globals['_STOPTRAININGJOBREQUEST']._serialized_end=2451
+  _globals['_RETRYTRAININGJOBREQUEST']._serialized_start=2454
+  _globals['_RETRYTRAININGJOBREQUEST']._serialized_end=2652
+  _globals['_EXTENDTRAININGJOBREQUEST']._serialized_start=2655
+  _globals['_EXTENDTRAININGJOBREQUEST']._serialized_end=2893
+  _globals['_UPDATETRAININGJOBREQUEST']._serialized_start=2896
+  _globals['_UPDATETRAININGJOBREQUEST']._serialized_end=3039
+  _globals['_DELETETRAININGJOBREQUEST']._serialized_start=3042
+  _globals['_DELETETRAININGJOBREQUEST']._serialized_end=3227
+  _globals['_DELETEEPOCHREQUEST']._serialized_start=3230
+  _globals['_DELETEEPOCHREQUEST']._serialized_end=3412
+  _globals['_LISTWORKERSREQUEST']._serialized_start=3414
+  _globals['_LISTWORKERSREQUEST']._serialized_end=3434
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=3436
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=3503
+  _globals['_WORKER']._serialized_start=3506
+  _globals['_WORKER']._serialized_end=3673
+  _globals['_GETTRAININGQUEUEREQUEST']._serialized_start=3675
+  _globals['_GETTRAININGQUEUEREQUEST']._serialized_end=3700
+  _globals['_TRAININGQUEUE']._serialized_start=3702
+  _globals['_TRAININGQUEUE']._serialized_end=3813
+  _globals['_PROJECTQUEUE']._serialized_start=3815
+  _globals['_PROJECTQUEUE']._serialized_end=3889
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=3892
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=4090
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=4093
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=4256
+  _globals['_LISTMETRICSREQUEST']._serialized_start=4259
+  _globals['_LISTMETRICSREQUEST']._serialized_end=4540
+  _globals['_LISTMETRICSRESPONSE']._serialized_start=4542
+  _globals['_LISTMETRICSRESPONSE']._serialized_end=4634
+  _globals['_GETEPOCHREQUEST']._serialized_start=4637
+  _globals['_GETEPOCHREQUEST']._serialized_end=4793
+  _globals['_LISTEPOCHSREQUEST']._serialized_start=4796
+  _globals['_LISTEPOCHSREQUEST']._serialized_end=5023
+  _globals['_LISTEPOCHSRESPONSE']._serialized_start=5025
+  _globals['_LISTEPOCHSRESPONSE']._serialized_end=5134
+  _globals['_DOWNLOADEPOCHFILEREQUEST']._serialized_start=5137
+  _globals['_DOWNLOADEPOCHFILEREQUEST']._serialized_end=5332
+  _globals['_GETEPOCHFILECONTENTREQUEST']._serialized_start=5335
+  _globals['_GETEPOCHFILECONTENTREQUEST']._serialized_end=5532
+  _globals['_DOWNLOADEPOCHFILERESPONSE']._serialized_start=5534
+  _globals['_DOWNLOADEPOCHFILERESPONSE']._serialized_end=5622
+  _globals['_TRAININGSERVICE']._serialized_start=5625
+  _globals['_TRAININGSERVICE']._serialized_end=9211
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,9 @@ from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import training_event_pb2 as _training_event_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -431,6 +433,258 @@ class ExtendTrainingJobRequest(_message.Message):
 Global___ExtendTrainingJobRequest: _TypeAlias = ExtendTrainingJobRequest  # noqa: Y015
 
 @_typing.final
+class UpdateTrainingJobRequest(_message.Message):
+    """Asks for a change of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def training_job(self) -> _training_job_pb2.TrainingJob:
+        """The job with its name, the new values and, to guard the change, its etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """`display_name`, `priority`, `labels`; empty means all that are set."""
+
+    def __init__(
+        self,
+        *,
+        training_job: _training_job_pb2.TrainingJob | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTrainingJobRequest: _TypeAlias = UpdateTrainingJobRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTrainingJobRequest(_message.Message):
+    """Asks to delete a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/trainingJobs/{training_job}`."""
+    etag: _builtins.str
+    """When given, the delete is refused (ABORTED) if the job has changed since."""
+    force: _builtins.bool
+    """Delete its epochs too."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTrainingJobRequest: _TypeAlias = DeleteTrainingJobRequest  # noqa: Y015
+
+@_typing.final
+class DeleteEpochRequest(_message.Message):
+    """Asks to delete an epoch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/trainingJobs/{training_job}/epochs/{epoch}`."""
+    etag: _builtins.str
+    """When given, the delete is refused (ABORTED) if it is another epoch's."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteEpochRequest: _TypeAlias = DeleteEpochRequest  # noqa: Y015
+
+@_typing.final
+class ListWorkersRequest(_message.Message):
+    """Asks for the workers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkersRequest: _TypeAlias = ListWorkersRequest  # noqa: Y015
+
+@_typing.final
+class ListWorkersResponse(_message.Message):
+    """The workers that are there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        workers: _abc.Iterable[Global___Worker] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkersResponse: _TypeAlias = ListWorkersResponse  # noqa: Y015
+
+@_typing.final
+class Worker(_message.Message):
+    """A process that trains."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    BASE_MODELS_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Its id."""
+    device: _builtins.str
+    """Its device, such as `NVIDIA H200`; empty when it does not say."""
+    device_memory_bytes: _builtins.int
+    """The device's memory; 0 when it does not say."""
+    training_job: _builtins.str
+    """The job that it works on; empty while it waits for one."""
+    @_builtins.property
+    def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The base models that it can load, as `baseModels/{base_model}`; empty for all of the catalogue."""
+
+    @_builtins.property
+    def last_seen_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last heard of."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        device: _builtins.str = ...,
+        device_memory_bytes: _builtins.int = ...,
+        base_models: _abc.Iterable[_builtins.str] | None = ...,
+        last_seen_time: _timestamp_pb2.Timestamp | None = ...,
+        training_job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "last_seen_time", b"last_seen_time", "training_job", b"training_job", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class GetTrainingQueueRequest(_message.Message):
+    """Asks for the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrainingQueueRequest: _TypeAlias = GetTrainingQueueRequest  # noqa: Y015
+
+@_typing.final
+class TrainingQueue(_message.Message):
+    """The queue as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITING_JOBS_FIELD_NUMBER: _builtins.int
+    ACTIVE_JOBS_FIELD_NUMBER: _builtins.int
+    PROJECTS_FIELD_NUMBER: _builtins.int
+    waiting_jobs: _builtins.int
+    """Jobs that wait for a worker."""
+    active_jobs: _builtins.int
+    """Jobs that a worker has."""
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectQueue]:
+        """The shares of the projects that have either, by project."""
+
+    def __init__(
+        self,
+        *,
+        waiting_jobs: _builtins.int = ...,
+        active_jobs: _builtins.int = ...,
+        projects: _abc.Iterable[Global___ProjectQueue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_jobs", b"active_jobs", "projects", b"projects", "waiting_jobs", b"waiting_jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingQueue: _TypeAlias = TrainingQueue  # noqa: Y015
+
+@_typing.final
+class ProjectQueue(_message.Message):
+    """One project's share of the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    WAITING_JOBS_FIELD_NUMBER: _builtins.int
+    ACTIVE_JOBS_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """`projects/{project}`."""
+    waiting_jobs: _builtins.int
+    """Its jobs that wait for a worker."""
+    active_jobs: _builtins.int
+    """Its jobs that a worker has."""
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        waiting_jobs: _builtins.int = ...,
+        active_jobs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_jobs", b"active_jobs", "project", b"project", "waiting_jobs", b"waiting_jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectQueue: _TypeAlias = ProjectQueue  # noqa: Y015
+
+@_typing.final
 class WatchTrainingJobRequest(_message.Message):
     """Asks to follow a job."""
 
@@ -438,19 +692,23 @@ class WatchTrainingJobRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    FROM_START_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/trainingJobs/{training_job}`."""
     resume_token: _builtins.str
     """The last token seen; empty begins with a snapshot."""
+    from_start: _builtins.bool
+    """Begin with the job's first event instead; of jobs that ended long ago, the events of their progress are gone. Not together with resume_token."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         resume_token: _builtins.str = ...,
+        from_start: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_start", b"from_start", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,6 +758,7 @@ class ListMetricsRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     SINCE_STEP_FIELD_NUMBER: _builtins.int
     STRIDE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
@@ -512,19 +771,24 @@ class ListMetricsRequest(_message.Message):
     stride: _builtins.int
     """Every Nth step; 0 means 1."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 1000."""
+    """Maximum number of steps to return points of; 0 means 1000, and more than 10000 means 10000."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Several keys at once, instead of `key`."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         key: _builtins.str = ...,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
         since_step: _builtins.int = ...,
         stride: _builtins.int = ...,
         page_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "page_size", b"page_size", "parent", b"parent", "since_step", b"since_step", "stride", b"stride"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "keys", b"keys", "page_size", b"page_size", "parent", b"parent", "since_step", b"since_step", "stride", b"stride"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,6 +935,32 @@ class DownloadEpochFileRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadEpochFileRequest: _TypeAlias = DownloadEpochFileRequest  # noqa: Y015
+
+@_typing.final
+class GetEpochFileContentRequest(_message.Message):
+    """Asks for one file of an epoch as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/trainingJobs/{training_job}/epochs/{epoch}`; epoch 0 for the base model's previews."""
+    file_id: _builtins.str
+    """Which file; empty means `kohya`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEpochFileContentRequest: _TypeAlias = GetEpochFileContentRequest  # noqa: Y015
 
 @_typing.final
 class DownloadEpochFileResponse(_message.Message):

@@ -6,6 +6,8 @@ import warnings
 from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_dot_base__model__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
 from fiveshot.trainer.v1 import training_service_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__service__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -97,6 +99,16 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ExtendTrainingJobRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingJob.FromString,
                 _registered_method=True)
+        self.UpdateTrainingJob = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/UpdateTrainingJob',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateTrainingJobRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingJob.FromString,
+                _registered_method=True)
+        self.DeleteTrainingJob = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/DeleteTrainingJob',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.WatchTrainingJob = channel.unary_stream(
                 '/fiveshot.trainer.v1.TrainingService/WatchTrainingJob',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.SerializeToString,
@@ -117,10 +129,30 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsResponse.FromString,
                 _registered_method=True)
+        self.DeleteEpoch = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/DeleteEpoch',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ListWorkers = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/ListWorkers',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
+        self.GetTrainingQueue = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/GetTrainingQueue',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetTrainingQueueRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.TrainingQueue.FromString,
+                _registered_method=True)
         self.DownloadEpochFile = channel.unary_stream(
                 '/fiveshot.trainer.v1.TrainingService/DownloadEpochFile',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileResponse.FromString,
+                _registered_method=True)
+        self.GetEpochFileContent = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
 
 
@@ -212,6 +244,20 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateTrainingJob(self, request, context):
+        """Changes the fields in `update_mask`, in any state of the job. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrainingJob(self, request, context):
+        """Deletes a job that has ended, with its points and its log. FAILED_PRECONDITION when it has not ended, or when it has epochs, unless `force`: which deletes them with their files too. Saved models keep theirs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchTrainingJob(self, request, context):
         """Streams a job: a snapshot first, then every event after it, until the job ends. A client that reconnects with the last resume token misses nothing and sees nothing twice.
         """
@@ -240,8 +286,36 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteEpoch(self, request, context):
+        """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkers(self, request, context):
+        """Lists the workers that are there. For callers with access to all projects.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrainingQueue(self, request, context):
+        """Shows the queue: how many jobs wait and run in each project. For callers with access to all projects.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DownloadEpochFile(self, request, context):
         """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEpochFileContent(self, request, context):
+        """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -310,6 +384,16 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ExtendTrainingJobRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingJob.SerializeToString,
             ),
+            'UpdateTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTrainingJob,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateTrainingJobRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingJob.SerializeToString,
+            ),
+            'DeleteTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrainingJob,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'WatchTrainingJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTrainingJob,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.FromString,
@@ -330,10 +414,30 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsResponse.SerializeToString,
             ),
+            'DeleteEpoch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEpoch,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkers,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'GetTrainingQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrainingQueue,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetTrainingQueueRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.TrainingQueue.SerializeToString,
+            ),
             'DownloadEpochFile': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadEpochFile,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileResponse.SerializeToString,
+            ),
+            'GetEpochFileContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetEpochFileContent,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -672,6 +776,60 @@ class TrainingService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/UpdateTrainingJob',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateTrainingJobRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingJob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/DeleteTrainingJob',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WatchTrainingJob(request,
             target,
             options=(),
@@ -780,6 +938,87 @@ class TrainingService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteEpoch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/DeleteEpoch',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/ListWorkers',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrainingQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetTrainingQueue',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetTrainingQueueRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.TrainingQueue.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DownloadEpochFile(request,
             target,
             options=(),
@@ -796,6 +1035,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/DownloadEpochFile',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadEpochFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEpochFileContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,8 @@ from collections import abc as _abc
 from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as _training_service_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -59,6 +61,10 @@ class TrainingServiceStub:
     """Queues a failed or cancelled job again, from its last finished epoch."""
     ExtendTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ExtendTrainingJobRequest, _training_job_pb2.TrainingJob]
     """Queues a finished job again for more epochs."""
+    UpdateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.UpdateTrainingJobRequest, _training_job_pb2.TrainingJob]
+    """Changes the fields in `update_mask`, in any state of the job. ABORTED when the etag is old."""
+    DeleteTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteTrainingJobRequest, _empty_pb2.Empty]
+    """Deletes a job that has ended, with its points and its log. FAILED_PRECONDITION when it has not ended, or when it has epochs, unless `force`: which deletes them with their files too. Saved models keep theirs."""
     WatchTrainingJob: _grpc.UnaryStreamMultiCallable[_training_service_pb2.WatchTrainingJobRequest, _training_service_pb2.WatchTrainingJobResponse]
     """Streams a job: a snapshot first, then every event after it, until the job ends. A client that reconnects with the last resume token misses nothing and sees nothing twice."""
     ListMetrics: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListMetricsRequest, _training_service_pb2.ListMetricsResponse]
@@ -67,8 +73,16 @@ class TrainingServiceStub:
     """Reads one finished epoch."""
     ListEpochs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListEpochsRequest, _training_service_pb2.ListEpochsResponse]
     """Lists a job's finished epochs, first to last."""
+    DeleteEpoch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteEpochRequest, _empty_pb2.Empty]
+    """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
+    ListWorkers: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListWorkersRequest, _training_service_pb2.ListWorkersResponse]
+    """Lists the workers that are there. For callers with access to all projects."""
+    GetTrainingQueue: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingQueueRequest, _training_service_pb2.TrainingQueue]
+    """Shows the queue: how many jobs wait and run in each project. For callers with access to all projects."""
     DownloadEpochFile: _grpc.UnaryStreamMultiCallable[_training_service_pb2.DownloadEpochFileRequest, _training_service_pb2.DownloadEpochFileResponse]
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
+    GetEpochFileContent: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]
+    """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -99,6 +113,10 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Queues a failed or cancelled job again, from its last finished epoch."""
     ExtendTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ExtendTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
     """Queues a finished job again for more epochs."""
+    UpdateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.UpdateTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
+    """Changes the fields in `update_mask`, in any state of the job. ABORTED when the etag is old."""
+    DeleteTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteTrainingJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a job that has ended, with its points and its log. FAILED_PRECONDITION when it has not ended, or when it has epochs, unless `force`: which deletes them with their files too. Saved models keep theirs."""
     WatchTrainingJob: _aio.UnaryStreamMultiCallable[_training_service_pb2.WatchTrainingJobRequest, _training_service_pb2.WatchTrainingJobResponse]  # type: ignore[assignment]
     """Streams a job: a snapshot first, then every event after it, until the job ends. A client that reconnects with the last resume token misses nothing and sees nothing twice."""
     ListMetrics: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListMetricsRequest, _training_service_pb2.ListMetricsResponse]  # type: ignore[assignment]
@@ -107,8 +125,16 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Reads one finished epoch."""
     ListEpochs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListEpochsRequest, _training_service_pb2.ListEpochsResponse]  # type: ignore[assignment]
     """Lists a job's finished epochs, first to last."""
+    DeleteEpoch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteEpochRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
+    ListWorkers: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListWorkersRequest, _training_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
+    """Lists the workers that are there. For callers with access to all projects."""
+    GetTrainingQueue: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingQueueRequest, _training_service_pb2.TrainingQueue]  # type: ignore[assignment]
+    """Shows the queue: how many jobs wait and run in each project. For callers with access to all projects."""
     DownloadEpochFile: _aio.UnaryStreamMultiCallable[_training_service_pb2.DownloadEpochFileRequest, _training_service_pb2.DownloadEpochFileResponse]  # type: ignore[assignment]
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
+    GetEpochFileContent: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains LoRAs in a queue: estimates, creates, follows and steers jobs, and hands out their epochs."""
@@ -210,6 +236,22 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Queues a finished job again for more epochs."""
 
     @_abc_1.abstractmethod
+    def UpdateTrainingJob(
+        self,
+        request: _training_service_pb2.UpdateTrainingJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_job_pb2.TrainingJob, _abc.Awaitable[_training_job_pb2.TrainingJob]]:
+        """Changes the fields in `update_mask`, in any state of the job. ABORTED when the etag is old."""
+
+    @_abc_1.abstractmethod
+    def DeleteTrainingJob(
+        self,
+        request: _training_service_pb2.DeleteTrainingJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a job that has ended, with its points and its log. FAILED_PRECONDITION when it has not ended, or when it has epochs, unless `force`: which deletes them with their files too. Saved models keep theirs."""
+
+    @_abc_1.abstractmethod
     def WatchTrainingJob(
         self,
         request: _training_service_pb2.WatchTrainingJobRequest,
@@ -242,11 +284,43 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists a job's finished epochs, first to last."""
 
     @_abc_1.abstractmethod
+    def DeleteEpoch(
+        self,
+        request: _training_service_pb2.DeleteEpochRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
+
+    @_abc_1.abstractmethod
+    def ListWorkers(
+        self,
+        request: _training_service_pb2.ListWorkersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListWorkersResponse, _abc.Awaitable[_training_service_pb2.ListWorkersResponse]]:
+        """Lists the workers that are there. For callers with access to all projects."""
+
+    @_abc_1.abstractmethod
+    def GetTrainingQueue(
+        self,
+        request: _training_service_pb2.GetTrainingQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.TrainingQueue, _abc.Awaitable[_training_service_pb2.TrainingQueue]]:
+        """Shows the queue: how many jobs wait and run in each project. For callers with access to all projects."""
+
+    @_abc_1.abstractmethod
     def DownloadEpochFile(
         self,
         request: _training_service_pb2.DownloadEpochFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_training_service_pb2.DownloadEpochFileResponse], _abc.AsyncIterator[_training_service_pb2.DownloadEpochFileResponse]]:
         """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
+
+    @_abc_1.abstractmethod
+    def GetEpochFileContent(
+        self,
+        request: _training_service_pb2.GetEpochFileContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

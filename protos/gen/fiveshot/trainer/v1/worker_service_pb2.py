@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(fiveshot/trainer/v1/worker_service.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"\xea\x01\n\x11\x41\x63quireJobRequest\x12\x1c\n\tworker_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x1e\n\x0b\x62\x61se_models\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12 \n\x0fwarm_base_model\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x35\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\xbaH\t\xaa\x01\x06\"\x02\x08<2\x00\x12\x18\n\x06\x64\x65vice\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12$\n\x13\x64\x65vice_memory_bytes\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x8d\x02\n\x12\x41\x63quireJobResponse\x12-\n\x03job\x18\x01 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJob\x12\x13\n\x0blease_token\x18\x02 \x01(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x38\n\x10\x63heckpoint_files\x18\x05 \x03(\x0b\x32\x1e.fiveshot.trainer.v1.EpochFile\x12\x15\n\robject_prefix\x18\x06 \x01(\t\x12\x1e\n\x16unmeasured_base_models\x18\x07 \x03(\t\"\xa9\x02\n\x10HeartbeatRequest\x12#\n\x0ctraining_job\x18\x01 \x01(\tB\r\xfa\x41\x03\n\x01*\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x37\n\x07metrics\x18\x03 \x03(\x0b\x32\x1b.fiveshot.trainer.v1.MetricB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x0c\n\x04step\x18\x04 \x01(\x03\x12\r\n\x05\x65poch\x18\x05 \x01(\x05\x12\x16\n\x05phase\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0c\n\x04loss\x18\x07 \x01(\x01\x12\x19\n\x11images_per_second\x18\x08 \x01(\x01\x12\x13\n\x0b\x65ta_seconds\x18\t \x01(\x01\x12\x15\n\rlearning_rate\x18\n \x01(\x01\x12\x0f\n\x07running\x18\x0b \x01(\x08\"F\n\x11HeartbeatResponse\x12\x31\n\tdirective\x18\x01 \x01(\x0e\x32\x1e.fiveshot.trainer.v1.Directive\"\xa1\x02\n\x12ReportEpochRequest\x12#\n\x0ctraining_job\x18\x01 \x01(\tB\r\xfa\x41\x03\n\x01*\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12!\n\x0c\x65poch_number\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00\x12\x31\n\x05\x65poch\x18\x04 \x01(\x0b\x32\x1a.fiveshot.trainer.v1.EpochB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x10\x63heckpoint_files\x18\x05 \x03(\x0b\x32\x1e.fiveshot.trainer.v1.EpochFile\x12\x19\n\x11recommended_epoch\x18\x06 \x01(\x05\x12\x1d\n\x15recommendation_reason\x18\x07 \x01(\t\"H\n\x13ReportEpochResponse\x12\x31\n\tdirective\x18\x01 \x01(\x0e\x32\x1e.fiveshot.trainer.v1.Directive\"\xcc\x01\n\x16\x43ompleteAttemptRequest\x12#\n\x0ctraining_job\x18\x01 \x01(\tB\r\xfa\x41\x03\n\x01*\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x41\n\x07outcome\x18\x03 \x01(\x0e\x32$.fiveshot.trainer.v1.Attempt.OutcomeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1d.fiveshot.trainer.v1.JobError\"P\n\x17\x43ompleteAttemptResponse\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\"w\n\x18ReportMeasurementRequest\x12\x1c\n\tworker_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12=\n\x0bmeasurement\x18\x02 \x01(\x0b\x32 .fiveshot.trainer.v1.MeasurementB\x06\xbaH\x03\xc8\x01\x01\"\x1b\n\x19ReportMeasurementResponse\"\xb3\x05\n\x0bMeasurement\x12\x1a\n\x06\x64\x65vice\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1d\n\nbase_model\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12.\n\x0fmixed_precision\x18\x03 \x01(\tB\x15\xbaH\x12r\x10R\x02noR\x04\x62\x66\x31\x36R\x04\x66p16\x12\x1b\n\nbatch_size\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x1a\n\tprocesses\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12>\n\x05parts\x18\x06 \x03(\x0b\x32%.fiveshot.trainer.v1.Measurement.PartB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12%\n\rstart_seconds\x18\x07 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12)\n\x11\x65poch_end_seconds\x18\x08 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x17\n\x06\x65pochs\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1f\n\x0e\x62\x61seline_bytes\x18\n \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\npeak_bytes\x18\x0b \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12$\n\x0cmemory_bytes\x18\x0c \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12$\n\x0cweight_bytes\x18\r \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\r\n\x05probe\x18\x0e \x01(\x08\x12\x14\n\x0c\x63ost_version\x18\x0f \x01(\x05\x1a\xa5\x01\n\x04Part\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x1f\n\x07seconds\x18\x02 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1d\n\x05\x66lops\x18\x03 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12#\n\x0bmoved_bytes\x18\x04 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1f\n\x07kernels\x18\x05 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00*}\n\tDirective\x12\x19\n\x15\x44IRECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IRECTIVE_CONTINUE\x10\x01\x12\x13\n\x0f\x44IRECTIVE_PAUSE\x10\x02\x12\x12\n\x0e\x44IRECTIVE_STOP\x10\x03\x12\x14\n\x10\x44IRECTIVE_CANCEL\x10\x04\x32\x8e\x04\n\rWorkerService\x12]\n\nAcquireJob\x12&.fiveshot.trainer.v1.AcquireJobRequest\x1a\'.fiveshot.trainer.v1.AcquireJobResponse\x12Z\n\tHeartbeat\x12%.fiveshot.trainer.v1.HeartbeatRequest\x1a&.fiveshot.trainer.v1.HeartbeatResponse\x12`\n\x0bReportEpoch\x12\'.fiveshot.trainer.v1.ReportEpochRequest\x1a(.fiveshot.trainer.v1.ReportEpochResponse\x12l\n\x0f\x43ompleteAttempt\x12+.fiveshot.trainer.v1.CompleteAttemptRequest\x1a,.fiveshot.trainer.v1.CompleteAttemptResponse\x12r\n\x11ReportMeasurement\x12-.fiveshot.trainer.v1.ReportMeasurementRequest\x1a..fiveshot.trainer.v1.ReportMeasurementResponseB\x9a\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x12WorkerServiceProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(fiveshot/trainer/v1/worker_service.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"\xea\x01\n\x11\x41\x63quireJobRequest\x12\x1c\n\tworker_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x1e\n\x0b\x62\x61se_models\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12 \n\x0fwarm_base_model\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x35\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\xbaH\t\xaa\x01\x06\"\x02\x08<2\x00\x12\x18\n\x06\x64\x65vice\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12$\n\x13\x64\x65vice_memory_bytes\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x8d\x02\n\x12\x41\x63quireJobResponse\x12-\n\x03job\x18\x01 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJob\x12\x13\n\x0blease_token\x18\x02 \x01(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x38\n\x10\x63heckpoint_files\x18\x05 \x03(\x0b\x32\x1e.fiveshot.trainer.v1.EpochFile\x12\x15\n\robject_prefix\x18\x06 \x01(\t\x12\x1e\n\x16unmeasured_base_models\x18\x07 \x03(\t\"\xa9\x02\n\x10HeartbeatRequest\x12#\n\x0ctraining_job\x18\x01 \x01(\tB\r\xfa\x41\x03\n\x01*\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x37\n\x07metrics\x18\x03 \x03(\x0b\x32\x1b.fiveshot.trainer.v1.MetricB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x0c\n\x04step\x18\x04 \x01(\x03\x12\r\n\x05\x65poch\x18\x05 \x01(\x05\x12\x16\n\x05phase\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0c\n\x04loss\x18\x07 \x01(\x01\x12\x19\n\x11images_per_second\x18\x08 \x01(\x01\x12\x13\n\x0b\x65ta_seconds\x18\t \x01(\x01\x12\x15\n\rlearning_rate\x18\n \x01(\x01\x12\x0f\n\x07running\x18\x0b \x01(\x08\"F\n\x11HeartbeatResponse\x12\x31\n\tdirective\x18\x01 \x01(\x0e\x32\x1e.fiveshot.trainer.v1.Directive\"\xa5\x02\n\x12ReportEpochRequest\x12#\n\x0ctraining_job\x18\x01 \x01(\tB\r\xfa\x41\x03\n\x01*\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12!\n\x0c\x65poch_number\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00\x12\x35\n\x05\x65poch\x18\x04 \x01(\x0b\x32\x1a.fiveshot.trainer.v1.EpochB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x38\n\x10\x63heckpoint_files\x18\x05 \x03(\x0b\x32\x1e.fiveshot.trainer.v1.EpochFile\x12\x19\n\x11recommended_epoch\x18\x06 \x01(\x05\x12\x1d\n\x15recommendation_reason\x18\x07 \x01(\t\"H\n\x13ReportEpochResponse\x12\x31\n\tdirective\x18\x01 \x01(\x0e\x32\x1e.fiveshot.trainer.v1.Directive\"\xcc\x01\n\x16\x43ompleteAttemptRequest\x12#\n\x0ctraining_job\x18\x01 \x01(\tB\r\xfa\x41\x03\n\x01*\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0blease_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x41\n\x07outcome\x18\x03 \x01(\x0e\x32$.fiveshot.trainer.v1.Attempt.OutcomeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1d.fiveshot.trainer.v1.JobError\"P\n\x17\x43ompleteAttemptResponse\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\"{\n\x18ReportMeasurementRequest\x12\x1c\n\tworker_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x41\n\x0bmeasurement\x18\x02 \x01(\x0b\x32 .fiveshot.trainer.v1.MeasurementB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\x1b\n\x19ReportMeasurementResponse\"\xb3\x05\n\x0bMeasurement\x12\x1a\n\x06\x64\x65vice\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1d\n\nbase_model\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12.\n\x0fmixed_precision\x18\x03 \x01(\tB\x15\xbaH\x12r\x10R\x02noR\x04\x62\x66\x31\x36R\x04\x66p16\x12\x1b\n\nbatch_size\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x1a\n\tprocesses\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12>\n\x05parts\x18\x06 \x03(\x0b\x32%.fiveshot.trainer.v1.Measurement.PartB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12%\n\rstart_seconds\x18\x07 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12)\n\x11\x65poch_end_seconds\x18\x08 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x17\n\x06\x65pochs\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1f\n\x0e\x62\x61seline_bytes\x18\n \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\npeak_bytes\x18\x0b \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12$\n\x0cmemory_bytes\x18\x0c \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12$\n\x0cweight_bytes\x18\r \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\r\n\x05probe\x18\x0e \x01(\x08\x12\x14\n\x0c\x63ost_version\x18\x0f \x01(\x05\x1a\xa5\x01\n\x04Part\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x1f\n\x07seconds\x18\x02 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1d\n\x05\x66lops\x18\x03 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12#\n\x0bmoved_bytes\x18\x04 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1f\n\x07kernels\x18\x05 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00*}\n\tDirective\x12\x19\n\x15\x44IRECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IRECTIVE_CONTINUE\x10\x01\x12\x13\n\x0f\x44IRECTIVE_PAUSE\x10\x02\x12\x12\n\x0e\x44IRECTIVE_STOP\x10\x03\x12\x14\n\x10\x44IRECTIVE_CANCEL\x10\x04\x32\x8e\x04\n\rWorkerService\x12]\n\nAcquireJob\x12&.fiveshot.trainer.v1.AcquireJobRequest\x1a\'.fiveshot.trainer.v1.AcquireJobResponse\x12Z\n\tHeartbeat\x12%.fiveshot.trainer.v1.HeartbeatRequest\x1a&.fiveshot.trainer.v1.HeartbeatResponse\x12`\n\x0bReportEpoch\x12\'.fiveshot.trainer.v1.ReportEpochRequest\x1a(.fiveshot.trainer.v1.ReportEpochResponse\x12l\n\x0f\x43ompleteAttempt\x12+.fiveshot.trainer.v1.CompleteAttemptRequest\x1a,.fiveshot.trainer.v1.CompleteAttemptResponse\x12r\n\x11ReportMeasurement\x12-.fiveshot.trainer.v1.ReportMeasurementRequest\x1a..fiveshot.trainer.v1.ReportMeasurementResponseB\x9a\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x12WorkerServiceProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,7 +64,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTEPOCHREQUEST'].fields_by_name['epoch_number']._loaded_options = None
   _globals['_REPORTEPOCHREQUEST'].fields_by_name['epoch_number']._serialized_options = b'\272H\010\032\006\030\240\215\006(\000'
   _globals['_REPORTEPOCHREQUEST'].fields_by_name['epoch']._loaded_options = None
-  _globals['_REPORTEPOCHREQUEST'].fields_by_name['epoch']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REPORTEPOCHREQUEST'].fields_by_name['epoch']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['training_job']._loaded_options = None
   _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['training_job']._serialized_options = b'\372A\003\n\001*\272H\004r\002\020\001'
   _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['lease_token']._loaded_options = None
@@ -73,7 +74,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTMEASUREMENTREQUEST'].fields_by_name['worker_id']._loaded_options = None
   _globals['_REPORTMEASUREMENTREQUEST'].fields_by_name['worker_id']._serialized_options = b'\272H\006r\004\020\001\030d'
   _globals['_REPORTMEASUREMENTREQUEST'].fields_by_name['measurement']._loaded_options = None
-  _globals['_REPORTMEASUREMENTREQUEST'].fields_by_name['measurement']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REPORTMEASUREMENTREQUEST'].fields_by_name['measurement']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_MEASUREMENT_PART'].fields_by_name['name']._loaded_options = None
   _globals['_MEASUREMENT_PART'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030('
   _globals['_MEASUREMENT_PART'].fields_by_name['seconds']._loaded_options = None
@@ -110,32 +111,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEASUREMENT'].fields_by_name['memory_bytes']._serialized_options = b'\272H\013\022\t)\000\000\000\000\000\000\000\000'
   _globals['_MEASUREMENT'].fields_by_name['weight_bytes']._loaded_options = None
   _globals['_MEASUREMENT'].fields_by_name['weight_bytes']._serialized_options = b'\272H\013\022\t)\000\000\000\000\000\000\000\000'
-  _globals['_DIRECTIVE']._serialized_start=2573
-  _globals['_DIRECTIVE']._serialized_end=2698
-  _globals['_ACQUIREJOBREQUEST']._serialized_start=194
-  _globals['_ACQUIREJOBREQUEST']._serialized_end=428
-  _globals['_ACQUIREJOBRESPONSE']._serialized_start=431
-  _globals['_ACQUIREJOBRESPONSE']._serialized_end=700
-  _globals['_HEARTBEATREQUEST']._serialized_start=703
-  _globals['_HEARTBEATREQUEST']._serialized_end=1000
-  _globals['_HEARTBEATRESPONSE']._serialized_start=1002
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1072
-  _globals['_REPORTEPOCHREQUEST']._serialized_start=1075
-  _globals['_REPORTEPOCHREQUEST']._serialized_end=1364
-  _globals['_REPORTEPOCHRESPONSE']._serialized_start=1366
-  _globals['_REPORTEPOCHRESPONSE']._serialized_end=1438
-  _globals['_COMPLETEATTEMPTREQUEST']._serialized_start=1441
-  _globals['_COMPLETEATTEMPTREQUEST']._serialized_end=1645
-  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_start=1647
-  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_end=1727
-  _globals['_REPORTMEASUREMENTREQUEST']._serialized_start=1729
-  _globals['_REPORTMEASUREMENTREQUEST']._serialized_end=1848
-  _globals['_REPORTMEASUREMENTRESPONSE']._serialized_start=1850
-  _globals['_REPORTMEASUREMENTRESPONSE']._serialized_end=1877
-  _globals['_MEASUREMENT']._serialized_start=1880
-  _globals['_MEASUREMENT']._serialized_end=2571
-  _globals['_MEASUREMENT_PART']._serialized_start=2406
-  _globals['_MEASUREMENT_PART']._serialized_end=2571
-  _globals['_WORKERSERVICE']._serialized_start=2701
-  _globals['_WORKERSERVICE']._serialized_end=3227
+  _globals['_DIRECTIVE']._serialized_start=2614
+  _globals['_DIRECTIVE']._serialized_end=2739
+  _globals['_ACQUIREJOBREQUEST']._serialized_start=227
+  _globals['_ACQUIREJOBREQUEST']._serialized_end=461
+  _globals['_ACQUIREJOBRESPONSE']._serialized_start=464
+  _globals['_ACQUIREJOBRESPONSE']._serialized_end=733
+  _globals['_HEARTBEATREQUEST']._serialized_start=736
+  _globals['_HEARTBEATREQUEST']._serialized_end=1033
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1035
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1105
+  _globals['_REPORTEPOCHREQUEST']._serialized_start=1108
+  _globals['_REPORTEPOCHREQUEST']._serialized_end=1401
+  _globals['_REPORTEPOCHRESPONSE']._serialized_start=1403
+  _globals['_REPORTEPOCHRESPONSE']._serialized_end=1475
+  _globals['_COMPLETEATTEMPTREQUEST']._serialized_start=1478
+  _globals['_COMPLETEATTEMPTREQUEST']._serialized_end=1682
+  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_start=1684
+  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_end=1764
+  _globals['_REPORTMEASUREMENTREQUEST']._serialized_start=1766
+  _globals['_REPORTMEASUREMENTREQUEST']._serialized_end=1889
+  _globals['_REPORTMEASUREMENTRESPONSE']._serialized_start=1891
+  _globals['_REPORTMEASUREMENTRESPONSE']._serialized_end=1918
+  _globals['_MEASUREMENT']._serialized_start=1921
+  _globals['_MEASUREMENT']._serialized_end=2612
+  _globals['_MEASUREMENT_PART']._serialized_start=2447
+  _globals['_MEASUREMENT_PART']._serialized_end=2612
+  _globals['_WORKERSERVICE']._serialized_start=2742
+  _globals['_WORKERSERVICE']._serialized_end=3268
 # @@protoc_insertion_point(module_scope)

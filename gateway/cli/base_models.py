@@ -1,0 +1,169 @@
+"""`fiveshot base-models …`: what can be fine-tuned here, and what could be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from fiveshot.trainer.v1 import base_model_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as pb
+
+from gateway.cli import output
+from gateway.cli.completion import base_models
+from gateway.cli.session import Session
+from gateway.supervisor.folder import DataFolder
+from services.chassis import errors
+
+app = typer.Typer(help="Base models: list, show, add, check.", no_args_is_help=True)
+
+Catalogue = Annotated[
+    Path | None,
+    typer.Option(help="Catalogue file; default: FIVESHOT_CATALOGUE, or base_models.toml of the data folder."),
+]
+_KINDS = {"not_found": errors.NotFound, "exists": errors.AlreadyExists, "invalid": errors.FailedPrecondition}
+BaseModel = Annotated[str, typer.Argument(help="Id of the base model.", autocompletion=base_models)]
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    known: Annotated[bool, typer.Option("--known", help="List the models that can be added instead.")] = False,
+) -> None:
+    """List the base models of this deployment, or those that can be added."""
+    session: Session = ctx.obj
+    if known:
+        _list_known(session)
+        return
+    answer = session.trainer.ListBaseModels(pb.ListBaseModelsRequest())
+    if session.json:
+        output.print_json(answer)
+        return
+    rows = (
+        (output.short(m.name), m.family, m.native_resolution, output.size(m.memory_bytes) if m.memory_bytes else "",
+         m.license, "yes" if m.available else "no", m.description)
+        for m in answer.base_models
+    )  # fmt: skip
+    output.table(("base model", "family", ">pixels", ">memory", "licence", "available", "what it is"), rows)
+
+
+@app.command()
+def show(ctx: typer.Context, base_model: BaseModel) -> None:
+    """Show one base model with the parameters that a job may set."""
+    session: Session = ctx.obj
+    model = session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=base_model_name(base_model)))
+    if session.json:
+        output.print_json(model)
+        return
+    output.facts(
+        [
+            ("name", model.name), ("family", model.family), ("description", model.description),
+            ("licence", model.license), ("pixels", model.native_resolution),
+            ("memory", output.size(model.memory_bytes) if model.memory_bytes else ""),
+            ("available", "yes" if model.available else "no"),
+        ]
+    )  # fmt: skip
+    rows = ((spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs)
+    output.table(("parameter", "default", "allowed", "what it does"), rows)
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    base_model: Annotated[str, typer.Argument(help="Id of a known model; `list --known` has them.")],
+    source: Annotated[
+        str, typer.Option(help="Folder in diffusers layout, .safetensors checkpoint, or hub:owner/name.")
+    ],
+    catalogue: Catalogue = None,
+) -> None:
+    """Add a known base model to the catalogue of this machine, once its files are checked."""
+    session: Session = ctx.obj
+    path = _catalogue(session, catalogue) or DataFolder(session.data).catalogue
+    made = _preflight("add", str(path), base_model, source)
+    if session.json:
+        output.print_json({**made, "catalogue": str(path)})
+        return
+    output.say(f"Added {base_model} to {path}.")
+    output.next_step(session, f"fiveshot down, then fiveshot up: a stack reads {path.name} when it starts")
+
+
+@app.command()
+def check(ctx: typer.Context, base_model: BaseModel, catalogue: Catalogue = None) -> None:
+    """Check that a base model of this machine's catalogue is whole; exit code 6 when it is not."""
+    session: Session = ctx.obj
+    path = _catalogue(session, catalogue)
+    made = _preflight("check", str(path or ""), base_model)
+    if session.json:
+        output.print_json(made)
+    for finding in [] if session.json else made["findings"]:
+        output.say_error(f"{finding['problem']}. {finding['remedy']}")
+    if made["findings"]:
+        raise typer.Exit(output.STATE)
+    if not session.json:
+        later = "; its files are downloaded when they are first needed" if made["hub"] else ""
+        output.say(f"{base_model} is whole, at {made['source']}{later}.")
+
+
+def tell_unavailable(session: Session, base_model: str) -> None:
+    """Says so before a job waits for a worker that can load its base model."""
+    if session.json:
+        return
+    found = session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=base_model))
+    if not found.available:
+        short = output.short(base_model)
+        output.note(
+            f"No worker can load {short} now, so the job waits."
+            f" On the workers' machine: fiveshot base-models check {short}"
+        )
+
+
+def base_model_name(given: str) -> str:
+    """`baseModels/{id}` of an id or a full name."""
+    return given if given.startswith("baseModels/") else f"baseModels/{given}"
+
+
+def _bounds(spec: base_model_pb2.ParameterSpec) -> str:
+    if spec.choices:
+        return ", ".join(spec.choices)
+    least = f"{spec.minimum:g}" if spec.HasField("minimum") else ""
+    most = f"{spec.maximum:g}" if spec.HasField("maximum") else ""
+    return f"{least}…{most}" if least or most else ""
+
+
+def _list_known(session: Session) -> None:
+    found = _preflight("known")
+    if session.json:
+        output.print_json(found)
+        return
+    rows = (
+        (each["id"], each["title"], each["family"], each["resolution"],
+         output.size(each["size_bytes"]) if each["size_bytes"] else "", output.size(each["memory_bytes"]),
+         each["license"])
+        for each in found["known"]
+    )  # fmt: skip
+    output.table(("base model", "title", "family", ">pixels", ">weights", ">memory to train", "licence"), rows)
+    output.next_step(session, "fiveshot base-models add ID --source FOLDER")
+
+
+def _catalogue(session: Session, given: Path | None) -> Path | None:
+    """The catalogue of this machine; None for that of the package."""
+    if given or os.environ.get("FIVESHOT_CATALOGUE"):
+        return given or Path(os.environ["FIVESHOT_CATALOGUE"])
+    own = DataFolder(session.data).catalogue
+    return own if own.is_file() else None
+
+
+def _preflight(*arguments: str) -> dict[str, Any]:
+    """In a process of its own: the command line knows the services by their API alone. Raises what it refuses."""
+    command = [sys.executable, "-m", "services.trainer.recipe.preflight", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise errors.Internal("The check of base models ended early", reason="PREFLIGHT_FAILED")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if error := answer.get("error"):
+        raise _KINDS[error["kind"]](error["message"], reason="BASE_MODEL_UNUSABLE", remedy=error["remedy"])
+    return answer

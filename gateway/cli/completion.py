@@ -1,0 +1,63 @@
+"""Names from the server for the shell's completion; what cannot be reached completes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import typer
+
+from gateway.cli.session import Session
+from gateway.supervisor.folder import default_data_folder
+from services.chassis.errors import DomainError
+
+_LIMIT = 200
+
+
+def _session(ctx: typer.Context) -> Session:
+    """The connection that the command would have; while a shell completes, its root has not run."""
+    given: dict[str, Any] = ctx.find_root().params
+    data = Path(given.get("data") or default_data_folder())
+    server, api_key, project = (str(given.get(key) or "") for key in ("server", "api_key", "project"))
+    ca_file = Path(given["ca_file"]) if given.get("ca_file") else None
+    return Session(server, api_key, project, ca_file=ca_file, data=data)
+
+
+def _names(collection: str) -> Callable[[typer.Context, str], list[str]]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        # Late, because lookup reads the whole API and most commands complete nothing.
+        from gateway.cli.lookup import names_in
+
+        session = _session(ctx)
+        try:
+            found = names_in(session, collection, limit=_LIMIT)
+        except (grpc.RpcError, DomainError, OSError):
+            return []
+        finally:
+            session.close()
+        return [name.rsplit("/", 1)[-1] for name in found if name.rsplit("/", 1)[-1].startswith(incomplete)]
+
+    return complete
+
+
+datasets = _names("datasets")
+jobs = _names("trainingJobs")
+models = _names("models")
+base_models = _names("baseModels")
+
+
+def image_files(ctx: typer.Context, incomplete: str) -> list[str]:
+    """File names of the dataset that stands before."""
+    from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+
+    session = _session(ctx)
+    try:
+        request = pb.ListImagesRequest(parent=session.name("datasets", str(ctx.params.get("dataset") or "")))
+        found = session.dataset.ListImages(request).images
+    except (grpc.RpcError, DomainError, OSError):
+        return []
+    finally:
+        session.close()
+    return [each.file_name for each in found if each.file_name.startswith(incomplete)]

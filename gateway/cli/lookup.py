@@ -1,0 +1,168 @@
+"""What people type for what the API names: the last job, an epoch by a word, a picture by its file's name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import grpc
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
+from fiveshot.registry.v1 import registry_service_pb2 as registry_api
+from fiveshot.trainer.v1 import training_service_pb2 as training_api
+
+from gateway.cli import output
+from gateway.cli.names import nearest_id
+from gateway.cli.session import Session, pages
+from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.names import ID_RULE
+
+LAST = "last"
+_RECOMMENDED = ("recommended", "best")
+_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_EPOCH = re.compile(r"[0-9]+|recommended|best|last")
+_MISSING = re.compile(r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models)|(baseModels))/([A-Za-z0-9.-]+)")
+
+
+def new_id(given: str, *, field: str, kind: str) -> str:
+    """An id that the user chose, "" included. Raises InvalidArgument(ID_INVALID) that offers the nearest legal one."""
+    if given and not _ID.fullmatch(given):
+        raise InvalidArgument(
+            f"'{given[:100]}' is not a valid id", field=field, reason="ID_INVALID",
+            remedy=f"Did you mean '{nearest_id(given, kind)}'? An id holds {ID_RULE}.",
+        )  # fmt: skip
+    return given
+
+
+def job(session: Session, given: str) -> str:
+    """The name of a job; "" and `last` are the project's newest. Raises NotFound when there is none."""
+    if given not in ("", LAST):
+        return session.name("trainingJobs", given)
+    request = training_api.ListTrainingJobsRequest(parent=session.parent, order_by="create_time desc")
+    newest = next(pages(session.trainer.ListTrainingJobs, request, "training_jobs", 1), None)
+    if newest is None:
+        raise NotFound(
+            f"{session.parent} has no training job", field="job", reason="NO_JOB",
+            remedy="Start one with `fiveshot train start DATASET`.",
+        )  # fmt: skip
+    return str(newest.name)
+
+
+def epoch(session: Session, job_name: str, word: str) -> str:
+    """The name of an epoch: a number, `recommended` (or `best`, or nothing), or `last`.
+
+    Raises FailedPrecondition (NO_EPOCH, NO_RECOMMENDATION), InvalidArgument for another word.
+    """
+    if word.isdecimal():
+        return f"{job_name}/epochs/{int(word)}"
+    if word not in ("", LAST, *_RECOMMENDED):
+        raise InvalidArgument(
+            f"'{word}' is not an epoch", field="epoch", remedy="Give its number, or recommended, best or last."
+        )
+    request = training_api.ListEpochsRequest(parent=job_name)
+    found = list(pages(session.trainer.ListEpochs, request, "epochs", 0))
+    if not found:
+        raise FailedPrecondition(
+            f"{output.short(job_name)} has no finished epoch yet", field="epoch", reason="NO_EPOCH",
+            remedy=f"Follow it with `fiveshot train watch {output.short(job_name)}`.",
+        )  # fmt: skip
+    best = found[-1] if word == LAST else next((each for each in found if each.recommended), None)
+    if best is None:
+        raise FailedPrecondition(
+            f"No epoch of {output.short(job_name)} is recommended", field="epoch", reason="NO_RECOMMENDATION",
+            remedy="Give the number of an epoch, or last.",
+        )  # fmt: skip
+    return str(best.name)
+
+
+def job_and_epoch(session: Session, words: Sequence[str]) -> tuple[str, str]:
+    """Names of job and epoch out of `[JOB] [EPOCH]`; one word that can be an epoch is one. Raises InvalidArgument."""
+    if len(words) > 2:
+        raise InvalidArgument(f"'{words[2]}' is one word too many", field="epoch", remedy="Give [JOB] [EPOCH].")
+    if len(words) == 1:
+        words = ("", *words) if _EPOCH.fullmatch(words[0]) else (*words, "")
+    given_job, given_epoch = words or ("", "")
+    job_name = job(session, given_job)
+    return job_name, epoch(session, job_name, given_epoch)
+
+
+def image(session: Session, dataset: str, given: str) -> dataset_pb2.Image:
+    """A picture of a dataset by id, full name or the name of its file, in any case and with or without its ending.
+
+    Raises NotFound with the nearest names, InvalidArgument(IMAGE_AMBIGUOUS) when several files have the name.
+    """
+    parent = session.name("datasets", dataset)
+    if given.startswith("projects/") or _ID.fullmatch(given):
+        name = given if given.startswith("projects/") else f"{parent}/images/{given}"
+        try:
+            return session.dataset.GetImage(dataset_api.GetImageRequest(name=name))
+        except grpc.RpcError as error:
+            if given.startswith("projects/") or not isinstance(output.to_domain_error(error), NotFound):
+                raise
+    request = dataset_api.ListImagesRequest(parent=parent)
+    images: list[dataset_pb2.Image] = list(pages(session.dataset.ListImages, request, "images", 0))
+    typed = given.rsplit("/", 1)[-1]
+    rules: tuple[Callable[[str], bool], ...] = (
+        lambda name: name == typed,
+        lambda name: name.casefold() == typed.casefold(),
+        lambda name: name.rpartition(".")[0].casefold() == typed.rpartition(".")[0].casefold() != "",
+        lambda name: name.rpartition(".")[0].casefold() == typed.casefold(),
+    )
+    for rule in rules:
+        matching = [each for each in images if rule(each.file_name)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise InvalidArgument(
+                f"{len(matching)} pictures are called {typed}", field="image", reason="IMAGE_AMBIGUOUS",
+                remedy=f"Use one of the ids {', '.join(output.short(each.name) for each in matching)}.",
+            )  # fmt: skip
+    remedy = did_you_mean(typed, [each.file_name for each in images])
+    raise NotFound(
+        f"{output.short(parent)} has no picture {given}", field="image", reason="IMAGE_NOT_FOUND",
+        remedy=remedy or f"`fiveshot dataset images {output.short(parent)}` lists them.",
+    )  # fmt: skip
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`Did you mean cat?`, or "" when nothing known is like it."""
+    originals = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(given.casefold(), originals, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(originals[each] for each in near)}?" if near else ""
+
+
+def with_suggestion(session: Session, error: DomainError) -> DomainError:
+    """A NotFound with the nearest names of what there is; any other error as it is."""
+    missing = _MISSING.search(error.message) if isinstance(error, NotFound) else None
+    if missing is None or "Did you mean" in error.remedy:
+        return error
+    try:
+        near = did_you_mean(missing[3], _known(session, missing[1] or missing[2]))
+    except (grpc.RpcError, DomainError):
+        # The error to tell of is the first one.
+        return error
+    remedy = f"{near} {error.remedy}".strip() if near else error.remedy
+    return NotFound(
+        error.message, reason=error.reason, remedy=remedy, metadata=error.metadata, violations=error.violations
+    )
+
+
+def _known(session: Session, collection: str) -> list[str]:
+    return [output.short(name) for name in names_in(session, collection)]
+
+
+def names_in(session: Session, collection: str, *, limit: int = 1000) -> list[str]:
+    """Full names of what a collection holds, the newest first: `datasets`, `trainingJobs`, `models`, `baseModels`."""
+    parent = session.parent
+    if collection == "datasets":
+        datasets = dataset_api.ListDatasetsRequest(parent=parent)
+        return [each.name for each in pages(session.dataset.ListDatasets, datasets, "datasets", limit)]
+    if collection == "trainingJobs":
+        jobs = training_api.ListTrainingJobsRequest(parent=parent)
+        return [each.name for each in pages(session.trainer.ListTrainingJobs, jobs, "training_jobs", limit)]
+    if collection == "models":
+        models = registry_api.ListModelsRequest(parent=parent)
+        return [each.name for each in pages(session.registry.ListModels, models, "models", limit)]
+    answer = session.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
+    return [each.name for each in answer.base_models]

@@ -1,0 +1,49 @@
+"""What a training will read of each picture, and which of caption and tags counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+
+from gateway.cli import output
+from gateway.cli.session import Session, pages
+
+
+def source_of(image: dataset_pb2.Image) -> str:
+    """Where the text of a picture comes from: `caption`, `tags`, or `nothing`."""
+    return "caption" if image.caption else "tags" if image.tags else "nothing"
+
+
+def show_texts(session: Session, dataset: str) -> None:
+    """Prints the text that each picture of a dataset (full name) is trained with."""
+    request = pb.ListImagesRequest(parent=dataset)
+    images = list(pages(session.dataset.ListImages, request, "images", 0))
+    if session.json:
+        facts = [
+            {"image": each.name, "fileName": each.file_name, "source": source_of(each), "text": each.training_text}
+            for each in images
+        ]
+        output.print_json({"texts": facts})
+        return
+    rows = ((each.file_name, source_of(each), each.training_text) for each in images)
+    output.table(("file", "from", "text that is trained"), rows)
+    tell_competition(session, images)
+    silent = [each.file_name for each in images if not each.training_text]
+    if silent:
+        output.say(f"{len(silent)} without any text: {', '.join(silent[:5])}{' …' if len(silent) > 5 else ''}.")
+        output.next_step(session, f"fiveshot dataset tag {output.short(dataset)}")
+
+
+def tell_competition(session: Session, images: Sequence[dataset_pb2.Image]) -> None:
+    """Says so where a caption and tags stand on one picture, since only one of them is trained."""
+    both = [each for each in images if each.caption and each.tags]
+    if session.json or not both:
+        return
+    count = "1 picture has" if len(both) == 1 else f"{len(both)} pictures have"
+    dataset = both[0].name.split("/")[3]
+    output.note(
+        f"{count} a caption and tags: the caption is trained, the tags are not. To train the tags, take the caption"
+        f" away: fiveshot dataset caption {dataset} {both[0].file_name} ''"
+    )

@@ -1,0 +1,81 @@
+"""Epochs compared on one scale and in words; what the numbers are is told in docs/evaluation.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fiveshot.trainer.v1 import training_job_pb2
+
+from gateway.cli import output
+
+Epoch = training_job_pb2.Epoch
+COLUMNS = (">epoch", ">fit", ">moved", ">held out", ">drift", ">likeness", "verdict")
+# The trainer's own bounds: from here on it counts a preview as a copy, and a moved view as unlearnt.
+_COPY = 0.95
+_RISE = 0.05
+
+
+def rows(epochs: Sequence[Epoch]) -> Iterator[tuple[str, ...]]:
+    """A row for each epoch, in order, as `COLUMNS` names them; every number in per cent, less is better."""
+    words = verdicts(epochs)
+    first = next((each.evaluation for each in epochs if each.HasField("evaluation")), None)
+    for epoch, word in zip(epochs, words, strict=True):
+        found = epoch.evaluation
+        if first is None or not epoch.HasField("evaluation"):
+            yield (output.short(epoch.name), "", "", "", "", "", word)
+            continue
+        moved = _share(found.moved_loss, first.moved_loss) if found.HasField("moved_loss") else ""
+        held_out = _share(found.held_out_loss, first.held_out_loss) if found.HasField("held_out_loss") else ""
+        fit = _share(found.fit_loss, first.fit_loss)
+        drift, likeness = f"{100 * found.drift:.1f}", f"{100 * found.memorisation:.0f}"
+        yield output.short(epoch.name), fit, moved, held_out, drift, likeness, word
+
+
+def legend(epochs: Sequence[Epoch]) -> Iterator[str]:
+    """What each column that has numbers means, a line each. Less is better in all of them."""
+    found = [each.evaluation for each in epochs if each.HasField("evaluation")]
+    if not found:
+        return
+    yield "Less is better in every column."
+    yield "fit       error on the training pictures; 100 is that of the first epoch"
+    if any(each.HasField("moved_loss") for each in found):
+        yield "moved     the same on the pictures mirrored, nearer and farther; it rises when they are learnt by heart"
+    if any(each.HasField("held_out_loss") for each in found):
+        yield "held out  the same on a picture that is kept out of training"
+    yield "drift     how far prompts without your subject have moved from the base model"
+    yield f"likeness  of a preview to the nearest training picture; from {100 * _COPY:.0f} on it is a copy"
+
+
+def verdicts(epochs: Sequence[Epoch]) -> list[str]:
+    """Each epoch in words, beside the recommended one; "" where nothing was measured or recommended."""
+    best = next((number for number, each in enumerate(epochs) if each.recommended), None)
+    if best is None:
+        return [""] * len(epochs)
+    return [_verdict(epochs, number, best) for number in range(len(epochs))]
+
+
+def _verdict(epochs: Sequence[Epoch], number: int, best: int) -> str:
+    found = epochs[number].evaluation
+    copy = "; a preview is a copy of a photo" if found.memorisation >= _COPY else ""
+    if number == best:
+        return f"recommended{copy}"
+    if not epochs[number].HasField("evaluation"):
+        return ""
+    if number < best:
+        return f"still learning{copy}"
+    so_far = [each.evaluation for each in epochs[: number + 1] if each.HasField("evaluation")]
+    if _risen([each.held_out_loss for each in so_far if each.HasField("held_out_loss")]):
+        return f"past its best: an unseen picture fits less{copy}"
+    if _risen([each.moved_loss for each in so_far if each.HasField("moved_loss")]):
+        return f"photos learnt by heart{copy}"
+    if copy:
+        return copy.removeprefix("; ")
+    return "hardly better" if found.fit_loss < epochs[best].evaluation.fit_loss else "no better"
+
+
+def _risen(losses: Sequence[float]) -> bool:
+    return bool(losses) and losses[-1] > min(losses) * (1 + _RISE)
+
+
+def _share(value: float, of: float) -> str:
+    return f"{100 * value / of:.0f}" if of else ""

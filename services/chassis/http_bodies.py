@@ -1,0 +1,80 @@
+"""Files as raw HTTP bodies: `google.api.HttpBody`, with the headers that make it a file.
+
+The gateway's transcoder writes the messages of such a stream as they are, and the call's initial metadata as headers.
+It would drop a `content-length`, so that one travels under another name (see gateway/envoy_bytes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from google.api.httpbody_pb2 import HttpBody
+
+LENGTH_KEY = "x-fiveshot-content-length"
+STATUS_KEY = "x-fiveshot-status"
+_NOT_MODIFIED = "304"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on its way. chunks: checks the bytes, so it may raise at its very end. etag: changes with the bytes."""
+
+    file_name: str
+    content_type: str
+    size_bytes: int
+    etag: str
+    chunks: AsyncIterator[bytes]
+
+
+async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
+    """The file as the messages of one call; nothing but the headers when the caller has it already (If-None-Match).
+
+    A chunk goes out when the next one is there: the last one, and a file of one chunk whole, only once `chunks` has
+    found the bytes to be right. An error before the first message is an HTTP error; a later one cuts the body short.
+    """
+    if _has(context, file.etag):
+        await context.send_initial_metadata((*_headers(file), (STATUS_KEY, _NOT_MODIFIED)))
+        yield HttpBody(content_type=file.content_type)
+        return
+    waiting: bytes | None = None
+    opened = False
+    async for chunk in file.chunks:
+        if waiting is not None:
+            if not opened:
+                await context.send_initial_metadata((*_headers(file), (LENGTH_KEY, str(file.size_bytes))))
+                opened = True
+            yield HttpBody(content_type=file.content_type, data=waiting)
+        waiting = chunk
+    if not opened:
+        await context.send_initial_metadata((*_headers(file), (LENGTH_KEY, str(file.size_bytes))))
+    yield HttpBody(content_type=file.content_type, data=waiting or b"")
+
+
+def disposition(file_name: str) -> str:
+    """The Content-Disposition of a download (RFC 6266): the plain name for old clients, and the exact one in UTF-8."""
+    plain = "".join(letter if _plain(letter) else "_" for letter in file_name)
+    exact = "" if plain == file_name else f"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return f'attachment; filename="{plain}"{exact}'
+
+
+def _plain(letter: str) -> bool:
+    return letter.isascii() and letter.isprintable() and letter not in '"\\%'
+
+
+def _headers(file: File) -> tuple[tuple[str, str], ...]:
+    return (
+        ("content-disposition", disposition(file.file_name)),
+        ("etag", f'"{file.etag}"'),
+        # A caller's own browser may keep it, and asks each time whether it has changed.
+        ("cache-control", "private, no-cache"),
+        ("x-content-type-options", "nosniff"),
+    )
+
+
+def _has(context: Any, etag: str) -> bool:
+    asked = dict(context.invocation_metadata() or ()).get("if-none-match", "")
+    known = [part.strip().removeprefix("W/").strip('"') for part in asked.split(",")]
+    return etag in known or "*" in known

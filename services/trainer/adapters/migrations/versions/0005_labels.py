@@ -1,0 +1,16 @@
+"""Jobs carry labels of their callers' own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from services.chassis.sql import JsonText
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Adds the labels; the default stays for replicas of the release before."""
+    op.add_column("training_jobs", sa.Column("labels", JsonText, nullable=False, server_default="{}"))

@@ -1,0 +1,45 @@
+"""Delete jobs and epochs, with their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from services.chassis.errors import Unavailable
+from services.chassis.logging import get_logger
+from services.trainer.models.deleting import check_epoch_delete, check_job_delete
+from services.trainer.ports import Artifacts, Deletions
+
+log = get_logger(__name__)
+
+
+class JobDeleting:
+    """Rows go first. Files that are left when the object store is away are orphans, which the sweeper removes."""
+
+    def __init__(self, deletions: Deletions, artifacts: Artifacts, *, clock: Callable[[], datetime]) -> None:
+        self._deletions = deletions
+        self._artifacts = artifacts
+        self._clock = clock
+
+    async def job(self, name: str, *, etag: str, force: bool) -> None:
+        """Deletes an ended job. Raises NotFound, and what `check_job_delete` raises."""
+        job = await self._deletions.job(
+            name, lambda found, epochs: check_job_delete(found, epochs=epochs, etag=etag, force=force)
+        )
+        log.info("job_deleted", job=name)
+        try:
+            for attempt in job.attempts:
+                await self._artifacts.sweep(name, attempt.number, keep=(), older_than=self._clock())
+        except Unavailable as error:
+            log.warning("files_left_to_the_sweeper", job=name, reason=error.reason)
+
+    async def epoch(self, job: str, number: int, *, etag: str) -> None:
+        """Deletes an epoch. Raises NotFound, and what `check_epoch_delete` raises."""
+        epoch = await self._deletions.epoch(
+            job, number, lambda found, owned: check_epoch_delete(found, owned, etag=etag)
+        )
+        log.info("epoch_deleted", epoch=epoch.name)
+        try:
+            await self._artifacts.delete((*epoch.files, *epoch.checkpoint))
+        except Unavailable as error:
+            log.warning("files_left_to_the_sweeper", epoch=epoch.name, reason=error.reason)

@@ -1,0 +1,99 @@
+"""Files as HTTP bodies: what goes out when, and under which name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from services.chassis import http_bodies
+from services.chassis.errors import DataLoss, DomainError
+from services.chassis.http_bodies import File
+
+
+class Context:
+    """Records the headers."""
+
+    def __init__(self, **headers: str) -> None:
+        self._headers = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+        self.sent: dict[str, str] | None = None
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str]]:
+        return self._headers
+
+    async def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
+        assert self.sent is None
+        self.sent = dict(metadata)
+
+
+async def _chunks(*parts: bytes, error: DomainError | None = None) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+    if error:
+        raise error
+
+
+def _file(chunks: AsyncIterator[bytes], size_bytes: int = 0) -> File:
+    return File("a.png", "image/png", size_bytes, "abc", chunks)
+
+
+async def _received(file: File, context: Any) -> list[bytes]:
+    return [body.data async for body in http_bodies.send(file, context)]
+
+
+async def test_a_file_goes_out_with_its_name_length_and_etag() -> None:
+    context = Context()
+    assert await _received(_file(_chunks(b"one", b"two", b"three"), 11), context) == [b"one", b"two", b"three"]
+    assert context.sent is not None
+    assert context.sent["content-disposition"] == 'attachment; filename="a.png"'
+    assert (context.sent["etag"], context.sent[http_bodies.LENGTH_KEY]) == ('"abc"', "11")
+
+
+async def test_an_empty_file_is_an_empty_body() -> None:
+    context = Context()
+    assert await _received(_file(_chunks()), context) == [b""]
+    assert context.sent is not None
+    assert context.sent[http_bodies.LENGTH_KEY] == "0"
+
+
+async def test_bytes_of_one_chunk_that_prove_wrong_are_an_error_and_no_answer() -> None:
+    context = Context()
+    with pytest.raises(DataLoss):
+        await _received(_file(_chunks(b"one", error=DataLoss("damaged")), 3), context)
+    assert context.sent is None
+
+
+async def test_the_last_chunk_of_a_damaged_file_never_goes_out() -> None:
+    got: list[bytes] = []
+    sent = http_bodies.send(_file(_chunks(b"one", b"two", error=DataLoss("damaged")), 6), Context())
+    got.append((await anext(sent)).data)
+    with pytest.raises(DataLoss):
+        await anext(sent)
+    assert got == [b"one"]
+
+
+@pytest.mark.parametrize("asked", ['"abc"', 'W/"abc"', '"old", "abc"', "*"])
+async def test_who_has_the_file_gets_headers_alone(asked: str) -> None:
+    context = Context(if_none_match=asked)
+    assert await _received(_file(_chunks(b"one"), 3), context) == [b""]
+    assert context.sent is not None
+    assert context.sent[http_bodies.STATUS_KEY] == "304"
+    assert http_bodies.LENGTH_KEY not in context.sent
+
+
+async def test_who_has_another_file_gets_this_one() -> None:
+    assert await _received(_file(_chunks(b"one"), 3), Context(if_none_match='"abd"')) == [b"one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("cat.jpg", 'attachment; filename="cat.jpg"'),
+        ('a"b\\c.jpg', "attachment; filename=\"a_b_c.jpg\"; filename*=UTF-8''a%22b%5Cc.jpg"),
+        ("猫.png", "attachment; filename=\"_.png\"; filename*=UTF-8''%E7%8C%AB.png"),
+        ("a\r\nx: y.png", "attachment; filename=\"a__x: y.png\"; filename*=UTF-8''a%0D%0Ax%3A%20y.png"),
+    ],
+)
+def test_a_name_stays_one_header_whatever_it_holds(name: str, header: str) -> None:
+    assert http_bodies.disposition(name) == header

@@ -1,0 +1,154 @@
+"""What people type for names: the last job, an epoch by a word, a file's name, and what they meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.registry.v1 import model_pb2, registry_service_pb2
+from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
+
+from gateway.cli import lookup
+from gateway.cli.names import nearest_id
+from gateway.cli.requests import with_request_id
+from gateway.cli.session import Session
+from services.chassis import errors
+
+JOB = "projects/p/trainingJobs/job-1"
+
+
+class _Server:
+    """All services: jobs newest first, epochs of every job, pictures of every dataset."""
+
+    def __init__(self, *, jobs: int = 2, epochs: int = 3, recommended: int = 2, files: tuple[str, ...] = ()) -> None:
+        self.jobs, self.epochs, self.recommended, self.files = jobs, epochs, recommended, files
+
+    def ListTrainingJobs(self, request: Any) -> Any:
+        assert request.order_by in ("", "create_time desc")
+        names = [f"projects/p/trainingJobs/job-{number}" for number in range(self.jobs, 0, -1)]
+        jobs = [training_job_pb2.TrainingJob(name=name) for name in names]
+        return training_service_pb2.ListTrainingJobsResponse(training_jobs=jobs)
+
+    def ListEpochs(self, request: Any) -> Any:
+        numbers = range(1, self.epochs + 1)
+        epochs = [
+            training_job_pb2.Epoch(name=f"{request.parent}/epochs/{number}", recommended=number == self.recommended)
+            for number in numbers
+        ]
+        return training_service_pb2.ListEpochsResponse(epochs=epochs)
+
+    def ListImages(self, request: Any) -> Any:
+        images = [
+            dataset_pb2.Image(name=f"{request.parent}/images/img-{number}", file_name=name)
+            for number, name in enumerate(self.files)
+        ]
+        return dataset_service_pb2.ListImagesResponse(images=images)
+
+    def ListDatasets(self, request: Any) -> Any:
+        datasets = [dataset_pb2.Dataset(name="projects/p/datasets/cat")]
+        return dataset_service_pb2.ListDatasetsResponse(datasets=datasets)
+
+    def ListModels(self, request: Any) -> Any:
+        return registry_service_pb2.ListModelsResponse(models=[model_pb2.Model(name="projects/p/models/my-cat")])
+
+
+def _session(**facts: Any) -> Session:
+    session, server = Session(project="p"), _Server(**facts)
+    session.__dict__.update(trainer=server, dataset=server, registry=server)
+    return session
+
+
+def test_the_last_job_is_taken_when_none_is_named() -> None:
+    assert lookup.job(_session(), "") == "projects/p/trainingJobs/job-2"
+    assert lookup.job(_session(), "last") == "projects/p/trainingJobs/job-2"
+    assert lookup.job(_session(), "job-1") == JOB
+    with pytest.raises(errors.NotFound, match="no training job"):
+        lookup.job(_session(jobs=0), "")
+
+
+@pytest.mark.parametrize(
+    ("words", "epoch"),
+    [
+        ([], "job-2/epochs/2"), (["3"], "job-2/epochs/3"), (["last"], "job-2/epochs/3"), (["best"], "job-2/epochs/2"),
+        (["job-1"], "job-1/epochs/2"), (["job-1", "recommended"], "job-1/epochs/2"), (["job-1", "1"], "job-1/epochs/1"),
+        (["last", "last"], "job-2/epochs/3"), (["0"], "job-2/epochs/0"),
+    ],
+)  # fmt: skip
+def test_an_epoch_is_a_number_or_a_word(words: list[str], epoch: str) -> None:
+    assert lookup.job_and_epoch(_session(), words)[1] == f"projects/p/trainingJobs/{epoch}"
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "reason"),
+    [
+        ({"epochs": 0}, ["best"], "NO_EPOCH"), ({"recommended": 0}, ["best"], "NO_RECOMMENDATION"),
+        ({}, ["job-1", "bset"], "INVALID_ARGUMENT"), ({}, ["job-1", "1", "x"], "INVALID_ARGUMENT"),
+    ],
+)  # fmt: skip
+def test_an_epoch_that_cannot_be_meant(facts: dict[str, int], words: list[str], reason: str) -> None:
+    with pytest.raises(errors.DomainError) as refused:
+        lookup.job_and_epoch(_session(**facts), words)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [("00.jpg", 0), ("00.JPG", 0), ("photos/00.jpg", 0), ("02.jfif", 2), ("Rex 1.png", 1), ("Rex 1", 1)],
+)
+def test_a_picture_is_found_by_the_name_of_its_file(given: str, number: int) -> None:
+    session = _session(files=("00.jpg", "rex 1.png", "02.jpg"))
+    assert lookup.image(session, "cat", given).name == f"projects/p/datasets/cat/images/img-{number}"
+
+
+def test_a_picture_that_is_not_there_or_there_twice() -> None:
+    with pytest.raises(errors.NotFound) as missing:
+        lookup.image(_session(files=("IMG_0001.jpg",)), "cat", "IMG_001.jpg")
+    assert missing.value.remedy == "Did you mean IMG_0001.jpg?"
+    with pytest.raises(errors.InvalidArgument, match="2 pictures") as twice:
+        lookup.image(_session(files=("0.jpg", "0.jpg")), "cat", "0.jpg")
+    assert "img-0, img-1" in twice.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [("backpack_dog", "backpack-dog"), ("Köter Nr. 5", "koter-nr-5"), ("2024", "dataset-2024"), ("??", "dataset")],
+)
+def test_the_nearest_legal_id_is_offered(given: str, near: str) -> None:
+    assert nearest_id(given, "dataset") == near
+    assert lookup.new_id(near, field="dataset_id", kind="dataset") == near
+    with pytest.raises(errors.InvalidArgument) as refused:
+        lookup.new_id(given, field="dataset_id", kind="dataset")
+    assert refused.value.remedy.startswith(f"Did you mean '{near}'?")
+    with pytest.raises(errors.InvalidArgument, match=f"Did you mean '{near}'"):
+        _session().name("datasets", given)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("datasets/cta", "cat"), ("models/mycat", "my-cat"), ("trainingJobs/jb-1", "job-1 or job-2")],
+)
+def test_what_was_meant_is_said_when_a_name_is_not_found(name: str, near: str) -> None:
+    missing = errors.NotFound(f"projects/p/{name} does not exist", field="name", remedy="Check it.")
+    told = lookup.with_suggestion(_session(), missing)
+    assert (told.remedy, told.field) == (f"Did you mean {near}? Check it.", "name")
+
+
+def test_an_error_that_nothing_is_like_stays_as_it_is() -> None:
+    far = errors.NotFound("projects/p/datasets/zebra does not exist")
+    assert lookup.with_suggestion(_session(), far).remedy == ""
+    other = errors.InvalidArgument("projects/p/datasets/cta is wrong")
+    assert lookup.with_suggestion(_session(), other) is other
+
+
+def test_every_request_that_can_be_repeated_gets_an_id_of_its_own() -> None:
+    move = training_service_pb2.CancelTrainingJobRequest(name=JOB)
+    first = with_request_id(move)
+    assert first is move
+    given = move.request_id
+    assert given.startswith("cli-")
+    assert with_request_id(move) is move
+    assert move.request_id == given
+    assert training_service_pb2.CancelTrainingJobRequest(name=JOB).request_id == ""
+    reading = training_service_pb2.GetTrainingJobRequest(name=JOB)
+    assert with_request_id(reading) == training_service_pb2.GetTrainingJobRequest(name=JOB)

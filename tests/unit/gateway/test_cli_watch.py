@@ -1,0 +1,142 @@
+"""Following a job at a terminal, comparing epochs and jobs, and what is said about texts."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gateway.cli import compare, output, texts, verdicts, watch
+from gateway.cli.main import app
+from gateway.cli.session import Session
+from gateway.cli.tags import unknown_labels
+
+JOB = "projects/default/trainingJobs/job-1"
+
+
+def _progress(**facts: Any) -> training_service_pb2.WatchTrainingJobResponse:
+    progress = training_event_pb2.JobProgress(**facts)
+    return training_service_pb2.WatchTrainingJobResponse(event=training_event_pb2.TrainingJobEvent(progress=progress))
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_line_fits_the_terminal_and_is_not_clipped(width: int) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=width, highlight=False)
+    with watch.View(console) as view:
+        view.show(
+            _progress(
+                step=12345, total_steps=20000, epoch=12, phase="writing the previews", loss=0.1234,
+                images_per_second=12.3, eta_seconds=3700,
+            )
+        )  # fmt: skip
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue()).replace("\r", "\n")
+    line = [line for line in plain.split("\n") if line.strip()][-1]
+    assert len(line) <= width
+    for word in ("epoch 12: writing the previews", "12345/20000", "loss 0.1234", "1 h 01 min left"):
+        assert word in line
+    assert ("12.3 images/s" in line) is (width >= 100)
+
+
+class _Interrupted:
+    def WatchTrainingJob(self, request: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def ListTrainingJobs(self, request: Any) -> Any:
+        jobs = [training_job_pb2.TrainingJob(name=JOB)]
+        return training_service_pb2.ListTrainingJobsResponse(training_jobs=jobs)
+
+
+def test_ctrl_c_says_that_the_job_goes_on_and_how_to_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "trainer", _Interrupted())
+    done = CliRunner().invoke(app, ["--server", "127.0.0.1:1", "train", "watch"], prog_name="fiveshot")
+    assert done.exit_code == output.INTERRUPTED
+    assert done.stderr.splitlines() == [
+        "The job goes on. Follow it: fiveshot train watch job-1. End it: fiveshot train cancel job-1."
+    ]
+
+
+def _epochs(*measured: tuple[float, float, float], recommended: int) -> list[training_job_pb2.Epoch]:
+    return [
+        training_job_pb2.Epoch(
+            name=f"{JOB}/epochs/{number}",
+            recommended=number == recommended,
+            evaluation=training_job_pb2.Evaluation(fit_loss=fit, moved_loss=moved, drift=0.012, memorisation=likeness),
+        )
+        for number, (fit, moved, likeness) in enumerate(measured, start=1)
+    ]
+
+
+def test_epochs_stand_on_one_scale_with_a_verdict_in_words() -> None:
+    epochs = _epochs((0.4, 0.5, 0.3), (0.3, 0.4, 0.5), (0.29, 0.41, 0.6), (0.2, 0.5, 0.96), recommended=2)
+    assert list(verdicts.rows(epochs)) == [
+        ("1", "100", "100", "", "1.2", "30", "still learning"),
+        ("2", "75", "80", "", "1.2", "50", "recommended"),
+        ("3", "72", "82", "", "1.2", "60", "hardly better"),
+        ("4", "50", "100", "", "1.2", "96", "photos learnt by heart; a preview is a copy of a photo"),
+    ]
+    legend = list(verdicts.legend(epochs))
+    assert [line.split("  ")[0] for line in legend[1:]] == ["fit", "moved", "drift", "likeness"]
+
+
+def test_an_epoch_that_was_not_measured_has_no_numbers() -> None:
+    bare = [training_job_pb2.Epoch(name=f"{JOB}/epochs/1")]
+    assert list(verdicts.rows(bare)) == [("1", "", "", "", "", "", "")]
+    assert list(verdicts.legend(bare)) == []
+
+
+def test_two_jobs_are_compared_by_what_differs() -> None:
+    one, other = (
+        training_job_pb2.TrainingJob(
+            base_model="baseModels/tiny", dataset_version=f"projects/p/datasets/cat/versions/{version}",
+            parameters=training_job_pb2.TrainingParameters(rank=rank, alpha=8.0),
+        )
+        for version, rank in ((1, 8), (2, 16))
+    )  # fmt: skip
+    assert list(compare.differences(one, other)) == [
+        ("dataset_version", "cat/versions/1", "cat/versions/2"), ("rank", "8", "16"),
+    ]  # fmt: skip
+    assert list(compare.differences(one, one)) == []
+
+
+def test_it_is_said_which_of_caption_and_tags_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    tags = [dataset_pb2.Tag(label="red")]
+    images = [
+        dataset_pb2.Image(name="projects/p/datasets/cat/images/a", file_name="a.jpg", caption="a cat", tags=tags),
+        dataset_pb2.Image(name="projects/p/datasets/cat/images/b", file_name="b.jpg", tags=tags),
+        dataset_pb2.Image(name="projects/p/datasets/cat/images/c", file_name="c.jpg"),
+    ]
+    assert [texts.source_of(image) for image in images] == ["caption", "tags", "nothing"]
+    texts.tell_competition(Session(), images)
+    said = capsys.readouterr().err
+    assert "1 picture has a caption and tags: the caption is trained, the tags are not" in said
+    assert "fiveshot dataset caption cat a.jpg ''" in said
+    texts.tell_competition(Session(), images[1:])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_tag_that_no_picture_has_is_named_with_the_nearest() -> None:
+    stats = [dataset_service_pb2.TagStat(label=label) for label in ("square", "red dog")]
+    session = Session()
+    session.__dict__["dataset"] = SimpleNamespace(
+        ListTagStats=lambda request: dataset_service_pb2.ListTagStatsResponse(stats=stats)
+    )
+    found = unknown_labels(session, "projects/p/datasets/cat", ["squre", "RED_dog", "zebra"])
+    assert found == {"squre": "Did you mean square?", "zebra": ""}
+
+
+def test_completion_gives_nothing_where_no_server_is(tmp_path: Path) -> None:
+    from gateway.cli import completion
+
+    root: Any = SimpleNamespace(params={"data": str(tmp_path)})
+    context: Any = SimpleNamespace(find_root=lambda: root, params={"dataset": "cat"})
+    assert completion.datasets(context, "") == []
+    assert completion.image_files(context, "") == []
