@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.pictures import PictureLimits
 from tests.fakes import pictures as files
 from tests.fixtures.nasty_pictures import TAKEN, Nasty, corpus, named_formats
+from tests.fixtures.patience import lasting, scaled, until
 from tests.fixtures.png_writer import png
+from tests.fixtures.processes import async_child, finished
 
 LIMITS = PictureLimits()
 GENEROUS = DecodeLimits(cpu_s=60, wall_s=120)
@@ -53,12 +54,6 @@ async def too_costly(pool: DecodePool, data: bytes) -> str:
         await pool.read(data, LIMITS, **LOOK)
     assert (caught.value.reason, caught.value.field) == ("IMAGE_TOO_COSTLY", "image")
     return caught.value.message
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def lives(pid: int) -> bool:
@@ -150,7 +145,7 @@ async def test_a_process_that_dies_at_work_is_replaced_and_its_picture_tried_aga
         (pid,) = pool.pids
         os.kill(pid, signal.SIGSTOP)
         work = asyncio.create_task(answer(pool, files.png()))
-        await asyncio.sleep(0.05)
+        await lasting(scaled(0.2))
         os.kill(pid, signal.SIGKILL)
         assert await work == TAKEN
 
@@ -160,7 +155,7 @@ async def test_a_cancelled_call_ends_its_decoding() -> None:
         (pid,) = pool.pids
         os.kill(pid, signal.SIGSTOP)
         work = asyncio.create_task(pool.read(files.png(), LIMITS, **LOOK))
-        await asyncio.sleep(0.05)
+        await lasting(scaled(0.2))
         assert lives(pid)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -175,7 +170,7 @@ async def test_a_call_cancelled_while_it_waits_leaves_the_others_alone() -> None
         os.kill(pid, signal.SIGSTOP)
         first = asyncio.create_task(answer(pool, files.png()))
         waiting = asyncio.create_task(answer(pool, files.png()))
-        await asyncio.sleep(0.05)
+        await lasting(scaled(0.2))
         waiting.cancel()
         os.kill(pid, signal.SIGCONT)
         assert await first == TAKEN
@@ -198,7 +193,7 @@ async def test_a_closed_pool_leaves_nothing_running_and_refuses() -> None:
         (*idle, busy) = pids = pool.pids
         os.kill(busy, signal.SIGSTOP)
         work = asyncio.create_task(pool.read(files.png(), LIMITS, **LOOK))
-        await asyncio.sleep(0.05)
+        await lasting(scaled(0.2))
     with pytest.raises((Unavailable, RuntimeError)):
         await work
     assert not any(map(lives, pids))
@@ -218,17 +213,14 @@ async def test_processes_end_when_their_parent_is_killed() -> None:
 
         asyncio.run(main())
     """
-    parent = subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    lines = [await asyncio.to_thread(parent.stdout.readline) for _ in range(2)]
-    pid = next(int(line) for line in lines if line.strip().isdigit())
-    assert lives(pid)
-    parent.kill()
-    parent.stdout.close()
-    parent.wait()
-    await until(lambda: not lives(pid))
+    async with async_child([sys.executable, "-c", textwrap.dedent(program)], env=os.environ) as parent:
+        assert parent.stdout is not None
+        lines = [await parent.stdout.readline() for _ in range(2)]
+        pid = next(int(line) for line in lines if line.strip().isdigit())
+        assert lives(pid)
+        parent.kill()
+        await parent.wait()
+        await until(lambda: not lives(pid), what="the end of the decoder")
 
 
 async def test_no_secret_of_the_service_is_in_a_decoders_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,10 +257,9 @@ def test_the_sandbox_keeps_files_network_and_processes_out() -> None:
         os.write(1, (",".join(applied) + " " + ",".join(found)).encode())
         os._exit(0)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, check=True, timeout=60
-    )
-    applied, found = done.stdout.decode().split()
+    done = finished([sys.executable, "-c", textwrap.dedent(program)])
+    assert done.returncode == 0, done.stderr
+    applied, found = done.stdout.split()
     assert "memory" in applied
     *calls, memory = found.split(",")
     assert memory == "MemoryError"

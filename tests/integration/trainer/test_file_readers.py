@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import os
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.recipe.families.readers import TOOLS
 from services.trainer.recipe.parameters import TrainingParameters
 from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion_2, write_stable_diffusion_real
+from tests.fixtures.processes import finished
 from tests.readers import automatic1111, comfyui, sd_scripts
 from tests.readers.diffusers_files import applied, merged_changes
 from tests.readers.reading import Base, Reading
@@ -176,7 +176,8 @@ def test_an_older_diffusers_applies_every_file_that_todays_does(
                 files[file.path] = trained_changes(carriers)
     script = Path(__file__).parents[2] / "readers" / "diffusers_files.py"
     answer = tmp_path / "changes.safetensors"
-    subprocess.run([OLD_PYTHON, script, model.folder, answer, *files], check=True, timeout=600)
+    done = finished([OLD_PYTHON, script, model.folder, answer, *files], limit_s=600)
+    assert done.returncode == 0, done.stderr
     read = load_file(answer)
     for path, trained in files.items():
         changes = {key.partition("|")[2]: tensor for key, tensor in read.items() if key.startswith(f"{path.name}|")}

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from services.chassis.picture_decoding.turns import Turns
+from tests.fixtures.patience import turns
 
 
 class Line:
@@ -23,8 +24,7 @@ class Line:
             await self.leave.acquire()
 
     async def settle(self) -> None:
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns(10)
 
 
 async def test_projects_take_turns_whatever_they_send() -> None:
@@ -56,7 +56,7 @@ async def test_who_goes_away_loses_nobody_a_place(given: bool) -> None:
     if given:
         # The place is handed over in the same moment in which its owner goes away.
         line.leave.release()
-        await asyncio.sleep(0)
+        await turns(1)
     second.cancel()
     await line.settle()
     line.leave.release()
