@@ -37,7 +37,7 @@ class _Losing(dataset_service_pb2_grpc.DatasetServiceServicer):
 @pytest.fixture
 def losing() -> Iterator[tuple[_Losing, str]]:
     """The servicer and the address of its server."""
-    servicer = _Losing(lost=2)
+    servicer = _Losing(lost=2)  # type: ignore[abstract]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
     dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(servicer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
