@@ -44,9 +44,10 @@ local function shape(path)
     return path
   end
   local parts, number, collection = {}, 0, ""
-  for part in path:sub(5):gmatch("[^/]+") do
+  for part in (path:sub(5) .. "/"):gmatch("([^/]*)/") do
     number = number + 1
-    if number % 2 == 1 or collection == "projects" then
+    -- An empty part is no id: a path with a slash too many is another path, and no method's.
+    if number % 2 == 1 or part == "" or collection == "projects" then
       parts[number] = part
     else
       parts[number] = "*" .. (part:match(":.*$") or "")

@@ -37,8 +37,11 @@ class HttpRule:
 
     @functools.cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Matches the whole path of a call, without its query."""
-        return re.compile(_regex(self.template))
+        """Matches the whole path of a call, without its query.
+
+        Envoy's transcoder passes over slashes at the end, so whoever decides by the path must too.
+        """
+        return re.compile(_regex(self.template) + "/*")
 
     @property
     def body_message(self) -> Descriptor | None:

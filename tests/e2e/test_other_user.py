@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,7 @@ def test_no_secret_stands_in_a_command_line(filled_stack: RunningStack) -> None:
     keys = filled_stack.folder.credentials()
     tokens = [path.read_text() for path in (filled_stack.folder.path / "credentials" / "tokens").iterdir()]
     assert len(tokens) == len(inside.HOLDERS)
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    lines = finished(["ps", "-eo", "args"]).stdout
     for secret in (keys.s3_access_key, keys.s3_secret_key, keys.api_key, keys.nats_password, *tokens):
         assert secret not in lines
 

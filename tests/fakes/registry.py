@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from services.chassis import names
 from services.chassis.errors import (
@@ -162,7 +163,7 @@ class FakeModelStore:
     def _insert(self, new: NewModel) -> Model:
         now = datetime.now(UTC)
         given = (new.project, new.model_id, names.new_uuid(), new.display_name, new.description, new.tags)
-        counts = {"latest": 0, "last_version": 0, "version_count": 0, "revision": 1}
+        counts: dict[str, Any] = {"latest": 0, "last_version": 0, "version_count": 0, "revision": 1}
         model = Model(*given, aliases={}, **counts, create_time=now, update_time=now)
         self.models[new.project, new.model_id] = model
         return model

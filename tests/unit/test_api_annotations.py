@@ -29,10 +29,10 @@ OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
 RESOURCES = (dataset_pb2.Dataset, dataset_pb2.Image, training_job_pb2.TrainingJob, model_pb2.Model)
 
 
-def _output_only(message: Descriptor) -> list[FieldDescriptor]:
+def _output_only(message: Message) -> list[Any]:
     return [
         field
-        for field in message.fields
+        for field in message.DESCRIPTOR.fields
         if OUTPUT_ONLY in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
     ]
 
@@ -49,7 +49,7 @@ def test_a_comment_says_output_only_where_the_annotation_does() -> None:
 
 def _filled(message: Message) -> Message:
     """Every output-only field set to something."""
-    for field in _output_only(message.DESCRIPTOR):
+    for field in _output_only(message):
         if field.is_repeated:
             values = getattr(message, field.name)
             values.add() if field.message_type else values.append("forged")
@@ -93,7 +93,7 @@ def _new_model(model: Any) -> object:
 def test_what_a_caller_says_of_an_output_only_field_is_ignored(
     message: Message, read: Callable[[Any], object]
 ) -> None:
-    assert _output_only(message.DESCRIPTOR)
+    assert _output_only(message)
     bare, forged = type(message)(), type(message)()
     bare.CopyFrom(message)
     forged.CopyFrom(message)

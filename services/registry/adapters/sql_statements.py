@@ -94,7 +94,12 @@ async def point_alias(conn: AsyncConnection, project: str, model_id: str, alias:
 def no_version(model: Model, number: int) -> NotFound:
     """The error for a number that the model does not have."""
     has = f"Its newest version is {model.latest}." if model.latest else "It has no version yet: save an epoch into it."
-    return NotFound(f"{model.name} has no version {number}", reason="VERSION_NOT_FOUND", remedy=has)
+    return NotFound(
+        f"{model.name} has no version {number}",
+        reason="VERSION_NOT_FOUND",
+        remedy=has,
+        metadata={"name": f"{model.name}/versions/{number}"},
+    )
 
 
 def no_alias(model: Model, alias: str) -> NotFound:

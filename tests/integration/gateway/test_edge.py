@@ -67,6 +67,9 @@ async def test_what_is_remembered_holds_for_one_credential_and_one_method(gatewa
         assert (await client.get(f"/v1/{NAME}")).status_code == 200
         assert (await client.get(f"/v1/{NAME}/images/one:download")).status_code == 200
         assert asked() - before == 2
+        # A slash at the end makes it another path, of which nothing is remembered.
+        assert (await client.get(f"/v1/{NAME}/")).status_code == 200
+        assert asked() - before == 3
 
 
 async def test_a_forged_token_is_not_remembered_with_a_good_one(gateway: Gateway) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -21,7 +20,7 @@ from gateway.event_accounts import Consumer
 from gateway.supervisor import servers
 from services.chassis.nats_events import EventBus
 from tests.fixtures import processes
-from tests.fixtures.patience import scaled, until
+from tests.fixtures.patience import scaled, until, within
 from tests.fixtures.servers import NATS_PASSWORD, nats_address
 
 
@@ -142,7 +141,7 @@ async def test_a_consumer_cannot_be_heard(bus: Bus) -> None:
     await until(lambda: len(bus.errors) >= 2, what="both messages to be refused")
     await bus.publish("acme", "a-3")
     heard = []
-    async with asyncio.timeout(scaled(10)):
+    async with within(10):
         async for event in bus.services.subscribe("fiveshot.events.v1.>", after_sequence=0):
             heard.append(event.id)
             if event.id == "a-3":

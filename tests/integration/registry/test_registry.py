@@ -279,3 +279,32 @@ async def test_a_trainer_that_is_away_is_unavailable_and_leaves_nothing(
     async with serving(settings) as connection:
         running = Running(RegistryServiceStub(connection), FakeTrainer(), object_store)  # type: ignore[abstract]
         await running.refused(Unavailable)
+
+
+async def test_a_version_goes_with_its_files_unless_an_alias_names_it(running: Running) -> None:
+    first = await running.save(aliases=["production"])
+    second = await running.save()
+    refusals = [
+        (FailedPrecondition, "force", service_pb.DeleteModelVersionRequest(name=first.name)),
+        (Aborted, "etag", service_pb.DeleteModelVersionRequest(name=first.name, etag=second.etag, force=True)),
+        (NotFound, "name", service_pb.DeleteModelVersionRequest(name=f"{REX}/versions/9")),
+        (InvalidArgument, "name", service_pb.DeleteModelVersionRequest(name=f"{REX}/versions/latest")),
+    ]
+    before = {info.key async for info in running.objects.list("")}
+    for kind, field, request in refusals:
+        with pytest.raises(kind) as refused:
+            await running.stub.DeleteModelVersion(request)
+        assert refused.value.field == field, refused.value
+    assert {info.key async for info in running.objects.list("")} == before
+
+    await running.stub.DeleteModelVersion(service_pb.DeleteModelVersionRequest(name=second.name, etag=second.etag))
+    model = await running.stub.GetModel(service_pb.GetModelRequest(name=REX))
+    assert (model.latest_version, model.version_count) == (first.name, 1)
+    current = await running.stub.GetModelVersion(service_pb.GetModelVersionRequest(name=f"{REX}/versions/latest"))
+    assert sorted(current.aliases) == ["latest", "production"]
+    await running.stub.DeleteModelVersion(
+        service_pb.DeleteModelVersionRequest(name=first.name, etag=current.etag, force=True)
+    )
+    assert [info.key async for info in running.objects.list("")] == []
+    third = await running.save()
+    assert third.name == f"{REX}/versions/3"

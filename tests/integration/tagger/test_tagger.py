@@ -266,3 +266,20 @@ async def test_taggers_declare_what_they_know(suite: Suite) -> None:
     assert "red background" in measured.vocabulary
     assert measured.model_sha256 == ""
     assert {category.category for category in measured.categories} == {"colour", "background"}
+
+
+async def test_an_ended_job_is_deleted_and_its_tags_stay(suite: Suite) -> None:
+    image = await suite.upload("red", "a.png")
+    job = await suite.run()
+    for kind, request in (
+        (Aborted, tagger_service_pb2.DeleteTagJobRequest(name=job.name, etag="0")),
+        (NotFound, tagger_service_pb2.DeleteTagJobRequest(name="projects/pets/tagJobs/none")),
+        (InvalidArgument, tagger_service_pb2.DeleteTagJobRequest(name="projects/pets/jobs/none")),
+    ):
+        with pytest.raises(kind) as refused:
+            await suite.tagger.DeleteTagJob(request)
+        assert refused.value.field
+    await suite.tagger.DeleteTagJob(tagger_service_pb2.DeleteTagJobRequest(name=job.name, etag=job.etag))
+    with pytest.raises(NotFound):
+        await suite.tagger.GetTagJob(tagger_service_pb2.GetTagJobRequest(name=job.name))
+    assert (await suite.image(image.name)).tags

@@ -18,7 +18,7 @@ from tests.fixtures.training_jobs import losses_of
 
 CPU = torch.device("cpu")
 WINDOW = 77
-WRITERS = {"stable-diffusion": write_stable_diffusion, "sdxl": write_sdxl}
+WRITERS: dict[str, Callable[..., BaseModelFiles]] = {"stable-diffusion": write_stable_diffusion, "sdxl": write_sdxl}
 # The miniatures' tokenizer knows letters only: 75 of them fill a chunk.
 FIRST, SECOND, OTHER = "a " * 75, "b " * 40, "z " * 40
 

@@ -25,6 +25,7 @@ def check() -> JsonCheck:
     ("verb", "path", "body", "fields"),
     [
         ("POST", JOBS, {"trainingJb": {}}, ["trainingJb"]),
+        ("POST", f"{JOBS}/", {"trainingJb": {}}, ["trainingJb"]),
         ("POST", JOBS, {"training_job": {"parameters": {"rnk": 4}}}, ["training_job.parameters.rnk"]),
         ("POST", JOBS, {"trainingJob": {"nme": 1, "parameters": 3}}, ["training_job.nme"]),
         ("POST", f"{JOBS}/one:cancel", {"why": "so"}, ["why"]),
