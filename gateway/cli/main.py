@@ -15,9 +15,10 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, tags and measures add commands to those of dataset and train
+from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
     base_models,
     dataset,
+    deleting,
     demo,
     doctor,
     epochs,

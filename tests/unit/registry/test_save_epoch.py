@@ -89,6 +89,15 @@ async def test_files_are_named_after_model_and_version_inside_too() -> None:
         assert metadata == {"ss_output_name": "rex-v2", "modelspec.title": "Rex v2"}
 
 
+async def test_a_number_that_was_deleted_is_not_given_again_in_a_files_name() -> None:
+    bench = Bench()
+    for _ in range(2):
+        await bench.saving.save(request())
+    await bench.store.delete_version("pets", "rex", 2, lambda version: None)
+    version = await bench.saving.save(request())
+    assert (version.number, version.draft.files[0].file_name) == (3, "rex-v3.safetensors")
+
+
 async def test_a_lora_that_is_no_safetensors_file_is_refused() -> None:
     for content in (b"", b"short", struct.pack("<Q", 4) + b"null" + bytes(9), struct.pack("<Q", 2**40) + bytes(99)):
         kept = contents() | {"kohya": content}
