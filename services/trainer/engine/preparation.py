@@ -33,7 +33,7 @@ from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import RegularizationSet, load_regularization
 from services.trainer.engine.step import Step
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
-from services.trainer.recipe.parameters import InvalidParameter
+from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
 from services.trainer.recipe.prompts import with_prompts

@@ -8,7 +8,8 @@ from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
 
 from services.trainer.models.base import OfferedModel
 from services.trainer.recipe.families import families
-from services.trainer.recipe.parameters import ParameterSpec, TrainingParameters
+from services.trainer.recipe.parameter_spec import ParameterSpec
+from services.trainer.recipe.parameters import TrainingParameters
 
 FIELD_NAMES = frozenset(field.name for field in training_job_pb2.TrainingParameters.DESCRIPTOR.fields)
 _MAPPED = FIELD_NAMES & {field.name for field in fields(TrainingParameters)}

@@ -1,5 +1,6 @@
 """What a training is: pure, and imports no other room. Control plane, worker and engine all work by it.
 
+parameter_spec  what one parameter accepts, and how a value is refused
 parameters   every training parameter with its default and limits
 catalogue    base models on offer
 buckets      the shapes that pictures are trained at

@@ -22,7 +22,8 @@ from services.trainer.recipe.calibration import (
 )
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import JobCost, job_cost
-from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, TrainingParameters
+from services.trainer.recipe.parameter_spec import InvalidParameter
+from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
 from services.trainer.recipe.plan import PictureSize, drawn_samples, plan_job
 
 MIB = 1 << 20

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from services.trainer.recipe.costs import ModelCosts, read_costs
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.facts import FamilyFacts
-from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, ParameterSpec
+from services.trainer.recipe.parameter_spec import InvalidParameter, ParameterSpec
+from services.trainer.recipe.parameters import DEFAULT_SPECS
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("base_models.toml")
 LabelStyle = Literal["sentence", "tags"]

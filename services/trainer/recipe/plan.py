@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from services.trainer.recipe.buckets import Bucket, Crop, cropped_size, plan_buckets
-from services.trainer.recipe.parameters import InvalidParameter, TrainingParameters
+from services.trainer.recipe.parameter_spec import InvalidParameter
+from services.trainer.recipe.parameters import TrainingParameters
 
 PICTURES_FOR_A_HELD_OUT_ONE = 8
 _HALF = Fraction(1, 2)

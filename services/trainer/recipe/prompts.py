@@ -6,7 +6,8 @@ import string
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.trainer.recipe.parameters import MAX_PROMPT_CHARACTERS, TrainingParameters
+from services.trainer.recipe.parameter_spec import MAX_PROMPT_CHARACTERS
+from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.workload import preview_count
 
 _STOPS = frozenset(

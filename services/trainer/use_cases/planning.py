@@ -10,7 +10,8 @@ from services.chassis.errors import FailedPrecondition, FieldViolation, InvalidA
 from services.trainer.models.base import TrainingSet
 from services.trainer.ports import Datasets
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.parameters import InvalidParameter, InvalidParameters, TrainingParameters, resolve
+from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidParameters
+from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
 from services.trainer.recipe.prompts import with_prompts
 

@@ -22,7 +22,8 @@ from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
 from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.parameters import InvalidParameters, TrainingParameters, resolve
+from services.trainer.recipe.parameter_spec import InvalidParameters
+from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.trainer.recipe.buckets import bucket_shapes, lost_share, nearest_shape, plan_buckets
-from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameter, resolve
+from services.trainer.recipe.parameter_spec import InvalidParameter
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 from services.trainer.recipe.plan import PictureSize, count_steps, plan_job
 
 

@@ -6,13 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from services.trainer.recipe.parameters import (
-    DEFAULT_SPECS,
-    InvalidParameter,
-    InvalidParameters,
-    ParameterSpec,
-    resolve,
-)
+from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidParameters, ParameterSpec
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 
 SPECS = {spec.name: spec for spec in DEFAULT_SPECS}
 

@@ -10,7 +10,8 @@ from buf.validate import validate_pb2
 from fiveshot.trainer.v1 import training_job_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
-from services.trainer.recipe.parameters import DEFAULT_SPECS, MAX_PROMPT_CHARACTERS, MAX_SEED, resolve
+from services.trainer.recipe.parameter_spec import MAX_PROMPT_CHARACTERS, MAX_SEED
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 
 PROTO = Path("protos/fiveshot/trainer/v1/training_job.proto")
 SPECS = {spec.name: spec for spec in DEFAULT_SPECS}

@@ -20,7 +20,8 @@ from services.trainer.engine.optimizers import build_optimizer, build_schedule, 
 from services.trainer.engine.precision import gradient_scaler
 from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, prepare
 from services.trainer.engine.processes import Processes
-from services.trainer.recipe.parameters import DEFAULT_SPECS, InvalidParameters, TrainingParameters, resolve
+from services.trainer.recipe.parameter_spec import InvalidParameters
+from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
 from services.trainer.recipe.plan import samples_of
 
 Make = Callable[..., TrainingParameters]
