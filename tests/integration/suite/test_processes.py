@@ -104,9 +104,10 @@ def test_a_run_that_leaves_a_process_behind_fails_and_ends_it(
     waits = f"    import time, pathlib\n    while not pathlib.Path({str(pid_file)!r}).exists(): time.sleep(0.01)\n"
     source = FORGETS.format(program=str(program), pid_file=str(pid_file)) + waits
     # Python warns of the process that nobody waits for; here that is the subject.
-    done = _pytest(
-        tmp_path, source, "-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning", *how
-    )
+    unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
+    with child([sys.executable, "-S", "-c", "import time; time.sleep(600)"]) as ours:
+        done = _pytest(tmp_path, source, "-W", "ignore::ResourceWarning", "-W", unraisable, *how)
+        assert ours.poll() is None, "what the run around it had started is not its own to end"
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert f"left running, now ended: {sys.executable} -S {program}" in done.stdout
