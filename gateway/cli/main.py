@@ -37,6 +37,7 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError, default_data_folder
 from gateway.supervisor.run import StackError
+from services.chassis import logging
 from services.chassis.errors import DomainError, FailedPrecondition, Internal, InvalidArgument
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
@@ -205,6 +206,7 @@ app.command("version", rich_help_panel=_REST)(version)
 def main() -> None:
     """Entry point of the `fiveshot` script. SIGTERM ends it as Ctrl-C does: what was begun is put away."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.errors_only()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name or a sign that the terminal's encoding lacks is no reason to end.

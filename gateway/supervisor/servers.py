@@ -64,13 +64,16 @@ class ServerSpec:
     leftovers: tuple[Path, ...] = ()
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
     """Port numbers that are free now, all different.
 
     They lie below the range that the kernel hands to outgoing connections: a server that starts a second later would
-    find such a port taken by a client.
+    find such a port taken by a client. None is given twice: who got it first may not have opened it yet.
     """
-    candidates = list(range(_FIRST_PORT, _first_ephemeral_port()))
+    candidates = [port for port in range(_FIRST_PORT, _first_ephemeral_port()) if port not in _given]
     random.shuffle(candidates)
     sockets: list[socket.socket] = []
     try:
@@ -84,6 +87,7 @@ def free_ports(count: int) -> list[int]:
                 held.close()
             else:
                 sockets.append(held)
+        _given.update(held.getsockname()[1] for held in sockets)
         if len(sockets) < count:
             raise OSError(f"no {count} free ports between {_FIRST_PORT} and {_first_ephemeral_port()}")
         return [int(each.getsockname()[1]) for each in sockets]

@@ -65,6 +65,14 @@ def configure(settings: BaseServiceSettings, *, service: str) -> None:
         stdlib_logging.getLogger(chatty).setLevel(stdlib_logging.WARNING)
 
 
+def errors_only() -> None:
+    """For a program whose output is an answer, as a command's: nothing is logged but errors, and those to stderr."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(stdlib_logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger: `log.info("image_stored", image="…", size_bytes=3)`. The event is a constant, facts are keywords."""
     return structlog.stdlib.get_logger(name)

@@ -33,6 +33,8 @@ _FORMS = {
     "[1-9][0-9]{0,5}": "{number}",
     "[a-z][a-z0-9-]{0,62}": "{id}",
     "[a-z][a-z0-9.-]{0,62}": "{id}",
+    "upl-[a-z0-9]{1,40}": "the name of an upload",
+    "[a-z][a-z0-9_-]{0,62}": "a lower case letter and up to 62 more letters digits or dashes",
     "[0-9a-f]{64}": "64 hexadecimal digits",
     r"[^,\n]+": "text without commas and line breaks",
     r"[^,\n]*": "text without commas and line breaks",

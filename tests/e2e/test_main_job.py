@@ -131,8 +131,10 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     with safe_open(out / "toy.safetensors", "np") as weights:
         assert any(key.startswith("lora_unet_") for key in weights.keys())  # noqa: SIM118
     assert {"preview-1", "preview-2", "preview-3", "contact-sheet"} <= set(kept)
-    assert "(preview-1.png)" in saved["modelCard"]
-    assert "(contact_sheet.png)" in saved["modelCard"]
+    names = {each["fileId"]: each["fileName"] for each in saved["files"]}
+    assert names["kohya"] == "toy-v1.safetensors"
+    for shown in ("preview-1", "contact-sheet"):
+        assert f"({names[shown]})" in saved["modelCard"]
     stack.json("models", "download", "toy", "--file", "preview-1", "--to", str(out / "preview-1.png"))
     assert hashlib.sha256((out / "preview-1.png").read_bytes()).hexdigest() == epochs[1]["previews"][0]["sha256"]
     sampled = finished(
