@@ -43,7 +43,7 @@ unit: $(STAMP) ## Unit tests only
 test: $(STAMP) lint ## The whole suite, with the real servers on free ports
 	@types=$$(mktemp); $(BIN)/mypy >$$types 2>&1 & mypy=$$!; trap 'kill $$mypy' INT TERM; \
 	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration tests/contract tests/unit \
-	    -q -n 2 --dist loadfile --no-loadscope-reorder && \
+	    -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 && \
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -m smoke -q; tests=$$?; \
 	wait $$mypy; typed=$$?; echo "mypy:"; cat $$types; rm -f $$types; test $$tests -eq 0 && test $$typed -eq 0
 
