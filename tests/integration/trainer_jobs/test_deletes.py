@@ -113,7 +113,7 @@ async def test_an_epoch_goes_with_its_files_unless_the_job_needs_it(
         assert left.total_size == 2
         gone = stored - await _objects(trainer, job.name)
         assert {key.split("/")[-1] for key in gone} == {
-            "kohya.safetensors", "diffusers.safetensors", "preview-1.png", "state.bin"
+            "kohya.safetensors", "diffusers.safetensors", "preview-1.png", "contact_sheet.png", "state.bin"
         }  # fmt: skip
         assert all("/1/" in key.split("attempts/1")[1] for key in gone)
 
