@@ -1,6 +1,6 @@
 """Generates the Python code of the protos, and lints and compares them. Works offline.
 
-    python -m tools.protos generate        writes the stubs into sdk/python/src, beside the client that is written by hand
+    python -m tools.protos generate        writes the stubs into sdk/python/src, beside the client
     python -m tools.protos check           fails when they are not what generate would write
     python -m tools.protos lint            buf lint, and buf breaking against the golden descriptor
     python -m tools.protos format          buf format, in place
