@@ -91,7 +91,7 @@ def test_a_process_imports_only_what_its_image_has(module: str, extra: str) -> N
     assert "pytest" in absent
     run = finished(
         [sys.executable, "-c", IMPORT_WITHOUT, module, *absent], cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}", "OMP_NUM_THREADS": "1"},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{SDK / 'src'}", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
 
