@@ -1,4 +1,4 @@
-"""A server of the API as small as the client's tests need it: it loses answers, refuses pictures and holds events back."""
+"""The API as small as the client's tests need it: it loses answers, refuses pictures and holds events back."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class SmallDataset(dataset_service_pb2_grpc.DatasetServiceServicer):
         with self._lock:
             self._note(header.request_id, context)
             if header.file_name == "bad.png":
-                _abort(context, errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE", remedy="Save it again."))
+                damaged = errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE", remedy="Save it again.")
+                _abort(context, damaged)
             if header.file_name == "held.png":
                 image = {"image": f"{header.parent}/images/held"}
                 _abort(context, errors.AlreadyExists("It is held", reason="IMAGE_DUPLICATE", metadata=image))
@@ -111,7 +112,7 @@ class SmallTrainer(training_service_pb2_grpc.TrainingServiceServicer):
     def __init__(self, last: int) -> None:
         self.last, self.allowed = last, 0
         self.watches = 0
-        self.state = State.STATE_RUNNING
+        self.state: State.ValueType = State.STATE_RUNNING
         self.created: list[training.CreateTrainingJobRequest] = []
         self._changed = threading.Condition()
 
@@ -123,12 +124,14 @@ class SmallTrainer(training_service_pb2_grpc.TrainingServiceServicer):
 
     def CreateTrainingJob(self, request: Any, context: Any) -> Any:
         self.created.append(request)
-        return training_job_pb2.TrainingJob(name=JOB, state=State.STATE_QUEUED, parameters=request.training_job.parameters)
+        parameters = request.training_job.parameters
+        return training_job_pb2.TrainingJob(name=JOB, state=State.STATE_QUEUED, parameters=parameters)
 
     def GetTrainingJob(self, request: Any, context: Any) -> Any:
         job = training_job_pb2.TrainingJob(name=JOB, state=self.state)
         if self.state == State.STATE_FAILED:
-            job.error.reason, job.error.message, job.error.remedy = "OUT_OF_MEMORY", "It is too large", "Lower the rank."
+            error = training_job_pb2.JobError(reason="OUT_OF_MEMORY", message="Too large", remedy="Lower the rank.")
+            job.error.CopyFrom(error)
         return job
 
     def WatchTrainingJob(self, request: Any, context: Any) -> Iterator[training.WatchTrainingJobResponse]:
@@ -163,7 +166,8 @@ class SmallApi:
     """Both on one server. address: host:port."""
 
     def __init__(self, server: grpc.Server, last: int) -> None:
-        self.dataset, self.trainer = SmallDataset(), SmallTrainer(last)
+        self.dataset = SmallDataset()  # type: ignore[abstract]
+        self.trainer = SmallTrainer(last)  # type: ignore[abstract]
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(self.dataset, server)
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(self.trainer, server)
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -13,7 +13,7 @@ from fiveshot.connection import Patience
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 
 from services.chassis import errors as domain
-from tests.fakes.small_api import SmallApi, lost, small_api
+from tests.fakes.small_api import SmallApi, State, lost, small_api
 from tests.fixtures.cut_line import CutLine
 
 QUICK = Patience(attempts=3, first_pause_s=0.001, longest_pause_s=0.01)
@@ -130,7 +130,7 @@ def test_a_method_that_the_server_lacks_is_unimplemented(client: Client) -> None
 def test_the_sync_watch_sees_every_event_once_over_twenty_cut_lines(api: SmallApi) -> None:
     with CutLine(api.address) as line, Client(line.address, patience=Patience(first_pause_s=0.01)) as client:
         seen = []
-        api.trainer.state = 8
+        api.trainer.state = State.STATE_SUCCEEDED
         job = client.jobs.get("job-1")
         for update in job.watch():
             seen.append(update)
@@ -145,7 +145,7 @@ async def test_the_async_watch_sees_every_event_once_over_twenty_cut_lines(api: 
     with CutLine(api.address) as line:
         async with AsyncClient(line.address, patience=Patience(first_pause_s=0.01)) as client:
             seen = []
-            api.trainer.state = 8
+            api.trainer.state = State.STATE_SUCCEEDED
             job = await client.jobs.get("job-1")
             async for update in job.watch():
                 seen.append(update)
@@ -176,7 +176,7 @@ def test_a_watch_ends_when_its_server_stays_away(api: SmallApi) -> None:
 
 
 def test_a_job_that_failed_raises_its_own_reason_and_remedy(api: SmallApi, client: Client) -> None:
-    api.trainer.state = 9
+    api.trainer.state = State.STATE_FAILED
     api.trainer.allow(25)
     with pytest.raises(errors.FailedPrecondition) as raised:
         client.jobs.get("job-1").wait()
