@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from fiveshot.connection import default_data_folder
 from fiveshot.errors import FiveshotError
 
 from gateway.cli.session import Session
-from gateway.supervisor.folder import default_data_folder
 
 _LIMIT = 200
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from fiveshot import errors
+from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
@@ -36,7 +37,7 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
     train,
 )
 from gateway.cli.session import Session
-from gateway.supervisor.folder import FolderBusyError, default_data_folder
+from gateway.supervisor.folder import FolderBusyError
 from gateway.supervisor.run import StackError
 from services.chassis import grpc_errors, logging
 from services.chassis.errors import DomainError

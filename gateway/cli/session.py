@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from fiveshot.connection import ID_RULE, Endpoint
+from fiveshot.connection import ID_RULE, Endpoint, default_data_folder
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from fiveshot.errors import InvalidArgument
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -19,7 +19,7 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub
 from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from gateway.cli.names import nearest_id
-from gateway.supervisor.folder import LOCAL_PROJECT, default_data_folder
+from gateway.supervisor.folder import LOCAL_PROJECT
 
 _KINDS = {"datasets": "dataset", "trainingJobs": "job", "models": "model"}
 

@@ -140,7 +140,7 @@ class Patience:
     attempts: of a call, the first one included. reconnect_s: how long a watch may be without its connection.
     """
 
-    attempts: int = 5
+    attempts: int = 4
     reconnect_s: float = 60.0
     first_pause_s: float = 0.2
     longest_pause_s: float = 3.0
