@@ -12,7 +12,7 @@ from fiveshot.aio.calls import Listing, Stubs
 from fiveshot.aio.training import TrainingJob
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.errors import InvalidArgument, Unimplemented
+from fiveshot.errors import FiveshotError, InvalidArgument, Unimplemented, from_status
 from fiveshot.folders import find_pictures
 from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
 from fiveshot.records import (
@@ -31,6 +31,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from google.protobuf.field_mask_pb2 import FieldMask
 
 PathLike = str | os.PathLike[str]
+MAX_BATCH = 100
 MODES = {
     "skip": tagger_pb2.TAG_MODE_SKIP,
     "append": tagger_pb2.TAG_MODE_APPEND,
@@ -179,12 +180,47 @@ class Dataset(DatasetRecord):
         request = pb.ListImagesRequest(parent=self.name, filter=filter, order_by=order_by)
         return Listing(self._stubs.dataset.ListImages, request, "images", lambda each: Image(self._stubs, each))
 
-    async def crop(self, *, auto: bool = True) -> None:
-        """Crops each photo to its subject. Raises Unimplemented when the server cannot find subjects."""
-        raise Unimplemented(
-            "This server does not suggest crops", field="auto", reason="CROPS_UNSUPPORTED",
-            remedy="Go on without crops, or set them by hand: stubs.dataset.UpdateImage with `crop`.",
-        )  # fmt: skip
+    async def crop(self, *, auto: bool = True, filter: str = "") -> list[Image]:
+        """Crops each photo, or those that match a filter, to its subject; auto=False takes crops away.
+
+        Raises Aborted when somebody else changes one meanwhile, Unimplemented where the server suggests no crops, and,
+        once all others are cropped, what was wrong with the first photo that could not be. Returns the changed ones.
+        """
+        wanted: list[dataset_pb2.Image] = []
+        failures: list[FiveshotError] = []
+        if auto:
+            async for each in self._suggested(filter):
+                if each.HasField("error"):
+                    failures.append(from_status(each.error))
+                else:
+                    wanted.append(dataset_pb2.Image(name=each.image, crop=each.crop, etag=each.etag))
+        else:
+            wanted = [dataset_pb2.Image(name=image.name) async for image in self.find_images(filter)]
+        changed: list[Image] = []
+        for start in range(0, len(wanted), MAX_BATCH):
+            requests = [
+                pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=["crop"]))
+                for image in wanted[start : start + MAX_BATCH]
+            ]
+            answer = await self._stubs.dataset.BatchUpdateImages(
+                pb.BatchUpdateImagesRequest(parent=self.name, requests=requests)
+            )
+            changed += [Image(self._stubs, image) for image in answer.images]
+        if failures:
+            raise failures[0]
+        return changed
+
+    def _suggested(self, filter: str) -> AsyncIterable[Any]:
+        # By name, because the API of this release need not have it.
+        suggest: Any = getattr(self._stubs.tagger, "SuggestCrops", None)
+        if suggest is None:
+            raise Unimplemented(
+                "This release suggests no crops", field="auto", reason="CROPS_UNSUPPORTED",
+                remedy="Go on without crops, or set them by hand: stubs.dataset.UpdateImage takes `crop`.",
+            )  # fmt: skip
+        request: Any = getattr(tagger_api, "SuggestCropsRequest")  # noqa: B009
+        found: AsyncIterable[Any] = suggest(request(dataset=self.name, filter=filter))
+        return found
 
     async def tag(
         self,
