@@ -62,6 +62,7 @@ async def test_the_lines_of_the_page_work_as_they_stand_over_a_line_that_is_cut(
 
         names: dict[str, Any] = {"print": note}
         exec(compile(lines[1], "sdk.md", "exec"), names)
+        names["fs"].close()
 
         texts = [values for values in printed if len(values) == 2]
         assert [name for name, _ in texts] == [f"{number}.png" for number in range(5)]
@@ -86,7 +87,13 @@ async def test_the_lines_of_the_page_work_as_they_stand_over_a_line_that_is_cut(
             assert line.cut >= CUTS
             best = await (await client.jobs.get(job.id)).recommended
             assert (await best.previews[0].read())[:4] == b"\x89PNG"
-            assert [version.id async for version in (await client.models.get("my-cat")).versions] == ["1"]
+            model = await client.models.get("my-cat")
+            assert [version.id async for version in model.versions] == ["1"]
+            # Other tests count what the stack holds.
+            await model.delete(force=True)
+            await (await client.jobs.get(job.id)).delete(force=True)
+            await (await client.datasets.get("cat")).delete(force=True)
+            assert "cat" not in [dataset.id async for dataset in client.datasets.list()]
     sequences = [update.message.event.sequence for update in again if update.kind != "job"]
     assert sequences == list(range(1, len(sequences) + 1))
     # The live watch began with a snapshot and saw every event after it once, over the cuts.
