@@ -165,19 +165,21 @@ class SmallTrainer(training_service_pb2_grpc.TrainingServiceServicer):
 class SmallApi:
     """Both on one server. address: host:port."""
 
-    def __init__(self, server: grpc.Server, last: int) -> None:
+    def __init__(self, server: grpc.Server, last: int, credentials: grpc.ServerCredentials | None) -> None:
         self.dataset = SmallDataset()  # type: ignore[abstract]
         self.trainer = SmallTrainer(last)  # type: ignore[abstract]
         dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(self.dataset, server)
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server(self.trainer, server)
-        self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        place = "127.0.0.1:0"
+        port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
+        self.address = f"127.0.0.1:{port}"
 
 
 @contextmanager
-def small_api(last: int = 5) -> Iterator[SmallApi]:
-    """A server on a free port. last: events of the job."""
+def small_api(last: int = 5, *, credentials: grpc.ServerCredentials | None = None) -> Iterator[SmallApi]:
+    """A server on a free port. last: events of the job. credentials: for TLS."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
-    made = SmallApi(server, last)
+    made = SmallApi(server, last, credentials)
     server.start()
     try:
         yield made

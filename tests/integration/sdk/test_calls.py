@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from fiveshot import AsyncClient, Client, errors
 from fiveshot.connection import Patience
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
@@ -203,3 +210,39 @@ def test_many_threads_share_a_client(api: SmallApi, client: Client) -> None:
         return await asyncio.gather(*(asyncio.to_thread(client.datasets.create, f"d{n}") for n in range(20)))
 
     assert {made.id for made in asyncio.run(all_at_once())} == {f"d{n}" for n in range(20)}
+
+
+def test_tls_trusts_the_certificates_that_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = _self_signed()
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    with small_api(credentials=grpc.ssl_server_credentials([(key, certificate)])) as api:
+        server = f"https://localhost:{api.address.rpartition(':')[2]}"
+        monkeypatch.setenv("FIVESHOT_CA_FILE", str(tmp_path / "ca.pem"))
+        with Client(server, api_key="fs_key", patience=QUICK) as client:
+            assert client.datasets.get("cat").id == "cat"
+        monkeypatch.delenv("FIVESHOT_CA_FILE")
+        with Client(server, patience=QUICK) as stranger, pytest.raises(errors.Unavailable) as refused:
+            stranger.datasets.get("cat")
+    assert refused.value.reason == "NO_CONNECTION"
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    """Key and certificate of localhost, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begins = datetime(2020, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, made.public_bytes(serialization.Encoding.PEM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import io
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -76,3 +77,11 @@ def test_showing_and_converting_needs_pillow_and_says_so(tmp_path: Path, monkeyp
     assert (refused.value.reason, "fiveshot-client[images]" in refused.value.remedy) == ("PILLOW_MISSING", True)
     pictures.write(held.getvalue(), tmp_path / "as-it-is.png")
     assert (tmp_path / "as-it-is.png").read_bytes() == held.getvalue()
+
+
+def test_the_page_explains_every_reason_that_the_client_gives_itself() -> None:
+    sources = [*sync_client.PACKAGE.glob("*.py"), *(sync_client.PACKAGE / "aio").glob("*.py")]
+    given = {reason for path in sources for reason in re.findall(r'reason="([A-Z_]+)"', path.read_text())}
+    page = (sync_client.PACKAGE.parents[3] / "docs" / "sdk.md").read_text(encoding="utf-8")
+    assert len(given) > 15
+    assert {reason for reason in given | {"NO_CONNECTION"} if f"`{reason}`" not in page} == set()
