@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fiveshot.records import Saved
 from fiveshot.sync.calls import pages
 from fiveshot.sync.transfer import save
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from fiveshot.transfers import Saved
 
 from gateway.cli import lookup, output, report, verdicts
 from gateway.cli.completion import jobs

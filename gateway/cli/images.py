@@ -10,9 +10,9 @@ import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.folders import Found, find_pictures
-from fiveshot.records import Upload
 from fiveshot.sync.calls import pages
 from fiveshot.sync.transfer import save
+from fiveshot.transfers import Upload
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import lookup, output

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 from fiveshot.errors import InvalidArgument
-from fiveshot.records import Saved
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync.calls import pages
 from fiveshot.sync.models import SAVE_TIMEOUT_S
 from fiveshot.sync.transfer import save as keep
+from fiveshot.transfers import Saved
 
 from gateway.cli import lookup, output
 from gateway.cli.completion import models

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fiveshot.folders import Picture
-from fiveshot.records import Upload, UploadProgress, named
 from fiveshot.sync.transfer import Uploader
+from fiveshot.transfers import Upload, UploadProgress, named
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gateway.cli import output

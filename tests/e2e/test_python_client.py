@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from fiveshot import AsyncClient, Client, errors
-from fiveshot.records import Update
 from fiveshot.sync.datasets import Dataset
 from fiveshot.sync.training import TrainingJob
+from fiveshot.updates import Update
 from PIL import Image
 from safetensors import safe_open
 

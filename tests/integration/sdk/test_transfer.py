@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fiveshot import AsyncClient, Client, errors
 from fiveshot.connection import Patience
-from fiveshot.records import PicturesRefused, UploadProgress
+from fiveshot.transfers import PicturesRefused, UploadProgress
 
 from tests.fakes.small_api import PICTURE, SmallApi, lost, small_api
 from tests.fixtures.patience import until
@@ -40,7 +40,9 @@ def photos(tmp_path: Path) -> Path:
 
 def test_photos_travel_side_by_side_and_keep_their_order(api: SmallApi, client: Client, photos: Path) -> None:
     told: list[UploadProgress] = []
+    (photos / "notes.md").touch()
     result = client.datasets.get("cat").upload(photos, on_progress=told.append)
+    assert [each.path.name for each in result.passed_over] == ["notes.md"]
     assert [image.file_name for image in result.images] == NAMES
     assert [image.file_name for image in api.dataset.images] == NAMES
     assert (told[-1].done_files, told[-1].total_files, told[-1].sent_bytes, told[-1].total_bytes) == (

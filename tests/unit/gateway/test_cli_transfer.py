@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fiveshot import errors, folders
 from fiveshot.dataset.v1 import dataset_pb2
-from fiveshot.records import Upload
+from fiveshot.transfers import Upload
 
 from gateway.cli import transfer
 from gateway.cli.session import Session

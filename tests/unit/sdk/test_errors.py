@@ -7,7 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 from fiveshot import errors
-from fiveshot.records import JobFailed, PicturesRefused, Refusal, Upload
+from fiveshot.records import JobFailed
+from fiveshot.transfers import PicturesRefused, Refusal, Upload
 from google.rpc import status_pb2
 
 from services.chassis import errors as domain

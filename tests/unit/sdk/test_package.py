@@ -33,7 +33,7 @@ def test_a_stale_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "calls.py" in sync_client.stale()
 
 
-@pytest.mark.parametrize("module", ["calls", "client", "datasets", "models", "platform", "training", "transfer"])
+@pytest.mark.parametrize("module", sorted(path.stem for path in (sync_client.PACKAGE / "aio").glob("[!_]*.py")))
 def test_both_clients_offer_the_same(module: str) -> None:
     sides = [import_module(f"fiveshot.{side}.{module}") for side in ("aio", "sync")]
 

@@ -5,22 +5,19 @@ Shared by both clients; what makes calls is in `fiveshot.aio` and `fiveshot.sync
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from fiveshot.dataset.v1 import dataset_pb2
-from fiveshot.errors import FailedPrecondition, FiveshotError, InvalidArgument
+from fiveshot.errors import FailedPrecondition
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.tagger.v1 import tagger_pb2
-from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
+from fiveshot.trainer.v1 import training_job_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 M = TypeVar("M", bound=Message)
-_ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled")
 
 
 class Record(Generic[M]):
@@ -130,6 +127,10 @@ class TagJobRecord(Record[tagger_pb2.TagJob]):
         return self.message.note
 
 
+class JobFailed(FailedPrecondition):
+    """A job ended without success; reason and remedy are the job's own."""
+
+
 class TrainingJobRecord(Record[training_job_pb2.TrainingJob]):
     """A fine-tune of a base model on a dataset version."""
 
@@ -141,7 +142,7 @@ class TrainingJobRecord(Record[training_job_pb2.TrainingJob]):
     @property
     def ended(self) -> bool:
         """Whether it succeeded, failed or was cancelled."""
-        return self.state in _ENDED
+        return self.state in ENDED
 
     @property
     def step(self) -> int:
@@ -224,139 +225,6 @@ class ModelVersionRecord(Record[model_pb2.ModelVersion]):
         return self.message.model_card
 
 
-@dataclass(frozen=True)
-class Update:
-    """What a watch says: one thing that happened, and where the job stands after it.
-
-    kind: `job` (a snapshot), `created`, `state`, `progress`, `epoch` or `base_previews`. loss: mean over the last
-    steps, None before the first. eta: time to the end, None while it is not known. epoch: the current one, from 1; of
-    the kind `epoch` the one that was finished. text: a sentence where a state needs one. message: the answer itself.
-    """
-
-    kind: str = "job"
-    state: str = ""
-    step: int = 0
-    total_steps: int = 0
-    epoch: int = 0
-    loss: float | None = None
-    eta: timedelta | None = None
-    phase: str = ""
-    images_per_second: float = 0.0
-    text: str = ""
-    message: training_service_pb2.WatchTrainingJobResponse = field(
-        default_factory=training_service_pb2.WatchTrainingJobResponse, repr=False, compare=False
-    )
-
-    def then(self, message: training_service_pb2.WatchTrainingJobResponse) -> Update:
-        """The next update: what the message says, and of all else what was known before."""
-        if message.WhichOneof("update") == "job":
-            return replace(self, kind="job", message=message, **_of_job(message.job))
-        event = message.event
-        kind = _KINDS.get(event.WhichOneof("payload") or "", "other")
-        known: dict[str, Any] = {"kind": kind, "message": message, "text": ""}
-        if event.state:
-            known["state"] = state_of(event)
-        if kind == "created":
-            known |= _of_job(event.created.job)
-        elif kind == "state":
-            known["text"] = event.state_changed.error.message or event.state_changed.message
-        elif kind == "epoch":
-            done = event.epoch_completed.epoch
-            known |= {"epoch": int(done.name.rsplit("/", 1)[-1]), "step": done.step}
-        elif kind == "progress":
-            at = event.progress
-            known |= {
-                "step": at.step, "total_steps": at.total_steps, "epoch": at.epoch, "loss": at.loss or self.loss,
-                "eta": timedelta(seconds=round(at.eta_seconds)) if at.eta_seconds else None, "phase": at.phase,
-                "images_per_second": at.images_per_second,
-            }  # fmt: skip
-        if known.get("state") in _ENDED:
-            known["eta"] = None
-        return replace(self, **known)
-
-
-_KINDS = {
-    "created": "created", "state_changed": "state", "progress": "progress", "epoch_completed": "epoch",
-    "base_previews_completed": "base_previews",
-}  # fmt: skip
-
-
-def _of_job(job: training_job_pb2.TrainingJob) -> dict[str, Any]:
-    end = moment(job.estimated_end_time)
-    left = end - datetime.now(UTC) if end and not job.HasField("end_time") else None
-    return {
-        "state": state_of(job), "step": job.step, "total_steps": job.total_steps, "loss": job.loss or None,
-        "phase": job.phase, "images_per_second": job.images_per_second,
-        "eta": timedelta(seconds=round(left.total_seconds())) if left and left > timedelta(0) else None,
-    }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class UploadProgress:
-    """How far an upload is. file: that which moved last. Bytes count what was handed to the connection."""
-
-    file: Path
-    sent_bytes: int
-    total_bytes: int
-    done_files: int
-    total_files: int
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A picture that was not taken, and why."""
-
-    path: Path
-    error: FiveshotError
-
-
-@dataclass
-class Upload:
-    """What became of an upload; every list is in the order of the pictures given.
-
-    images: stored now. present: held by the dataset already, so that an upload can be repeated; updated: those of them
-    whose caption or repeats were changed; differing: those where they could be, with what. refused: why each was.
-    """
-
-    images: list[dataset_pb2.Image] = field(default_factory=list)
-    present: list[Path] = field(default_factory=list)
-    updated: list[Path] = field(default_factory=list)
-    differing: dict[Path, list[str]] = field(default_factory=dict)
-    refused: list[Refusal] = field(default_factory=list)
-
-
-class PicturesRefused(InvalidArgument):
-    """Some pictures were refused; all others are stored. upload: what became of each."""
-
-    def __init__(self, message: str, *, upload: Upload | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.upload = upload or Upload()
-
-    @classmethod
-    def of(cls, upload: Upload) -> PicturesRefused:
-        """The error of an upload in which some were refused."""
-        first = upload.refused[0]
-        count, taken = len(upload.refused), len(upload.images) + len(upload.present)
-        noun = "picture was" if count == 1 else "pictures were"
-        return cls(
-            f"{count} {noun} refused, {taken} are stored; {first.path.name}: {first.error.message}",
-            upload=upload, field="file_name", reason=first.error.reason, remedy=first.error.remedy,
-        )  # fmt: skip
-
-
-class JobFailed(FailedPrecondition):
-    """A job ended without success; reason and remedy are the job's own."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A file that was written. size: in bytes. sha256: in hex."""
-
-    path: Path
-    size: int
-    sha256: str
-
-
 def moment(timestamp: Timestamp) -> datetime | None:
     """A time in UTC; None when unset."""
     return timestamp.ToDatetime(UTC) if timestamp.seconds else None
@@ -368,8 +236,3 @@ def state_of(message: Message) -> str:
     states = message.DESCRIPTOR.fields_by_name["state"].enum_type
     value = states.values_by_number.get(held.state) if states else None
     return value.name.removeprefix("STATE_").lower() if value else ""
-
-
-def named(paths: Sequence[str]) -> str:
-    """Fields of a picture in words: `caption and number of repeats`."""
-    return " and ".join({"num_repeats": "number of repeats"}.get(path, path) for path in paths)

@@ -8,9 +8,10 @@ from typing import Any
 
 from fiveshot.aio import transfer
 from fiveshot.aio.calls import Listing, Stubs
-from fiveshot.records import ModelRecord, ModelVersionRecord, Saved
+from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
+from fiveshot.transfers import Saved
 
 # Copying and checking every file of a large epoch takes its time.
 SAVE_TIMEOUT_S = 600.0

@@ -12,9 +12,11 @@ from fiveshot.aio import transfer
 from fiveshot.aio.calls import Listing, Stubs
 from fiveshot.aio.models import ModelVersion, save_epoch
 from fiveshot.errors import FailedPrecondition
-from fiveshot.records import EpochRecord, JobFailed, Saved, TrainingJobRecord, Update
+from fiveshot.records import EpochRecord, JobFailed, TrainingJobRecord
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from fiveshot.transfers import Saved
+from fiveshot.updates import Update
 
 if TYPE_CHECKING:
     from PIL.Image import Image

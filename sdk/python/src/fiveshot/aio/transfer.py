@@ -16,7 +16,7 @@ from fiveshot.connection import new_request_id
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.folders import EXTENSIONS, Picture
-from fiveshot.records import Refusal, Saved, Upload, UploadProgress
+from fiveshot.transfers import Refusal, Saved, Upload, UploadProgress
 from google.protobuf.field_mask_pb2 import FieldMask
 
 CHUNK_BYTES = 256 * 1024

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,17 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import FiveshotError, InvalidArgument, Unimplemented, from_status
 from fiveshot.folders import find_pictures
 from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
-from fiveshot.records import (
-    DatasetRecord,
-    ImageRecord,
-    JobFailed,
-    PicturesRefused,
-    Saved,
-    TagJobRecord,
-    Upload,
-)  # fmt: skip
+from fiveshot.records import DatasetRecord
 from fiveshot.sync import transfer
 from fiveshot.sync.calls import Listing, Stubs
+from fiveshot.sync.images import Image
+from fiveshot.sync.tagging import TagJob
 from fiveshot.sync.training import TrainingJob
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
+from fiveshot.transfers import PicturesRefused, Upload
 from google.protobuf.field_mask_pb2 import FieldMask
 
 PathLike = str | os.PathLike[str]
@@ -38,72 +33,6 @@ MODES = {
     "append": tagger_pb2.TAG_MODE_APPEND,
     "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
 }
-
-
-class Image(ImageRecord):
-    """One photo of a dataset."""
-
-    def __init__(self, stubs: Stubs, message: dataset_pb2.Image) -> None:
-        super().__init__(message)
-        self._stubs = stubs
-
-    def update(self, *, caption: str | None = None, repeats: int | None = None) -> Image:
-        """Sets its caption, or how often it is used per epoch; None leaves what there is."""
-        given = {"caption": caption, "num_repeats": repeats}
-        paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0)
-        request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
-        self.message = self._stubs.dataset.UpdateImage(request)
-        return self
-
-    def download(self, to: PathLike | None = None, *, overwrite: bool = True) -> Saved:
-        """Writes the original; its digest is checked. to: a file or a folder; None is the working folder."""
-        return transfer.save(
-            self._stubs.channel, self._chunks, to, name=self.file_name, sha256=self.sha256, overwrite=overwrite
-        )
-
-    def read(self) -> bytes:
-        """The original, checked against its digest."""
-        return transfer.content(self._stubs.channel, self._chunks, sha256=self.sha256)
-
-    def delete(self) -> None:
-        """Takes it out of the dataset; frozen versions keep it."""
-        self._stubs.dataset.DeleteImage(pb.DeleteImageRequest(name=self.name))
-
-    def _chunks(self) -> Iterable[Any]:
-        view = pb.DownloadImageRequest.VIEW_ORIGINAL
-        return self._stubs.dataset.DownloadImage(pb.DownloadImageRequest(name=self.name, view=view))
-
-
-class TagJob(TagJobRecord):
-    """A run of a tagger over a dataset."""
-
-    def __init__(self, stubs: Stubs, message: tagger_pb2.TagJob) -> None:
-        super().__init__(message)
-        self._stubs = stubs
-
-    def watch(self) -> Iterator[TagJob]:
-        """The job as it is now, then after each change until it ends, across lost connections."""
-        request = tagger_api.WatchTagJobRequest(name=self.name)
-        for message in self._stubs.channel.resumed(lambda: self._stubs.tagger.WatchTagJob(request)):
-            self.message = message
-            yield self
-
-    def wait(self) -> TagJob:
-        """Waits until it ends. Raises JobFailed when nothing could be done or it was cancelled."""
-        for _ in self.watch():
-            pass
-        if self.state != "succeeded":
-            raise JobFailed(
-                self.message.error or f"The tag job {self.id} was {self.state}", reason="TAG_JOB_FAILED",
-                remedy="Start it again.", metadata={"job": self.name},
-            )  # fmt: skip
-        return self
-
-    def cancel(self) -> TagJob:
-        """Ends it; what was tagged stays."""
-        self.message = self._stubs.tagger.CancelTagJob(tagger_api.CancelTagJobRequest(name=self.name))
-        return self
 
 
 class Dataset(DatasetRecord):
@@ -166,6 +95,7 @@ class Dataset(DatasetRecord):
             on_progress=on_progress,
         )  # fmt: skip
         result = uploader.upload(found.pictures)
+        result.passed_over = found.passed_over
         self.refresh()
         if result.refused and strict:
             raise PicturesRefused.of(result)

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from fiveshot.records import ModelRecord, ModelVersionRecord, Saved
+from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync import transfer
 from fiveshot.sync.calls import Listing, Stubs
+from fiveshot.transfers import Saved
 
 # Copying and checking every file of a large epoch takes its time.
 SAVE_TIMEOUT_S = 600.0
