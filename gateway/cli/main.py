@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +38,7 @@ from gateway.supervisor.folder import FolderBusyError, default_data_folder
 from gateway.supervisor.run import StackError
 from services.chassis import logging
 from services.chassis.errors import DomainError, FailedPrecondition, Internal, InvalidArgument
+from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
 
@@ -161,6 +161,12 @@ app = typer.Typer(
 )
 
 
+def _told_version(asked: bool) -> None:
+    if asked:
+        output.say(release())
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -175,15 +181,17 @@ def root(
         Path | None, typer.Option(envvar="FIVESHOT_DATA", help="Data folder of the local stack.", file_okay=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_told_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Five photos in, your own image model out. These options may appear anywhere in a command."""
     ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
 
 
-def version(ctx: typer.Context) -> None:
+def tell_version(ctx: typer.Context) -> None:
     """Print the version."""
-    number = metadata.version("fiveshot")
-    output.print_json({"version": number}) if ctx.obj.json else output.say(number)
+    output.print_json({"version": release()}) if ctx.obj.json else output.say(release())
 
 
 _MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
@@ -200,7 +208,7 @@ app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
-app.command("version", rich_help_panel=_REST)(version)
+app.command("version", rich_help_panel=_REST)(tell_version)
 
 
 def main() -> None:

@@ -25,13 +25,15 @@ class Need:
 
     prepare: brings it into the shape that the process works with (a schema, a bucket); may be repeated; raises
     Unavailable while the server is away. ping: asks for a sign of life, cheaply and beside the calls at work, so that
-    a busy process is not taken for one whose server is away; raises a DomainError. close: lets go of it.
+    a busy process is not taken for one whose server is away; raises a DomainError. close: lets go of it. migrate: of a
+    database, brings it up to date whatever `prepare` may do.
     """
 
     name: str
     prepare: Task
     ping: Task
     close: Task
+    migrate: Task | None = None
 
 
 async def follow(

@@ -76,6 +76,9 @@ class SqlSettings(BaseModel):
     database_url: str = Field(
         "sqlite+aiosqlite:///./fiveshot.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
+    database_migrate: bool = Field(
+        True, description="migrate the database at start; false: wait until `python -m MODULE migrate` has done so"
+    )
 
     @field_validator("database_url")
     @classmethod

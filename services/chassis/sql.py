@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import event, text
+from sqlalchemy import Row, Select, event, text
 from sqlalchemy.engine import URL, Connection, Dialect, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -85,9 +85,9 @@ class Database:
         async with self._connection(write=False, single=True) as connection:
             yield connection
 
-    async def ping(self) -> None:
-        """Asks the database for an answer, beside all that is at work. Raises Unavailable, also when a full disk lets
-        SQLite read but not write."""
+    async def ping(self, question: Select[*tuple[Any, ...]] | None = None) -> Row[*tuple[Any, ...]]:
+        """Asks the database, beside all that is at work; the one row of its answer. Raises Unavailable, also when a
+        full disk lets SQLite read but not write."""
         if self._folder is not None and shutil.disk_usage(self._folder).free < SQLITE_ROOM:
             raise Unavailable(
                 "The disk of the database is full",
@@ -95,7 +95,7 @@ class Database:
                 remedy="Free some space on the disk of the data folder, or move the folder to another one.",
             )
         async with self._connection(write=False, single=True, engine=self._pinging) as connection:
-            await connection.execute(text("SELECT 1"))
+            return (await connection.execute(text("SELECT 1") if question is None else question)).one()
 
     async def dispose(self) -> None:
         """Closes every pooled connection."""

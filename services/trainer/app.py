@@ -91,7 +91,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
-        needs=(migrated(db, MIGRATIONS), objects.need()),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need()),
         background=(Relay(db, outbox, bus).run, reaper.run, sweeper.run, thinner.run, signals.run),
         close=(partial(dataset.close, None), *((bus.close,) if bus else ())),
     )

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Column, MetaData, Table, create_engine, insert
+from sqlalchemy import Column, MetaData, Table, insert
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.listing.pages import Query
@@ -24,7 +22,7 @@ from services.trainer.adapters import sql_metrics
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_rows import job_to_row
-from services.trainer.adapters.sql_tables import events, jobs, metadata, shares
+from services.trainer.adapters.sql_tables import events, jobs, shares
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
@@ -114,16 +112,6 @@ async def _report(store: JobStore, job: TrainingJob, points: tuple[Metric, ...])
         )
 
     await store.change(job.name, move)
-
-
-async def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
-    driver = "sqlite" if database.dialect == "sqlite" else "postgresql+psycopg"
-    url = database.engine.url.set(drivername=driver)
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-    engine.dispose()
 
 
 async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(database_url: str) -> None:
