@@ -199,6 +199,27 @@ def test_the_worker_pool_grows_with_the_queue_within_the_quota() -> None:
     assert (scaled["minReplicaCount"], trigger["type"]) == (0, "postgresql")
 
 
+def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay = "overlays/prod"
+    jobs = {item["metadata"]["name"]: item["spec"] for item in of_kind(overlay, "Job")}
+    assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry")}
+    for name, job in jobs.items():
+        (migrates,) = job["template"]["spec"]["containers"]
+        service = named(overlay, "Deployment", name.removeprefix("migrate-"))["spec"]["template"]["spec"]
+        (serves,) = service["containers"]
+        assert migrates["args"] == [module_of(serves), "migrate"]
+        assert migrates["image"] == serves["image"]
+        assert job["template"]["spec"]["serviceAccountName"] == service["serviceAccountName"]
+        settings = [
+            loaded(str(module_of(each)), kubernetes_environment(overlay, each), monkeypatch)
+            for each in (migrates, serves)
+        ]
+        assert len({each.database_url for each in settings}) == 1  # type: ignore[attr-defined]
+        assert [each.database_migrate for each in settings] == [True, False]  # type: ignore[attr-defined]
+        assert migrates["securityContext"] == serves["securityContext"]
+        assert job["ttlSecondsAfterFinished"] > 0, "a Job that stays keeps the next release from being applied"
+
+
 def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> None:
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     used = set()
