@@ -31,6 +31,9 @@ for it: that helps nobody, and ends the calls that need no database."""
 NEED = "need/"
 """Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
 
+NEED_UP = telemetry.gauge(
+    "fiveshot_need_up", "Whether a server that the process needs answers: 1, or 0 while it is away.", ("need",)
+)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _AHEAD_BYTES = 256 * 1024
@@ -85,7 +88,12 @@ async def start_server(
 
     told: set[str] = set()
 
+    for need in needs:
+        NEED_UP.labels(need.name).set(1)
+
     async def tell_health(away: Mapping[str, str]) -> None:
+        for need in needs:
+            NEED_UP.labels(need.name).set(need.name not in away)
         for name in names:
             await health_servicer.set(name, _NOT_SERVING if away else _SERVING)
         # Beside them what is away, for whoever lists them: health itself has no room for a reason.

@@ -112,6 +112,7 @@ def run(
     task = parser.parse_args(arguments).task
     settings = load(settings_class)
     logging.configure(settings, service=name)
+    telemetry.BUILD.labels(name, release()).set(1)
     tracing = telemetry.configure(settings, service=name)
     code = asyncio.run(_life(settings, build, migrate=task == "migrate"))
     if tracing is not None:

@@ -10,6 +10,7 @@ import json
 import select
 import shutil
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,7 +24,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import BigInteger, Text, TypeDecorator
 
+from services.chassis import telemetry
 from services.chassis.errors import Unavailable
+
+SECONDS = telemetry.histogram(
+    "fiveshot_database_transaction_seconds", "Seconds of a transaction, with its wait for a connection.", ("kind",)
+)
+ERRORS = telemetry.counter("fiveshot_database_errors_total", "Transactions that the database broke off.", ("kind",))
 
 DialectName = Literal["sqlite", "postgresql"]
 
@@ -113,6 +120,8 @@ class Database:
     async def _connection(
         self, *, write: bool, single: bool = False, engine: AsyncEngine | None = None
     ) -> AsyncIterator[AsyncConnection]:
+        kind = "write" if write else "single" if single else "read"
+        started = time.perf_counter()
         try:
             async with (engine or self.engine).connect() as connection:
                 if self.dialect == "sqlite":
@@ -126,15 +135,19 @@ class Database:
                     if not write:
                         await transaction.rollback()
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            ERRORS.labels(kind).inc()
             raise _unavailable() from error
         except DBAPIError as error:
             if error.connection_invalidated:
+                ERRORS.labels(kind).inc()
                 raise Unavailable(
                     "The connection to the database was lost",
                     reason="DATABASE_UNAVAILABLE",
                     remedy="Try again in a moment.",
                 ) from error
             raise
+        finally:
+            SECONDS.labels(kind).observe(time.perf_counter() - started)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -118,7 +118,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     await upgrade(database_url, MIGRATIONS, revision="0001")
     db = Database(database_url)
     row = job_to_row(make_job())
-    del row["last_event"], row["last_metric_step"], row["labels"]
+    del row["last_event"], row["last_metric_step"], row["labels"], row["state_time"]
     async with db.begin() as conn:
         # The table as the first revision had it.
         old = Table(jobs.name, MetaData(), *(Column(name, jobs.c[name].type) for name in row))
@@ -322,7 +322,7 @@ async def test_an_ended_job_loses_the_events_of_its_progress_and_keeps_all_other
     await store.change(
         NAME,
         lambda job: worker_moves.heartbeat(
-            job, token="t-job-1", progress=Progress(), running=False, metrics=(), now=later, lease=LEASE
+            job, token="t-job-1", progress=Progress(step=1), running=False, metrics=(), now=later, lease=LEASE
         ),
     )
     assert await numbers() == [1, 2, 3, 5, 6, 7, 8]

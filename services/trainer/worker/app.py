@@ -15,6 +15,7 @@ import grpc
 from services.chassis.service import Service, run
 from services.chassis.settings import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
+from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings
 
 RUNNER = "services.trainer.worker.runner"
@@ -27,6 +28,8 @@ def build(settings: WorkerSettings) -> Service:
 
     async def work() -> None:
         # torch and its libraries take seconds to import; the process answers its probes meanwhile.
+        if settings.metrics_listen:
+            await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         await runner.Worker(settings, catalogue).run()
 

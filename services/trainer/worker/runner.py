@@ -15,6 +15,7 @@ from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
@@ -69,11 +70,13 @@ class Worker:
 
     async def run(self) -> None:
         """Works until it is cancelled; a job at hand is given back then."""
+        metrics.state("idle")
         # What lies there is left from a process that died.
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         try:
             while True:
-                found = await self._next()
+                with metrics.spending("idle"):
+                    found = await self._next()
                 if isinstance(found, Assignment):
                     await self._work_on(found)
                 elif self._settings.probe:
@@ -131,8 +134,12 @@ class Worker:
 
     async def _run(self, attempt: Attempt) -> None:
         await self._probes.stop()
+        metrics.state("busy")
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
-        await attempt.run()
+        try:
+            await attempt.run()
+        finally:
+            metrics.state("idle")
 
     def _is_here(self, identifier: str) -> bool:
         path: Path | None = self._catalogue[identifier].local_path

@@ -124,7 +124,8 @@ CREATE TABLE public.training_jobs (
     last_event bigint NOT NULL,
     last_metric_step bigint NOT NULL,
     thinned boolean DEFAULT false NOT NULL,
-    labels text DEFAULT '{}'::text NOT NULL
+    labels text DEFAULT '{}'::text NOT NULL,
+    state_time bigint
 )
 WITH (fillfactor='70');
 
@@ -200,6 +201,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0005');
+INSERT INTO public.alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0002', '0.1.0');
