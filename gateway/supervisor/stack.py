@@ -53,7 +53,7 @@ class StackSettings(BaseSettings):
         "", description="TOML file of base models; empty: base_models.toml of the data folder, else the package's"
     )
     metrics: bool = Field(
-        False, description="serve the metrics of each process on a port of its own, which `fiveshot status --json` names"
+        False, description="serve the metrics of every process; `fiveshot status --json` names the ports"
     )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")

@@ -33,6 +33,8 @@ SUBJECT_ROOT = EVENT_SUBJECTS
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
 T = TypeVar("T")
 
+_LIMITS = ("num_replicas", "max_age", "max_bytes")
+"""What an operator may change of a stream that is there."""
 _NOT_IN_TOKEN = re.compile(r"[\s.*>]")
 
 
@@ -73,8 +75,11 @@ class EventBus:
         stream: str = STREAM,
         subject_root: str = SUBJECT_ROOT,
         replicas: int = 1,
+        max_age: timedelta | None = None,
+        max_bytes: int | None = None,
         timeout_s: float = 5.0,
     ) -> None:
+        """max_age, max_bytes: what the stream keeps, its newest events first; None is without end."""
         self._url = url
         self._user = user
         self._password = password
@@ -86,6 +91,9 @@ class EventBus:
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
             num_replicas=replicas,
+            # The server's own words for no limit are 0 and -1.
+            max_age=max_age.total_seconds() if max_age else 0,
+            max_bytes=max_bytes or -1,
             duplicate_window=DEDUPLICATION_WINDOW.total_seconds(),
             allow_direct=True,
         )
@@ -95,8 +103,15 @@ class EventBus:
     @classmethod
     def of(cls, settings: NatsSettings, *, name: str) -> EventBus:
         """The bus that the settings name."""
-        password = settings.nats_password.get_secret_value()
-        return cls(settings.nats_url, name=name, user=settings.nats_user, password=password)
+        return cls(
+            settings.nats_url,
+            name=name,
+            user=settings.nats_user,
+            password=settings.nats_password.get_secret_value(),
+            replicas=settings.nats_replicas,
+            max_age=timedelta(days=settings.nats_max_age_days),
+            max_bytes=settings.nats_max_mb * 1024 * 1024,
+        )
 
     @classmethod
     async def connect(
@@ -230,9 +245,14 @@ class EventBus:
 
     async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
         try:
-            await jetstream.stream_info(self._config.name or STREAM)
+            found = (await jetstream.stream_info(self._config.name or STREAM)).config
         except NotFoundError:
             await jetstream.add_stream(self._config)
+            return
+        changed = {name: getattr(self._config, name) for name in _LIMITS}
+        if changed != {name: getattr(found, name) for name in _LIMITS}:
+            await jetstream.update_stream(found.evolve(**changed))
+            log.info("event_stream_changed", **changed)
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(
