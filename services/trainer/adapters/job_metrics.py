@@ -131,7 +131,7 @@ class QueueGauges:
         async with self._db.connect() as conn:
             rows = await conn.execute(queued.group_by(base_model))
             waiting = {_short(name): (number, oldest) for name, number, oldest in rows}
-            held: Counter[str] = Counter(dict((await conn.execute(at_work)).tuples().all()))
+            held: Counter[str] = Counter(dict((await conn.execute(at_work)).all()))
         return waiting, held
 
     def _tell(
