@@ -24,6 +24,7 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
+from services.chassis.needs import Need
 from services.chassis.settings import NatsSettings
 
 log = get_logger(__name__)
@@ -33,6 +34,7 @@ SUBJECT_ROOT = EVENT_SUBJECTS
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
 T = TypeVar("T")
 
+_PING_S = 1
 _LIMITS = ("num_replicas", "max_age", "max_bytes")
 """What an operator may change of a stream that is there."""
 _NOT_IN_TOKEN = re.compile(r"[\s.*>]")
@@ -189,6 +191,19 @@ class EventBus:
         finally:
             await subscription.unsubscribe()
 
+    def need(self) -> Need:
+        """The bus as something that a service misses but can do without: events wait in its log meanwhile."""
+        return Need("event bus", _nothing, self.ping, self.close, vital=False)
+
+    async def ping(self) -> None:
+        """Asks the server for a sign of life. Raises Unavailable; it does not connect, for whoever publishes does."""
+        if self._client is None or not self._client.is_connected:
+            raise self._unavailable()
+        try:
+            await _shielded(self._client.flush(timeout=_PING_S))
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
+
     @property
     def connected(self) -> bool:
         """Whether the server can be reached now."""
@@ -260,6 +275,10 @@ class EventBus:
             reason="EVENT_BUS_UNAVAILABLE",
             remedy="Check that NATS runs with JetStream and takes the user and password of this process.",
         )
+
+
+async def _nothing() -> None:
+    """A bus that is away at start holds nobody up."""
 
 
 async def _shielded(call: Awaitable[T]) -> T:

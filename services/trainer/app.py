@@ -102,9 +102,9 @@ def build(settings: Settings) -> Service:
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
-        needs=(migrated(db, MIGRATIONS, settings), objects.need()),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
         background=(relay.run, reaper.run, sweeper.run, thinner.run, signals.run, *measuring),
-        close=(partial(dataset.close, None), *((bus.close,) if bus else ())),
+        close=(partial(dataset.close, None),),
     )
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import grpc
 
+from services.chassis.disk import room
 from services.chassis.service import Service, run
 from services.chassis.settings import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
@@ -22,7 +23,8 @@ RUNNER = "services.trainer.worker.runner"
 
 
 def build(settings: WorkerSettings) -> Service:
-    """A worker needs no server to be healthy: nobody calls it, and its job outlasts an outage of any of them."""
+    """A worker needs no server to be healthy: nobody calls it, and its job outlasts an outage of any of them. It needs
+    room for the files of a job."""
     with blaming("catalogue", InvalidCatalogue):
         catalogue = load_catalogue(settings.catalogue)
 
@@ -33,7 +35,8 @@ def build(settings: WorkerSettings) -> Service:
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         await runner.Worker(settings, catalogue).run()
 
-    return Service(register=_serves_nothing, background=(work,))
+    scratch = room("scratch disk", settings.scratch_dir, settings.scratch_room_mib)
+    return Service(register=_serves_nothing, needs=(scratch,), background=(work,))
 
 
 def _serves_nothing(_server: grpc.aio.Server) -> None:

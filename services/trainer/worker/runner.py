@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from services.chassis.errors import DomainError
+from services.chassis.disk import check_room
+from services.chassis.errors import DomainError, Unavailable
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
@@ -94,6 +95,14 @@ class Worker:
             await asyncio.sleep(10.0)
             return NoJob()
         wait_s = self._settings.acquire_wait_seconds
+        try:
+            # Before the trainer gives it a job that would fail.
+            self._settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+            check_room(self._settings.scratch_dir, self._settings.scratch_room_mib)
+        except Unavailable as error:
+            log.warning("no_room_for_a_job", folder=str(self._settings.scratch_dir), message=error.message)
+            await asyncio.sleep(10.0)
+            return NoJob()
         try:
             return await patiently(
                 lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s), what="trainer", patience_s=None

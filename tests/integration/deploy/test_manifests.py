@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from services.chassis.grpc_server import LIVENESS
+from services.chassis.grpc_server import LIVENESS, STARTUP
 from services.chassis.settings import BaseServiceSettings, split_host_port
 from tests.integration.deploy.manifests import (
     DEPLOY,
@@ -156,6 +156,9 @@ def test_every_process_is_probed_limited_and_hardened(overlay: str) -> None:
         for container in spec["containers"]:
             if not str(container["image"]).startswith(("postgres", "nats", "chrislusf")):
                 assert {"startupProbe", "livenessProbe"} <= set(container), name
+            if "grpc" in container.get("startupProbe", {}):
+                # What goes away just after the start is no reason to start again.
+                assert container["startupProbe"]["grpc"]["service"] == STARTUP, name
             if "grpc" in container.get("livenessProbe", {}):
                 # Of the process alone: an outage of its database must not restart it.
                 assert container["livenessProbe"]["grpc"]["service"] == LIVENESS, name
