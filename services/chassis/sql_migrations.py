@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import MetaData, create_engine, inspect, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from services.chassis.errors import Unavailable
@@ -59,11 +59,20 @@ def migrated(db: Database, script_location: Path, settings: SqlSettings | None =
     async def look() -> None:
         await check(db.url, script_location, command=f"python -m {package}.app migrate")
 
-    async def ping() -> None:
-        check_serves(state_of(await db.ping(READ)), code)
+    prepare = migrate if settings is None or settings.database_migrate else look
 
-    at_start = settings is None or settings.database_migrate
-    return Need("database", migrate if at_start else look, ping, db.dispose, migrate=migrate)
+    async def ping() -> None:
+        try:
+            state = state_of(await db.ping(READ))
+        except ProgrammingError:
+            state = None
+        if state is None or state.revision < code:
+            # Another database than at start: made anew, or restored from a backup.
+            await prepare()
+        else:
+            check_serves(state, code)
+
+    return Need("database", prepare, ping, db.dispose, migrate=migrate)
 
 
 def run_migrations(target_metadata: MetaData) -> None:

@@ -119,6 +119,18 @@ async def test_a_program_refuses_a_schema_that_no_longer_serves_it(database_url:
     await db.dispose()
 
 
+async def test_a_database_that_was_restored_from_before_is_migrated_by_the_next_ping(postgres_url: str) -> None:
+    db = Database(postgres_url)
+    need = migrated(db, MIGRATIONS["trainer"])
+    await need.prepare()
+    with connected(postgres_url) as connection:
+        tables_of(connection).drop_all(connection)
+    await need.ping()
+    with connected(postgres_url) as connection:
+        assert differences(connection, TABLES["trainer"]) == []
+    await db.dispose()
+
+
 async def test_a_program_that_may_not_migrate_waits_until_someone_has(database_url: str) -> None:
     db = Database(database_url)
     need = migrated(db, MIGRATIONS["registry"], SqlSettings(database_migrate=False))
