@@ -11,6 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
     assert sum("epochCompleted" in event for event in events) == 2
     told = [event["progress"] for event in events if "progress" in event]
-    assert [number for number, (one, other) in enumerate(zip(told, told[1:], strict=False)) if one == other] == []
+    assert [one for one, other in pairwise(told) if one == other] == []
     job = stack.json("train", "show", "first")
     assert (job["state"], job["totalSteps"], job["datasetDigest"]) == (
         "STATE_SUCCEEDED", estimate["totalSteps"], version["digest"],
