@@ -77,6 +77,8 @@ images = Table(
     Column("position", Integer, nullable=False),
     *_picture_columns(),
     Column("facts", JsonText, nullable=True),
+    Column("content_area", JsonText, nullable=True),
+    Column("previous_crop", JsonText, nullable=True),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
