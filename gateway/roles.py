@@ -68,6 +68,7 @@ _METHODS = {
         "DeleteTagJob": _EDITOR,
         "TagImage": _READER,
         "SuggestSubject": _READER,
+        "SuggestCrops": _READER,
     },
     "fiveshot.trainer.v1.TrainingService": {
         "ListBaseModels": _READER,

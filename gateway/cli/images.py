@@ -17,6 +17,7 @@ from gateway.cli.folders import Found, find_pictures
 from gateway.cli.session import Session, pages
 from gateway.cli.texts import tell_competition, tell_faults
 from gateway.cli.transfer import Upload, download, upload_pictures
+from services.chassis.errors import InvalidArgument
 
 Image = Annotated[
     str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
@@ -78,16 +79,20 @@ def download_(
     image: Image,
     to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     thumbnail: Annotated[bool, typer.Option(help="Download the thumbnail instead of the original.")] = False,
+    cropped: Annotated[bool, typer.Option("--crop", help="Download the part that is trained, as a JPEG.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one picture."""
     session: Session = ctx.obj
     record = lookup.image(session, dataset, image)
-    view = pb.DownloadImageRequest.VIEW_THUMBNAIL if thumbnail else pb.DownloadImageRequest.VIEW_ORIGINAL
+    if thumbnail and cropped:
+        raise InvalidArgument("--thumbnail and --crop exclude each other", field="crop", remedy="Give one of them.")
+    form = "thumbnail" if thumbnail else "crop" if cropped else ""
+    view = pb.DownloadImageRequest.View.Value(f"VIEW_{form.upper() or 'ORIGINAL'}")
     chunks = session.dataset.DownloadImage(pb.DownloadImageRequest(name=record.name, view=view))
     default = Path(record.file_name)
-    path = to or (default.with_name(f"{default.stem}.thumbnail.jpg") if thumbnail else default)
-    saved = download(chunks, path, sha256="" if thumbnail else record.sha256, force=force)
+    path = to or (default.with_name(f"{default.stem}.{form}.jpg") if form else default)
+    saved = download(chunks, path, sha256="" if form else record.sha256, force=force)
     output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
 
 

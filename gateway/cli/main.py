@@ -15,8 +15,9 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  images, crops, tags, measures and deleting add commands to those of others
     base_models,
+    crops,
     dataset,
     deleting,
     demo,

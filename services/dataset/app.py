@@ -27,8 +27,8 @@ from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
-from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.trained_pictures import TrainedPictures
+from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
 

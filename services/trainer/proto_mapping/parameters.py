@@ -7,6 +7,7 @@ from dataclasses import fields
 from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
 
 from services.trainer.models.base import OfferedModel
+from services.trainer.recipe.buckets import bucket_shapes
 from services.trainer.recipe.families import families
 from services.trainer.recipe.parameter_spec import ParameterSpec
 from services.trainer.recipe.parameters import TrainingParameters
@@ -53,6 +54,10 @@ def base_model_to_proto(offered: OfferedModel) -> base_model_pb2.BaseModel:
         available=offered.available,
         hub_id=model.hub_id,
         hub_tags=families()[model.family].hub_tags,
+        training_shapes=[
+            base_model_pb2.TrainingShape(width=width, height=height)
+            for width, height in bucket_shapes(model.resolution, model.pixel_multiple)
+        ],
     )
 
 
