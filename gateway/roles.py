@@ -74,6 +74,7 @@ _METHODS = {
         "ListBaseModels": _READER,
         "GetBaseModel": _READER,
         "EstimateTrainingJob": _READER,
+        "PreviewTraining": _READER,
         "CreateTrainingJob": _EDITOR,
         "GetTrainingJob": _READER,
         "ListTrainingJobs": _READER,

@@ -15,7 +15,7 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, crops, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  images, crops, preview, tags, measures and deleting add commands to those of others
     base_models,
     crops,
     dataset,
@@ -30,6 +30,7 @@ from gateway.cli import (  # noqa: F401  images, crops, tags, measures and delet
     measures,
     models,
     output,
+    preview,
     stack,
     taggers,
     tags,

@@ -44,7 +44,7 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
             area = paste(sheet, data, left, y)
             if place == 0 and entry.box:
                 draw.rectangle(_inside(area, entry.box), outline="#e0245e", width=3)
-            lines = "\n".join(textwrap.wrap(words, _CHARACTERS)[:3])
+            lines = "\n".join(textwrap.wrap(words.replace("×", "x"), _CHARACTERS)[:3])
             draw.multiline_text((left, y + CELL + 4), lines, fill=PALE, font=font(13), spacing=2)
     return sheet
 

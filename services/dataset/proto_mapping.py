@@ -248,6 +248,7 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         facts=image.facts,
         content_area=_crop_proto(image.content_area),
         previous_crop=_crop_proto(image.previous_crop),
+        perceptual_hash=image.perceptual_hash,
     )
 
 

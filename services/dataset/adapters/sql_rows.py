@@ -72,6 +72,7 @@ def image_values(image: Image) -> dict[str, Any]:
         "facts": list(image.facts),
         "content_area": _crop_values(image.content_area),
         "previous_crop": _crop_values(image.previous_crop),
+        "perceptual_hash": image.perceptual_hash,
         "revision": image.revision,
         "create_time": image.create_time,
         "update_time": image.update_time,
@@ -91,6 +92,7 @@ def image_of(row: Values) -> Image:
         facts=tuple(row["facts"] or ()),
         content_area=_crop_of(row["content_area"]),
         previous_crop=_crop_of(row["previous_crop"]),
+        perceptual_hash=row["perceptual_hash"] or "",
     )
 
 

@@ -79,6 +79,7 @@ images = Table(
     Column("facts", JsonText, nullable=True),
     Column("content_area", JsonText, nullable=True),
     Column("previous_crop", JsonText, nullable=True),
+    Column("perceptual_hash", String(16), nullable=True),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),

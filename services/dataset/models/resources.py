@@ -65,7 +65,8 @@ class Image:
     """One photo of a dataset. position: its place in upload order, from 1 and never used twice.
 
     facts: what its pixels say of its format and quality, never part of a caption. content_area: the picture inside its
-    bars, None where it has none. previous_crop: the one before the last change of it.
+    bars, None where it has none. previous_crop: the one before the last change of it. perceptual_hash: 16 hex
+    digits, see `use_cases.likeness`; "" where it was never measured.
     """
 
     ref: ImageRef
@@ -78,6 +79,7 @@ class Image:
     facts: tuple[str, ...] = ()
     content_area: Crop | None = None
     previous_crop: Crop | None = None
+    perceptual_hash: str = ""
 
     @property
     def etag(self) -> str:

@@ -14,6 +14,7 @@ from services.dataset.models.checks import Limits
 from services.dataset.models.resources import Crop
 from services.dataset.ports import PictureDecoder
 from services.dataset.use_cases.bars import picture_inside
+from services.dataset.use_cases.likeness import perceptual_hash
 from services.dataset.use_cases.picture_facts import picture_facts
 
 THUMBNAIL_SIDE = 256
@@ -35,6 +36,7 @@ class CheckedPicture:
     thumbnail: bytes
     facts: tuple[str, ...] = ()
     content_area: Crop | None = None
+    perceptual_hash: str = ""
 
 
 class Intake:
@@ -67,12 +69,14 @@ class Intake:
 def _looked_at(data: bytes, decoded: Decoded) -> CheckedPicture:
     info = decoded.info
     area = picture_inside(decoded.rgb)
+    inside = decoded.rgb if area is None else decoded.rgb.crop(area.pixels(decoded.rgb.size))
     return CheckedPicture(
         info=info,
         sha256=hashlib.sha256(data).hexdigest(),
         thumbnail=pictures.thumbnail(decoded.rgb, THUMBNAIL_SIDE),
         facts=picture_facts(decoded.rgb, size=(info.width, info.height), inside=area),
         content_area=area,
+        perceptual_hash=perceptual_hash(inside),
     )
 
 

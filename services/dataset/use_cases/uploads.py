@@ -193,6 +193,7 @@ class UploadVerb:
                 update_time=now,
                 facts=checked.facts,
                 content_area=checked.content_area,
+                perceptual_hash=checked.perceptual_hash,
             )
             await tx.keep_keys(picture.keys)
             await tx.add_image(image)

@@ -50,9 +50,11 @@ def error_from_proto(message: training_job_pb2.JobError) -> JobError:
 
 
 def request_from_proto(
-    request: training_service_pb2.CreateTrainingJobRequest | training_service_pb2.EstimateTrainingJobRequest,
+    request: training_service_pb2.CreateTrainingJobRequest
+    | training_service_pb2.EstimateTrainingJobRequest
+    | training_service_pb2.PreviewTrainingRequest,
 ) -> JobRequest:
-    """What a caller asks for; an estimate takes what a create takes."""
+    """What a caller asks for; an estimate and a preview take what a create takes."""
     job = request.training_job
     job_id = request.training_job_id if isinstance(request, training_service_pb2.CreateTrainingJobRequest) else ""
     return JobRequest(

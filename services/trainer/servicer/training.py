@@ -9,6 +9,7 @@ from typing import Any
 from fiveshot.trainer.v1 import (
     base_model_pb2,
     training_job_pb2,
+    training_picture_pb2,
     training_service_pb2,
     training_service_pb2_grpc,
 )
@@ -22,11 +23,13 @@ from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_proto, job_to_proto, request_from_proto
 from services.trainer.proto_mapping.operating import queue_to_proto, worker_to_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
+from services.trainer.proto_mapping.pictures import picture_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.operating import Operating
+from services.trainer.use_cases.previewing import TrainingPreview
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.watching import JobWatch
@@ -41,6 +44,7 @@ class TrainingUseCases:
 
     creator: JobCreator
     estimator: JobEstimator
+    previewing: TrainingPreview
     steering: JobSteering
     reading: JobReading
     watch: JobWatch
@@ -67,6 +71,13 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: _Service.EstimateTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingEstimate:
         return estimate_to_proto(await self._do.estimator.estimate(request_from_proto(request)))
+
+    async def PreviewTraining(
+        self, request: _Service.PreviewTrainingRequest, context: Any
+    ) -> AsyncIterator[training_picture_pb2.TrainingPicture]:
+        asked = request_from_proto(request)
+        async for seen in self._do.previewing(asked, draw=not request.without_pictures):
+            yield picture_to_proto(seen)
 
     async def CreateTrainingJob(self, request: _Service.CreateTrainingJobRequest, context: Any) -> _Job:
         asked, key = request_from_proto(request), create_key(request)

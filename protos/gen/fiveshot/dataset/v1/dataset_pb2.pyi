@@ -210,6 +210,7 @@ class Image(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     CONTENT_AREA_FIELD_NUMBER: _builtins.int
     PREVIOUS_CROP_FIELD_NUMBER: _builtins.int
+    PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -232,6 +233,10 @@ class Image(_message.Message):
     """Changes with every change of this image; send it back to guard an update."""
     training_text: _builtins.str
     """The text that a version frozen now would hold: the caption, or else the tags, with the dataset's trigger word. Output only."""
+    perceptual_hash: _builtins.str
+    """pHash of the picture inside its bars, 16 hex digits: pictures that differ in six bits or fewer look the same. Empty for
+    an image of before this was measured. Output only.
+    """
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
         """Labels, in the order in which they are joined into a caption."""
@@ -283,10 +288,11 @@ class Image(_message.Message):
         facts: _abc.Iterable[_builtins.str] | None = ...,
         content_area: Global___Crop | None = ...,
         previous_crop: Global___Crop | None = ...,
+        perceptual_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -115,6 +115,38 @@ class EstimateTrainingJobRequest(_message.Message):
 Global___EstimateTrainingJobRequest: _TypeAlias = EstimateTrainingJobRequest  # noqa: Y015
 
 @_typing.final
+class PreviewTrainingRequest(_message.Message):
+    """Asks what a job would train on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    WITHOUT_PICTURES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    without_pictures: _builtins.bool
+    """Leave the pictures out and give the facts alone."""
+    @_builtins.property
+    def training_job(self) -> _training_job_pb2.TrainingJob:
+        """The job as it would be created."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        training_job: _training_job_pb2.TrainingJob | None = ...,
+        without_pictures: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "training_job", b"training_job", "without_pictures", b"without_pictures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewTrainingRequest: _TypeAlias = PreviewTrainingRequest  # noqa: Y015
+
+@_typing.final
 class CreateTrainingJobRequest(_message.Message):
     """Asks for a job."""
 

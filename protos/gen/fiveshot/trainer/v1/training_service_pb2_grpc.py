@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_dot_base__model__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
+from fiveshot.trainer.v1 import training_picture_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2
 from fiveshot.trainer.v1 import training_service_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__service__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
@@ -53,6 +54,11 @@ class TrainingServiceStub:
                 '/fiveshot.trainer.v1.TrainingService/EstimateTrainingJob',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.EstimateTrainingJobRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingEstimate.FromString,
+                _registered_method=True)
+        self.PreviewTraining = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/PreviewTraining',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.PreviewTrainingRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2.TrainingPicture.FromString,
                 _registered_method=True)
         self.CreateTrainingJob = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/CreateTrainingJob',
@@ -176,6 +182,15 @@ class TrainingServiceServicer:
 
     def EstimateTrainingJob(self, request, context):
         """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewTraining(self, request, context):
+        """Shows what a job would train on: of each picture the final text, and the part that the model sees, drawn at the size at
+        which it is trained. Streams one message for each picture, in the order of the dataset. Stores nothing; what is wrong
+        with the job is refused as by EstimateTrainingJob.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -338,6 +353,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.EstimateTrainingJob,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.EstimateTrainingJobRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingEstimate.SerializeToString,
+            ),
+            'PreviewTraining': grpc.unary_stream_rpc_method_handler(
+                    servicer.PreviewTraining,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.PreviewTrainingRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2.TrainingPicture.SerializeToString,
             ),
             'CreateTrainingJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTrainingJob,
@@ -522,6 +542,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/EstimateTrainingJob',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.EstimateTrainingJobRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingEstimate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/PreviewTraining',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.PreviewTrainingRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2.TrainingPicture.FromString,
             options,
             channel_credentials,
             insecure,
