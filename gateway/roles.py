@@ -75,6 +75,7 @@ _METHODS = {
         "GetBaseModel": _READER,
         "EstimateTrainingJob": _READER,
         "PreviewTraining": _READER,
+        "AuditDataset": _READER,
         "CreateTrainingJob": _EDITOR,
         "GetTrainingJob": _READER,
         "ListTrainingJobs": _READER,

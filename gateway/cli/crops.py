@@ -22,6 +22,7 @@ from gateway.cli.dataset import PICTURES, Dataset, app
 from gateway.cli.pictures import CELL
 from gateway.cli.session import Session, pages
 from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet
+from gateway.cli.train import DEFAULT_BASE_MODEL
 from services.chassis.errors import InvalidArgument
 
 _BATCH = 100
@@ -46,7 +47,7 @@ def crop(
     base_model: Annotated[
         str,
         typer.Option("--base-model", "-b", help="With --auto: crop to its shapes.", autocompletion=base_models),
-    ] = "",
+    ] = DEFAULT_BASE_MODEL,
     sheet: Annotated[Path | None, typer.Option(help="Draw before and after into this file.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would change; write nothing.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite the sheet's file.")] = False,

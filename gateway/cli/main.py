@@ -15,7 +15,8 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, crops, preview, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, measures and deleting add commands to those of others
+    audit,
     base_models,
     crops,
     dataset,

@@ -53,7 +53,11 @@ _EXIT_CODES: dict[type[errors.DomainError], int] = {
 }
 
 # Remedies name fields of the API; people at the command line give options.
-_OPTIONS_OF_FIELDS = {"Set create_model to": "Give --create to", "Set force to": "Give --force to"}
+_OPTIONS_OF_FIELDS = {
+    "Set create_model to": "Give --create to",
+    "Set force to": "Give --force to",
+    "set ignore_audit": "give --ignore-audit",
+}
 
 
 def exit_code(error: errors.DomainError) -> int:

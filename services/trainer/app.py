@@ -32,6 +32,7 @@ from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
+from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
@@ -70,6 +71,7 @@ def build(settings: Settings) -> Service:
         creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id),
         estimator=estimator,
         previewing=TrainingPreview(planner, datasets),
+        auditing=Auditor(planner),
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
         watch=JobWatch(store, signals, reading),

@@ -91,7 +91,7 @@ def tagger(store: Any) -> TaggerServicer:
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
+    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:

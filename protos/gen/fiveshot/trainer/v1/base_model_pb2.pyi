@@ -68,7 +68,7 @@ class BaseModel(_message.Message):
 
     @_builtins.property
     def training_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingShape]:
-        """Shapes that pictures are trained in at its own resolution, the square first. SuggestCrops takes them."""
+        """Shapes that its default recipe trains pictures in, the square first. SuggestCrops takes them."""
 
     def __init__(
         self,
