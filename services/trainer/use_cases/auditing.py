@@ -196,7 +196,7 @@ def _trigger(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[F
         )  # fmt: skip
     elif about_tokens(word) > _TRIGGER_TOKENS:
         yield Finding(
-            "trigger-splits", Severity.NOTICE, f"The trigger word '{word}' is read in about {about_tokens(word)} pieces",
+            "trigger-splits", Severity.NOTICE, f"The trigger word '{word}' is read in several pieces",
             "Take a shorter one of letters alone.", fix=SetTriggerWord(_made_up(word)),
         )  # fmt: skip
     tagged = [each for each in pictures if each.image.tags]
