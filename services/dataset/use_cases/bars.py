@@ -19,7 +19,7 @@ from services.dataset.models.resources import Crop
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
-# Levels by which a pixel of a bar may differ from it: JPEG leaves a few.
+# Levels of light, or three times as many of colour, by which a pixel of a bar may differ from it: JPEG leaves a few.
 _NEAR = 10
 # Levels from which on a pixel is surely not of the bar.
 _FAR = 20
@@ -61,8 +61,10 @@ def picture_inside(image: Image.Image) -> Crop | None:
 
 
 def without_bars(pixels: Pixels) -> Box:
-    """Left, top, right, bottom of the picture inside its bars, in pixels. pixels: (height, width, 3)."""
+    """Left, top, right, bottom of the picture inside its bars, in pixels. pixels: RGB, (height, width, 3)."""
     height, width = pixels.shape[:2]
+    # JPEG keeps colour more coarsely than light, so that next to a picture it strays further.
+    pixels = np.asarray(Image.fromarray(pixels).convert("YCbCr"), np.uint8)
     left, top, right, bottom = 0, 0, width, height
     for _ in range(_ROUNDS):
         inside = pixels[top:bottom, left:right]
@@ -83,6 +85,8 @@ def _facing(lines: Pixels) -> tuple[int, int]:
     """How thick the bars at the first and at the last lines are, 0 for none. lines: (n, pixels, 3)."""
     first, last = _bar(lines), _bar(lines[::-1])
     kept = [_is_sure(first), _is_sure(last)]
+    if first and last and first.lines + last.lines >= len(lines):
+        return 0, 0
     if first and last and bool((np.abs(first.colour - last.colour) <= _NEAR).all()):
         equal = abs(first.lines - last.lines) <= max(2, _EQUALLY * len(lines))
         shares = first.share, last.share
@@ -103,7 +107,7 @@ def _bar(lines: Pixels) -> _Bar | None:
     colour = np.median(lines[0], axis=0).astype(np.int16)
     deepest = round(_DEEPEST * len(lines))
     near = _near_shares(lines[:deepest], colour)
-    if not len(near) or near[0] < _UNIFORM:
+    if not len(near) or near[0] < _UNIFORM or (len(near) == deepest and near[-1] >= _UNIFORM):
         return None
     uniform = near >= _UNIFORM
     plain = int(np.argmin(uniform)) if not uniform.all() else len(near)
@@ -121,17 +125,22 @@ def _near_shares(lines: Pixels, colour: npt.NDArray[np.int16]) -> npt.NDArray[np
     """The share of each line that has the bar's colour, up to where the bar must have ended."""
     shares: list[npt.NDArray[np.float64]] = []
     for start in range(0, len(lines), 64):
-        part = np.abs(lines[start : start + 64].astype(np.int16) - colour).max(axis=2)
-        shares.append((part <= _NEAR).mean(axis=1))
+        shares.append((_distances(lines[start : start + 64], colour) <= _NEAR).mean(axis=1))
         if (shares[-1] < _SIGNS).all() or shares[0][0] < _UNIFORM:
             break
     return np.concatenate(shares) if shares else np.zeros(0)
 
 
+def _distances(lines: Pixels, colour: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """How far each pixel is from the bar's colour."""
+    apart = np.abs(lines.astype(np.int16) - colour)
+    return np.maximum(apart[..., 0], np.maximum(apart[..., 1], apart[..., 2]) // 3)
+
+
 def _edge(lines: Pixels, end: int, colour: npt.NDArray[np.int16], *, signs: bool) -> _Bar | None:
     """The bar that ends near line `end`, at the steepest step; None when nothing ends it sharply."""
     start = max(0, end - 2)
-    around = np.abs(lines[start : end + _RINGING + 3].astype(np.int16) - colour).max(axis=2)
+    around = _distances(lines[start : end + _RINGING + 3], colour)
     if len(around) < 4:
         return None
     levels = around.mean(axis=1)

@@ -58,9 +58,9 @@ def _around(subject: Box, shape: Shape, inside: Box) -> Box:
     width = min(most, max(subject[2] - subject[0], (subject[3] - subject[1]) * ratio, enough, shape[0]))
     height = width / ratio
     middle_x, middle_y = (subject[0] + subject[2]) / 2, (subject[1] + subject[3]) / 2
-    left = min(max(middle_x - width / 2, inside[0]), inside[2] - width)
-    top = min(max(middle_y - height / 2, inside[1]), inside[3] - height)
-    return left, top, left + width, top + height
+    left = max(min(middle_x - width / 2, inside[2] - width), inside[0])
+    top = max(min(middle_y - height / 2, inside[3] - height), inside[1])
+    return left, top, min(left + width, inside[2]), min(top + height, inside[3])
 
 
 def _lost(subject: Box, box: Box) -> float:
