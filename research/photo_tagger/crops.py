@@ -6,6 +6,7 @@ import io
 import random
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,19 +60,19 @@ def _bars(photos: list[Image.Image]) -> Iterator[str]:
 def _kinds() -> Iterator[tuple[str, Callable[[Image.Image], tuple[Image.Image, tuple[int, int, int, int]]]]]:
     for colour, fill in (("black", (0, 0, 0)), ("white", (255, 255, 255)), ("red", (200, 30, 60))):
         for kind, (across, down) in {"letterbox": (0, 0.12), "pillars": (0.2, 0), "frame": (0.03, 0.03)}.items():
-            yield f"{colour} {kind}", lambda image, x=across, y=down, fill=fill: _framed(image, x, y, x, y, fill)
-        yield f"{colour}, above alone", lambda image, fill=fill: _framed(image, 0, 0.1, 0, 0, fill)
-    yield "screenshot, light", lambda image: _screenshot(image, "white", "black")
-    yield "screenshot, dark", lambda image: _screenshot(image, "black", "white")
+            yield f"{colour} {kind}", partial(_framed, edges=(across, down, across, down), fill=fill)
+        yield f"{colour}, above alone", partial(_framed, edges=(0, 0.1, 0, 0), fill=fill)
+    yield "screenshot, light", partial(_screenshot, ground="white", ink="black")
+    yield "screenshot, dark", partial(_screenshot, ground="black", ink="white")
 
 
 def _framed(
-    image: Image.Image, left: float, top: float, right: float, bottom: float, fill: tuple[int, int, int]
+    image: Image.Image, edges: tuple[float, float, float, float], fill: tuple[int, int, int]
 ) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """edges: left, top, right, bottom as shares of the picture's sides."""
     wide, high = image.size
-    edges = (round(left * wide), round(top * high), round(right * wide), round(bottom * high))
-    inside = (edges[0], edges[1], edges[0] + image.width, edges[1] + image.height)
-    return ImageOps.expand(image, edges, fill=fill), inside
+    left, top, right, bottom = (round(edge * side) for edge, side in zip(edges, (wide, high, wide, high), strict=True))
+    return ImageOps.expand(image, (left, top, right, bottom), fill=fill), (left, top, left + wide, top + high)
 
 
 def _screenshot(image: Image.Image, ground: str, ink: str) -> tuple[Image.Image, tuple[int, int, int, int]]:

@@ -134,7 +134,8 @@ def _near_shares(lines: Pixels, colour: npt.NDArray[np.int16]) -> npt.NDArray[np
 def _distances(lines: Pixels, colour: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
     """How far each pixel is from the bar's colour."""
     apart = np.abs(lines.astype(np.int16) - colour)
-    return np.maximum(apart[..., 0], np.maximum(apart[..., 1], apart[..., 2]) // 3)
+    distances: npt.NDArray[np.int16] = np.maximum(apart[..., 0], np.maximum(apart[..., 1], apart[..., 2]) // 3)
+    return distances
 
 
 def _edge(lines: Pixels, end: int, colour: npt.NDArray[np.int16], *, signs: bool) -> _Bar | None:

@@ -42,8 +42,8 @@ def test_a_clock_on_an_empty_wall_is_found() -> None:
     assert whole is not None
     assert part is not None
     # The clock's own box is (0.11, 0.12) to (0.41, 0.52) of the wall.
-    assert (whole[0] <= 0.11, whole[1] <= 0.12, 0.41 <= whole[2] < 0.7, 0.52 <= whole[3] < 0.8) == (True,) * 4
-    assert part[2] > whole[2] + 0.1, "shares are of the part that was looked at"
+    assert (whole[0] <= 0.11, whole[1] <= 0.12, 0.41 <= whole[2] < 0.85, 0.52 <= whole[3] < 0.92) == (True,) * 4
+    assert part[2] > whole[2] + 0.05, "shares are of the part that was looked at"
 
 
 def test_a_drawing_is_not_looked_at() -> None:
