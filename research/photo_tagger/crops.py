@@ -29,7 +29,7 @@ Box = tuple[float, float, float, float]
 
 def report(subjects: Path, packages: Path) -> str:
     """The tables, as text. packages: a folder of photographs without bars, read with all below it."""
-    photos = list(_photos(packages))
+    photos = list(photographs(packages))
     boxed = list(_subjects(subjects))
     free = [image for image in (*photos, *(image for image, _ in boxed)) if _cut(image) == (0, 0, *image.size)]
     lines = [f"{len(free)} of {len(photos) + len(boxed)} photographs without bars are left alone", *_bars(free)]
@@ -51,7 +51,7 @@ def _bars(photos: list[Image.Image]) -> Iterator[str]:
         exact = none = 0
         for image in photos:
             barred, inside = draw(image)
-            found = _cut(_jpeg(barred))
+            found = _cut(as_jpeg(barred))
             exact += max(abs(a - b) for a, b in zip(found, inside, strict=True)) <= 1
             none += found == (0, 0, *barred.size)
         yield f"| {name} | {exact} of {len(photos)} | {none} | {len(photos) - exact - none} |"
@@ -100,10 +100,10 @@ def _false_cuts(photos: list[Image.Image]) -> Iterator[str]:
         ("burnt out (2.2 times the light, white clipped)", lambda pixels: pixels * 2.2),
         ("with black corners", _vignette),
     ):
-        changed = [_jpeg(Image.fromarray(np.clip(change(np.asarray(each, np.float32)), 0, 255).astype(np.uint8)))
+        changed = [as_jpeg(Image.fromarray(np.clip(change(np.asarray(each, np.float32)), 0, 255).astype(np.uint8)))
                    for each in photos]  # fmt: skip
         yield f"| {name} | {sum(_cut(each) != (0, 0, *each.size) for each in changed)} of {len(photos)} |"
-    studio = [_jpeg(_studio(number)) for number in range(40)]
+    studio = [as_jpeg(_studio(number)) for number in range(40)]
     yield f"| a drawn thing on a studio's white | {sum(_cut(each) != (0, 0, *each.size) for each in studio)} of 40 |"
 
 
@@ -175,7 +175,8 @@ def _subjects(folder: Path) -> Iterator[tuple[Image.Image, Box]]:
                 yield ImageOps.exif_transpose(image).convert("RGB"), tuple(edge / 100 for edge in box)
 
 
-def _photos(folder: Path) -> Iterator[Image.Image]:
+def photographs(folder: Path) -> Iterator[Image.Image]:
+    """Every JPEG in a folder and below, upright, at most 800 pixels a side."""
     for path in sorted(folder.rglob("*.jpg")):
         with Image.open(path) as image:
             reduced = ImageOps.exif_transpose(image).convert("RGB")
@@ -183,7 +184,8 @@ def _photos(folder: Path) -> Iterator[Image.Image]:
         yield reduced
 
 
-def _jpeg(image: Image.Image) -> Image.Image:
+def as_jpeg(image: Image.Image, quality: int = 85) -> Image.Image:
+    """The picture after it has been a JPEG."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
+    image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer).convert("RGB")
