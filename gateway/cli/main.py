@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +16,10 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, measures and deleting add commands to those of others
+    audit,
     base_models,
+    crops,
     dataset,
     deleting,
     demo,
@@ -31,6 +32,7 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
     measures,
     models,
     output,
+    preview,
     stack,
     taggers,
     tags,
@@ -41,6 +43,7 @@ from gateway.supervisor.folder import FolderBusyError
 from gateway.supervisor.run import StackError
 from services.chassis import grpc_errors, logging
 from services.chassis.errors import DomainError
+from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
 
@@ -164,6 +167,12 @@ app = typer.Typer(
 )
 
 
+def _told_version(asked: bool) -> None:
+    if asked:
+        output.say(release())
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -178,15 +187,17 @@ def root(
         Path | None, typer.Option(envvar="FIVESHOT_DATA", help="Data folder of the local stack.", file_okay=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_told_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Five photos in, your own image model out. These options may appear anywhere in a command."""
     ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
 
 
-def version(ctx: typer.Context) -> None:
+def tell_version(ctx: typer.Context) -> None:
     """Print the version."""
-    number = metadata.version("fiveshot")
-    output.print_json({"version": number}) if ctx.obj.json else output.say(number)
+    output.print_json({"version": release()}) if ctx.obj.json else output.say(release())
 
 
 _MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
@@ -203,7 +214,7 @@ app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
-app.command("version", rich_help_panel=_REST)(version)
+app.command("version", rich_help_panel=_REST)(tell_version)
 
 
 def main() -> None:
