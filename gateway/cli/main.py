@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
     base_models,
+    console,
     dataset,
     deleting,
     demo,
@@ -196,6 +197,7 @@ app.command("taggers", rich_help_panel=_MAKE)(taggers.taggers)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)
+app.command("console", rich_help_panel=_RUN)(console.console)
 app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)

@@ -123,7 +123,7 @@ def test_a_permission_names_the_caller_and_takes_the_credential_away() -> None:
     }
     overwrite = pb.HeaderValueOption.APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD
     assert all(option.append_action == overwrite for option in answer.headers)
-    assert set(answer.headers_to_remove) == {"x-api-key", "authorization"}
+    assert set(answer.headers_to_remove) == {"x-api-key", "authorization", "cookie"}
 
 
 def test_a_refusal_carries_the_status_for_each_kind_of_caller() -> None:
