@@ -28,7 +28,8 @@ export class OpenDataset {
         }),
       ])
       this.set = set
-      this.images = images
+      // As a folder shows them: uploads run side by side, so their order says nothing.
+      this.images = images.sort((a, b) => a.fileName.localeCompare(b.fileName, undefined, { numeric: true }))
       this.loaded = true
     } catch (error) {
       this.fault = faultOf(error)

@@ -34,6 +34,10 @@ export class Undo {
     if (this.#steps.length > 200) this.#steps.shift()
   }
 
+  get steps(): number {
+    return this.#steps.length
+  }
+
   back() {
     return this.#steps.pop()
   }

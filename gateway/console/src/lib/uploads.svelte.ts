@@ -51,7 +51,8 @@ function next(): void {
 
 function send(item: Upload): void {
   item.state = 'sending'
-  const query = new URLSearchParams({ file_name: item.file.name.slice(-255), request_id: item.id })
+  // Not URLSearchParams: its plus signs for spaces would become part of the name.
+  const query = `file_name=${encodeURIComponent(item.file.name.slice(-255))}&request_id=${item.id}`
   const call = new XMLHttpRequest()
   call.open('POST', `/v1/${item.dataset}/images:upload?${query}`)
   for (const [name, value] of Object.entries(OWN)) call.setRequestHeader(name, value)
