@@ -37,7 +37,11 @@ class ConsoleSessions:
             if http.method == "GET":
                 caller = self._authorizer.identify(http.headers, {})
                 return told(200, _document(caller, self._sessions.find(cookie_of(http.headers.get("cookie", "")))))
-            raise InvalidArgument("This address takes GET, POST and DELETE", reason="METHOD_UNKNOWN")
+            raise InvalidArgument(
+                "This address takes GET, POST and DELETE",
+                reason="METHOD_UNKNOWN",
+                remedy="Use one of them; docs/gateway.md says for what.",
+            )
         except DomainError as error:
             return denied(error, wants_grpc=False)
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from google.protobuf.compiler import plugin_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from gateway.envoy_filters import api_descriptors
 from tools.protos import ROOT
@@ -50,14 +50,14 @@ def _bare(file: FileDescriptorProto) -> FileDescriptorProto:
     return file
 
 
-def _bare_message(message: object) -> None:
-    if not message.options.map_entry:  # type: ignore[attr-defined]
-        message.ClearField("options")  # type: ignore[attr-defined]
-    for field in message.field:  # type: ignore[attr-defined]
+def _bare_message(message: DescriptorProto) -> None:
+    if not message.options.map_entry:
+        message.ClearField("options")
+    for field in message.field:
         field.ClearField("options")
-    for oneof in message.oneof_decl:  # type: ignore[attr-defined]
+    for oneof in message.oneof_decl:
         oneof.ClearField("options")
-    for inner in message.nested_type:  # type: ignore[attr-defined]
+    for inner in message.nested_type:
         _bare_message(inner)
 
 
