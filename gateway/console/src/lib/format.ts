@@ -58,3 +58,9 @@ export function triggerFor(name: string): string {
 export const fileOf = (name: string, fileId: string) => `/v1/${name}:download?file_id=${encodeURIComponent(fileId)}`
 export const thumbnailOf = (name: string) => `/v1/${name}:download?view=VIEW_THUMBNAIL`
 export const originalOf = (name: string) => `/v1/${name}:download`
+
+/** In place of a picture that the browser cannot show: its own sign for that looks like a fault of the page. */
+export function blank(event: Event): void {
+  const image = event.currentTarget as HTMLImageElement
+  if (!image.src.startsWith('data:')) image.src = 'data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7'
+}
