@@ -56,9 +56,10 @@ export function faultOf(error: unknown): Fault {
   for (const each of found.findDetails(BadRequestSchema)) {
     for (const one of each.fieldViolations) fields[one.field] = one.description
   }
-  if (found.code === Code.Unauthenticated) signedOut()
   const away = found.code === Code.Unavailable || (found.code === Code.Unknown && !info)
-  return { message: found.rawMessage, remedy: info?.metadata.remedy ?? '', reason: info?.reason ?? '', fields, away }
+  const fault = { message: found.rawMessage, remedy: info?.metadata.remedy ?? '', reason: info?.reason ?? '', fields, away }
+  if (found.code === Code.Unauthenticated) signedOut(fault)
+  return fault
 }
 
 /** The error of a call over plain HTTP, whose body is a google.rpc.Status in JSON. */
@@ -82,7 +83,7 @@ export function faultOfJson(status: number, text: string): Fault {
   } catch {
     // Not from the gateway: its status is all that is known.
   }
-  if (status === 401) signedOut()
+  if (status === 401) signedOut(fault)
   return fault
 }
 

@@ -64,3 +64,8 @@ export function blank(event: Event): void {
   const image = event.currentTarget as HTMLImageElement
   if (!image.src.startsWith('data:')) image.src = 'data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7'
 }
+
+/** A fresh id for a request. crypto.randomUUID is there only behind TLS and on the machine itself. */
+export function freshId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}

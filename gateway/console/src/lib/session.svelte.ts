@@ -37,8 +37,8 @@ export async function leave(): Promise<void> {
 }
 
 /** A call was refused because the session ended. What is on the page stays; the sign-in lies above it. */
-export function signedOut(): void {
-  if (session.state === 'in') session.state = 'out'
+export function signedOut(fault: Fault): void {
+  if (session.state === 'in') Object.assign(session, { state: 'out', fault })
 }
 
 export const mayChange = () => session.role !== 'reader'

@@ -1,5 +1,6 @@
 // Uploads go on while one looks at another screen. Three at a time, each with its progress; the refused ones stay.
 import { faultOfJson, OWN, type Fault } from './api'
+import { freshId } from './format'
 
 const PARALLEL = 3
 const PICTURE = /\.(jpe?g|png|webp|heic|heif|gif|bmp|tiff?|avif)$/i
@@ -23,7 +24,7 @@ export const arrived = () => arrivals
 
 export function upload(dataset: string, files: File[]): void {
   for (const file of files) {
-    const id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`
+    const id = freshId()
     list.push({ id, dataset, file, url: URL.createObjectURL(file), sent: 0, state: 'waiting', fault: null })
   }
   next()
