@@ -8,33 +8,29 @@ also show that a page of ours made it.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import grpc
 from fiveshot.gateway.v1 import external_auth_pb2 as pb
 from google.protobuf import json_format
-from google.rpc import code_pb2, status_pb2
+from google.rpc import code_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
+from gateway.check_answers import Caller, allowed, denied, kept, told, wants_grpc
 from gateway.envoy_filters import CHECK_KEY, HEALTH_PATH, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
-from gateway.envoy_replies import COMPLETE
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
 from gateway.roles import SERVICES, Role, RoleCheck
 from gateway.sampled_log import SampledLog
 from gateway.sessions import CONSOLE_HEADER, SESSION_PATH, Grant, SessionFolder, cookie_of
 from gateway.stack_health import StackHealth, document
-from services.chassis import grpc_errors, telemetry
+from services.chassis import telemetry
 from services.chassis.callers import OwnToken
-from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated
+from services.chassis.errors import DomainError, PermissionDenied, Unauthenticated
 from services.chassis.logging import get_logger
-from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
 
 log = get_logger(__name__)
 
@@ -44,19 +40,8 @@ ANSWERS = telemetry.counter(
 
 SERVICE_NAME = "envoy.service.auth.v3.Authorization"
 _PROJECT = re.compile(r"\*|[a-z][a-z0-9-]{0,62}")
-_HTTP_STATUS = {InvalidArgument: 400, FailedPrecondition: 400, Unauthenticated: 401, PermissionDenied: 403}
 _MAX_LOGGED_PATH = 200
-_CREDENTIAL_HEADERS = ("x-api-key", "authorization", "cookie")
 _LOOKS = ("GET", "HEAD")
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who it is. principal: for logs and rate limits. projects: ids, or `*` for all. role: what it may do in them."""
-
-    principal: str
-    projects: tuple[str, ...]
-    role: Role = Role.EDITOR
 
 
 class Authorizer:
@@ -252,71 +237,6 @@ class AuthorizationServicer:
             response_serializer=pb.CheckResponse.SerializeToString,
         )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, {"Check": handler}),))
-
-
-def allowed(caller: Caller, internal_token: str) -> pb.CheckResponse:
-    """Lets the call pass with who it is; the credential itself stays here."""
-    added = {PROJECTS_KEY: ",".join(sorted(caller.projects)), PRINCIPAL_KEY: caller.principal}
-    if internal_token:
-        added[INTERNAL_TOKEN_KEY] = internal_token
-    answer = pb.OkResponse(headers=_headers(added), headers_to_remove=_CREDENTIAL_HEADERS)
-    return pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.OK), ok_response=answer)
-
-
-def kept(answer: pb.CheckResponse) -> pb.CheckResponse:
-    """The permission with what edge.lua needs to give it again by itself: the headers that it sets and removes."""
-    permission = answer.ok_response
-    answer.dynamic_metadata.update(
-        {
-            "set": {option.header.key: option.header.value for option in permission.headers},
-            "remove": list(permission.headers_to_remove),
-        }
-    )
-    return answer
-
-
-def wants_grpc(headers: Mapping[str, str]) -> bool:
-    """Whether the caller speaks gRPC."""
-    return headers.get("content-type", "").startswith("application/grpc")
-
-
-def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
-    """Refuses: as google.rpc.Status in the trailer for gRPC callers, as its JSON for the others."""
-    status = grpc_errors.to_proto(error)
-    if wants_grpc:
-        details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
-        headers, body = {"grpc-status-details-bin": details}, error.message
-    else:
-        headers, body = {"content-type": "application/json"}, _status_json(status)
-        if isinstance(error, Unauthenticated):
-            headers["www-authenticate"] = 'Bearer realm="fiveshot"'
-    http = pb.HttpStatus(code=_HTTP_STATUS.get(type(error), 403))
-    refusal = pb.DeniedResponse(status=http, headers=_headers(headers), body=body)
-    answer = pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
-    # Without this Envoy would put its own words in place of the body.
-    answer.dynamic_metadata.update({COMPLETE: True})
-    return answer
-
-
-def told(status: int, body: str, more: Mapping[str, str] = MappingProxyType({})) -> pb.CheckResponse:
-    """An answer of this process in a refusal's form: Envoy passes it on to whoever asked. more: headers."""
-    headers = _headers({"content-type": "application/json", "cache-control": "no-store", **more})
-    refusal = pb.DeniedResponse(status=pb.HttpStatus(code=status), headers=headers, body=body)
-    answer = pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.UNAVAILABLE), denied_response=refusal)
-    answer.dynamic_metadata.update({COMPLETE: True})
-    return answer
-
-
-def _status_json(status: status_pb2.Status) -> str:
-    return json_format.MessageToJson(status, preserving_proto_field_name=False, indent=None)
-
-
-def _headers(values: Mapping[str, str]) -> list[pb.HeaderValueOption]:
-    overwrite = pb.HeaderValueOption.APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD
-    return [
-        pb.HeaderValueOption(header=pb.HeaderValue(key=key, value=value), append_action=overwrite)
-        for key, value in values.items()
-    ]
 
 
 def claimed(payload: Mapping[str, object], claim: str) -> object:

@@ -14,7 +14,8 @@ from fiveshot.gateway.v1 import external_auth_pb2 as pb
 from google.rpc import status_pb2
 
 from gateway import api_keys
-from gateway.authz import AuthorizationServicer, Authorizer, Caller, allowed, denied
+from gateway.authz import AuthorizationServicer, Authorizer
+from gateway.check_answers import Caller, allowed, denied
 from gateway.envoy_filters import JWT_FILTER
 from gateway.roles import Role
 from services.chassis import grpc_errors
