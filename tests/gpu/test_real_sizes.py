@@ -90,5 +90,5 @@ def test_a_real_size_trains_samples_and_exports(
     noisy = torch.randn(1, latents.shape[1], 32, 32, device=cuda)
     timesteps = torch.tensor([0.5] if name == "flux-dev" else [500], device=cuda)
     with autocast(cuda, "bf16"):
-        difference = verify_artifacts(artifacts, family, carriers, chosen, Probe(noisy, timesteps, CAPTIONS[:1]))
+        difference = verify_artifacts(artifacts, family, carriers, "bf16", Probe(noisy, timesteps, CAPTIONS[:1]))
     assert difference < 0.05
