@@ -36,7 +36,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
     set_mode(run.state.optimizer, training=False)
     with run.average.in_place():
         with autocast(run.family.device, run.mixed_precision):
-            previews, preview_latents = sample_previews(
+            previews, pictures = sample_previews(
                 run.family,
                 run.previews,
                 folder,
@@ -44,7 +44,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
             )
         _report(run, Phase.EVALUATION, 0, 1)
         assert run.evaluator is not None, "only the main process ends epochs"
-        evaluation = run.evaluator.measure(preview_latents)
+        evaluation = run.evaluator.measure(pictures)
         _report(run, Phase.FILES, 0, 1)
         artifacts = write_artifacts(
             folder,
@@ -60,7 +60,8 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
     run.place.evaluations.append(asdict(evaluation))
     set_mode(run.state.optimizer, training=True)
     checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
-    sheet = _draw(run, epoch, previews)
+    recommendation = recommend(run.evaluations, finished=epoch >= run.spec.parameters.num_epochs)
+    sheet = _draw(run, epoch, recommendation.epoch, previews)
     steps = run.place.losses[-run.plan.steps.steps_per_epoch :]
     return EpochResult(
         epoch=epoch,
@@ -71,7 +72,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
         checkpoint_dir=checkpoint,
         evaluation=evaluation,
         max_reload_difference=difference,
-        recommendation=recommend(run.evaluations),
+        recommendation=recommendation,
         contact_sheet=sheet,
     )
 
@@ -100,19 +101,28 @@ def _probe(run: Run) -> Probe:
     return Probe(schedule.noisy(clean, noise, position), schedule.timesteps(position), (run.captions[item],))
 
 
-def _draw(run: Run, epoch: int, previews: tuple[PreviewImage, ...]) -> Path:
+def _draw(run: Run, epoch: int, best: int, previews: tuple[PreviewImage, ...]) -> Path:
     """Draw the contact sheet, whose path is returned, and the loss plot."""
     rows = [("base", [preview.path for preview in run.base_previews])] if run.base_previews else []
     for number in range(1, epoch):
         files = sorted((run.spec.output_dir / "epochs" / f"epoch-{number:04d}").glob("preview-*.png"))
         # A run that was resumed on another machine has no earlier previews; the sheet starts where its files do.
         if files:
-            rows.append((f"epoch {number}", files))
-    rows.append((f"epoch {epoch}", [preview.path for preview in previews]))
+            rows.append((_label(run, number, best), files))
+    rows.append((_label(run, epoch, best), [preview.path for preview in previews]))
     sheet = run.spec.output_dir / "contact_sheet.png"
     contact_sheet(run.thumbnails, rows, sheet)
     loss_plot(run.place.losses, run.plan.steps.steps_per_epoch, run.spec.output_dir / "loss.png")
     return sheet
+
+
+def _label(run: Run, epoch: int, best: int) -> str:
+    """What stands beside previews: what is left of the base model's error, in per cent as the CLI says it."""
+    evaluation = run.evaluations[epoch - 1]
+    lines = [f"epoch {epoch}", f"photos {evaluation.photo_error:.0%}"]
+    if evaluation.unseen_error is not None:
+        lines.append(f"unseen {evaluation.unseen_error:.0%}")
+    return "\n".join([*lines, "best so far"] if epoch == best else lines)
 
 
 def _report(run: Run, phase: Phase, done: int, total: int) -> None:

@@ -74,7 +74,8 @@ def _train_epochs(run: Run) -> TrainResult:
     meter = _Meter(run)
     checkpoint = run.spec.resume_from
     # Of a run that goes on, all epochs count: also when none of them is left to train.
-    recommendation = recommend(run.evaluations) if run.evaluations else None
+    finished = place.epoch >= run.spec.parameters.num_epochs
+    recommendation = recommend(run.evaluations, finished=finished) if run.evaluations else None
     stopping = False
     set_mode(run.state.optimizer, training=True)
     while place.epoch < run.spec.parameters.num_epochs and not stopping:

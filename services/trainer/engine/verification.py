@@ -262,9 +262,8 @@ def _weight_change(adapted: Adapted, matrices: Mapping[str, Tensor]) -> Tensor:
     if norms is None:
         return change
     magnitude = next(tensor for ending, tensor in matrices.items() if ending.startswith("lora_magnitude_vector"))
-    weight = dequantize_module_weight(adapted.layer.get_base_layer()).float()
-    merged: Tensor = magnitude.reshape(norms.shape) / norms * (weight + change)
-    return merged - weight
+    weight: Tensor = dequantize_module_weight(adapted.layer.get_base_layer()).float()
+    return magnitude.reshape(norms.shape) / norms * (weight + change) - weight
 
 
 def _mismatch(form: str, what: str) -> EngineError:
