@@ -49,7 +49,8 @@ def _edges(picture: Image.Image, size: float) -> Tensor:
     # Twice as fine as the grid, so that an edge between two cells counts in both.
     scale = 2 * SIDE * size / min(picture.size)
     width, height = (max(2 * MIDDLE, 2 * round(scale * side / 2)) for side in picture.size)
-    small = picture.convert("RGB").resize((width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+    filtered = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    small = picture.convert("RGB").resize((width, height), filtered)
     pixels = torch.from_numpy(numpy.asarray(small, dtype=numpy.float32)).permute(2, 0, 1) / 255.0
     padded = functional.pad(pixels.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
     across = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]

@@ -10,15 +10,16 @@ import torch
 
 from services.trainer.engine.checkpoints import save_checkpoint
 from services.trainer.engine.export import write_artifacts
-from services.trainer.engine.job import EpochResult, PhaseProgress, PreviewImage
+from services.trainer.engine.job import EpochResult, PhaseProgress, PreviewImage, Recommendation
 from services.trainer.engine.metadata import lora_metadata
 from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.optimizers import set_mode
 from services.trainer.engine.output import contact_sheet, loss_plot
+from services.trainer.engine.picture_losses import Unlike, unlike_the_others
 from services.trainer.engine.precision import autocast
 from services.trainer.engine.preparation import Run
 from services.trainer.engine.previews import sample_previews
-from services.trainer.engine.recommendation import recommend
+from services.trainer.engine.recommendation import Named, recommend
 from services.trainer.engine.verification import Probe, verify_artifacts
 from services.trainer.recipe.phases import Phase
 
@@ -60,7 +61,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
     run.place.evaluations.append(asdict(evaluation))
     set_mode(run.state.optimizer, training=True)
     checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
-    recommendation = recommend(run.evaluations, finished=epoch >= run.spec.parameters.num_epochs)
+    recommendation = recommended(run, finished=epoch >= run.spec.parameters.num_epochs)
     sheet = _draw(run, epoch, recommendation.epoch, previews)
     steps = run.place.losses[-run.plan.steps.steps_per_epoch :]
     return EpochResult(
@@ -75,6 +76,14 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
         recommendation=recommendation,
         contact_sheet=sheet,
     )
+
+
+def recommended(run: Run, *, finished: bool) -> Recommendation:
+    """The epoch to keep; at the end of a run with the pictures that were learnt unlike the others."""
+    unlike = unlike_the_others(run.place.picture_losses) if finished else Unlike((), ())
+    names = [item.name or item.image_path.name for item in run.spec.items]
+    by_name = Named(*([names[number] for number in numbers] for numbers in (unlike.hardly_learnt, unlike.by_heart)))
+    return recommend(run.evaluations, finished=finished, pictures=by_name)
 
 
 def write_checkpoint(run: Run, name: str) -> Path:

@@ -26,6 +26,7 @@ from services.trainer.engine.lora import RunningAverage, add_adapters, trained_w
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.noise import derive_seed
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
+from services.trainer.engine.picture_losses import PictureLosses
 from services.trainer.engine.pictures import Picture, moved, open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
 from services.trainer.engine.previews import preview_request, sample_previews
@@ -72,6 +73,7 @@ class Run:
     average: RunningAverage
     state: TrainingState
     step: Step
+    picture_losses: PictureLosses
     acceleration: Acceleration
     evaluator: Evaluator | None
     """Of the main process only."""
@@ -163,6 +165,10 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
+    picture_losses = PictureLosses(len(spec.items), device)
+    if len(place.picture_losses) > place.epoch:
+        begun = place.picture_losses.pop()
+        picture_losses.start(begun if processes.is_main else None)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
         conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
@@ -180,6 +186,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         average=average,
         state=state,
         step=build_step(acceleration, family, conditioner, parameters, state),
+        picture_losses=picture_losses,
         acceleration=acceleration,
         evaluator=evaluator,
         previews=request,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from services.trainer.engine.copies import COPY_LIKENESS
 from services.trainer.engine.job import Evaluation, Recommendation
@@ -16,15 +17,26 @@ COPY_PRICE = 0.1
 RISE = 0.05
 """Share by which the loss on moved views may lie above its lowest; beyond it the pictures are learnt by heart."""
 
-NEAR_ENOUGH = 0.003
-"""An earlier epoch whose score lies so little below the best is preferred: it bends better to other prompts."""
+CLEARLY_BETTER = 0.05
+"""Gain by which an earlier epoch must beat the last one: few noised pictures tell no smaller differences apart."""
+
+CLEARLY_BETTER_UNSEEN = 0.01
+"""The same where a picture was held out, on which all epochs see the same noise and none can learn by heart."""
 
 LEARNT = 0.02
 """Share of the base model's error that must go for anything to be seen."""
 
 NOTICEABLE_DRIFT = 0.05
-STILL_FALLING = 0.03
+STILL_FALLING = 0.05
 """Share of the base model's error by which the last epoch of a run beats the one before when more may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names of the pictures that are hardly learnt, and of those that are learnt by heart."""
+
+    hardly_learnt: Sequence[str] = ()
+    by_heart: Sequence[str] = ()
 
 
 def score(evaluation: Evaluation) -> float:
@@ -54,16 +66,30 @@ def before_memorising(evaluations: Sequence[Evaluation]) -> int:
     return len(evaluations)
 
 
-def recommend(evaluations: Sequence[Evaluation], *, finished: bool) -> Recommendation:
-    """The epoch (from 1) with the best score before memorising begins, or an earlier one that is as good.
+def recommend(
+    evaluations: Sequence[Evaluation], *, finished: bool, pictures: Named = Named()
+) -> Recommendation:
+    """The last epoch before memorising begins, or an earlier one (from 1) whose score is clearly better.
+
+    Schedules that fall to zero average noise away towards the end, so the last epoch is the one to beat.
 
     Args:
         evaluations: of epochs 1, 2, … in order, at least one.
         finished: no epoch follows, so the reason may say what another run should change.
+        pictures: those that the reason should name.
     """
     scores = [score(evaluation) for evaluation in evaluations[: before_memorising(evaluations)]]
-    chosen = next(number for number, value in enumerate(scores, 1) if value >= max(scores) - NEAR_ENOUGH)
-    return Recommendation(chosen, _reason(evaluations, chosen, finished=finished))
+    margin = CLEARLY_BETTER if evaluations[0].held_out_loss is None else CLEARLY_BETTER_UNSEEN
+    chosen = len(scores) if max(scores) <= scores[-1] + margin else scores.index(max(scores)) + 1
+    reason = _reason(evaluations, chosen, finished=finished)
+    return Recommendation(chosen, " ".join([reason, *_about(pictures)]))
+
+
+def _about(pictures: Named) -> Iterator[str]:
+    if pictures.hardly_learnt:
+        yield f"Hardly learnt: {', '.join(pictures.hardly_learnt)}; look at caption and crop."
+    if pictures.by_heart:
+        yield f"Learnt by heart: {', '.join(pictures.by_heart)}; lower its repeats."
 
 
 def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -> str:
@@ -92,7 +118,7 @@ def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -
     if before_memorising(evaluations) < len(evaluations):
         sentence += "; later ones repeat your photos instead"
     elif chosen < len(evaluations):
-        sentence += "; later ones are hardly different" if _alike(evaluations, chosen) else "; later ones are worse"
+        sentence += "; later ones are worse"
     parts = [f"{sentence}."]
     if evaluation.memorisation >= COPY_LIKENESS:
         parts.append("One of its previews is nearly a copy of a photo.")
@@ -100,6 +126,3 @@ def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -
         parts.append("It was still getting better at the end: more epochs may help.")
     return " ".join(parts)
 
-
-def _alike(evaluations: Sequence[Evaluation], chosen: int) -> bool:
-    return score(evaluations[-1]) > score(evaluations[chosen - 1]) - NEAR_ENOUGH

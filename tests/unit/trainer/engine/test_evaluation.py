@@ -17,7 +17,7 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.job import BaseModelFiles, Evaluation
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.output import contact_sheet, loss_plot, running_mean
-from services.trainer.engine.recommendation import recommend
+from services.trainer.engine.recommendation import Named, recommend
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.workload import EvaluationSamples
 
@@ -39,7 +39,8 @@ def evaluation(
     [
         ([evaluation(0.8), evaluation(0.6), evaluation(0.5)], 3, "Epoch 3 shows your subject best and still follows"),
         ([evaluation(0.8), evaluation(0.6), evaluation(0.5)], 3, "still getting better at the end"),
-        ([evaluation(0.6), evaluation(0.5), evaluation(0.499)], 2, "later ones are hardly different"),
+        ([evaluation(0.6), evaluation(0.5), evaluation(0.53)], 3, "Epoch 3 shows your subject best"),
+        ([evaluation(0.6), evaluation(0.5), evaluation(0.58)], 2, "later ones are worse"),
         (
             [evaluation(0.6), evaluation(0.5, 0.1), evaluation(0.45, 0.9)],
             2,
@@ -75,6 +76,13 @@ def test_an_epoch_is_recommended_with_its_reason(evaluations: list[Evaluation], 
     recommendation = recommend(evaluations, finished=True)
     assert recommendation.epoch == epoch
     assert words in recommendation.reason
+
+
+def test_pictures_that_are_learnt_unlike_the_others_are_named() -> None:
+    named = Named(hardly_learnt=["IMG_3.jpg"], by_heart=["IMG_1.jpg", "IMG_7.jpg"])
+    reason = recommend([evaluation(0.8)], finished=True, pictures=named).reason
+    assert "Hardly learnt: IMG_3.jpg; look at caption and crop." in reason
+    assert "Learnt by heart: IMG_1.jpg, IMG_7.jpg; lower its repeats." in reason
 
 
 @pytest.mark.parametrize("evaluations", [[evaluation(0.995)], [evaluation(0.8)], [evaluation(0.6, held_out=1.0)]])
