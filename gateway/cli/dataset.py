@@ -14,7 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from gateway.cli import lookup, output
 from gateway.cli.completion import datasets
 from gateway.cli.session import Session
-from gateway.cli.texts import show_texts
+from gateway.cli.texts import show_texts, tell_bars
 
 app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True)
 
@@ -77,6 +77,9 @@ def show(
         show_texts(session, name)
     else:
         _show(session, session.dataset.GetDataset(pb.GetDatasetRequest(name=name)))
+        if not session.json:
+            request = pb.ListImagesRequest(parent=name, filter='facts:"bars"')
+            tell_bars(list(pages(session.dataset.ListImages, request, "images", 0)))
 
 
 @app.command(rich_help_panel=SETS)

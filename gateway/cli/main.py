@@ -16,8 +16,10 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, measures and deleting add commands to those of others
+    audit,
     base_models,
+    crops,
     dataset,
     deleting,
     demo,
@@ -30,6 +32,7 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
     measures,
     models,
     output,
+    preview,
     stack,
     taggers,
     tags,

@@ -62,6 +62,9 @@ def start(
     set_: Set = None,
     watch: Annotated[bool, typer.Option(help="Follow the job until it ends.")] = False,
     validate_only: Annotated[bool, typer.Option(help="Check everything, create nothing.")] = False,
+    ignore_audit: Annotated[
+        bool, typer.Option("--ignore-audit", help="Train although the audit blocks the dataset.")
+    ] = False,
 ) -> None:
     """Queue a training job."""
     session: Session = ctx.obj
@@ -81,6 +84,7 @@ def start(
         training_job_id=lookup.new_id(job_id, field="training_job_id", kind="job"),
         training_job=job,
         validate_only=validate_only,
+        ignore_audit=ignore_audit,
     )
     created = session.trainer.CreateTrainingJob(request)
     tell_unavailable(session, created.base_model)

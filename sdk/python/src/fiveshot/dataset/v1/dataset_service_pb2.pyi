@@ -906,6 +906,8 @@ class DownloadImageRequest(_message.Message):
         """The bytes as they were uploaded."""
         VIEW_THUMBNAIL: DownloadImageRequest._View.ValueType  # 2
         """A JPEG of at most 256 pixels a side, turned upright."""
+        VIEW_CROP: DownloadImageRequest._View.ValueType  # 3
+        """A JPEG of the part to train on, upright: the image's crop, or all of it where it has none. At most 2048 pixels a side."""
 
     class View(_View, metaclass=_ViewEnumTypeWrapper):
         """Which form of a picture."""
@@ -916,22 +918,38 @@ class DownloadImageRequest(_message.Message):
     """The bytes as they were uploaded."""
     VIEW_THUMBNAIL: DownloadImageRequest.View.ValueType  # 2
     """A JPEG of at most 256 pixels a side, turned upright."""
+    VIEW_CROP: DownloadImageRequest.View.ValueType  # 3
+    """A JPEG of the part to train on, upright: the image's crop, or all of it where it has none. At most 2048 pixels a side."""
 
     NAME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of an image or of a version's image."""
     view: Global___DownloadImageRequest.View.ValueType
     """Which form."""
+    width: _builtins.int
+    """With VIEW_CROP: pixels across and down that the part is scaled to; 0 leaves its size. Give both or none."""
+    height: _builtins.int
+    """See `width`."""
+    @_builtins.property
+    def crop(self) -> _dataset_pb2.Crop:
+        """With VIEW_CROP: this part instead of the image's own crop, to look before it is set."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         view: Global___DownloadImageRequest.View.ValueType = ...,
+        crop: _dataset_pb2.Crop | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "height", b"height", "name", b"name", "view", b"view", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -945,19 +963,33 @@ class GetImageContentRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of an image or of a version's image."""
     view: Global___DownloadImageRequest.View.ValueType
     """Which form."""
+    width: _builtins.int
+    """As in DownloadImageRequest."""
+    height: _builtins.int
+    """As in DownloadImageRequest."""
+    @_builtins.property
+    def crop(self) -> _dataset_pb2.Crop:
+        """As in DownloadImageRequest."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         view: Global___DownloadImageRequest.View.ValueType = ...,
+        crop: _dataset_pb2.Crop | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "height", b"height", "name", b"name", "view", b"view", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

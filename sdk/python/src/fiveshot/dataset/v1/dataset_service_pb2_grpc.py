@@ -273,7 +273,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadImage(self, request, context):
-        """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image.
+        """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,7 +65,7 @@ class DatasetServiceStub:
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteImageRequest, _empty_pb2.Empty]
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]
-    """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image."""
     BatchGetImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]
     """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
     BatchUpdateImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]
@@ -123,7 +123,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     DeleteImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteImageRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
-    """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image."""
     BatchGetImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]  # type: ignore[assignment]
     """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
     BatchUpdateImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]  # type: ignore[assignment]
@@ -268,7 +268,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.DownloadImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_dataset_service_pb2.DownloadImageResponse], _abc.AsyncIterator[_dataset_service_pb2.DownloadImageResponse]]:
-        """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+        """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image."""
 
     @_abc_1.abstractmethod
     def BatchGetImages(
