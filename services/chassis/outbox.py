@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from services.chassis.nats_events import EventBus
 
 
+_STABLE = uuid.UUID("5b1d7c0e-6f0b-4c55-9f39-0d3f8a4c2e11")
+
+
 @dataclass(frozen=True)
 class OutboxEvent:
     """One event. aggregate: resource name of what changed. sequence: its number within the aggregate, from 1.
@@ -96,15 +99,17 @@ class Outbox:
         source: str,
         payload: str | Callable[[str, int, datetime], str],
         sequence: int | None = None,
+        id: str = "",
     ) -> OutboxEvent:
         """Adds an event inside the caller's write transaction. Notify `signals` once that has committed.
 
         payload: JSON text, or a function of the event's id, sequence and moment for a payload that carries them.
-        sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked.
+        sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked. id: of an
+        event that must not be written twice, from `stable_id`; a second one breaks the unique key. Else a new one.
         """
         number = await self._next_sequence(conn, aggregate) if sequence is None else sequence
         event = new_event(
-            aggregate=aggregate, sequence=number, type=type, subject=subject, source=source, payload=payload
+            aggregate=aggregate, sequence=number, type=type, subject=subject, source=source, payload=payload, id=id
         )
         await conn.execute(insert(self.table), vars(event))
         return event
@@ -142,11 +147,18 @@ def new_event(
     subject: str,
     source: str,
     payload: str | Callable[[str, int, datetime], str],
+    id: str = "",
 ) -> OutboxEvent:
-    """An event of this moment under a new id, for `Outbox.append` or a caller that writes the row itself."""
-    event_id, moment = str(uuid.uuid4()), utcnow()
+    """An event of this moment, under a new id unless one is given, for `Outbox.append` or a caller that writes the row
+    itself."""
+    event_id, moment = id or str(uuid.uuid4()), utcnow()
     text = payload if isinstance(payload, str) else payload(event_id, sequence, moment)
     return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment)
+
+
+def stable_id(*parts: object) -> str:
+    """The same UUID for the same parts, for an event that may be written only once."""
+    return str(uuid.uuid5(_STABLE, "\0".join(map(str, parts))))
 
 
 class Relay:
