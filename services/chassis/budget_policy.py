@@ -1,4 +1,4 @@
-"""Where the limits of projects come from: defaults out of the settings, and a policy file for the whole suite over them.
+"""Where the limits of projects come from: defaults in the settings, and a policy file for the whole suite over them.
 
     [defaults]              # of every project that is not named below
     datasets = 50
@@ -28,7 +28,7 @@ from services.chassis.telemetry import counter
 log = get_logger(__name__)
 
 LARGEST = 2**63 - 1
-REFUSALS = counter("fiveshot_budget_refusals", "Calls refused because a budget of their project was used up", ["budget"])
+REFUSALS = counter("fiveshot_budget_refusals", "Calls refused because a budget was used up", ["budget"])
 
 
 class InvalidPolicy(Exception):
@@ -66,8 +66,10 @@ class PolicyFile:
     def _take_over(self) -> None:
         try:
             text = self._file.changed() if self._file is not None else None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidPolicy(f"the file cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+        except UnicodeDecodeError as error:
+            raise InvalidPolicy("the file is not UTF-8") from error
+        except OSError as error:
+            raise InvalidPolicy(f"the file cannot be read: {error.strerror}") from error
         if text is not None:
             common, self._projects = parse(text)
             self._common = {**self._defaults, **common}

@@ -99,6 +99,9 @@ class Budgets:
         return BudgetUse(budget, used, self.limit(project, budget), window)
 
 
+UNLIMITED = Budgets()
+
+
 class AtOnce:
     """Calls of each project that are at work in this process. For one event loop."""
 

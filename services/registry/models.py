@@ -15,7 +15,7 @@ NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
 CONTACT_SHEET = "contact-sheet"
-EDITABLE = ("display_name", "description", "tags")
+EDITABLE = ("display_name", "description", "tags", "labels")
 
 PROJECT_NAME = ResourceName("projects/{project}")
 MODEL_NAME = ResourceName("projects/{project}/models/{model}")
@@ -44,6 +44,7 @@ class Model:
     revision: int
     create_time: datetime
     update_time: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,6 +66,7 @@ class NewModel:
     display_name: str
     description: str = ""
     tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class ModelChanges:
     display_name: str | None = None
     description: str | None = None
     tags: tuple[str, ...] | None = None
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +278,7 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
         display_name=(given.display_name or given.model_id) if "display_name" in wanted else None,
         description=given.description if "description" in wanted else None,
         tags=given.tags if "tags" in wanted else None,
+        labels=given.labels if "labels" in wanted else None,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.chassis.listing.fields import labels, moment, text
+from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
@@ -27,6 +27,7 @@ MODELS: Listing[Model] = Listing(
     fields={
         "display_name": text(fold=str.casefold),
         "tags": labels(),
+        "labels": text_map(),
         "create_time": moment(),
         "update_time": moment(),
     },

@@ -53,15 +53,19 @@ def list_request(request: service_pb.ListModelsRequest | service_pb.ListModelVer
 def new_model(request: service_pb.CreateModelRequest) -> NewModel:
     """The model that a create asks for."""
     given = request.model
-    return NewModel(
-        project_id(request.parent), request.model_id, given.display_name, given.description, tuple(given.tags)
-    )
+    return _new_model(project_id(request.parent), request.model_id, given)
 
 
 def given_model(message: pb.Model) -> NewModel:
     """The values of an update. Raises InvalidArgument for a wrong name."""
     ids = MODEL_NAME.parse(message.name, field="model.name")
-    return NewModel(ids["project"], ids["model"], message.display_name, message.description, tuple(message.tags))
+    return _new_model(ids["project"], ids["model"], message)
+
+
+def _new_model(project: str, model_id: str, given: pb.Model) -> NewModel:
+    return NewModel(
+        project, model_id, given.display_name, given.description, tuple(given.tags), labels=dict(given.labels)
+    )
 
 
 def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
@@ -86,6 +90,7 @@ def model(value: Model) -> pb.Model:
         display_name=value.display_name,
         description=value.description,
         tags=value.tags,
+        labels=dict(value.labels),
         aliases=names,
         latest_version=version_name(value.project, value.model_id, value.latest) if value.latest else "",
         version_count=value.version_count,

@@ -61,7 +61,7 @@ class FakeModelStore:
     async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
         model = self._model(project, model_id)
         names.check_etag(etag, model.etag, field="model.etag")
-        given = {name: getattr(changes, name) for name in ("display_name", "description", "tags")}
+        given = {name: getattr(changes, name) for name in ("display_name", "description", "tags", "labels")}
         return self._change(model, **{name: value for name, value in given.items() if value is not None})
 
     async def delete_model(self, project: str, model_id: str, *, etag: str, force: bool) -> list[str]:
@@ -164,7 +164,7 @@ class FakeModelStore:
         now = datetime.now(UTC)
         given = (new.project, new.model_id, names.new_uuid(), new.display_name, new.description, new.tags)
         counts: dict[str, Any] = {"latest": 0, "last_version": 0, "version_count": 0, "revision": 1}
-        model = Model(*given, aliases={}, **counts, create_time=now, update_time=now)
+        model = Model(*given, aliases={}, **counts, create_time=now, update_time=now, labels=new.labels)
         self.models[new.project, new.model_id] = model
         return model
 

@@ -109,6 +109,8 @@ class SqlModelStore:
                 values |= {"display_name": changes.display_name, "search_name": changes.display_name.casefold()}
             if changes.description is not None:
                 values["description"] = changes.description
+            if changes.labels is not None:
+                values["labels"] = dict(changes.labels)
             if changes.tags is not None:
                 await conn.execute(delete(MODEL_TAGS).where(*owned(MODEL_TAGS, project, model_id)))
                 await insert_tags(conn, project, model_id, changes.tags)

@@ -83,7 +83,7 @@ def file_values(draft: VersionDraft, number: int) -> list[dict[str, Any]]:
 
 def _model(row: Row, tags: tuple[str, ...], aliases: dict[str, int], latest: int, count: int) -> Model:
     named = ("project", "model_id", "uid", "display_name", "description")
-    own = (*named, "last_version", "revision", "create_time", "update_time")
+    own = (*named, "last_version", "revision", "create_time", "update_time", "labels")
     return Model(
         **{name: row[name] for name in own},
         tags=tags,

@@ -62,6 +62,7 @@ async def insert_model(conn: AsyncConnection, new: NewModel) -> None:
             display_name=new.display_name,
             search_name=new.display_name.casefold(),
             description=new.description,
+            labels=dict(new.labels),
             last_version=0,
             revision=1,
             create_time=now,

@@ -39,6 +39,8 @@ MODELS = Table(
     # The highest number ever given: a deleted version's is not used again.
     Column("last_version", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
+    # With a default on the server, for replicas of before.
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "model_id"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from services.chassis import names
 from services.chassis.errors import NotFound
@@ -46,6 +47,7 @@ class Repositories:
             display_name=new.display_name.strip() or model_id,
             description=new.description,
             tags=clean_tags(new.tags),
+            labels=new.labels,
         )
         model = await self._store.create_model(tidy, key)
         log.info("model_created", model=model.name)
@@ -64,9 +66,7 @@ class Repositories:
 
     async def update(self, given: NewModel, mask: Collection[str], etag: str) -> Model:
         """Changes the masked fields. Raises InvalidArgument, NotFound, Aborted for an old etag."""
-        tidy = NewModel(
-            given.project, given.model_id, given.display_name.strip(), given.description, clean_tags(given.tags)
-        )
+        tidy = replace(given, display_name=given.display_name.strip(), tags=clean_tags(given.tags))
         return await self._store.update_model(given.project, given.model_id, changed_fields(mask, tidy), etag)
 
     async def delete(self, name: str, *, etag: str, force: bool) -> None:

@@ -12,10 +12,11 @@ from sqlalchemy import RowMapping, Select, and_, bindparam, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.trainer.adapters import sql_usage
 from services.trainer.adapters.sql_tables import jobs, shares, workers
 from services.trainer.adapters.sql_writes import VERSION
 from services.trainer.models.job import TrainingJob
-from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
+from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, Starting, turn
 from services.trainer.ports import WorkerAsk
 
 _job = jobs.c
@@ -26,15 +27,18 @@ _ORDER = (_job.priority.desc(), _job.queued_at, _job.name)
 _RECENT_JOBS = 20
 
 
-async def next_job(conn: AsyncConnection, ask: WorkerAsk) -> RowMapping | None:
+async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | None = None) -> RowMapping | None:
     """The row of the job whose turn it is, locked until the transaction ends; None when none fits the worker.
 
-    Rows that another transaction has locked are skipped, so that several workers never wait for each other.
+    Rows that another transaction has locked are skipped, so that workers wait for each other only where a project's
+    jobs at work are limited.
     """
     picky, postgres = bool(ask.base_models), conn.dialect.name == "postgresql"
     models = {"models": ask.base_models} if picky else {}
     rows = await conn.execute(_turns(picky=picky), models)
     for queue in sorted((ProjectQueue(row.project, 1, row.active, row.served_at) for row in rows), key=turn):
+        if starting is not None and not await _may_start(conn, queue, starting):
+            continue
         values = {"of_project": queue.project, **models}
         first = await _one(conn, _first(picky=picky, warm=False, versioned=postgres), values)
         if first is None:
@@ -48,6 +52,21 @@ async def next_job(conn: AsyncConnection, ask: WorkerAsk) -> RowMapping | None:
             return await _one(conn, _first(picky=picky, warm=True, versioned=postgres), values) or first
         return first
     return None
+
+
+async def _may_start(conn: AsyncConnection, queue: ProjectQueue, starting: Starting) -> bool:
+    """Whether the project's budgets leave room for another job at work."""
+    limits, project = starting.limits(queue.project), queue.project
+    if not limits.allow(active=queue.active, gpu_seconds=0.0):
+        return False
+    active, seconds = queue.active, 0.0
+    if limits.running_jobs:
+        # Another worker may be taking one of its jobs at this moment.
+        await sql_usage.lock_share(conn, project)
+        active = await sql_usage.running(conn, project)
+    if limits.gpu_seconds:
+        seconds = await sql_usage.gpu_seconds(conn, project, since=starting.since, now=starting.now)
+    return limits.allow(active=active, gpu_seconds=seconds)
 
 
 async def served(conn: AsyncConnection, project: str, now: datetime) -> None:

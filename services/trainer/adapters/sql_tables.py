@@ -155,6 +155,18 @@ workers = Table(
     Column("device_memory_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
+# When attempts were at work. A job that is deleted leaves them: its GPU seconds were used all the same.
+attempts = Table(
+    "attempt_times",
+    metadata,
+    Column("lease_token", String(64), primary_key=True),
+    Column("project", Name, nullable=False),
+    Column("start_time", UtcDateTime, nullable=False),
+    # None while it goes on.
+    Column("end_time", UtcDateTime, nullable=True),
+    Index("ix_attempt_times_project", "project", "end_time"),
+)
+
 measurements = Table(
     "measurements",
     metadata,

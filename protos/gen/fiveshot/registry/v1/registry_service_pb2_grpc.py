@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.registry.v1 import model_pb2 as fiveshot_dot_registry_dot_v1_dot_model__pb2
 from fiveshot.registry.v1 import registry_service_pb2 as fiveshot_dot_registry_dot_v1_dot_registry__service__pb2
+from fiveshot.usage.v1 import usage_pb2 as fiveshot_dot_usage_dot_v1_dot_usage__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -103,6 +104,11 @@ class RegistryServiceStub:
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.Model.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/fiveshot.registry.v1.RegistryService/GetUsage',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -200,6 +206,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Reads what a project uses of its budgets here: models and versions, each with its limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -267,6 +280,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.DeleteModelAlias,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -621,6 +639,33 @@ class RegistryService:
             '/fiveshot.registry.v1.RegistryService/DeleteModelAlias',
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.SerializeToString,
             fiveshot_dot_registry_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/GetUsage',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetUsageRequest.SerializeToString,
+            fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
             options,
             channel_credentials,
             insecure,

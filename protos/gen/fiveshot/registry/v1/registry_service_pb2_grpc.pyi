@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.registry.v1 import model_pb2 as _model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as _registry_service_pb2
+from fiveshot.usage.v1 import usage_pb2 as _usage_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -62,6 +63,8 @@ class RegistryServiceStub:
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]
     """Removes an alias. NOT_FOUND when there is none."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetUsageRequest, _usage_pb2.Usage]
+    """Reads what a project uses of its budgets here: models and versions, each with its limit."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -94,6 +97,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Removes an alias. NOT_FOUND when there is none."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
+    """Reads what a project uses of its budgets here: models and versions, each with its limit."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere."""
@@ -201,5 +206,13 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
         """Removes an alias. NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _registry_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Usage, _abc.Awaitable[_usage_pb2.Usage]]:
+        """Reads what a project uses of its budgets here: models and versions, each with its limit."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
