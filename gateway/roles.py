@@ -56,6 +56,7 @@ _METHODS = {
         "DeleteDatasetVersion": _EDITOR,
         "ListDatasetVersions": _READER,
         "ListDatasetVersionImages": _READER,
+        "GetUsage": _READER,
     },
     "fiveshot.tagger.v1.TaggerService": {
         "ListTaggers": _READER,
@@ -94,6 +95,7 @@ _METHODS = {
         "ListEpochs": _READER,
         "DownloadEpochFile": _READER,
         "GetEpochFileContent": _READER,
+        "GetUsage": _READER,
     },
     "fiveshot.registry.v1.RegistryService": {
         "CreateModel": _EDITOR,
@@ -109,6 +111,7 @@ _METHODS = {
         "DeleteModelVersion": _EDITOR,
         "SetModelAlias": _EDITOR,
         "DeleteModelAlias": _EDITOR,
+        "GetUsage": _READER,
     },
 }
 SERVICES = tuple(_METHODS)

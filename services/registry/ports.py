@@ -43,6 +43,11 @@ VERSIONS: Listing[ModelVersion] = Listing(
 )
 
 
+Admit = Callable[[int | None, int | None], None]
+"""Is told how many models and versions the project keeps, of each kind that a call adds one to (None for the other),
+and raises when that is too many. Nobody adds one in between."""
+
+
 class ModelStore(Protocol):
     """Models, versions and aliases: the truth of what is kept.
 
@@ -56,10 +61,11 @@ class ModelStore(Protocol):
         """
         ...
 
-    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+    async def create_model(self, new: NewModel, key: RequestKey, admit: Admit | None = None) -> Model:
         """Adds a model without versions. Of two equal requests the second gets the first one's model.
 
-        Raises AlreadyExists(MODEL_EXISTS) when the id is taken, InvalidArgument(REQUEST_ID_REUSED).
+        Raises what `admit` raises, AlreadyExists(MODEL_EXISTS) when the id is taken,
+        InvalidArgument(REQUEST_ID_REUSED).
         """
         ...
 
@@ -90,13 +96,14 @@ class ModelStore(Protocol):
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         """Gives the draft the model's next number, points `latest` and `aliases` at it, and remembers the request.
 
         The files must be stored already. `create` is the model to make when there is none. Concurrent calls get
         different numbers, in the order in which they commit. When the same request was carried out meanwhile, its
         version is returned and the draft is dropped: compare the files to see whose they are.
-        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED), and
+        Raises what `admit` raises, NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED), and
         Aborted(VERSION_NUMBER_TAKEN) when the next number is not `number`, for which the files were made.
         """
         ...
@@ -124,6 +131,10 @@ class ModelStore(Protocol):
 
     async def delete_alias(self, project: str, model_id: str, alias: str) -> Model:
         """Takes the alias away. Raises NotFound (MODEL_NOT_FOUND, ALIAS_NOT_FOUND)."""
+        ...
+
+    async def counts(self, project: str) -> tuple[int, int]:
+        """How many models and how many versions the project keeps."""
         ...
 
     async def forget_requests(self, age: timedelta) -> int:

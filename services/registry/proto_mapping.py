@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
+from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.budgets import BudgetUse
 from services.chassis.listing.pages import ListRequest
 from services.chassis.requests.keys import RequestKey, digest_of_bytes
 from services.registry.models import (
@@ -60,6 +63,17 @@ def given_model(message: pb.Model) -> NewModel:
     """The values of an update. Raises InvalidArgument for a wrong name."""
     ids = MODEL_NAME.parse(message.name, field="model.name")
     return _new_model(ids["project"], ids["model"], message)
+
+
+def usage(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
+    """The use of each budget."""
+    return usage_pb2.Usage(
+        name=name,
+        budgets=[
+            usage_pb2.BudgetUse(budget=use.budget.name, unit=use.budget.unit, used=use.used, limit=use.limit)
+            for use in uses
+        ],
+    )
 
 
 def _new_model(project: str, model_id: str, given: pb.Model) -> NewModel:

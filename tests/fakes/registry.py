@@ -28,7 +28,7 @@ from services.registry.models import (
     VersionDraft,
     check_number,
 )
-from services.registry.ports import MODELS, VERSIONS
+from services.registry.ports import MODELS, VERSIONS, Admit
 
 
 class FakeModelStore:
@@ -42,12 +42,14 @@ class FakeModelStore:
     async def recall(self, key: RequestKey) -> str | None:
         return self._recall(key)
 
-    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+    async def create_model(self, new: NewModel, key: RequestKey, admit: Admit | None = None) -> Model:
         earlier = self._recall(key)
         if earlier is not None:
             return self.models[new.project, earlier.rsplit("/", 1)[1]]
         if (new.project, new.model_id) in self.models:
             raise AlreadyExists("The id is taken", field="model_id", reason="MODEL_EXISTS")
+        if admit is not None:
+            admit(self._counts(new.project)[0], None)
         model = self._insert(new)
         self._remember(key, model.name)
         return model
@@ -81,11 +83,15 @@ class FakeModelStore:
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         place = (draft.project, draft.model_id)
         earlier = self._recall(key)
         if earlier is not None:
             return self._version(*place, int(earlier.rsplit("/", 1)[1]))
+        if admit is not None:
+            models, versions = self._counts(draft.project)
+            admit(models if create is not None and place not in self.models else None, versions)
         if create is not None and place not in self.models:
             check_number(1, number)
             self._insert(create)
@@ -159,6 +165,13 @@ class FakeModelStore:
             raise NotFound("There is no such version", reason="VERSION_NOT_FOUND")
         pointing = tuple(alias for alias, target in model.aliases.items() if target == number)
         return replace(found[0], aliases=pointing)
+
+    async def counts(self, project: str) -> tuple[int, int]:
+        return self._counts(project)
+
+    def _counts(self, project: str) -> tuple[int, int]:
+        versions = sum(len(found) for (owner, _), found in self.versions.items() if owner == project)
+        return sum(owner == project for owner, _ in self.models), versions
 
     def _insert(self, new: NewModel) -> Model:
         now = datetime.now(UTC)

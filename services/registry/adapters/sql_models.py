@@ -19,6 +19,8 @@ from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation, utcnow
 from services.registry.adapters.sql_rows import file_values, models_of, version_values, versions_of
 from services.registry.adapters.sql_statements import (
+    admitted,
+    count,
     find,
     insert_model,
     insert_tags,
@@ -44,6 +46,7 @@ from services.registry.models import (
 )
 from services.registry.ports import MODELS as MODEL_LISTING
 from services.registry.ports import VERSIONS as VERSION_LISTING
+from services.registry.ports import Admit
 
 T = TypeVar("T")
 
@@ -66,7 +69,7 @@ class SqlModelStore:
         async with self._db.connect() as conn:
             return await self._requests.recall(conn, key)
 
-    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+    async def create_model(self, new: NewModel, key: RequestKey, admit: Admit | None = None) -> Model:
         """See ports.ModelStore."""
 
         async def create(conn: AsyncConnection) -> Model:
@@ -80,6 +83,7 @@ class SqlModelStore:
                     reason="MODEL_EXISTS",
                     remedy="Choose another id, or save into the existing model.",
                 )
+            await admitted(conn, new.project, admit, model=True, version=False)
             await insert_model(conn, new)
             await self._requests.remember(conn, key, MODEL_NAME.format(project=new.project, model=new.model_id))
             return await read_model(conn, new.project, new.model_id)
@@ -142,6 +146,7 @@ class SqlModelStore:
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         """See ports.ModelStore."""
         project, model_id = draft.project, draft.model_id
@@ -150,8 +155,10 @@ class SqlModelStore:
             earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_version(conn, *parse_version_name(earlier))
-            if create is not None and await find(conn, project, model_id) is None:
-                await insert_model(conn, create)
+            new = create if create is not None and await find(conn, project, model_id) is None else None
+            await admitted(conn, project, admit, model=new is not None, version=True)
+            if new is not None:
+                await insert_model(conn, new)
             next_number = check_number((await locked_model(conn, project, model_id)).last_version + 1, number)
             values = {"number": next_number, "create_time": utcnow(), **version_values(draft)}
             await conn.execute(insert(VERSIONS).values(**values))
@@ -208,6 +215,11 @@ class SqlModelStore:
             await conn.execute(delete(ALIASES).where(*owned(ALIASES, project, model_id), ALIASES.c.alias == alias))
             await touch(conn, project, model_id)
             return await read_model(conn, project, model_id)
+
+    async def counts(self, project: str) -> tuple[int, int]:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            return await count(conn, MODELS, project), await count(conn, VERSIONS, project)
 
     async def forget_requests(self, age: timedelta) -> int:
         """See ports.ModelStore."""

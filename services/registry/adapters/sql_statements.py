@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import names
@@ -13,6 +13,7 @@ from services.chassis.sql import utcnow
 from services.registry.adapters.sql_rows import Row, models_of, versions_of
 from services.registry.adapters.sql_tables import ALIASES, MODEL_TAGS, MODELS, VERSIONS
 from services.registry.models import MODEL_NAME, Model, ModelVersion, NewModel
+from services.registry.ports import Admit
 
 
 def owned(table: Table, project: str, model_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -49,6 +50,26 @@ async def read_version(conn: AsyncConnection, project: str, model_id: str, selec
     if not rows:
         raise no_version(model, number)
     return (await versions_of(conn, rows, model.latest))[0]
+
+
+async def count(conn: AsyncConnection, table: Table, project: str) -> int:
+    """How many rows of a table are a project's."""
+    return await conn.scalar(select(func.count()).select_from(table).where(table.c.project == project)) or 0
+
+
+async def admitted(
+    conn: AsyncConnection, project: str, admit: Admit | None, *, model: bool, version: bool
+) -> None:
+    """Asks whether a model or a version may be added. Who asks the same of this project waits for the end of the
+    transaction; call it before a model is locked."""
+    if admit is None:
+        return
+    if conn.dialect.name == "postgresql":
+        # SQLite has one writer anyway.
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:kept, 0))")
+        await conn.execute(lock, {"kept": f"kept|{project}"})
+    models = await count(conn, MODELS, project) if model else None
+    admit(models, await count(conn, VERSIONS, project) if version else None)
 
 
 async def insert_model(conn: AsyncConnection, new: NewModel) -> None:

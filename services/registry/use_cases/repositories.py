@@ -20,6 +20,7 @@ from services.registry.models import (
     clean_tags,
 )
 from services.registry.ports import MODELS, FileStore, ModelStore
+from services.registry.use_cases.budgeting import KeepBudgets
 
 log = get_logger(__name__)
 
@@ -27,7 +28,10 @@ log = get_logger(__name__)
 class Repositories:
     """Create, read, list, change and delete models; move their aliases."""
 
-    def __init__(self, store: ModelStore, files: FileStore, tokens: PageTokens) -> None:
+    def __init__(
+        self, store: ModelStore, files: FileStore, tokens: PageTokens, budgets: KeepBudgets | None = None
+    ) -> None:
+        self._budgets = budgets or KeepBudgets()
         self._store = store
         self._files = files
         self._tokens = tokens
@@ -35,7 +39,8 @@ class Repositories:
     async def create(self, new: NewModel, key: RequestKey) -> Model:
         """Adds an empty model; a repeated request returns the first answer.
 
-        An empty id is made by the service, an empty display name is the id. Raises AlreadyExists, InvalidArgument.
+        An empty id is made by the service, an empty display name is the id. Raises AlreadyExists, InvalidArgument,
+        ResourceExhausted(BUDGET_USED_UP).
         """
         earlier = await self._store.recall(key)
         if earlier is not None:
@@ -49,7 +54,7 @@ class Repositories:
             tags=clean_tags(new.tags),
             labels=new.labels,
         )
-        model = await self._store.create_model(tidy, key)
+        model = await self._store.create_model(tidy, key, self._budgets.admit(new.project))
         log.info("model_created", model=model.name)
         return model
 

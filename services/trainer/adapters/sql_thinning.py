@@ -8,9 +8,10 @@ from sqlalchemy import and_, delete, not_, select, update
 
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, utcnow
-from services.trainer.adapters.sql_tables import events, jobs, requests
+from services.trainer.adapters.sql_tables import attempts, events, jobs, requests
 
 PROGRESS = "fiveshot.training_job.progress"
+USAGE = "fiveshot.usage.gpu_seconds"
 _BATCH = 50
 
 
@@ -46,3 +47,11 @@ class SqlHistory:
     async def forget_requests(self, before: datetime) -> int:
         async with self._db.begin() as conn:
             return await RememberedRequests(requests).forget_older_than(conn, max(utcnow() - before, timedelta()))
+
+    async def forget_usage(self, before: datetime) -> int:
+        told = and_(events.c.type == USAGE, events.c.created_at < before)
+        if self._published_only:
+            told = and_(told, events.c.published_at.is_not(None))
+        async with self._db.begin() as conn:
+            await conn.execute(delete(events).where(told))
+            return int((await conn.execute(delete(attempts).where(attempts.c.end_time < before))).rowcount)
