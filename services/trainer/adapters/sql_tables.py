@@ -159,11 +159,14 @@ workers = Table(
 attempts = Table(
     "attempt_times",
     metadata,
-    Column("lease_token", String(64), primary_key=True),
-    Column("project", Name, nullable=False),
+    Column("job", Name, nullable=False),
+    Column("number", Integer, nullable=False),
+    # Tells a job from a deleted one of the same name.
     Column("start_time", UtcDateTime, nullable=False),
+    Column("project", Name, nullable=False),
     # None while it goes on.
     Column("end_time", UtcDateTime, nullable=True),
+    PrimaryKeyConstraint("job", "number", "start_time"),
     Index("ix_attempt_times_project", "project", "end_time"),
 )
 

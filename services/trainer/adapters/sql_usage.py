@@ -7,6 +7,7 @@ from the queue locks the share before, and passes over jobs that others hold.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,9 +56,7 @@ async def usage_of(conn: AsyncConnection, project: str, *, since: datetime, now:
 
 async def begin_attempt(conn: AsyncConnection, job: TrainingJob) -> None:
     """Notes that the job's last attempt is at work from its start on."""
-    last = job.attempts[-1]
-    values = {"lease_token": last.token, "project": job.project, "start_time": last.start_time, "end_time": None}
-    await conn.execute(attempts.insert().values(values))
+    await conn.execute(attempts.insert().values(_row(job, job.attempts[-1])))
 
 
 def ended_attempt(before: TrainingJob, after: TrainingJob) -> Attempt | None:
@@ -71,11 +70,11 @@ def ended_attempt(before: TrainingJob, after: TrainingJob) -> Attempt | None:
 async def end_attempt(conn: AsyncConnection, outbox: Outbox, job: TrainingJob, attempt: Attempt) -> None:
     """Notes its end, and tells what it used."""
     assert attempt.end_time is not None
-    own = update(attempts).where(_times.lease_token == attempt.token).values(end_time=attempt.end_time)
-    if not (await conn.execute(own)).rowcount:
+    row = _row(job, attempt)
+    own = (_times[name] == row[name] for name in ("job", "number", "start_time"))
+    if not (await conn.execute(update(attempts).where(*own).values(end_time=attempt.end_time))).rowcount:
         # A replica of the release before let it begin.
-        values = {"lease_token": attempt.token, "project": job.project, "start_time": attempt.start_time}
-        await conn.execute(attempts.insert().values({**values, "end_time": attempt.end_time}))
+        await conn.execute(attempts.insert().values(row))
     seconds = max(0.0, (attempt.end_time - attempt.start_time).total_seconds())
     data = {
         "gpu_seconds": round(seconds, 3),
@@ -89,6 +88,11 @@ async def end_attempt(conn: AsyncConnection, outbox: Outbox, job: TrainingJob, a
     of = f"attempts/{attempt.number}/{attempt.start_time.isoformat()}"
     event = usage_event("trainer", "gpu_seconds", project=job.project, source=job.name, of=of, data=data)
     await outbox.append(conn, **event)
+
+
+def _row(job: TrainingJob, attempt: Attempt) -> dict[str, Any]:
+    times = {"start_time": attempt.start_time, "end_time": attempt.end_time}
+    return {"job": job.name, "number": attempt.number, "project": job.project, **times}
 
 
 async def _number(conn: AsyncConnection, project: str, which: ColumnElement[bool]) -> int:

@@ -16,10 +16,12 @@ def upgrade() -> None:
     name = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
     op.create_table(
         "attempt_times",
-        sa.Column("lease_token", sa.String(64), primary_key=True),
-        sa.Column("project", name, nullable=False),
+        sa.Column("job", name, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
         sa.Column("start_time", UtcDateTime, nullable=False),
+        sa.Column("project", name, nullable=False),
         sa.Column("end_time", UtcDateTime, nullable=True),
+        sa.PrimaryKeyConstraint("job", "number", "start_time"),
     )
     op.create_index("ix_attempt_times_project", "attempt_times", ["project", "end_time"])
 
