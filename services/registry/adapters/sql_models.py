@@ -30,6 +30,7 @@ from services.registry.adapters.sql_statements import (
     point_alias,
     read_model,
     read_version,
+    take_turn,
     touch,
 )
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, MODELS, REQUESTS, VERSIONS
@@ -73,6 +74,7 @@ class SqlModelStore:
         """See ports.ModelStore."""
 
         async def create(conn: AsyncConnection) -> Model:
+            await take_turn(conn, new.project, admit)
             earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_model(conn, new.project, MODEL_NAME.parse(earlier)["model"])
@@ -152,6 +154,7 @@ class SqlModelStore:
         project, model_id = draft.project, draft.model_id
 
         async def add(conn: AsyncConnection) -> ModelVersion:
+            await take_turn(conn, project, admit)
             earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_version(conn, *parse_version_name(earlier))

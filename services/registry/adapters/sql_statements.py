@@ -57,17 +57,23 @@ async def count(conn: AsyncConnection, table: Table, project: str) -> int:
     return await conn.scalar(select(func.count()).select_from(table).where(table.c.project == project)) or 0
 
 
+async def take_turn(conn: AsyncConnection, project: str, admit: Admit | None) -> None:
+    """Where someone will be asked whether the project may keep more: one at a time, to the end of the transaction.
+
+    Call it before anything else, so that a repeated request finds what the first one made.
+    """
+    # SQLite has one writer anyway.
+    if admit is not None and conn.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:kept, 0))")
+        await conn.execute(lock, {"kept": f"kept|{project}"})
+
+
 async def admitted(
     conn: AsyncConnection, project: str, admit: Admit | None, *, model: bool, version: bool
 ) -> None:
-    """Asks whether a model or a version may be added. Who asks the same of this project waits for the end of the
-    transaction; call it before a model is locked."""
+    """Asks whether a model or a version may be added."""
     if admit is None:
         return
-    if conn.dialect.name == "postgresql":
-        # SQLite has one writer anyway.
-        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:kept, 0))")
-        await conn.execute(lock, {"kept": f"kept|{project}"})
     models = await count(conn, MODELS, project) if model else None
     admit(models, await count(conn, VERSIONS, project) if version else None)
 

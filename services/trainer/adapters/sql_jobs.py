@@ -58,7 +58,13 @@ class SqlJobStore:
         try:
             async with self._db.begin() as conn:
                 await sql_queue.ensure_share(conn, change.job.project)
-                await self._admit(conn, change.job, admit)
+                if admit is not None:
+                    await sql_usage.lock_share(conn, change.job.project)
+                    # An equal request may have taken the last place while this one waited for its turn.
+                    made = await self._recalled(conn, key)
+                    if made is not None:
+                        return made
+                    admit(await sql_usage.waiting(conn, change.job.project))
                 count = len(change.events)
                 await conn.execute(insert(jobs).values({**job_to_row(change.job), "last_event": count}))
                 await self._append(conn, change, after=0)
@@ -186,16 +192,11 @@ class SqlJobStore:
         row = await self._row(conn, name, lock=True)
         before = job_from_row(row)
         change = move(before)
-        if change.job.state is JobState.QUEUED and before.state is not JobState.QUEUED:
-            await self._admit(conn, change.job, admit)
+        if admit is not None and change.job.state is JobState.QUEUED and before.state is not JobState.QUEUED:
+            await sql_usage.lock_share(conn, change.job.project)
+            admit(await sql_usage.waiting(conn, change.job.project))
         await self._store(conn, row, before, change)
         return change
-
-    async def _admit(self, conn: AsyncConnection, job: TrainingJob, admit: Admit | None) -> None:
-        """Asks whether a job may enter the queue, where no other can enter meanwhile."""
-        if admit is not None:
-            await sql_usage.lock_share(conn, job.project)
-            admit(await sql_usage.waiting(conn, job.project))
 
     async def _change_once(self, name: str, move: Move, key: RequestKey, admit: Admit | None) -> TrainingJob:
         try:
