@@ -32,7 +32,7 @@ class JobBudgets:
         return [
             self._budgets.use(project, WAITING_JOBS, found.waiting),
             self._budgets.use(project, RUNNING_JOBS, found.running),
-            self._budgets.use(project, GPU_SECONDS, round(found.gpu_seconds), window=self._window),
+            self._budgets.use(project, GPU_SECONDS, int(found.gpu_seconds), window=self._window),
         ]
 
     def _limits(self, project: str) -> StartLimits:

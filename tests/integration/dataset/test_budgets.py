@@ -96,7 +96,7 @@ async def test_of_uploads_at_once_into_several_sets_exactly_as_many_are_kept_as_
     await until_true(server, images=4, objects=8, noted_keys=0)
     usage = await used(server)
     assert usage["images"] == (4, 4)
-    stored = sum([info.size async for info in server.objects.list("")])
+    stored = sum([info.size_bytes async for info in server.objects.list("")])
     assert usage["stored_bytes"] == (stored, 0)
     await server.stub.DeleteImage(pb.DeleteImageRequest(name=made[0].name))
     await server.upload(pictures.png(32, 32, seed=99), parent=names[0])
@@ -186,12 +186,13 @@ async def test_what_is_stored_is_told_once_an_hour_under_an_id_that_stays(server
     await server.new_set()
     await server.upload(pictures.png(32, 32, seed=1))
     usage = await used(server)
-    meters = [
-        Metering(SqlMeter(server.db, Outbox(events), published_only=True), lambda: HOUR + minutes, keep=timedelta(9))
-        for minutes in (timedelta(minutes=5), timedelta(minutes=55), timedelta(minutes=61))
-    ]
-    await asyncio.gather(meters[0].round(), meters[0].round(), meters[1].round())
-    await meters[2].round()
+
+    def at(minutes: int) -> Metering:
+        meter = SqlMeter(server.db, Outbox(events), published_only=True)
+        return Metering(meter, lambda: HOUR + timedelta(minutes=minutes), keep=timedelta(days=9))
+
+    await asyncio.gather(at(5).round(), at(5).round(), at(55).round())
+    await at(61).round()
     async with server.db.connect() as conn:
         told = (await conn.execute(select(events).order_by(events.c.position))).all()
     assert [one.id for one in told] == [
