@@ -67,7 +67,8 @@ def build(settings: Settings) -> Service:
 
     planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
-    reading = JobReading(store, artifacts, catalogue, planner, PageTokens(settings.page_key), clock=utcnow)
+    tokens = PageTokens(settings.page_key)
+    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id, budgets=budgets),
         estimator=estimator,

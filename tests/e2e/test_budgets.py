@@ -31,7 +31,8 @@ async def test_a_dataset_too_many_is_refused_with_budget_use_limit_and_remedy(fu
         there = (await caller.call(caller.dataset.ListDatasets, ds.ListDatasetsRequest(parent=PARENT))).total_size
         error = await refusal(caller.call(caller.dataset.CreateDataset, ds.CreateDatasetRequest(parent=PARENT)))
     assert isinstance(error, ResourceExhausted)
-    assert (error.reason, error.metadata) == ("BUDGET_USED_UP", {"budget": "datasets", "used": str(there), "limit": "3"})
+    assert error.reason == "BUDGET_USED_UP"
+    assert error.metadata == {"budget": "datasets", "used": str(there), "limit": "3"}
     (quota,) = error.quotas
     assert quota.subject == PARENT
     assert quota.description == f"datasets: {there} of 3 datasets are in use"

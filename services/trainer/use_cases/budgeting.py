@@ -27,6 +27,18 @@ class JobBudgets:
         """What the queue goes by when a worker asks: a project over its budget waits, and is refused nothing."""
         return Starting(self._limits, now - self._window, now)
 
+    async def held_back(self, store: JobStore, project: str, now: datetime) -> str:
+        """Why no other job of the project may begin now, a sentence; "" when one may."""
+        limits = self._limits(project)
+        if limits == StartLimits():
+            return ""
+        found = await store.usage(project, since=now - self._window, now=now)
+        for use in self.uses(project, found):
+            if use.budget in (RUNNING_JOBS, GPU_SECONDS) and 0 < use.limit <= use.used:
+                name, unit = use.budget.name, use.budget.unit
+                return f"The project's budget '{name}' is used up: {use.used} of {use.limit} {unit} are in use."
+        return ""
+
     def uses(self, project: str, found: ProjectUse) -> list[BudgetUse]:
         """The use of each budget."""
         return [
