@@ -106,6 +106,7 @@ _METHODS = {
         "SaveEpoch": _EDITOR,
         "GetModelVersion": _READER,
         "ListModelVersions": _READER,
+        "UpdateModelVersion": _EDITOR,
         "DownloadModelVersion": _READER,
         "GetModelFileContent": _READER,
         "DeleteModelVersion": _EDITOR,

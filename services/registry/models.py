@@ -119,11 +119,12 @@ class VersionDraft:
     alpha: float
     preview_prompts: tuple[str, ...]
     model_card: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """An immutable version; only the aliases that point at it change."""
+    """An immutable version; only its labels and the aliases that point at it change."""
 
     number: int
     draft: VersionDraft
@@ -137,8 +138,14 @@ class ModelVersion:
 
     @property
     def etag(self) -> str:
-        """Changes when an alias comes or goes."""
-        return etag_of(self.name, self.create_time.isoformat(), *sorted(self.aliases))
+        """Changes when an alias comes or goes, and with the labels."""
+        labels = sorted(self.draft.labels.items())
+        return etag_of(self.name, self.create_time.isoformat(), *sorted(self.aliases), *labels)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The caller's own."""
+        return self.draft.labels
 
     def file(self, file_id: str) -> ModelFile | None:
         """The file of that id, None when the version has none."""
@@ -280,6 +287,18 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
         tags=given.tags if "tags" in wanted else None,
         labels=given.labels if "labels" in wanted else None,
     )
+
+
+def check_version_mask(mask: Collection[str]) -> None:
+    """Raises InvalidArgument for anything but the labels, which are all that can be changed of a version."""
+    unknown = [path for path in mask if path not in ("labels", "*")]
+    if unknown:
+        raise InvalidArgument(
+            f"'{unknown[0][:100]}' cannot be changed",
+            field="update_mask",
+            reason="UPDATE_MASK_INVALID",
+            remedy="Use labels; everything else of a version stays as it is.",
+        )
 
 
 def check_version_delete(version: ModelVersion, *, etag: str, force: bool) -> None:

@@ -5,7 +5,7 @@ Every method may raise Unavailable when the server behind it cannot be reached; 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -37,6 +37,7 @@ MODELS: Listing[Model] = Listing(
 )
 VERSIONS: Listing[ModelVersion] = Listing(
     "ListModelVersions",
+    fields={"labels": text_map(), "create_time": moment()},
     sortable={"create_time": datetime},
     key=("number", int),
     default_order=[Order("number", descending=True)],
@@ -113,7 +114,14 @@ class ModelStore(Protocol):
         ...
 
     async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
-        """A page of a model's versions (see `VERSIONS`), and how many there are. Raises NotFound(MODEL_NOT_FOUND)."""
+        """A page of a model's versions (see `VERSIONS`), and how many match. Raises NotFound(MODEL_NOT_FOUND)."""
+        ...
+
+    async def label_version(
+        self, project: str, model_id: str, number: int, labels: Mapping[str, str], etag: str
+    ) -> ModelVersion:
+        """Gives a version other labels. Raises NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND), Aborted(ETAG_MISMATCH)
+        unless etag is ""."""
         ...
 
     async def delete_version(

@@ -93,6 +93,7 @@ def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
         description=request.description,
         aliases=tuple(request.aliases),
         key=request_key(request),
+        labels=dict(request.labels),
     )
 
 
@@ -130,6 +131,7 @@ def version(value: ModelVersion) -> pb.ModelVersion:
         create_time=timestamp(value.create_time),
         model_card=draft.model_card,
         aliases=sorted(value.aliases),
+        labels=dict(value.labels),
         etag=value.etag,
     )
 

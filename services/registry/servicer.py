@@ -69,6 +69,13 @@ class RegistryServicer(RegistryServiceServicer):
         shown = [mapping.version(version) for version in versions]
         return service_pb.ListModelVersionsResponse(versions=shown, next_page_token=token, total_size=total)
 
+    async def UpdateModelVersion(
+        self, request: service_pb.UpdateModelVersionRequest, context: Any
+    ) -> pb.ModelVersion:
+        given = request.model_version
+        labelled = await self._versions.label(given.name, dict(given.labels), request.update_mask.paths, given.etag)
+        return mapping.version(labelled)
+
     async def DownloadModelVersion(
         self, request: service_pb.DownloadModelVersionRequest, context: Any
     ) -> AsyncIterator[service_pb.DownloadModelVersionResponse]:

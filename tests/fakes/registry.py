@@ -113,6 +113,18 @@ class FakeModelStore:
         numbers = [version.number for version in self.versions.get((project, model_id), [])]
         return memory.page([self._version(project, model_id, number) for number in numbers], query, VERSIONS)
 
+    async def label_version(
+        self, project: str, model_id: str, number: int, labels: Mapping[str, str], etag: str
+    ) -> ModelVersion:
+        model, version = self._model(project, model_id), self._version(project, model_id, number)
+        names.check_etag(etag, version.etag, field="model_version.etag")
+        if labels != version.labels:
+            kept = self.versions[project, model_id]
+            place = next(index for index, one in enumerate(kept) if one.number == number)
+            kept[place] = replace(kept[place], draft=replace(version.draft, labels=labels))
+            self._change(model)
+        return self._version(project, model_id, number)
+
     async def delete_version(
         self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
     ) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -183,8 +183,24 @@ class SqlModelStore:
         """See ports.ModelStore."""
         async with self._db.connect() as conn:
             model = await read_model(conn, project, model_id)
-            rows = await conn.execute(_VERSION_LIST.page(query, *owned(VERSIONS, project, model_id)))
-            return await versions_of(conn, [row._mapping for row in rows], model.latest), model.version_count
+            mine = owned(VERSIONS, project, model_id)
+            rows = await conn.execute(_VERSION_LIST.page(query, *mine))
+            found = await versions_of(conn, [row._mapping for row in rows], model.latest)
+            return found, await _VERSION_LIST.count(conn, query, *mine)
+
+    async def label_version(
+        self, project: str, model_id: str, number: int, labels: Mapping[str, str], etag: str
+    ) -> ModelVersion:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            await locked_model(conn, project, model_id)
+            version = await read_version(conn, project, model_id, number)
+            names.check_etag(etag, version.etag, field="model_version.etag")
+            if labels != version.labels:
+                own = (*owned(VERSIONS, project, model_id), VERSIONS.c.number == number)
+                await conn.execute(update(VERSIONS).where(*own).values(labels=dict(labels)))
+                await touch(conn, project, model_id)
+            return await read_version(conn, project, model_id, number)
 
     async def delete_version(
         self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]

@@ -69,6 +69,7 @@ def version_values(draft: VersionDraft) -> dict[str, Any]:
         **{name: getattr(draft, name) for name in own},
         **{name: getattr(draft.lineage, name) for name in _LINEAGE},
         "preview_prompts": list(draft.preview_prompts),
+        "labels": dict(draft.labels),
     }
 
 
@@ -100,5 +101,6 @@ def _version(row: Row, files: list[ModelFile], aliases: list[str]) -> ModelVersi
         lineage=Lineage(**{name: row[name] for name in _LINEAGE}),
         preview_prompts=tuple(row["preview_prompts"]),
         model_card=row["model_card"],
+        labels=row["labels"],
     )
     return ModelVersion(row["number"], draft, row["create_time"], tuple(aliases))

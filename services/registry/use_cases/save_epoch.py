@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from services.chassis import names
 from services.chassis.errors import (
@@ -53,6 +53,7 @@ class SaveRequest:
     description: str
     aliases: tuple[str, ...]
     key: RequestKey
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class SaveEpoch:
@@ -134,6 +135,7 @@ class SaveEpoch:
             alpha=epoch.alpha,
             preview_prompts=tuple(preview.prompt for preview in epoch.previews),
             model_card=model_card(display_name, request.description, kept),
+            labels=request.labels,
         )
         # A caller that hangs up now must not tear the transaction from the clean-up that depends on its outcome.
         commit = asyncio.create_task(self._commit(request, draft, display_name, number))

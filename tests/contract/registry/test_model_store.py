@@ -341,6 +341,20 @@ async def test_labels_are_kept_changed_and_filtered_by(store: ModelStore) -> Non
     assert (await store.update_model("pets", "rex", ModelChanges(labels={}), "")).labels == {}
 
 
+async def test_labels_of_a_version_change_and_nothing_else_of_it(store: ModelStore) -> None:
+    given = replace(draft(), labels={"stage": "raw"})
+    one = await store.add_version(given, create=new("rex"), aliases=["best"], key=key())
+    await store.add_version(draft(), create=None, aliases=[], key=key())
+    changed = await store.label_version("pets", "rex", 1, {"stage": "final"}, one.etag)
+    assert changed == replace(one, draft=replace(given, labels={"stage": "final"}), aliases=changed.aliases)
+    assert changed.etag != one.etag
+    await refused(store.label_version("pets", "rex", 1, {}, one.etag), Aborted, "ETAG_MISMATCH")
+    await refused(store.label_version("pets", "rex", 9, {}, ""), NotFound, "VERSION_NOT_FOUND")
+    for text, numbers in (('labels.stage = "final"', [1]), ("-labels:stage", [2]), ("", [2, 1])):
+        found, total = await store.list_versions("pets", "rex", first_page(VERSIONS, filter=text))
+        assert ([version.number for version in found], total) == (numbers, len(numbers))
+
+
 async def test_of_those_who_add_at_once_only_as_many_are_admitted_as_fit(store: ModelStore) -> None:
     def admit(models: int | None, versions: int | None) -> None:
         if (models or 0) >= 3 or (versions or 0) >= 3:

@@ -13,7 +13,11 @@ from services.registry.settings import Settings as RegistrySettings
 from services.trainer.settings import Settings as TrainerSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "budgets.md").read_text(encoding="utf-8")
-SETTINGS: dict[str, type[BudgetSettings]] = {"dataset": DatasetSettings, "trainer": TrainerSettings, "registry": RegistrySettings}
+SETTINGS: dict[str, type[BudgetSettings]] = {
+    "dataset": DatasetSettings,
+    "trainer": TrainerSettings,
+    "registry": RegistrySettings,
+}
 
 
 def test_every_budget_is_listed_with_its_service_and_default() -> None:

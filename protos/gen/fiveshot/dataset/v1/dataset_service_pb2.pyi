@@ -104,7 +104,7 @@ class ListDatasetsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
-    """AIP-160 over `display_name`, `trigger_word`, `create_time` and `update_time`, such as `display_name:"dog"`; case-insensitive."""
+    """AIP-160 over `display_name`, `trigger_word`, `labels`, `create_time` and `update_time`, such as `display_name:"dog"` or `labels.team = "pets"`; names are compared without regard to case."""
     order_by: _builtins.str
     """`create_time`, `update_time` or `display_name`, with ` desc` for descending order."""
     def __init__(

@@ -79,6 +79,11 @@ class RegistryServiceStub:
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateModelVersion = channel.unary_unary(
+                '/fiveshot.registry.v1.RegistryService/UpdateModelVersion',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelVersionRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
+                _registered_method=True)
         self.DeleteModelVersion = channel.unary_unary(
                 '/fiveshot.registry.v1.RegistryService/DeleteModelVersion',
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelVersionRequest.SerializeToString,
@@ -171,6 +176,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateModelVersion(self, request, context):
+        """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteModelVersion(self, request, context):
         """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too.
         """
@@ -255,6 +267,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListModelVersions,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.SerializeToString,
+            ),
+            'UpdateModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModelVersion,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelVersionRequest.FromString,
+                    response_serializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.SerializeToString,
             ),
             'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModelVersion,
@@ -504,6 +521,33 @@ class RegistryService:
             '/fiveshot.registry.v1.RegistryService/ListModelVersions',
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.SerializeToString,
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/UpdateModelVersion',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelVersionRequest.SerializeToString,
+            fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
             options,
             channel_credentials,
             insecure,

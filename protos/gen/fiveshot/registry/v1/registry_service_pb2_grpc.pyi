@@ -53,6 +53,8 @@ class RegistryServiceStub:
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
     """Lists a model's versions, newest first."""
+    UpdateModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelVersionRequest, _model_pb2.ModelVersion]
+    """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
     DeleteModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]
     """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _grpc.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]
@@ -87,6 +89,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
     """Lists a model's versions, newest first."""
+    UpdateModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
+    """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
     DeleteModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _aio.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]  # type: ignore[assignment]
@@ -166,6 +170,14 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.ListModelVersionsResponse, _abc.Awaitable[_registry_service_pb2.ListModelVersionsResponse]]:
         """Lists a model's versions, newest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateModelVersion(
+        self,
+        request: _registry_service_pb2.UpdateModelVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
+        """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
 
     @_abc_1.abstractmethod
     def DeleteModelVersion(

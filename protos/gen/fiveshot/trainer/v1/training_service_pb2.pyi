@@ -194,7 +194,7 @@ class ListTrainingJobsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `state`, `base_model`, `dataset_version`, `display_name`, `priority`, `create_time`, `update_time`, `start_time` and
+    """AIP-160 over `state`, `base_model`, `dataset_version`, `display_name`, `priority`, `labels`, `create_time`, `update_time`, `start_time` and
     `end_time`, such as `state = STATE_FAILED AND NOT base_model = "fiveshot-tiny"`.
     """
     order_by: _builtins.str

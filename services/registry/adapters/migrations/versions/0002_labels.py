@@ -1,4 +1,4 @@
-"""Models carry labels of their callers' own."""
+"""Models and versions carry labels of their callers' own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Adds the labels; the default stays for replicas of the release before."""
-    op.add_column("models", sa.Column("labels", JsonText, nullable=False, server_default="{}"))
+    for table in ("models", "model_versions"):
+        op.add_column(table, sa.Column("labels", JsonText, nullable=False, server_default="{}"))
 
 
 def downgrade() -> None:
-    """Takes the column away."""
-    op.drop_column("models", "labels")
+    """Takes the columns away."""
+    for table in ("models", "model_versions"):
+        op.drop_column(table, "labels")
