@@ -68,7 +68,7 @@ class DatasetVerbs:
             known = await tx.recall(key)
             if known:
                 return await tx.dataset(DatasetRef.parse(known))
-            usage = await tx.lock_usage(wanted.project)
+            usage = await (tx.usage if wanted.validate_only else tx.lock_usage)(wanted.project)
             if await tx.has_dataset(dataset.ref):
                 raise dataset_exists(dataset.ref)
             self._budgets.check(wanted.project, DATASETS_BUDGET, usage.datasets, field="parent")
