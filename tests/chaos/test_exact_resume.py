@@ -17,9 +17,9 @@ from tests.chaos.seed import SEED
 from tests.fakes.dataset_server import FakeDatasetServer
 from tests.fixtures.patience import lasting, scaled
 from tests.fixtures.trainer import StartTrainer, Trainer, start_trainer
-from tests.fixtures.worker import StartWorker, catalogue_file, miniature, start_worker, wait_for
+from tests.fixtures.worker import StartWorker, catalogue_file, miniature, preloaded_worker, start_worker, wait_for
 
-__all__ = ["catalogue_file", "miniature", "start_trainer", "start_worker"]
+__all__ = ["catalogue_file", "miniature", "preloaded_worker", "start_trainer", "start_worker"]
 
 Job = training_job_pb2.TrainingJob
 _Service = training_service_pb2
@@ -29,7 +29,7 @@ POINTS = int(os.environ.get("KILL_POINTS", "3"))
 # adapters, draws for captions.
 PARAMETERS = training_job_pb2.TrainingParameters(
     num_epochs=POINTS + 2,
-    num_repeats=16,
+    num_repeats=8,
     lr_scheduler="cosine",
     lr_warmup_steps=5,
     ema_decay=0.9,

@@ -30,7 +30,7 @@ OUTAGE_S = float(os.environ.get("OUTAGE_SECONDS", "4"))
 # A worker that a busy machine holds up for a moment must not lose its job for that.
 LEASE_S = max(scaled(3.0), OUTAGE_S / 4)
 # Longer than all outages on a fast machine, in epochs that end soon on a slow one; it is stopped after the last outage.
-PARAMETERS = Parameters(num_epochs=1000, num_repeats=20)
+PARAMETERS = Parameters(num_epochs=1000, num_repeats=10)
 
 
 async def _get(world: World, name: str) -> Job:
@@ -69,6 +69,7 @@ def _real_worker(world: World, folder: Path, dataset_target: str, catalogue: Pat
         "SCRATCH_DIR": str(folder / "scratch"),
         "DEVICE": "cpu",
         "THREADS": "1",
+        "PROBE": "false",
         "S3_ENDPOINT": world.s3.s3_endpoint,
         "S3_ACCESS_KEY": KEYS[0],
         "S3_SECRET_KEY": KEYS[1],

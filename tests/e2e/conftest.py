@@ -23,6 +23,8 @@ def running_stack() -> Iterator[RunningStack]:
     with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="fiveshot-e2e-") as place:
         for name in [name for name in os.environ if name.startswith("FIVESHOT_")]:
             environment.delenv(name)
+        # A probe of the idle worker would take both cores of a small machine from the other tests.
+        environment.setenv("WORKER_PROBE", "false")
         environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
         # Open to all, as a home may be: what keeps others out must be the stack's own doing.
         Path(place).chmod(0o755)
@@ -30,6 +32,7 @@ def running_stack() -> Iterator[RunningStack]:
         state = run.detach(folder, tied=True)
         # The settings of services read this name as well: a server that a later test starts would want the same port.
         environment.delenv("FIVESHOT_LISTEN")
+        environment.delenv("WORKER_PROBE")
         try:
             yield RunningStack(folder, state)
         finally:

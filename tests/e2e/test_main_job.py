@@ -38,7 +38,7 @@ class Stack:
         self.folder = DataFolder(data)
         # Of everything that runs in it, also what was detached.
         self.mark = uuid.uuid4().hex
-        self.environment = {**os.environ, "FIVESHOT_DATA": str(data), "FIVESHOT_LISTEN": ""}
+        self.environment = {**os.environ, "FIVESHOT_DATA": str(data), "FIVESHOT_LISTEN": "", "WORKER_PROBE": "false"}
         for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT"):
             self.environment.pop(name, None)
 
