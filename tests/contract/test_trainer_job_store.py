@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, MetaData, Table, create_engine, insert, select
+from sqlalchemy import Column, MetaData, Table, create_engine, insert, select, update
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.chassis.listing.pages import Query
@@ -605,3 +605,13 @@ async def test_the_end_of_an_attempt_tells_its_gpu_seconds_once(database: Databa
     }
     assert row.id == stable_id("gpu_seconds", NAME, f"attempts/1/{NOW.isoformat()}")
     assert all(event.sequence for event in await store.events(NAME, after=0, limit=99))
+
+
+async def test_an_attempt_that_a_replica_of_the_release_before_ended_uses_nothing_for_ever(database: Database) -> None:
+    store, history = SqlJobStore(database, Outbox(events), Signals()), SqlHistory(database, published_only=False)
+    await _held(store)
+    async with database.begin() as conn:
+        await conn.execute(update(jobs).values(lease_token=None, state="FAILED"))
+    later = NOW + timedelta(hours=1)
+    assert (await store.usage("acme", since=NOW, now=later)).gpu_seconds == 0
+    assert await history.forget_usage(later) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, not_, select, update
+from sqlalchemy import and_, delete, not_, or_, select, update
 
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, utcnow
@@ -54,4 +54,7 @@ class SqlHistory:
             told = and_(told, events.c.published_at.is_not(None))
         async with self._db.begin() as conn:
             await conn.execute(delete(events).where(told))
-            return int((await conn.execute(delete(attempts).where(attempts.c.end_time < before))).rowcount)
+            held = select(jobs.c.name).where(jobs.c.name == attempts.c.job, jobs.c.lease_token.is_not(None)).exists()
+            endless = and_(attempts.c.end_time.is_(None), attempts.c.start_time < before, not_(held))
+            old = delete(attempts).where(or_(attempts.c.end_time < before, endless))
+            return int((await conn.execute(old)).rowcount)

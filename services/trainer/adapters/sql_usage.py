@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, case, func, literal, or_, select, type_coerce, update
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.outbox import Outbox
@@ -43,7 +43,9 @@ async def gpu_seconds(conn: AsyncConnection, project: str, *, since: datetime, n
     begun = case((_times.start_time < since, literal(since, UtcDateTime)), else_=_times.start_time)
     ended = func.coalesce(_times.end_time, literal(now, UtcDateTime))
     spans = func.sum(type_coerce(ended, BigInteger) - type_coerce(begun, BigInteger))
-    within = or_(_times.end_time.is_(None), _times.end_time > since)
+    # One without an end whose job nobody holds was ended by a replica of the release before, which notes nothing here.
+    held = select(jobs.c.name).where(jobs.c.name == _times.job, jobs.c.lease_token.is_not(None)).exists()
+    within = or_(and_(_times.end_time.is_(None), held), _times.end_time > since)
     found = await conn.scalar(select(spans).where(_times.project == project, within))
     return max(0.0, float(found or 0) / _MICROSECONDS)
 
