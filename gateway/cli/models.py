@@ -9,7 +9,7 @@ import typer
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 
-from gateway.cli import lookup, output
+from gateway.cli import labels, lookup, output
 from gateway.cli.completion import models
 from gateway.cli.session import Session, pages
 from gateway.cli.transfer import Saved, download
@@ -37,6 +37,7 @@ def save(
     display_name: Annotated[str, typer.Option(help="Display name, used with --create.")] = "",
     description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
     alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; repeatable.")] = None,
+    label: labels.Label = None,
 ) -> None:
     """Keep one epoch as the next version of a model."""
     session: Session = ctx.obj
@@ -51,6 +52,7 @@ def save(
         display_name=display_name,
         description=description,
         aliases=alias or [],
+        labels=labels.parsed(label),
     )
     version = session.registry.SaveEpoch(request, timeout=600)
     output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")

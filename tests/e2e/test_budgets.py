@@ -77,3 +77,17 @@ async def test_the_usage_of_another_project_is_not_shown(full: RunningStack) -> 
     assert isinstance(error, PermissionDenied)
     status, _ = await full.http("GET", "/v1/projects/other/modelUsage")
     assert status == 403
+
+
+def test_labels_are_given_shown_and_filtered_by_at_the_command_line(filled_stack: RunningStack) -> None:
+    made = filled_stack.command("dataset", "create", "labelled", "--label", "team=pets", "--label", "note=a=b")
+    assert made.exit_code == 0, made.output
+    assert "note=a=b, team=pets" in made.stdout
+    found = filled_stack.command("dataset", "list", "--json", "--filter", 'labels.note = "a=b" AND labels:team')
+    assert [one["name"] for one in json.loads(found.stdout)["datasets"]] == [f"{PARENT}/datasets/labelled"]
+    for wrong in ("team", "=pets", "Team=pets"):
+        refused = filled_stack.command("dataset", "create", "labelled-2", "--label", wrong)
+        assert refused.exit_code == output.USAGE
+        (line,) = refused.stderr.strip().splitlines()
+        assert "field" in line
+    assert filled_stack.command("dataset", "delete", "labelled").exit_code == 0
