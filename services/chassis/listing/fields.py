@@ -86,11 +86,11 @@ class Field:
     def read(self, name: str, operator: Operator, given: Given, *, parent: str) -> Value:
         """The value of a comparison. Raises InvalidArgument(field="filter")."""
         allowed = self.operators or _OPERATORS[self.kind]
-        if self.kind == "map":
-            return self._entry(name, operator, given)
         if operator not in allowed:
             raise _wrong(f"'{operator}' does not fit {name}", f"Use {', '.join(allowed)}.")
         match self.kind:
+            case "map":
+                return self._entry(name, operator, given)
             case "string" | "repeated":
                 return self._text(name, operator, given, parent)
             case "enum":
