@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import telemetry
 from services.chassis.patience import patiently
 from services.chassis.signals import Signals, wait
 from services.chassis.sql import Database, UtcDateTime, utcnow
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
 
 
 _STABLE = uuid.UUID("5b1d7c0e-6f0b-4c55-9f39-0d3f8a4c2e11")
+PUBLISHED = telemetry.counter("fiveshot_outbox_published_events_total", "Events of the log that reached the bus.")
+PENDING = telemetry.gauge("fiveshot_outbox_pending_events", "Events that wait for the bus, counted up to 10,000.")
+OLDEST = telemetry.gauge("fiveshot_outbox_oldest_seconds", "Age of the oldest event that waits for the bus.")
+_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -182,11 +187,24 @@ class Relay:
         if self._bus is None:
             return
         bus = self._bus
+        # Also while nothing is to be told: only who is connected can say that the bus is there.
+        await patiently(bus.open, what="relay of events", patience_s=None)
         while True:
             appended = self._outbox.signals.next()
             published = await patiently(lambda: self.publish_pending(bus), what="relay of events", patience_s=None)
             if published < self._batch:
                 await wait(appended, self._poll_s)
+
+    async def measure(self) -> None:
+        """Sets what the metrics tell of the events that wait; nothing where there is no bus for them."""
+        if self._bus is None:
+            return
+        waiting = self._outbox.table.c.published_at.is_(None)
+        some = select(self._outbox.table.c.created_at).where(waiting).limit(_COUNTED).subquery()
+        async with self._db.connect() as conn:
+            count, oldest = (await conn.execute(select(func.count(), func.min(some.c.created_at)))).one()
+        PENDING.set(count)
+        OLDEST.set((utcnow() - oldest).total_seconds() if oldest else 0.0)
 
     async def publish_pending(self, bus: EventBus) -> int:
         """Publishes one batch and returns how many events that were."""
@@ -219,6 +237,7 @@ class Relay:
             if done:
                 async with self._db.begin() as conn:
                     await conn.execute(update(table).where(table.c.id.in_(done)).values(published_at=utcnow()))
+                PUBLISHED.inc(len(done))
         return len(done)
 
 

@@ -33,6 +33,7 @@ from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.usage import Metering, UsageVerbs
@@ -55,13 +56,14 @@ def build(settings: Settings) -> Service:
     metering = Metering(meter, utcnow, keep=timedelta(days=settings.usage_days))
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
     reservation = timedelta(seconds=settings.reservation_s)
+    budget = settings.upload_budget
     uploads = UploadVerb(
         store,
         pictures,
         Intake(settings.limits, decoder),
         upkeep,
         utcnow,
-        settings.upload_budget,
+        budget,
         budgets,
         at_once=uploading,
         limits=settings.limits,
@@ -73,6 +75,7 @@ def build(settings: Settings) -> Service:
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens, budgets),
         uploads=uploads,
         images=images,
+        trained=TrainedPictures(images, decoder, budget, limits=settings.limits),
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
@@ -82,14 +85,13 @@ def build(settings: Settings) -> Service:
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS), objects.need(), decoder.need()),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need(), *((bus.need(),) if bus else ())),
         background=(
             partial(upkeep.run, interval_s=settings.sweep_interval_s),
             partial(metering.run, interval_s=settings.sweep_interval_s),
             Relay(db, outbox, bus).run,
             trim_now_and_then,
         ),
-        close=(bus.close,) if bus else (),
     )
 
 

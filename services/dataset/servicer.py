@@ -10,7 +10,7 @@ from fiveshot.usage.v1 import usage_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
-from services.chassis import http_bodies
+from services.chassis import http_bodies, telemetry
 from services.chassis.names import project_of
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
@@ -20,11 +20,15 @@ from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.usage import UsageVerbs
 from services.dataset.use_cases.versions import VersionVerbs
 
 messages = dataset_service_pb2
+
+STORED = telemetry.counter("fiveshot_dataset_images_stored_total", "Pictures that callers sent and that were kept.")
+STORED_BYTES = telemetry.counter("fiveshot_dataset_image_bytes_stored_total", "Bytes of those pictures.")
 
 
 class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
@@ -36,6 +40,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         datasets: DatasetVerbs,
         uploads: UploadVerb,
         images: ImageVerbs,
+        trained: TrainedPictures,
         batches: ImageBatches,
         direct: DirectUploads,
         tags: TagVerbs,
@@ -45,6 +50,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._datasets = datasets
         self._uploads = uploads
         self._images = images
+        self._trained = trained
         self._batches = batches
         self._direct = direct
         self._tags = tags
@@ -73,13 +79,13 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return Empty()
 
     async def UploadImage(self, request: AsyncIterator[messages.UploadImageRequest], context: Any) -> dataset_pb2.Image:
-        return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
+        return await self._shown(_counted(await self._uploads.upload(mapping.upload_messages(request))))
 
     async def UploadImageContent(
         self, request: AsyncIterator[messages.UploadImageContentRequest], context: Any
     ) -> dataset_pb2.Image:
         with mapping.content_fields():
-            return await self._shown(await self._uploads.upload(mapping.content_messages(request)))
+            return await self._shown(_counted(await self._uploads.upload(mapping.content_messages(request))))
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
@@ -105,7 +111,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def DownloadImage(
         self, request: messages.DownloadImageRequest, context: Any
     ) -> AsyncIterator[messages.DownloadImageResponse]:
-        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
         first = True
         async for chunk in picture.chunks:
             if first:
@@ -127,6 +133,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.CompleteImageUploadsResponse:
         parent = DatasetRef.parse(request.parent, field="parent")
         outcomes = await self._direct.complete(parent, [mapping.direct_upload(one) for one in request.uploads])
+        for stored in [one.image for one in outcomes if one.image is not None]:
+            _counted(stored)
         trigger_word = (await self._datasets.get(parent)).fields.trigger_word
         return messages.CompleteImageUploadsResponse(
             results=[mapping.outcome_proto(one, trigger_word) for one in outcomes]
@@ -161,7 +169,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetImageContent(
         self, request: messages.GetImageContentRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
-        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
         async for body in http_bodies.send(mapping.content_file(picture), context):
             yield body
 
@@ -223,3 +231,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
         trigger_word = (await self._datasets.get(parent)).fields.trigger_word
         return [mapping.image_proto(image, trigger_word) for image in images]
+
+
+def _counted(image: Image) -> Image:
+    STORED.inc()
+    STORED_BYTES.inc(image.picture.size_bytes)
+    return image

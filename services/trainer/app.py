@@ -21,6 +21,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
+from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
@@ -33,6 +34,7 @@ from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
+from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
@@ -40,7 +42,8 @@ from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.planning import Planner
-from services.trainer.use_cases.reading import JobReading
+from services.trainer.use_cases.previewing import TrainingPreview
+from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
@@ -60,23 +63,26 @@ def build(settings: Settings) -> Service:
     bus = EventBus.of(settings, name="trainer") if settings.nats_url else None
     signals = SharedSignals(bus, service="trainer") if bus else Signals()
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
-    store = SqlJobStore(db, outbox, signals)
+    store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
     window = timedelta(hours=settings.budget_window_hours)
     budgets = JobBudgets(project_budgets(settings), window)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
-    planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
+    datasets = GrpcDatasets(dataset)
+    planner = Planner(catalogue, datasets, min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
     reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id, budgets=budgets),
         estimator=estimator,
+        previewing=TrainingPreview(planner, datasets),
+        auditing=Auditor(planner),
         steering=JobSteering(store, catalogue, clock=utcnow, budgets=budgets),
         reading=reading,
         watch=JobWatch(store, signals, reading),
         deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
-        operating=Operating(store, SqlWorkforce(db), clock=utcnow),
+        operating=Operating(store, workforce, clock=utcnow),
         usage=UsageReading(store, budgets, clock=utcnow),
     )
     work = JobWork(
@@ -102,12 +108,22 @@ def build(settings: Settings) -> Service:
         remember=timedelta(days=settings.remember_requests_days),
         usage=window + timedelta(days=settings.usage_days),
     )
+    gauges = QueueGauges(
+        db,
+        workforce,
+        relay,
+        catalogue,
+        memory=WORKER_MEMORY,
+        pause_s=settings.metrics_pause_seconds,
+    )
+    # Nobody reads them where no metrics are served.
+    measuring = (gauges.run,) if settings.metrics_listen else ()
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
-        needs=(migrated(db, MIGRATIONS), objects.need()),
-        background=(Relay(db, outbox, bus).run, reaper.run, sweeper.run, thinner.run, signals.run),
-        close=(partial(dataset.close, None), *((bus.close,) if bus else ())),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
+        background=(relay.run, reaper.run, sweeper.run, thinner.run, signals.run, *measuring),
+        close=(partial(dataset.close, None),),
     )
 
 

@@ -219,7 +219,7 @@ async def test_metering_puts_right_what_a_replica_of_the_release_before_did_not_
 
 
 async def test_the_migration_counts_what_is_there(database_url: str) -> None:
-    await upgrade(database_url, MIGRATIONS, revision="0002")
+    await upgrade(database_url, MIGRATIONS, revision="0003")
     db = Database(database_url)
     moment = HOUR
     row = {
