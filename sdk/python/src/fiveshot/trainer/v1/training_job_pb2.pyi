@@ -496,6 +496,7 @@ class TrainingJob(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
@@ -537,6 +538,8 @@ class TrainingJob(_message.Message):
     """Why that epoch is recommended. Output only."""
     etag: _builtins.str
     """Changes with every change of state."""
+    held_back: _builtins.str
+    """Why it waits though its turn may have come: a budget of its project that is used up. Output only."""
     @_builtins.property
     def parameters(self) -> Global___TrainingParameters:
         """What the caller set on input; resolved values on output."""
@@ -575,7 +578,7 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Words of the caller's own, at most 64."""
+        """Words of the caller's own, at most 64; lists filter by them: `labels.team = "pets"`, `labels:team`."""
 
     def __init__(
         self,
@@ -609,11 +612,12 @@ class TrainingJob(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         base_previews: _abc.Iterable[Global___Preview] | None = ...,
+        held_back: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "parameters", b"parameters", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
