@@ -13,12 +13,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml sdk/python/pyproject.toml requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "Fiveshot needs $(PYTHON); set PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25"
 	$(BIN)/pip install --quiet "torch==2.13.0"
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable sdk/python --editable ".[dev]"
 	touch $(STAMP)
 
 install: $(STAMP) ## Create .venv with everything
@@ -34,6 +34,7 @@ lint: $(STAMP) ## The checks that take seconds: all but types
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.protos check
 	$(BIN)/python -m tools.protos lint
+	$(BIN)/python -m tools.sync_client
 
 unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest tests/unit -q
@@ -81,7 +82,7 @@ promtool: $(STAMP) ## Fetch Prometheus' checker of rules, without root, where th
 chaos: $(STAMP) ## Kill parts of the suite at random, half an hour at most; CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 KILL_POINTS=20 $(BIN)/python -m pytest tests/chaos -q -s
 
-protos: $(STAMP) ## Generate protos/gen again
+protos: $(STAMP) ## Generate the stubs in sdk/python/src again
 	$(BIN)/python -m tools.protos format
 	$(BIN)/python -m tools.protos generate
 

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import InvalidArgument
+from fiveshot.sync.calls import pages
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import lookup, output
 from gateway.cli.completion import datasets
-from gateway.cli.session import Session, pages
-from gateway.cli.texts import show_texts
-from services.chassis.errors import InvalidArgument
+from gateway.cli.session import Session
+from gateway.cli.texts import show_texts, tell_bars
 
 app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True)
 
@@ -76,6 +77,9 @@ def show(
         show_texts(session, name)
     else:
         _show(session, session.dataset.GetDataset(pb.GetDatasetRequest(name=name)))
+        if not session.json:
+            request = pb.ListImagesRequest(parent=name, filter='facts:"bars"')
+            tell_bars(list(pages(session.dataset.ListImages, request, "images", 0)))
 
 
 @app.command(rich_help_panel=SETS)

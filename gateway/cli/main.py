@@ -10,12 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import typer
+from fiveshot import errors
+from fiveshot.connection import default_data_folder
+from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, measures and deleting add commands to those of others
+    audit,
     base_models,
+    crops,
     dataset,
     deleting,
     demo,
@@ -28,16 +32,17 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
     measures,
     models,
     output,
+    preview,
     stack,
     taggers,
     tags,
     train,
 )
 from gateway.cli.session import Session
-from gateway.supervisor.folder import FolderBusyError, default_data_folder
+from gateway.supervisor.folder import FolderBusyError
 from gateway.supervisor.run import StackError
-from services.chassis import logging
-from services.chassis.errors import DomainError, FailedPrecondition, Internal, InvalidArgument
+from services.chassis import grpc_errors, logging
+from services.chassis.errors import DomainError
 from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
@@ -72,10 +77,11 @@ class ErrorsBecomeExitCodes(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except DomainError as error:
+        except FiveshotError as error:
             raise typer.Exit(self._tell(ctx, error)) from error
-        except grpc.RpcError as error:
-            raise typer.Exit(self._tell(ctx, output.to_domain_error(error))) from error
+        except DomainError as error:
+            # Of what the gateway does on this machine; the same kinds under other names.
+            raise typer.Exit(self._tell(ctx, errors.from_status(grpc_errors.to_proto(error)))) from error
         except FolderBusyError as error:
             remedy = "Stop it with `fiveshot down`, or use another --data."
             raise typer.Exit(
@@ -107,7 +113,7 @@ class ErrorsBecomeExitCodes(TyperGroup):
                 ctx.obj.close()
 
     @staticmethod
-    def _tell(ctx: Any, error: DomainError) -> int:
+    def _tell(ctx: Any, error: FiveshotError) -> int:
         if isinstance(ctx.obj, Session):
             error = lookup.with_suggestion(ctx.obj, error)
         output.print_error(error, as_json=isinstance(ctx.obj, Session) and ctx.obj.json)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from fiveshot.errors import InvalidArgument
+from fiveshot.parameters import DEFAULT_BASE_MODEL
+from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
@@ -13,8 +16,7 @@ from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, datasets, jobs
 from gateway.cli.parameters import parameters
-from gateway.cli.session import Session, pages
-from services.chassis.errors import InvalidArgument
+from gateway.cli.session import Session
 
 app = typer.Typer(help="Training jobs: start, follow, steer.", no_args_is_help=True)
 
@@ -38,7 +40,6 @@ Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to eight.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
 START, FOLLOW, STEER = "Start", "Follow", "Steer"
-DEFAULT_BASE_MODEL = "fiveshot-tiny"
 
 
 @app.command(rich_help_panel=START)
@@ -61,6 +62,9 @@ def start(
     set_: Set = None,
     watch: Annotated[bool, typer.Option(help="Follow the job until it ends.")] = False,
     validate_only: Annotated[bool, typer.Option(help="Check everything, create nothing.")] = False,
+    ignore_audit: Annotated[
+        bool, typer.Option("--ignore-audit", help="Train although the audit blocks the dataset.")
+    ] = False,
 ) -> None:
     """Queue a training job."""
     session: Session = ctx.obj
@@ -80,6 +84,7 @@ def start(
         training_job_id=lookup.new_id(job_id, field="training_job_id", kind="job"),
         training_job=job,
         validate_only=validate_only,
+        ignore_audit=ignore_audit,
     )
     created = session.trainer.CreateTrainingJob(request)
     tell_unavailable(session, created.base_model)

@@ -27,6 +27,7 @@ from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
@@ -43,13 +44,14 @@ def build(settings: Settings) -> Service:
     tokens = PageTokens(settings.page_key)
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
     reservation = timedelta(seconds=settings.reservation_s)
+    budget = settings.upload_budget
     uploads = UploadVerb(
         store,
         pictures,
         Intake(settings.limits, decoder),
         upkeep,
         utcnow,
-        settings.upload_budget,
+        budget,
         limits=settings.limits,
         idle_s=settings.upload_idle_s,
         reservation=reservation,
@@ -59,6 +61,7 @@ def build(settings: Settings) -> Service:
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
         uploads=uploads,
         images=images,
+        trained=TrainedPictures(images, decoder, budget, limits=settings.limits),
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),

@@ -10,7 +10,7 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis import grpc_errors
-from services.chassis.errors import DomainError, relocated
+from services.chassis.errors import DomainError, InvalidArgument, relocated
 from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import DatasetRef, parse_project
@@ -39,6 +39,7 @@ from services.dataset.use_cases.datasets import NewDataset
 from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
 from services.dataset.use_cases.image_batches import ImageEdit
 from services.dataset.use_cases.images import Download, View
+from services.dataset.use_cases.trained_pictures import Form
 from services.dataset.use_cases.uploads import UploadHeader
 
 _SOURCES = {
@@ -52,7 +53,10 @@ _PROTO_SOURCES = {
     TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
     TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
 }
-_THUMBNAIL = dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL
+_VIEWS = {
+    dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,
+    dataset_service_pb2.DownloadImageRequest.VIEW_CROP: View.CROP,
+}
 
 _Lists = (
     dataset_service_pb2.ListDatasetsRequest
@@ -190,7 +194,20 @@ def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
 
 def view(form: dataset_service_pb2.DownloadImageRequest.View.ValueType) -> View:
     """Which form of a picture; the original when nothing is said."""
-    return View.THUMBNAIL if form == _THUMBNAIL else View.ORIGINAL
+    return _VIEWS.get(form, View.ORIGINAL)
+
+
+def form(request: dataset_service_pb2.DownloadImageRequest | dataset_service_pb2.GetImageContentRequest) -> Form:
+    """How a picture is wanted. Raises InvalidArgument when only one of width and height is given."""
+    if bool(request.width) != bool(request.height):
+        raise InvalidArgument(
+            "Only one of width and height is given",
+            field="height" if request.width else "width",
+            reason="SIZE_INCOMPLETE",
+            remedy="Give both, or none to leave the size as it is.",
+        )
+    size = (request.width, request.height) if request.width else None
+    return Form(view(request.view), _crop(request.crop), size)
 
 
 def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -229,6 +246,9 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         etag=image.etag,
         training_text=training_text(fields, trigger_word),
         facts=image.facts,
+        content_area=_crop_proto(image.content_area),
+        previous_crop=_crop_proto(image.previous_crop),
+        perceptual_hash=image.perceptual_hash,
     )
 
 

@@ -18,6 +18,7 @@ from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
 
@@ -36,6 +37,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         datasets: DatasetVerbs,
         uploads: UploadVerb,
         images: ImageVerbs,
+        trained: TrainedPictures,
         batches: ImageBatches,
         direct: DirectUploads,
         tags: TagVerbs,
@@ -44,6 +46,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._datasets = datasets
         self._uploads = uploads
         self._images = images
+        self._trained = trained
         self._batches = batches
         self._direct = direct
         self._tags = tags
@@ -103,7 +106,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def DownloadImage(
         self, request: messages.DownloadImageRequest, context: Any
     ) -> AsyncIterator[messages.DownloadImageResponse]:
-        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
         first = True
         async for chunk in picture.chunks:
             if first:
@@ -161,7 +164,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetImageContent(
         self, request: messages.GetImageContentRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
-        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
         async for body in http_bodies.send(mapping.content_file(picture), context):
             yield body
 

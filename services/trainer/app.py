@@ -33,12 +33,14 @@ from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
+from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.planning import Planner
+from services.trainer.use_cases.previewing import TrainingPreview
 from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
@@ -62,12 +64,15 @@ def build(settings: Settings) -> Service:
     store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
-    planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
+    datasets = GrpcDatasets(dataset)
+    planner = Planner(catalogue, datasets, min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     reading = JobReading(store, artifacts, catalogue, planner, PageTokens(settings.page_key), clock=utcnow)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id),
         estimator=estimator,
+        previewing=TrainingPreview(planner, datasets),
+        auditing=Auditor(planner),
         steering=JobSteering(store, catalogue, clock=utcnow),
         reading=reading,
         watch=JobWatch(store, signals, reading),

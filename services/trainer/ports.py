@@ -19,6 +19,7 @@ from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import Measurement
 
 Move = Callable[[TrainingJob], Change]
@@ -212,6 +213,9 @@ class Datasets(Protocol):
 
     async def pin(self, name: str) -> TrainingSet:
         """The same, but a dataset is frozen first. NotFound; FailedPrecondition when it holds no image."""
+
+    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+        """A part of a picture (shares of its upright sides) scaled to a size (width, height), as a JPEG. NotFound."""
 
 
 class Artifacts(Protocol):

@@ -80,18 +80,18 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    others = {"images": NO, "batches": NO, "direct": NO, "tags": NO}
+    others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
     taggers = Taggers([ScriptedTagger(score("cat"))])
-    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO)
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO, NO)
 
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
+    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:

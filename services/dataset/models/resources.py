@@ -19,6 +19,12 @@ class Crop:
     right: float
     bottom: float
 
+    def pixels(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom in a picture of this size (width, height), a pixel or more each way."""
+        width, height = size
+        left, top = min(round(self.left * width), width - 1), min(round(self.top * height), height - 1)
+        return left, top, max(round(self.right * width), left + 1), max(round(self.bottom * height), top + 1)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -58,7 +64,9 @@ class ImageFields:
 class Image:
     """One photo of a dataset. position: its place in upload order, from 1 and never used twice.
 
-    facts: what its pixels say of its format and quality, never part of a caption.
+    facts: what its pixels say of its format and quality, never part of a caption. content_area: the picture inside its
+    bars, None where it has none. previous_crop: the one before the last change of it. perceptual_hash: 16 hex
+    digits, see `use_cases.likeness`; "" where it was never measured.
     """
 
     ref: ImageRef
@@ -69,6 +77,9 @@ class Image:
     update_time: datetime
     revision: int = 1
     facts: tuple[str, ...] = ()
+    content_area: Crop | None = None
+    previous_crop: Crop | None = None
+    perceptual_hash: str = ""
 
     @property
     def etag(self) -> str:
@@ -79,7 +90,8 @@ class Image:
         """The image with other fields; itself when they are equal."""
         if fields == self.fields:
             return self
-        return replace(self, fields=fields, update_time=now, revision=self.revision + 1)
+        before = self.previous_crop if fields.crop == self.fields.crop else self.fields.crop
+        return replace(self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class UploadVerb:
             # One after the other: a failed write must not leave another one running behind the clean-up.
             await self._pictures.put(picture.original_key, data, content_type=picture.content_type)
             await self._pictures.put(picture.thumbnail_key, checked.thumbnail, content_type="image/jpeg")
-            image, kept = await self._add(header, fields, ref, picture, checked.facts)
+            image, kept = await self._add(header, fields, ref, picture, checked)
         except Exception:
             await self._upkeep.discard(picture.keys)
             raise
@@ -176,7 +176,7 @@ class UploadVerb:
         return image
 
     async def _add(
-        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture, facts: tuple[str, ...]
+        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture, checked: CheckedPicture
     ) -> tuple[Image, bool]:
         """The stored image, and whether it is this upload's (false: a repeat of the same request was faster)."""
         async with self._store.write() as tx:
@@ -191,7 +191,9 @@ class UploadVerb:
                 fields=fields,
                 create_time=now,
                 update_time=now,
-                facts=facts,
+                facts=checked.facts,
+                content_area=checked.content_area,
+                perceptual_hash=checked.perceptual_hash,
             )
             await tx.keep_keys(picture.keys)
             await tx.add_image(image)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from services.chassis.errors import AlreadyExists, NotFound
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import JobStore
+from services.trainer.use_cases.auditing import refuse_blocked
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.reading import JobReading, JobView
 
@@ -42,12 +44,13 @@ class JobCreator:
         if made is not None:
             return await self._reading.view(made)
         name = f"projects/{request.project}/trainingJobs/{request.job_id or self._new_id('job')}"
+        check = partial(refuse_blocked, request, least=self._planner.least_images)
         if validate_only:
-            planned = await self._planner.plan(request, store=False)
+            planned = await self._planner.plan(request, store=False, check=check)
             return JobView(_job(name, request, planned, self._clock()))
         if request.job_id and not key.request_id:
             await self._refuse_taken(name)
-        planned = await self._planner.plan(request, store=True)
+        planned = await self._planner.plan(request, store=True, check=check)
         change = moves.create(_job(name, request, planned, self._clock()))
         return await self._reading.view(await self._store.create(change, key))
 

@@ -15,7 +15,7 @@ PAGES = [
     "research/README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 ]
-FOLDERS = ("services", "gateway", "protos", "tools", "tests", "deploy", "benchmarks", "research", "docs")
+FOLDERS = ("services", "gateway", "sdk", "protos", "tools", "tests", "deploy", "benchmarks", "research", "docs")
 
 
 def files() -> set[str]:

@@ -15,6 +15,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile
 from services.trainer.models.job import Outcome, Progress, TrainingJob
 from services.trainer.ports import WorkerAsk
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.creating import JobCreator
@@ -61,6 +62,9 @@ class FakeDatasets:
             raise FailedPrecondition("empty", reason="DATASET_EMPTY", remedy="Upload a picture.")
         self.pinned.append(name)
         return self.set
+
+    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+        return b"a picture"
 
     def _check(self, name: str) -> None:
         if not name.startswith(DATASET):

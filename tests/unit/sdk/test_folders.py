@@ -1,0 +1,102 @@
+"""Folders as people have them: kohya's, imagefolder's, and those that grew by themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fiveshot import errors
+from fiveshot.folders import Found, find_pictures, repeats_of
+
+
+def _files(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def _names(found: Found) -> list[str]:
+    return [each.path.name for each in found.pictures]
+
+
+def test_a_folder_gives_its_pictures_in_order_and_names_the_rest(tmp_path: Path) -> None:
+    _files(tmp_path, "b.PNG", "a.jpg", "c.webp", "d.jfif", "a.txt", "lost.txt", ".hidden.png", "notes.md", "sub/e.jpg")
+    found = find_pictures([tmp_path])
+    assert _names(found) == ["a.jpg", "b.PNG", "c.webp", "d.jfif"]
+    assert [each.path.name for each in found.passed_over] == ["lost.txt", "notes.md", "sub"]
+    assert found.passed_over_in_words() == (
+        "1 caption without a picture, 1 file that is no picture, 1 folder within, entered with recursive"
+    )
+    assert _names(find_pictures([tmp_path], recursive=True)) == ["a.jpg", "b.PNG", "c.webp", "d.jfif", "e.jpg"]
+    assert _names(find_pictures([tmp_path / "notes.md"])) == ["notes.md"]
+
+
+def test_a_folder_without_pictures_says_what_would_help(tmp_path: Path) -> None:
+    _files(tmp_path, "sub/a.jpg", "other/notes.md")
+    with pytest.raises(errors.NotFound, match="Set recursive to enter other, sub"):
+        find_pictures([tmp_path])
+    with pytest.raises(errors.NotFound, match=r"takes \.png"):
+        find_pictures([tmp_path / "other"])
+    with pytest.raises(errors.NotFound, match="no file"):
+        find_pictures([tmp_path / "absent"])
+
+
+@pytest.mark.parametrize(
+    ("name", "repeats", "words"),
+    [
+        ("5_sks cat", 5, "sks cat"), ("10_x_y", 10, "x_y"), ("1000_a", 1000, "a"), ("2024_holiday", 0, ""),
+        ("0_sks", 0, ""), ("5_", 0, ""), ("cat", 0, ""), ("5 sks", 0, ""),
+    ],
+)  # fmt: skip
+def test_repeats_stand_in_the_name_of_a_kohya_folder(name: str, repeats: int, words: str) -> None:
+    assert repeats_of(Path(name)) == (repeats, words)
+
+
+def test_kohya_folders_are_entered_and_give_their_repeats(tmp_path: Path) -> None:
+    _files(tmp_path, "5_sks cat/a.jpg", "2_sks cat far/b.jpg", "c.jpg", "more/d.jpg")
+    found = find_pictures([tmp_path])
+    assert [(each.path.name, each.repeats) for each in found.pictures] == [("c.jpg", 0), ("b.jpg", 2), ("a.jpg", 5)]
+    assert found.words == ["sks cat far", "sks cat"]
+    assert [(each.repeats) for each in find_pictures([tmp_path / "5_sks cat"]).pictures] == [5]
+    plain = find_pictures([tmp_path], recursive=True, folder_repeats=False)
+    assert [each.repeats for each in plain.pictures] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"a.TXT": "by txt"}, "by txt"),
+        ({"A.caption": "by caption"}, "by caption"),
+        ({"a.caption": "by caption", "a.txt": "by txt"}, "by txt"),
+        ({"metadata.jsonl": json.dumps({"file_name": "a.jpg", "text": "by line"})}, "by line"),
+        ({"metadata.jsonl": json.dumps({"file_name": "a.jpg", "text": "by line"}), "a.txt": "by txt"}, "by txt"),
+        ({}, ""),
+    ],
+)
+def test_captions_beside_a_picture(tmp_path: Path, files: dict[str, str], text: str) -> None:
+    _files(tmp_path, "a.jpg")
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    found = find_pictures([tmp_path])
+    assert ([each.text() for each in found.pictures], found.passed_over) == ([text], [])
+    assert find_pictures([tmp_path / "a.jpg"]).pictures[0].text() in (text, "")
+    assert [each.text() for each in find_pictures([tmp_path], captions=False).pictures] == [""]
+
+
+def test_metadata_reaches_into_folders_and_names_what_is_not_there(tmp_path: Path) -> None:
+    _files(tmp_path, "sub/a.jpg")
+    lines = [{"file_name": "sub/a.jpg", "text": "deep"}, {"file_name": "gone.jpg", "text": "x"}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
+    found = find_pictures([tmp_path], recursive=True)
+    assert [each.text() for each in found.pictures] == ["deep"]
+    assert found.passed_over_in_words() == "1 line of metadata.jsonl without its picture"
+
+
+@pytest.mark.parametrize("line", ["no json", "[]", "{}", '{"file_name": 3}', '{"file_name": "a.jpg", "text": 3}'])
+def test_a_wrong_line_of_metadata_is_named(tmp_path: Path, line: str) -> None:
+    _files(tmp_path, "a.jpg")
+    (tmp_path / "metadata.jsonl").write_text(f'{{"file_name": "a.jpg", "text": "x"}}\n{line}\n')
+    with pytest.raises(errors.InvalidArgument, match="Line 2 of") as refused:
+        find_pictures([tmp_path])
+    assert refused.value.reason == "METADATA_UNREADABLE"
