@@ -49,7 +49,10 @@ CREATE TABLE public.images (
     revision integer NOT NULL,
     create_time bigint NOT NULL,
     update_time bigint NOT NULL,
-    facts text
+    facts text,
+    content_area text,
+    previous_crop text,
+    perceptual_hash character varying(16)
 );
 
 CREATE TABLE public.noted_keys (
@@ -138,6 +141,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0002');
+INSERT INTO public.alembic_version (version_num) VALUES ('0003');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');

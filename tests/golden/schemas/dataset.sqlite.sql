@@ -41,7 +41,7 @@ CREATE TABLE images (
     num_repeats INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, facts TEXT,
+    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16),
     PRIMARY KEY (project, dataset_id, image_id),
     CONSTRAINT uq_images_position UNIQUE (project, dataset_id, position),
     CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256)
@@ -117,6 +117,6 @@ CREATE INDEX ix_noted_keys_due ON noted_keys (claimed, due);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+INSERT INTO alembic_version (version_num) VALUES ('0003');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');
