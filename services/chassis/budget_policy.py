@@ -29,6 +29,9 @@ log = get_logger(__name__)
 
 LARGEST = 2**63 - 1
 REFUSALS = counter("fiveshot_budget_refusals", "Calls refused because a budget was used up", ["budget"])
+for _budget in BUDGETS:
+    # A counter that begins with its first refusal hides that one from rates.
+    REFUSALS.labels(_budget)
 
 
 class InvalidPolicy(Exception):
