@@ -38,6 +38,7 @@ from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, me
     taggers,
     tags,
     train,
+    usage,
 )
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError
@@ -216,6 +217,7 @@ app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
+app.command("usage", rich_help_panel=_REST)(usage.usage)
 app.command("version", rich_help_panel=_REST)(tell_version)
 
 
