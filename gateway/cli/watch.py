@@ -135,9 +135,10 @@ def _bar() -> Column:
 
 def _epoch_line(epoch: training_job_pb2.Epoch) -> str:
     mark = ", recommended so far" if epoch.recommended else ""
-    held_out = f", held-out {epoch.evaluation.held_out_loss:.4f}" if epoch.evaluation.HasField("held_out_loss") else ""
+    found = epoch.evaluation
+    left = f", {found.photo_error:.0%} of the base model's error left" if found.HasField("photo_error") else ""
     number, previews = output.short(epoch.name), len(epoch.previews)
-    return f"epoch {number} finished: loss {epoch.loss:.4f}{held_out}, {previews} previews{mark}"
+    return f"epoch {number} finished: loss {epoch.loss:.4f}{left}, {previews} previews{mark}"
 
 
 def describe(job: Job) -> list[tuple[str, Any]]:

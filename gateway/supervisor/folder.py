@@ -3,6 +3,7 @@
     DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
     DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
+    DIR/sessions/           browsers that are signed in to the console, by digest
     DIR/budgets.toml        what each project may use; read whenever it changes
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
@@ -124,6 +125,11 @@ class DataFolder:
     def api_keys_file(self) -> Path:
         """The API keys that the gateway accepts."""
         return self.path / "credentials" / "api_keys.yaml"
+
+    @property
+    def sessions(self) -> Path:
+        """Who is signed in to the console, and the codes to sign in with."""
+        return self.sub("sessions")
 
     @property
     def budgets_file(self) -> Path:

@@ -160,7 +160,7 @@ class Stack:
         return found
 
     def _authz(self) -> ServerSpec:
-        own = {"API_KEYS_FILE": str(self._folder.api_keys_file)}
+        own = {"API_KEYS_FILE": str(self._folder.api_keys_file), "SESSIONS_DIR": str(self._folder.sessions)}
         own |= {f"{name.upper()}_TARGET": self._target(name) for name in SERVICES}
         return self._python("authz", "gateway.app", "GATEWAY", own)
 

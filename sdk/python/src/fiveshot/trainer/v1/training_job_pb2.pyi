@@ -927,7 +927,7 @@ class Epoch(_message.Message):
     recommended: _builtins.bool
     """True for the epoch that the evaluation recommends."""
     reload_difference: _builtins.float
-    """Largest difference in the noise prediction between the live model and the exported file, loaded back."""
+    """Difference of the exported file's noise prediction to the live model's, as a share of the LoRA's own effect on it."""
     train_seconds: _builtins.float
     """Seconds of training, without export and previews."""
     etag: _builtins.str
@@ -1076,6 +1076,8 @@ class Evaluation(_message.Message):
     DRIFT_FIELD_NUMBER: _builtins.int
     MEMORISATION_FIELD_NUMBER: _builtins.int
     MOVED_LOSS_FIELD_NUMBER: _builtins.int
+    PHOTO_ERROR_FIELD_NUMBER: _builtins.int
+    UNSEEN_ERROR_FIELD_NUMBER: _builtins.int
     fit_loss: _builtins.float
     """Loss on the training photos."""
     held_out_loss: _builtins.float
@@ -1083,9 +1085,13 @@ class Evaluation(_message.Message):
     drift: _builtins.float
     """Mean squared difference to the base model's prediction on neutral prompts."""
     memorisation: _builtins.float
-    """Likeness of the nearest training photo to a preview, 0 to 1."""
+    """Likeness of the nearest training photo to a preview, 0 to 1, however it is moved, scaled, mirrored or coloured."""
     moved_loss: _builtins.float
     """Loss on the training photos mirrored, nearer and farther: rises again when photos are memorised."""
+    photo_error: _builtins.float
+    """What is left of the base model's error on the training photos: 1 is the base model, 0 would be none."""
+    unseen_error: _builtins.float
+    """The same on photos or views that are not trained on: the held-out photo, or the moved views where none is held out."""
     def __init__(
         self,
         *,
@@ -1094,19 +1100,29 @@ class Evaluation(_message.Message):
         drift: _builtins.float = ...,
         memorisation: _builtins.float = ...,
         moved_loss: _builtins.float | None = ...,
+        photo_error: _builtins.float | None = ...,
+        unseen_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "held_out_loss", b"held_out_loss", "moved_loss", b"moved_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "_photo_error", b"_photo_error", "_unseen_error", b"_unseen_error", "held_out_loss", b"held_out_loss", "moved_loss", b"moved_loss", "photo_error", b"photo_error", "unseen_error", b"unseen_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "drift", b"drift", "fit_loss", b"fit_loss", "held_out_loss", b"held_out_loss", "memorisation", b"memorisation", "moved_loss", b"moved_loss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "_photo_error", b"_photo_error", "_unseen_error", b"_unseen_error", "drift", b"drift", "fit_loss", b"fit_loss", "held_out_loss", b"held_out_loss", "memorisation", b"memorisation", "moved_loss", b"moved_loss", "photo_error", b"photo_error", "unseen_error", b"unseen_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_out_loss: _TypeAlias = _typing.Literal["held_out_loss"]  # noqa: Y015
     _WhichOneofArgType__held_out_loss: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss"]  # noqa: Y015
     _WhichOneofReturnType__moved_loss: _TypeAlias = _typing.Literal["moved_loss"]  # noqa: Y015
     _WhichOneofArgType__moved_loss: _TypeAlias = _typing.Literal["_moved_loss", b"_moved_loss"]  # noqa: Y015
+    _WhichOneofReturnType__photo_error: _TypeAlias = _typing.Literal["photo_error"]  # noqa: Y015
+    _WhichOneofArgType__photo_error: _TypeAlias = _typing.Literal["_photo_error", b"_photo_error"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_error: _TypeAlias = _typing.Literal["unseen_error"]  # noqa: Y015
+    _WhichOneofArgType__unseen_error: _TypeAlias = _typing.Literal["_unseen_error", b"_unseen_error"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out_loss) -> _WhichOneofReturnType__held_out_loss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_loss) -> _WhichOneofReturnType__moved_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__photo_error) -> _WhichOneofReturnType__photo_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_error) -> _WhichOneofReturnType__unseen_error | None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
 
