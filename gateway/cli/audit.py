@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.errors import InvalidArgument
+from fiveshot.parameters import DEFAULT_BASE_MODEL
+from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.trainer.v1 import audit_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
@@ -14,10 +17,8 @@ from gateway.cli import output
 from gateway.cli.base_models import base_model_name
 from gateway.cli.dataset import SETS, Dataset, app
 from gateway.cli.parameters import parameters
-from gateway.cli.requests import with_request_id
-from gateway.cli.session import Session, pages
-from gateway.cli.train import DEFAULT_BASE_MODEL, BaseModel, Resolution, Set
-from services.chassis.errors import InvalidArgument
+from gateway.cli.session import Session
+from gateway.cli.train import BaseModel, Resolution, Set
 
 _VERDICTS = {
     audit_pb2.DatasetAudit.VERDICT_READY: "Ready",
@@ -72,7 +73,7 @@ def _mend(session: Session, found: audit_pb2.DatasetAudit, kind: str) -> None:
     request = getattr(module, mendable[0].fix.request.type_url.rpartition(".")[2])()
     mendable[0].fix.request.Unpack(request)
     stub = session.tagger if module is tagger_service_pb2 else session.dataset
-    getattr(stub, method)(with_request_id(request))
+    getattr(stub, method)(request)
     if not session.json:
         output.say(f"{kind}: done.")
 

@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import InvalidArgument
+from fiveshot.parameters import DEFAULT_BASE_MODEL
+from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_service_pb2 as trainer_api
@@ -20,10 +23,8 @@ from gateway.cli.base_models import base_model_name
 from gateway.cli.completion import base_models, image_files
 from gateway.cli.dataset import PICTURES, Dataset, app
 from gateway.cli.pictures import CELL
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet
-from gateway.cli.train import DEFAULT_BASE_MODEL
-from services.chassis.errors import InvalidArgument
 
 _BATCH = 100
 _EACH_S = 30.0

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import InvalidArgument
+from fiveshot.folders import Found, find_pictures
+from fiveshot.sync.calls import pages
+from fiveshot.sync.transfer import save
+from fiveshot.transfers import Upload
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import lookup, output
 from gateway.cli.completion import image_files
 from gateway.cli.dataset import PICTURES, WORDS, Dataset, Filter, Limit, app
-from gateway.cli.folders import Found, find_pictures
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 from gateway.cli.texts import tell_competition, tell_faults
-from gateway.cli.transfer import Upload, download, upload_pictures
-from services.chassis.errors import InvalidArgument
+from gateway.cli.transfer import as_json, upload_pictures
 
 Image = Annotated[
     str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
@@ -48,7 +52,7 @@ def upload(
     result = upload_pictures(session, name, found.pictures, update_present=update_captions)
     if session.json:
         passed = [{"path": str(each.path), "why": each.why} for each in found.passed_over]
-        output.print_json({**result.as_json(), "passedOver": passed})
+        output.print_json({**as_json(result), "passedOver": passed})
     else:
         _tell(session, name, found, result)
     if result.refused:
@@ -89,11 +93,11 @@ def download_(
         raise InvalidArgument("--thumbnail and --crop exclude each other", field="crop", remedy="Give one of them.")
     form = "thumbnail" if thumbnail else "crop" if cropped else ""
     view = pb.DownloadImageRequest.View.Value(f"VIEW_{form.upper() or 'ORIGINAL'}")
-    chunks = session.dataset.DownloadImage(pb.DownloadImageRequest(name=record.name, view=view))
-    default = Path(record.file_name)
-    path = to or (default.with_name(f"{default.stem}.{form}.jpg") if form else default)
-    saved = download(chunks, path, sha256="" if form else record.sha256, force=force)
-    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+    request = pb.DownloadImageRequest(name=record.name, view=view)
+    own = f"{Path(record.file_name).stem}.{form}.jpg" if form else record.file_name
+    sha256 = "" if form else record.sha256
+    fetch = partial(session.dataset.DownloadImage, request)
+    output.saved(session, save(session.stubs.channel, fetch, to, name=own, sha256=sha256, overwrite=force))
 
 
 @app.command("remove-image", rich_help_panel=PICTURES)
@@ -128,7 +132,7 @@ def caption(
 def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     short = output.short(dataset)
     for each in found.passed_over[:_NAMED]:
-        output.note(f"{each.path}: passed over, a {each.why}.")
+        output.note(output.at_the_command_line(f"{each.path}: passed over, a {each.why}."))
     if len(found.passed_over) > _NAMED:
         output.note(f"… and {len(found.passed_over) - _NAMED} more.")
     held = len(result.present) - len(result.updated)
@@ -136,7 +140,7 @@ def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     told = ", ".join(f"{count} {what}" for count, what in counts if count or what == "uploaded")
     output.say(f"{told}, {len(result.refused)} refused.")
     if found.passed_over:
-        output.say(f"Passed over: {found.passed_over_in_words()}.")
+        output.say(output.at_the_command_line(f"Passed over: {found.passed_over_in_words()}."))
     repeated = sorted({each.repeats for each in found.pictures if each.repeats})
     if repeated:
         output.say(f"Repeats from the folders' names: {', '.join(map(str, repeated))}.")

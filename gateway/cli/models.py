@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from fiveshot.errors import InvalidArgument
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
+from fiveshot.sync.calls import pages
+from fiveshot.sync.models import SAVE_TIMEOUT_S
+from fiveshot.sync.transfer import save as keep
+from fiveshot.transfers import Saved
 
 from gateway.cli import lookup, output
 from gateway.cli.completion import models
-from gateway.cli.session import Session, pages
-from gateway.cli.transfer import Saved, download
-from services.chassis.errors import InvalidArgument, NotFound
+from gateway.cli.session import Session
 
 app = typer.Typer(help="Models: save, list, download.", no_args_is_help=True)
 
@@ -52,7 +55,7 @@ def save(
         description=description,
         aliases=alias or [],
     )
-    version = session.registry.SaveEpoch(request, timeout=600)
+    version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
     output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")
     output.next_step(session, f"fiveshot models download {model} {output.short(version.name)}")
 
@@ -149,7 +152,7 @@ def download_(
     """Download one file of a version; its digest is checked."""
     session: Session = ctx.obj
     saved = download_version(session, _version(session, model, version), file_id, to, force=force)
-    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+    output.saved(session, saved)
 
 
 @app.command()
@@ -187,17 +190,7 @@ def delete(
 def download_version(session: Session, version: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
     """Downloads a file of a version, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
     request = pb.DownloadModelVersionRequest(name=version, file_id=file_id)
-    stream = iter(session.registry.DownloadModelVersion(request))
-    first = next(stream, None)
-    if first is None:
-        raise NotFound(f"{version} has no data for '{file_id}'", remedy="List its files with `fiveshot models show`.")
-    path = to or Path(first.file.file_name or file_id)
-    return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
-
-
-def _chained(first: Any, rest: Any) -> Any:
-    yield first
-    yield from rest
+    return keep(session.stubs.channel, lambda: session.registry.DownloadModelVersion(request), to, overwrite=force)
 
 
 def _version(session: Session, model: str, version: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fiveshot.parameters import DEFAULT_BASE_MODEL
 from fiveshot.trainer.v1 import training_job_pb2, training_picture_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
@@ -14,7 +15,7 @@ from gateway.cli.base_models import base_model_name
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet
-from gateway.cli.train import DEFAULT_BASE_MODEL, START, BaseModel, Repeats, Resolution, Set, Source, app
+from gateway.cli.train import START, BaseModel, Repeats, Resolution, Set, Source, app
 
 _ALL_S = 600.0
 _LOST, _ENLARGED = 0.1, 1.05

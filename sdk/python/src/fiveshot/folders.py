@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.chassis.errors import InvalidArgument, NotFound
+from fiveshot.errors import InvalidArgument, NotFound
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif")
 # Pictures to a person: they are tried, so that the refusal says what to do.
@@ -23,11 +23,11 @@ _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", "
 _CAPTIONS = (".txt", ".caption")
 _METADATA = "metadata.jsonl"
 _CAPTION, _OTHER = "caption without a picture", "file that is no picture"
-_FOLDER, _LINE = "folder, which --recursive enters", f"line of {_METADATA} without its picture"
+_FOLDER, _LINE = "folder within, entered with recursive", f"line of {_METADATA} without its picture"
 _PLURALS = {
     _CAPTION: "captions without a picture",
     _OTHER: "files that are no pictures",
-    _FOLDER: "folders, which --recursive enters",
+    _FOLDER: "folders within, entered with recursive",
     _LINE: f"lines of {_METADATA} without their picture",
 }
 _REPEATS = re.compile(r"(\d{1,4})_(.+)")
@@ -177,7 +177,7 @@ def _entry(file: Path, number: int, line: str) -> tuple[str, str]:
     if not isinstance(name, str) or not isinstance(text, str):
         raise InvalidArgument(
             f"Line {number} of {file} is no entry of a picture", field="caption", reason="METADATA_UNREADABLE",
-            remedy='Write lines such as {"file_name": "a.jpg", "text": "a cat"}, or use --no-captions.',
+            remedy='Write lines such as {"file_name": "a.jpg", "text": "a cat"}, or set captions to False.',
         )  # fmt: skip
     return name, text.strip()
 
@@ -192,12 +192,12 @@ def _read(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise InvalidArgument(
             f"Its caption {file.name} is not UTF-8 text", field="caption", reason="CAPTION_UNREADABLE",
-            remedy="Save the file as UTF-8, or use --no-captions.",
+            remedy="Save the file as UTF-8, or set captions to False.",
         ) from error  # fmt: skip
 
 
 def _remedy(passed_over: Sequence[PassedOver]) -> str:
     folders = [each.path.name for each in passed_over if each.path.is_dir()]
     if folders:
-        return f"Use --recursive to enter {', '.join(folders[:5])}."
+        return f"Set recursive to enter {', '.join(folders[:5])}."
     return f"Fiveshot takes {', '.join(EXTENSIONS)}."
