@@ -56,6 +56,7 @@ _METHODS = {
         "DeleteDatasetVersion": _EDITOR,
         "ListDatasetVersions": _READER,
         "ListDatasetVersionImages": _READER,
+        "GetUsage": _READER,
     },
     "fiveshot.tagger.v1.TaggerService": {
         "ListTaggers": _READER,
@@ -97,6 +98,7 @@ _METHODS = {
         "ListEpochs": _READER,
         "DownloadEpochFile": _READER,
         "GetEpochFileContent": _READER,
+        "GetUsage": _READER,
     },
     "fiveshot.registry.v1.RegistryService": {
         "CreateModel": _EDITOR,
@@ -107,11 +109,13 @@ _METHODS = {
         "SaveEpoch": _EDITOR,
         "GetModelVersion": _READER,
         "ListModelVersions": _READER,
+        "UpdateModelVersion": _EDITOR,
         "DownloadModelVersion": _READER,
         "GetModelFileContent": _READER,
         "DeleteModelVersion": _EDITOR,
         "SetModelAlias": _EDITOR,
         "DeleteModelAlias": _EDITOR,
+        "GetUsage": _READER,
     },
 }
 SERVICES = tuple(_METHODS)

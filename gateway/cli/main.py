@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, measures and deleting add commands to those of others
     audit,
     base_models,
+    console,
     crops,
     dataset,
     deleting,
@@ -37,6 +38,7 @@ from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, me
     taggers,
     tags,
     train,
+    usage,
 )
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError
@@ -210,10 +212,12 @@ app.command("taggers", rich_help_panel=_MAKE)(taggers.taggers)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)
+app.command("console", rich_help_panel=_RUN)(console.console)
 app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
+app.command("usage", rich_help_panel=_REST)(usage.usage)
 app.command("version", rich_help_panel=_REST)(tell_version)
 
 

@@ -10,8 +10,12 @@ from typing import NoReturn
 from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
+from services.chassis.budget_policy import project_budgets
+from services.chassis.budgets import UPLOADS, AtOnce
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
+from services.chassis.nats_events import EventBus
+from services.chassis.outbox import Outbox, Relay
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -19,6 +23,8 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.dataset.adapters.s3_pictures import S3PictureStore
 from services.dataset.adapters.sql_datasets import SqlDatasetStore
+from services.dataset.adapters.sql_tables import events
+from services.dataset.adapters.sql_usage import SqlMeter
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
@@ -30,18 +36,24 @@ from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadVerb
+from services.dataset.use_cases.usage import Metering, UsageVerbs
 from services.dataset.use_cases.versions import VersionVerbs
 
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
 def build(settings: Settings) -> Service:
-    """Everything that the service is made of."""
+    """Everything that the service is made of. The event bus may be away: events wait for it."""
+    budgets = project_budgets(settings)
+    uploading = AtOnce(budgets, UPLOADS)
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
     decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
-    tokens = PageTokens(settings.page_key)
+    bus = EventBus.of(settings, name="dataset") if settings.nats_url else None
+    outbox, tokens = Outbox(events), PageTokens(settings.page_key)
+    meter = SqlMeter(db, outbox, published_only=bus is not None)
+    metering = Metering(meter, utcnow, keep=timedelta(days=settings.usage_days))
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
     reservation = timedelta(seconds=settings.reservation_s)
     budget = settings.upload_budget
@@ -52,13 +64,15 @@ def build(settings: Settings) -> Service:
         upkeep,
         utcnow,
         budget,
+        budgets,
+        at_once=uploading,
         limits=settings.limits,
         idle_s=settings.upload_idle_s,
         reservation=reservation,
     )
     images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
     servicer = DatasetServicer(
-        datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
+        datasets=DatasetVerbs(store, upkeep, utcnow, tokens, budgets),
         uploads=uploads,
         images=images,
         trained=TrainedPictures(images, decoder, budget, limits=settings.limits),
@@ -66,12 +80,18 @@ def build(settings: Settings) -> Service:
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
         versions=VersionVerbs(store, upkeep, utcnow, tokens),
+        usage=UsageVerbs(store, budgets, uploading),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need()),
-        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s), trim_now_and_then),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need(), *((bus.need(),) if bus else ())),
+        background=(
+            partial(upkeep.run, interval_s=settings.sweep_interval_s),
+            partial(metering.run, interval_s=settings.sweep_interval_s),
+            Relay(db, outbox, bus).run,
+            trim_now_and_then,
+        ),
     )
 
 

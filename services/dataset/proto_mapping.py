@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis import grpc_errors
+from services.chassis.budgets import BudgetUse
 from services.chassis.errors import DomainError, InvalidArgument, relocated
 from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
@@ -136,6 +138,7 @@ def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
         description=dataset.description,
         trigger_word=dataset.trigger_word,
         num_repeats=dataset.num_repeats,
+        labels=dict(dataset.labels),
     )
 
 
@@ -223,6 +226,18 @@ def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
         create_time=timestamp(dataset.create_time),
         update_time=timestamp(dataset.update_time),
         etag=dataset.etag,
+        labels=dict(dataset.fields.labels),
+    )
+
+
+def usage_proto(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
+    """The use of each budget as a message; nothing here is added up over a window."""
+    return usage_pb2.Usage(
+        name=name,
+        budgets=[
+            usage_pb2.BudgetUse(budget=use.budget.name, unit=use.budget.unit, used=use.used, limit=use.limit)
+            for use in uses
+        ],
     )
 
 

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from fiveshot.usage.v1 import usage_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies, telemetry
+from services.chassis.names import project_of
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
@@ -20,6 +22,7 @@ from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
+from services.dataset.use_cases.usage import UsageVerbs
 from services.dataset.use_cases.versions import VersionVerbs
 
 messages = dataset_service_pb2
@@ -42,6 +45,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         direct: DirectUploads,
         tags: TagVerbs,
         versions: VersionVerbs,
+        usage: UsageVerbs,
     ) -> None:
         self._datasets = datasets
         self._uploads = uploads
@@ -51,6 +55,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._direct = direct
         self._tags = tags
         self._versions = versions
+        self._usage = usage
 
     async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         return mapping.dataset_proto(await self._datasets.create(mapping.new_dataset(request)))
@@ -215,6 +220,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return messages.ListDatasetVersionImagesResponse(
             images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
         )
+
+    async def GetUsage(self, request: messages.GetUsageRequest, context: Any) -> usage_pb2.Usage:
+        return mapping.usage_proto(request.name, await self._usage.get(project_of(request.name)))
 
     async def _shown(self, image: Image) -> dataset_pb2.Image:
         dataset = await self._datasets.get(image.ref.dataset)

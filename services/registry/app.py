@@ -11,6 +11,7 @@ from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from services.chassis import grpc_client
+from services.chassis.budget_policy import project_budgets
 from services.chassis.listing.pages import PageTokens
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -21,6 +22,7 @@ from services.registry.adapters.s3_files import S3FileStore
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.servicer import RegistryServicer
 from services.registry.settings import Settings
+from services.registry.use_cases.budgeting import KeepBudgets, UsageReading
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
 from services.registry.use_cases.sweeping import Sweeper
@@ -35,10 +37,12 @@ def build(settings: Settings) -> Service:
     objects = ObjectStore(settings)
     trainer = grpc_client.channel(settings.trainer_target, settings)
     store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)
+    budgets, max_bytes = KeepBudgets(project_budgets(settings)), settings.max_version_mb * 1024 * 1024
     servicer = RegistryServicer(
-        Repositories(store, files, tokens),
+        Repositories(store, files, tokens, budgets),
         Versions(store, files, tokens),
-        SaveEpoch(store, files, GrpcEpochSource(trainer), max_bytes=settings.max_version_mb * 1024 * 1024),
+        SaveEpoch(store, files, GrpcEpochSource(trainer), max_bytes=max_bytes, budgets=budgets),
+        UsageReading(store, budgets),
     )
     sweeper = Sweeper(
         store,

@@ -80,7 +80,7 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO}
+    others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
@@ -91,11 +91,12 @@ def tagger(store: Any) -> TaggerServicer:
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
+    steering = JobSteering(store, {}, clock=now)
+    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:
-    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1))
+    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1), NO)
 
 
 async def upload(request: Message) -> AsyncIterator[Message]:

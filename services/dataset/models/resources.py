@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.chassis.names import etag_of
@@ -48,6 +49,11 @@ class Picture:
     def keys(self) -> tuple[str, str]:
         """Keys of everything that is stored for it."""
         return self.original_key, self.thumbnail_key
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of everything that is stored for it."""
+        return self.size_bytes + self.thumbnail_bytes
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,16 @@ class Image:
 
 @dataclass(frozen=True)
 class DatasetFields:
-    """What a caller may change of a dataset. num_repeats 0 means 1."""
+    """What a caller may change of a dataset. num_repeats 0 means 1. labels: the caller's own.
+
+    The labels stay out of its repr, of which digests of requests are made that were stored before there were any.
+    """
 
     display_name: str = ""
     description: str = ""
     trigger_word: str = ""
     num_repeats: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

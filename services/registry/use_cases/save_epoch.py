@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from services.chassis import names
 from services.chassis.errors import (
@@ -30,6 +30,7 @@ from services.registry.models import (
     parse_version_name,
 )
 from services.registry.ports import EpochSource, FileStore, ModelStore
+from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.checked import checked
 from services.registry.use_cases.model_card import model_card
 from services.registry.use_cases.repositories import deleted_since
@@ -52,6 +53,7 @@ class SaveRequest:
     description: str
     aliases: tuple[str, ...]
     key: RequestKey
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class SaveEpoch:
@@ -60,7 +62,16 @@ class SaveEpoch:
     max_bytes: the most that one version may hold.
     """
 
-    def __init__(self, store: ModelStore, files: FileStore, source: EpochSource, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        files: FileStore,
+        source: EpochSource,
+        *,
+        max_bytes: int,
+        budgets: KeepBudgets | None = None,
+    ) -> None:
+        self._budgets = budgets or KeepBudgets()
         self._store = store
         self._files = files
         self._source = source
@@ -72,8 +83,8 @@ class SaveEpoch:
         """The new version, or the earlier one when the request was carried out before.
 
         Raises InvalidArgument, NotFound (model, job or epoch), FailedPrecondition (the epoch is not finished),
-        ResourceExhausted (too large), DataLoss (the bytes are not those that the trainer recorded), Aborted (too many
-        saves into one model at once). Nothing is kept then, neither rows nor files.
+        ResourceExhausted (too large, or a budget is used up), DataLoss (the bytes are not those that the trainer
+        recorded), Aborted (too many saves into one model at once). Nothing is kept then, neither rows nor files.
         """
         project, _, _ = parse_epoch_name(request.epoch)
         if project != request.project:
@@ -87,6 +98,10 @@ class SaveEpoch:
         if earlier is not None:
             return await self._repeated(earlier)
         await self._target(request)
+        admit = self._budgets.admit(project)
+        if admit is not None:
+            # Before anything is copied; the store decides in the end.
+            admit(None, (await self._store.counts(project))[1])
         epoch = await self._source.finished_epoch(request.epoch)
         self._check(epoch)
         for attempt in range(1, _ATTEMPTS + 1):
@@ -120,6 +135,7 @@ class SaveEpoch:
             alpha=epoch.alpha,
             preview_prompts=tuple(preview.prompt for preview in epoch.previews),
             model_card=model_card(display_name, request.description, kept),
+            labels=request.labels,
         )
         # A caller that hangs up now must not tear the transaction from the clean-up that depends on its outcome.
         commit = asyncio.create_task(self._commit(request, draft, display_name, number))
@@ -205,7 +221,12 @@ class SaveEpoch:
         aliases = [alias for alias in dict.fromkeys(request.aliases) if alias != LATEST]
         try:
             version = await self._store.add_version(
-                draft, create=create, aliases=aliases, key=request.key, number=number
+                draft,
+                create=create,
+                aliases=aliases,
+                key=request.key,
+                number=number,
+                admit=self._budgets.admit(request.project),
             )
         except BaseException:
             # A connection may break after the commit went through: only what no version refers to is removed.

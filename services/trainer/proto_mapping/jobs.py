@@ -88,6 +88,7 @@ def job_to_proto(view: JobView) -> training_job_pb2.TrainingJob:
     message = stored_job_to_proto(view.job)
     message.queue_position_in_project = view.position_in_project
     message.queue_position = view.position
+    message.held_back = view.held_back
     if view.expected_end is not None:
         message.estimated_end_time.CopyFrom(to_timestamp(view.expected_end))
     return message

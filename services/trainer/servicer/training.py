@@ -14,10 +14,12 @@ from fiveshot.trainer.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from fiveshot.usage.v1 import usage_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies
+from services.chassis.names import project_of
 from services.trainer.models.job import TrainingJob
 from services.trainer.proto_mapping.audits import audit_to_proto
 from services.trainer.proto_mapping.epochs import epoch_name, epoch_to_proto, file_to_proto, metric_to_proto
@@ -27,7 +29,9 @@ from services.trainer.proto_mapping.operating import queue_to_proto, worker_to_p
 from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.proto_mapping.pictures import picture_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
+from services.trainer.proto_mapping.usage import usage_to_proto
 from services.trainer.use_cases.auditing import Auditor
+from services.trainer.use_cases.budgeting import UsageReading
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
@@ -54,6 +58,7 @@ class TrainingUseCases:
     watch: JobWatch
     deleting: JobDeleting
     operating: Operating
+    usage: UsageReading
 
 
 class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
@@ -205,6 +210,9 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
         async for body in http_bodies.send(sent, context):
             yield body
+
+    async def GetUsage(self, request: _Service.GetUsageRequest, context: Any) -> usage_pb2.Usage:
+        return usage_to_proto(request.name, await self._do.usage.get(project_of(request.name)))
 
     async def _answer(self, job: TrainingJob) -> _Job:
         return job_to_proto(await self._do.reading.view(job))

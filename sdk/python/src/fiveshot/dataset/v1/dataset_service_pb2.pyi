@@ -104,7 +104,7 @@ class ListDatasetsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
-    """AIP-160 over `display_name`, `trigger_word`, `create_time` and `update_time`, such as `display_name:"dog"`; case-insensitive."""
+    """AIP-160 over `display_name`, `trigger_word`, `labels`, `create_time` and `update_time`, such as `display_name:"dog"` or `labels.team = "pets"`; names are compared without regard to case."""
     order_by: _builtins.str
     """`create_time`, `update_time` or `display_name`, with ` desc` for descending order."""
     def __init__(
@@ -1444,3 +1444,25 @@ class ListDatasetVersionImagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDatasetVersionImagesResponse: _TypeAlias = ListDatasetVersionImagesResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Which project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name: `projects/{project}/datasetUsage`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as _dataset_service_pb2
+from fiveshot.usage.v1 import usage_pb2 as _usage_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -88,6 +89,8 @@ class DatasetServiceStub:
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]
     """Lists the images that a version pinned, in order."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetUsageRequest, _usage_pb2.Usage]
+    """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit."""
 
 @_typing.type_check_only
 class DatasetServiceAsyncStub(DatasetServiceStub):
@@ -146,6 +149,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]  # type: ignore[assignment]
     """Lists the images that a version pinned, in order."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
+    """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit."""
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
@@ -357,5 +362,13 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetVersionImagesResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetVersionImagesResponse]]:
         """Lists the images that a version pinned, in order."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _dataset_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Usage, _abc.Awaitable[_usage_pb2.Usage]]:
+        """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit."""
 
 def add_DatasetServiceServicer_to_server(servicer: DatasetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -258,7 +258,7 @@ class ListTrainingJobsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `state`, `base_model`, `dataset_version`, `display_name`, `priority`, `create_time`, `update_time`, `start_time` and
+    """AIP-160 over `state`, `base_model`, `dataset_version`, `display_name`, `priority`, `labels`, `create_time`, `update_time`, `start_time` and
     `end_time`, such as `state = STATE_FAILED AND NOT base_model = "fiveshot-tiny"`.
     """
     order_by: _builtins.str
@@ -1053,3 +1053,25 @@ class DownloadEpochFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadEpochFileResponse: _TypeAlias = DownloadEpochFileResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Which project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name: `projects/{project}/trainingUsage`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015

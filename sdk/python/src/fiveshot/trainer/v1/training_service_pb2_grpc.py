@@ -8,6 +8,7 @@ from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_do
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
 from fiveshot.trainer.v1 import training_picture_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2
 from fiveshot.trainer.v1 import training_service_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__service__pb2
+from fiveshot.usage.v1 import usage_pb2 as fiveshot_dot_usage_dot_v1_dot_usage__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -165,6 +166,11 @@ class TrainingServiceStub:
                 '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/GetUsage',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
                 _registered_method=True)
 
 
@@ -350,6 +356,13 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -477,6 +490,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.GetEpochFileContent,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1155,6 +1173,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetUsage',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetUsageRequest.SerializeToString,
+            fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
             options,
             channel_credentials,
             insecure,

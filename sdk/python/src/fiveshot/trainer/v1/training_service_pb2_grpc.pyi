@@ -9,6 +9,7 @@ from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from fiveshot.trainer.v1 import training_picture_pb2 as _training_picture_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as _training_service_pb2
+from fiveshot.usage.v1 import usage_pb2 as _usage_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -94,6 +95,8 @@ class TrainingServiceStub:
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
     GetEpochFileContent: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]
     """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetUsageRequest, _usage_pb2.Usage]
+    """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -155,6 +158,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
     GetEpochFileContent: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
+    """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains LoRAs in a queue: estimates, creates, follows and steers jobs, and hands out their epochs."""
@@ -363,5 +368,13 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _training_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Usage, _abc.Awaitable[_usage_pb2.Usage]]:
+        """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
