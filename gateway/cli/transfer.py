@@ -16,13 +16,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gateway.cli import output
-from gateway.cli.folders import EXTENSIONS, Picture
+from gateway.cli.folders import Picture
 from gateway.cli.requests import new_request_id, repeated
 from gateway.cli.session import Session
 from services.chassis.errors import AlreadyExists, DataLoss, DomainError, FailedPrecondition, InvalidArgument
+from services.chassis.picture_folders import EXTENSIONS, stored_name
 
-# Other names of JPEG files, which the service knows as .jpg.
-_JPEG_NAMES = (".jfif", ".jpe")
 CHUNK_BYTES = 256 * 1024
 DUPLICATE = "IMAGE_DUPLICATE"
 
@@ -163,26 +162,24 @@ def _upload(session: Session, dataset: str, picture: Picture, advance: Any) -> d
         )  # fmt: skip
     data = _bytes(file)
     header = pb.UploadImageHeader(
-        parent=dataset, file_name=f"{file.stem}.jpg" if suffix in _JPEG_NAMES else file.name, size_bytes=len(data),
+        parent=dataset, file_name=stored_name(file), size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(), caption=picture.text(), request_id=new_request_id(),
     )  # fmt: skip
     image = repeated(lambda: session.dataset.UploadImage(_requests(header, data, advance)))
-    if picture.repeats:
-        image = _update(session, dataset_pb2.Image(name=image.name, num_repeats=picture.repeats), ["num_repeats"])
-    return image
+    own = _own_fields(picture)
+    return _update(session, dataset_pb2.Image(name=image.name, **own), list(own)) if own else image
 
 
 def _present(session: Session, picture: Picture, refusal: DomainError, result: Upload, update: bool) -> None:
     """A picture that the dataset holds already: what differs is changed, or named so that it can be."""
     name, text = refusal.metadata.get("image", ""), picture.text()
-    paths = []
-    if name and (text or picture.repeats):
+    given, paths = _own_fields(picture) | ({"caption": text} if text else {}), []
+    if name and given:
         held = session.dataset.GetImage(pb.GetImageRequest(name=name))
-        paths += ["caption"] if text and text != held.caption else []
-        paths += ["num_repeats"] if picture.repeats and picture.repeats != held.num_repeats else []
+        paths = sorted(path for path, value in given.items() if value != getattr(held, path))
     said = f"{picture.path}: {refusal.message}"
     if paths and update:
-        _update(session, dataset_pb2.Image(name=name, caption=text, num_repeats=picture.repeats), paths)
+        _update(session, dataset_pb2.Image(name=name, **given), paths)
         result.updated.append(picture.path)
         said += f"; {_and(paths)} updated"
     elif paths:
@@ -190,6 +187,15 @@ def _present(session: Session, picture: Picture, refusal: DomainError, result: U
         said += f", with another {_and(paths)}"
     if not session.json:
         output.note(f"{said}.")
+
+
+def _own_fields(picture: Picture) -> dict[str, Any]:
+    """What its folder says of it, besides its caption."""
+    fields: dict[str, Any] = {"num_repeats": picture.repeats} if picture.repeats else {}
+    if picture.crop:
+        left, top, right, bottom = picture.crop
+        fields["crop"] = dataset_pb2.Crop(left=left, top=top, right=right, bottom=bottom)
+    return fields
 
 
 def _and(paths: Sequence[str]) -> str:

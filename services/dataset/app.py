@@ -10,6 +10,7 @@ from typing import NoReturn
 from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
+from services.chassis.byte_budget import MIB
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
 from services.chassis.picture_decoding.pool import DecodePool
@@ -23,8 +24,10 @@ from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
+from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.upkeep import Upkeep
@@ -55,6 +58,15 @@ def build(settings: Settings) -> Service:
         reservation=reservation,
     )
     images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
+    versions = VersionVerbs(store, upkeep, utcnow, tokens)
+    imports = ImportVerb(
+        store,
+        uploads,
+        settings.archive_budget,
+        settings.archive_limits,
+        max_bytes=settings.max_archive_mib * MIB,
+        idle_s=settings.upload_idle_s,
+    )
     servicer = DatasetServicer(
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
         uploads=uploads,
@@ -62,7 +74,9 @@ def build(settings: Settings) -> Service:
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
-        versions=VersionVerbs(store, upkeep, utcnow, tokens),
+        versions=versions,
+        imports=imports,
+        exports=ExportVerb(versions, images),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from services.chassis.byte_budget import ByteBudget, Held
 from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
@@ -19,16 +20,21 @@ from services.chassis.names import new_id
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
 from services.dataset.models.names import DatasetRef, ImageRef
-from services.dataset.models.resources import Dataset, Image, ImageFields, Picture
+from services.dataset.models.resources import Crop, Dataset, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
 from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore
 from services.dataset.use_cases.intake import CheckedPicture, Intake
 from services.dataset.use_cases.upkeep import Upkeep
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class UploadHeader:
-    """What an upload announces. size_bytes 0 and sha256 "": not known beforehand."""
+    """What an upload announces. size_bytes 0 and sha256 "": not known beforehand.
+
+    num_repeats, crop: of the image; only an archive says them.
+    """
 
     dataset: DatasetRef
     file_name: str
@@ -37,6 +43,8 @@ class UploadHeader:
     caption: str = ""
     tags: tuple[str, ...] = ()
     request_id: str = ""
+    num_repeats: int = 0
+    crop: Crop | None = None
 
 
 class UploadVerb:
@@ -78,6 +86,8 @@ class UploadVerb:
         fields = ImageFields(
             caption=check_text(header.caption, field="header.caption", lines=True),
             tags=tuple(Tag(check_label(label, field="header.tags")) for label in header.tags),
+            crop=header.crop,
+            num_repeats=header.num_repeats,
         )
         check_text(header.request_id, field="header.request_id")
         if header.size_bytes > self._limits.max_image_bytes:
@@ -143,15 +153,7 @@ class UploadVerb:
         return bytes(data)
 
     async def _next(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader | bytes | None:
-        try:
-            async with asyncio.timeout(self._idle_s):
-                return await anext(messages, None)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"The upload paused for more than {self._idle_s:g} s",
-                reason="UPLOAD_STALLED",
-                remedy="Upload the picture again.",
-            ) from error
+        return await next_message(messages, self._idle_s)
 
     async def _store_whole(
         self, header: UploadHeader, fields: ImageFields, data: bytes, checked: CheckedPicture
@@ -238,8 +240,24 @@ class UploadVerb:
         )
 
 
+async def next_message(messages: AsyncIterator[T], idle_s: float) -> T | None:
+    """The next message of an upload, None after the last. Raises DeadlineExceeded(UPLOAD_STALLED)."""
+    try:
+        async with asyncio.timeout(idle_s):
+            return await anext(messages, None)
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"The upload paused for more than {idle_s:g} s",
+            reason="UPLOAD_STALLED",
+            remedy="Upload the file again.",
+        ) from error
+
+
 def _request_key(header: UploadHeader, sha256: str) -> RequestKey:
-    content = digest((header.dataset, header.file_name, header.caption, header.tags, sha256))
+    parts: tuple[object, ...] = (header.dataset, header.file_name, header.caption, header.tags, sha256)
+    if header.num_repeats or header.crop:
+        parts += (header.num_repeats, header.crop)
+    content = digest(parts)
     return RequestKey(header.dataset.project, "UploadImage", header.request_id, content)
 
 
