@@ -93,11 +93,11 @@ def open_archive(file: IO[bytes], limits: ArchiveLimits, *, field: str) -> Archi
         raise _too_many(limits, field)
     entries: dict[PurePosixPath, Entry] = {}
     for info in infos:
-        path = _path(info, field)
+        path, is_folder = _path(info, field)
         if info.flag_bits & _ENCRYPTED:
             remedy = "Pack the pictures without a password."
             raise _refused("ARCHIVE_ENCRYPTED", f"{path} is encrypted", remedy, field)
-        if info.is_dir():
+        if is_folder:
             continue
         if path in entries:
             remedy = "Give every file of the archive a name of its own."
@@ -108,7 +108,8 @@ def open_archive(file: IO[bytes], limits: ArchiveLimits, *, field: str) -> Archi
     return Archive(archive, entries, field)
 
 
-def _path(info: ZipInfo, field: str) -> PurePosixPath:
+def _path(info: ZipInfo, field: str) -> tuple[PurePosixPath, bool]:
+    """Where an entry lies, and whether it is a folder."""
     name = info.filename
     if not info.flag_bits & _UTF8_NAME:
         # Many tools write UTF-8 and do not say so.
@@ -116,16 +117,17 @@ def _path(info: ZipInfo, field: str) -> PurePosixPath:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             name = info.filename
-    # Some tools of Windows separate folders as Windows does.
     name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-    path = PurePosixPath(name.replace("\\", "/"))
-    outside = path.is_absolute() or _DRIVE.match(name) or ".." in path.parts or not path.parts
-    if (outside and not info.is_dir()) or ".." in path.parts or len(path.parts) > _MAX_DEPTH or len(name) > _MAX_PATH:
+    # Some tools of Windows separate folders as Windows does.
+    name = name.replace("\\", "/")
+    path, is_folder = PurePosixPath(name), name.endswith("/")
+    outside = path.is_absolute() or _DRIVE.match(name) or ".." in path.parts or not (path.parts or is_folder)
+    if outside or len(path.parts) > _MAX_DEPTH or len(name) > _MAX_PATH:
         raise _refused(
             "ARCHIVE_NAME_UNSAFE", f"'{name[:200]}' is no name of a file within the archive",
             "Pack the folder itself, with short names that begin at it.", field,
         )  # fmt: skip
-    return path
+    return path, is_folder
 
 
 def _fault(info: ZipInfo) -> str:
