@@ -11,12 +11,14 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import lookup, output
+from gateway.cli.archives import is_archive, upload_archives
 from gateway.cli.completion import image_files
 from gateway.cli.dataset import PICTURES, WORDS, Dataset, Filter, Limit, app
 from gateway.cli.folders import Found, find_pictures
 from gateway.cli.session import Session, pages
 from gateway.cli.texts import tell_competition, tell_faults
 from gateway.cli.transfer import Upload, download, upload_pictures
+from services.chassis.errors import InvalidArgument
 
 Image = Annotated[
     str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
@@ -28,7 +30,7 @@ _NAMED = 20
 def upload(
     ctx: typer.Context,
     dataset: Dataset,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures (png, jpg, jpeg, jfif), or folders of pictures.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures (png, jpg, jpeg, jfif), folders or zips of them.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter the folders in a folder too.")] = False,
     captions: Annotated[
         bool, typer.Option(help="Read captions: NAME.txt or NAME.caption beside a picture, or metadata.jsonl.")
@@ -43,8 +45,16 @@ def upload(
     """Upload pictures; refused files are listed and the rest are uploaded."""
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
-    found = find_pictures(paths, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
+    archives = [path for path in paths if is_archive(path)]
+    if archives and update_captions:
+        raise InvalidArgument(
+            "--update-captions does not reach into an archive", field="paths", remedy="Unpack it, and give the folder."
+        )
+    rest = [path for path in paths if path not in archives]
+    found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
     result = upload_pictures(session, name, found.pictures, update_present=update_captions)
+    how = {"captions": captions, "folder_repeats": folder_repeats}
+    upload_archives(session, name, archives, found, result, **how)
     if session.json:
         passed = [{"path": str(each.path), "why": each.why} for each in found.passed_over]
         output.print_json({**result.as_json(), "passedOver": passed})
@@ -132,7 +142,7 @@ def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     output.say(f"{told}, {len(result.refused)} refused.")
     if found.passed_over:
         output.say(f"Passed over: {found.passed_over_in_words()}.")
-    repeated = sorted({each.repeats for each in found.pictures if each.repeats})
+    repeated = sorted({each.num_repeats for each in result.images if each.num_repeats})
     if repeated:
         output.say(f"Repeats from the folders' names: {', '.join(map(str, repeated))}.")
     if result.differing:

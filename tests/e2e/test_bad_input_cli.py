@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.cli import output
 from tests.fakes import pictures
+from tests.fakes.archives import unzipped, zipped
 from tests.fixtures.cut_line import CutLine
 from tests.fixtures.processes import finished
 from tests.fixtures.running_stack import RunningStack, Stored
@@ -26,6 +28,8 @@ FILES = {
     "huge.png": pictures.png_of_declared_size(20_000, 20_000),
     "good.png": pictures.png(seed=2000),
     "picture.gif": pictures.gif(),
+    "no.zip": b"no archive",
+    "bad.zip": zipped({"sub/jpeg.png": pictures.jpeg()}),
 }
 
 COMMANDS = [
@@ -35,6 +39,12 @@ COMMANDS = [
     ("dataset upload photos six_megabytes.png", output.USAGE, "IMAGE_TOO_LARGE; field header.size_bytes"),
     ("dataset upload photos empty.png", output.USAGE, "IMAGE_EMPTY; field chunk"),
     ("dataset upload photos huge.png", output.USAGE, "IMAGE_TOO_MANY_PIXELS; field chunk"),
+    ("dataset upload photos no.zip", output.USAGE, "ARCHIVE_UNREADABLE; field content"),
+    ("dataset upload photos bad.zip", output.USAGE, "IMAGE_TYPE_MISMATCH; field content"),
+    ("dataset upload photos bad.zip --update-captions", output.USAGE, "INVALID_ARGUMENT; field paths"),
+    ("dataset upload none no.zip", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field parent"),
+    ("dataset export empty", output.NOT_FOUND, "RESOURCE_NOT_FOUND"),
+    ("dataset export photos 9", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field name"),
     ("dataset upload full good.png", output.LIMIT, "DATASET_FULL; field header.parent"),
     ("dataset upload none good.png", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field header.parent"),
     ("dataset show none", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field name"),
@@ -112,6 +122,28 @@ def test_no_key_at_all(filled_stack: RunningStack) -> None:
     done = filled_stack.command("--server", filled_stack.server, "dataset", "list")
     assert (done.exit_code, len(done.stderr.splitlines())) == (output.NOT_ALLOWED, 1)
     assert "[CREDENTIALS_MISSING]" in done.stderr
+
+
+def test_an_archive_goes_up_and_comes_down(filled_stack: RunningStack, tmp_path: Path) -> None:
+    files = {"3_sks cat/a.png": pictures.png(seed=91), "3_sks cat/a.txt": b"by the sea", "notes.md": b"x"}
+    (tmp_path / "Photos.ZIP").write_bytes(zipped(files | {"__MACOSX/._a.png": b"x"}))
+    filled_stack.command("dataset", "create", "archived", "--trigger-word", "sks")
+    done = filled_stack.command("dataset", "upload", "archived", str(tmp_path / "Photos.ZIP"))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(
+        "1 uploaded, 0 refused.\nPassed over: 1 file that is no picture, 1 hidden file.\n"
+        "Repeats from the folders' names: 3."
+    )
+    again = filled_stack.command("dataset", "upload", "archived", str(tmp_path / "Photos.ZIP"), "--json")
+    assert json.loads(again.stdout)["present"] == [str(tmp_path / "Photos.ZIP" / "3_sks cat/a.png")]
+    filled_stack.command("dataset", "freeze", "archived")
+    out = tmp_path / "out.zip"
+    done = filled_stack.command("dataset", "export", "archived", "--to", str(out), "--json")
+    assert json.loads(done.stdout)["sizeBytes"] == out.stat().st_size
+    assert unzipped(out.read_bytes())["3_sks/a.txt"] == b"sks, by the sea"
+    done = filled_stack.command("dataset", "export", "archived/versions/1", "--layout", "imagefolder", "--to", str(out))
+    assert (done.exit_code, "--force" in done.stderr) == (output.STATE, True)
+    filled_stack.command("dataset", "delete", "archived", "--force")
 
 
 def test_an_upload_whose_line_breaks_midway(filled_stack: RunningStack, before: Stored, files: Path) -> None:
