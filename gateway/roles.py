@@ -104,6 +104,7 @@ _METHODS = {
         "UpdateModel": _EDITOR,
         "DeleteModel": _EDITOR,
         "SaveEpoch": _EDITOR,
+        "ImportModelVersion": _EDITOR,
         "GetModelVersion": _READER,
         "ListModelVersions": _READER,
         "DownloadModelVersion": _READER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from google.api.httpbody_pb2 import HttpBody
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.cli import output
 from gateway.cli.dataset import VERSIONS, Dataset, app
 from gateway.cli.folders import Found, PassedOver
-from gateway.cli.requests import new_request_id, repeated
+from gateway.cli.requests import new_request_id
 from gateway.cli.session import Session
-from gateway.cli.transfer import CHUNK_BYTES, DUPLICATE, Refusal, Upload, download
+from gateway.cli.transfer import DUPLICATE, Refusal, Upload, download, file_pieces, sent_file
 from services.chassis import grpc_errors
 from services.chassis.errors import InvalidArgument, NotFound
 from services.chassis.picture_folders import Why
@@ -56,19 +55,12 @@ def upload_archives(
 
 
 def _imported(session: Session, archive: Path, first: pb.ImportImagesRequest) -> pb.ImportImagesResponse:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    quiet = session.json or not output.err.is_terminal
-    with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
-        bar = progress.add_task(archive.name[:40], total=archive.stat().st_size)
+    def requests(sent: Callable[[int], object]) -> Iterator[pb.ImportImagesRequest]:
+        yield first
+        for data in file_pieces(archive, sent):
+            yield pb.ImportImagesRequest(content=HttpBody(data=data))
 
-        def requests() -> Iterator[pb.ImportImagesRequest]:
-            yield first
-            with archive.open("rb") as file:
-                while data := file.read(CHUNK_BYTES):
-                    yield pb.ImportImagesRequest(content=HttpBody(data=data))
-                    progress.update(bar, completed=file.tell())
-
-        return repeated(lambda: session.dataset.ImportImages(requests()))
+    return sent_file(session, archive, lambda sent: session.dataset.ImportImages(requests(sent)))
 
 
 def _add(session: Session, archive: Path, answer: pb.ImportImagesResponse, found: Found, result: Upload) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2
@@ -22,6 +22,7 @@ from gateway.cli.session import Session
 from services.chassis.errors import AlreadyExists, DataLoss, DomainError, FailedPrecondition, InvalidArgument
 from services.chassis.picture_folders import EXTENSIONS, stored_name
 
+T = TypeVar("T")
 CHUNK_BYTES = 256 * 1024
 DUPLICATE = "IMAGE_DUPLICATE"
 
@@ -121,6 +122,26 @@ def upload_pictures(
                         output.say_error(f"{file}: {output.describe(refusal)}")
             progress.update(bar, completed=before + file.stat().st_size)
     return result
+
+
+def sent_file(session: Session, file: Path, call: Callable[[Callable[[int], object]], T]) -> T:
+    """What `call` answers, with progress on a terminal; a call whose line broke is made again.
+
+    call: is given what tells how many bytes have been sent. It must carry its request_id.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    quiet = session.json or not output.err.is_terminal
+    with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
+        bar = progress.add_task(file.name[:40], total=file.stat().st_size)
+        return repeated(lambda: call(lambda sent: progress.update(bar, completed=sent)))
+
+
+def file_pieces(file: Path, sent: Callable[[int], object]) -> Iterator[bytes]:
+    """A file in pieces. sent: is told how many bytes have gone."""
+    with file.open("rb") as opened:
+        while data := opened.read(CHUNK_BYTES):
+            yield data
+            sent(opened.tell())
 
 
 def download(chunks: Iterable[Chunk], path: Path, *, sha256: str = "", force: bool = False) -> Saved:

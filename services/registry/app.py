@@ -21,6 +21,7 @@ from services.registry.adapters.s3_files import S3FileStore
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.servicer import RegistryServicer
 from services.registry.settings import Settings
+from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
 from services.registry.use_cases.sweeping import Sweeper
@@ -35,10 +36,13 @@ def build(settings: Settings) -> Service:
     objects = ObjectStore(settings)
     trainer = grpc_client.channel(settings.trainer_target, settings)
     store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)
+    source = GrpcEpochSource(trainer)
+    max_bytes = settings.max_version_mb * 1024 * 1024
     servicer = RegistryServicer(
         Repositories(store, files, tokens),
         Versions(store, files, tokens),
-        SaveEpoch(store, files, GrpcEpochSource(trainer), max_bytes=settings.max_version_mb * 1024 * 1024),
+        SaveEpoch(store, files, source, max_bytes=max_bytes),
+        ImportVersion(store, files, source, max_bytes=max_bytes, idle_s=settings.upload_idle_s),
     )
     sweeper = Sweeper(
         store,

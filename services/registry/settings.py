@@ -24,6 +24,7 @@ class Settings(SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
     )
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer, from which epochs are read")
     max_version_mb: int = Field(4096, ge=1, description="largest version kept, all files together, in MiB")
+    upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
     sweep_interval_s: float = Field(3600, gt=0, description="seconds between searches for files without a version")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
     orphan_age_s: float = Field(

@@ -29,6 +29,7 @@ FILES = {
     "good.png": pictures.png(seed=2000),
     "picture.gif": pictures.gif(),
     "no.zip": b"no archive",
+    "no.safetensors": b"\x80\x04K\x01." + bytes(20),
     "bad.zip": zipped({"sub/jpeg.png": pictures.jpeg()}),
 }
 
@@ -43,6 +44,15 @@ COMMANDS = [
     ("dataset upload photos bad.zip", output.USAGE, "IMAGE_TYPE_MISMATCH; field content"),
     ("dataset upload photos bad.zip --update-captions", output.USAGE, "INVALID_ARGUMENT; field paths"),
     ("dataset upload none no.zip", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field parent"),
+    ("models import cat no.safetensors --create", output.USAGE, "MODEL_FILE_PICKLE; field content"),
+    ("models import cat no.zip --create", output.USAGE, "FILE_NAME_INVALID; field file_name"),
+    ("models import cat none.safetensors", output.NOT_FOUND, "NOT_FOUND; field file_name"),
+    ("models import none no.safetensors", output.NOT_FOUND, "MODEL_NOT_FOUND; field model_id"),
+    (
+        "models import cat no.safetensors --create --base-model none",
+        output.NOT_FOUND,
+        "BASE_MODEL_NOT_FOUND; field base_model",
+    ),
     ("dataset export empty", output.NOT_FOUND, "RESOURCE_NOT_FOUND"),
     ("dataset export photos 9", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field name"),
     ("dataset upload full good.png", output.LIMIT, "DATASET_FULL; field header.parent"),

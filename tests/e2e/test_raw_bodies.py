@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.test_bad_input import EMPTY, SET
-from tests.fakes import pictures
+from tests.fakes import lora_files, pictures
 from tests.fakes.archives import unzipped, zipped
 from tests.fixtures.patience import scaled
 from tests.fixtures.running_stack import PARENT, RunningStack, Stored
@@ -115,6 +115,25 @@ async def test_an_archive_that_is_refused_is_named_and_stores_nothing(
     assert (answer.status_code, details["ErrorInfo"]["reason"]) == (status, reason), answer.text
     assert [each["field"] for each in details["BadRequest"]["fieldViolations"]] == [field]
     assert await filled_stack.stored() == before
+
+
+async def test_a_lora_from_elsewhere_is_kept_and_comes_back_as_it_is(http: httpx.AsyncClient) -> None:
+    large = ("U8", (4, 250_000), bytes(1_000_000))
+    data = lora_files.safetensors({**lora_files.KOHYA, "lora_unet_x.lora_down.weight": large})
+    model = f"/v1/{PARENT}/models/found"
+    for _ in range(2):
+        query = "file_name=Cat.safetensors&create_model=true&base_model=baseModels/fiveshot-tiny&request_id=lora"
+        made = await http.post(f"{model}/versions:import?{query}", content=data)
+        assert made.status_code == 200, made.text
+        assert made.json()["name"] == f"{PARENT}/models/found/versions/1"
+    assert made.json()["lineage"] == {"baseModel": "baseModels/fiveshot-tiny", "uploadedFile": "Cat.safetensors"}
+    assert (made.json()["rank"], made.json()["alpha"]) == (4, 2)
+    got = await http.get(f"{model}/versions/latest:download")
+    assert (got.content, got.headers["content-disposition"]) == (data, 'attachment; filename="Cat.safetensors"')
+    refused = await http.post(f"{model}/versions:import?file_name=Cat.safetensors", content=b"PK\3\4" + bytes(99))
+    assert (refused.status_code, refused.json()["details"][0]["reason"]) == (400, "MODEL_FILE_PICKLE")
+    assert (await http.get(f"{model}")).json()["versionCount"] == 1
+    await http.delete(f"{model}?force=true")
 
 
 BAD_UPLOADS = [

@@ -38,7 +38,7 @@ def _patched(data: bytes, *changes: tuple[bytes, int, str, int]) -> bytes:
     return bytes(result)
 
 
-def _raw(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+def raw_archive(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Stored entries with names as they are: `zipfile` would mend them."""
     body, directory = bytearray(), bytearray()
     count = 0
@@ -96,19 +96,19 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no picture": (lambda: zipped({"a.txt": b"x", ".DS_Store": b"x"}), "ARCHIVE_EMPTY"),
     "parent": (lambda: zipped({"../a.png": b"x"}), "ARCHIVE_NAME_UNSAFE"),
     "parent inside": (lambda: zipped({"a/../../a.png": b"x"}), "ARCHIVE_NAME_UNSAFE"),
-    "parent of windows": (lambda: _raw([(rb"..\a.png", b"x")]), "ARCHIVE_NAME_UNSAFE"),
-    "absolute": (lambda: _raw([(b"/etc/a.png", b"x")]), "ARCHIVE_NAME_UNSAFE"),
-    "drive": (lambda: _raw([(rb"C:\a.png", b"x")]), "ARCHIVE_NAME_UNSAFE"),
+    "parent of windows": (lambda: raw_archive([(rb"..\a.png", b"x")]), "ARCHIVE_NAME_UNSAFE"),
+    "absolute": (lambda: raw_archive([(b"/etc/a.png", b"x")]), "ARCHIVE_NAME_UNSAFE"),
+    "drive": (lambda: raw_archive([(rb"C:\a.png", b"x")]), "ARCHIVE_NAME_UNSAFE"),
     "deep": (lambda: zipped({"a/" * 2000 + "a.png": b"x"}), "ARCHIVE_NAME_UNSAFE"),
-    "no name": (lambda: _raw([(b"", b"x")]), "ARCHIVE_NAME_UNSAFE"),
-    "twice": (lambda: _raw([(b"a.png", b"x"), (b"a.png", b"y")]), "ARCHIVE_NAME_REPEATED"),
-    "twice in other words": (lambda: _raw([(b"a/b.png", b"x"), (rb"a\.\b.png", b"y")]), "ARCHIVE_NAME_REPEATED"),
+    "no name": (lambda: raw_archive([(b"", b"x")]), "ARCHIVE_NAME_UNSAFE"),
+    "twice": (lambda: raw_archive([(b"a.png", b"x"), (b"a.png", b"y")]), "ARCHIVE_NAME_REPEATED"),
+    "twice in other words": (lambda: raw_archive([(b"a/b.png", b"x"), (rb"a\.\b.png", b"y")]), "ARCHIVE_NAME_REPEATED"),
     "encrypted": (
         lambda: _patched(zipped({"a.png": b"x"}), (b"PK\3\4", 6, "<H", 1), (b"PK\1\2", 8, "<H", 1)),
         "ARCHIVE_ENCRYPTED",
     ),
     "many": (lambda: zipped({f"{n}.txt": b"" for n in range(51)}), "ARCHIVE_TOO_MANY_ENTRIES"),
-    "long directory": (lambda: _raw([(b"%05d.txt" % n, b"") for n in range(9000)]), "ARCHIVE_TOO_MANY_ENTRIES"),
+    "long directory": (lambda: raw_archive([(b"%05d.txt" % n, b"") for n in range(9000)]), "ARCHIVE_TOO_MANY_ENTRIES"),
     "bomb": (lambda: zipped({"a.png": bytes(3_000_000)}), "ARCHIVE_RATIO"),
     "much in all": (lambda: zipped({f"{n}.png": bytes(1_000_000) for n in range(12)}), "ARCHIVE_TOO_LARGE"),
     "quoted": (_overlapping, "ARCHIVE_OVERLAPPING"),

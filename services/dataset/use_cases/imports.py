@@ -24,6 +24,7 @@ from services.chassis.errors import (
     ResourceExhausted,
     relocated,
 )
+from services.chassis.patience import next_in_time
 from services.chassis.picture_folders import EXTENSIONS, Placed, Why, arrange, caption_text, is_hidden, stored_name
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.zip_archives import Archive, ArchiveLimits, Entry, open_archive
@@ -32,7 +33,7 @@ from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Crop
 from services.dataset.ports import DatasetStore
 from services.dataset.use_cases.direct_uploads import Outcome
-from services.dataset.use_cases.uploads import UploadHeader, UploadVerb, next_message
+from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
 
 _FIELD = "content"
 _IN_MEMORY = 1024 * 1024
@@ -96,7 +97,7 @@ class ImportVerb:
         outcome. Any other error ends the import with what it has stored; the same call with the same request_id goes
         on.
         """
-        header = await next_message(messages, self._idle_s)
+        header = await next_in_time(messages, self._idle_s)
         if not isinstance(header, ImportHeader):
             raise AssertionError("an import begins with its header")
         check_text(header.request_id, field="request_id")
@@ -104,7 +105,7 @@ class ImportVerb:
             await view.dataset(header.dataset)
         with self._budget.holding(header.dataset.project) as held, SpooledTemporaryFile(_IN_MEMORY) as file:
             running, size = hashlib.sha256(), 0
-            while (chunk := await next_message(messages, self._idle_s)) is not None:
+            while (chunk := await next_in_time(messages, self._idle_s)) is not None:
                 assert isinstance(chunk, bytes)
                 size += len(chunk)
                 if size > self._max_bytes:

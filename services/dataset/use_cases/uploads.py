@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 from services.chassis.byte_budget import ByteBudget, Held
-from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
+from services.chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
+from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
 from services.dataset.models.names import DatasetRef, ImageRef
@@ -25,8 +25,6 @@ from services.dataset.models.tags import Tag
 from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore
 from services.dataset.use_cases.intake import CheckedPicture, Intake
 from services.dataset.use_cases.upkeep import Upkeep
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class UploadVerb:
             return await asyncio.shield(storing)
 
     async def _header(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader:
-        first = await self._next(messages)
+        first = await next_in_time(messages, self._idle_s)
         if not isinstance(first, UploadHeader):
             raise InvalidArgument(
                 "The upload does not begin with a header",
@@ -126,7 +124,7 @@ class UploadVerb:
 
     async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader, held: Held) -> bytes:
         data = bytearray()
-        while (message := await self._next(messages)) is not None:
+        while (message := await next_in_time(messages, self._idle_s)) is not None:
             if isinstance(message, UploadHeader):
                 raise InvalidArgument(
                     "The upload has a second header",
@@ -151,9 +149,6 @@ class UploadVerb:
                 remedy="Upload the picture again; it was damaged in transit, or the digest is of another file.",
             )
         return bytes(data)
-
-    async def _next(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader | bytes | None:
-        return await next_message(messages, self._idle_s)
 
     async def _store_whole(
         self, header: UploadHeader, fields: ImageFields, data: bytes, checked: CheckedPicture
@@ -238,19 +233,6 @@ class UploadVerb:
             remedy=f"Save it smaller than {limit / 1024 / 1024:g} MiB, for example as a JPEG.",
             metadata={"limit_bytes": str(limit)},
         )
-
-
-async def next_message(messages: AsyncIterator[T], idle_s: float) -> T | None:
-    """The next message of an upload, None after the last. Raises DeadlineExceeded(UPLOAD_STALLED)."""
-    try:
-        async with asyncio.timeout(idle_s):
-            return await anext(messages, None)
-    except TimeoutError as error:
-        raise DeadlineExceeded(
-            f"The upload paused for more than {idle_s:g} s",
-            reason="UPLOAD_STALLED",
-            remedy="Upload the file again.",
-        ) from error
 
 
 def _request_key(header: UploadHeader, sha256: str) -> RequestKey:
