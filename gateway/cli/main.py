@@ -29,10 +29,12 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
     measures,
     models,
     output,
+    project,
     stack,
     taggers,
     tags,
     train,
+    workers,
 )
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError, default_data_folder
@@ -196,9 +198,11 @@ app.command("taggers", rich_help_panel=_MAKE)(taggers.taggers)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)
+app.command("workers", rich_help_panel=_RUN)(workers.workers)
 app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
+app.add_typer(project.app, name="project", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
 app.command("version", rich_help_panel=_REST)(version)
 

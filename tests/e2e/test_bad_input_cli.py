@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import output
-from tests.fakes import pictures
+from tests.fakes import lora_files, pictures
 from tests.fakes.archives import unzipped, zipped
 from tests.fixtures.cut_line import CutLine
 from tests.fixtures.processes import finished
@@ -73,6 +73,8 @@ COMMANDS = [
     ("train start photos --id my_job", output.USAGE, "ID_INVALID; field training_job_id"),
     ("train watch", output.NOT_FOUND, "NO_JOB; field job"),
     ("epochs list", output.NOT_FOUND, "NO_JOB; field job"),
+    ("workers", output.NOT_ALLOWED, "ALL_PROJECTS_NEEDED"),
+    ("project purge --yes --project other", output.NOT_ALLOWED, "PROJECT_FORBIDDEN; field parent"),
     ("train delete none", output.NOT_FOUND, "JOB_NOT_FOUND; field name"),
     ("epochs delete none 1", output.NOT_FOUND, "JOB_NOT_FOUND; field name"),
     ("models delete-version none 1", output.NOT_FOUND, "MODEL_NOT_FOUND; field name"),
@@ -154,6 +156,37 @@ def test_an_archive_goes_up_and_comes_down(filled_stack: RunningStack, tmp_path:
     done = filled_stack.command("dataset", "export", "archived/versions/1", "--layout", "imagefolder", "--to", str(out))
     assert (done.exit_code, "--force" in done.stderr) == (output.STATE, True)
     filled_stack.command("dataset", "delete", "archived", "--force")
+
+
+def test_a_purge_counts_first_and_leaves_nothing(filled_stack: RunningStack, tmp_path: Path) -> None:
+    made = filled_stack.command("keys", "add", "all", "--for", "*", "--role", "admin", "--json")
+    whole = ("--server", filled_stack.server, "--api-key", json.loads(made.stdout)["apiKey"], "--project", "brief")
+    (tmp_path / "cat.zip").write_bytes(zipped({f"{n}.png": pictures.png(seed=n) for n in range(3)}))
+    (tmp_path / "cat.safetensors").write_bytes(lora_files.safetensors(lora_files.KOHYA))
+    steps = [
+        ("dataset", "create", "cat", "--trigger-word", "sks"),
+        ("dataset", "upload", "cat", str(tmp_path / "cat.zip")),
+        ("dataset", "tag", "cat"),
+        ("dataset", "freeze", "cat"),
+        ("train", "start", "cat", "--epochs", "1"),
+        ("models", "import", "cat", str(tmp_path / "cat.safetensors"), "--create", "--base-model", "fiveshot-tiny"),
+    ]
+    for step in steps:
+        done = filled_stack.command(*whole, *step)
+        assert done.exit_code == 0, done.output
+    shown = json.loads(filled_stack.command(*whole, "workers", "--json").stdout)
+    assert {"project": "projects/brief"}.items() <= shown["queue"]["projects"][0].items()
+    assert "jobs wait" in filled_stack.command(*whole, "workers").stdout
+    counts = {"tagJobs": 1, "trainingJobs": 1, "models": 1, "datasets": 1}
+    for yes, left in ((False, counts), (True, dict.fromkeys(counts, 0))):
+        done = filled_stack.command(*whole, "project", "purge", "--json", *(["--yes"] if yes else []))
+        assert json.loads(done.stdout) == {"project": "projects/brief", "deleted": yes, "counts": counts}
+        after = filled_stack.command(*whole, "project", "purge", "--json")
+        assert json.loads(after.stdout)["counts"] == left
+    assert filled_stack.command(*whole, "project", "purge").stdout == (
+        "This would delete 0 tag jobs, 0 training jobs, 0 models, 0 datasets of projects/brief.\n"
+    )
+    filled_stack.command("keys", "remove", "all")
 
 
 def test_an_upload_whose_line_breaks_midway(filled_stack: RunningStack, before: Stored, files: Path) -> None:
