@@ -13,12 +13,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml sdk/python/pyproject.toml requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "Fiveshot needs $(PYTHON); set PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25"
 	$(BIN)/pip install --quiet "torch==2.13.0"
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable sdk/python --editable ".[dev]"
 	touch $(STAMP)
 
 install: $(STAMP) ## Create .venv with everything
@@ -34,13 +34,14 @@ lint: $(STAMP) ## The checks that take seconds: all but types
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.protos check
 	$(BIN)/python -m tools.protos lint
+	$(BIN)/python -m tools.sync_client
 
 unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest tests/unit -q
 
 # Types are checked beside the tests, and shown once those have ended. Folders with the longest files begin, so that
 # short ones fill both workers to the end. FIVESHOT_TEST_PATIENCE=4 multiplies every limit on a slow or busy machine.
-test: $(STAMP) lint ## The whole suite, with the real servers on free ports
+test: $(STAMP) lint promtool ## The whole suite, with the real servers on free ports
 	@types=$$(mktemp); $(BIN)/mypy >$$types 2>&1 & mypy=$$!; trap 'kill $$mypy' INT TERM; \
 	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration tests/contract tests/unit \
 	    -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 && \
@@ -72,10 +73,16 @@ research-font: ## Fetch the emoji font that research/ draws with, without root
 		dpkg-deb --extract fonts-noto-color-emoji_*.deb . && \
 		mv usr/share/fonts/truetype/noto/NotoColorEmoji.ttf . && rm -r usr fonts-noto-color-emoji_*.deb; }
 
+# Without it the tests of the alert rules are skipped and say so.
+promtool: $(STAMP) ## Fetch Prometheus' checker of rules, without root, where there is none
+	@command -v promtool >/dev/null || test -x $(BIN)/promtool || { \
+		cd $(VENV) && apt-get download -q prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xf - ./usr/bin/promtool && \
+		mv usr/bin/promtool bin/ && rm -r usr prometheus_*.deb; } || echo "promtool is missing: alert rules will not be tested"
+
 chaos: $(STAMP) ## Kill parts of the suite at random, half an hour at most; CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 KILL_POINTS=20 $(BIN)/python -m pytest tests/chaos -q -s
 
-protos: $(STAMP) ## Generate protos/gen again
+protos: $(STAMP) ## Generate the stubs in sdk/python/src again
 	$(BIN)/python -m tools.protos format
 	$(BIN)/python -m tools.protos generate
 
@@ -91,4 +98,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test attack test-long test-research research-font matrix chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test promtool attack test-long test-research research-font matrix chaos protos lock pretrain clean

@@ -21,7 +21,8 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 @dataclass(frozen=True)
 class ServiceHealth:
-    """One service. status: SERVING, NOT_SERVING or UNREACHABLE. away: what it lacks, `object store: …`."""
+    """One service. status: SERVING, NOT_SERVING or UNREACHABLE. away: what it lacks, `object store: …`; one that serves
+    can do without that for a while."""
 
     status: str
     away: tuple[str, ...] = ()
@@ -51,7 +52,7 @@ class StackHealth:
 
     async def _service(self, targets: str) -> ServiceHealth:
         found = await asyncio.gather(*(self._replica(target) for target in targets.split(",")))
-        return min(found, key=lambda each: each.status == "SERVING")
+        return min(found, key=lambda each: (each.status == "SERVING", not each.away))
 
     async def _replica(self, target: str) -> ServiceHealth:
         if target not in self._channels:
@@ -63,10 +64,9 @@ class StackHealth:
             listed = await stub.List(health_pb2.HealthListRequest(), timeout=_ANSWER_S)
         except grpc.aio.AioRpcError:
             return ServiceHealth("UNREACHABLE")
-        if listed.statuses[""].status == _SERVING:
-            return ServiceHealth("SERVING")
+        status = "SERVING" if listed.statuses[""].status == _SERVING else "NOT_SERVING"
         away = (name for name, each in listed.statuses.items() if name.startswith(NEED) and each.status != _SERVING)
-        return ServiceHealth("NOT_SERVING", tuple(sorted(name.removeprefix(NEED) for name in away)))
+        return ServiceHealth(status, tuple(sorted(name.removeprefix(NEED) for name in away)))
 
 
 def document(services: Mapping[str, ServiceHealth]) -> tuple[int, str]:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+from fiveshot.errors import FiveshotError
 
 from gateway.cli import output
 from gateway.cli.main import app
 from gateway.supervisor.stack import StackSettings
-from services.chassis.grpc_errors import STATUS_CODES
 from tools.marked_pages import DOCS, cell, refresh, table
 
 PAGE = DOCS / "cli.md"
@@ -65,8 +65,8 @@ def exit_codes() -> str:
     """A row for each exit code, with the statuses of the API that lead to it."""
     meanings = {int(code): text for code, text in re.findall(r"(\d+) ([^,.]+)[,.]", str(app.info.epilog))}
     statuses: dict[int, list[str]] = {code: [] for code in meanings}
-    for kind, status in STATUS_CODES.items():
-        statuses[output.exit_code(kind(""))].append(status.name)
+    for kind in FiveshotError.__subclasses__():
+        statuses[output.exit_code(kind(""))].append(kind.code)
     rows = [(str(code), cell(text), ", ".join(statuses[code])) for code, text in meanings.items()]
     return table(("code", "meaning", "status of the API"), rows)
 

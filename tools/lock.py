@@ -8,7 +8,7 @@ from importlib.metadata import distributions
 def main() -> None:
     versions = {dist.name.lower(): dist.version.split("+")[0] for dist in distributions()}
     for name in sorted(versions):
-        if name not in {"pip", "setuptools", "fiveshot"}:
+        if name not in {"pip", "setuptools", "fiveshot", "fiveshot-client"}:
             print(f"{name}=={versions[name]}")
 
 

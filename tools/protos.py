@@ -1,7 +1,7 @@
 """Generates the Python code of the protos, and lints and compares them. Works offline.
 
-    python -m tools.protos generate        writes protos/gen
-    python -m tools.protos check           fails when protos/gen is not what generate would write
+    python -m tools.protos generate        writes the stubs into sdk/python/src, beside the client
+    python -m tools.protos check           fails when they are not what generate would write
     python -m tools.protos lint            buf lint, and buf breaking against the golden descriptor
     python -m tools.protos format          buf format, in place
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-GENERATED = PROTOS / "gen"
+GENERATED = ROOT / "sdk" / "python" / "src"
 GOLDEN = ROOT / "tests" / "golden" / "fiveshot_api.binpb"
 DESCRIPTOR = "fiveshot/fiveshot_descriptor.binpb"
 
@@ -50,18 +50,19 @@ def generate(target: Path) -> None:
     protoc(*common, f"--grpc_python_out={target}", f"--mypy_grpc_out={target}", *services)
     (target / DESCRIPTOR).parent.mkdir(parents=True, exist_ok=True)
     protoc(*common, "--include_imports", f"--descriptor_set_out={target / DESCRIPTOR}", *sources())
-    for package in ("buf", "fiveshot"):
-        for folder in [target / package, *(p for p in (target / package).rglob("*") if p.is_dir())]:
-            (folder / "__init__.py").touch()
+    for stub in stubs(target):
+        for folder in stub.relative_to(target).parents[:-1]:
+            (target / folder / "__init__.py").touch()
+
+
+def stubs(base: Path) -> list[Path]:
+    """The generated files below a folder, which may hold others."""
+    return sorted(path for pattern in ("*_pb2*.py", "*_pb2*.pyi", "*.binpb") for path in base.rglob(pattern))
 
 
 def differences(left: Path, right: Path) -> list[str]:
-    """Relative paths that differ between two folders, or exist in one only; bytecode does not count."""
-
-    def files(base: Path) -> set[str]:
-        return {str(p.relative_to(base)) for p in base.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-
-    ours, theirs = files(left), files(right)
+    """Relative paths of generated files that differ between two folders, or exist in one only."""
+    ours, theirs = ({str(path.relative_to(base)) for path in stubs(base)} for base in (left, right))
     changed = {name for name in ours & theirs if not filecmp.cmp(left / name, right / name, shallow=False)}
     return sorted((ours ^ theirs) | changed)
 
@@ -73,7 +74,7 @@ def check() -> None:
         generate(fresh)
         stale = differences(fresh, GENERATED)
     if stale:
-        raise SystemExit("protos/gen is stale; run `make protos`. Differs: " + ", ".join(stale))
+        raise SystemExit("The stubs in sdk/python/src are stale; run `make protos`. Differs: " + ", ".join(stale))
 
 
 def lint() -> None:

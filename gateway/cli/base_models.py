@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from fiveshot import errors
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
@@ -17,7 +18,6 @@ from gateway.cli import output
 from gateway.cli.completion import base_models
 from gateway.cli.session import Session
 from gateway.supervisor.folder import DataFolder
-from services.chassis import errors
 
 app = typer.Typer(help="Base models: list, show, add, check.", no_args_is_help=True)
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import typer
+from fiveshot.connection import default_data_folder
+from fiveshot.errors import FiveshotError
 
 from gateway.cli.session import Session
-from gateway.supervisor.folder import default_data_folder
-from services.chassis.errors import DomainError
 
 _LIMIT = 200
 
@@ -33,7 +32,7 @@ def _names(collection: str) -> Callable[[typer.Context, str], list[str]]:
         session = _session(ctx)
         try:
             found = names_in(session, collection, limit=_LIMIT)
-        except (grpc.RpcError, DomainError, OSError):
+        except (FiveshotError, OSError):
             return []
         finally:
             session.close()
@@ -56,7 +55,7 @@ def image_files(ctx: typer.Context, incomplete: str) -> list[str]:
     try:
         request = pb.ListImagesRequest(parent=session.name("datasets", str(ctx.params.get("dataset") or "")))
         found = session.dataset.ListImages(request).images
-    except (grpc.RpcError, DomainError, OSError):
+    except (FiveshotError, OSError):
         return []
     finally:
         session.close()

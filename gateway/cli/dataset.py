@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import InvalidArgument
+from fiveshot.sync.calls import pages
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import lookup, output
 from gateway.cli.completion import datasets
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 from gateway.cli.texts import show_texts
-from services.chassis.errors import InvalidArgument
 
 app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True)
 

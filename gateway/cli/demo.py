@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
+from fiveshot.errors import FailedPrecondition, Internal, InvalidArgument
+from fiveshot.folders import Picture, find_pictures
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.trainer.v1 import training_job_pb2
@@ -25,7 +27,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import output, report, watch
 from gateway.cli.epochs import epochs_of
-from gateway.cli.folders import Picture, find_pictures
 from gateway.cli.models import download_version
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
@@ -34,7 +35,6 @@ from gateway.cli.transfer import upload_pictures
 from gateway.demo_pictures import KINDS, TRIGGER_WORD, draw_subject
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
-from services.chassis.errors import FailedPrecondition, Internal, InvalidArgument
 
 PICTURES = 5
 _STEPS = 10

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from fiveshot.sync.calls import pages
+from fiveshot.sync.transfer import save
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from fiveshot.transfers import Saved
 
 from gateway.cli import lookup, output, report, verdicts
 from gateway.cli.completion import jobs
-from gateway.cli.session import Session, pages
-from gateway.cli.transfer import Saved, download
-from services.chassis.errors import NotFound
+from gateway.cli.session import Session
 
 app = typer.Typer(help="Finished epochs: list, show, download, draw.", no_args_is_help=True)
 
@@ -92,7 +93,7 @@ def download_(
     session: Session = ctx.obj
     _, epoch = lookup.job_and_epoch(session, words or [])
     saved = download_file(session, epoch, file_id, to, force=force)
-    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+    output.saved(session, saved)
 
 
 @app.command()
@@ -117,17 +118,8 @@ def epochs_of(session: Session, job: str) -> list[training_job_pb2.Epoch]:
 
 def download_file(session: Session, epoch: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
     """Downloads a file of an epoch, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
-    stream = iter(session.trainer.DownloadEpochFile(pb.DownloadEpochFileRequest(name=epoch, file_id=file_id)))
-    first = next(stream, None)
-    if first is None:
-        raise NotFound(f"{epoch} has no data for '{file_id}'", remedy="List its files with `fiveshot epochs show`.")
-    path = to or Path(first.file.file_name or f"{output.short(epoch)}-{file_id}")
-    return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
-
-
-def _chained(first: Any, rest: Any) -> Any:
-    yield first
-    yield from rest
+    request = pb.DownloadEpochFileRequest(name=epoch, file_id=file_id)
+    return save(session.stubs.channel, lambda: session.trainer.DownloadEpochFile(request), to, overwrite=force)
 
 
 def _measured(epoch: training_job_pb2.Epoch) -> tuple[str, str, str, str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fiveshot.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 
 from gateway import event_accounts
 from gateway.cli import output
@@ -17,7 +18,6 @@ from gateway.cli.session import Session
 from gateway.supervisor import servers
 from gateway.supervisor.folder import LOCAL_PROJECT, ChildState, DataFolder, open_private
 from gateway.supervisor.run import running_state
-from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 
 app = typer.Typer(help="Who may read the local stack's events.", no_args_is_help=True)
 

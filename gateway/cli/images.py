@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import InvalidArgument
+from fiveshot.folders import Found, find_pictures
+from fiveshot.sync.archives import is_archive, upload_archive
+from fiveshot.sync.calls import pages
+from fiveshot.sync.transfer import save
+from fiveshot.transfers import Upload
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import lookup, output
-from gateway.cli.archives import is_archive, upload_archives
 from gateway.cli.completion import image_files
 from gateway.cli.dataset import PICTURES, WORDS, Dataset, Filter, Limit, app
-from gateway.cli.folders import Found, find_pictures
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 from gateway.cli.texts import tell_competition, tell_faults
-from gateway.cli.transfer import Upload, download, upload_pictures
-from services.chassis.errors import InvalidArgument
+from gateway.cli.transfer import as_json, sending, tell, upload_pictures
 
 Image = Annotated[
     str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
@@ -45,20 +49,24 @@ def upload(
     """Upload pictures; refused files are listed and the rest are uploaded."""
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
-    archives = [path for path in paths if is_archive(path)]
-    if archives and update_captions:
+    zipped = [path for path in paths if is_archive(path)]
+    if zipped and update_captions:
         raise InvalidArgument(
             "--update-captions does not reach into an archive", field="paths", remedy="Unpack it, and give the folder."
         )
-    rest = [path for path in paths if path not in archives]
+    rest = [path for path in paths if path not in zipped]
     found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
     result = upload_pictures(session, name, found.pictures, update_present=update_captions)
     how = {"captions": captions, "folder_repeats": folder_repeats}
-    upload_archives(session, name, archives, found, result, **how)
+    for path in zipped:
+        with sending(session) as show:
+            found.words += upload_archive(session.stubs, name, path, result, on_progress=show, **how)
+    found.passed_over += result.passed_over
     if session.json:
         passed = [{"path": str(each.path), "why": each.why} for each in found.passed_over]
-        output.print_json({**result.as_json(), "passedOver": passed})
+        output.print_json({**as_json(result), "passedOver": passed})
     else:
+        tell(result)
         _tell(session, name, found, result)
     if result.refused:
         raise typer.Exit(output.exit_code(result.refused[-1].error))
@@ -94,11 +102,11 @@ def download_(
     session: Session = ctx.obj
     record = lookup.image(session, dataset, image)
     view = pb.DownloadImageRequest.VIEW_THUMBNAIL if thumbnail else pb.DownloadImageRequest.VIEW_ORIGINAL
-    chunks = session.dataset.DownloadImage(pb.DownloadImageRequest(name=record.name, view=view))
-    default = Path(record.file_name)
-    path = to or (default.with_name(f"{default.stem}.thumbnail.jpg") if thumbnail else default)
-    saved = download(chunks, path, sha256="" if thumbnail else record.sha256, force=force)
-    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+    request = pb.DownloadImageRequest(name=record.name, view=view)
+    own = f"{Path(record.file_name).stem}.thumbnail.jpg" if thumbnail else record.file_name
+    sha256 = "" if thumbnail else record.sha256
+    fetch = partial(session.dataset.DownloadImage, request)
+    output.saved(session, save(session.stubs.channel, fetch, to, name=own, sha256=sha256, overwrite=force))
 
 
 @app.command("remove-image", rich_help_panel=PICTURES)
@@ -133,7 +141,7 @@ def caption(
 def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     short = output.short(dataset)
     for each in found.passed_over[:_NAMED]:
-        output.note(f"{each.path}: passed over, a {each.why}.")
+        output.note(output.at_the_command_line(f"{each.path}: passed over, a {each.why}."))
     if len(found.passed_over) > _NAMED:
         output.note(f"… and {len(found.passed_over) - _NAMED} more.")
     held = len(result.present) - len(result.updated)
@@ -141,7 +149,7 @@ def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     told = ", ".join(f"{count} {what}" for count, what in counts if count or what == "uploaded")
     output.say(f"{told}, {len(result.refused)} refused.")
     if found.passed_over:
-        output.say(f"Passed over: {found.passed_over_in_words()}.")
+        output.say(output.at_the_command_line(f"Passed over: {found.passed_over_in_words()}."))
     repeated = sorted({each.num_repeats for each in result.images if each.num_repeats})
     if repeated:
         output.say(f"Repeats from the folders' names: {', '.join(map(str, repeated))}.")

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from fiveshot.errors import AlreadyExists, InvalidArgument, NotFound
 
 from gateway import api_keys
 from gateway.cli import output
 from gateway.cli.session import Session
 from gateway.roles import Role
 from gateway.supervisor.folder import LOCAL_KEY_ID, DataFolder
-from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound
 
 app = typer.Typer(help="API keys of the local stack.", no_args_is_help=True)
 

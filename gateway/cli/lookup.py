@@ -6,17 +6,17 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-import grpc
+from fiveshot.connection import ID_RULE
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
+from fiveshot.errors import FailedPrecondition, FiveshotError, InvalidArgument, NotFound
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
+from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 
 from gateway.cli import output
 from gateway.cli.names import nearest_id
-from gateway.cli.session import Session, pages
-from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound
-from services.chassis.names import ID_RULE
+from gateway.cli.session import Session
 
 LAST = "last"
 _RECOMMENDED = ("recommended", "best")
@@ -97,8 +97,8 @@ def image(session: Session, dataset: str, given: str) -> dataset_pb2.Image:
         name = given if given.startswith("projects/") else f"{parent}/images/{given}"
         try:
             return session.dataset.GetImage(dataset_api.GetImageRequest(name=name))
-        except grpc.RpcError as error:
-            if given.startswith("projects/") or not isinstance(output.to_domain_error(error), NotFound):
+        except NotFound:
+            if given.startswith("projects/"):
                 raise
     request = dataset_api.ListImagesRequest(parent=parent)
     images: list[dataset_pb2.Image] = list(pages(session.dataset.ListImages, request, "images", 0))
@@ -132,14 +132,14 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(originals[each] for each in near)}?" if near else ""
 
 
-def with_suggestion(session: Session, error: DomainError) -> DomainError:
+def with_suggestion(session: Session, error: FiveshotError) -> FiveshotError:
     """A NotFound with the nearest names of what there is; any other error as it is."""
     missing = _MISSING.search(error.message) if isinstance(error, NotFound) else None
     if missing is None or "Did you mean" in error.remedy:
         return error
     try:
         near = did_you_mean(missing[3], _known(session, missing[1] or missing[2]))
-    except (grpc.RpcError, DomainError):
+    except FiveshotError:
         # The error to tell of is the first one.
         return error
     remedy = f"{near} {error.remedy}".strip() if near else error.remedy

@@ -6,16 +6,18 @@ import io
 import os
 import signal
 import sys
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import typer
+from fiveshot import errors
+from fiveshot.connection import default_data_folder
+from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  archives, images, tags, measures and deleting add commands to those of others
+    archives,
     base_models,
     dataset,
     deleting,
@@ -37,10 +39,11 @@ from gateway.cli import (  # noqa: F401  images, tags, measures and deleting add
     workers,
 )
 from gateway.cli.session import Session
-from gateway.supervisor.folder import FolderBusyError, default_data_folder
+from gateway.supervisor.folder import FolderBusyError
 from gateway.supervisor.run import StackError
-from services.chassis import logging
-from services.chassis.errors import DomainError, FailedPrecondition, Internal, InvalidArgument
+from services.chassis import grpc_errors, logging
+from services.chassis.errors import DomainError
+from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
 
@@ -74,10 +77,11 @@ class ErrorsBecomeExitCodes(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except DomainError as error:
+        except FiveshotError as error:
             raise typer.Exit(self._tell(ctx, error)) from error
-        except grpc.RpcError as error:
-            raise typer.Exit(self._tell(ctx, output.to_domain_error(error))) from error
+        except DomainError as error:
+            # Of what the gateway does on this machine; the same kinds under other names.
+            raise typer.Exit(self._tell(ctx, errors.from_status(grpc_errors.to_proto(error)))) from error
         except FolderBusyError as error:
             remedy = "Stop it with `fiveshot down`, or use another --data."
             raise typer.Exit(
@@ -109,7 +113,7 @@ class ErrorsBecomeExitCodes(TyperGroup):
                 ctx.obj.close()
 
     @staticmethod
-    def _tell(ctx: Any, error: DomainError) -> int:
+    def _tell(ctx: Any, error: FiveshotError) -> int:
         if isinstance(ctx.obj, Session):
             error = lookup.with_suggestion(ctx.obj, error)
         output.print_error(error, as_json=isinstance(ctx.obj, Session) and ctx.obj.json)
@@ -163,6 +167,12 @@ app = typer.Typer(
 )
 
 
+def _told_version(asked: bool) -> None:
+    if asked:
+        output.say(release())
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -177,15 +187,17 @@ def root(
         Path | None, typer.Option(envvar="FIVESHOT_DATA", help="Data folder of the local stack.", file_okay=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_told_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Five photos in, your own image model out. These options may appear anywhere in a command."""
     ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
 
 
-def version(ctx: typer.Context) -> None:
+def tell_version(ctx: typer.Context) -> None:
     """Print the version."""
-    number = metadata.version("fiveshot")
-    output.print_json({"version": number}) if ctx.obj.json else output.say(number)
+    output.print_json({"version": release()}) if ctx.obj.json else output.say(release())
 
 
 _MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
@@ -204,7 +216,7 @@ app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(project.app, name="project", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
-app.command("version", rich_help_panel=_REST)(version)
+app.command("version", rich_help_panel=_REST)(tell_version)
 
 
 def main() -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
-from google.api.httpbody_pb2 import HttpBody
+from fiveshot.sync.calls import pages
+from fiveshot.sync.models import SAVE_TIMEOUT_S, Models
+from fiveshot.sync.transfer import save as keep
+from fiveshot.transfers import Saved
 
 from gateway.cli import lookup, output
 from gateway.cli.completion import models
-from gateway.cli.requests import new_request_id
-from gateway.cli.session import Session, pages
-from gateway.cli.transfer import Saved, download, file_pieces, sent_file
-from services.chassis.errors import InvalidArgument, NotFound
+from gateway.cli.session import Session
+from gateway.cli.transfer import sending
 
 app = typer.Typer(help="Models: save, list, download.", no_args_is_help=True)
 
@@ -55,7 +56,7 @@ def save(
         description=description,
         aliases=alias or [],
     )
-    version = session.registry.SaveEpoch(request, timeout=600)
+    version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
     output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")
     output.next_step(session, f"fiveshot models download {model} {output.short(version.name)}")
 
@@ -76,32 +77,17 @@ def import_(
     session: Session = ctx.obj
     if not file.is_file():
         raise NotFound(f"There is no file {file}", field="file_name", remedy="Check the path.")
-    if base_model and not base_model.startswith("baseModels/"):
-        base_model = f"baseModels/{base_model}"
-    first = pb.ImportModelVersionRequest(
-        parent=session.name("models", lookup.new_id(model, field="model_id", kind="model")),
-        file_name=file.name,
-        create_model=create,
-        base_model=base_model,
-        trigger_word=trigger_word,
-        display_name=display_name,
-        description=description,
-        aliases=alias or [],
-        request_id=new_request_id(),
-    )
-
-    def requests(advance: Callable[[int], object]) -> Iterator[pb.ImportModelVersionRequest]:
-        yield first
-        for data in file_pieces(file, advance):
-            yield pb.ImportModelVersionRequest(content=HttpBody(data=data))
-
-    version = sent_file(session, file, lambda advance: session.registry.ImportModelVersion(requests(advance)))
+    model = lookup.new_id(model, field="model_id", kind="model")
+    with sending(session) as show:
+        kept = Models(session.stubs).import_file(
+            session.name("models", model), file, create=create, base_model=base_model, trigger=trigger_word,
+            display_name=display_name, description=description, aliases=alias or [], on_progress=show,
+        ).message  # fmt: skip
     if session.json:
-        output.print_json(version)
+        output.print_json(kept)
         return
-    form = version.files[0].file_id
-    output.say(f"Imported {file.name} ({form}, rank {version.rank}) as {version.name}.")
-    output.next_step(session, f"fiveshot models show {model} {output.short(version.name)}")
+    output.say(f"Imported {file.name} ({kept.files[0].file_id}, rank {kept.rank}) as {kept.name}.")
+    output.next_step(session, f"fiveshot models show {model} {output.short(kept.name)}")
 
 
 @app.command()
@@ -175,8 +161,8 @@ def versions(ctx: typer.Context, model: Model, limit: Limit = 50) -> None:
         output.print_list("versions", found)
         return
     rows = (
-        (output.short(v.name), ", ".join(v.aliases), _loss(v),
-         v.lineage.epoch or v.lineage.uploaded_file, output.when(v.create_time), v.description)
+        (output.short(v.name), ", ".join(v.aliases), _loss(v), v.lineage.epoch or v.lineage.uploaded_file,
+         output.when(v.create_time), v.description)
         for v in found
     )  # fmt: skip
     output.table((">version", "aliases", ">loss", "from", "saved", "note"), rows)
@@ -196,7 +182,7 @@ def download_(
     """Download one file of a version; its digest is checked."""
     session: Session = ctx.obj
     saved = download_version(session, _version(session, model, version), file_id, to, force=force)
-    output.print_json(saved.as_json()) if session.json else output.say(f"{saved.path} ({output.size(saved.size)})")
+    output.saved(session, saved)
 
 
 @app.command()
@@ -234,17 +220,7 @@ def delete(
 def download_version(session: Session, version: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
     """Downloads a file of a version, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
     request = pb.DownloadModelVersionRequest(name=version, file_id=file_id)
-    stream = iter(session.registry.DownloadModelVersion(request))
-    first = next(stream, None)
-    if first is None:
-        raise NotFound(f"{version} has no data for '{file_id}'", remedy="List its files with `fiveshot models show`.")
-    path = to or Path(first.file.file_name or file_id)
-    return download(_chained(first, stream), path, sha256=first.file.sha256, force=force)
-
-
-def _chained(first: Any, rest: Any) -> Any:
-    yield first
-    yield from rest
+    return keep(session.stubs.channel, lambda: session.registry.DownloadModelVersion(request), to, overwrite=force)
 
 
 def _version(session: Session, model: str, version: str) -> str:

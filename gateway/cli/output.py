@@ -13,15 +13,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import grpc
+from fiveshot import errors
+from fiveshot.transfers import Saved
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-from services.chassis import errors, grpc_errors
 
 # What goes into a file or another program is never wrapped: a name that is broken in two finds nothing.
 _UNWRAPPED = 100_000
@@ -37,64 +36,51 @@ out = console()
 err = console(stderr=True)
 
 OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, STATE, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
-_NO_CONNECTION = ("failed to connect", "errors resolving", "dns resolution failed")
-_EXIT_CODES: dict[type[errors.DomainError], int] = {
-    errors.InvalidArgument: USAGE,
-    errors.OutOfRange: USAGE,
-    errors.NotFound: NOT_FOUND,
-    errors.Unauthenticated: NOT_ALLOWED,
-    errors.PermissionDenied: NOT_ALLOWED,
-    errors.Unavailable: UNREACHABLE,
-    errors.DeadlineExceeded: UNREACHABLE,
-    errors.FailedPrecondition: STATE,
-    errors.AlreadyExists: STATE,
-    errors.Aborted: STATE,
-    errors.ResourceExhausted: LIMIT,
-}
+_EXIT_CODES = {
+    "INVALID_ARGUMENT": USAGE, "OUT_OF_RANGE": USAGE, "NOT_FOUND": NOT_FOUND, "UNAUTHENTICATED": NOT_ALLOWED,
+    "PERMISSION_DENIED": NOT_ALLOWED, "UNAVAILABLE": UNREACHABLE, "DEADLINE_EXCEEDED": UNREACHABLE,
+    "FAILED_PRECONDITION": STATE, "ALREADY_EXISTS": STATE, "ABORTED": STATE, "RESOURCE_EXHAUSTED": LIMIT,
+}  # fmt: skip
 
 # Remedies name fields of the API; people at the command line give options.
-_OPTIONS_OF_FIELDS = {"Set create_model to": "Give --create to", "Set force to": "Give --force to"}
+_OPTIONS_OF_FIELDS = {
+    "Set create_model to": "Give --create to", "Set force to": "Give --force to",
+    "Set recursive to": "Give --recursive to",
+    "entered with recursive": "entered with --recursive", "set captions to False": "use --no-captions",
+    "Choose another name, or overwrite it": "Choose another name with --to, or use --force",
+    "Check that the server runs and that its address is right, then try again":
+        "Check its address (--server, FIVESHOT_SERVER) and that it runs: `fiveshot status`",
+}  # fmt: skip
 
 
-def exit_code(error: errors.DomainError) -> int:
+def exit_code(error: errors.FiveshotError) -> int:
     """The exit code of an error."""
-    return _EXIT_CODES.get(type(error), FAILED)
+    return _EXIT_CODES.get(error.code, FAILED)
 
 
-def to_domain_error(error: grpc.RpcError) -> errors.DomainError:
-    """The error behind a failed call."""
-    # A synchronous failed call has the same accessors as AioRpcError.
-    found = grpc_errors.from_rpc_error(error)  # type: ignore[arg-type]
-    if isinstance(found, errors.Unavailable) and found.message.lower().startswith(_NO_CONNECTION):
-        return errors.Unavailable(
-            "The server does not answer", reason="NO_CONNECTION",
-            remedy="Check its address (--server, FIVESHOT_SERVER) and that it runs: `fiveshot status`.",
-        )  # fmt: skip
-    return found
-
-
-def describe(error: errors.DomainError, *, each_field: bool = True) -> str:
+def describe(error: errors.FiveshotError, *, each_field: bool = True) -> str:
     """One line: what is wrong, what to do, and the stable reason; with each_field, what is wrong in every field too."""
     fields = ", ".join(dict.fromkeys(item.field for item in error.violations if item.field)) if each_field else ""
     parts = [error.message.rstrip(".") + "."]
     if each_field and len(error.violations) > 1:
         parts += [f"{item.field}: {item.description}." for item in error.violations]
     if error.remedy:
-        parts.append(_at_the_command_line(error.remedy))
+        parts.append(at_the_command_line(error.remedy))
     mark = f"[{error.reason}{'; field ' + fields if fields else ''}]"
     return " ".join([*parts, mark]).replace("\n", " ")
 
 
-def _at_the_command_line(remedy: str) -> str:
+def at_the_command_line(remedy: str) -> str:
+    """A remedy in the words of the command line's options."""
     for field, option in _OPTIONS_OF_FIELDS.items():
         remedy = remedy.replace(field, option)
     return remedy
 
 
-def print_error(error: errors.DomainError, *, as_json: bool) -> None:
+def print_error(error: errors.FiveshotError, *, as_json: bool) -> None:
     """Tells of an error on stderr."""
     if as_json:
-        status = MessageToDict(grpc_errors.to_proto(error))
+        status = MessageToDict(error.status())
         print(json.dumps({"error": status}, ensure_ascii=False), file=sys.stderr)
     elif len(error.violations) > 1:
         say_error(describe(error, each_field=False))
@@ -145,6 +131,14 @@ def print_json_line(value: Message | dict[str, Any]) -> None:
 def print_list(key: str, items: Iterable[Message]) -> None:
     """Prints a list as `{"KEY": […]}`."""
     print_json({key: [to_json(item) for item in items]})
+
+
+def saved(session: Any, file: Saved) -> None:
+    """Tells of a file that was written. session: the command's."""
+    if session.json:
+        print_json({"path": str(file.path), "sizeBytes": file.size, "sha256": file.sha256})
+    else:
+        say(f"{file.path} ({size(file.size)})")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:

@@ -6,10 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fiveshot.errors import FieldViolation, InvalidArgument
 from fiveshot.trainer.v1.training_job_pb2 import TrainingParameters
 from google.protobuf.descriptor import FieldDescriptor
-
-from services.chassis.errors import FieldViolation, InvalidArgument
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _INTEGERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)

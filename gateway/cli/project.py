@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import grpc
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
+from fiveshot.errors import DeadlineExceeded, NotFound
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
+from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 
 from gateway.cli import output
 from gateway.cli import watch as watching
-from gateway.cli.session import Session, pages
-from services.chassis.errors import DeadlineExceeded, NotFound
+from gateway.cli.session import Session
 
 app = typer.Typer(help="Everything of a project at once.", no_args_is_help=True)
 _PATIENCE_S, _PAUSE_S = 120.0, 0.5
@@ -135,8 +136,5 @@ def _end_work(session: Session) -> None:
 
 
 def _unless_gone(call: Callable[[], Any]) -> None:
-    try:
+    with suppress(NotFound):
         call()
-    except grpc.RpcError as error:
-        if not isinstance(output.to_domain_error(error), NotFound):
-            raise

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.errors import AlreadyExists, FailedPrecondition
+from fiveshot.sync.calls import pages
+from fiveshot.sync.training import Preview, TrainingJob
+from fiveshot.sync.transfer import content
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
 from gateway.cli import output, pictures
-from gateway.cli.session import Session, pages
-from services.chassis.errors import AlreadyExists, FailedPrecondition
+from gateway.cli.session import Session
 
 _MAX_TRAINING_PICTURES = 15
 _MAX_POINTS = 2000
@@ -41,15 +45,8 @@ def draw(session: Session, job_name: str, folder: Path, *, force: bool = False) 
 def loss_points(session: Session, job: training_job_pb2.TrainingJob) -> list[pictures.LossPoint]:
     """The loss by step, thinned out to what a chart can show."""
     stride = max(1, job.total_steps // _MAX_POINTS)
-    points: list[pictures.LossPoint] = []
-    since = 0
-    while True:
-        request = pb.ListMetricsRequest(parent=job.name, key="loss", since_step=since, stride=stride)
-        answer = session.trainer.ListMetrics(request)
-        points += [pictures.LossPoint(point.step, point.value) for point in answer.metrics]
-        if not answer.next_since_step:
-            return points
-        since = answer.next_since_step
+    found = TrainingJob(session.stubs, job).metrics("loss", stride=stride)
+    return [pictures.LossPoint(point.step, point.value) for point in found]
 
 
 def _rows(
@@ -67,30 +64,15 @@ def _rows(
 
 
 def _previews(session: Session, epoch: str, previews: Iterable[training_job_pb2.Preview]) -> list[bytes]:
-    return [
-        b"".join(
-            message.chunk
-            for message in session.trainer.DownloadEpochFile(
-                pb.DownloadEpochFileRequest(name=epoch, file_id=preview.file_id)
-            )
-        )
-        for preview in previews
-    ]
+    return [Preview(session.stubs, epoch, preview).read() for preview in previews]
 
 
 def _training_pictures(session: Session, job: training_job_pb2.TrainingJob) -> list[bytes]:
     request = dataset_service_pb2.ListDatasetVersionImagesRequest(parent=job.dataset_version)
     listed = pages(session.dataset.ListDatasetVersionImages, request, "images", _MAX_TRAINING_PICTURES)
     view = dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL
-    return [
-        b"".join(
-            message.chunk
-            for message in session.dataset.DownloadImage(
-                dataset_service_pb2.DownloadImageRequest(name=image.name, view=view)
-            )
-        )
-        for image in listed
-    ]
+    requests = [dataset_service_pb2.DownloadImageRequest(name=image.name, view=view) for image in listed]
+    return [content(session.stubs.channel, partial(session.dataset.DownloadImage, request)) for request in requests]
 
 
 def _mark(epoch: training_job_pb2.Epoch) -> pictures.EpochMark:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fiveshot.errors import InvalidArgument
+from fiveshot.sync.datasets import MODES
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.cli import output
 from gateway.cli.session import Session
-from services.chassis.errors import InvalidArgument
-
-MODES = {
-    "skip": tagger_pb2.TAG_MODE_SKIP,
-    "append": tagger_pb2.TAG_MODE_APPEND,
-    "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
-}
 
 
 def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:
@@ -45,7 +40,8 @@ def run_tag_job(
     try:
         with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
             bar = progress.add_task("tagging", total=job.total_images or None)
-            for job in session.tagger.WatchTagJob(pb.WatchTagJobRequest(name=created.name)):
+            watch = pb.WatchTagJobRequest(name=created.name)
+            for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
                 done = job.tagged_images + job.skipped_images + job.failed_images
                 progress.update(bar, completed=done, total=job.total_images or None)
                 if session.json:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import InvalidArgument
+from fiveshot.sync.calls import pages
 
 from gateway.cli import lookup, output
 from gateway.cli.dataset import WORDS, Dataset, Filter, app
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 from gateway.cli.tagging import run_tag_job, suggested_subject
 from gateway.cli.texts import tell_competition
-from services.chassis.errors import InvalidArgument
 
 
 @app.command(rich_help_panel=WORDS)

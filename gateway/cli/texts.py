@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.sync.calls import pages
 
 from gateway.cli import output
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 
 # Facts of a picture that its owner should look at.
 _FAULTS = ("low resolution", "blurry", "underexposed", "overexposed")

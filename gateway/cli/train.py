@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from fiveshot.errors import InvalidArgument
+from fiveshot.parameters import DEFAULT_BASE_MODEL
+from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
@@ -13,8 +16,7 @@ from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, datasets, jobs
 from gateway.cli.parameters import parameters
-from gateway.cli.session import Session, pages
-from services.chassis.errors import InvalidArgument
+from gateway.cli.session import Session
 
 app = typer.Typer(help="Training jobs: start, follow, steer.", no_args_is_help=True)
 
@@ -38,7 +40,6 @@ Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to eight.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
 START, FOLLOW, STEER = "Start", "Follow", "Steer"
-DEFAULT_BASE_MODEL = "fiveshot-tiny"
 
 
 @app.command(rich_help_panel=START)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import grpc
+from fiveshot.sync.training import updates
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from rich.console import Console
@@ -15,47 +14,24 @@ from rich.table import Column
 
 from gateway.cli import output
 from gateway.cli.session import Session
-from services.chassis.errors import Unavailable
 
 Job = training_job_pb2.TrainingJob
 ENDED = (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED)
-# A gateway that restarts is back within seconds; a client that waits so long sees nothing of it.
-PATIENCE_S = 60.0
-PAUSE_S = 0.5
-
 # Below so many characters a line has no room for the speed.
 _WIDE = 100
 
 OnEpoch = Callable[[training_job_pb2.Epoch], None]
 
 
-def updates(session: Session, name: str) -> Iterator[pb.WatchTrainingJobResponse]:
-    """Everything that happens to a job until it ends, across lost connections, without gap or repetition."""
-    token, lost_since = "", None
-    while True:
-        try:
-            for update in session.trainer.WatchTrainingJob(pb.WatchTrainingJobRequest(name=name, resume_token=token)):
-                token, lost_since = update.resume_token, None
-                yield update
-            return
-        except grpc.RpcError as error:
-            if not isinstance(output.to_domain_error(error), Unavailable):
-                raise
-            lost_since = lost_since or time.monotonic()
-            if time.monotonic() - lost_since > PATIENCE_S:
-                raise
-            time.sleep(PAUSE_S)
-
-
 def follow(session: Session, name: str, *, on_epoch: OnEpoch | None = None) -> Job:
     """Shows a job until it ends and returns it. `on_epoch` is called with every epoch that is finished meanwhile."""
     if session.json:
-        for update in updates(session, name):
+        for update in updates(session.stubs, name):
             output.print_json_line(update)
             _tell_epoch(update, on_epoch)
     else:
         with View() as view:
-            for update in updates(session, name):
+            for update in updates(session.stubs, name):
                 view.show(update)
                 _tell_epoch(update, on_epoch)
     return session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name))

@@ -21,12 +21,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
+from fiveshot.connection import DEFAULT_PROJECT
+
 from gateway import api_keys
 from gateway.roles import Role
 
 STATE_VERSION = 1
 PRIVATE_UMASK = 0o077
-LOCAL_PROJECT = "default"
+LOCAL_PROJECT = DEFAULT_PROJECT
 LOCAL_KEY_ID = "local"
 
 
@@ -169,15 +171,6 @@ class DataFolder:
     def write_state(self, state: StackState) -> None:
         """Replaces state.json in one step."""
         _write_private(self.path / "state.json", json.dumps(asdict(state), indent=1))
-
-
-def default_data_folder() -> Path:
-    """FIVESHOT_DATA, or `fiveshot` in the user's data folder (XDG_DATA_HOME, ~/.local/share)."""
-    given = os.environ.get("FIVESHOT_DATA")
-    if given:
-        return Path(given)
-    home = os.environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share") / "fiveshot"
 
 
 def _try_lock(file: IO[str]) -> bool:

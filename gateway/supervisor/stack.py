@@ -52,6 +52,9 @@ class StackSettings(BaseSettings):
     catalogue: str = Field(
         "", description="TOML file of base models; empty: base_models.toml of the data folder, else the package's"
     )
+    metrics: bool = Field(
+        False, description="serve the metrics of every process; `fiveshot status --json` names the ports"
+    )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
 
@@ -88,7 +91,9 @@ class Stack:
         self._credentials_folder = folder.sub("credentials")
         inside.make(self._credentials_folder)
         names = ("authz", *SERVICES, *(f"worker-{n + 1}" for n in range(settings.workers)))
-        self._ports = dict(zip(names, servers.free_ports(len(names)), strict=True))
+        found = servers.free_ports(2 * len(names))
+        self._ports = dict(zip(names, found, strict=False))
+        self._metrics_ports = dict(zip(names, found[len(names) :], strict=True)) if settings.metrics else {}
         self.server = settings.listen or _public_door()
         embedded = self._embedded()
         services = [[self._service("dataset")], [self._service("trainer")]]
@@ -188,6 +193,10 @@ class Stack:
             "SHUTDOWN_GRACE_S": str(_GRACE_S),
             **own,
         }
+        ports = {"grpc": self._ports[name]}
+        if name in self._metrics_ports:
+            ports["metrics"] = self._metrics_ports[name]
+            variables["METRICS_LISTEN"] = f"{HOST}:{ports['metrics']}"
         env = {f"{prefix}_{key}": value for key, value in variables.items()}
         # One arena per thread would double what the services hold.
         env |= {"OMP_NUM_THREADS": threads, "MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
@@ -199,7 +208,7 @@ class Stack:
             argv=(sys.executable, "-m", module),
             env=env,
             ready=port_file.exists,
-            ports={"grpc": self._ports[name]},
+            ports=ports,
             data_dir=self._folder.sub(name if name != "authz" else "gateway"),
             stop_timeout_s=stop_timeout_s,
             leftovers=(port_file,),

@@ -11,13 +11,14 @@ from gateway.supervisor.servers import HOST, DiskFullError
 
 async def problems(folder: DataFolder, state: StackState) -> list[str]:
     """Everything that is wrong now; empty when all is well."""
-    ports = {name: state.children[name].ports for name in SERVICES if name in state.children}
+    asked = [child for child in state.children.values() if child.name in SERVICES or child.state == "ready"]
+    ports = {child.name: child.ports for child in asked}
     health = StackHealth({name: f"{HOST}:{own['grpc']}" for name, own in ports.items() if "grpc" in own})
     try:
         services = await health.services()
     finally:
         await health.close()
-    found = [_sentence(name, each) for name, each in services.items() if each.status != "SERVING"]
+    found = [_sentence(name, each) for name, each in services.items() if each.status != "SERVING" or each.away]
     found += [
         f"{child.name} is {child.state}; see {child.log}"
         for child in state.children.values()
@@ -34,4 +35,6 @@ async def problems(folder: DataFolder, state: StackState) -> list[str]:
 def _sentence(name: str, health: ServiceHealth) -> str:
     if health.status == "UNREACHABLE":
         return f"{name} does not answer"
+    if health.status == "SERVING":
+        return f"{name} serves without {', '.join(health.away)}"
     return f"{name} is not well: {', '.join(health.away) or 'it is starting or stopping'}"

@@ -1,6 +1,6 @@
 """A budget of bytes in flight: for a whole process, and within it for each project.
 
-What callers send is held in memory until it is stored; without a budget a burst from one of them takes all of it. Pure.
+What callers send is held in memory until it is stored; without a budget a burst from one of them takes all of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from services.chassis import telemetry
 from services.chassis.errors import QuotaViolation, ResourceExhausted
 
+REFUSALS = telemetry.counter(
+    "fiveshot_budget_refusals_total", "Calls refused for the bytes in flight, by whose budget they met.", ("budget",)
+)
+IN_FLIGHT = telemetry.gauge("fiveshot_budget_bytes_in_flight", "Bytes of callers that are held in memory now.")
 _RETRY_AFTER_S = 1.0
 MIB = 1024 * 1024
 
@@ -53,6 +58,7 @@ class ByteBudget:
             yield held
         finally:
             self._in_all -= held.size
+            IN_FLIGHT.dec(held.size)
             self._used[project] -= held.size
             if not self._used[project]:
                 del self._used[project]
@@ -65,9 +71,11 @@ class ByteBudget:
             raise _used_up("process", "service", None, self._total)
         self._used[project] += size
         self._in_all += size
+        IN_FLIGHT.inc(size)
 
 
 def _used_up(subject: str, whose: str, used: int | None, limit: int) -> ResourceExhausted:
+    REFUSALS.labels(whose).inc()
     use = "" if used is None else f", {used / MIB:.1f} MiB of them in use"
     return ResourceExhausted(
         f"Too much is being sent to this {whose} at once: {limit / MIB:g} MiB may be in flight{use}",

@@ -24,13 +24,21 @@ log = get_logger(__name__)
 
 Register = Callable[[grpc.aio.Server], None]
 
+STARTUP = "startup"
+"""The name under which health says that everything is prepared, from then to the end of the process. What goes away in
+its first minute makes it not ready; nobody must restart it for that, as they would if readiness were asked instead."""
+
 LIVENESS = "liveness"
 """The name under which health says only that the process lives. A process whose database is away must not be restarted
 for it: that helps nobody, and ends the calls that need no database."""
 
 NEED = "need/"
-"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`."""
+"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`. It is NOT_SERVING as a
+whole only when something vital is among it."""
 
+NEED_UP = telemetry.gauge(
+    "fiveshot_need_up", "Whether a server that the process needs answers: 1, or 0 while it is away.", ("need",)
+)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _AHEAD_BYTES = 256 * 1024
@@ -80,14 +88,20 @@ async def start_server(
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     _describe(server, reflected or service_names)
     names = ("", *service_names)
-    for name in (*names, LIVENESS):
+    for name in (*names, STARTUP, LIVENESS):
         await health_servicer.set(name, _SERVING)
 
     told: set[str] = set()
 
+    for need in needs:
+        NEED_UP.labels(need.name).set(1)
+
     async def tell_health(away: Mapping[str, str]) -> None:
+        for need in needs:
+            NEED_UP.labels(need.name).set(need.name not in away)
+        vital = {need.name for need in needs if need.vital}
         for name in names:
-            await health_servicer.set(name, _NOT_SERVING if away else _SERVING)
+            await health_servicer.set(name, _SERVING if vital.isdisjoint(away) else _NOT_SERVING)
         # Beside them what is away, for whoever lists them: health itself has no room for a reason.
         wrong = {f"{NEED}{name}: {reason}" for name, reason in away.items()}
         told.update(wrong)

@@ -25,11 +25,20 @@ from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
+from services.chassis.signals import WAITED
 
 log = get_logger(__name__)
 
 CALLS = telemetry.counter("fiveshot_grpc_calls_total", "Calls answered, by method and status code.", ("method", "code"))
-CALL_SECONDS = telemetry.histogram("fiveshot_grpc_call_seconds", "Seconds from request to status.", ("method",))
+CALL_SECONDS = telemetry.histogram(
+    "fiveshot_grpc_call_seconds", "Seconds of a unary call, without those that it waited for news.", ("method",)
+)
+STREAM_SECONDS = telemetry.histogram(
+    "fiveshot_grpc_stream_seconds",
+    "Seconds from the first to the last message of a stream; how fast its client is counts as well.",
+    ("method",),
+    buckets=telemetry.LONG_BUCKETS_S,
+)
 RUNNING_CALLS = telemetry.gauge("fiveshot_grpc_running_calls", "Calls being answered now.", ("method",))
 
 # Longest pause in a stream that is refused before it has ended, and how many of them its whole rest may take: of
@@ -79,7 +88,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def answer(request: Any, context: Any) -> Any:
-            call = _Call(method, context)
+            call = _Call(method, context, streams=handler.request_streaming)
             try:
                 return await behavior(self._admit(request, context, call), context)
             except BaseException as error:
@@ -96,7 +105,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
-            call = _Call(method, context)
+            call = _Call(method, context, streams=True)
             try:
                 async for response in behavior(self._admit(request, context, call), context):
                     yield response
@@ -148,8 +157,12 @@ class _Call:
 
     request: Message | None = None
 
-    def __init__(self, method: str, context: Any) -> None:
+    def __init__(self, method: str, context: Any, *, streams: bool) -> None:
         self.method = method
+        self._seconds = (STREAM_SECONDS if streams else CALL_SECONDS).labels(method)
+        # The call has a task of its own, and with it a context.
+        self._waited: list[float] = []
+        WAITED.set(None if streams else self._waited)
         self._context = context
         self._started = time.perf_counter()
         self._code = grpc.StatusCode.OK
@@ -174,10 +187,10 @@ class _Call:
 
     def finish(self) -> None:
         """Counts and logs the call."""
-        seconds = time.perf_counter() - self._started
+        seconds = time.perf_counter() - self._started - sum(self._waited)
         self._running.dec()
         CALLS.labels(self.method, self._code.name).inc()
-        CALL_SECONDS.labels(self.method).observe(seconds)
+        self._seconds.observe(max(0.0, seconds))
         log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
 
     def _translate(self, error: Exception) -> errors.DomainError:

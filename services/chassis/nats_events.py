@@ -24,6 +24,7 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
+from services.chassis.needs import Need
 from services.chassis.settings import NatsSettings
 
 log = get_logger(__name__)
@@ -33,6 +34,9 @@ SUBJECT_ROOT = EVENT_SUBJECTS
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
 T = TypeVar("T")
 
+_PING_S = 1
+_LIMITS = ("num_replicas", "max_age", "max_bytes")
+"""What an operator may change of a stream that is there."""
 _NOT_IN_TOKEN = re.compile(r"[\s.*>]")
 
 
@@ -73,8 +77,11 @@ class EventBus:
         stream: str = STREAM,
         subject_root: str = SUBJECT_ROOT,
         replicas: int = 1,
+        max_age: timedelta | None = None,
+        max_bytes: int | None = None,
         timeout_s: float = 5.0,
     ) -> None:
+        """max_age, max_bytes: what the stream keeps, its newest events first; None is without end."""
         self._url = url
         self._user = user
         self._password = password
@@ -86,6 +93,9 @@ class EventBus:
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
             num_replicas=replicas,
+            # The server's own words for no limit are 0 and -1.
+            max_age=max_age.total_seconds() if max_age else 0,
+            max_bytes=max_bytes or -1,
             duplicate_window=DEDUPLICATION_WINDOW.total_seconds(),
             allow_direct=True,
         )
@@ -95,8 +105,15 @@ class EventBus:
     @classmethod
     def of(cls, settings: NatsSettings, *, name: str) -> EventBus:
         """The bus that the settings name."""
-        password = settings.nats_password.get_secret_value()
-        return cls(settings.nats_url, name=name, user=settings.nats_user, password=password)
+        return cls(
+            settings.nats_url,
+            name=name,
+            user=settings.nats_user,
+            password=settings.nats_password.get_secret_value(),
+            replicas=settings.nats_replicas,
+            max_age=timedelta(days=settings.nats_max_age_days),
+            max_bytes=settings.nats_max_mb * 1024 * 1024,
+        )
 
     @classmethod
     async def connect(
@@ -174,6 +191,19 @@ class EventBus:
         finally:
             await subscription.unsubscribe()
 
+    def need(self) -> Need:
+        """The bus as something that a service misses but can do without: events wait in its log meanwhile."""
+        return Need("event bus", _nothing, self.ping, self.close, vital=False)
+
+    async def ping(self) -> None:
+        """Asks the server for a sign of life. Raises Unavailable; it does not connect, for whoever publishes does."""
+        if self._client is None or not self._client.is_connected:
+            raise self._unavailable()
+        try:
+            await _shielded(self._client.flush(timeout=_PING_S))
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
+
     @property
     def connected(self) -> bool:
         """Whether the server can be reached now."""
@@ -230,9 +260,14 @@ class EventBus:
 
     async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
         try:
-            await jetstream.stream_info(self._config.name or STREAM)
+            found = (await jetstream.stream_info(self._config.name or STREAM)).config
         except NotFoundError:
             await jetstream.add_stream(self._config)
+            return
+        changed = {name: getattr(self._config, name) for name in _LIMITS}
+        if changed != {name: getattr(found, name) for name in _LIMITS}:
+            await jetstream.update_stream(found.evolve(**changed))
+            log.info("event_stream_changed", **changed)
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(
@@ -240,6 +275,10 @@ class EventBus:
             reason="EVENT_BUS_UNAVAILABLE",
             remedy="Check that NATS runs with JetStream and takes the user and password of this process.",
         )
+
+
+async def _nothing() -> None:
+    """A bus that is away at start holds nobody up."""
 
 
 async def _shielded(call: Awaitable[T]) -> T:

@@ -1,4 +1,4 @@
-"""What a process needs: servers without which it can do nothing. Its health follows them."""
+"""What a process needs: servers without which it can do nothing. Its health follows them. And what it misses."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ _MISSES = 2
 
 @dataclass(frozen=True)
 class Need:
-    """A server that the process cannot do without.
+    """A server, or a disk, that the process works with.
 
     prepare: brings it into the shape that the process works with (a schema, a bucket); may be repeated; raises
     Unavailable while the server is away. ping: asks for a sign of life, cheaply and beside the calls at work, so that
-    a busy process is not taken for one whose server is away; raises a DomainError. close: lets go of it.
+    a busy process is not taken for one whose server is away; raises a DomainError. close: lets go of it. migrate: of a
+    database, brings it up to date whatever `prepare` may do. vital: false for what it can do without for a
+    while; then it stays healthy, and only says what is away.
     """
 
     name: str
     prepare: Task
     ping: Task
     close: Task
+    migrate: Task | None = None
+    vital: bool = True
 
 
 async def follow(
@@ -57,7 +61,7 @@ async def follow(
         if found == away or (not found and any(missed.values())):
             continue
         away = found
-        log.info("health_changed", serving=not away, away=sorted(away))
+        log.info("health_changed", away=sorted(away))
         await tell(away)
 
 

@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import telemetry
 from services.chassis.patience import patiently
 from services.chassis.signals import Signals, wait
 from services.chassis.sql import Database, UtcDateTime, utcnow
@@ -39,6 +40,12 @@ from services.chassis.sql import Database, UtcDateTime, utcnow
 if TYPE_CHECKING:
     # A service that only keeps the log needs no NATS client installed.
     from services.chassis.nats_events import EventBus
+
+
+PUBLISHED = telemetry.counter("fiveshot_outbox_published_events_total", "Events of the log that reached the bus.")
+PENDING = telemetry.gauge("fiveshot_outbox_pending_events", "Events that wait for the bus, counted up to 10,000.")
+OLDEST = telemetry.gauge("fiveshot_outbox_oldest_seconds", "Age of the oldest event that waits for the bus.")
+_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -176,6 +183,17 @@ class Relay:
             if published < self._batch:
                 await wait(appended, self._poll_s)
 
+    async def measure(self) -> None:
+        """Sets what the metrics tell of the events that wait; nothing where there is no bus for them."""
+        if self._bus is None:
+            return
+        waiting = self._outbox.table.c.published_at.is_(None)
+        some = select(self._outbox.table.c.created_at).where(waiting).limit(_COUNTED).subquery()
+        async with self._db.connect() as conn:
+            count, oldest = (await conn.execute(select(func.count(), func.min(some.c.created_at)))).one()
+        PENDING.set(count)
+        OLDEST.set((utcnow() - oldest).total_seconds() if oldest else 0.0)
+
     async def publish_pending(self, bus: EventBus) -> int:
         """Publishes one batch and returns how many events that were."""
         if self._db.dialect == "sqlite":
@@ -207,6 +225,7 @@ class Relay:
             if done:
                 async with self._db.begin() as conn:
                     await conn.execute(update(table).where(table.c.id.in_(done)).values(published_at=utcnow()))
+                PUBLISHED.inc(len(done))
         return len(done)
 
 

@@ -26,6 +26,7 @@ from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
 
+from services.chassis import telemetry
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
 from services.chassis.needs import Need
 from services.chassis.settings import S3Settings
@@ -37,6 +38,11 @@ _ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject", "NoSuchVersion
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "XMinioServerNotInitialized"})
 
 T = TypeVar("T")
+
+SECONDS = telemetry.histogram("fiveshot_store_request_seconds", "Seconds of a request to the object store.")
+ERRORS = telemetry.counter(
+    "fiveshot_store_errors_total", "Requests that failed or were refused, absent objects apart.", ("reason",)
+)
 
 
 @dataclass(frozen=True)
@@ -254,10 +260,15 @@ def _client(settings: S3Settings, endpoint: str, secure: bool, pool: urllib3.Poo
 def _translating(call: Callable[[], T]) -> Callable[[], T]:
     def guarded() -> T:
         try:
-            return call()
+            with telemetry.timing(SECONDS):
+                return call()
         except S3Error as error:
-            raise _typed(error) from error
+            typed = _typed(error)
+            if not isinstance(typed, NotFound):
+                ERRORS.labels(typed.reason).inc()
+            raise typed from error
         except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ConnectionError) as error:
+            ERRORS.labels("STORAGE_UNAVAILABLE").inc()
             raise Unavailable(
                 "The object store does not answer", reason="STORAGE_UNAVAILABLE", remedy="Try again in a moment."
             ) from error

@@ -11,6 +11,7 @@ process ends with exit code 1, so that whoever started it sees it and starts it 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import signal
@@ -25,6 +26,7 @@ from services.chassis.errors import DomainError
 from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
+from services.chassis.release import release
 from services.chassis.settings import BaseServiceSettings, WrongSetting, load, refuse
 from services.chassis.signals import Interrupted, unless
 
@@ -55,6 +57,13 @@ class Service:
         for need in self.needs:
             await patiently(need.prepare, what=need.name, patience_s=patience_s)
 
+    async def migrate(self, patience_s: float) -> None:
+        """Brings the database up to date and does nothing else. Raises as `prepare` does."""
+        for need in self.needs:
+            if need.migrate is not None:
+                await patiently(need.migrate, what=need.name, patience_s=patience_s)
+                log.info("migrated", need=need.name, release=release())
+
     def start(self, settings: BaseServiceSettings) -> AbstractAsyncContextManager[RunningServer]:
         """Serves inside the block. Nothing listens before, so that nobody meets half a service."""
         return start_server(
@@ -84,17 +93,28 @@ async def serving(settings: BaseServiceSettings, service: Service) -> AsyncItera
         await service.end()
 
 
-def run(name: str, settings_class: type[SettingsT], build: Callable[[SettingsT], Service]) -> NoReturn:
+def run(
+    name: str,
+    settings_class: type[SettingsT],
+    build: Callable[[SettingsT], Service],
+    arguments: Sequence[str] | None = None,
+) -> NoReturn:
     """The process: reads the settings, builds the service, serves until SIGTERM or SIGINT, and exits.
 
-    name: of the service, for logs and traces. Exit code 0 after a signal; 1 when the service could not start (what it
-    needs stayed away, the port is taken) or a background task crashed, with the reason in the log; 2 when the settings
-    are wrong, with a line for each on stderr.
+    name: of the service, for logs and traces. arguments: of the command line; `migrate` migrates the database and ends,
+    for a Job that runs before the new replicas start. Exit code 0 after a signal; 1 when the service could not start
+    (what it needs stayed away, the port is taken) or a background task crashed, with the reason in the log; 2 when the
+    settings are wrong, with a line for each on stderr.
     """
+    parser = argparse.ArgumentParser(prog=name, description=f"Fiveshot {release()}: serves, or migrates its database.")
+    parser.add_argument("task", nargs="?", choices=("serve", "migrate"), default="serve")
+    parser.add_argument("--version", action="version", version=release())
+    task = parser.parse_args(arguments).task
     settings = load(settings_class)
     logging.configure(settings, service=name)
+    telemetry.BUILD.labels(name, release()).set(1)
     tracing = telemetry.configure(settings, service=name)
-    code = asyncio.run(_life(settings, build))
+    code = asyncio.run(_life(settings, build, migrate=task == "migrate"))
     if tracing is not None:
         tracing.shutdown()
     # At its end Python searches all objects for garbage, which takes over a second with torch. What lives now needs no
@@ -103,7 +123,7 @@ def run(name: str, settings_class: type[SettingsT], build: Callable[[SettingsT],
     sys.exit(code)
 
 
-async def _life(settings: SettingsT, build: Callable[[SettingsT], Service]) -> int:
+async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], *, migrate: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -112,6 +132,9 @@ async def _life(settings: SettingsT, build: Callable[[SettingsT], Service]) -> i
     except WrongSetting as error:
         return refuse(settings, error)
     try:
+        if migrate:
+            await unless(stop, service.migrate(settings.start_patience_s))
+            return 0
         await unless(stop, service.prepare(settings.start_patience_s))
         async with service.start(settings) as running:
             return await _served(settings, running, stop)

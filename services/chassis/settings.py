@@ -76,6 +76,9 @@ class SqlSettings(BaseModel):
     database_url: str = Field(
         "sqlite+aiosqlite:///./fiveshot.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
+    database_migrate: bool = Field(
+        True, description="migrate the database at start; false: wait until `python -m MODULE migrate` has done so"
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -111,6 +114,13 @@ class NatsSettings(BaseModel):
     nats_url: str = Field("", description="nats://host:port; empty: events stay in the event log only")
     nats_user: str = Field("", description="user of the services on that server")
     nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
+    nats_max_age_days: float = Field(
+        30.0, ge=0, le=3650, description="days for which the stream keeps an event; 0: for ever"
+    )
+    nats_max_mb: int = Field(
+        512, ge=0, description="MiB that the stream keeps, then its oldest events go; 0: without end"
+    )
+    nats_replicas: int = Field(1, ge=1, le=5, description="servers that keep the stream; odd, at most those there are")
 
     @field_validator("nats_url")
     @classmethod

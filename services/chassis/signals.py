@@ -12,13 +12,18 @@ reading, or a change in between is missed:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 T = TypeVar("T")
 
 _ANY = ""
+
+WAITED: ContextVar[list[float] | None] = ContextVar("waited", default=None)
+"""Seconds that the call at hand has waited for a signal; whoever measures calls takes them off its time."""
 
 
 class Interrupted(Exception):
@@ -57,11 +62,16 @@ class Signals:
 
 async def wait(event: asyncio.Event, timeout_s: float) -> None:
     """Waits until the event is set, at most `timeout_s` seconds: what nobody told of is found by looking again."""
+    started = time.perf_counter()
     try:
         async with asyncio.timeout(timeout_s):
             await event.wait()
     except TimeoutError:
         return
+    finally:
+        waited = WAITED.get()
+        if waited is not None:
+            waited.append(time.perf_counter() - started)
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

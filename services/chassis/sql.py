@@ -10,20 +10,27 @@ import json
 import select
 import shutil
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import event, text
+from sqlalchemy import Row, Select, event, text
 from sqlalchemy.engine import URL, Connection, Dialect, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import BigInteger, Text, TypeDecorator
 
+from services.chassis import telemetry
 from services.chassis.errors import Unavailable
+
+SECONDS = telemetry.histogram(
+    "fiveshot_database_transaction_seconds", "Seconds of a transaction, with its wait for a connection.", ("kind",)
+)
+ERRORS = telemetry.counter("fiveshot_database_errors_total", "Transactions that the database broke off.", ("kind",))
 
 DialectName = Literal["sqlite", "postgresql"]
 
@@ -85,9 +92,9 @@ class Database:
         async with self._connection(write=False, single=True) as connection:
             yield connection
 
-    async def ping(self) -> None:
-        """Asks the database for an answer, beside all that is at work. Raises Unavailable, also when a full disk lets
-        SQLite read but not write."""
+    async def ping(self, question: Select[*tuple[Any, ...]] | None = None) -> Row[*tuple[Any, ...]]:
+        """Asks the database, beside all that is at work; the one row of its answer. Raises Unavailable, also when a
+        full disk lets SQLite read but not write."""
         if self._folder is not None and shutil.disk_usage(self._folder).free < SQLITE_ROOM:
             raise Unavailable(
                 "The disk of the database is full",
@@ -95,7 +102,7 @@ class Database:
                 remedy="Free some space on the disk of the data folder, or move the folder to another one.",
             )
         async with self._connection(write=False, single=True, engine=self._pinging) as connection:
-            await connection.execute(text("SELECT 1"))
+            return (await connection.execute(text("SELECT 1") if question is None else question)).one()
 
     async def dispose(self) -> None:
         """Closes every pooled connection."""
@@ -113,6 +120,8 @@ class Database:
     async def _connection(
         self, *, write: bool, single: bool = False, engine: AsyncEngine | None = None
     ) -> AsyncIterator[AsyncConnection]:
+        kind = "write" if write else "single" if single else "read"
+        started = time.perf_counter()
         try:
             async with (engine or self.engine).connect() as connection:
                 if self.dialect == "sqlite":
@@ -126,15 +135,19 @@ class Database:
                     if not write:
                         await transaction.rollback()
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            ERRORS.labels(kind).inc()
             raise _unavailable() from error
         except DBAPIError as error:
             if error.connection_invalidated:
+                ERRORS.labels(kind).inc()
                 raise Unavailable(
                     "The connection to the database was lost",
                     reason="DATABASE_UNAVAILABLE",
                     remedy="Try again in a moment.",
                 ) from error
             raise
+        finally:
+            SECONDS.labels(kind).observe(time.perf_counter() - started)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -1,7 +1,8 @@
 """Schema migrations with alembic, run by the service itself at start and safe when several replicas start at once.
 
 A service keeps `adapters/migrations/env.py` whose whole body is `run_migrations(metadata)` and its revisions in
-`adapters/migrations/versions/`.
+`adapters/migrations/versions/`. A database that a newer program has migrated is used as it is, if it serves this one:
+see `schema_state`.
 """
 
 from __future__ import annotations
@@ -15,27 +16,63 @@ from pathlib import Path
 
 from alembic import command, context
 from alembic.config import Config
-from sqlalchemy import MetaData, create_engine, text
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import MetaData, create_engine, inspect, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from services.chassis.errors import Unavailable
+from services.chassis.logging import get_logger
 from services.chassis.needs import Need
+from services.chassis.schema_state import READ, check_serves, demanded, read, state_of, too_old, write
+from services.chassis.settings import SqlSettings
 from services.chassis.sql import CONNECT_S, SQLITE_BUSY_MS, Database, sqlite_file
+
+log = get_logger(__name__)
 
 
 async def upgrade(url: str, script_location: str | Path, *, revision: str = "head") -> None:
-    """Brings the database to `revision`. Raises Unavailable when the database cannot be reached.
+    """Brings the database to `revision`; one that is newer stays as it is.
 
-    One replica migrates while the others wait; afterwards they find nothing to do.
+    One replica migrates while the others wait; afterwards they find nothing to do. Raises Unavailable when the database
+    cannot be reached, FailedPrecondition(reason=SCHEMA_TOO_NEW) when it no longer serves this program.
     """
     await asyncio.to_thread(_upgrade, url, Path(script_location), revision)
 
 
-def migrated(db: Database, script_location: Path) -> Need:
-    """The need of a database whose schema is the newest that this program knows."""
-    return Need("database", lambda: upgrade(db.url, script_location), db.ping, db.dispose)
+async def check(url: str, script_location: Path, *, command: str) -> None:
+    """Raises unless this program may use the database as it is: as `upgrade`, and Unavailable(reason=SCHEMA_TOO_OLD)
+    while `command` has not migrated it."""
+    await asyncio.to_thread(_check, url, script_location, command)
+
+
+def migrated(db: Database, script_location: Path, settings: SqlSettings | None = None) -> Need:
+    """The need of a database whose schema serves this program: migrated at start, or by someone else where the settings
+    say so. Health follows the schema as well: a newer program may end what this one works with."""
+    package = ".".join(script_location.parts[-4:-2])
+    code = _head(_scripts(script_location))
+
+    async def migrate() -> None:
+        await upgrade(db.url, script_location)
+
+    async def look() -> None:
+        await check(db.url, script_location, command=f"python -m {package}.app migrate")
+
+    prepare = migrate if settings is None or settings.database_migrate else look
+
+    async def ping() -> None:
+        try:
+            state = state_of(await db.ping(READ))
+        except ProgrammingError:
+            state = None
+        if state is None or state.revision < code:
+            # Another database than at start: made anew, or restored from a backup.
+            await prepare()
+        else:
+            check_serves(state, code)
+
+    return Need("database", prepare, ping, db.dispose, migrate=migrate)
 
 
 def run_migrations(target_metadata: MetaData) -> None:
@@ -50,26 +87,60 @@ def run_migrations(target_metadata: MetaData) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+        reached = context.get_context().get_current_revision()
+        if reached is not None:
+            write(connection, reached, demanded([one.module for one in _until(context.script, reached)]))
 
 
 def _upgrade(url: str, script_location: Path, revision: str) -> None:
+    with _exclusive(url), _connected(url) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _lock_key(script_location)})
+        else:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.commit()
+        scripts = _scripts(script_location)
+        if _is_newer(connection, scripts):
+            return
+        connection.commit()
+        config = Config()
+        config.set_main_option("script_location", str(script_location).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+
+
+def _check(url: str, script_location: Path, command: str) -> None:
+    with _connected(url) as connection:
+        scripts = _scripts(script_location)
+        found = _revision(connection)
+        if not _is_newer(connection, scripts) and found != _head(scripts):
+            raise too_old(found, _head(scripts), command)
+
+
+def _is_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether a newer program has migrated the database; FailedPrecondition when it does not serve this one."""
+    found = _revision(connection)
+    if found is None or found in {one.revision for one in scripts.walk_revisions()}:
+        return False
+    state = read(connection)
+    check_serves(state, _head(scripts))
+    log.info("schema_is_newer", schema=state.revision, of_release=state.release, code=_head(scripts))
+    return True
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    """A connection of its own. Its end ends the session, and with it the advisory lock. Raises Unavailable."""
     postgresql = make_url(url).get_backend_name() == "postgresql"
     arguments = {"connect_timeout": CONNECT_S} if postgresql else {}
     engine = create_engine(_synchronous(url), poolclass=NullPool, connect_args=arguments)
     try:
-        with _exclusive(url), engine.connect() as connection:
-            if postgresql:
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _lock_key(script_location)})
-                connection.commit()
-            else:
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        with engine.connect() as connection:
+            if not postgresql:
                 connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_MS}")
                 connection.commit()
-            config = Config()
-            config.set_main_option("script_location", str(script_location).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-            connection.commit()
+            yield connection
     except (OperationalError, InterfaceError) as error:
         raise Unavailable(
             "The database does not answer",
@@ -77,8 +148,27 @@ def _upgrade(url: str, script_location: Path, revision: str) -> None:
             remedy="Check that the server runs and that the database address is right.",
         ) from error
     finally:
-        # Ends the session and with it the advisory lock.
         engine.dispose()
+
+
+def _revision(connection: Connection) -> str | None:
+    """Of the schema; None for a database without one. Alembic would say two lines to the log each time it is asked."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _scripts(script_location: Path) -> ScriptDirectory:
+    return ScriptDirectory(str(script_location))
+
+
+def _head(scripts: ScriptDirectory) -> str:
+    return str(scripts.get_current_head())
+
+
+def _until(scripts: ScriptDirectory, revision: str) -> list[Script]:
+    """The migrations up to a revision, in order."""
+    return list(scripts.iterate_revisions(revision, "base"))[::-1]
 
 
 def _synchronous(url: str) -> str:

@@ -5,7 +5,10 @@ Spans are exported in batches and only when a collector is named: a span written
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -15,6 +18,10 @@ from services.chassis.settings import BaseServiceSettings, split_host_port
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+
+BUILD = Gauge("fiveshot_build_info", "The release that runs; always 1.", ("service", "release"))
+_WORD = re.compile(r"[A-Z][A-Z0-9_]{1,47}")
+_MOST_WORDS = 100
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -61,6 +68,38 @@ def histogram(
 ) -> Histogram:
     """A histogram in the process's registry, by default with buckets for seconds."""
     return Histogram(name, documentation, labels, buckets=buckets)
+
+
+LONG_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 172_800.0)
+"""For what takes from seconds to days."""
+
+
+class Words:
+    """Label values that others choose, such as the reason of an error: bounded, because each makes a series of its own.
+
+    What is no UPPER_SNAKE word, and every word after the first hundred, counts as OTHER.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __call__(self, word: str) -> str:
+        if word in self._known:
+            return word
+        if len(self._known) >= _MOST_WORDS or not _WORD.fullmatch(word):
+            return "OTHER"
+        self._known.add(word)
+        return word
+
+
+@contextmanager
+def timing(histogram: Histogram, *labels: str) -> Iterator[None]:
+    """Observes the seconds of the block, however it ends."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        (histogram.labels(*labels) if labels else histogram).observe(time.perf_counter() - started)
 
 
 class MetricsEndpoint:

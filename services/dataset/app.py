@@ -81,7 +81,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS), objects.need(), decoder.need()),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need()),
         background=(partial(upkeep.run, interval_s=settings.sweep_interval_s), trim_now_and_then),
     )
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.layouts import Why
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis import grpc_errors
 from services.chassis.errors import DomainError, relocated
 from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
-from services.chassis.picture_folders import Why
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import (
     Crop,

@@ -9,7 +9,7 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_servic
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
-from services.chassis import http_bodies
+from services.chassis import http_bodies, telemetry
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
@@ -24,6 +24,9 @@ from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
 
 messages = dataset_service_pb2
+
+STORED = telemetry.counter("fiveshot_dataset_images_stored_total", "Pictures that callers sent and that were kept.")
+STORED_BYTES = telemetry.counter("fiveshot_dataset_image_bytes_stored_total", "Bytes of those pictures.")
 
 
 class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
@@ -74,13 +77,13 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return Empty()
 
     async def UploadImage(self, request: AsyncIterator[messages.UploadImageRequest], context: Any) -> dataset_pb2.Image:
-        return await self._shown(await self._uploads.upload(mapping.upload_messages(request)))
+        return await self._shown(_counted(await self._uploads.upload(mapping.upload_messages(request))))
 
     async def UploadImageContent(
         self, request: AsyncIterator[messages.UploadImageContentRequest], context: Any
     ) -> dataset_pb2.Image:
         with mapping.content_fields():
-            return await self._shown(await self._uploads.upload(mapping.content_messages(request)))
+            return await self._shown(_counted(await self._uploads.upload(mapping.content_messages(request))))
 
     async def ImportImages(
         self, request: AsyncIterator[messages.ImportImagesRequest], context: Any
@@ -134,6 +137,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.CompleteImageUploadsResponse:
         parent = DatasetRef.parse(request.parent, field="parent")
         outcomes = await self._direct.complete(parent, [mapping.direct_upload(one) for one in request.uploads])
+        for stored in [one.image for one in outcomes if one.image is not None]:
+            _counted(stored)
         trigger_word = (await self._datasets.get(parent)).fields.trigger_word
         return messages.CompleteImageUploadsResponse(
             results=[mapping.outcome_proto(one, trigger_word) for one in outcomes]
@@ -234,3 +239,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
         trigger_word = (await self._datasets.get(parent)).fields.trigger_word
         return [mapping.image_proto(image, trigger_word) for image in images]
+
+
+def _counted(image: Image) -> Image:
+    STORED.inc()
+    STORED_BYTES.inc(image.picture.size_bytes)
+    return image

@@ -54,7 +54,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=(registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name,),
         register=partial(add_RegistryServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS), objects.need()),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need()),
         background=(sweeper.run,),
         close=(partial(trainer.close, None),),
     )

@@ -64,7 +64,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=(tagger_service_pb2.DESCRIPTOR.services_by_name["TaggerService"].full_name,),
         register=partial(add_TaggerServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS), pool.need()),
+        needs=(migrated(db, MIGRATIONS, settings), pool.need()),
         background=(runner.run,),
         close=(
             partial(dataset.close, None),

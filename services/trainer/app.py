@@ -20,6 +20,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
+from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
@@ -38,7 +39,7 @@ from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.planning import Planner
-from services.trainer.use_cases.reading import JobReading
+from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
@@ -58,7 +59,7 @@ def build(settings: Settings) -> Service:
     bus = EventBus.of(settings, name="trainer") if settings.nats_url else None
     signals = SharedSignals(bus, service="trainer") if bus else Signals()
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
-    store = SqlJobStore(db, outbox, signals)
+    store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
     planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
@@ -71,7 +72,7 @@ def build(settings: Settings) -> Service:
         reading=reading,
         watch=JobWatch(store, signals, reading),
         deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
-        operating=Operating(store, SqlWorkforce(db), clock=utcnow),
+        operating=Operating(store, workforce, clock=utcnow),
     )
     work = JobWork(
         store, signals, artifacts, clock=utcnow, new_token=new_uuid, lease=lease, max_failures=settings.max_failures
@@ -88,12 +89,22 @@ def build(settings: Settings) -> Service:
         age=timedelta(seconds=settings.progress_age_seconds),
         remember=timedelta(days=settings.remember_requests_days),
     )
+    gauges = QueueGauges(
+        db,
+        workforce,
+        relay,
+        catalogue,
+        memory=WORKER_MEMORY,
+        pause_s=settings.metrics_pause_seconds,
+    )
+    # Nobody reads them where no metrics are served.
+    measuring = (gauges.run,) if settings.metrics_listen else ()
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
-        needs=(migrated(db, MIGRATIONS), objects.need()),
-        background=(Relay(db, outbox, bus).run, reaper.run, sweeper.run, thinner.run, signals.run),
-        close=(partial(dataset.close, None), *((bus.close,) if bus else ())),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
+        background=(relay.run, reaper.run, sweeper.run, thinner.run, signals.run, *measuring),
+        close=(partial(dataset.close, None),),
     )
 
 

@@ -28,6 +28,9 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BaseServiceS
     database_pool_size: int = Field(10, ge=1, le=200, description="database connections of this process")
     dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models on offer")
+    metrics_pause_seconds: float = Field(
+        15.0, gt=0, le=3600, description="pause between two looks at the queue for the metrics, where they are served"
+    )
     lease_seconds: float = Field(30.0, gt=0, le=3600, description="how long a silent worker keeps its job")
     min_images: int = Field(3, ge=1, le=1000, description="images that a dataset must hold to be trained on")
     max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")

@@ -54,7 +54,7 @@ def python_process(
     leftovers: tuple[Path, ...] = (),
 ) -> Victim:
     """A process of our own code."""
-    environment = {**variables, "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}", "OMP_NUM_THREADS": "1"}
+    environment = {**variables, "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk' / 'python' / 'src'}", "OMP_NUM_THREADS": "1"}
     return Victim(
         ServerSpec(
             name=name,

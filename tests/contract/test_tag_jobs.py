@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.listing.pages import Query
@@ -17,7 +15,6 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
-from services.tagger.adapters.tag_job_tables import metadata
 from services.tagger.app import MIGRATIONS
 from services.tagger.models import (
     ImageOutcome,
@@ -273,17 +270,6 @@ async def test_old_ended_jobs_are_forgotten_with_their_request_ids(jobs: TagJobs
         await jobs.get(old.name)
     assert (await jobs.list("p", first_page(TAG_JOBS)))[1] == 1
     assert (await jobs.create(new_job("new"), replace(KEY, digest="y"))).name.endswith("new")
-
-
-async def test_the_migrations_make_the_tables_that_the_adapter_declares(database_url: str) -> None:
-    await upgrade(database_url, MIGRATIONS)
-    database = Database(database_url)
-    async with database.connect() as connection:
-        differences = await connection.run_sync(
-            lambda plain: compare_metadata(MigrationContext.configure(plain), metadata)
-        )
-    await database.dispose()
-    assert differences == []
 
 
 async def test_a_job_is_deleted_unless_the_check_refuses(jobs: TagJobs) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from safetensors import safe_open
 
 from gateway.demo_pictures import draw_subject
 from gateway.supervisor.folder import DataFolder
+from tests.fixtures.monitoring import ONLY_WHERE, asked, family, scraped
 from tests.fixtures.patience import until_blocking
 from tests.fixtures.processes import end_marked, finished
 
@@ -39,6 +41,7 @@ class Stack:
         # Of everything that runs in it, also what was detached.
         self.mark = uuid.uuid4().hex
         self.environment = {**os.environ, "FIVESHOT_DATA": str(data), "FIVESHOT_LISTEN": "", "WORKER_PROBE": "false"}
+        self.environment["FIVESHOT_METRICS"] = "true"
         for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT"):
             self.environment.pop(name, None)
 
@@ -110,6 +113,8 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     sequences = [int(event["sequence"]) for event in events]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
     assert sum("epochCompleted" in event for event in events) == 2
+    told = [event["progress"] for event in events if "progress" in event]
+    assert [one for one, other in pairwise(told) if one == other] == []
     job = stack.json("train", "show", "first")
     assert (job["state"], job["totalSteps"], job["datasetDigest"]) == (
         "STATE_SUCCEEDED", estimate["totalSteps"], version["digest"],
@@ -149,6 +154,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     with Image.open(out / "sample.png") as picture:
         assert len(picture.getcolors(1 << 24) or []) > 100
 
+    _every_metric_that_someone_looks_at_is_there(stack)
     memory = sum(each.memory_info().rss for each in processes.values())
     assert memory < 3e9
     assert stack.json("down") == {"stopped": True}
@@ -168,6 +174,22 @@ def _same_over_http(stack: Stack, saved: Any, kept: dict[str, str], out: Path) -
         assert ".safetensors" in got.headers["content-disposition"]
         preview = http.get(f"/v1/{saved['lineage']['epoch']}:download?file_id=preview-1")
         assert (preview.headers["content-type"], preview.content[:4]) == ("image/png", b"\x89PNG")
+
+
+def _every_metric_that_someone_looks_at_is_there(stack: Stack) -> None:
+    """Every name in a panel or an alert rule is served, and has a value after a job unless that needs trouble."""
+    children = stack.json("status")["children"].values()
+    ports = [child["ports"]["metrics"] for child in children if "metrics" in child["ports"]]
+    assert len(ports) == 6
+    # The trainer looks at its queue every few seconds.
+    until_blocking(lambda: "fiveshot_trainer_workers" in scraped(ports)[1], what="the trainer to look at its queue")
+    families, samples = scraped(ports)
+    absent = {name: sorted(where) for name, where in asked().items() if name not in samples}
+    only = tuple(ONLY_WHERE)
+    assert {name: where for name, where in absent.items() if not name.startswith(only)} == {}
+    assert {name for name in absent if family(name) not in families} <= {
+        name for name in absent if name.startswith("fiveshot_gpu_")
+    }
 
 
 @pytest.mark.timeout(600)

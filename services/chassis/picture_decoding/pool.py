@@ -31,6 +31,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 DECODES = telemetry.counter("fiveshot_decodes_total", "Pictures handed to a decoder's process.", ("outcome",))
+DECODE_SECONDS = telemetry.histogram("fiveshot_decode_seconds", "Seconds of a picture in its decoder's process.")
 _ATTEMPTS = 2
 _LIMITS = DecodeLimits()
 _ALL_PROTECTIONS = frozenset(("memory", "network", "syscalls"))
@@ -136,7 +137,8 @@ class DecodePool:
                 self._give_back(process)
                 raise _gone()
             try:
-                answer = process.exchange(asked, data)
+                with telemetry.timing(DECODE_SECONDS):
+                    answer = process.exchange(asked, data)
             except TookTooLong as error:
                 DECODES.labels(outcome="time").inc()
                 raise too_costly(asked["field"], f"more than {self._limits.wall_s:g} seconds") from error

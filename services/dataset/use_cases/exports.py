@@ -12,8 +12,9 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from zipfile import ZipFile, ZipInfo
 
+from fiveshot.layouts import METADATA
+
 from services.chassis.listing.pages import ListRequest
-from services.chassis.picture_folders import METADATA
 from services.dataset.models.names import VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
 from services.dataset.use_cases.images import Download, ImageVerbs, View

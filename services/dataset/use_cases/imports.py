@@ -14,6 +14,18 @@ from pathlib import PurePosixPath
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+from fiveshot.layouts import (
+    EXTENSIONS,
+    Arranged,
+    LayoutError,
+    Placed,
+    Why,
+    arrange,
+    caption_text,
+    is_hidden,
+    stored_name,
+)
+
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import (
     AlreadyExists,
@@ -25,7 +37,6 @@ from services.chassis.errors import (
     relocated,
 )
 from services.chassis.patience import next_in_time
-from services.chassis.picture_folders import EXTENSIONS, Placed, Why, arrange, caption_text, is_hidden, stored_name
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.zip_archives import Archive, ArchiveLimits, Entry, open_archive
 from services.dataset.models.checks import MAX_CAPTION, MAX_FILE_NAME, check_text
@@ -127,13 +138,7 @@ class ImportVerb:
         hidden = [path for path in archive.entries if is_hidden(path)]
         faults = {path: fault for path, entry in archive.entries.items() if (fault := _fault(entry))}
         files = [path for path in archive.entries if not is_hidden(path) and path not in faults]
-        arranged = await asyncio.to_thread(
-            arrange,
-            files,
-            lambda path: _small(archive, path, _MAX_METADATA),
-            captions=header.captions,
-            folder_repeats=header.folder_repeats,
-        )
+        arranged = await asyncio.to_thread(_arranged, header, archive, files)
         if not arranged.pictures and not faults:
             raise InvalidArgument(
                 "The archive holds no picture",
@@ -179,7 +184,10 @@ class ImportVerb:
         caption = placed.caption
         if placed.caption_file:
             data = await asyncio.to_thread(_small, archive, placed.caption_file, _MAX_CAPTION_FILE)
-            caption = caption_text(data, placed.caption_file.name)
+            try:
+                caption = caption_text(data, placed.caption_file.name)
+            except LayoutError as error:
+                raise _unreadable(error) from error
         yield UploadHeader(
             header.dataset,
             _file_name(placed.path),
@@ -201,6 +209,27 @@ class ImportVerb:
             remedy="Send the pictures in several archives.",
             metadata={"limit_bytes": str(self._max_bytes)},
         )
+
+
+def _arranged(header: ImportHeader, archive: Archive, files: list[PurePosixPath]) -> Arranged:
+    try:
+        return arrange(
+            files,
+            lambda path: _small(archive, path, _MAX_METADATA),
+            captions=header.captions,
+            folder_repeats=header.folder_repeats,
+        )
+    except LayoutError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: LayoutError) -> InvalidArgument:
+    return InvalidArgument(
+        error.message,
+        field="caption",
+        reason=error.reason,
+        remedy="Mend the text, or set ignore_captions.",
+    )
 
 
 def _fault(entry: Entry) -> InvalidArgument | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -19,7 +20,7 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
-from services.trainer.adapters import sql_metrics, sql_queue, sql_writes
+from services.trainer.adapters import job_metrics, sql_metrics, sql_queue, sql_writes
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
     changed_columns,
@@ -96,6 +97,12 @@ class SqlJobStore:
         return change.job
 
     async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+        started = time.perf_counter()
+        job = await self._acquire(ask, move)
+        job_metrics.ACQUIRE_SECONDS.labels("no" if job is None else "yes").observe(time.perf_counter() - started)
+        return job
+
+    async def _acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
         if self._db.dialect == "sqlite" and not await self._anything_waits():
             return None
         async with self._db.begin() as conn:
@@ -299,6 +306,7 @@ class SqlJobStore:
 
     def _tell(self, change: Change) -> None:
         """After the commit: wakes whoever waits in this process."""
+        job_metrics.count(change)
         if change.events:
             self._outbox.signals.notify(change.job.name)
             self._signals.notify(change.job.name)

@@ -36,6 +36,7 @@ _SAME = (
     "progress_told_at",
     "seconds_per_sample",
     "labels",
+    "state_time",
     "revision",
     "queued_at",
     "create_time",

@@ -71,6 +71,8 @@ jobs = Table(
     Column("thinned", Boolean, nullable=False, server_default=false()),
     Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("queued_at", UtcDateTime, nullable=False),
+    # When it came into its state; jobs that have not moved since before this was kept have none.
+    Column("state_time", UtcDateTime, nullable=True),
     Column("create_time", UtcDateTime, nullable=False),
     Column("start_time", UtcDateTime, nullable=True),
     Column("end_time", UtcDateTime, nullable=True),

@@ -16,13 +16,15 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The job moved. message: why, a sentence. attempt: the one it belongs to, 0 for none."""
+    """The job moved. message: why, a sentence. attempt: the one it belongs to, 0 for none. seconds: that it was in the
+    previous state; None for a job that does not know."""
 
     previous: JobState
     state: JobState
     message: str
     error: JobError | None
     attempt: int
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the attempt at hand is. step: optimizer steps of the whole job. epoch: at hand, from 1; 0 before."""
+    """How far the attempt at hand is. step: optimizer steps of the whole job. epoch: at hand, from 1; 0 before.
+
+    untold: no event has told of it yet, because the last one was too short a time ago.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -104,6 +107,7 @@ class Progress:
     images_per_second: float = 0.0
     eta_seconds: float = 0.0
     learning_rate: float = 0.0
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class TrainingJob:
         progress_told_at: when the last progress event was written.
         seconds_per_sample: measured by the attempt that finished the job; 0 before.
         labels: the caller's own.
+        state_time: when it came into its state; None for a job of before that was kept.
         revision: counts the changes of state and of what a caller may edit.
     """
 
@@ -156,6 +161,7 @@ class TrainingJob:
     progress_told_at: datetime | None = None
     seconds_per_sample: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    state_time: datetime | None = None
     revision: int = 1
 
     @property

@@ -125,9 +125,10 @@ def moved(job: TrainingJob, state: JobState, now: datetime, message: str, **chan
     if state is JobState.PAUSED:
         changes = {"lease": None, "progress": rewound(job), **changes}
     # mypy cannot check ** of mixed types against the dataclass; the callers in this package name real fields.
-    after = replace(job, state=state, update_time=now, revision=job.revision + 1, **changes)  # type: ignore[arg-type]
-    number = len(after.attempts)
-    return Change(after, (StateChanged(job.state, state, message, after.error, number),))
+    changes |= {"state": state, "state_time": now, "update_time": now, "revision": job.revision + 1}
+    after = replace(job, **changes)  # type: ignore[arg-type]
+    seconds = None if job.state_time is None else (now - job.state_time).total_seconds()
+    return Change(after, (StateChanged(job.state, state, message, after.error, len(after.attempts), seconds),))
 
 
 def requeued(job: TrainingJob, now: datetime, message: str, *, queued_at: datetime, fresh: bool = False) -> Change:

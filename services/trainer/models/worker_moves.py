@@ -75,11 +75,15 @@ def heartbeat(
     """A sign of life: renews the lease, brings progress and points, and may turn PREPARING into RUNNING."""
     held = _held(job, token)
     kept = replace(held, expires_at=now + lease)
+    # A worker in a long phase says the same twice a second; only what is new is told.
+    news = job.progress_told_at is None or job.progress.untold or progress != job.progress
+    due = job.progress_told_at is None or now - job.progress_told_at >= PROGRESS_PAUSE
+    progress = replace(progress, untold=news and not due)
     job = replace(job, lease=kept, progress=progress, update_time=now)
     change = Change(job)
     if running and job.state is JobState.PREPARING:
         change = moved(job, JobState.RUNNING, now, "Training began.")
-    if job.progress_told_at is None or now - job.progress_told_at >= PROGRESS_PAUSE:
+    if news and due:
         told = replace(change.job, progress_told_at=now)
         change = Change(told, (*change.events, Progressed(progress, job.total_steps)))
     return replace(change, metrics=tuple(metrics))

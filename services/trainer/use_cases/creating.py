@@ -83,6 +83,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> 
         create_time=now,
         update_time=now,
         queued_at=now,
+        state_time=now,
     )
 
 

@@ -12,25 +12,31 @@ from typing import NoReturn
 
 import grpc
 
+from services.chassis.disk import room
 from services.chassis.service import Service, run
 from services.chassis.settings import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
+from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings
 
 RUNNER = "services.trainer.worker.runner"
 
 
 def build(settings: WorkerSettings) -> Service:
-    """A worker needs no server to be healthy: nobody calls it, and its job outlasts an outage of any of them."""
+    """A worker needs no server to be healthy: nobody calls it, and its job outlasts an outage of any of them. It needs
+    room for the files of a job."""
     with blaming("catalogue", InvalidCatalogue):
         catalogue = load_catalogue(settings.catalogue)
 
     async def work() -> None:
         # torch and its libraries take seconds to import; the process answers its probes meanwhile.
+        if settings.metrics_listen:
+            await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         await runner.Worker(settings, catalogue).run()
 
-    return Service(register=_serves_nothing, background=(work,))
+    scratch = room("scratch disk", settings.scratch_dir, settings.scratch_room_mib)
+    return Service(register=_serves_nothing, needs=(scratch,), background=(work,))
 
 
 def _serves_nothing(_server: grpc.aio.Server) -> None:

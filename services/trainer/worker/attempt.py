@@ -25,6 +25,7 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.phases import Phase
+from services.trainer.worker import metrics
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
@@ -111,6 +112,7 @@ class Attempt:
             await asyncio.gather(beat, return_exceptions=True)
             await asyncio.to_thread(shutil.rmtree, self.folder, True)
         reason = error.reason if error else ""
+        metrics.ATTEMPTS.labels(outcome.value).inc()
         log.info("attempt_ended", training_job=name, attempt=attempt, outcome=str(outcome), reason=reason)
         if outcome is Outcome.LEASE_LOST:
             return
@@ -165,8 +167,9 @@ class Attempt:
     async def _train(self) -> RunStatus:
         job = self.assignment.job
         parameters = self._parameters()
-        items = await self.inputs.pictures(job.dataset_version, self.folder / "pictures")
-        resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
+        with metrics.spending("downloading"):
+            items = await self.inputs.pictures(job.dataset_version, self.folder / "pictures")
+            resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
         delivery = Delivery(
             self.assignment,
             self.trainer,
@@ -189,14 +192,15 @@ class Attempt:
             sample_base_previews=not job.base_previews,
         )
         memory = MemoryMeter(self.settings.device)
-        self._thread = TrainingThread(spec, delivery.put)
+        self._thread = TrainingThread(spec, delivery.put, clock=self._clock(parameters))
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)
             await self._tell_what_it_took(spec, memory, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
                 return RunStatus.CANCELLED
             self._phase = Phase.STORING
-            await delivery.finish()
+            with metrics.spending("storing"):
+                await delivery.finish()
         finally:
             await delivery.abandon()
         return result.status
@@ -207,6 +211,16 @@ class Attempt:
         measured = await asyncio.to_thread(measurement_of, spec, self.model, clock, memory, device=name)
         if measured is not None and self._why is not _Why.LOST:
             await self.trainer.report_measurement(measured)
+
+    def _clock(self, parameters: TrainingParameters) -> RunClock:
+        steps, images = metrics.STEPS.labels(self.model.id), metrics.IMAGES.labels(self.model.id)
+        images_of_a_step = parameters.batch_size * parameters.gradient_accumulation_steps
+
+        def on_step() -> None:
+            steps.inc()
+            images.inc(images_of_a_step)
+
+        return RunClock(on_spent=metrics.spent, on_step=on_step)
 
     def _parameters(self) -> TrainingParameters:
         return resolve(self.model.specs, given_parameters(self.assignment.job))

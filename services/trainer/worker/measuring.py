@@ -35,10 +35,21 @@ _PARTS: dict[Phase, str] = {
 
 
 class RunClock:
-    """Seconds of each part of a run. Its methods are called on the thread that trains."""
+    """Seconds of each part of a run. Its methods are called on the thread that trains.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    on_spent: hears of the seconds of a part as they are counted. on_step: of each step.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        on_spent: Callable[[str, float], None] = lambda part, seconds: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
         self._clock = clock
+        self._on_spent = on_spent
+        self._on_step = on_step
         self._last = clock()
         self._part = "start"
         self.seconds: dict[str, float] = {}
@@ -60,6 +71,7 @@ class RunClock:
             self.steps += 1
         self._count(self._part)
         self._part = "training"
+        self._on_step()
 
     def epoch(self) -> None:
         """An epoch is finished with its files."""
@@ -70,6 +82,7 @@ class RunClock:
     def _count(self, part: str) -> None:
         now = self._clock()
         self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        self._on_spent(part, now - self._last)
         self._last = now
 
 

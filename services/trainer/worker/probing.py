@@ -23,6 +23,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainItem, TrainJobSpec
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters, resolve
+from services.trainer.worker import metrics
 from services.trainer.worker.files import files_of
 from services.trainer.worker.measuring import measurement_of
 from services.trainer.worker.pictures import decode_original
@@ -75,6 +76,7 @@ class Probes:
         await task
 
     async def _probe(self, model: BaseModel) -> None:
+        metrics.state("probing")
         log.info("probe_started", base_model=model.id, device=self.device_name)
         try:
             runs = 0
@@ -90,6 +92,7 @@ class Probes:
             log.warning("probe_failed", base_model=model.id, reason=type(error).__name__)
         finally:
             self._thread = None
+            metrics.state("idle")
             await asyncio.to_thread(shutil.rmtree, self.folder, True)
             free_unused_memory()
 

@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from services.chassis.errors import DomainError
+from services.chassis.disk import check_room
+from services.chassis.errors import DomainError, Unavailable
 from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
@@ -69,11 +71,13 @@ class Worker:
 
     async def run(self) -> None:
         """Works until it is cancelled; a job at hand is given back then."""
+        metrics.state("idle")
         # What lies there is left from a process that died.
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         try:
             while True:
-                found = await self._next()
+                with metrics.spending("idle"):
+                    found = await self._next()
                 if isinstance(found, Assignment):
                     await self._work_on(found)
                 elif self._settings.probe:
@@ -91,6 +95,14 @@ class Worker:
             await asyncio.sleep(10.0)
             return NoJob()
         wait_s = self._settings.acquire_wait_seconds
+        try:
+            # Before the trainer gives it a job that would fail.
+            self._settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+            check_room(self._settings.scratch_dir, self._settings.scratch_room_mib)
+        except Unavailable as error:
+            log.warning("no_room_for_a_job", folder=str(self._settings.scratch_dir), message=error.message)
+            await asyncio.sleep(10.0)
+            return NoJob()
         try:
             return await patiently(
                 lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s), what="trainer", patience_s=None
@@ -131,8 +143,12 @@ class Worker:
 
     async def _run(self, attempt: Attempt) -> None:
         await self._probes.stop()
+        metrics.state("busy")
         await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
-        await attempt.run()
+        try:
+            await attempt.run()
+        finally:
+            metrics.state("idle")
 
     def _is_here(self, identifier: str) -> bool:
         path: Path | None = self._catalogue[identifier].local_path

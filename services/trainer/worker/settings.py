@@ -38,6 +38,9 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         default_factory=lambda: Path(tempfile.gettempdir()) / "fiveshot-worker",
         description="folder for the files of the running job; emptied by the worker",
     )
+    scratch_room_mib: int = Field(
+        512, ge=0, description="MiB that must be free on the disk of that folder; with less no job is taken"
+    )
     latent_cache_mib: int = Field(
         2048, ge=0, description="MiB of encoded pictures kept between jobs, a week at most; 0 keeps none"
     )

@@ -51,8 +51,10 @@ class Report:
 class TrainingThread:
     """One run of the engine. All methods but the callbacks are for the event loop."""
 
-    def __init__(self, spec: TrainJobSpec, on_finished: Callable[[Finished], None]) -> None:
-        self.clock = RunClock()
+    def __init__(
+        self, spec: TrainJobSpec, on_finished: Callable[[Finished], None], *, clock: RunClock | None = None
+    ) -> None:
+        self.clock = clock or RunClock()
         self._spec = spec
         self._on_finished = on_finished
         self._loop = asyncio.get_running_loop()

@@ -281,6 +281,18 @@ async def test_calls_are_counted_by_method_and_code(stub: EchoStub) -> None:
     assert REGISTRY.get_sample_value("fiveshot_grpc_running_calls", {"method": f"/{NAME}/Unary"}) == 0
 
 
+async def test_streams_do_not_count_as_slow_calls(stub: EchoStub) -> None:
+    def counts(method: str) -> list[float]:
+        names = ("fiveshot_grpc_call_seconds_count", "fiveshot_grpc_stream_seconds_count")
+        return [REGISTRY.get_sample_value(name, {"method": f"/{NAME}/{method}"}) or 0 for name in names]
+
+    before = {method: counts(method) for method in ("Unary", "Responses")}
+    await stub.unary(EnumValue())
+    assert [answer.number async for answer in stub.responses(EnumValue(number=2))] == [0, 1]
+    assert counts("Unary") == [before["Unary"][0] + 1, before["Unary"][1]]
+    assert counts("Responses") == [before["Responses"][0], before["Responses"][1] + 1]
+
+
 async def test_a_burst_of_calls_is_answered(stub: EchoStub) -> None:
     answers = await asyncio.gather(*(stub.unary(EnumValue(number=number)) for number in range(2000)))
     assert [answer.number for answer in answers] == list(range(1, 2001))

@@ -23,9 +23,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
 from gateway.supervisor.servers import ServerSpec
-from services.chassis.grpc_server import LIVENESS
+from services.chassis.grpc_server import LIVENESS, STARTUP
 from tests.fixtures import processes
-from tests.fixtures.patience import within
+from tests.fixtures.patience import until, within
 from tests.fixtures.postgres import USER, prepared_postgres
 
 KEYS = ("health-key", "health-secret-0123456789")
@@ -119,8 +119,9 @@ async def watched(name: str, folder: Path, variables: dict[str, str]) -> AsyncIt
                         yield str(Status.ServingStatus.Name(answer.status))
 
                 yield changes()
-                alive = await stub.Check(health_pb2.HealthCheckRequest(service=LIVENESS))
-                assert alive.status == Status.SERVING
+                for lasting in (STARTUP, LIVENESS):
+                    alive = await stub.Check(health_pb2.HealthCheckRequest(service=lasting))
+                    assert alive.status == Status.SERVING
                 call.cancel()
             process.terminate()
             async with within():
@@ -165,6 +166,21 @@ async def test_health_goes_with_what_the_service_needs_and_comes_back_with_it(
             assert [each.partition(":")[0] for each in await away(name, tmp_path)] == [what]
             await asyncio.to_thread(server.start)
             await becomes(changes, "SERVING")
+
+
+async def test_the_trainer_serves_without_its_event_bus_and_says_so(store: Server, tmp_path: Path) -> None:
+    database_url = f"sqlite+aiosqlite:///{tmp_path / 'trainer.db'}"
+    variables = environment("trainer", tmp_path, database_url, store, NATS_URL="nats://127.0.0.1:1")
+    async with watched("trainer", tmp_path, variables) as changes:
+        await becomes(changes, "SERVING")
+        health = StackHealth({"trainer": f"127.0.0.1:{(tmp_path / 'trainer.port').read_text().strip()}"})
+
+        async def told() -> bool:
+            found = (await health.services())["trainer"]
+            return (found.status, found.away) == ("SERVING", ("event bus: EVENT_BUS_UNAVAILABLE",))
+
+        await until(told, what="the bus to be missed")
+        await health.close()
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -9,6 +9,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,29 @@ async def test_a_stream_that_was_lost_is_made_again(nats_url: str, project: str)
         await client.jetstream().delete_stream(stream)
     await client.close()
     await bus.close()
+
+
+async def test_a_stream_keeps_what_its_settings_say_and_follows_them(nats_url: str, project: str) -> None:
+    stream, root = f"L-{project}", f"limits.{project}"
+
+    async def filled(mebibytes: int, days: float) -> Any:
+        limits = {"max_age": timedelta(days=days), "max_bytes": mebibytes * 1024 * 1024}
+        bus = EventBus(nats_url, name="test", stream=stream, subject_root=root, **limits)  # type: ignore[arg-type]
+        jetstream = await bus.open()
+        for number in range(4):
+            event_id = f"{mebibytes}-{number}"
+            await bus.publish(subject=f"{root}.x", event_id=event_id, type="t", source="s", data=b" " * 500_000)
+        found = await jetstream.stream_info(stream)
+        await bus.close()
+        return found
+
+    kept = await filled(1, 7.0)
+    assert (kept.config.max_bytes, kept.config.max_age) == (1024 * 1024, 7 * 86_400)
+    # The newest two fit.
+    assert (kept.state.messages, kept.state.last_seq) == (2, 4)
+    more = await filled(8, 0)
+    assert (more.config.max_bytes, more.config.max_age or 0) == (8 * 1024 * 1024, 0)
+    assert more.state.messages == 6
 
 
 async def until_published(db: Database) -> None:

@@ -53,7 +53,7 @@ def build(settings):
     need = Need("database", ready, ready, closed)
     return Service(register=Echo().register, names=[NAME], needs=[need], background=[work])
 
-run("echo", BaseServiceSettings, build)
+run("echo", BaseServiceSettings, build, arguments=[])
 """
 
 

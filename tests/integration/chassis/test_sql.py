@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from services.chassis.errors import InvalidArgument, Unavailable
@@ -21,6 +19,7 @@ from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.chassis.sql_migrations import upgrade
 from tests.fixtures.patience import turns, within
+from tests.fixtures.schemas import connected, differences
 from tests.integration.chassis.tables import IDEMPOTENCY_KEYS, METADATA, MIGRATIONS, THINGS
 
 
@@ -46,11 +45,8 @@ async def test_replicas_that_start_together_migrate_once(database_url: str) -> N
 
 
 async def test_migrations_end_at_the_tables_of_the_code(db: Database) -> None:
-    def differences(connection: Connection) -> list[Any]:
-        return list(compare_metadata(MigrationContext.configure(connection), METADATA))
-
-    async with db.connect() as conn:
-        assert await conn.run_sync(differences) == []
+    with connected(db.url) as connection:
+        assert differences(connection, METADATA) == []
 
 
 async def test_a_step_of_the_migrations_keeps_the_rows(database_url: str) -> None:

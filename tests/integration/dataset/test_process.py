@@ -7,17 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 
 from services.chassis.grpc_client import channel
 from services.chassis.settings import S3Settings
-from services.chassis.sql import Database
-from services.chassis.sql_migrations import upgrade
-from services.dataset.adapters.sql_tables import metadata
-from services.dataset.app import MIGRATIONS
 from tests.fixtures.patience import within
 from tests.fixtures.processes import async_child, finished_async, listening
 
@@ -61,12 +55,3 @@ async def test_it_does_not_load_what_it_does_not_need() -> None:
     heavy = ("torch", "diffusers", "transformers", "simplejpeg", "nats", "onnxruntime")
     check = f"import sys, services.dataset.app; print([m for m in {heavy} if m in sys.modules])"
     assert (await finished_async([sys.executable, "-c", check])).stdout.strip() == "[]"
-
-
-async def test_migrations_make_exactly_the_tables_that_the_code_knows(database_url: str) -> None:
-    await upgrade(database_url, MIGRATIONS)
-    db = Database(database_url)
-    async with db.connect() as conn:
-        differences = await conn.run_sync(lambda sync: compare_metadata(MigrationContext.configure(sync), metadata))
-    await db.dispose()
-    assert differences == []

@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 from tests.fixtures.processes import finished
 from tests.integration.deploy.manifests import DEPLOY, ROOT
 
+SDK = ROOT / "sdk" / "python"
+
 # Module → extra of its image.
 IMAGES = {
     "services.dataset.app": "dataset",
@@ -89,7 +91,7 @@ def test_a_process_imports_only_what_its_image_has(module: str, extra: str) -> N
     assert "pytest" in absent
     run = finished(
         [sys.executable, "-c", IMPORT_WITHOUT, module, *absent], cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}", "OMP_NUM_THREADS": "1"},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{SDK / 'src'}", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
 
@@ -121,11 +123,10 @@ def test_what_the_dockerfile_copies_is_in_its_context() -> None:
 
 def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    run = finished([*build, "--wheel-dir", tmp_path, ROOT])
+    run = finished([*build, "--wheel-dir", tmp_path, SDK, ROOT])
     assert run.returncode == 0, run.stderr[-2000:]
-    with zipfile.ZipFile(next(tmp_path.glob("fiveshot-*.whl"))) as wheel:
-        packed = set(wheel.namelist())
-    folders = {ROOT: ("services", "gateway"), ROOT / "protos" / "gen": ("fiveshot", "buf")}
+    packed = _files(tmp_path, "fiveshot-[0-9]*.whl"), _files(tmp_path, "fiveshot_client-*.whl")
+    folders = {ROOT: ("services", "gateway"), SDK / "src": ("fiveshot", "buf")}
     wanted = {
         str(path.relative_to(root))
         for root, names in folders.items()
@@ -134,6 +135,11 @@ def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
     assert "fiveshot/fiveshot_descriptor.binpb" in wanted
-    assert wanted - packed == set()
-    packages = {name.split("/")[0] for name in packed if ".dist-info/" not in name}
-    assert packages == {"services", "gateway", "fiveshot", "buf"}
+    assert wanted - packed[0] - packed[1] == set()
+    tops = [{name.split("/")[0] for name in names if ".dist-info/" not in name} for names in packed]
+    assert tops == [{"services", "gateway"}, {"fiveshot", "buf"}]
+
+
+def _files(folder: Path, pattern: str) -> set[str]:
+    with zipfile.ZipFile(next(folder.glob(pattern))) as wheel:
+        return set(wheel.namelist())

@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from services.chassis.grpc_server import LIVENESS
+from services.chassis.grpc_server import LIVENESS, STARTUP
 from services.chassis.settings import BaseServiceSettings, split_host_port
 from tests.integration.deploy.manifests import (
     DEPLOY,
@@ -156,6 +156,9 @@ def test_every_process_is_probed_limited_and_hardened(overlay: str) -> None:
         for container in spec["containers"]:
             if not str(container["image"]).startswith(("postgres", "nats", "chrislusf")):
                 assert {"startupProbe", "livenessProbe"} <= set(container), name
+            if "grpc" in container.get("startupProbe", {}):
+                # What goes away just after the start is no reason to start again.
+                assert container["startupProbe"]["grpc"]["service"] == STARTUP, name
             if "grpc" in container.get("livenessProbe", {}):
                 # Of the process alone: an outage of its database must not restart it.
                 assert container["livenessProbe"]["grpc"]["service"] == LIVENESS, name
@@ -197,6 +200,27 @@ def test_the_worker_pool_grows_with_the_queue_within_the_quota() -> None:
     assert (secret["parameter"], secret["name"]) == ("connection", "fiveshot-secrets")
     assert secret["key"] in SECRETS
     assert (scaled["minReplicaCount"], trigger["type"]) == (0, "postgresql")
+
+
+def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay = "overlays/prod"
+    jobs = {item["metadata"]["name"]: item["spec"] for item in of_kind(overlay, "Job")}
+    assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry")}
+    for name, job in jobs.items():
+        (migrates,) = job["template"]["spec"]["containers"]
+        service = named(overlay, "Deployment", name.removeprefix("migrate-"))["spec"]["template"]["spec"]
+        (serves,) = service["containers"]
+        assert migrates["args"] == [module_of(serves), "migrate"]
+        assert migrates["image"] == serves["image"]
+        assert job["template"]["spec"]["serviceAccountName"] == service["serviceAccountName"]
+        settings = [
+            loaded(str(module_of(each)), kubernetes_environment(overlay, each), monkeypatch)
+            for each in (migrates, serves)
+        ]
+        assert len({each.database_url for each in settings}) == 1  # type: ignore[attr-defined]
+        assert [each.database_migrate for each in settings] == [True, False]  # type: ignore[attr-defined]
+        assert migrates["securityContext"] == serves["securityContext"]
+        assert job["ttlSecondsAfterFinished"] > 0, "a Job that stays keeps the next release from being applied"
 
 
 def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
+from fiveshot import errors
+from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
 from PIL import Image
@@ -21,11 +22,10 @@ from gateway import api_keys
 from gateway.cli import output, pictures, tagging, watch
 from gateway.cli.main import app, hoist
 from gateway.cli.parameters import parameters
-from gateway.cli.session import Session, pages
+from gateway.cli.session import Session
 from gateway.cli.tagging import tag_options
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
-from services.chassis import errors
 from tests.fixtures.processes import finished
 
 
@@ -137,12 +137,6 @@ def test_an_error_stays_one_line_whatever_a_file_is_called(capsys: pytest.Captur
     assert capsys.readouterr().err == "Error: a b.png: no\n"
 
 
-@pytest.mark.parametrize("details", ["failed to connect to all addresses", "errors resolving nonsense: [x]"])
-def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str) -> None:
-    failed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), details, "")
-    assert output.to_domain_error(failed).reason == "NO_CONNECTION"
-
-
 def test_a_tag_job_says_what_it_would_change_and_what_it_notes(capsys: pytest.CaptureFixture[str]) -> None:
     change = tagger_pb2.ImageChange(image="projects/p/datasets/d/images/i", added=["red"], removed=["blue"])
     tagging.tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
@@ -175,7 +169,7 @@ def test_an_error_as_json(tmp_path: Path) -> None:
         (errors.ResourceExhausted("x"), 7), (errors.Internal("x"), 1), (errors.DataLoss("x"), 1),
     ],
 )  # fmt: skip
-def test_exit_codes(error: errors.DomainError, code: int) -> None:
+def test_exit_codes(error: errors.FiveshotError, code: int) -> None:
     assert output.exit_code(error) == code
 
 
@@ -296,29 +290,11 @@ def test_the_loss_chart_is_a_picture(tmp_path: Path) -> None:
     assert pictures.running_mean([0.0, 3.0, 6.0], 1) == [1.5, 3.0, 4.5]
 
 
-class _Lost(grpc.RpcError):
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.UNAVAILABLE
-
-    def details(self) -> str:
-        return "gone"
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
-
-
 class _Trainer:
-    """Loses the connection after two updates; goes on behind the token that it is given."""
-
-    def __init__(self) -> None:
-        self.tokens: list[str] = []
+    """A job of five steps that succeeds."""
 
     def WatchTrainingJob(self, request: Any) -> Any:
-        self.tokens.append(request.resume_token)
-        start = int(request.resume_token or 0)
-        for number in range(start + 1, 6):
-            if number == 3 and len(self.tokens) == 1:
-                raise _Lost
+        for number in range(1, 6):
             progress = training_event_pb2.JobProgress(step=number, total_steps=5, epoch=1, phase="training", loss=0.5)
             event = training_event_pb2.TrainingJobEvent(sequence=number, progress=progress)
             yield training_service_pb2.WatchTrainingJobResponse(resume_token=str(number), event=event)
@@ -327,18 +303,10 @@ class _Trainer:
         return training_job_pb2.TrainingJob(name=request.name, state=training_job_pb2.TrainingJob.STATE_SUCCEEDED)
 
 
-def test_a_watch_outlives_a_lost_connection_without_gap_or_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "PAUSE_S", 0)
-    session, trainer = Session(), _Trainer()
-    session.__dict__["trainer"] = trainer
-    seen = [update.event.sequence for update in watch.updates(session, "projects/p/trainingJobs/j")]
-    assert seen == [1, 2, 3, 4, 5]
-    assert trainer.tokens == ["", "2"]
-
-
 def test_following_a_job_prints_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session()
-    session.__dict__["trainer"] = _Trainer()
+    channel = SimpleNamespace(resumed=lambda start: start())
+    session.__dict__["stubs"] = SimpleNamespace(trainer=_Trainer(), channel=channel)
     assert watch.exit_code(watch.follow(session, "projects/p/trainingJobs/j")) == 0
     assert "epoch 1: training 5/5 loss 0.5000" in capsys.readouterr().err
 

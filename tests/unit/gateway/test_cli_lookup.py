@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fiveshot import errors
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from gateway.cli import lookup
 from gateway.cli.names import nearest_id
-from gateway.cli.requests import with_request_id
 from gateway.cli.session import Session
-from services.chassis import errors
 
 JOB = "projects/p/trainingJobs/job-1"
 
@@ -87,7 +86,7 @@ def test_an_epoch_is_a_number_or_a_word(words: list[str], epoch: str) -> None:
     ],
 )  # fmt: skip
 def test_an_epoch_that_cannot_be_meant(facts: dict[str, int], words: list[str], reason: str) -> None:
-    with pytest.raises(errors.DomainError) as refused:
+    with pytest.raises(errors.FiveshotError) as refused:
         lookup.job_and_epoch(_session(**facts), words)
     assert refused.value.reason == reason
 
@@ -139,16 +138,3 @@ def test_an_error_that_nothing_is_like_stays_as_it_is() -> None:
     assert lookup.with_suggestion(_session(), far).remedy == ""
     other = errors.InvalidArgument("projects/p/datasets/cta is wrong")
     assert lookup.with_suggestion(_session(), other) is other
-
-
-def test_every_request_that_can_be_repeated_gets_an_id_of_its_own() -> None:
-    move = training_service_pb2.CancelTrainingJobRequest(name=JOB)
-    first = with_request_id(move)
-    assert first is move
-    given = move.request_id
-    assert given.startswith("cli-")
-    assert with_request_id(move) is move
-    assert move.request_id == given
-    assert training_service_pb2.CancelTrainingJobRequest(name=JOB).request_id == ""
-    reading = training_service_pb2.GetTrainingJobRequest(name=JOB)
-    assert with_request_id(reading) == training_service_pb2.GetTrainingJobRequest(name=JOB)

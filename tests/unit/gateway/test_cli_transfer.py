@@ -8,33 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
+from fiveshot import errors, folders
 from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.transfers import Upload
 
-from gateway.cli import folders, requests, transfer
+from gateway.cli import transfer
 from gateway.cli.session import Session
-from services.chassis import errors
-
-
-class _Lost(grpc.RpcError):
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.UNAVAILABLE
-
-    def details(self) -> str:
-        return "gone"
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
 
 
 class _Dataset:
-    """Takes uploads as the service would, and refuses what is named `bad.png`. lost: answers that never arrive."""
+    """Takes uploads as the service would, and refuses what is named `bad.png`."""
 
-    def __init__(self, *, lost: int = 0) -> None:
+    def __init__(self) -> None:
         self.seen: list[Any] = []
         self.updates: list[Any] = []
-        self.lost = lost
 
     def GetImage(self, request: Any) -> Any:
         return dataset_pb2.Image(name=request.name, caption="as it was")
@@ -46,9 +34,6 @@ class _Dataset:
     def UploadImage(self, requests: Any) -> Any:
         header, *chunks = list(requests)
         self.seen.append(header.header)
-        if self.lost:
-            self.lost -= 1
-            raise _Lost
         if header.header.file_name == "bad.png":
             raise errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE")
         if header.header.file_name == "held.png":
@@ -61,11 +46,12 @@ class _Dataset:
 
 def _session(dataset: _Dataset) -> Session:
     session = Session(json=True)
-    session.__dict__["dataset"] = dataset
+    channel = SimpleNamespace(repeated=lambda once, timeout=None: once(timeout))
+    session.__dict__["stubs"] = SimpleNamespace(dataset=dataset, channel=channel)
     return session
 
 
-def _upload(session: Session, found: list[folders.Picture], **how: bool) -> transfer.Upload:
+def _upload(session: Session, found: list[folders.Picture], **how: bool) -> Upload:
     return transfer.upload_pictures(session, "projects/p/datasets/d", found, **how)
 
 
@@ -82,7 +68,7 @@ def test_an_upload_goes_on_after_a_refused_picture(tmp_path: Path) -> None:
     assert (first.caption, first.size_bytes, first.sha256) == (
         "a red dog", 600_000, hashlib.sha256(content).hexdigest(),
     )  # fmt: skip
-    assert result.as_json()["refused"][1]["reason"] == "IMAGE_TYPE_UNSUPPORTED"
+    assert transfer.as_json(result)["refused"][1]["reason"] == "IMAGE_TYPE_UNSUPPORTED"
 
 
 def test_an_upload_can_be_repeated(tmp_path: Path) -> None:
@@ -90,7 +76,7 @@ def test_an_upload_can_be_repeated(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     result = _upload(_session(_Dataset()), folders.find_pictures([tmp_path]).pictures)
     assert ([image.name for image in result.images], result.refused) == (["a.png"], [])
-    assert result.as_json()["present"] == [str(tmp_path / "held.png")]
+    assert transfer.as_json(result)["present"] == [str(tmp_path / "held.png")]
 
 
 @pytest.mark.parametrize("update", [False, True])
@@ -99,27 +85,11 @@ def test_a_changed_caption_of_a_picture_that_is_there_is_offered_or_updated(tmp_
     (tmp_path / "held.txt").write_text("as it is now")
     dataset, found = _Dataset(), folders.find_pictures([tmp_path]).pictures
     result = _upload(_session(dataset), found, update_present=update)
-    assert result.differing == ([] if update else [tmp_path / "held.png"])
+    assert list(result.differing) == ([] if update else [tmp_path / "held.png"])
     assert result.updated == ([tmp_path / "held.png"] if update else [])
     assert [(each.image.name, each.image.caption, list(each.update_mask.paths)) for each in dataset.updates] == (
         [("projects/p/datasets/d/images/held", "as it is now", ["caption"])] if update else []
     )
-
-
-def test_an_upload_whose_answer_was_lost_is_repeated_as_the_same_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests, "PAUSE_S", 0)
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"x")
-    dataset, found = _Dataset(lost=2), folders.find_pictures([tmp_path]).pictures
-    result = _upload(_session(dataset), found)
-    assert [image.name for image in result.images] == ["a.png", "b.png"]
-    sent = [(header.file_name, header.request_id) for header in dataset.seen]
-    assert [name for name, _ in sent] == ["a.png", "a.png", "a.png", "b.png"]
-    assert len({request_id for _, request_id in sent}) == 2
-    with pytest.raises(grpc.RpcError):
-        _upload(_session(_Dataset(lost=9)), found)
 
 
 def test_a_jfif_file_is_sent_as_the_jpeg_that_it_is_with_the_repeats_of_its_folder(tmp_path: Path) -> None:
@@ -157,17 +127,3 @@ def test_an_upload_ends_at_an_error_that_meets_every_picture(tmp_path: Path) -> 
     (tmp_path / "denied.png").write_bytes(b"x")
     with pytest.raises(errors.PermissionDenied):
         _upload(_session(_Dataset()), [folders.Picture(tmp_path / "denied.png")])
-
-
-def test_a_download_gets_its_name_only_when_whole_and_right(tmp_path: Path) -> None:
-    chunks = [SimpleNamespace(chunk=b"ab"), SimpleNamespace(chunk=b"c")]
-    digest = hashlib.sha256(b"abc").hexdigest()
-    path = tmp_path / "new" / "file"
-    saved = transfer.download(chunks, path, sha256=digest)
-    assert (path.read_bytes(), saved.size, saved.sha256) == (b"abc", 3, digest)
-    with pytest.raises(errors.AlreadyExists):
-        transfer.download(chunks, path)
-    with pytest.raises(errors.DataLoss):
-        transfer.download(chunks[:1], path, sha256=digest, force=True)
-    assert path.read_bytes() == b"abc"
-    assert [each.name for each in path.parent.iterdir()] == ["file"]

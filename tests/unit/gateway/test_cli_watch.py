@@ -56,7 +56,8 @@ class _Interrupted:
 
 
 def test_ctrl_c_says_that_the_job_goes_on_and_how_to_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Session, "trainer", _Interrupted())
+    channel = SimpleNamespace(resumed=lambda start: start())
+    monkeypatch.setattr(Session, "stubs", SimpleNamespace(trainer=_Interrupted(), channel=channel))
     done = CliRunner().invoke(app, ["--server", "127.0.0.1:1", "train", "watch"], prog_name="fiveshot")
     assert done.exit_code == output.INTERRUPTED
     assert done.stderr.splitlines() == [

@@ -41,6 +41,7 @@ async def test_each_fault_is_named(
 ) -> None:
     found["dataset"] = ServiceHealth("NOT_SERVING", ("object store: OBJECT_STORE_UNAVAILABLE",))
     found["trainer"] = ServiceHealth("UNREACHABLE")
+    found["tagger"] = ServiceHealth("SERVING", ("event bus: EVENT_BUS_UNAVAILABLE",))
 
     def full(_: Path) -> None:
         raise servers.DiskFullError("the disk is full")
@@ -50,6 +51,7 @@ async def test_each_fault_is_named(
     assert await stack_problems.problems(DataFolder(tmp_path), state) == [
         "dataset is not well: object store: OBJECT_STORE_UNAVAILABLE",
         "trainer does not answer",
+        "tagger serves without event bus: EVENT_BUS_UNAVAILABLE",
         f"nats is restarting; see {tmp_path / 'nats'}",
         "the disk is full",
     ]

@@ -132,7 +132,7 @@ async def test_kill_9_of_the_supervisor_leaves_no_orphan(folder: DataFolder) -> 
         "asyncio.run(Supervisor(folder, [specs], server='', listen=print).run())\n"
     )
     root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'protos' / 'gen'}"}
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'sdk' / 'python' / 'src'}"}
     argv = (sys.executable, "-c", program, folder.path)
     with child(argv, cwd=root, env=environment, stdout=subprocess.DEVNULL) as process:
         await until(lambda: (state := folder.read_state()) is not None and state.state == "ready")

@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PAGES = [
     "README.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "research/README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 ]
-FOLDERS = ("services", "gateway", "protos", "tools", "tests", "deploy", "benchmarks", "research", "docs")
+FOLDERS = ("services", "gateway", "sdk", "protos", "tools", "tests", "deploy", "benchmarks", "research", "docs")
 
 
 def files() -> set[str]:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.chassis.errors import Aborted, DomainError, FailedPrecondition, InvalidArgument
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
-from services.trainer.models.events import StateChanged
+from services.trainer.models.events import Progressed, StateChanged
 from services.trainer.models.job import (
     LEASED,
     TERMINAL,
@@ -265,6 +265,34 @@ def test_progress_is_told_twice_a_second_at_most() -> None:
         told += len(change.events)
         job = change.job
     assert told == 4
+
+
+def test_only_progress_that_is_news_is_told_and_none_of_it_is_lost() -> None:
+    def beat(job: TrainingJob, step: int, tenths: int) -> Change:
+        moment = NOW + timedelta(milliseconds=100 * tenths)
+        progress = Progress(step=step, phase="training")
+        return worker_moves.heartbeat(
+            job, token="t", progress=progress, running=True, metrics=(), now=moment, lease=LEASE
+        )
+
+    told, job = [], _running()
+    for step, tenths in [(2, 1), (2, 4), (2, 6), (2, 12), (2, 18), (3, 24), (3, 30)]:
+        change = beat(job, step, tenths)
+        told += [(event.progress.step, tenths) for event in change.events if isinstance(event, Progressed)]
+        job = change.job
+    # Step 2 came too soon after the last event, so it is told when that is due; then nothing until step 3.
+    assert told == [(2, 6), (3, 24)]
+    assert not job.progress.untold
+
+
+def test_a_move_says_how_long_the_job_was_in_the_state_that_it_leaves() -> None:
+    later = NOW + timedelta(seconds=90)
+    job = replace(make_job(), state_time=NOW)
+    taken = worker_moves.acquire(job, worker_id="w", token="t", now=later, lease=LEASE)
+    (event,) = taken.events
+    assert isinstance(event, StateChanged)
+    assert (event.seconds, taken.job.state_time) == (90.0, later)
+    assert moves.cancel(replace(job, state_time=None), later).events[0].seconds is None  # type: ignore[union-attr]
 
 
 def test_an_epoch_without_a_lora_is_refused() -> None:

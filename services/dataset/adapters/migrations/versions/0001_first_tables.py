@@ -11,6 +11,7 @@ from services.chassis.sql import JsonText, UtcDateTime
 
 revision = "0001"
 down_revision = None
+phase = "expand"
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from services.chassis.sql import JsonText, UtcDateTime
 
 revision = "0001"
 down_revision = None
+phase = "expand"
 branch_labels = None
 depends_on = None
 

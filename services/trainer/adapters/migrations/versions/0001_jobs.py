@@ -11,6 +11,7 @@ from services.chassis.sql import JsonText, UtcDateTime
 
 revision = "0001"
 down_revision = None
+phase = "expand"
 
 _NAME = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
 _WAITING = sa.text("state = 'QUEUED'")

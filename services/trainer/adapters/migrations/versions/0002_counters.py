@@ -7,6 +7,8 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+phase = "contract"
+oldest_code = "0002"
 
 _LAST_EVENT = "SELECT MAX(sequence) FROM events WHERE events.aggregate = training_jobs.name"
 _LAST_STEP = "SELECT MAX(last_step) FROM metric_chunks WHERE metric_chunks.job = training_jobs.name"

@@ -10,6 +10,7 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
+phase = "expand"
 
 _UNTHINNED = sa.text("end_time IS NOT NULL AND NOT thinned")
 

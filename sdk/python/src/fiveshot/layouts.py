@@ -1,4 +1,5 @@
-"""How sets of pictures lie in folders and archives, as the common tools write them. Pure.
+"""How sets of pictures lie in folders and archives, as the common tools write them: one set of rules, here and in the
+service, which imports this module. Nothing but the standard library.
 
     5_sks cat/         kohya: each picture in it is used 5 times per epoch
     NAME.txt, .caption the caption of NAME.jpg, in any case
@@ -14,8 +15,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePath, PurePosixPath
 from typing import Any, TypeVar
-
-from services.chassis.errors import InvalidArgument
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif")
 # Pictures to a person: they are tried, so that the refusal says what to do.
@@ -37,9 +36,17 @@ class Why(StrEnum):
 
     CAPTION = "caption without a picture"
     OTHER = "file that is no picture"
-    FOLDER = "folder, which --recursive enters"
+    FOLDER = "folder within, entered with recursive"
     LINE = f"line of {METADATA} without its picture"
     HIDDEN = "hidden file"
+
+
+class LayoutError(ValueError):
+    """A text of the set cannot be read. message: one sentence. reason: stable word. remedy: what to do about it."""
+
+    def __init__(self, message: str, *, reason: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message, self.reason, self.remedy = message, reason, remedy
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def arrange(
 
     read: gives the bytes of a metadata.jsonl. captions: look for them. folder_repeats: take them from the folders'
     names. top: the name of the folder that holds them all. exists: whether a path that is none of `files` is there.
-    Raises InvalidArgument(METADATA_UNREADABLE).
+    Raises LayoutError(METADATA_UNREADABLE).
     """
     found, present = Arranged(), sorted(files, key=_by_folder)
     lines: dict[PurePosixPath, _Line] = {}
@@ -135,15 +142,14 @@ def caption_files(files: Iterable[PathT]) -> dict[str, PathT]:
 
 
 def caption_text(data: bytes, name: str) -> str:
-    """The text of a caption file. Raises InvalidArgument(reason=CAPTION_UNREADABLE)."""
+    """The text of a caption file. Raises LayoutError(CAPTION_UNREADABLE)."""
     try:
         return data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise InvalidArgument(
+        raise LayoutError(
             f"Its caption {name} is not UTF-8 text",
-            field="caption",
             reason="CAPTION_UNREADABLE",
-            remedy="Save the file as UTF-8, or upload without captions.",
+            remedy="Save the file as UTF-8, or set captions to False.",
         ) from error
 
 
@@ -213,10 +219,9 @@ def _edges(value: Any) -> Edges:
     return left, top, right, bottom
 
 
-def _unreadable(message: str) -> InvalidArgument:
-    return InvalidArgument(
+def _unreadable(message: str) -> LayoutError:
+    return LayoutError(
         message,
-        field="caption",
         reason="METADATA_UNREADABLE",
-        remedy='Write lines such as {"file_name": "a.jpg", "text": "a cat"}, or upload without captions.',
+        remedy='Write lines such as {"file_name": "a.jpg", "text": "a cat"}, or set captions to False.',
     )

@@ -1,4 +1,4 @@
-"""The pictures in the files and folders that a person names; `services/chassis/picture_folders.py` has the layouts."""
+"""The pictures in the files and folders that a person names; `fiveshot.layouts` has the rules."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from services.chassis.errors import InvalidArgument, NotFound
-from services.chassis.picture_folders import EXTENSIONS, Edges, Why, arrange, caption_files, caption_text, repeats_of
+from fiveshot.errors import InvalidArgument, NotFound
+from fiveshot.layouts import (
+    EXTENSIONS,
+    Edges,
+    LayoutError,
+    Why,
+    arrange,
+    caption_files,
+    caption_text,
+    is_hidden,
+    repeats_of,
+)  # fmt: skip
 
 _PLURALS = {
     Why.CAPTION: "captions without a picture",
     Why.OTHER: "files that are no pictures",
-    Why.FOLDER: "folders, which --recursive enters",
+    Why.FOLDER: "folders within, entered with recursive",
     Why.LINE: "lines of metadata.jsonl without their picture",
     Why.HIDDEN: "hidden files",
 }
@@ -31,7 +41,12 @@ class Picture:
 
     def text(self) -> str:
         """Its caption, "" without one. Raises InvalidArgument(reason=CAPTION_UNREADABLE)."""
-        return caption_text(_read(self.caption_file), self.caption_file.name) if self.caption_file else self.caption
+        if self.caption_file is None:
+            return self.caption
+        try:
+            return caption_text(_read(self.caption_file), self.caption_file.name)
+        except LayoutError as error:
+            raise _typed(error) from error
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class _Walk:
 
     def enter(self, folder: Path, at: PurePosixPath) -> None:
         for entry in sorted(folder.iterdir()):
-            if entry.name.startswith("."):
+            if is_hidden(PurePosixPath(entry.name)):
                 continue
             if entry.is_file():
                 self.files.append(at / entry.name)
@@ -100,14 +115,13 @@ def find_pictures(
 
 def _folder(folder: Path, found: Found, walk: _Walk, *, captions: bool) -> None:
     walk.enter(folder, PurePosixPath())
-    arranged = arrange(
-        walk.files,
-        lambda file: _read(folder / file),
-        captions=captions,
-        folder_repeats=walk.repeats,
-        top=folder.resolve().name,
-        exists=lambda file: (folder / file).exists(),
-    )
+    try:
+        arranged = arrange(
+            walk.files, lambda file: _read(folder / file), captions=captions, folder_repeats=walk.repeats,
+            top=folder.resolve().name, exists=lambda file: (folder / file).exists(),
+        )  # fmt: skip
+    except LayoutError as error:
+        raise _typed(error) from error
     passed_over = [PassedOver(folder / path, why) for path, why in arranged.passed_over]
     passed_over += [PassedOver(closed, Why.FOLDER) for closed in walk.closed]
     if not arranged.pictures:
@@ -128,7 +142,11 @@ def _read(file: Path) -> bytes:
         ) from error
 
 
+def _typed(error: LayoutError) -> InvalidArgument:
+    return InvalidArgument(error.message, field="caption", reason=error.reason, remedy=error.remedy)
+
+
 def _remedy(closed: Sequence[Path]) -> str:
     if closed:
-        return f"Use --recursive to enter {', '.join(folder.name for folder in closed[:5])}."
+        return f"Set recursive to enter {', '.join(folder.name for folder in closed[:5])}."
     return f"Fiveshot takes {', '.join(EXTENSIONS)}."

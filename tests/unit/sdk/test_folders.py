@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-
-from gateway.cli.folders import Found, find_pictures
-from services.chassis import errors
-from services.chassis.picture_folders import repeats_of
+from fiveshot import errors
+from fiveshot.folders import Found, find_pictures
+from fiveshot.layouts import repeats_of
 
 
 def _files(folder: Path, *names: str) -> None:
@@ -28,7 +27,7 @@ def test_a_folder_gives_its_pictures_in_order_and_names_the_rest(tmp_path: Path)
     assert _names(found) == ["a.jpg", "b.PNG", "c.webp", "d.jfif"]
     assert [each.path.name for each in found.passed_over] == ["lost.txt", "notes.md", "sub"]
     assert found.passed_over_in_words() == (
-        "1 caption without a picture, 1 file that is no picture, 1 folder, which --recursive enters"
+        "1 caption without a picture, 1 file that is no picture, 1 folder within, entered with recursive"
     )
     assert _names(find_pictures([tmp_path], recursive=True)) == ["a.jpg", "b.PNG", "c.webp", "d.jfif", "e.jpg"]
     assert _names(find_pictures([tmp_path / "notes.md"])) == ["notes.md"]
@@ -36,7 +35,7 @@ def test_a_folder_gives_its_pictures_in_order_and_names_the_rest(tmp_path: Path)
 
 def test_a_folder_without_pictures_says_what_would_help(tmp_path: Path) -> None:
     _files(tmp_path, "sub/a.jpg", "other/notes.md")
-    with pytest.raises(errors.NotFound, match="--recursive to enter other, sub"):
+    with pytest.raises(errors.NotFound, match="Set recursive to enter other, sub"):
         find_pictures([tmp_path])
     with pytest.raises(errors.NotFound, match=r"takes \.png"):
         find_pictures([tmp_path / "other"])

@@ -1,0 +1,318 @@
+"""Datasets: photos uploaded, tagged, captioned, frozen and trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fiveshot.aio import archives, transfer
+from fiveshot.aio.calls import Listing, Stubs
+from fiveshot.aio.images import Image
+from fiveshot.aio.tagging import TagJob
+from fiveshot.aio.training import TrainingJob
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.errors import FiveshotError, InvalidArgument, NotFound, Unimplemented, from_status
+from fiveshot.folders import find_pictures
+from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
+from fiveshot.records import DatasetRecord
+from fiveshot.tagger.v1 import tagger_pb2
+from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
+from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as training_api
+from fiveshot.transfers import PicturesRefused, Saved, Upload
+from google.protobuf.field_mask_pb2 import FieldMask
+
+PathLike = str | os.PathLike[str]
+MAX_BATCH = 100
+MODES = {
+    "skip": tagger_pb2.TAG_MODE_SKIP,
+    "append": tagger_pb2.TAG_MODE_APPEND,
+    "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
+}
+
+
+class Dataset(DatasetRecord):
+    """A set of photos of one subject.
+
+    subject: what they show, as it was given to `create`; `tag` puts it first on every photo. The server does not keep
+    it: give it to `get` again.
+    """
+
+    def __init__(self, stubs: Stubs, message: dataset_pb2.Dataset, *, subject: str = "") -> None:
+        super().__init__(message)
+        self._stubs = stubs
+        self.subject = subject
+
+    async def refresh(self) -> Dataset:
+        """Reads it anew."""
+        self.message = await self._stubs.dataset.GetDataset(pb.GetDatasetRequest(name=self.name))
+        return self
+
+    async def update(
+        self, *, trigger: str | None = None, display_name: str | None = None, description: str | None = None,
+        repeats: int | None = None,
+    ) -> Dataset:  # fmt: skip
+        """Changes what is given. Raises Aborted when somebody else has changed it since it was read."""
+        given = {
+            "trigger_word": trigger, "display_name": display_name, "description": description, "num_repeats": repeats
+        }  # fmt: skip
+        paths = [name for name, value in given.items() if value is not None]
+        changed = dataset_pb2.Dataset(name=self.name, etag=self.message.etag)
+        for path in paths:
+            setattr(changed, path, given[path])
+        request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=paths))
+        self.message = await self._stubs.dataset.UpdateDataset(request)
+        return self
+
+    async def upload(
+        self,
+        paths: PathLike | Sequence[PathLike],
+        *,
+        recursive: bool = False,
+        captions: bool = True,
+        folder_repeats: bool = True,
+        update_captions: bool = False,
+        parallel: int = 4,
+        keep_order: bool = True,
+        on_progress: transfer.OnProgress | None = None,
+        strict: bool = True,
+    ) -> Upload:
+        """Uploads pictures, and those in folders and zip archives with their captions and repeats as common tools lay
+        them out.
+
+        recursive: enter folders in folders; those called `5_sks cat` always are, and their pictures are used 5 times.
+        captions: read NAME.txt, NAME.caption, metadata.jsonl. update_captions: of pictures that are there already.
+        parallel: so many at once. keep_order: False completes them as they come. strict: raise PicturesRefused, once
+        all others are stored, when some are refused; False leaves them in the result.
+        """
+        given = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+        zipped = [path for path in given if archives.is_archive(path)]
+        if zipped and update_captions:
+            raise InvalidArgument(
+                "update_captions does not reach into an archive", field="update_captions",
+                remedy="Unpack it, and give the folder.",
+            )  # fmt: skip
+        rest = [path for path in given if path not in zipped]
+        found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
+        uploader = transfer.Uploader(
+            self._stubs, self.name, parallel=parallel, keep_order=keep_order, update_present=update_captions,
+            on_progress=on_progress,
+        )  # fmt: skip
+        result = await uploader.upload(found.pictures)
+        result.passed_over += found.passed_over
+        for path in zipped:
+            await archives.upload_archive(
+                self._stubs, self.name, path, result, captions=captions, folder_repeats=folder_repeats,
+                on_progress=on_progress,
+            )  # fmt: skip
+        await self.refresh()
+        if result.refused and strict:
+            raise PicturesRefused.of(result)
+        return result
+
+    @property
+    def images(self) -> Listing[Image]:
+        """Its photos, in order."""
+        return self.find_images()
+
+    def find_images(self, filter: str = "", *, order_by: str = "") -> Listing[Image]:
+        """Its photos that match an AIP-160 filter such as `tags:"hat"`."""
+        request = pb.ListImagesRequest(parent=self.name, filter=filter, order_by=order_by)
+        return Listing(self._stubs.dataset.ListImages, request, "images", lambda each: Image(self._stubs, each))
+
+    async def crop(self, *, auto: bool = True, filter: str = "") -> list[Image]:
+        """Crops each photo, or those that match a filter, to its subject; auto=False takes crops away.
+
+        Raises Aborted when somebody else changes one meanwhile, Unimplemented where the server suggests no crops, and,
+        once all others are cropped, what was wrong with the first photo that could not be. Returns the changed ones.
+        """
+        wanted: list[dataset_pb2.Image] = []
+        failures: list[FiveshotError] = []
+        if auto:
+            async for each in self._suggested(filter):
+                if each.HasField("error"):
+                    failures.append(from_status(each.error))
+                else:
+                    wanted.append(dataset_pb2.Image(name=each.image, crop=each.crop, etag=each.etag))
+        else:
+            wanted = [dataset_pb2.Image(name=image.name) async for image in self.find_images(filter)]
+        changed: list[Image] = []
+        for start in range(0, len(wanted), MAX_BATCH):
+            requests = [
+                pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=["crop"]))
+                for image in wanted[start : start + MAX_BATCH]
+            ]
+            answer = await self._stubs.dataset.BatchUpdateImages(
+                pb.BatchUpdateImagesRequest(parent=self.name, requests=requests)
+            )
+            changed += [Image(self._stubs, image) for image in answer.images]
+        if failures:
+            raise failures[0]
+        return changed
+
+    def _suggested(self, filter: str) -> AsyncIterable[Any]:
+        # By name, because the API of this release need not have it.
+        suggest: Any = getattr(self._stubs.tagger, "SuggestCrops", None)
+        if suggest is None:
+            raise Unimplemented(
+                "This release suggests no crops", field="auto", reason="CROPS_UNSUPPORTED",
+                remedy="Go on without crops, or set them by hand: stubs.dataset.UpdateImage takes `crop`.",
+            )  # fmt: skip
+        request: Any = getattr(tagger_api, "SuggestCropsRequest")  # noqa: B009
+        found: AsyncIterable[Any] = suggest(request(dataset=self.name, filter=filter))
+        return found
+
+    async def tag(
+        self,
+        *,
+        exclude: Sequence[str] = (),
+        prepend: Sequence[str] = (),
+        threshold: float | None = None,
+        max_tags: int = 0,
+        mode: str = "append",
+        tagger: str = "",
+        filter: str = "",
+        dry_run: bool = False,
+        wait: bool = True,
+        **options: Any,
+    ) -> TagJob:
+        """Tags its photos: the trigger word, the subject and `prepend` first, then what the tagger sees.
+
+        exclude: labels to leave out; `*` stands for any text. threshold: least score, 0 to 1. max_tags: 0 is 30.
+        mode: `append`, `skip` (photos that have tags) or `overwrite-auto`. options: further fields of TagOptions.
+        wait: until it ends; False returns at once.
+        """
+        if mode not in MODES:
+            raise InvalidArgument(f"'{mode}' is not a mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
+        first = [label for label in (self.subject, *prepend) if label]
+        chosen: Mapping[str, Any] = {
+            "prepend_trigger_word": True, "exclude": exclude, "prepend": first, "max_tags": max_tags,
+            "mode": MODES[mode], "threshold": threshold,
+            "tagger": self._stubs.channel.endpoint.resource("taggers", tagger) if tagger else "", **options,
+        }  # fmt: skip
+        unknown = sorted(options.keys() - tagger_pb2.TagOptions.DESCRIPTOR.fields_by_name.keys())
+        if unknown:
+            raise InvalidArgument(
+                f"{', '.join(unknown)} is no option of tagging", field=unknown[0], reason="OPTION_UNKNOWN",
+                remedy=f"Use one of {', '.join(sorted(tagger_pb2.TagOptions.DESCRIPTOR.fields_by_name))}.",
+            )  # fmt: skip
+        request = tagger_api.TagImagesRequest(
+            parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**chosen), filter=filter,
+            dry_run=dry_run,
+        )  # fmt: skip
+        job = TagJob(self._stubs, await self._stubs.tagger.TagImages(request))
+        return await job.wait() if wait else job
+
+    async def freeze(self, description: str = "") -> dataset_pb2.DatasetVersion:
+        """A version that never changes: which photos, with which texts, in which order."""
+        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description)
+        return await self._stubs.dataset.CreateDatasetVersion(request)
+
+    async def export(
+        self, to: PathLike | None = None, *, version: int | None = None, layout: str = "kohya", overwrite: bool = True
+    ) -> Saved:
+        """Writes a frozen version as a zip archive: originals, final texts, repeats, crops.
+
+        to: a file, or a folder; None is the working folder. version: its number; the newest by default. layout:
+        `kohya` or `imagefolder`. Raises NotFound when nothing is frozen yet, AlreadyExists without `overwrite`.
+        """
+        number = version or await self._newest_version()
+        request = pb.ExportDatasetVersionRequest(name=f"{self.name}/versions/{number}", layout=layout)
+        name = f"{self.name.rpartition('/')[2]}-v{number}-{layout}.zip"
+        fetch = self._stubs.dataset.ExportDatasetVersion
+        return await transfer.save(self._stubs.channel, lambda: fetch(request), to, name=name, overwrite=overwrite)
+
+    async def _newest_version(self) -> str:
+        request = pb.ListDatasetVersionsRequest(parent=self.name, page_size=1)
+        for version in (await self._stubs.dataset.ListDatasetVersions(request)).versions:
+            return version.name.rpartition("/")[2]
+        raise NotFound(f"{self.name} has no version", reason="RESOURCE_NOT_FOUND", remedy="Freeze it first.")
+
+    async def train(
+        self,
+        *,
+        epochs: int | None = None,
+        prompts: Sequence[str] = (),
+        base_model: str = DEFAULT_BASE_MODEL,
+        id: str = "",
+        display_name: str = "",
+        priority: int = 0,
+        labels: Mapping[str, str] | None = None,
+        version: int | None = None,
+        **parameters: Any,
+    ) -> TrainingJob:
+        """Queues a training job on the photos as they are now, or on a frozen version (its number).
+
+        prompts: of the previews, up to eight; missing ones are derived. parameters: any field of TrainingParameters,
+        such as rank=16. Raises InvalidArgument that names every wrong one.
+        """
+        request = training_api.CreateTrainingJobRequest(
+            parent=_project(self.name),
+            training_job_id=id,
+            training_job=self._job(base_model, version, {"num_epochs": epochs, **parameters}, prompts),
+        )
+        request.training_job.display_name = display_name
+        request.training_job.priority = priority
+        request.training_job.labels.update(labels or {})
+        return TrainingJob(self._stubs, await self._stubs.trainer.CreateTrainingJob(request))
+
+    async def estimate(
+        self, *, epochs: int | None = None, base_model: str = DEFAULT_BASE_MODEL, version: int | None = None,
+        **parameters: Any,
+    ) -> training_job_pb2.TrainingEstimate:  # fmt: skip
+        """What a job would take: exact steps, time, memory, and whether it fits."""
+        job = self._job(base_model, version, {"num_epochs": epochs, **parameters}, ())
+        request = training_api.EstimateTrainingJobRequest(parent=_project(self.name), training_job=job)
+        return await self._stubs.trainer.EstimateTrainingJob(request)
+
+    async def delete(self, *, force: bool = False) -> None:
+        """Deletes it. force: with the images that frozen versions hold."""
+        await self._stubs.dataset.DeleteDataset(pb.DeleteDatasetRequest(name=self.name, force=force))
+
+    def _job(
+        self, base_model: str, version: int | None, parameters: Mapping[str, Any], prompts: Sequence[str]
+    ) -> training_job_pb2.TrainingJob:
+        return training_job_pb2.TrainingJob(
+            base_model=self._stubs.channel.endpoint.resource("baseModels", base_model),
+            dataset_version=self.name if version is None else f"{self.name}/versions/{version}",
+            parameters=training_parameters(parameters, prompts),
+        )
+
+
+class Datasets:
+    """The datasets of a project."""
+
+    def __init__(self, stubs: Stubs) -> None:
+        self._stubs = stubs
+        self._endpoint = stubs.channel.endpoint
+
+    async def create(
+        self, id: str = "", *, trigger: str = "", subject: str = "", display_name: str = "", description: str = "",
+        repeats: int = 0,
+    ) -> Dataset:  # fmt: skip
+        """An empty dataset. id: chosen by the server when empty. trigger: the word that stands for the subject.
+
+        subject: what the photos show, such as `gray cat`; see Dataset. repeats: of each photo per epoch; 0 is 1.
+        """
+        fields = dataset_pb2.Dataset(
+            display_name=display_name, description=description, trigger_word=trigger, num_repeats=repeats
+        )
+        request = pb.CreateDatasetRequest(parent=self._endpoint.parent, dataset_id=id, dataset=fields)
+        return Dataset(self._stubs, await self._stubs.dataset.CreateDataset(request), subject=subject)
+
+    async def get(self, dataset: str, *, subject: str = "") -> Dataset:
+        """One by id or full name. Raises NotFound."""
+        request = pb.GetDatasetRequest(name=self._endpoint.resource("datasets", dataset))
+        return Dataset(self._stubs, await self._stubs.dataset.GetDataset(request), subject=subject)
+
+    def list(self, filter: str = "", *, order_by: str = "") -> Listing[Dataset]:
+        """Those that match an AIP-160 filter, the newest first."""
+        request = pb.ListDatasetsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
+        return Listing(self._stubs.dataset.ListDatasets, request, "datasets", lambda each: Dataset(self._stubs, each))
+
+
+def _project(name: str) -> str:
+    return "/".join(name.split("/")[:2])

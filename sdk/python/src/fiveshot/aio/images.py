@@ -1,0 +1,50 @@
+"""Photos of a dataset, one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable
+from typing import Any
+
+from fiveshot.aio import transfer
+from fiveshot.aio.calls import Stubs
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.records import ImageRecord
+from fiveshot.transfers import Saved
+from google.protobuf.field_mask_pb2 import FieldMask
+
+
+class Image(ImageRecord):
+    """One photo of a dataset."""
+
+    def __init__(self, stubs: Stubs, message: dataset_pb2.Image) -> None:
+        super().__init__(message)
+        self._stubs = stubs
+
+    async def update(self, *, caption: str | None = None, repeats: int | None = None) -> Image:
+        """Sets its caption, or how often it is used per epoch; None leaves what there is."""
+        given = {"caption": caption, "num_repeats": repeats}
+        paths = [name for name, value in given.items() if value is not None]
+        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0)
+        request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
+        self.message = await self._stubs.dataset.UpdateImage(request)
+        return self
+
+    async def download(self, to: str | os.PathLike[str] | None = None, *, overwrite: bool = True) -> Saved:
+        """Writes the original; its digest is checked. to: a file or a folder; None is the working folder."""
+        return await transfer.save(
+            self._stubs.channel, self._chunks, to, name=self.file_name, sha256=self.sha256, overwrite=overwrite
+        )
+
+    async def read(self) -> bytes:
+        """The original, checked against its digest."""
+        return await transfer.content(self._stubs.channel, self._chunks, sha256=self.sha256)
+
+    async def delete(self) -> None:
+        """Takes it out of the dataset; frozen versions keep it."""
+        await self._stubs.dataset.DeleteImage(pb.DeleteImageRequest(name=self.name))
+
+    def _chunks(self) -> AsyncIterable[Any]:
+        view = pb.DownloadImageRequest.VIEW_ORIGINAL
+        return self._stubs.dataset.DownloadImage(pb.DownloadImageRequest(name=self.name, view=view))

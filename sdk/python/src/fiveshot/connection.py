@@ -1,0 +1,217 @@
+"""Where the server is and who is calling; what is repeated when it is away. Pure but for the files of the local stack.
+
+Arguments win over FIVESHOT_SERVER, FIVESHOT_API_KEY, FIVESHOT_PROJECT and FIVESHOT_CA_FILE; these win over the stack
+that runs on this machine (`fiveshot up`, found through FIVESHOT_DATA).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from fiveshot.errors import FiveshotError, Internal, InvalidArgument, Unavailable
+from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
+
+ID_RULE = "1 to 63 characters: lower-case letters, digits and hyphens, starting with a letter"
+DEFAULT_PROJECT = "default"
+_MIB = 1024 * 1024
+_FULL_NAME = re.compile(r"(projects|taggers|baseModels)(/[A-Za-z0-9.-]{1,63})+")
+_ID = re.compile(r"[a-z][a-z0-9.-]{0,62}(/[A-Za-z0-9-]{1,63})*")
+# A picture travels in one message to TagImage; everything larger is a stream.
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.enable_retries", 0),
+    ("grpc.max_receive_message_length", 64 * _MIB),
+    ("grpc.max_send_message_length", 64 * _MIB),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server as one caller sees it.
+
+    address: host:port. secure: TLS. authorities: PEM of the certificates to trust, None for the system's.
+    metadata: sent with every call. project: what ids belong to.
+    """
+
+    address: str
+    project: str = DEFAULT_PROJECT
+    secure: bool = False
+    authorities: bytes | None = None
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def parent(self) -> str:
+        """`projects/{project}`."""
+        return f"projects/{self.project}"
+
+    def resource(self, collection: str, given: str) -> str:
+        """A full name stays; an id is put below the project: `cat` of `datasets` is `projects/default/datasets/cat`.
+
+        Raises InvalidArgument (NAME_INVALID) for what is neither.
+        """
+        if given.startswith(("projects/", "taggers/", "baseModels/")) and _FULL_NAME.fullmatch(given):
+            return given
+        if not _ID.fullmatch(given):
+            raise InvalidArgument(
+                f"'{given[:100]}' is neither an id nor a resource name", field="name", reason="NAME_INVALID",
+                remedy=f"An id holds {ID_RULE}; a name joins ids with slashes.",
+            )  # fmt: skip
+        below = "" if collection in ("taggers", "baseModels") else f"{self.parent}/"
+        return f"{below}{collection}/{given}"
+
+
+def endpoint(
+    server: str = "",
+    *,
+    api_key: str = "",
+    token: str = "",
+    project: str = "",
+    ca_file: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+) -> Endpoint:
+    """The server to call: host:port, or https://host:port for TLS; see the head of this module for what wins.
+
+    api_key: `fs_…`; token: a JWT instead of it. data: folder of the local stack.
+    Raises Unavailable (NO_SERVER) when nothing was said and no local stack runs, InvalidArgument for a bad CA file.
+    """
+    server = server or os.environ.get("FIVESHOT_SERVER", "")
+    api_key = api_key or os.environ.get("FIVESHOT_API_KEY", "")
+    project = project or os.environ.get("FIVESHOT_PROJECT", "")
+    ca_file = ca_file or os.environ.get("FIVESHOT_CA_FILE") or None
+    if not server:
+        local = local_stack(Path(data) if data else default_data_folder())
+        if local is None:
+            raise Unavailable(
+                "No server was named and no local stack runs", reason="NO_SERVER",
+                remedy="Start one with `fiveshot up --detach`, or set FIVESHOT_SERVER and FIVESHOT_API_KEY.",
+            )  # fmt: skip
+        server, api_key = local[0], api_key or local[1]
+    scheme, _, address = server.rpartition("://")
+    if scheme not in ("", "http", "https", "grpc", "grpcs") or not address:
+        raise InvalidArgument(
+            f"'{server}' is not a server's address", field="server", reason="SERVER_INVALID",
+            remedy="Write host:port, or https://host:port.",
+        )  # fmt: skip
+    metadata = (("x-api-key", api_key),) if api_key else ()
+    if token:
+        metadata = (("authorization", f"Bearer {token}"),)
+    secure = scheme in ("https", "grpcs")
+    authorities = _pem(Path(ca_file)) if secure and ca_file else None
+    return Endpoint(address.rstrip("/"), project or DEFAULT_PROJECT, secure, authorities, metadata)
+
+
+def default_data_folder() -> Path:
+    """FIVESHOT_DATA, or `fiveshot` in the user's data folder (XDG_DATA_HOME, ~/.local/share)."""
+    if given := os.environ.get("FIVESHOT_DATA"):
+        return Path(given)
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "fiveshot"
+
+
+def local_stack(folder: Path) -> tuple[str, str] | None:
+    """Server and key of the stack that lives on a data folder now; None when there is none."""
+    folder = folder.expanduser()
+    try:
+        if not _is_held(folder / "lock"):
+            return None
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        kept = json.loads((folder / "credentials" / "stack.json").read_text(encoding="utf-8"))
+        return (state["server"], kept["api_key"]) if state["server"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What is repeated, and after which pause.
+
+    attempts: of a call, the first one included. reconnect_s: how long a watch may be without its connection.
+    """
+
+    attempts: int = 4
+    reconnect_s: float = 60.0
+    first_pause_s: float = 0.2
+    longest_pause_s: float = 3.0
+
+    def pause(self, error: FiveshotError, attempt: int, left_s: float | None) -> float | None:
+        """Seconds to wait before a call is made again; None when it is not.
+
+        attempt: how often it was made, from 1. left_s: until the deadline. A server that says when to come back
+        (RetryInfo) is taken at its word; otherwise only the unreachable is tried again.
+        """
+        if attempt >= self.attempts or not (isinstance(error, Unavailable) or error.retry_after_s is not None):
+            return None
+        pause = self._growing(attempt) if error.retry_after_s is None else error.retry_after_s
+        return None if left_s is not None and pause >= left_s else pause
+
+    def reconnect(self, error: FiveshotError, attempt: int, away_s: float) -> float | None:
+        """Seconds to wait before a watch is resumed; None when it is not.
+
+        attempt: since it last heard something, from 1; away_s: for how long.
+        """
+        reset = isinstance(error, Internal) and "RST_STREAM" in error.message
+        if not (isinstance(error, Unavailable) or reset or error.retry_after_s is not None):
+            return None
+        if away_s > self.reconnect_s:
+            return None
+        return self._growing(attempt) if error.retry_after_s is None else error.retry_after_s
+
+    def _growing(self, attempt: int) -> float:
+        # Of a hundred clients that lost one server, not all come back in the same instant.
+        most: float = min(self.longest_pause_s, self.first_pause_s * 2 ** min(attempt - 1, 10))
+        return most * random.uniform(0.5, 1.0)
+
+
+def with_request_id(request: M) -> M:
+    """The request; a copy with a new id where its message has `request_id` and the caller gave none.
+
+    A repeated create or move is then the same request to the server.
+    """
+    given: Any = request
+    if "request_id" not in request.DESCRIPTOR.fields_by_name or given.request_id:
+        return request
+    named: Any = type(request)()
+    named.CopyFrom(request)
+    named.request_id = new_request_id()
+    return cast(M, named)
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return f"py-{uuid.uuid4()}"
+
+
+def _pem(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(
+            f"{path} cannot be read: {error.strerror}", field="ca_file", reason="CA_FILE_UNREADABLE",
+            remedy="Give a PEM file of the certificates to trust.",
+        ) from None  # fmt: skip
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a supervisor holds its lock; the kernel lets go of it when the holder dies."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

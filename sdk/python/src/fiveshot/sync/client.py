@@ -1,0 +1,67 @@
+# Made of fiveshot/aio/client.py by tools/sync_client.py; change that file.
+"""The client: one connection, and what hangs on it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fiveshot.connection import Patience, endpoint
+from fiveshot.sync.calls import Channel, Stubs
+from fiveshot.sync.datasets import Datasets
+from fiveshot.sync.models import Models
+from fiveshot.sync.training import TrainingJobs
+from fiveshot.trainer.v1 import base_model_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as training_api
+
+
+class Client:
+    """A connection to Fiveshot: the stack on this machine, or the server of the environment or the arguments.
+
+    server: host:port, or https://host:port for TLS; else FIVESHOT_SERVER, else the stack that `fiveshot up` started.
+    api_key: else FIVESHOT_API_KEY; token: a JWT instead. project: what ids belong to; else FIVESHOT_PROJECT.
+    ca_file: PEM of the certificates to trust; else FIVESHOT_CA_FILE, else the system's. data: the local stack's folder.
+    timeout: seconds for a call with all its attempts. patience: what is repeated, after which pause.
+
+    It connects with its first call, and is safe to share. Calls raise `fiveshot.errors`.
+    Raises Unavailable (NO_SERVER) when nothing was said and no local stack runs.
+    """
+
+    def __init__(
+        self,
+        server: str = "",
+        *,
+        api_key: str = "",
+        token: str = "",
+        project: str = "",
+        ca_file: str | os.PathLike[str] | None = None,
+        data: str | os.PathLike[str] | None = None,
+        timeout: float = 60.0,
+        patience: Patience | None = None,
+    ) -> None:
+        self.endpoint = endpoint(
+            server, api_key=api_key, token=token, project=project, ca_file=ca_file, data=data
+        )  # fmt: skip
+        self._channel = Channel(self.endpoint, timeout=timeout, patience=patience)
+        self.stubs = Stubs(self._channel)
+        self.datasets = Datasets(self.stubs)
+        self.jobs = TrainingJobs(self.stubs)
+        self.models = Models(self.stubs)
+
+    def base_models(self) -> list[base_model_pb2.BaseModel]:
+        """The base models that can be fine-tuned, each with its parameters, their defaults and bounds."""
+        answer = self.stubs.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
+        return list(answer.base_models)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint.address} {self.endpoint.parent}>"

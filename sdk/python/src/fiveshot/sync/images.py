@@ -1,0 +1,51 @@
+# Made of fiveshot/aio/images.py by tools/sync_client.py; change that file.
+"""Photos of a dataset, one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.records import ImageRecord
+from fiveshot.sync import transfer
+from fiveshot.sync.calls import Stubs
+from fiveshot.transfers import Saved
+from google.protobuf.field_mask_pb2 import FieldMask
+
+
+class Image(ImageRecord):
+    """One photo of a dataset."""
+
+    def __init__(self, stubs: Stubs, message: dataset_pb2.Image) -> None:
+        super().__init__(message)
+        self._stubs = stubs
+
+    def update(self, *, caption: str | None = None, repeats: int | None = None) -> Image:
+        """Sets its caption, or how often it is used per epoch; None leaves what there is."""
+        given = {"caption": caption, "num_repeats": repeats}
+        paths = [name for name, value in given.items() if value is not None]
+        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0)
+        request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
+        self.message = self._stubs.dataset.UpdateImage(request)
+        return self
+
+    def download(self, to: str | os.PathLike[str] | None = None, *, overwrite: bool = True) -> Saved:
+        """Writes the original; its digest is checked. to: a file or a folder; None is the working folder."""
+        return transfer.save(
+            self._stubs.channel, self._chunks, to, name=self.file_name, sha256=self.sha256, overwrite=overwrite
+        )
+
+    def read(self) -> bytes:
+        """The original, checked against its digest."""
+        return transfer.content(self._stubs.channel, self._chunks, sha256=self.sha256)
+
+    def delete(self) -> None:
+        """Takes it out of the dataset; frozen versions keep it."""
+        self._stubs.dataset.DeleteImage(pb.DeleteImageRequest(name=self.name))
+
+    def _chunks(self) -> Iterable[Any]:
+        view = pb.DownloadImageRequest.VIEW_ORIGINAL
+        return self._stubs.dataset.DownloadImage(pb.DownloadImageRequest(name=self.name, view=view))

@@ -1,0 +1,139 @@
+# Made of fiveshot/aio/models.py by tools/sync_client.py; change that file.
+"""Models: named series of kept epochs, with the files that other tools read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fiveshot.records import ModelRecord, ModelVersionRecord
+from fiveshot.registry.v1 import model_pb2
+from fiveshot.registry.v1 import registry_service_pb2 as pb
+from fiveshot.sync import transfer
+from fiveshot.sync.archives import OnProgress, import_model
+from fiveshot.sync.calls import Listing, Stubs
+from fiveshot.transfers import Saved
+
+# Copying and checking every file of a large epoch takes its time.
+SAVE_TIMEOUT_S = 600.0
+
+
+class ModelVersion(ModelVersionRecord):
+    """A kept epoch; it never changes."""
+
+    def __init__(self, stubs: Stubs, message: model_pb2.ModelVersion) -> None:
+        super().__init__(message)
+        self._stubs = stubs
+
+    def download(
+        self, to: str | os.PathLike[str] | None = None, *, format: str = "kohya", overwrite: bool = True
+    ) -> Saved:
+        """Writes one of its `files`; it gets its name only when it is complete and its digest is right.
+
+        to: a file, or a folder to put it in under its own name; None is the working folder. format: `kohya` as
+        A1111 and ComfyUI read it, `diffusers`, or another of `files`. Raises NotFound, AlreadyExists, DataLoss.
+        """
+        return transfer.save(self._stubs.channel, lambda: self._chunks(format), to, overwrite=overwrite)
+
+    def read(self, format: str = "kohya") -> bytes:
+        """One of its files, checked against its digest."""
+        return transfer.content(self._stubs.channel, lambda: self._chunks(format))
+
+    def delete(self, *, force: bool = False) -> None:
+        """Deletes it. force: also when an alias names it."""
+        self._stubs.registry.DeleteModelVersion(pb.DeleteModelVersionRequest(name=self.name, force=force))
+
+    def _chunks(self, file_id: str) -> Iterable[Any]:
+        request = pb.DownloadModelVersionRequest(name=self.name, file_id=file_id)
+        return self._stubs.registry.DownloadModelVersion(request)
+
+
+class Model(ModelRecord):
+    """A named series of trained adapters."""
+
+    def __init__(self, stubs: Stubs, message: model_pb2.Model) -> None:
+        super().__init__(message)
+        self._stubs = stubs
+
+    @property
+    def versions(self) -> Listing[ModelVersion]:
+        """Its versions, the newest first."""
+        request = pb.ListModelVersionsRequest(parent=self.name)
+        return Listing(
+            self._stubs.registry.ListModelVersions, request, "versions", lambda each: ModelVersion(self._stubs, each)
+        )  # fmt: skip
+
+    def version(self, which: str | int = "latest") -> ModelVersion:
+        """A version by number or alias. Raises NotFound."""
+        request = pb.GetModelVersionRequest(name=f"{self.name}/versions/{which}")
+        return ModelVersion(self._stubs, self._stubs.registry.GetModelVersion(request))
+
+    def set_alias(self, alias: str, version: int) -> None:
+        """Points an alias at a version."""
+        request = pb.SetModelAliasRequest(name=self.name, alias=alias, version=version)
+        self.message = self._stubs.registry.SetModelAlias(request)
+
+    def delete_alias(self, alias: str) -> None:
+        """Removes an alias."""
+        request = pb.DeleteModelAliasRequest(name=self.name, alias=alias)
+        self.message = self._stubs.registry.DeleteModelAlias(request)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Deletes it. force: with its versions."""
+        self._stubs.registry.DeleteModel(pb.DeleteModelRequest(name=self.name, force=force))
+
+
+class Models:
+    """The models of a project."""
+
+    def __init__(self, stubs: Stubs) -> None:
+        self._stubs = stubs
+        self._endpoint = stubs.channel.endpoint
+
+    def get(self, model: str) -> Model:
+        """One by id or full name. Raises NotFound."""
+        request = pb.GetModelRequest(name=self._endpoint.resource("models", model))
+        return Model(self._stubs, self._stubs.registry.GetModel(request))
+
+    def create(self, id: str = "", *, display_name: str = "", description: str = "") -> Model:
+        """An empty model. id: chosen by the server when empty."""
+        fields = model_pb2.Model(display_name=display_name, description=description)
+        request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
+        return Model(self._stubs, self._stubs.registry.CreateModel(request))
+
+    def import_file(
+        self, model: str, file: str | os.PathLike[str], *, create: bool = True, base_model: str = "", trigger: str = "",
+        display_name: str = "", description: str = "", aliases: Sequence[str] = (),
+        on_progress: OnProgress | None = None,
+    ) -> ModelVersion:  # fmt: skip
+        """Keeps a LoRA of kohya, diffusers or PEFT (.safetensors) as the next version of a model.
+
+        create: the model, if there is none. base_model: id of that which it is made for. trigger: what the file says
+        by default. Raises InvalidArgument for a file that is none.
+        """
+        path = Path(file)
+        name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
+        first = pb.ImportModelVersionRequest(
+            parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
+            base_model=name, trigger_word=trigger, display_name=display_name, description=description,
+            aliases=aliases,
+        )  # fmt: skip
+        return ModelVersion(self._stubs, import_model(self._stubs, first, path, on_progress))
+
+    def list(self, filter: str = "", *, order_by: str = "") -> Listing[Model]:
+        """Those that match an AIP-160 filter."""
+        request = pb.ListModelsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
+        return Listing(self._stubs.registry.ListModels, request, "models", lambda message: Model(self._stubs, message))
+
+
+def save_epoch(
+    stubs: Stubs, epoch: str, model: str, *, create: bool, display_name: str, description: str, aliases: tuple[str, ...]
+) -> ModelVersion:
+    """Copies an epoch (full name) into a model as its next version."""
+    request = pb.SaveEpochRequest(
+        parent=stubs.channel.endpoint.parent, epoch=epoch, model_id=model, create_model=create,
+        display_name=display_name, description=description, aliases=aliases,
+    )  # fmt: skip
+    return ModelVersion(stubs, stubs.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S))

@@ -1,0 +1,143 @@
+CREATE TABLE public.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+CREATE TABLE public.datasets (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    display_name text NOT NULL,
+    folded_name text NOT NULL COLLATE pg_catalog."C",
+    description text NOT NULL,
+    trigger_word text NOT NULL,
+    num_repeats integer NOT NULL,
+    image_count integer NOT NULL,
+    size_bytes bigint NOT NULL,
+    last_position integer NOT NULL,
+    last_version integer NOT NULL,
+    revision integer NOT NULL,
+    create_time bigint NOT NULL,
+    update_time bigint NOT NULL
+);
+
+CREATE TABLE public.idempotency_keys (
+    project character varying(64) NOT NULL,
+    method character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    digest character varying(64) NOT NULL,
+    resource_name character varying(512) NOT NULL,
+    created_at bigint NOT NULL
+);
+
+CREATE TABLE public.images (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    image_id character varying(63) NOT NULL,
+    "position" integer NOT NULL,
+    file_name text NOT NULL,
+    content_type character varying(32) NOT NULL,
+    width integer NOT NULL,
+    height integer NOT NULL,
+    size_bytes bigint NOT NULL,
+    sha256 character varying(64) NOT NULL,
+    original_key character varying(512) NOT NULL,
+    thumbnail_key character varying(512) NOT NULL,
+    thumbnail_bytes integer NOT NULL,
+    caption text NOT NULL,
+    tags text NOT NULL,
+    crop text,
+    num_repeats integer NOT NULL,
+    revision integer NOT NULL,
+    create_time bigint NOT NULL,
+    update_time bigint NOT NULL,
+    facts text
+);
+
+CREATE TABLE public.noted_keys (
+    key character varying(512) NOT NULL,
+    due bigint NOT NULL,
+    claimed boolean NOT NULL
+);
+
+CREATE TABLE public.schema_state (
+    id integer NOT NULL,
+    revision character varying(32) NOT NULL,
+    oldest_code character varying(32) NOT NULL,
+    release character varying(64) NOT NULL
+);
+
+CREATE TABLE public.version_images (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    number integer NOT NULL,
+    image_id character varying(63) NOT NULL,
+    "position" integer NOT NULL,
+    file_name text NOT NULL,
+    content_type character varying(32) NOT NULL,
+    width integer NOT NULL,
+    height integer NOT NULL,
+    size_bytes bigint NOT NULL,
+    sha256 character varying(64) NOT NULL,
+    original_key character varying(512) NOT NULL,
+    thumbnail_key character varying(512) NOT NULL,
+    thumbnail_bytes integer NOT NULL,
+    caption text NOT NULL,
+    tags text NOT NULL,
+    crop text,
+    num_repeats integer NOT NULL
+);
+
+CREATE TABLE public.versions (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    number integer NOT NULL,
+    digest character varying(64) NOT NULL,
+    image_count integer NOT NULL,
+    size_bytes bigint NOT NULL,
+    trigger_word text NOT NULL,
+    description text NOT NULL,
+    create_time bigint NOT NULL
+);
+
+ALTER TABLE ONLY public.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY public.datasets
+    ADD CONSTRAINT datasets_pkey PRIMARY KEY (project, dataset_id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
+
+ALTER TABLE ONLY public.images
+    ADD CONSTRAINT images_pkey PRIMARY KEY (project, dataset_id, image_id);
+
+ALTER TABLE ONLY public.noted_keys
+    ADD CONSTRAINT noted_keys_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY public.schema_state
+    ADD CONSTRAINT schema_state_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.images
+    ADD CONSTRAINT uq_images_position UNIQUE (project, dataset_id, "position");
+
+ALTER TABLE ONLY public.images
+    ADD CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256);
+
+ALTER TABLE ONLY public.version_images
+    ADD CONSTRAINT version_images_pkey PRIMARY KEY (project, dataset_id, number, image_id);
+
+ALTER TABLE ONLY public.versions
+    ADD CONSTRAINT versions_pkey PRIMARY KEY (project, dataset_id, number);
+
+CREATE INDEX ix_datasets_create_time ON public.datasets USING btree (project, create_time);
+
+CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX ix_noted_keys_due ON public.noted_keys USING btree (claimed, due);
+
+CREATE INDEX ix_version_images_image ON public.version_images USING btree (project, dataset_id, image_id);
+
+CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
+
+INSERT INTO public.alembic_version (version_num) VALUES ('0002');
+
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

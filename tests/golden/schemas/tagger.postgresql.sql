@@ -1,0 +1,78 @@
+CREATE TABLE public.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+CREATE TABLE public.idempotency_keys (
+    project character varying(64) NOT NULL,
+    method character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    digest character varying(64) NOT NULL,
+    resource_name character varying(512) NOT NULL,
+    created_at bigint NOT NULL
+);
+
+CREATE TABLE public.schema_state (
+    id integer NOT NULL,
+    revision character varying(32) NOT NULL,
+    oldest_code character varying(32) NOT NULL,
+    release character varying(64) NOT NULL
+);
+
+CREATE TABLE public.tag_job_images (
+    job character varying(200) NOT NULL,
+    "position" integer NOT NULL,
+    image character varying(300) NOT NULL,
+    state character varying(16) NOT NULL,
+    message text NOT NULL,
+    added text NOT NULL,
+    removed text NOT NULL,
+    outside_domain boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE public.tag_jobs (
+    name character varying(200) NOT NULL,
+    project character varying(64) NOT NULL,
+    dataset character varying(200) NOT NULL,
+    options text NOT NULL,
+    state character varying(16) NOT NULL,
+    dry_run boolean NOT NULL,
+    error text NOT NULL,
+    note text NOT NULL,
+    created_at bigint NOT NULL,
+    ended_at bigint,
+    revision integer NOT NULL,
+    request_id character varying(128) NOT NULL,
+    principal character varying(200) NOT NULL,
+    owner character varying(80) NOT NULL,
+    owned_until bigint
+);
+
+ALTER TABLE ONLY public.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
+
+ALTER TABLE ONLY public.schema_state
+    ADD CONSTRAINT schema_state_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.tag_job_images
+    ADD CONSTRAINT tag_job_images_pkey PRIMARY KEY (job, "position");
+
+ALTER TABLE ONLY public.tag_jobs
+    ADD CONSTRAINT tag_jobs_pkey PRIMARY KEY (name);
+
+CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
+
+CREATE UNIQUE INDEX ix_tag_job_images_image ON public.tag_job_images USING btree (job, image);
+
+CREATE INDEX ix_tag_jobs_project_created ON public.tag_jobs USING btree (project, created_at, name);
+
+CREATE INDEX ix_tag_jobs_state_created ON public.tag_jobs USING btree (state, created_at);
+
+ALTER TABLE ONLY public.tag_job_images
+    ADD CONSTRAINT tag_job_images_job_fkey FOREIGN KEY (job) REFERENCES public.tag_jobs(name) ON DELETE CASCADE;
+
+INSERT INTO public.alembic_version (version_num) VALUES ('0002');
+
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

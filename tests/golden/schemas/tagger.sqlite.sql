@@ -1,0 +1,66 @@
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+CREATE TABLE tag_jobs (
+    name VARCHAR(200) NOT NULL,
+    project VARCHAR(64) NOT NULL,
+    dataset VARCHAR(200) NOT NULL,
+    options TEXT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    dry_run BOOLEAN NOT NULL,
+    error TEXT NOT NULL,
+    note TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    revision INTEGER NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    principal VARCHAR(200) NOT NULL,
+    owner VARCHAR(80) NOT NULL,
+    owned_until BIGINT,
+    PRIMARY KEY (name)
+);
+
+CREATE TABLE idempotency_keys (
+    project VARCHAR(64) NOT NULL,
+    method VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    digest VARCHAR(64) NOT NULL,
+    resource_name VARCHAR(512) NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (project, method, request_id)
+);
+
+CREATE TABLE "tag_job_images" (
+    job VARCHAR(200) NOT NULL,
+    position INTEGER NOT NULL,
+    image VARCHAR(300) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    message TEXT NOT NULL,
+    added TEXT NOT NULL,
+    removed TEXT NOT NULL,
+    outside_domain BOOLEAN DEFAULT 0 NOT NULL,
+    PRIMARY KEY (job, position),
+    FOREIGN KEY(job) REFERENCES tag_jobs (name) ON DELETE CASCADE
+);
+
+CREATE TABLE schema_state (
+    id INTEGER NOT NULL,
+    revision VARCHAR(32) NOT NULL,
+    oldest_code VARCHAR(32) NOT NULL,
+    release VARCHAR(64) NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_tag_jobs_project_created ON tag_jobs (project, created_at, name);
+
+CREATE INDEX ix_tag_jobs_state_created ON tag_jobs (state, created_at);
+
+CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
+
+CREATE UNIQUE INDEX ix_tag_job_images_image ON tag_job_images (job, image);
+
+INSERT INTO alembic_version (version_num) VALUES ('0002');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

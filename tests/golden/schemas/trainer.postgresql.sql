@@ -1,0 +1,206 @@
+CREATE TABLE public.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+CREATE TABLE public.epochs (
+    job character varying(200) NOT NULL COLLATE pg_catalog."C",
+    number integer NOT NULL,
+    attempt integer NOT NULL,
+    step bigint NOT NULL,
+    loss double precision NOT NULL,
+    files text NOT NULL,
+    previews text NOT NULL,
+    evaluation text,
+    reload_difference double precision NOT NULL,
+    train_seconds double precision NOT NULL,
+    checkpoint text NOT NULL,
+    create_time bigint NOT NULL
+);
+
+CREATE TABLE public.events (
+    "position" bigint NOT NULL,
+    id character varying(36) NOT NULL,
+    aggregate character varying(512) NOT NULL,
+    sequence bigint NOT NULL,
+    type character varying(128) NOT NULL,
+    subject character varying(512) NOT NULL,
+    source character varying(512) NOT NULL,
+    payload text NOT NULL,
+    created_at bigint NOT NULL,
+    published_at bigint
+);
+
+CREATE SEQUENCE public.events_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.events_position_seq OWNED BY public.events."position";
+
+CREATE TABLE public.idempotency_keys (
+    project character varying(64) NOT NULL,
+    method character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    digest character varying(64) NOT NULL,
+    resource_name character varying(512) NOT NULL,
+    created_at bigint NOT NULL
+);
+
+CREATE TABLE public.measurements (
+    id bigint NOT NULL,
+    device character varying(200) NOT NULL,
+    base_model character varying(100) NOT NULL,
+    measurement text NOT NULL,
+    measured_at bigint NOT NULL
+);
+
+CREATE SEQUENCE public.measurements_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.measurements_id_seq OWNED BY public.measurements.id;
+
+CREATE TABLE public.metric_chunks (
+    job character varying(200) NOT NULL COLLATE pg_catalog."C",
+    first_step bigint NOT NULL,
+    last_step bigint NOT NULL,
+    points bytea NOT NULL
+);
+
+CREATE TABLE public.project_shares (
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    served_at bigint
+);
+
+CREATE TABLE public.schema_state (
+    id integer NOT NULL,
+    revision character varying(32) NOT NULL,
+    oldest_code character varying(32) NOT NULL,
+    release character varying(64) NOT NULL
+);
+
+CREATE TABLE public.training_jobs (
+    name character varying(200) NOT NULL COLLATE pg_catalog."C",
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    display_name text NOT NULL,
+    base_model character varying(100) NOT NULL,
+    dataset_version character varying(300) NOT NULL,
+    dataset_digest character varying(64) NOT NULL,
+    image_count integer NOT NULL,
+    trigger_word text NOT NULL,
+    parameters text NOT NULL,
+    steps_per_epoch bigint NOT NULL,
+    samples_per_step integer NOT NULL,
+    total_steps bigint NOT NULL,
+    priority integer NOT NULL,
+    state character varying(16) NOT NULL,
+    progress text NOT NULL,
+    step bigint NOT NULL,
+    epochs_completed integer NOT NULL,
+    error text,
+    recommended_epoch integer NOT NULL,
+    recommendation_reason text NOT NULL,
+    attempts text NOT NULL,
+    lease_token character varying(64),
+    lease_worker character varying(100),
+    lease_expires_at bigint,
+    failures integer NOT NULL,
+    losses integer NOT NULL,
+    stop_requested boolean NOT NULL,
+    base_previews text NOT NULL,
+    progress_told_at bigint,
+    seconds_per_sample double precision NOT NULL,
+    revision integer NOT NULL,
+    queued_at bigint NOT NULL,
+    create_time bigint NOT NULL,
+    start_time bigint,
+    end_time bigint,
+    update_time bigint NOT NULL,
+    last_event bigint NOT NULL,
+    last_metric_step bigint NOT NULL,
+    thinned boolean DEFAULT false NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL,
+    state_time bigint
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.workers (
+    worker_id character varying(100) NOT NULL,
+    base_models text NOT NULL,
+    device text NOT NULL,
+    seen_at bigint NOT NULL,
+    device_memory_bytes bigint DEFAULT '0'::bigint NOT NULL
+);
+
+ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
+
+ALTER TABLE ONLY public.measurements ALTER COLUMN id SET DEFAULT nextval('public.measurements_id_seq'::regclass);
+
+ALTER TABLE ONLY public.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY public.epochs
+    ADD CONSTRAINT epochs_pkey PRIMARY KEY (job, number);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY ("position");
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
+
+ALTER TABLE ONLY public.measurements
+    ADD CONSTRAINT measurements_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.metric_chunks
+    ADD CONSTRAINT metric_chunks_pkey PRIMARY KEY (job, last_step);
+
+ALTER TABLE ONLY public.project_shares
+    ADD CONSTRAINT project_shares_pkey PRIMARY KEY (project);
+
+ALTER TABLE ONLY public.schema_state
+    ADD CONSTRAINT schema_state_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.training_jobs
+    ADD CONSTRAINT training_jobs_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence);
+
+ALTER TABLE ONLY public.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (worker_id);
+
+CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
+
+CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX ix_jobs_active ON public.training_jobs USING btree (project) WHERE (lease_token IS NOT NULL);
+
+CREATE INDEX ix_jobs_created ON public.training_jobs USING btree (project, create_time, name);
+
+CREATE INDEX ix_jobs_pace ON public.training_jobs USING btree (base_model, end_time);
+
+CREATE INDEX ix_jobs_queue ON public.training_jobs USING btree (project, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
+
+CREATE INDEX ix_jobs_queue_model ON public.training_jobs USING btree (project, base_model, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
+
+CREATE INDEX ix_jobs_unthinned ON public.training_jobs USING btree (end_time) WHERE ((end_time IS NOT NULL) AND (NOT thinned));
+
+CREATE INDEX ix_measurements_device ON public.measurements USING btree (device, base_model, measured_at);
+
+ALTER TABLE ONLY public.epochs
+    ADD CONSTRAINT epochs_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
+
+ALTER TABLE ONLY public.metric_chunks
+    ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
+
+INSERT INTO public.alembic_version (version_num) VALUES ('0006');
+
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0002', '0.1.0');

@@ -1,0 +1,151 @@
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+CREATE TABLE project_shares (
+    project VARCHAR(200) NOT NULL,
+    served_at BIGINT,
+    PRIMARY KEY (project)
+);
+
+CREATE TABLE epochs (
+    job VARCHAR(200) NOT NULL,
+    number INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    step BIGINT NOT NULL,
+    loss FLOAT NOT NULL,
+    files TEXT NOT NULL,
+    previews TEXT NOT NULL,
+    evaluation TEXT,
+    reload_difference FLOAT NOT NULL,
+    train_seconds FLOAT NOT NULL,
+    checkpoint TEXT NOT NULL,
+    create_time BIGINT NOT NULL,
+    PRIMARY KEY (job, number),
+    FOREIGN KEY(job) REFERENCES training_jobs (name)
+);
+
+CREATE TABLE metric_chunks (
+    job VARCHAR(200) NOT NULL,
+    first_step BIGINT NOT NULL,
+    last_step BIGINT NOT NULL,
+    points BLOB NOT NULL,
+    PRIMARY KEY (job, last_step),
+    FOREIGN KEY(job) REFERENCES training_jobs (name)
+);
+
+CREATE TABLE workers (
+    worker_id VARCHAR(100) NOT NULL,
+    base_models TEXT NOT NULL,
+    device TEXT NOT NULL,
+    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL,
+    PRIMARY KEY (worker_id)
+);
+
+CREATE TABLE events (
+    position INTEGER NOT NULL,
+    id VARCHAR(36) NOT NULL,
+    aggregate VARCHAR(512) NOT NULL,
+    sequence BIGINT NOT NULL,
+    type VARCHAR(128) NOT NULL,
+    subject VARCHAR(512) NOT NULL,
+    source VARCHAR(512) NOT NULL,
+    payload TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    published_at BIGINT,
+    PRIMARY KEY (position),
+    CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
+    UNIQUE (id)
+);
+
+CREATE TABLE idempotency_keys (
+    project VARCHAR(64) NOT NULL,
+    method VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    digest VARCHAR(64) NOT NULL,
+    resource_name VARCHAR(512) NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (project, method, request_id)
+);
+
+CREATE TABLE "training_jobs" (
+    name VARCHAR(200) NOT NULL,
+    project VARCHAR(200) NOT NULL,
+    display_name TEXT NOT NULL,
+    base_model VARCHAR(100) NOT NULL,
+    dataset_version VARCHAR(300) NOT NULL,
+    dataset_digest VARCHAR(64) NOT NULL,
+    image_count INTEGER NOT NULL,
+    trigger_word TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    steps_per_epoch BIGINT NOT NULL,
+    samples_per_step INTEGER NOT NULL,
+    total_steps BIGINT NOT NULL,
+    priority INTEGER NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    progress TEXT NOT NULL,
+    step BIGINT NOT NULL,
+    epochs_completed INTEGER NOT NULL,
+    error TEXT,
+    recommended_epoch INTEGER NOT NULL,
+    recommendation_reason TEXT NOT NULL,
+    attempts TEXT NOT NULL,
+    lease_token VARCHAR(64),
+    lease_worker VARCHAR(100),
+    lease_expires_at BIGINT,
+    failures INTEGER NOT NULL,
+    losses INTEGER NOT NULL,
+    stop_requested BOOLEAN NOT NULL,
+    base_previews TEXT NOT NULL,
+    progress_told_at BIGINT,
+    seconds_per_sample FLOAT NOT NULL,
+    revision INTEGER NOT NULL,
+    queued_at BIGINT NOT NULL,
+    create_time BIGINT NOT NULL,
+    start_time BIGINT,
+    end_time BIGINT,
+    update_time BIGINT NOT NULL,
+    last_event BIGINT NOT NULL,
+    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT,
+    PRIMARY KEY (name)
+);
+
+CREATE TABLE measurements (
+    id INTEGER NOT NULL,
+    device VARCHAR(200) NOT NULL,
+    base_model VARCHAR(100) NOT NULL,
+    measurement TEXT NOT NULL,
+    measured_at BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE schema_state (
+    id INTEGER NOT NULL,
+    revision VARCHAR(32) NOT NULL,
+    oldest_code VARCHAR(32) NOT NULL,
+    release VARCHAR(64) NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_events_unpublished ON events (published_at, position);
+
+CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
+
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
+
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
+
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
+
+CREATE INDEX ix_measurements_device ON measurements (device, base_model, measured_at);
+
+INSERT INTO alembic_version (version_num) VALUES ('0006');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0002', '0.1.0');
