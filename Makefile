@@ -63,6 +63,18 @@ $(OLD)/.installed:
 	$(OLD)/bin/pip install --quiet "torch==2.13.0" "diffusers==0.36.0" "peft==0.18.1" "transformers==4.57.6"
 	touch $@
 
+console: $(STAMP) ## Build gateway/console/dist again; needs node 20
+	cd gateway/console && { test -d node_modules || npm ci --no-audit --no-fund; }
+	$(BIN)/python -m tools.console_protos
+	cd gateway/console && npx svelte-check --fail-on-warnings && npx vite build
+
+test-console: $(STAMP) ## The console's own tests, a fresh build beside dist, and the walk in Chromium; needs node 20
+	cd gateway/console && { test -d node_modules || npm ci --no-audit --no-fund; }
+	$(BIN)/python -m tools.console_protos
+	cd gateway/console && npx svelte-check --fail-on-warnings && npx vitest run && \
+	    built=$$(mktemp -d) && npx vite build --outDir $$built --emptyOutDir && diff -r $$built dist && rm -r $$built
+	$(BIN)/python -m pytest tests/console -q -rs
+
 test-research: $(STAMP) research-font ## Every test of research/, minutes
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable "./research[test]"
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -q
@@ -98,4 +110,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test promtool attack test-long test-research research-font matrix chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test promtool attack console test-console test-long test-research research-font matrix chaos protos lock pretrain clean

@@ -38,7 +38,8 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from gateway import api_keys, envoy_config
 from gateway.app import build
-from gateway.authz import SERVICE_NAME, Caller, allowed
+from gateway.authz import SERVICE_NAME
+from gateway.check_answers import Caller, allowed
 from gateway.settings import Settings
 from gateway.supervisor import servers
 from services.chassis.service import serving

@@ -153,6 +153,11 @@ class ApiKeyFile:
         self._refresh()
         return find(self._keys, secret)
 
+    def named(self, key_id: str) -> ApiKey | None:
+        """The key of an id, None when there is none or no longer."""
+        self._refresh()
+        return next((key for key in self._keys if key.id == key_id), None)
+
     def _refresh(self) -> None:
         if self._path is None:
             return

@@ -1,37 +1,36 @@
 """The authorization service: who is calling, and which projects may they touch?
 
 Envoy asks before every call (its ext_authz filter) and adds the answer as headers, which the services check again
-against the names in the request. A caller shows an API key (`x-api-key`, or `authorization: Bearer fs_…`) or a JWT that
-Envoy's filter has verified.
+against the names in the request. A caller shows an API key (`x-api-key`, or `authorization: Bearer fs_…`), a JWT that
+Envoy's filter has verified, or the cookie of a browser session. A browser sends a cookie unasked, so such a call must
+also show that a page of ours made it.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from fiveshot.gateway.v1 import external_auth_pb2 as pb
 from google.protobuf import json_format
-from google.rpc import code_pb2, status_pb2
+from google.rpc import code_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
+from gateway.check_answers import Caller, allowed, denied, kept, told, wants_grpc
 from gateway.envoy_filters import CHECK_KEY, HEALTH_PATH, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
-from gateway.envoy_replies import COMPLETE
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
 from gateway.roles import SERVICES, Role, RoleCheck
 from gateway.sampled_log import SampledLog
+from gateway.sessions import CONSOLE_HEADER, SESSION_PATH, Grant, SessionFolder, cookie_of
 from gateway.stack_health import StackHealth, document
-from services.chassis import grpc_errors, telemetry
+from services.chassis import telemetry
 from services.chassis.callers import OwnToken
-from services.chassis.errors import DomainError, InvalidArgument, PermissionDenied, Unauthenticated
+from services.chassis.errors import DomainError, PermissionDenied, Unauthenticated
 from services.chassis.logging import get_logger
-from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
 
 log = get_logger(__name__)
 
@@ -41,18 +40,8 @@ ANSWERS = telemetry.counter(
 
 SERVICE_NAME = "envoy.service.auth.v3.Authorization"
 _PROJECT = re.compile(r"\*|[a-z][a-z0-9-]{0,62}")
-_HTTP_STATUS = {InvalidArgument: 400, Unauthenticated: 401, PermissionDenied: 403}
 _MAX_LOGGED_PATH = 200
-_CREDENTIAL_HEADERS = ("x-api-key", "authorization")
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who it is. principal: for logs and rate limits. projects: ids, or `*` for all. role: what it may do in them."""
-
-    principal: str
-    projects: tuple[str, ...]
-    role: Role = Role.EDITOR
+_LOOKS = ("GET", "HEAD")
 
 
 class Authorizer:
@@ -64,17 +53,20 @@ class Authorizer:
         *,
         projects_claim: str,
         role_claim: str = "role",
+        sessions: SessionFolder | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
+        self._sessions = sessions or SessionFolder(None)
         self._projects_claim = projects_claim
         self._role_claim = role_claim
-        self._now = now
+        self.now = now
 
-    def identify(self, headers: Mapping[str, str], verdict: Mapping[str, object]) -> Caller:
+    def identify(self, headers: Mapping[str, str], verdict: Mapping[str, object], verb: str = "GET") -> Caller:
         """The caller. Raises Unauthenticated (nobody known) or PermissionDenied (known, but no project is open).
 
-        headers: lower-case names. verdict: what the JWT filter left: `payload` of a good token or `failure`.
+        headers: lower-case names. verdict: what the JWT filter left: `payload` of a good token or `failure`. verb: what
+        a browser's call does; one that may change something must come from a page of ours.
         """
         bearer = _bearer(headers.get("authorization", ""))
         secret = headers.get("x-api-key", "") or (bearer if bearer.startswith(KEY_PREFIX) else "")
@@ -89,11 +81,39 @@ class Authorizer:
                 reason="TOKEN_INVALID",
                 remedy="Get a fresh token for this deployment from its issuer, or send an API key as x-api-key.",
             )
+        if cookie := cookie_of(headers.get("cookie", "")):
+            if verb not in _LOOKS:
+                self.require_own_page(headers)
+            session = self._sessions.find(cookie)
+            if session is None:
+                raise _signed_out()
+            return self.of_session(session)
         raise Unauthenticated(
             "The call carries neither an API key nor a token",
             reason="CREDENTIALS_MISSING",
             remedy="Send an API key in the header x-api-key, or a token as authorization: Bearer.",
         )
+
+    def of_session(self, session: Grant) -> Caller:
+        """The caller of a session: what its key may do now. Raises Unauthenticated once the key is gone."""
+        key = self._keys.named(session.key)
+        if key is None or key.expired(self.now()):
+            raise _signed_out()
+        return Caller(f"session:{key.id}", key.projects, key.role)
+
+    def require_own_page(self, headers: Mapping[str, str]) -> None:
+        """Raises PermissionDenied unless a page of this gateway made the call.
+
+        Only scripts can set the header, and those of other origins must ask first, which CORS never allows for it.
+        """
+        host = headers.get(":authority", "") or headers.get("host", "")
+        origin = headers.get("origin", "")
+        if not headers.get(CONSOLE_HEADER) or (origin and origin.partition("://")[2] != host):
+            raise PermissionDenied(
+                "A browser's call was refused because it did not come from the console's own page",
+                reason="CROSS_SITE_CALL",
+                remedy="Open the console at its own address; scripts send an API key, not a cookie.",
+            )
 
     def _by_key(self, secret: str) -> Caller:
         key = self._keys.find(secret)
@@ -105,7 +125,7 @@ class Authorizer:
                 reason="API_KEY_INVALID",
                 remedy="Check the key for typos, and that it belongs to this deployment.",
             )
-        if key.expired(self._now()):
+        if key.expired(self.now()):
             raise Unauthenticated(
                 f"The API key '{key.id}' has expired", reason="API_KEY_EXPIRED", remedy="Ask for a new key."
             )
@@ -139,6 +159,14 @@ class Authorizer:
         return found[-1]
 
 
+class Console(Protocol):
+    """Who answers the calls of SESSION_PATH."""
+
+    def answer(self, http: pb.AttributeContext.HttpRequest) -> pb.CheckResponse:
+        """The whole answer."""
+        ...
+
+
 class AuthorizationServicer:
     """Envoy's side: reads a CheckRequest, writes a CheckResponse."""
 
@@ -149,8 +177,10 @@ class AuthorizationServicer:
         internal_token: str | OwnToken,
         bodies: JsonCheck | None = None,
         health: StackHealth | None = None,
+        console: Console | None = None,
     ) -> None:
         self._authorizer = authorizer
+        self._console = console
         self._roles = RoleCheck(http_rules(SERVICES))
         self._health = health
         self._bodies = bodies
@@ -164,7 +194,7 @@ class AuthorizationServicer:
         metadata = request.attributes.metadata_context.filter_metadata
         verdict = json_format.MessageToDict(metadata[JWT_FILTER]) if JWT_FILTER in metadata else {}
         try:
-            caller = self._authorizer.identify(headers, verdict)
+            caller = self._authorizer.identify(headers, verdict, http.method)
             self._roles.require(caller.role, http.method, http.path)
         except DomainError as error:
             # Not mapped to a status of this call: for Envoy a refusal is an answer like any other.
@@ -192,6 +222,8 @@ class AuthorizationServicer:
         """Answers the question that Envoy asks: one of its two filters marks its calls."""
         if request.attributes.request.http.path == HEALTH_PATH and self._health is not None:
             return told(*document(await self._health.services()))
+        if request.attributes.request.http.path.partition("?")[0] == SESSION_PATH and self._console is not None:
+            return self._console.answer(request.attributes.request.http)
         asked = dict(context.invocation_metadata() or ())
         if asked.get(CHECK_KEY) == JSON_CHECK:
             return await self.check_body(request)
@@ -207,71 +239,6 @@ class AuthorizationServicer:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, {"Check": handler}),))
 
 
-def allowed(caller: Caller, internal_token: str) -> pb.CheckResponse:
-    """Lets the call pass with who it is; the credential itself stays here."""
-    added = {PROJECTS_KEY: ",".join(sorted(caller.projects)), PRINCIPAL_KEY: caller.principal}
-    if internal_token:
-        added[INTERNAL_TOKEN_KEY] = internal_token
-    answer = pb.OkResponse(headers=_headers(added), headers_to_remove=_CREDENTIAL_HEADERS)
-    return pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.OK), ok_response=answer)
-
-
-def kept(answer: pb.CheckResponse) -> pb.CheckResponse:
-    """The permission with what edge.lua needs to give it again by itself: the headers that it sets and removes."""
-    permission = answer.ok_response
-    answer.dynamic_metadata.update(
-        {
-            "set": {option.header.key: option.header.value for option in permission.headers},
-            "remove": list(permission.headers_to_remove),
-        }
-    )
-    return answer
-
-
-def wants_grpc(headers: Mapping[str, str]) -> bool:
-    """Whether the caller speaks gRPC."""
-    return headers.get("content-type", "").startswith("application/grpc")
-
-
-def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
-    """Refuses: as google.rpc.Status in the trailer for gRPC callers, as its JSON for the others."""
-    status = grpc_errors.to_proto(error)
-    if wants_grpc:
-        details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
-        headers, body = {"grpc-status-details-bin": details}, error.message
-    else:
-        headers, body = {"content-type": "application/json"}, _status_json(status)
-        if isinstance(error, Unauthenticated):
-            headers["www-authenticate"] = 'Bearer realm="fiveshot"'
-    http = pb.HttpStatus(code=_HTTP_STATUS.get(type(error), 403))
-    refusal = pb.DeniedResponse(status=http, headers=_headers(headers), body=body)
-    answer = pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
-    # Without this Envoy would put its own words in place of the body.
-    answer.dynamic_metadata.update({COMPLETE: True})
-    return answer
-
-
-def told(status: int, body: str) -> pb.CheckResponse:
-    """An answer of this process in a refusal's form: Envoy passes it on to whoever asked."""
-    headers = _headers({"content-type": "application/json"})
-    refusal = pb.DeniedResponse(status=pb.HttpStatus(code=status), headers=headers, body=body)
-    answer = pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.UNAVAILABLE), denied_response=refusal)
-    answer.dynamic_metadata.update({COMPLETE: True})
-    return answer
-
-
-def _status_json(status: status_pb2.Status) -> str:
-    return json_format.MessageToJson(status, preserving_proto_field_name=False, indent=None)
-
-
-def _headers(values: Mapping[str, str]) -> list[pb.HeaderValueOption]:
-    overwrite = pb.HeaderValueOption.APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD
-    return [
-        pb.HeaderValueOption(header=pb.HeaderValue(key=key, value=value), append_action=overwrite)
-        for key, value in values.items()
-    ]
-
-
 def claimed(payload: Mapping[str, object], claim: str) -> object:
     """A claim's value, None without it; dots in the name lead into objects, as in Keycloak's `realm_access.roles`."""
     if claim in payload:
@@ -283,6 +250,14 @@ def claimed(payload: Mapping[str, object], claim: str) -> object:
 
 def _words(claim: object) -> list[str]:
     return claim.replace(",", " ").split() if isinstance(claim, str) else _strings(claim)
+
+
+def _signed_out() -> Unauthenticated:
+    return Unauthenticated(
+        "The session in this browser has ended",
+        reason="SESSION_ENDED",
+        remedy="Sign in again: run `fiveshot console` on the machine of the stack, or enter an API key.",
+    )
 
 
 def _bearer(header: str) -> str:

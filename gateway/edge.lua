@@ -1,6 +1,8 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, REFUSED (reason -> {status, message}), and the sets of plain names
--- CREDENTIAL_NAMES and PATH_VARIABLES.
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, REFUSED (reason -> {status,
+-- message}), and the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
+--
+-- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
 -- It refuses what no service need see (oversize headers, credentials or path variables in a query), and answers from
 -- memory for a credential that the authorization service has just let through with a call of the same shape.
@@ -57,6 +59,16 @@ local function shape(path)
   return table.concat(parts, "/")
 end
 
+-- The session of a browser, with all that the authorization's decision on it depends on; "" without a session.
+local function session(headers)
+  local value = ("; " .. (headers:get("cookie") or "")):match("[; ]" .. SESSION_COOKIE .. "=([^;]*)")
+  if not value or value == "" then
+    return ""
+  end
+  local own = (headers:get(CONSOLE_HEADER) or "") ~= "" and "own" or ""
+  return table.concat({value, own, headers:get("origin") or "", headers:get(":authority") or ""}, "\t")
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local bytes = 0
@@ -82,9 +94,10 @@ function envoy_on_request(handle)
   local credential = headers:get("x-api-key") or ""
   local token = headers:get("authorization") or ""
   -- A token counts only with the JWT filter's verdict on this very call; an API key has its own prefix.
+  local browser = (credential == "" and token == "") and session(headers) or ""
   local verified = token == "" or token:find("^[Bb][Ee][Aa][Rr][Ee][Rr] +fs_") or (metadata:get(JWT) or {}).payload
-  if KEEP_MS > 0 and verified and (credential ~= "" or token ~= "") then
-    local key = table.concat({credential, token, headers:get(":method") or "", shape(path)}, "\n")
+  if KEEP_MS > 0 and verified and (credential ~= "" or token ~= "" or browser ~= "") then
+    local key = table.concat({credential, token, browser, headers:get(":method") or "", shape(path)}, "\n")
     local entry = kept[key]
     if entry and handle:timestamp() < entry.ends then
       for name, value in pairs(entry.set) do

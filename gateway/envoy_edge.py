@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.envoy_replies import BY_REASON, EDGE_SPACE
 from gateway.http_rules import HttpRule
+from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
 
 Config = dict[str, Any]
@@ -29,6 +30,8 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local KEEP_ENTRIES = {_KEEP_ENTRIES}",
         f"local HEALTH_PATH = {json.dumps(health_path)}",
         f"local MAX_HEADER_BYTES = {settings.max_header_kb * 1024}",
+        f"local SESSION_COOKIE = {json.dumps(COOKIE)}",
+        f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
         f"local REFUSED = {_refusals()}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.envoy_console import MAX_FILE_BYTES, console_routes
 from gateway.envoy_filters import CORS_FILTER, JSON_CHECK, cors_policy, transcoder_for_bytes, unchecked_body
 from gateway.envoy_limits import BODY_LIMIT, unlimited_body
 from gateway.http_rules import http_rules
@@ -17,12 +18,14 @@ PUBLIC_SERVICES = {
     "fiveshot.trainer.v1.TrainingService": "trainer",
     "fiveshot.registry.v1.RegistryService": "registry",
 }
+_NO_SNIFFING = {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "ADD_IF_ABSENT"}
 _JSON_VERBS = "POST|PUT|PATCH"
 
 
 def routes(settings: Settings) -> Config:
     """The route configuration."""
-    found = [_grpc_route(settings, service, cluster) for service, cluster in PUBLIC_SERVICES.items()]
+    found = console_routes(settings)
+    found += [_grpc_route(settings, service, cluster) for service, cluster in PUBLIC_SERVICES.items()]
     # One service describes all of them, so that a client that asks the gateway learns the whole API.
     for version in ("v1", "v1alpha"):
         asked = f"/grpc.reflection.{version}.ServerReflection/"
@@ -37,7 +40,13 @@ def routes(settings: Settings) -> Config:
     host: Config = {"name": "services", "domains": ["*"], "routes": found}
     if settings.cors_origins:
         host["typed_per_filter_config"] = {CORS_FILTER: cors_policy(settings.cors_origins)}
-    return {"name": "services", "virtual_hosts": [host]}
+    return {
+        "name": "services",
+        "virtual_hosts": [host],
+        "max_direct_response_body_size_bytes": MAX_FILE_BYTES,
+        # What callers upload comes back as what it was found to be, never as what a browser would guess.
+        "response_headers_to_add": [_NO_SNIFFING],
+    }
 
 
 def _grpc_route(settings: Settings, service: str, cluster: str) -> Config:

@@ -36,6 +36,7 @@ MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
             "ListDatasetVersionImages",
             "GetDataset",
             "ListImages",
+            "DownloadImage",
         ),
         "worker": _of(_DATASET, "ListDatasetVersionImages", "DownloadImage"),
     },

@@ -58,6 +58,7 @@ _METHODS = {
         "DeleteDatasetVersion": _EDITOR,
         "ListDatasetVersions": _READER,
         "ListDatasetVersionImages": _READER,
+        "GetUsage": _READER,
     },
     "fiveshot.tagger.v1.TaggerService": {
         "ListTaggers": _READER,
@@ -70,11 +71,14 @@ _METHODS = {
         "DeleteTagJob": _EDITOR,
         "TagImage": _READER,
         "SuggestSubject": _READER,
+        "SuggestCrops": _READER,
     },
     "fiveshot.trainer.v1.TrainingService": {
         "ListBaseModels": _READER,
         "GetBaseModel": _READER,
         "EstimateTrainingJob": _READER,
+        "PreviewTraining": _READER,
+        "AuditDataset": _READER,
         "CreateTrainingJob": _EDITOR,
         "GetTrainingJob": _READER,
         "ListTrainingJobs": _READER,
@@ -96,6 +100,7 @@ _METHODS = {
         "ListEpochs": _READER,
         "DownloadEpochFile": _READER,
         "GetEpochFileContent": _READER,
+        "GetUsage": _READER,
     },
     "fiveshot.registry.v1.RegistryService": {
         "CreateModel": _EDITOR,
@@ -107,11 +112,13 @@ _METHODS = {
         "ImportModelVersion": _EDITOR,
         "GetModelVersion": _READER,
         "ListModelVersions": _READER,
+        "UpdateModelVersion": _EDITOR,
         "DownloadModelVersion": _READER,
         "GetModelFileContent": _READER,
         "DeleteModelVersion": _EDITOR,
         "SetModelAlias": _EDITOR,
         "DeleteModelAlias": _EDITOR,
+        "GetUsage": _READER,
     },
 }
 SERVICES = tuple(_METHODS)

@@ -46,6 +46,12 @@ class Settings(BaseServiceSettings):
         "role", description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles"
     )
 
+    sessions_dir: Path | None = Field(
+        None, description="folder of browser sessions, which all replicas share; empty: no sign-in to the console"
+    )
+    session_hours: float = Field(72, gt=0, le=24 * 90, description="hours after which a browser must sign in again")
+    console: bool = Field(True, description="serve the console at /")
+
     # How much they may ask; all by Envoy.
     trusted_proxies: int = Field(
         0,

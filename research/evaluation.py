@@ -59,7 +59,7 @@ class Study:
     @property
     def recommended(self) -> int:
         """The epoch that the rule picks."""
-        return recommend([Evaluation(**values) for values in self.evaluations]).epoch
+        return recommend([Evaluation(**values) for values in self.evaluations], finished=True).epoch
 
     def near_best(self, epoch: int) -> bool:
         """Whether an epoch's loss on held-out views is within 2% of the best epoch's."""

@@ -24,7 +24,9 @@ from tools.marked_pages import DOCS, cell, refresh, table
 PAGE = DOCS / "errors.md"
 ROOT = Path(__file__).parent.parent
 # What answers callers of the API; the command line's own errors are explained where they occur.
-SOURCES = ("services", "gateway/authz.py", "gateway/json_check.py")
+SOURCES = (
+    "services", "gateway/authz.py", "gateway/json_check.py", "gateway/sessions.py", "gateway/console_sessions.py"
+)  # fmt: skip
 _KINDS = {kind.__name__: kind for kind in STATUS_CODES}
 _ENGINE = "EngineError"
 _UNKNOWN = "…"

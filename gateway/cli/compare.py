@@ -33,9 +33,14 @@ def outcomes(one: Job, other: Job, epochs: tuple[Any, Any]) -> Iterator[tuple[st
     yield "loss", *(f"{job.loss:.4f}" if job.loss else "" for job in jobs)
     yield "time", *(_time(job) for job in jobs)
     yield "recommended epoch", *(str(job.recommended_epoch or "") for job in jobs)
-    yield "error on photos", *(f"{each.evaluation.fit_loss:.4f}" if each else "" for each in epochs)
+    for title, name in (("error left on photos", "photo_error"), ("error left on unseen views", "unseen_error")):
+        yield title, *(_percent(each.evaluation, name) if each else "" for each in epochs)
     yield "drift", *(f"{each.evaluation.drift:.1%}" if each else "" for each in epochs)
     yield "likeness to a photo", *(f"{each.evaluation.memorisation:.0%}" if each else "" for each in epochs)
+
+
+def _percent(evaluation: Any, name: str) -> str:
+    return f"{getattr(evaluation, name):.0%}" if evaluation.HasField(name) else ""
 
 
 def _shown(parameters: Any, descriptor: Any) -> str:

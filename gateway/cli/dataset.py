@@ -11,10 +11,10 @@ from fiveshot.errors import InvalidArgument
 from fiveshot.sync.calls import pages
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from gateway.cli import lookup, output
+from gateway.cli import labels, lookup, output
 from gateway.cli.completion import datasets
 from gateway.cli.session import Session
-from gateway.cli.texts import show_texts
+from gateway.cli.texts import show_texts, tell_bars
 
 app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True)
 
@@ -34,11 +34,16 @@ def create(
     description: Annotated[str, typer.Option(help="Free text.")] = "",
     trigger_word: Annotated[str, typer.Option(help="The word that stands for the subject in every caption.")] = "",
     num_repeats: Annotated[int, typer.Option(help="How many times each image is used per epoch.")] = 0,
+    label: labels.Label = None,
 ) -> None:
     """Create an empty dataset."""
     session: Session = ctx.obj
     fields = dataset_pb2.Dataset(
-        display_name=display_name, description=description, trigger_word=trigger_word, num_repeats=num_repeats
+        display_name=display_name,
+        description=description,
+        trigger_word=trigger_word,
+        num_repeats=num_repeats,
+        labels=labels.parsed(label),
     )
     dataset = lookup.new_id(dataset, field="dataset_id", kind="dataset")
     request = pb.CreateDatasetRequest(parent=session.parent, dataset_id=dataset, dataset=fields)
@@ -77,6 +82,9 @@ def show(
         show_texts(session, name)
     else:
         _show(session, session.dataset.GetDataset(pb.GetDatasetRequest(name=name)))
+        if not session.json:
+            request = pb.ListImagesRequest(parent=name, filter='facts:"bars"')
+            tell_bars(list(pages(session.dataset.ListImages, request, "images", 0)))
 
 
 @app.command(rich_help_panel=SETS)
@@ -152,6 +160,7 @@ def _show(session: Session, dataset: dataset_pb2.Dataset) -> None:
         [
             ("name", dataset.name), ("display name", dataset.display_name), ("description", dataset.description),
             ("trigger word", dataset.trigger_word), ("repeats", dataset.num_repeats or ""),
+            ("labels", labels.shown(dataset.labels)),
             ("images", f"{dataset.image_count} ({output.size(dataset.size_bytes)})"),
             ("created", output.when(dataset.create_time)), ("changed", output.when(dataset.update_time)),
         ]

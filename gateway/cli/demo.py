@@ -260,7 +260,7 @@ def _epoch_facts(epoch: training_job_pb2.Epoch) -> dict[str, Any]:
     return {
         "epoch": int(output.short(epoch.name)),
         "loss": epoch.loss,
-        "fitLoss": epoch.evaluation.fit_loss,
+        "photoError": epoch.evaluation.photo_error,
         "recommended": epoch.recommended,
     }
 
@@ -268,10 +268,10 @@ def _epoch_facts(epoch: training_job_pb2.Epoch) -> dict[str, Any]:
 def _tell(summary: dict[str, Any]) -> None:
     output.out.print("\n[bold]Summary[/]")
     rows = (
-        (each["epoch"], f"{each['loss']:.4f}", f"{each['fitLoss']:.4f}", "←" if each["recommended"] else "")
+        (each["epoch"], f"{each['loss']:.4f}", f"{each['photoError']:.0%}", "←" if each["recommended"] else "")
         for each in summary["epochs"]
     )
-    output.table((">epoch", ">loss", ">fit", "recommended"), rows)
+    output.table((">epoch", ">loss", ">error left", "recommended"), rows)
     output.facts(
         [
             ("saved", f"epoch {summary['savedEpoch']} as {summary['modelVersion']}"), ("because", summary["reason"]),

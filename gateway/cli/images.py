@@ -96,15 +96,19 @@ def download_(
     image: Image,
     to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     thumbnail: Annotated[bool, typer.Option(help="Download the thumbnail instead of the original.")] = False,
+    cropped: Annotated[bool, typer.Option("--crop", help="Download the part that is trained, as a JPEG.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one picture."""
     session: Session = ctx.obj
     record = lookup.image(session, dataset, image)
-    view = pb.DownloadImageRequest.VIEW_THUMBNAIL if thumbnail else pb.DownloadImageRequest.VIEW_ORIGINAL
+    if thumbnail and cropped:
+        raise InvalidArgument("--thumbnail and --crop exclude each other", field="crop", remedy="Give one of them.")
+    form = "thumbnail" if thumbnail else "crop" if cropped else ""
+    view = pb.DownloadImageRequest.View.Value(f"VIEW_{form.upper() or 'ORIGINAL'}")
     request = pb.DownloadImageRequest(name=record.name, view=view)
-    own = f"{Path(record.file_name).stem}.thumbnail.jpg" if thumbnail else record.file_name
-    sha256 = "" if thumbnail else record.sha256
+    own = f"{Path(record.file_name).stem}.{form}.jpg" if form else record.file_name
+    sha256 = "" if form else record.sha256
     fetch = partial(session.dataset.DownloadImage, request)
     output.saved(session, save(session.stubs.channel, fetch, to, name=own, sha256=sha256, overwrite=force))
 

@@ -14,7 +14,7 @@ from fiveshot.sync.models import SAVE_TIMEOUT_S, Models
 from fiveshot.sync.transfer import save as keep
 from fiveshot.transfers import Saved
 
-from gateway.cli import lookup, output
+from gateway.cli import labels, lookup, output
 from gateway.cli.completion import models
 from gateway.cli.session import Session
 from gateway.cli.transfer import sending
@@ -41,6 +41,7 @@ def save(
     display_name: Annotated[str, typer.Option(help="Display name, used with --create.")] = "",
     description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
     alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; repeatable.")] = None,
+    label: labels.Label = None,
 ) -> None:
     """Keep one epoch as the next version of a model."""
     session: Session = ctx.obj
@@ -55,6 +56,7 @@ def save(
         display_name=display_name,
         description=description,
         aliases=alias or [],
+        labels=labels.parsed(label),
     )
     version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
     output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")

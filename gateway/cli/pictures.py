@@ -16,7 +16,7 @@ MARGIN = 24
 LABEL_WIDTH = 150
 HEADER_HEIGHT = 64
 TITLE_HEIGHT = 48
-_INK, _FAINT, _ACCENT, _PAPER = "#1c1c1c", "#6b6b6b", "#b3261e", "#ffffff"
+INK, PALE, _ACCENT, PAPER = "#1c1c1c", "#6b6b6b", "#b3261e", "#ffffff"
 _MAX_TRAINING_COLUMNS = 3
 
 
@@ -62,14 +62,14 @@ def contact_sheet(
     training_columns = min(_MAX_TRAINING_COLUMNS, -(-len(training) // per_column)) if training else 0
     left = MARGIN + training_columns * (CELL + GAP) + (GAP * 2 if training else 0)
     width = left + LABEL_WIDTH + columns * (CELL + GAP) + MARGIN
-    sheet = Image.new("RGB", (width, MARGIN + TITLE_HEIGHT + grid_height + MARGIN), _PAPER)
+    sheet = Image.new("RGB", (width, MARGIN + TITLE_HEIGHT + grid_height + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, fill=_INK, font=_font(24))
+    draw.text((MARGIN, MARGIN), title, fill=INK, font=font(24))
     top = MARGIN + TITLE_HEIGHT
     _training(sheet, draw, training[: training_columns * per_column], per_column, top)
     for column, prompt in enumerate(prompts):
         text = "\n".join(textwrap.wrap(prompt, 28)[:3])
-        draw.multiline_text((left + LABEL_WIDTH + column * (CELL + GAP), top), text, fill=_FAINT, font=_font(14))
+        draw.multiline_text((left + LABEL_WIDTH + column * (CELL + GAP), top), text, fill=PALE, font=font(14))
     for number, row in enumerate(rows):
         _row(sheet, draw, row, left, top + HEADER_HEIGHT + number * (CELL + GAP))
     return sheet
@@ -117,33 +117,36 @@ def running_mean(values: Sequence[float], half_width: int) -> list[float]:
 
 def _training(sheet: Image.Image, draw: ImageDraw.ImageDraw, pictures: Sequence[bytes], rows: int, top: int) -> None:
     if pictures:
-        draw.text((MARGIN, top), "training pictures", fill=_FAINT, font=_font(14))
+        draw.text((MARGIN, top), "training pictures", fill=PALE, font=font(14))
     for index, data in enumerate(pictures):
         column, row = divmod(index, rows)
-        _paste(sheet, data, MARGIN + column * (CELL + GAP), top + HEADER_HEIGHT + row * (CELL + GAP))
+        paste(sheet, data, MARGIN + column * (CELL + GAP), top + HEADER_HEIGHT + row * (CELL + GAP))
 
 
 def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, left: int, top: int) -> None:
-    ink = _ACCENT if row.highlighted else _INK
-    draw.text((left, top + CELL // 2 - 24), row.label, fill=ink, font=_font(18))
+    ink = _ACCENT if row.highlighted else INK
+    draw.text((left, top + CELL // 2 - 24), row.label, fill=ink, font=font(18))
     detail = "\n".join(textwrap.wrap(row.detail, 20)[:3])
-    draw.multiline_text((left, top + CELL // 2 + 2), detail, fill=ink if row.highlighted else _FAINT, font=_font(13))
+    draw.multiline_text((left, top + CELL // 2 + 2), detail, fill=ink if row.highlighted else PALE, font=font(13))
     for column, data in enumerate(row.previews):
         x = left + LABEL_WIDTH + column * (CELL + GAP)
-        _paste(sheet, data, x, top)
+        paste(sheet, data, x, top)
         if row.highlighted:
             draw.rectangle((x - 3, top - 3, x + CELL + 2, top + CELL + 2), outline=_ACCENT, width=3)
 
 
-def _paste(sheet: Image.Image, data: bytes, x: int, y: int) -> None:
-    """Puts a picture into a cell, whole, in the middle."""
+def paste(sheet: Image.Image, data: bytes, x: int, y: int) -> tuple[int, int, int, int]:
+    """Puts a picture into a cell, whole, in the middle; the place that it fills: left, top, right, bottom."""
     with Image.open(io.BytesIO(data)) as encoded:
         picture = encoded.convert("RGB")
     scale = min(CELL / picture.width, CELL / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS)
-    sheet.paste(picture, (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
+    left, top = x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2
+    sheet.paste(picture, (left, top))
+    return left, top, left + size[0], top + size[1]
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The sheets' letters. size: in pixels."""
     return ImageFont.load_default(size)

@@ -11,7 +11,9 @@ import psutil
 import typer
 
 from gateway.cli import output
+from gateway.cli.console import sign_in_address
 from gateway.cli.session import Session
+from gateway.sessions import CODE_MINUTES
 from gateway.supervisor import run, stack_problems
 from gateway.supervisor.folder import ChildState, DataFolder, StackState
 
@@ -95,6 +97,8 @@ class _Listener:
 def _tell_ready(folder: DataFolder, state: StackState) -> None:
     output.say(f"Ready after {state.ready_seconds:.1f} s on {state.server}, data in {folder.path}.")
     output.say(f"API key: {folder.credentials().api_key} (project {state.project}); this CLI already uses it.")
+    address, _ = sign_in_address(folder, state)
+    output.say(f"Console: {address} (once, within {CODE_MINUTES} minutes; `fiveshot console` prints another)")
 
 
 def _tell(folder: DataFolder, state: StackState) -> None:

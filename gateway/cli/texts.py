@@ -48,6 +48,17 @@ def tell_faults(session: Session, images: Sequence[dataset_pb2.Image]) -> None:
         names = [each.file_name for each in images if fault in each.facts]
         if names:
             output.note(f"{len(names)} {fault}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}.")
+    tell_bars(images)
+
+
+def tell_bars(images: Sequence[dataset_pb2.Image]) -> None:
+    """Names the pictures whose bars a training would learn, and the command that cuts them."""
+    names = [each.file_name for each in images if each.HasField("content_area") and not each.HasField("crop")]
+    if names:
+        dataset = images[0].name.split("/")[3]
+        have = "1 has" if len(names) == 1 else f"{len(names)} have"
+        shown = f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+        output.note(f"{have} bars or a border: {shown}. Cut them: fiveshot dataset crop {dataset} --auto")
 
 
 def tell_competition(session: Session, images: Sequence[dataset_pb2.Image]) -> None:

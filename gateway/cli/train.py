@@ -11,7 +11,7 @@ from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import estimates, lookup, output
+from gateway.cli import estimates, labels, lookup, output
 from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, datasets, jobs
@@ -60,8 +60,12 @@ def start(
     seed: Seed = None,
     prompt: Prompt = None,
     set_: Set = None,
+    label: labels.Label = None,
     watch: Annotated[bool, typer.Option(help="Follow the job until it ends.")] = False,
     validate_only: Annotated[bool, typer.Option(help="Check everything, create nothing.")] = False,
+    ignore_audit: Annotated[
+        bool, typer.Option("--ignore-audit", help="Train although the audit blocks the dataset.")
+    ] = False,
 ) -> None:
     """Queue a training job."""
     session: Session = ctx.obj
@@ -75,12 +79,14 @@ def start(
         display_name=display_name,
         priority=priority,
         parameters=parameters(named, set_ or [], prompt or []),
+        labels=labels.parsed(label),
     )
     request = pb.CreateTrainingJobRequest(
         parent=session.parent,
         training_job_id=lookup.new_id(job_id, field="training_job_id", kind="job"),
         training_job=job,
         validate_only=validate_only,
+        ignore_audit=ignore_audit,
     )
     created = session.trainer.CreateTrainingJob(request)
     tell_unavailable(session, created.base_model)

@@ -9,26 +9,24 @@ from fiveshot.trainer.v1 import training_job_pb2
 from gateway.cli import output
 
 Epoch = training_job_pb2.Epoch
-COLUMNS = (">epoch", ">fit", ">moved", ">held out", ">drift", ">likeness", "verdict")
+COLUMNS = (">epoch", ">photos", ">unseen", ">drift", ">likeness", "verdict")
 # The trainer's own bounds: from here on it counts a preview as a copy, and a moved view as unlearnt.
-_COPY = 0.95
+_COPY = 0.8
 _RISE = 0.05
 
 
 def rows(epochs: Sequence[Epoch]) -> Iterator[tuple[str, ...]]:
     """A row for each epoch, in order, as `COLUMNS` names them; every number in per cent, less is better."""
-    words = verdicts(epochs)
-    first = next((each.evaluation for each in epochs if each.HasField("evaluation")), None)
-    for epoch, word in zip(epochs, words, strict=True):
-        found = epoch.evaluation
-        if first is None or not epoch.HasField("evaluation"):
-            yield (output.short(epoch.name), "", "", "", "", "", word)
+    for epoch, word in zip(epochs, verdicts(epochs), strict=True):
+        if not epoch.HasField("evaluation"):
+            yield output.short(epoch.name), "", "", "", "", word
             continue
-        moved = _share(found.moved_loss, first.moved_loss) if found.HasField("moved_loss") else ""
-        held_out = _share(found.held_out_loss, first.held_out_loss) if found.HasField("held_out_loss") else ""
-        fit = _share(found.fit_loss, first.fit_loss)
-        drift, likeness = f"{100 * found.drift:.1f}", f"{100 * found.memorisation:.0f}"
-        yield output.short(epoch.name), fit, moved, held_out, drift, likeness, word
+        found = epoch.evaluation
+        errors = (
+            f"{100 * getattr(found, name):.0f}" if found.HasField(name) else ""
+            for name in ("photo_error", "unseen_error")
+        )
+        yield output.short(epoch.name), *errors, f"{100 * found.drift:.1f}", f"{100 * found.memorisation:.0f}", word
 
 
 def legend(epochs: Sequence[Epoch]) -> Iterator[str]:
@@ -36,14 +34,15 @@ def legend(epochs: Sequence[Epoch]) -> Iterator[str]:
     found = [each.evaluation for each in epochs if each.HasField("evaluation")]
     if not found:
         return
-    yield "Less is better in every column."
-    yield "fit       error on the training pictures; 100 is that of the first epoch"
-    if any(each.HasField("moved_loss") for each in found):
-        yield "moved     the same on the pictures mirrored, nearer and farther; it rises when they are learnt by heart"
+    yield "Every number is in per cent, and less is better."
+    if any(each.HasField("photo_error") for each in found):
+        yield "photos    what is left of the base model's error on your photos"
     if any(each.HasField("held_out_loss") for each in found):
-        yield "held out  the same on a picture that is kept out of training"
+        yield "unseen    the same on a photo that is kept out of training"
+    elif any(each.HasField("unseen_error") for each in found):
+        yield "unseen    the same on your photos mirrored, nearer and farther; it rises when they are learnt by heart"
     yield "drift     how far prompts without your subject have moved from the base model"
-    yield f"likeness  of a preview to the nearest training picture; from {100 * _COPY:.0f} on it is a copy"
+    yield f"likeness  of a preview to the nearest training photo; from {100 * _COPY:.0f} on it is a copy"
 
 
 def verdicts(epochs: Sequence[Epoch]) -> list[str]:
@@ -75,7 +74,3 @@ def _verdict(epochs: Sequence[Epoch], number: int, best: int) -> str:
 
 def _risen(losses: Sequence[float]) -> bool:
     return bool(losses) and losses[-1] > min(losses) * (1 + _RISE)
-
-
-def _share(value: float, of: float) -> str:
-    return f"{100 * value / of:.0f}" if of else ""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from gateway.cli import output
+from gateway.cli import labels, output
 from gateway.cli.session import Session
 
 Job = training_job_pb2.TrainingJob
@@ -93,6 +93,8 @@ class View:
         state = output.enum_name(job, "state")
         waiting = f", {job.queue_position - 1} before it" if job.queue_position > 1 else ""
         self._line(f"{output.short(job.name)}: {state}{waiting}")
+        if job.held_back:
+            self._line(job.held_back)
         self._progress.update(self._bar, description=state, total=max(1, job.total_steps), completed=job.step)
 
     def _state(self, change: training_event_pb2.JobStateChanged) -> None:
@@ -133,9 +135,10 @@ def _bar() -> Column:
 
 def _epoch_line(epoch: training_job_pb2.Epoch) -> str:
     mark = ", recommended so far" if epoch.recommended else ""
-    held_out = f", held-out {epoch.evaluation.held_out_loss:.4f}" if epoch.evaluation.HasField("held_out_loss") else ""
+    found = epoch.evaluation
+    left = f", {found.photo_error:.0%} of the base model's error left" if found.HasField("photo_error") else ""
     number, previews = output.short(epoch.name), len(epoch.previews)
-    return f"epoch {number} finished: loss {epoch.loss:.4f}{held_out}, {previews} previews{mark}"
+    return f"epoch {number} finished: loss {epoch.loss:.4f}{left}, {previews} previews{mark}"
 
 
 def describe(job: Job) -> list[tuple[str, Any]]:
@@ -148,7 +151,8 @@ def describe(job: Job) -> list[tuple[str, Any]]:
         ("name", job.name), ("display name", job.display_name), ("base model", output.short(job.base_model)),
         ("dataset version", f"{job.dataset_version} ({job.image_count} images)"), ("trigger word", job.trigger_word),
         ("state", output.enum_name(job, "state") + (f", {job.phase}" if job.phase else "")),
-        ("queue", place), ("steps", f"{job.step} of {job.total_steps}"),
+        ("queue", place), ("held back", job.held_back), ("labels", labels.shown(job.labels)),
+        ("steps", f"{job.step} of {job.total_steps}"),
         ("epochs", f"{job.epochs_completed} of {job.parameters.num_epochs}"),
         ("loss", f"{job.loss:.4f}" if job.loss else ""), ("left", output.duration(left) if left else ""),
         ("recommended epoch", best), ("attempts", len(job.attempts)), ("error", error),

@@ -3,6 +3,8 @@
     DIR/lock                one supervisor at a time holds it (flock; the kernel lets go of it when the holder dies)
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
     DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
+    DIR/sessions/           browsers that are signed in to the console, by digest
+    DIR/budgets.toml        what each project may use; read whenever it changes
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
 
@@ -30,6 +32,16 @@ STATE_VERSION = 1
 PRIVATE_UMASK = 0o077
 LOCAL_PROJECT = DEFAULT_PROJECT
 LOCAL_KEY_ID = "local"
+_BUDGETS = """\
+# What projects may use. A change holds at once; docs/budgets.md lists every budget. 0 is no limit.
+#
+# [defaults]
+# datasets = 50
+#
+# [projects.acme]
+# running_jobs = 2
+# gpu_seconds = 86400
+"""
 
 
 class FolderBusyError(Exception):
@@ -113,6 +125,21 @@ class DataFolder:
     def api_keys_file(self) -> Path:
         """The API keys that the gateway accepts."""
         return self.path / "credentials" / "api_keys.yaml"
+
+    @property
+    def sessions(self) -> Path:
+        """Who is signed in to the console, and the codes to sign in with."""
+        return self.sub("sessions")
+
+    @property
+    def budgets_file(self) -> Path:
+        """The budgets of projects; one that is not there is made, with nothing in it but how to write it."""
+        path = self.path / "budgets.toml"
+        if not path.exists():
+            _make_private(self.path)
+            with open_private(path, "w") as file:
+                file.write(_BUDGETS)
+        return path
 
     @property
     def event_consumers_file(self) -> Path:

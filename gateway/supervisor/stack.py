@@ -129,8 +129,11 @@ class Stack:
         }
         if name != "tagger":
             own |= self._s3_variables()
+            own["BUDGETS_FILE"] = str(self._folder.budgets_file)
+        if name in ("dataset", "trainer"):
+            own |= self._nats_variables()
         if name == "trainer":
-            own |= self._nats_variables() | self._catalogue()
+            own |= self._catalogue()
         if name in ("tagger", "trainer"):
             own["DATASET_TARGET"] = self._target("dataset")
         if name == "registry":
@@ -157,7 +160,7 @@ class Stack:
         return found
 
     def _authz(self) -> ServerSpec:
-        own = {"API_KEYS_FILE": str(self._folder.api_keys_file)}
+        own = {"API_KEYS_FILE": str(self._folder.api_keys_file), "SESSIONS_DIR": str(self._folder.sessions)}
         own |= {f"{name.upper()}_TARGET": self._target(name) for name in SERVICES}
         return self._python("authz", "gateway.app", "GATEWAY", own)
 

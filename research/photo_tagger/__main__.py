@@ -3,6 +3,8 @@
 python -m research.photo_tagger export
 python -m research.photo_tagger table --classes TIMM_INFO_FOLDER --wordnet /usr/share/wordnet/data.noun
 python -m research.photo_tagger evaluate --subjects FOLDER --packages FOLDER
+python -m research.photo_tagger crops --subjects FOLDER --packages FOLDER
+python -m research.photo_tagger faults --subjects FOLDER --packages FOLDER
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ def main() -> None:
     made = steps.add_parser("table")
     made.add_argument("--classes", type=Path, required=True)
     made.add_argument("--wordnet", type=Path, required=True)
-    measured = steps.add_parser("evaluate")
-    measured.add_argument("--subjects", type=Path, required=True)
-    measured.add_argument("--packages", type=Path, required=True)
+    for name in ("evaluate", "crops", "faults"):
+        measured = steps.add_parser(name)
+        measured.add_argument("--subjects", type=Path, required=True)
+        measured.add_argument("--packages", type=Path, required=True)
     given = parser.parse_args()
     if given.step == "export":
         from research.photo_tagger.export import export
@@ -39,7 +42,12 @@ def main() -> None:
         built = table.build(table.read_classes(given.classes), table.WordNet(given.wordnet))
         table.write({"temperature": TEMPERATURE, **built}, WEIGHTS / "table.json")
     else:
-        from research.photo_tagger.evaluate import report
+        if given.step == "crops":
+            from research.photo_tagger.crops import report
+        elif given.step == "faults":
+            from research.photo_tagger.faults import report
+        else:
+            from research.photo_tagger.evaluate import report
 
         print(report(given.subjects, given.packages))
 

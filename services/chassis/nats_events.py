@@ -87,6 +87,7 @@ class EventBus:
         self._password = password
         self._name = name
         self._timeout_s = timeout_s
+        self._root = subject_root
         self._config = StreamConfig(
             name=stream,
             subjects=[f"{subject_root}.>"],
@@ -142,7 +143,8 @@ class EventBus:
     ) -> int:
         """Publishes and waits until the server has stored the event; returns its sequence in the stream.
 
-        type: `fiveshot.training_job.state_changed`. source: the resource that it is about. data: JSON.
+        type: `fiveshot.training_job.state_changed`. source: the resource that it is about. data: JSON. The project in
+        the subject becomes the CloudEvents subject, by which meters tell whose the event is.
         """
         jetstream = await self.open()
         headers = {
@@ -151,6 +153,7 @@ class EventBus:
             "ce-id": event_id,
             "ce-type": type,
             "ce-source": source,
+            "ce-subject": subject.removeprefix(f"{self._root}.").partition(".")[0],
             "ce-time": (time or datetime.now(UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "content-type": "application/json",
         }

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from services.chassis.nats_events import EventBus
 
 
+_STABLE = uuid.UUID("5b1d7c0e-6f0b-4c55-9f39-0d3f8a4c2e11")
 PUBLISHED = telemetry.counter("fiveshot_outbox_published_events_total", "Events of the log that reached the bus.")
 PENDING = telemetry.gauge("fiveshot_outbox_pending_events", "Events that wait for the bus, counted up to 10,000.")
 OLDEST = telemetry.gauge("fiveshot_outbox_oldest_seconds", "Age of the oldest event that waits for the bus.")
@@ -103,15 +104,17 @@ class Outbox:
         source: str,
         payload: str | Callable[[str, int, datetime], str],
         sequence: int | None = None,
+        id: str = "",
     ) -> OutboxEvent:
         """Adds an event inside the caller's write transaction. Notify `signals` once that has committed.
 
         payload: JSON text, or a function of the event's id, sequence and moment for a payload that carries them.
-        sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked.
+        sequence: given by a caller that counts the aggregate's events itself, in a row that it has locked. id: of an
+        event that must not be written twice, from `stable_id`; a second one breaks the unique key. Else a new one.
         """
         number = await self._next_sequence(conn, aggregate) if sequence is None else sequence
         event = new_event(
-            aggregate=aggregate, sequence=number, type=type, subject=subject, source=source, payload=payload
+            aggregate=aggregate, sequence=number, type=type, subject=subject, source=source, payload=payload, id=id
         )
         await conn.execute(insert(self.table), vars(event))
         return event
@@ -149,11 +152,18 @@ def new_event(
     subject: str,
     source: str,
     payload: str | Callable[[str, int, datetime], str],
+    id: str = "",
 ) -> OutboxEvent:
-    """An event of this moment under a new id, for `Outbox.append` or a caller that writes the row itself."""
-    event_id, moment = str(uuid.uuid4()), utcnow()
+    """An event of this moment, under a new id unless one is given, for `Outbox.append` or a caller that writes the row
+    itself."""
+    event_id, moment = id or str(uuid.uuid4()), utcnow()
     text = payload if isinstance(payload, str) else payload(event_id, sequence, moment)
     return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment)
+
+
+def stable_id(*parts: object) -> str:
+    """The same UUID for the same parts, for an event that may be written only once."""
+    return str(uuid.uuid5(_STABLE, "\0".join(map(str, parts))))
 
 
 class Relay:
@@ -177,6 +187,8 @@ class Relay:
         if self._bus is None:
             return
         bus = self._bus
+        # Also while nothing is to be told: only who is connected can say that the bus is there.
+        await patiently(bus.open, what="relay of events", patience_s=None)
         while True:
             appended = self._outbox.signals.next()
             published = await patiently(lambda: self.publish_pending(bus), what="relay of events", patience_s=None)

@@ -130,6 +130,19 @@ class NatsSettings(BaseModel):
         return value
 
 
+class BudgetSettings(BaseModel):
+    """Where the budgets of projects come from. A service adds a `budget_NAME` for each budget that it keeps."""
+
+    budgets_file: Path | None = Field(
+        None, description="TOML file of the budgets by project, read when it changes; empty: those of the settings only"
+    )
+
+    @field_validator("budgets_file", mode="before")
+    @classmethod
+    def _empty_is_no_file(cls, value: object) -> object:
+        return value or None
+
+
 class ListSettings(BaseModel):
     """What the lists of a service need."""
 

@@ -10,9 +10,13 @@ from typing import NoReturn
 from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
+from services.chassis.budget_policy import project_budgets
+from services.chassis.budgets import UPLOADS, AtOnce
 from services.chassis.byte_budget import MIB
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
+from services.chassis.nats_events import EventBus
+from services.chassis.outbox import Outbox, Relay
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -20,6 +24,8 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.dataset.adapters.s3_pictures import S3PictureStore
 from services.dataset.adapters.sql_datasets import SqlDatasetStore
+from services.dataset.adapters.sql_tables import events
+from services.dataset.adapters.sql_usage import SqlMeter
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
@@ -30,29 +36,39 @@ from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadVerb
+from services.dataset.use_cases.usage import Metering, UsageVerbs
 from services.dataset.use_cases.versions import VersionVerbs
 
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
 def build(settings: Settings) -> Service:
-    """Everything that the service is made of."""
+    """Everything that the service is made of. The event bus may be away: events wait for it."""
+    budgets = project_budgets(settings)
+    uploading = AtOnce(budgets, UPLOADS)
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
     decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
-    tokens = PageTokens(settings.page_key)
+    bus = EventBus.of(settings, name="dataset") if settings.nats_url else None
+    outbox, tokens = Outbox(events), PageTokens(settings.page_key)
+    meter = SqlMeter(db, outbox, published_only=bus is not None)
+    metering = Metering(meter, utcnow, keep=timedelta(days=settings.usage_days))
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
     reservation = timedelta(seconds=settings.reservation_s)
+    budget = settings.upload_budget
     uploads = UploadVerb(
         store,
         pictures,
         Intake(settings.limits, decoder),
         upkeep,
         utcnow,
-        settings.upload_budget,
+        budget,
+        budgets,
+        at_once=uploading,
         limits=settings.limits,
         idle_s=settings.upload_idle_s,
         reservation=reservation,
@@ -68,21 +84,28 @@ def build(settings: Settings) -> Service:
         idle_s=settings.upload_idle_s,
     )
     servicer = DatasetServicer(
-        datasets=DatasetVerbs(store, upkeep, utcnow, tokens),
+        datasets=DatasetVerbs(store, upkeep, utcnow, tokens, budgets),
         uploads=uploads,
         images=images,
+        trained=TrainedPictures(images, decoder, budget, limits=settings.limits),
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
         versions=versions,
         imports=imports,
         exports=ExportVerb(versions, images),
+        usage=UsageVerbs(store, budgets, uploading),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
         register=partial(add_DatasetServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need()),
-        background=(partial(upkeep.run, interval_s=settings.sweep_interval_s), trim_now_and_then),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need(), *((bus.need(),) if bus else ())),
+        background=(
+            partial(upkeep.run, interval_s=settings.sweep_interval_s),
+            partial(metering.run, interval_s=settings.sweep_interval_s),
+            Relay(db, outbox, bus).run,
+            trim_now_and_then,
+        ),
     )
 
 

@@ -14,12 +14,13 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from services.chassis.listing.fields import moment, text
+from services.chassis.listing.fields import moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.pictures import Decoded, PictureLimits
 from services.chassis.requests.keys import RequestKey
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.usage import ProjectUsage
 
 
 def _dataset_value(dataset: Dataset, name: str) -> Any:
@@ -37,6 +38,7 @@ DATASETS: Listing[Dataset] = Listing(
     fields={
         "display_name": text(fold=str.casefold),
         "trigger_word": text(),
+        "labels": text_map(),
         "create_time": moment(),
         "update_time": moment(),
     },
@@ -100,6 +102,9 @@ class DatasetReader(Protocol):
     async def version_images(self, ref: VersionRef, query: Query) -> list[VersionImage]:
         """A page of the version's images (see `VERSION_IMAGES`)."""
 
+    async def usage(self, project: str) -> ProjectUsage:
+        """What a project uses now."""
+
     async def request_is_known(self, key: RequestKey) -> bool:
         """Whether a create with this request_id has succeeded, whatever its digest."""
 
@@ -112,6 +117,9 @@ class DatasetWriter(DatasetReader, Protocol):
 
         Raises NotFound.
         """
+
+    async def lock_usage(self, project: str) -> ProjectUsage:
+        """What a project uses, which no other transaction changes until this one ends. Lock the dataset first."""
 
     async def add_dataset(self, dataset: Dataset) -> None:
         """Raises AlreadyExists(reason=DATASET_EXISTS) when the name is taken; the transaction is then lost."""
@@ -154,6 +162,20 @@ class DatasetWriter(DatasetReader, Protocol):
 
         Raises Aborted(reason=UPLOAD_TOO_SLOW) when one was claimed meanwhile.
         """
+
+
+class Meter(Protocol):
+    """Usage that was told as events, once for each project and hour. Raises Unavailable."""
+
+    async def due(self, hour: datetime) -> Sequence[str]:
+        """Projects whose usage of this hour has not been told."""
+
+    async def meter(self, project: str, hour: datetime) -> ProjectUsage:
+        """Tells the usage of this hour, unless that has been done or the project stores nothing; returns it as it was
+        counted anew."""
+
+    async def forget(self, before: datetime) -> int:
+        """Removes events that are older and were published; returns how many."""
 
 
 class DatasetStore(Protocol):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.layouts import Why
+from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis import grpc_errors
-from services.chassis.errors import DomainError, relocated
+from services.chassis.budgets import BudgetUse
+from services.chassis.errors import DomainError, InvalidArgument, relocated
 from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import DatasetRef, parse_project
@@ -42,6 +44,7 @@ from services.dataset.use_cases.exports import Layout
 from services.dataset.use_cases.image_batches import ImageEdit
 from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.imports import Imported, ImportHeader
+from services.dataset.use_cases.trained_pictures import Form
 from services.dataset.use_cases.uploads import UploadHeader
 
 _SOURCES = {
@@ -61,7 +64,10 @@ _PASSED_OVER = {
     Why.CAPTION: dataset_service_pb2.PassedOver.REASON_CAPTION_WITHOUT_PICTURE,
     Why.LINE: dataset_service_pb2.PassedOver.REASON_LINE_WITHOUT_PICTURE,
 }
-_THUMBNAIL = dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL
+_VIEWS = {
+    dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,
+    dataset_service_pb2.DownloadImageRequest.VIEW_CROP: View.CROP,
+}
 
 _Lists = (
     dataset_service_pb2.ListDatasetsRequest
@@ -176,6 +182,7 @@ def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
         description=dataset.description,
         trigger_word=dataset.trigger_word,
         num_repeats=dataset.num_repeats,
+        labels=dict(dataset.labels),
     )
 
 
@@ -234,7 +241,20 @@ def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
 
 def view(form: dataset_service_pb2.DownloadImageRequest.View.ValueType) -> View:
     """Which form of a picture; the original when nothing is said."""
-    return View.THUMBNAIL if form == _THUMBNAIL else View.ORIGINAL
+    return _VIEWS.get(form, View.ORIGINAL)
+
+
+def form(request: dataset_service_pb2.DownloadImageRequest | dataset_service_pb2.GetImageContentRequest) -> Form:
+    """How a picture is wanted. Raises InvalidArgument when only one of width and height is given."""
+    if bool(request.width) != bool(request.height):
+        raise InvalidArgument(
+            "Only one of width and height is given",
+            field="height" if request.width else "width",
+            reason="SIZE_INCOMPLETE",
+            remedy="Give both, or none to leave the size as it is.",
+        )
+    size = (request.width, request.height) if request.width else None
+    return Form(view(request.view), _crop(request.crop), size)
 
 
 def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -250,6 +270,18 @@ def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
         create_time=timestamp(dataset.create_time),
         update_time=timestamp(dataset.update_time),
         etag=dataset.etag,
+        labels=dict(dataset.fields.labels),
+    )
+
+
+def usage_proto(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
+    """The use of each budget as a message; nothing here is added up over a window."""
+    return usage_pb2.Usage(
+        name=name,
+        budgets=[
+            usage_pb2.BudgetUse(budget=use.budget.name, unit=use.budget.unit, used=use.used, limit=use.limit)
+            for use in uses
+        ],
     )
 
 
@@ -273,6 +305,9 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         etag=image.etag,
         training_text=training_text(fields, trigger_word),
         facts=image.facts,
+        content_area=_crop_proto(image.content_area),
+        previous_crop=_crop_proto(image.previous_crop),
+        perceptual_hash=image.perceptual_hash,
     )
 
 

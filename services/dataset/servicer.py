@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from fiveshot.usage.v1 import usage_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies, telemetry
+from services.chassis.names import project_of
 from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
@@ -20,7 +22,9 @@ from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.tags import TagVerbs
+from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
+from services.dataset.use_cases.usage import UsageVerbs
 from services.dataset.use_cases.versions import VersionVerbs
 
 messages = dataset_service_pb2
@@ -38,22 +42,26 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         datasets: DatasetVerbs,
         uploads: UploadVerb,
         images: ImageVerbs,
+        trained: TrainedPictures,
         batches: ImageBatches,
         direct: DirectUploads,
         tags: TagVerbs,
         versions: VersionVerbs,
         imports: ImportVerb,
         exports: ExportVerb,
+        usage: UsageVerbs,
     ) -> None:
         self._datasets = datasets
         self._uploads = uploads
         self._images = images
+        self._trained = trained
         self._batches = batches
         self._direct = direct
         self._tags = tags
         self._versions = versions
         self._imports = imports
         self._exports = exports
+        self._usage = usage
 
     async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         return mapping.dataset_proto(await self._datasets.create(mapping.new_dataset(request)))
@@ -115,7 +123,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def DownloadImage(
         self, request: messages.DownloadImageRequest, context: Any
     ) -> AsyncIterator[messages.DownloadImageResponse]:
-        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
         first = True
         async for chunk in picture.chunks:
             if first:
@@ -173,7 +181,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetImageContent(
         self, request: messages.GetImageContentRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
-        picture = await self._images.download(parse_picture(request.name), mapping.view(request.view))
+        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
         async for body in http_bodies.send(mapping.content_file(picture), context):
             yield body
 
@@ -231,6 +239,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return messages.ListDatasetVersionImagesResponse(
             images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
         )
+
+    async def GetUsage(self, request: messages.GetUsageRequest, context: Any) -> usage_pb2.Usage:
+        return mapping.usage_proto(request.name, await self._usage.get(project_of(request.name)))
 
     async def _shown(self, image: Image) -> dataset_pb2.Image:
         dataset = await self._datasets.get(image.ref.dataset)

@@ -6,12 +6,22 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
-from services.chassis.settings import BaseServiceSettings, ListSettings, S3Settings, SqlSettings, service_config
+from services.chassis.settings import (
+    BaseServiceSettings,
+    BudgetSettings,
+    ListSettings,
+    NatsSettings,
+    S3Settings,
+    SqlSettings,
+    service_config,
+)
 from services.chassis.zip_archives import ArchiveLimits
 from services.dataset.models.checks import EXTENSIONS, Limits
 
 
-class Settings(DecodePoolSettings, SqlSettings, ListSettings, S3Settings, BaseServiceSettings):
+class Settings(
+    DecodePoolSettings, SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettings, BaseServiceSettings
+):
     """One frozen object, read at start."""
 
     model_config = service_config("DATASET_")
@@ -32,6 +42,13 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, S3Settings, BaseSe
     archive_budget_mib: int = Field(
         2400, ge=1, le=1_048_576, description="MiB of archives that may lie in the temporary folder at once"
     )
+    budget_datasets: int = Field(10_000, ge=0, description="datasets of each project; 0 is no limit")
+    budget_images: int = Field(0, ge=0, description="images of each project, in all its datasets; 0 is no limit")
+    budget_stored_bytes: int = Field(
+        0, ge=0, description="bytes of each project's pictures, those of frozen versions included; 0 is no limit"
+    )
+    budget_uploads: int = Field(256, ge=0, description="uploads at once of each project, by this process; 0: no limit")
+    usage_days: int = Field(30, ge=1, le=3650, description="days for which events of usage are kept")
     reservation_s: float = Field(900.0, ge=60, le=86_400, description="seconds an upload has to store its bytes")
     sweep_interval_s: float = Field(60.0, ge=1, le=86_400, description="seconds between deletions of unused bytes")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")

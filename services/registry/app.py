@@ -11,6 +11,7 @@ from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from services.chassis import grpc_client
+from services.chassis.budget_policy import project_budgets
 from services.chassis.listing.pages import PageTokens
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -21,6 +22,7 @@ from services.registry.adapters.s3_files import S3FileStore
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.servicer import RegistryServicer
 from services.registry.settings import Settings
+from services.registry.use_cases.budgeting import KeepBudgets, UsageReading
 from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
@@ -37,12 +39,13 @@ def build(settings: Settings) -> Service:
     trainer = grpc_client.channel(settings.trainer_target, settings)
     store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)
     source = GrpcEpochSource(trainer)
-    max_bytes = settings.max_version_mb * 1024 * 1024
+    budgets, max_bytes = KeepBudgets(project_budgets(settings)), settings.max_version_mb * 1024 * 1024
     servicer = RegistryServicer(
-        Repositories(store, files, tokens),
+        Repositories(store, files, tokens, budgets),
         Versions(store, files, tokens),
-        SaveEpoch(store, files, source, max_bytes=max_bytes),
-        ImportVersion(store, files, source, max_bytes=max_bytes, idle_s=settings.upload_idle_s),
+        SaveEpoch(store, files, source, max_bytes=max_bytes, budgets=budgets),
+        ImportVersion(store, files, source, max_bytes=max_bytes, idle_s=settings.upload_idle_s, budgets=budgets),
+        UsageReading(store, budgets),
     )
     sweeper = Sweeper(
         store,

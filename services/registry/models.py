@@ -15,7 +15,7 @@ NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
 CONTACT_SHEET = "contact-sheet"
-EDITABLE = ("display_name", "description", "tags")
+EDITABLE = ("display_name", "description", "tags", "labels")
 
 PROJECT_NAME = ResourceName("projects/{project}")
 MODEL_NAME = ResourceName("projects/{project}/models/{model}")
@@ -44,6 +44,7 @@ class Model:
     revision: int
     create_time: datetime
     update_time: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,6 +66,7 @@ class NewModel:
     display_name: str
     description: str = ""
     tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class ModelChanges:
     display_name: str | None = None
     description: str | None = None
     tags: tuple[str, ...] | None = None
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,12 @@ class VersionDraft:
     alpha: float
     preview_prompts: tuple[str, ...]
     model_card: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """An immutable version; only the aliases that point at it change."""
+    """An immutable version; only its labels and the aliases that point at it change."""
 
     number: int
     draft: VersionDraft
@@ -138,8 +142,14 @@ class ModelVersion:
 
     @property
     def etag(self) -> str:
-        """Changes when an alias comes or goes."""
-        return etag_of(self.name, self.create_time.isoformat(), *sorted(self.aliases))
+        """Changes when an alias comes or goes, and with the labels."""
+        labels = sorted(self.draft.labels.items())
+        return etag_of(self.name, self.create_time.isoformat(), *sorted(self.aliases), *labels)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The caller's own."""
+        return self.draft.labels
 
     def file(self, file_id: str) -> ModelFile | None:
         """The file of that id, None when the version has none."""
@@ -279,7 +289,20 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
         display_name=(given.display_name or given.model_id) if "display_name" in wanted else None,
         description=given.description if "description" in wanted else None,
         tags=given.tags if "tags" in wanted else None,
+        labels=given.labels if "labels" in wanted else None,
     )
+
+
+def check_version_mask(mask: Collection[str]) -> None:
+    """Raises InvalidArgument for anything but the labels, which are all that can be changed of a version."""
+    unknown = [path for path in mask if path not in ("labels", "*")]
+    if unknown:
+        raise InvalidArgument(
+            f"'{unknown[0][:100]}' cannot be changed",
+            field="update_mask",
+            reason="UPDATE_MASK_INVALID",
+            remedy="Use labels; everything else of a version stays as it is.",
+        )
 
 
 def check_version_delete(version: ModelVersion, *, etag: str, force: bool) -> None:

@@ -5,11 +5,11 @@ Every method may raise Unavailable when the server behind it cannot be reached; 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.chassis.listing.fields import labels, moment, text
+from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
@@ -28,6 +28,7 @@ MODELS: Listing[Model] = Listing(
     fields={
         "display_name": text(fold=str.casefold),
         "tags": labels(),
+        "labels": text_map(),
         "create_time": moment(),
         "update_time": moment(),
     },
@@ -37,10 +38,16 @@ MODELS: Listing[Model] = Listing(
 )
 VERSIONS: Listing[ModelVersion] = Listing(
     "ListModelVersions",
+    fields={"labels": text_map(), "create_time": moment()},
     sortable={"create_time": datetime},
     key=("number", int),
     default_order=[Order("number", descending=True)],
 )
+
+
+Admit = Callable[[int | None, int | None], None]
+"""Is told how many models and versions the project keeps, of each kind that a call adds one to (None for the other),
+and raises when that is too many. Nobody adds one in between."""
 
 
 class ModelStore(Protocol):
@@ -56,10 +63,11 @@ class ModelStore(Protocol):
         """
         ...
 
-    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+    async def create_model(self, new: NewModel, key: RequestKey, admit: Admit | None = None) -> Model:
         """Adds a model without versions. Of two equal requests the second gets the first one's model.
 
-        Raises AlreadyExists(MODEL_EXISTS) when the id is taken, InvalidArgument(REQUEST_ID_REUSED).
+        Raises what `admit` raises, AlreadyExists(MODEL_EXISTS) when the id is taken,
+        InvalidArgument(REQUEST_ID_REUSED).
         """
         ...
 
@@ -90,13 +98,14 @@ class ModelStore(Protocol):
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         """Gives the draft the model's next number, points `latest` and `aliases` at it, and remembers the request.
 
         The files must be stored already. `create` is the model to make when there is none. Concurrent calls get
         different numbers, in the order in which they commit. When the same request was carried out meanwhile, its
         version is returned and the draft is dropped: compare the files to see whose they are.
-        Raises NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED), and
+        Raises what `admit` raises, NotFound(MODEL_NOT_FOUND) without `create`, InvalidArgument(REQUEST_ID_REUSED), and
         Aborted(VERSION_NUMBER_TAKEN) when the next number is not `number`, for which the files were made.
         """
         ...
@@ -106,7 +115,14 @@ class ModelStore(Protocol):
         ...
 
     async def list_versions(self, project: str, model_id: str, query: Query) -> tuple[list[ModelVersion], int]:
-        """A page of a model's versions (see `VERSIONS`), and how many there are. Raises NotFound(MODEL_NOT_FOUND)."""
+        """A page of a model's versions (see `VERSIONS`), and how many match. Raises NotFound(MODEL_NOT_FOUND)."""
+        ...
+
+    async def label_version(
+        self, project: str, model_id: str, number: int, labels: Mapping[str, str], etag: str
+    ) -> ModelVersion:
+        """Gives a version other labels. Raises NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND), Aborted(ETAG_MISMATCH)
+        unless etag is ""."""
         ...
 
     async def delete_version(
@@ -124,6 +140,10 @@ class ModelStore(Protocol):
 
     async def delete_alias(self, project: str, model_id: str, alias: str) -> Model:
         """Takes the alias away. Raises NotFound (MODEL_NOT_FOUND, ALIAS_NOT_FOUND)."""
+        ...
+
+    async def counts(self, project: str) -> tuple[int, int]:
+        """How many models and how many versions the project keeps."""
         ...
 
     async def forget_requests(self, age: timedelta) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
+from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.budgets import BudgetUse
 from services.chassis.listing.pages import ListRequest
 from services.chassis.requests.keys import RequestKey, digest_of_bytes
 from services.registry.models import (
@@ -55,15 +57,30 @@ def list_request(request: service_pb.ListModelsRequest | service_pb.ListModelVer
 def new_model(request: service_pb.CreateModelRequest) -> NewModel:
     """The model that a create asks for."""
     given = request.model
-    return NewModel(
-        project_id(request.parent), request.model_id, given.display_name, given.description, tuple(given.tags)
-    )
+    return _new_model(project_id(request.parent), request.model_id, given)
 
 
 def given_model(message: pb.Model) -> NewModel:
     """The values of an update. Raises InvalidArgument for a wrong name."""
     ids = MODEL_NAME.parse(message.name, field="model.name")
-    return NewModel(ids["project"], ids["model"], message.display_name, message.description, tuple(message.tags))
+    return _new_model(ids["project"], ids["model"], message)
+
+
+def usage(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
+    """The use of each budget."""
+    return usage_pb2.Usage(
+        name=name,
+        budgets=[
+            usage_pb2.BudgetUse(budget=use.budget.name, unit=use.budget.unit, used=use.used, limit=use.limit)
+            for use in uses
+        ],
+    )
+
+
+def _new_model(project: str, model_id: str, given: pb.Model) -> NewModel:
+    return NewModel(
+        project, model_id, given.display_name, given.description, tuple(given.tags), labels=dict(given.labels)
+    )
 
 
 def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
@@ -77,6 +94,7 @@ def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
         description=request.description,
         aliases=tuple(request.aliases),
         key=request_key(request),
+        labels=dict(request.labels),
     )
 
 
@@ -113,6 +131,7 @@ def model(value: Model) -> pb.Model:
         display_name=value.display_name,
         description=value.description,
         tags=value.tags,
+        labels=dict(value.labels),
         aliases=names,
         latest_version=version_name(value.project, value.model_id, value.latest) if value.latest else "",
         version_count=value.version_count,
@@ -138,6 +157,7 @@ def version(value: ModelVersion) -> pb.ModelVersion:
         create_time=timestamp(value.create_time),
         model_card=draft.model_card,
         aliases=sorted(value.aliases),
+        labels=dict(value.labels),
         etag=value.etag,
     )
 

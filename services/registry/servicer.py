@@ -8,11 +8,14 @@ from typing import Any
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+from fiveshot.usage.v1 import usage_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies
+from services.chassis.names import project_of
 from services.registry import proto_mapping as mapping
+from services.registry.use_cases.budgeting import UsageReading
 from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
@@ -23,8 +26,14 @@ class RegistryServicer(RegistryServiceServicer):
     """One method a call."""
 
     def __init__(
-        self, repositories: Repositories, versions: Versions, saving: SaveEpoch, importing: ImportVersion
+        self,
+        repositories: Repositories,
+        versions: Versions,
+        saving: SaveEpoch,
+        importing: ImportVersion,
+        usage: UsageReading,
     ) -> None:
+        self._usage = usage
         self._repositories = repositories
         self._versions = versions
         self._saving = saving
@@ -72,6 +81,13 @@ class RegistryServicer(RegistryServiceServicer):
         shown = [mapping.version(version) for version in versions]
         return service_pb.ListModelVersionsResponse(versions=shown, next_page_token=token, total_size=total)
 
+    async def UpdateModelVersion(
+        self, request: service_pb.UpdateModelVersionRequest, context: Any
+    ) -> pb.ModelVersion:
+        given = request.model_version
+        labelled = await self._versions.label(given.name, dict(given.labels), request.update_mask.paths, given.etag)
+        return mapping.version(labelled)
+
     async def DownloadModelVersion(
         self, request: service_pb.DownloadModelVersionRequest, context: Any
     ) -> AsyncIterator[service_pb.DownloadModelVersionResponse]:
@@ -99,3 +115,6 @@ class RegistryServicer(RegistryServiceServicer):
         self, request: service_pb.DeleteModelAliasRequest, context: Any
     ) -> pb.Model:
         return mapping.model(await self._repositories.delete_alias(request.name, request.alias))
+
+    async def GetUsage(self, request: service_pb.GetUsageRequest, context: Any) -> usage_pb2.Usage:
+        return mapping.usage(request.name, await self._usage.get(project_of(request.name)))

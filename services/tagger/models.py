@@ -119,11 +119,17 @@ class Tag:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """An image of a dataset as it was read; `etag` guards the change that follows."""
+    """An image of a dataset as it was read; `etag` guards the change that follows.
+
+    width, height: pixels, upright. content_area: left, top, right, bottom of the picture inside its bars, as shares.
+    """
 
     name: str
     tags: tuple[Tag, ...]
     etag: str
+    width: int = 0
+    height: int = 0
+    content_area: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

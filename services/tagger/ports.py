@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from services.chassis.listing.fields import choice, flag, moment, reference
 from services.chassis.listing.pages import Listing, Order, Query
@@ -20,6 +20,9 @@ from services.tagger.models import (
     TaggerInfo,
     TagJob,
 )
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom as shares, 0 to 1, of a picture."""
 
 
 class Tagger(Protocol):
@@ -39,6 +42,18 @@ class Tagger(Protocol):
 
     def infer(self, batch: Sequence[Picture]) -> list[Scores]:
         """The scores of each picture, in order. A picture that cannot be scored yields Scores(error=...), alone."""
+        ...
+
+
+@runtime_checkable
+class SubjectFinder(Protocol):
+    """Finds the place of what a photograph shows. Called from several threads at once, as `Tagger.infer`."""
+
+    def find_subject(self, picture: Picture, inside: Box) -> Box | None:
+        """Left, top, right, bottom of the subject with a margin, as shares of the part `inside` the picture's bars.
+
+        None where nothing stands out, or for a picture that is no photograph.
+        """
         ...
 
 

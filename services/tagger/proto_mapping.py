@@ -8,6 +8,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis import grpc_errors
 from services.chassis.listing.pages import ListRequest
 from services.tagger.models import (
     DEFAULT_MAX_TAGS,
@@ -22,6 +23,8 @@ from services.tagger.models import (
     TagOptions,
     TagSource,
 )
+from services.tagger.use_cases.cropping import Box
+from services.tagger.use_cases.crops import CropSuggestion
 from services.tagger.use_cases.subject import Suggestion
 from services.tagger.use_cases.taggers import job_note
 
@@ -166,6 +169,21 @@ def suggestion_to_proto(suggestion: Suggestion) -> tagger_pb2.SubjectSuggestion:
     )
 
 
+def crop_to_proto(found: CropSuggestion) -> tagger_pb2.CropSuggestion:
+    """What to keep of an image."""
+    return tagger_pb2.CropSuggestion(
+        image=found.image.name,
+        crop=_box_to_proto(found.crop),
+        width=found.width,
+        height=found.height,
+        shape=tagger_pb2.CropShape(width=found.shape[0], height=found.shape[1]) if found.shape else None,
+        subject=_box_to_proto(found.subject),
+        cuts_bars=found.error is None and found.image.content_area is not None,
+        etag=found.image.etag,
+        error=grpc_errors.to_proto(found.error) if found.error else None,
+    )
+
+
 def tag_from_proto(tag: dataset_pb2.Tag) -> Tag:
     """A tag as the dataset service keeps it, its score rounded as `tag_to_proto` sent it."""
     return Tag(
@@ -192,7 +210,19 @@ def tag_to_proto(tag: Tag) -> dataset_pb2.Tag:
 
 def image_from_proto(image: dataset_pb2.Image) -> ImageRecord:
     """What the tagger needs of an image."""
-    return ImageRecord(image.name, tuple(tag_from_proto(tag) for tag in image.tags), image.etag)
+    area = image.content_area
+    return ImageRecord(
+        image.name,
+        tuple(tag_from_proto(tag) for tag in image.tags),
+        image.etag,
+        image.width,
+        image.height,
+        (area.left, area.top, area.right, area.bottom) if image.HasField("content_area") else None,
+    )
+
+
+def _box_to_proto(box: Box | None) -> dataset_pb2.Crop | None:
+    return dataset_pb2.Crop(left=box[0], top=box[1], right=box[2], bottom=box[3]) if box else None
 
 
 def _timestamp(moment: datetime) -> Timestamp:

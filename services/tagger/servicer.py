@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
 from services.tagger.models import project_of
+from services.tagger.use_cases.crops import CropVerb
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -25,12 +26,18 @@ class TaggerServicer(TaggerServiceServicer):
     """Errors pass through to the interceptor; project and field rules were checked before a method is called."""
 
     def __init__(
-        self, taggers: Taggers, jobs: TagJobVerbs, tag_picture: TagPicture, suggest_subject: SubjectVerb
+        self,
+        taggers: Taggers,
+        jobs: TagJobVerbs,
+        tag_picture: TagPicture,
+        suggest_subject: SubjectVerb,
+        suggest_crops: CropVerb,
     ) -> None:
         self._taggers = taggers
         self._jobs = jobs
         self._tag_picture = tag_picture
         self._suggest_subject = suggest_subject
+        self._suggest_crops = suggest_crops
 
     async def ListTaggers(
         self, request: tagger_service_pb2.ListTaggersRequest, context: Any
@@ -104,6 +111,15 @@ class TaggerServicer(TaggerServiceServicer):
         """What a dataset's pictures show."""
         DATASET.parse(request.dataset, field="dataset")
         return proto_mapping.suggestion_to_proto(await self._suggest_subject(request.dataset, request.filter))
+
+    async def SuggestCrops(
+        self, request: tagger_service_pb2.SuggestCropsRequest, context: Any
+    ) -> AsyncIterator[tagger_pb2.CropSuggestion]:
+        """What to keep of each picture."""
+        DATASET.parse(request.dataset, field="dataset")
+        shapes = [(shape.width, shape.height) for shape in request.shapes]
+        async for found in self._suggest_crops(request.dataset, request.filter, request.images, shapes):
+            yield proto_mapping.crop_to_proto(found)
 
     async def TagImage(
         self, request: tagger_service_pb2.TagImageRequest, context: Any

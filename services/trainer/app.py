@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from services.chassis import grpc_client
+from services.chassis.budget_policy import project_budgets
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
@@ -33,12 +34,15 @@ from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
+from services.trainer.use_cases.auditing import Auditor
+from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.planning import Planner
+from services.trainer.use_cases.previewing import TrainingPreview
 from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
@@ -60,22 +64,36 @@ def build(settings: Settings) -> Service:
     signals = SharedSignals(bus, service="trainer") if bus else Signals()
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
     store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
+    window = timedelta(hours=settings.budget_window_hours)
+    budgets = JobBudgets(project_budgets(settings), window)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
-    planner = Planner(catalogue, GrpcDatasets(dataset), min_images=settings.min_images)
+    datasets = GrpcDatasets(dataset)
+    planner = Planner(catalogue, datasets, min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
-    reading = JobReading(store, artifacts, catalogue, planner, PageTokens(settings.page_key), clock=utcnow)
+    tokens = PageTokens(settings.page_key)
+    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets)
     training = TrainingUseCases(
-        creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id),
+        creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id, budgets=budgets),
         estimator=estimator,
-        steering=JobSteering(store, catalogue, clock=utcnow),
+        previewing=TrainingPreview(planner, datasets),
+        auditing=Auditor(planner),
+        steering=JobSteering(store, catalogue, clock=utcnow, budgets=budgets),
         reading=reading,
         watch=JobWatch(store, signals, reading),
         deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
         operating=Operating(store, workforce, clock=utcnow),
+        usage=UsageReading(store, budgets, clock=utcnow),
     )
     work = JobWork(
-        store, signals, artifacts, clock=utcnow, new_token=new_uuid, lease=lease, max_failures=settings.max_failures
+        store,
+        signals,
+        artifacts,
+        clock=utcnow,
+        new_token=new_uuid,
+        lease=lease,
+        max_failures=settings.max_failures,
+        budgets=budgets,
     )
     servicers = TrainingServicer(training), WorkerServicer(work, Offering(work, estimator), estimator, clock=utcnow)
 
@@ -88,6 +106,7 @@ def build(settings: Settings) -> Service:
         pause_s=pause_s,
         age=timedelta(seconds=settings.progress_age_seconds),
         remember=timedelta(days=settings.remember_requests_days),
+        usage=window + timedelta(days=settings.usage_days),
     )
     gauges = QueueGauges(
         db,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.chassis.listing.fields import choice, moment, number, reference, text
+from services.chassis.listing.fields import choice, moment, number, reference, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models.base import TrainingSet
@@ -18,12 +18,17 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
-from services.trainer.models.queue import QueueLoad
+from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import Measurement
 
 Move = Callable[[TrainingJob], Change]
 """A pure move, applied to the job as it is when the change is stored; when it raises, nothing is. It may be called
 again, when someone else changed the job meanwhile."""
+
+
+Admit = Callable[[int], None]
+"""Raises when a project has so many jobs waiting that no other may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ JOBS: Listing[TrainingJob] = Listing(
         "dataset_version": text(),
         "display_name": text(),
         "priority": number(),
+        "labels": text_map(),
         "create_time": moment(),
         "update_time": moment(),
         "start_time": moment(),
@@ -72,8 +78,12 @@ class JobStore(Protocol):
     async def recall(self, key: RequestKey) -> TrainingJob | None:
         """The job that this request made before; None for a new one. InvalidArgument when the id was used otherwise."""
 
-    async def create(self, change: Change, key: RequestKey) -> TrainingJob:
-        """Stores a new job. AlreadyExists when the name is taken; of two equal requests both get the same job."""
+    async def create(self, change: Change, key: RequestKey, admit: Admit | None = None) -> TrainingJob:
+        """Stores a new job. AlreadyExists when the name is taken; of two equal requests both get the same job.
+
+        admit: is told how many jobs of the project wait beside it; when it raises, nothing is stored. Of two that come
+        at once, the second sees the first.
+        """
 
     async def get(self, name: str) -> TrainingJob:
         """The job. NotFound."""
@@ -81,15 +91,24 @@ class JobStore(Protocol):
     async def list(self, project: str, query: Query) -> tuple[Sequence[TrainingJob], int]:
         """A page of a project's jobs (see `JOBS`), and how many match in all."""
 
-    async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
+    async def change(
+        self, name: str, move: Move, key: RequestKey | None = None, admit: Admit | None = None
+    ) -> TrainingJob:
         """Applies a move and returns the job after it. NotFound, and whatever the move raises.
 
         key: a request that was carried out before changes nothing. InvalidArgument when its id was used otherwise.
+        admit: as for a new job, when the move puts it into the queue.
         """
 
-    async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+    async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
         """Applies a move to the waiting job whose turn it is (see `models.queue`), and notes that the worker is alive;
-        does nothing and gives None when none fits the worker."""
+        does nothing and gives None when none fits the worker.
+
+        starting: a project that may begin no other job is passed over, also when two workers ask at once.
+        """
+
+    async def usage(self, project: str, *, since: datetime, now: datetime) -> ProjectUse:
+        """What a project uses, its GPU seconds since then."""
 
     async def seen(self, ask: WorkerAsk, now: datetime) -> None:
         """Notes that a worker is alive and what it can load."""
@@ -173,6 +192,9 @@ class History(Protocol):
     async def forget_requests(self, before: datetime) -> int:
         """Forgets request ids that are older, and returns how many."""
 
+    async def forget_usage(self, before: datetime) -> int:
+        """Forgets when attempts were at work that ended before, and returns how many."""
+
 
 @dataclass(frozen=True, slots=True)
 class PresentDevice:
@@ -212,6 +234,9 @@ class Datasets(Protocol):
 
     async def pin(self, name: str) -> TrainingSet:
         """The same, but a dataset is frozen first. NotFound; FailedPrecondition when it holds no image."""
+
+    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+        """A part of a picture (shares of its upright sides) scaled to a size (width, height), as a JPEG. NotFound."""
 
 
 class Artifacts(Protocol):

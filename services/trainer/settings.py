@@ -8,6 +8,7 @@ from pydantic import Field
 
 from services.chassis.settings import (
     BaseServiceSettings,
+    BudgetSettings,
     ListSettings,
     NatsSettings,
     S3Settings,
@@ -17,7 +18,7 @@ from services.chassis.settings import (
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
-class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettings, BaseServiceSettings):
     """One frozen set for the process. No hyper-parameter of a training run is here: those belong to the job."""
 
     model_config = service_config("TRAINER_")
@@ -35,6 +36,13 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BaseServiceS
     min_images: int = Field(3, ge=1, le=1000, description="images that a dataset must hold to be trained on")
     max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")
     max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")
+    budget_waiting_jobs: int = Field(10_000, ge=0, description="waiting jobs of each project; 0: no limit")
+    budget_running_jobs: int = Field(0, ge=0, description="jobs of each project at work; others wait; 0: no limit")
+    budget_gpu_seconds: int = Field(
+        0, ge=0, description="GPU seconds of each project in the window; beyond them its jobs wait; 0: no limit"
+    )
+    budget_window_hours: int = Field(24, ge=1, le=8784, description="window over which GPU seconds are added up")
+    usage_days: int = Field(30, ge=1, le=3650, description="days for which events of usage are kept")
     sweep_seconds: float = Field(3600.0, gt=0, description="pause between two searches for orphan objects")
     progress_age_seconds: float = Field(
         86_400.0, ge=0, description="after so long the progress events of an ended job are removed; its points stay"

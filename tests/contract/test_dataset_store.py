@@ -20,6 +20,7 @@ from services.dataset.app import MIGRATIONS
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Crop, Dataset, DatasetFields, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag, TagSource
+from services.dataset.models.usage import ProjectUsage
 from services.dataset.models.versions import frozen
 from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS, DatasetStore
 from tests.fakes.dataset import FakeDatasetStore
@@ -347,3 +348,88 @@ async def test_equal_requests_at_once_make_one_thing(store: DatasetStore) -> Non
     results = await asyncio.gather(*(create() for _ in range(5)), return_exceptions=True)
     assert not [result for result in results if isinstance(result, DomainError)]
     assert set(results) == {SET.name}
+
+
+async def usage(store: DatasetStore, project: str = "acme") -> ProjectUsage:
+    async with store.read() as view:
+        return await view.usage(project)
+
+
+async def test_usage_follows_what_is_stored_and_counts_a_pinned_picture_once(store: DatasetStore) -> None:
+    assert await usage(store) == ProjectUsage()
+    one, two = await fill(store, 2)
+    size = one.picture.stored_bytes
+    assert size == 3_000_000_901
+    both = size + two.picture.stored_bytes
+    assert await usage(store) == ProjectUsage(1, 2, both)
+    async with store.write() as tx:
+        version, pinned = frozen(await tx.dataset(SET), [one, two], description="", now=NOW)
+        await tx.add_version(version, pinned)
+    assert await usage(store) == ProjectUsage(1, 2, both)
+    async with store.write() as tx:
+        await tx.remove_image(one)
+    assert await usage(store) == ProjectUsage(1, 1, both)
+    async with store.write() as tx:
+        await tx.remove_version(version.ref)
+    assert await usage(store) == ProjectUsage(1, 1, two.picture.stored_bytes)
+    await fill(store, 1, ref=DatasetRef("acme", "cats"))
+    assert await usage(store) == ProjectUsage(2, 2, two.picture.stored_bytes + size)
+    async with store.write() as tx:
+        await tx.remove_dataset(SET)
+    assert await usage(store) == ProjectUsage(1, 1, size)
+    assert await usage(store, "other") == ProjectUsage()
+
+
+async def test_usage_of_a_transaction_that_raises_is_taken_back(store: DatasetStore) -> None:
+    await fill(store, 1)
+    before = await usage(store)
+
+    async def fail() -> None:
+        async with store.write() as tx:
+            await tx.add_image(image(2))
+            assert (await tx.lock_usage("acme")).images == 2
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert await usage(store) == before
+
+
+async def test_of_those_who_look_at_the_usage_and_add_at_once_only_as_many_as_fit_do(store: DatasetStore) -> None:
+    async def add(number: int) -> bool:
+        ref = DatasetRef("acme", f"d-{number}")
+        async with store.write() as tx:
+            if (await tx.lock_usage("acme")).datasets >= 3:
+                return False
+            await turns()
+            await tx.add_dataset(dataset(ref))
+        return True
+
+    assert sum(await asyncio.gather(*(add(number) for number in range(8)))) == 3
+    assert (await usage(store)).datasets == 3
+
+
+async def test_labels_come_back_and_lists_are_filtered_by_them(store: DatasetStore) -> None:
+    kept: dict[str, dict[str, str]] = {
+        "a": {}, "b": {"team": "pets"}, "c": {"team": "Ärger", "note": 'it\'s "100%"'}, "d": {"note": ""},
+    }  # fmt: skip
+    async with store.write() as tx:
+        for name, labels in kept.items():
+            await tx.add_dataset(dataset(DatasetRef("acme", name), labels=labels))
+    async with store.read() as view:
+        for text, ids in (
+            ("", "abcd"),
+            ('labels.team = "pets"', "b"),
+            ('labels.team != "pets"', "c"),
+            ("NOT labels.team = pets", "acd"),
+            ('labels.team:"Ä*"', "c"),
+            ("labels:team", "bc"),
+            ("labels.note:*", "cd"),
+            ("-labels:*", "a"),
+            ('labels.note = "it\'s \\"100%\\""', "c"),
+            ('labels.note = ""', "d"),
+            ("labels:team OR labels:note", "bcd"),
+        ):
+            found, total = await view.datasets("acme", first_page(DATASETS, filter=text))
+            assert (sorted(one.ref.dataset for one in found), total) == (list(ids), len(ids)), text
+            assert all(one.fields.labels == kept[one.ref.dataset] for one in found)

@@ -83,6 +83,16 @@ COMMANDS = [
     ("models save recommended my_cat --create", output.USAGE, "ID_INVALID; field model_id"),
     ("base-models check none", output.NOT_FOUND, "BASE_MODEL_UNUSABLE"),
     ("base-models add sdxl --source /no/such", output.STATE, "BASE_MODEL_UNUSABLE"),
+    ("dataset crop photos --auto --clear", output.USAGE, "INVALID_ARGUMENT"),
+    ("dataset crop photos --box 0,0,9,9", output.USAGE, "INVALID_ARGUMENT; field images"),
+    ("dataset crop photos 1000.png --box 0,0,9", output.USAGE, "INVALID_ARGUMENT; field box"),
+    ("dataset crop photos 1000.png --box 0,0,9999,9", output.USAGE, "INVALID_ARGUMENT; field box"),
+    ("dataset crop photos nothing --auto", output.NOT_FOUND, "IMAGE_NOT_FOUND; field image"),
+    ("dataset crop photos --auto --sheet sheet.txt", output.USAGE, "INVALID_ARGUMENT; field sheet"),
+    ("dataset crop photos --auto -b none", output.NOT_FOUND, "BASE_MODEL_NOT_FOUND; field name"),
+    ("dataset download photos 1000.png --crop --thumbnail", output.USAGE, "INVALID_ARGUMENT; field crop"),
+    ("dataset audit photos --fix none", output.USAGE, "INVALID_ARGUMENT; field fix"),
+    ("train preview none", output.NOT_FOUND, "DATASET_NOT_FOUND; field training_job.dataset_version"),
     ("dataset show ../../other/datasets/photos", output.USAGE, "NAME_INVALID; field name"),
 ]
 

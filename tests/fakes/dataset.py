@@ -17,6 +17,7 @@ from services.chassis.requests.keys import RequestKey
 from services.dataset.models.faults import dataset_exists, not_found
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS, DatasetReader, DatasetWriter
 
 FoundT = TypeVar("FoundT")
@@ -162,6 +163,17 @@ class FakeView:
         """See the port."""
         mine = (image for image in self._state.version_images.values() if image.ref.version == ref)
         return memory.page(mine, query, VERSION_IMAGES)[0]
+
+    async def usage(self, project: str) -> ProjectUsage:
+        """See the port."""
+        state = self._state
+        live = [image.picture for image in state.images.values() if image.ref.dataset.project == project]
+        pinned = [one.picture for one in state.version_images.values() if one.ref.version.dataset.project == project]
+        sizes = {picture.original_key: picture.stored_bytes for picture in (*live, *pinned)}
+        datasets = sum(ref.project == project for ref in state.datasets)
+        return ProjectUsage(datasets, len(live), sum(sizes.values()))
+
+    lock_usage = usage
 
     async def request_is_known(self, key: RequestKey) -> bool:
         """See the port."""

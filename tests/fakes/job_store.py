@@ -17,8 +17,8 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, Metric, first_steps
 from services.trainer.models.events import JobEvent, Progressed, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
-from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
-from services.trainer.ports import EPOCHS, JOBS, QUEUE, Move, WorkerAsk
+from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, ProjectUse, QueueLoad, Starting, turn
+from services.trainer.ports import EPOCHS, JOBS, QUEUE, Admit, Move, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload
 
 _RECENT_JOBS = 20
@@ -50,6 +50,7 @@ class FakeJobStore:
         self._requests: dict[tuple[str, str, str], tuple[str, str, datetime]] = {}
         self._served_at: dict[str, datetime | None] = {}
         self._workers: dict[str, tuple[WorkerAsk, datetime]] = {}
+        self._deleted: list[TrainingJob] = []
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
         known = self._requests.get((key.project, key.method, key.request_id))
@@ -58,12 +59,13 @@ class FakeJobStore:
         key.check_same(known[0])
         return self._rows[known[1]].job
 
-    async def create(self, change: Change, key: RequestKey) -> TrainingJob:
+    async def create(self, change: Change, key: RequestKey, admit: Admit | None = None) -> TrainingJob:
         made = await self.recall(key)
         if made is not None:
             return made
         if change.job.name in self._rows:
             raise AlreadyExists(change.job.name, field="training_job_id", reason="JOB_EXISTS", remedy="Take another.")
+        self._admit(change.job, admit)
         self._rows[change.job.name] = row = _Row(change.job)
         self._served_at.setdefault(change.job.project, None)
         self._append(row, change)
@@ -78,19 +80,40 @@ class FakeJobStore:
         mine = (row.job for row in self._rows.values() if row.job.project == project)
         return memory.page(mine, query, JOBS)
 
-    async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
+    async def change(
+        self, name: str, move: Move, key: RequestKey | None = None, admit: Admit | None = None
+    ) -> TrainingJob:
         row = self._row(name)
         if key is not None and await self.recall(key) is not None:
             return row.job
         change = move(row.job)
+        if change.job.state is JobState.QUEUED and row.job.state is not JobState.QUEUED:
+            self._admit(row.job, admit)
         self._store(row, change)
         if key is not None:
             self._remember(key, name)
         self._tell(change)
         return change.job
 
-    async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+    async def usage(self, project: str, *, since: datetime, now: datetime) -> ProjectUse:
+        own = [row.job for row in self._rows.values() if row.job.project == project]
+        spans = [
+            (min(attempt.end_time or now, now) - max(attempt.start_time, since)).total_seconds()
+            for job in (*own, *(job for job in self._deleted if job.project == project))
+            for attempt in job.attempts
+        ]
+        seconds = sum(span for span in spans if span > 0)
+        return ProjectUse(sum(job.state is JobState.QUEUED for job in own), sum(map(_is_held, own)), seconds)
+
+    async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
         fitting = [row for row in self._waiting() if not ask.base_models or row.job.base_model in ask.base_models]
+        if starting is not None:
+            allowed = {
+                project: starting.limits(project).allow(active=use.running, gpu_seconds=use.gpu_seconds)
+                for project in {row.job.project for row in fitting}
+                for use in [await self.usage(project, since=starting.since, now=starting.now)]
+            }
+            fitting = [row for row in fitting if allowed[row.job.project]]
         if not fitting:
             return None
         projects = {row.job.project for row in fitting}
@@ -187,10 +210,20 @@ class FakeJobStore:
             del self._requests[key]
         return len(old)
 
+    async def forget_usage(self, before: datetime) -> int:
+        old = [job for job in self._deleted if all(one.end_time and one.end_time < before for one in job.attempts)]
+        self._deleted = [job for job in self._deleted if job not in old]
+        return len(old)
+
+    def _admit(self, job: TrainingJob, admit: Admit | None) -> None:
+        if admit is not None:
+            admit(sum(row.job.project == job.project for row in self._waiting()))
+
     def drop_job(self, name: str, check: Callable[[TrainingJob, int], None]) -> TrainingJob:
         """`Deletions.job`."""
         row = self._row(name)
         check(row.job, sum(number > 0 for number in row.epochs))
+        self._deleted.append(self._rows[name].job)
         return self._rows.pop(name).job
 
     def drop_epoch(self, name: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
@@ -273,3 +306,7 @@ def _place(row: _Row) -> tuple[int, datetime, str]:
 
 def _ended_by(job: TrainingJob, moment: datetime) -> bool:
     return job.end_time is not None and job.end_time <= moment
+
+
+def _is_held(job: TrainingJob) -> bool:
+    return job.lease is not None

@@ -29,7 +29,7 @@ from services.registry.models import (
     VersionDraft,
     check_number,
 )
-from services.registry.ports import MODELS, VERSIONS
+from services.registry.ports import MODELS, VERSIONS, Admit
 
 
 class FakeModelStore:
@@ -43,12 +43,14 @@ class FakeModelStore:
     async def recall(self, key: RequestKey) -> str | None:
         return self._recall(key)
 
-    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+    async def create_model(self, new: NewModel, key: RequestKey, admit: Admit | None = None) -> Model:
         earlier = self._recall(key)
         if earlier is not None:
             return self.models[new.project, earlier.rsplit("/", 1)[1]]
         if (new.project, new.model_id) in self.models:
             raise AlreadyExists("The id is taken", field="model_id", reason="MODEL_EXISTS")
+        if admit is not None:
+            admit(self._counts(new.project)[0], None)
         model = self._insert(new)
         self._remember(key, model.name)
         return model
@@ -62,7 +64,7 @@ class FakeModelStore:
     async def update_model(self, project: str, model_id: str, changes: ModelChanges, etag: str) -> Model:
         model = self._model(project, model_id)
         names.check_etag(etag, model.etag, field="model.etag")
-        given = {name: getattr(changes, name) for name in ("display_name", "description", "tags")}
+        given = {name: getattr(changes, name) for name in ("display_name", "description", "tags", "labels")}
         return self._change(model, **{name: value for name, value in given.items() if value is not None})
 
     async def delete_model(self, project: str, model_id: str, *, etag: str, force: bool) -> list[str]:
@@ -82,11 +84,15 @@ class FakeModelStore:
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         place = (draft.project, draft.model_id)
         earlier = self._recall(key)
         if earlier is not None:
             return self._version(*place, int(earlier.rsplit("/", 1)[1]))
+        if admit is not None:
+            models, versions = self._counts(draft.project)
+            admit(models if create is not None and place not in self.models else None, versions)
         if create is not None and place not in self.models:
             check_number(1, number)
             self._insert(create)
@@ -107,6 +113,18 @@ class FakeModelStore:
         self._model(project, model_id)
         numbers = [version.number for version in self.versions.get((project, model_id), [])]
         return memory.page([self._version(project, model_id, number) for number in numbers], query, VERSIONS)
+
+    async def label_version(
+        self, project: str, model_id: str, number: int, labels: Mapping[str, str], etag: str
+    ) -> ModelVersion:
+        model, version = self._model(project, model_id), self._version(project, model_id, number)
+        names.check_etag(etag, version.etag, field="model_version.etag")
+        if labels != version.labels:
+            kept = self.versions[project, model_id]
+            place = next(index for index, one in enumerate(kept) if one.number == number)
+            kept[place] = replace(kept[place], draft=replace(version.draft, labels=labels))
+            self._change(model)
+        return self._version(project, model_id, number)
 
     async def delete_version(
         self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
@@ -161,11 +179,18 @@ class FakeModelStore:
         pointing = tuple(alias for alias, target in model.aliases.items() if target == number)
         return replace(found[0], aliases=pointing)
 
+    async def counts(self, project: str) -> tuple[int, int]:
+        return self._counts(project)
+
+    def _counts(self, project: str) -> tuple[int, int]:
+        versions = sum(len(found) for (owner, _), found in self.versions.items() if owner == project)
+        return sum(owner == project for owner, _ in self.models), versions
+
     def _insert(self, new: NewModel) -> Model:
         now = datetime.now(UTC)
         given = (new.project, new.model_id, names.new_uuid(), new.display_name, new.description, new.tags)
         counts: dict[str, Any] = {"latest": 0, "last_version": 0, "version_count": 0, "revision": 1}
-        model = Model(*given, aliases={}, **counts, create_time=now, update_time=now)
+        model = Model(*given, aliases={}, **counts, create_time=now, update_time=now, labels=new.labels)
         self.models[new.project, new.model_id] = model
         return model
 

@@ -153,4 +153,4 @@ class FakeDatasets:
         if name not in self.images:
             raise NotFound(f"There is no image {name}", field="name", remedy="It was deleted.")
         image = self.images[name]
-        return ImageRecord(name, image.tags, etag_of(name, image.version))
+        return ImageRecord(name, image.tags, etag_of(name, image.version), 1000, 1000)

@@ -85,22 +85,24 @@ def dataset(store: Any) -> DatasetServicer:
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     imports = ImportVerb(store, NO, budget, ArchiveLimits(), max_bytes=1000, idle_s=5)
-    others = {"images": NO, "batches": NO, "direct": NO, "tags": NO, "imports": imports, "exports": NO}
+    others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
+    others |= {"imports": imports, "exports": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
     taggers = Taggers([ScriptedTagger(score("cat"))])
-    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO)
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO, NO)
 
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
-    return TrainingServicer(TrainingUseCases(creator, NO, JobSteering(store, {}, clock=now), NO, NO, NO, NO))
+    steering = JobSteering(store, {}, clock=now)
+    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:
-    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1), NO)
+    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1), NO, NO)
 
 
 async def upload(request: Message) -> AsyncIterator[Message]:

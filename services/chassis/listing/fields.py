@@ -12,7 +12,7 @@ from typing import Literal
 from services.chassis.errors import InvalidArgument
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", ":"]
-Kind = Literal["string", "number", "bool", "time", "enum", "repeated"]
+Kind = Literal["string", "number", "bool", "time", "enum", "repeated", "map"]
 
 COMPARISONS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
 MAX_WILDCARDS = 4
@@ -23,7 +23,9 @@ _OPERATORS: dict[Kind, tuple[Operator, ...]] = {
     "bool": ("=", "!="),
     "enum": ("=", "!="),
     "repeated": (":",),
+    "map": ("=", "!=", ":"),
 }
+_MAP_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 
 
@@ -87,6 +89,8 @@ class Field:
         if operator not in allowed:
             raise _wrong(f"'{operator}' does not fit {name}", f"Use {', '.join(allowed)}.")
         match self.kind:
+            case "map":
+                return self._entry(name, operator, given)
             case "string" | "repeated":
                 return self._text(name, operator, given, parent)
             case "enum":
@@ -115,6 +119,17 @@ class Field:
         # A fold that trims must not trim at a wildcard, where the text goes on.
         return Pattern(tuple(fold(f"x{part}x")[1:-1] for part in parts))
 
+    def _entry(self, name: str, operator: Operator, given: Given) -> Value:
+        """Of a map's entry (`labels.team = "pets"`) its value, of the map itself (`labels:team`) a key."""
+        base, dot, key = name.partition(".")
+        if not dot and operator != ":":
+            raise _wrong(f"'{operator}' does not fit {name}", f'Use {name}:KEY, or {name}.KEY = "VALUE".')
+        if not dot and given.parts == ANY.parts:
+            return ANY
+        if not _MAP_KEY.fullmatch(key if dot else given.text):
+            raise _wrong(f"'{(key if dot else given.text)[:100]}' is no key of {base}", MAP_KEYS)
+        return self._text(name, operator, given, "") if dot else given.text
+
     def _choice(self, name: str, text: str) -> str:
         value = text.removeprefix(self.prefix)
         if value in self.values:
@@ -138,6 +153,11 @@ def labels(*, fold: Callable[[str], str] | None = None) -> Field:
     return Field("repeated", fold=fold)
 
 
+def text_map(*, fold: Callable[[str], str] | None = None) -> Field:
+    """Texts by keys of the caller's own: `labels:team` asks for a key, `labels.team = "pets"` for its value."""
+    return Field("map", fold=fold)
+
+
 def choice(values: Sequence[str], *, prefix: str = "") -> Field:
     """An enum: `state = STATE_RUNNING` or `state = RUNNING`, quoted or not."""
     return Field("enum", values=tuple(values), prefix=prefix)
@@ -158,6 +178,7 @@ def moment() -> Field:
     return Field("time")
 
 
+MAP_KEYS = "A key is a lower case letter and up to 62 more letters, digits, dashes and underscores."
 FORM = (
     "Write comparisons with AND, OR, NOT and parentheses, for example: "
     'state = "RUNNING" AND create_time > "2026-01-31".'

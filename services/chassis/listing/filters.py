@@ -4,8 +4,8 @@
 
 As the AIP has it, OR binds tighter than AND, a space between comparisons is an AND, `-` is NOT, `:` asks whether
 something is in the field, and an argument may be several values: `state = (FAILED OR CANCELLED)`. In texts `*` stands
-for any letters and `\\*` for a star. Bare words, functions and fields of fields are refused with a clear error rather
-than misread.
+for any letters and `\\*` for a star. Of a map `labels:team` asks for a key and `labels.team = "pets"` for its value.
+Bare words, functions and other fields of fields are refused with a clear error rather than misread.
 """
 
 from __future__ import annotations
@@ -34,11 +34,15 @@ _STAR_OR_ESCAPED = re.compile(r"\\(.)|(\*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison. `:` means contains for a text and has for a repeated field; with ANY, not empty."""
+    """One comparison. `:` means contains for a text and has for a repeated field; with ANY, not empty.
+
+    key: of a map's entry, whose value is compared; "" for the map itself, of which `:` asks for a key.
+    """
 
     field: str
     op: Operator
     value: Value
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class _Parser:
         if name.kind != "word" or self._next(1).kind != "operator":
             raise self._unreadable()
         operator = cast(Operator, self._next(1).text)
-        if name.text not in self._fields:
+        if self._field(name.text) is None:
             raise _wrong(f"'{name.text[:100]}' cannot be filtered on", f"Use {', '.join(sorted(self._fields))}.")
         self._position += 2
         return self._composite((name.text, operator)) if self._took(_OPEN) else self._comparison(name.text, operator)
@@ -190,8 +194,18 @@ class _Parser:
         if self._comparisons > MAX_COMPARISONS:
             raise _wrong(f"The filter has more than {MAX_COMPARISONS} comparisons", "Use fewer.")
         self._position += 1
-        read = self._fields[name].read(name, operator, value.given(), parent=self._parent)
-        return Comparison(name, operator, read)
+        field = self._field(name)
+        assert field is not None  # looked up by the restriction
+        read = field.read(name, operator, value.given(), parent=self._parent)
+        if field.kind != "map":
+            return Comparison(name, operator, read)
+        base, _, key = name.partition(".")
+        return Comparison(base, operator, read, key)
+
+    def _field(self, name: str) -> Field | None:
+        """The field of that name, or the map in which it is a key."""
+        field = self._fields.get(name.partition(".")[0])
+        return field if field is not None and field.kind == "map" else self._fields.get(name)
 
     def _next(self, ahead: int = 0) -> _Token:
         place = self._position + ahead

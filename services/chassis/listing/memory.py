@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from services.chassis.listing.fields import ANY, Field, Pattern
@@ -55,6 +55,8 @@ def _compares(wanted: Comparison, actual: Any, field: Field) -> bool:
     value = wanted.value
     if actual is None:
         return False
+    if field.kind == "map":
+        return _compares_entry(wanted, actual)
     fold = field.fold or (lambda text: text)
     if field.kind == "repeated":
         return bool(actual) if value == ANY else any(_equals(fold(text), value) for text in actual)
@@ -66,6 +68,14 @@ def _compares(wanted: Comparison, actual: Any, field: Field) -> bool:
     if isinstance(value, Pattern):
         return value.matches(text) == (wanted.op == "=")
     return _COMPARE[wanted.op](text, value)
+
+
+def _compares_entry(wanted: Comparison, actual: Mapping[str, str]) -> bool:
+    if not wanted.key:
+        return bool(actual) if wanted.value == ANY else wanted.value in actual
+    if wanted.key not in actual:
+        return False
+    return wanted.value == ANY or _equals(actual[wanted.key], wanted.value) == (wanted.op != "!=")
 
 
 def _equals(text: str, value: Any) -> bool:

@@ -14,7 +14,9 @@ from sqlalchemy import (
     Double,
     Select,
     Table,
+    Text,
     and_,
+    cast,
     exists,
     false,
     func,
@@ -101,6 +103,8 @@ class SqlListing:
             found = () if wanted.value == ANY else (_equals(rows.column, wanted.value),)
             return exists(select(rows.column).where(*rows.where, *found))
         column = self._column(wanted.field)
+        if field.kind == "map":
+            return _entry_compared(column, wanted)
         condition = _compared(column, wanted, field)
         # What is unknown is false, also under NOT.
         return and_(column.is_not(None), condition) if getattr(column, "nullable", False) else condition
@@ -118,6 +122,17 @@ def _compared(column: ColumnElement[Any], wanted: Comparison, field: Field) -> C
         bound: Any = literal(value, Double()) if field.kind == "number" else value
         condition = _COMPARE[wanted.op](column, bound)
     return condition
+
+
+def _entry_compared(column: ColumnElement[Any], wanted: Comparison) -> ColumnElement[bool]:
+    if not wanted.key and wanted.value == ANY:
+        return cast(column, Text) != "{}"
+    entry = _Entry(column, wanted.key or str(wanted.value))
+    if not wanted.key or wanted.value == ANY:
+        return entry.is_not(None)
+    equal = _equals(entry, wanted.value)
+    # What is not there is false, also under NOT.
+    return and_(entry.is_not(None), not_(equal) if wanted.op == "!=" else equal)
 
 
 def _equals(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
@@ -176,3 +191,25 @@ def _matches(element: _Matches, compiler: SQLCompiler, **options: Any) -> str:
 def _matches_sqlite(element: _Matches, compiler: SQLCompiler, **options: Any) -> str:
     column, _, glob = element.clauses
     return f"({compiler.process(column, **options)} GLOB {compiler.process(glob, **options)})"
+
+
+class _Entry(FunctionElement[str]):
+    """The value of a key in a column of JSON text, NULL where the key is not. The key must need no quotes."""
+
+    type = Text()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any], key: str) -> None:
+        super().__init__(column, literal(key), literal(f'$."{key}"'))
+
+
+@compiles(_Entry)
+def _entry(element: _Entry, compiler: SQLCompiler, **options: Any) -> str:
+    column, key, _ = element.clauses
+    return f"(CAST({compiler.process(column, **options)} AS JSON) ->> {compiler.process(key, **options)})"
+
+
+@compiles(_Entry, "sqlite")
+def _entry_sqlite(element: _Entry, compiler: SQLCompiler, **options: Any) -> str:
+    column, _, path = element.clauses
+    return f"json_extract({compiler.process(column, **options)}, {compiler.process(path, **options)})"

@@ -26,9 +26,11 @@ from services.dataset.adapters.sql_tables import (
     version_images,
     versions,
 )
+from services.dataset.adapters.sql_usage import count, usage_of
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import DatasetReader, DatasetWriter
 
 
@@ -79,6 +81,10 @@ class SqlWriter(SqlReader):
         statement = select(datasets).where(of_dataset(datasets, ref)).with_for_update()
         return rows.dataset_of(await self._one(statement, ref.name))
 
+    async def lock_usage(self, project: str) -> ProjectUsage:
+        """See the port."""
+        return await usage_of(self._conn, project, lock=True)
+
     async def add_dataset(self, dataset: Dataset) -> None:
         """See the port."""
         try:
@@ -87,6 +93,7 @@ class SqlWriter(SqlReader):
             if not unique_violation(error):
                 raise
             raise dataset_exists(dataset.ref) from error
+        await count(self._conn, dataset.ref.project, datasets=1)
 
     async def save_dataset(self, dataset: Dataset) -> None:
         """See the port."""
@@ -95,18 +102,22 @@ class SqlWriter(SqlReader):
 
     async def remove_dataset(self, ref: DatasetRef) -> None:
         """See the port."""
-        keys: set[str] = set()
+        sizes: dict[str, int] = {}
         for table in (images, version_images):
-            columns = select(table.c.original_key, table.c.thumbnail_key).where(of_dataset(table, ref))
-            for row in await self._conn.execute(columns):
-                keys.update((row.original_key, row.thumbnail_key))
+            columns = table.c.original_key, table.c.size_bytes, table.c.thumbnail_key, table.c.thumbnail_bytes
+            for row in await self._conn.execute(select(*columns).where(of_dataset(table, ref))):
+                sizes |= {row.original_key: row.size_bytes, row.thumbnail_key: row.thumbnail_bytes}
+        gone = {}
         for table in (version_images, versions, images, datasets):
-            await self._conn.execute(delete(table).where(of_dataset(table, ref)))
-        await self._release(sorted(keys))
+            gone[table] = (await self._conn.execute(delete(table).where(of_dataset(table, ref)))).rowcount
+        await self._release(sorted(sizes))
+        less = {"images": -gone[images], "stored_bytes": -sum(sizes.values())}
+        await count(self._conn, ref.project, datasets=-gone[datasets], **less)
 
     async def add_image(self, image: Image) -> None:
         """See the port."""
         await self._conn.execute(insert(images).values(rows.image_values(image)))
+        await count(self._conn, image.ref.dataset.project, images=1, stored_bytes=image.picture.stored_bytes)
 
     async def save_image(self, image: Image) -> None:
         """See the port."""
@@ -116,8 +127,11 @@ class SqlWriter(SqlReader):
         """See the port."""
         await self._conn.execute(delete(images).where(of_image(images, image.ref)))
         pins = select(version_images.c.number).where(of_image(version_images, image.ref)).limit(1)
-        if await self._conn.scalar(pins) is None:
+        pinned = await self._conn.scalar(pins) is not None
+        freed = 0 if pinned else image.picture.stored_bytes
+        if not pinned:
             await self._release(image.picture.keys)
+        await count(self._conn, image.ref.dataset.project, images=-1, stored_bytes=-freed)
 
     async def add_version(self, version: DatasetVersion, pinned: Sequence[VersionImage]) -> None:
         """See the port."""
@@ -127,18 +141,16 @@ class SqlWriter(SqlReader):
     async def remove_version(self, ref: VersionRef) -> None:
         """See the port."""
         own = and_(of_dataset(version_images, ref.dataset), version_images.c.number == ref.number)
-        columns = version_images.c
-        pinned = (
-            await self._conn.execute(select(columns.image_id, columns.original_key, columns.thumbnail_key).where(own))
-        ).all()
+        pinned = await self._all(select(version_images).where(own))
         await self._conn.execute(delete(version_images).where(own))
         number = versions.c.number == ref.number
         await self._conn.execute(delete(versions).where(of_dataset(versions, ref.dataset), number))
         held: set[str] = set()
         for table in (images, version_images):
             held |= set(await self._conn.scalars(select(table.c.image_id).where(of_dataset(table, ref.dataset))))
-        free = [row for row in pinned if row.image_id not in held]
-        await self._release([key for row in free for key in (row.original_key, row.thumbnail_key)])
+        free = [rows.version_image_of(row).picture for row in pinned if row["image_id"] not in held]
+        await self._release([key for picture in free for key in picture.keys])
+        await count(self._conn, ref.dataset.project, stored_bytes=-sum(picture.stored_bytes for picture in free))
 
     async def recall(self, key: RequestKey) -> str | None:
         """See the port."""

@@ -13,9 +13,11 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.dataset.adapters import sql_rows as rows
 from services.dataset.adapters.sql_tables import datasets, idempotency_keys, images, version_images, versions
+from services.dataset.adapters.sql_usage import usage_of
 from services.dataset.models.faults import not_found
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS
 
 REQUESTS = RememberedRequests(idempotency_keys)
@@ -89,6 +91,10 @@ class SqlReader:
         """See the port."""
         statement = _VERSION_IMAGES.page(query, _of_version(ref))
         return [rows.version_image_of(row) for row in await self._all(statement)]
+
+    async def usage(self, project: str) -> ProjectUsage:
+        """See the port."""
+        return await usage_of(self._conn, project)
 
     async def request_is_known(self, key: RequestKey) -> bool:
         """See the port."""

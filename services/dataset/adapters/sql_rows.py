@@ -70,6 +70,9 @@ def image_values(image: Image) -> dict[str, Any]:
         **vars(image.picture),
         **_field_values(image.fields),
         "facts": list(image.facts),
+        "content_area": _crop_values(image.content_area),
+        "previous_crop": _crop_values(image.previous_crop),
+        "perceptual_hash": image.perceptual_hash,
         "revision": image.revision,
         "create_time": image.create_time,
         "update_time": image.update_time,
@@ -87,6 +90,9 @@ def image_of(row: Values) -> Image:
         update_time=row["update_time"],
         revision=row["revision"],
         facts=tuple(row["facts"] or ()),
+        content_area=_crop_of(row["content_area"]),
+        previous_crop=_crop_of(row["previous_crop"]),
+        perceptual_hash=row["perceptual_hash"] or "",
     )
 
 
@@ -151,7 +157,7 @@ def _field_values(fields: ImageFields) -> dict[str, Any]:
     return {
         "caption": fields.caption,
         "tags": [_tag_values(tag) for tag in fields.tags],
-        "crop": vars(fields.crop) if fields.crop else None,
+        "crop": _crop_values(fields.crop),
         "num_repeats": fields.num_repeats,
     }
 
@@ -160,9 +166,17 @@ def _fields_of(row: Values) -> ImageFields:
     return ImageFields(
         caption=row["caption"],
         tags=tuple(Tag(**{**tag, "source": TagSource(tag["source"])}) for tag in row["tags"]),
-        crop=Crop(**row["crop"]) if row["crop"] else None,
+        crop=_crop_of(row["crop"]),
         num_repeats=row["num_repeats"],
     )
+
+
+def _crop_values(crop: Crop | None) -> dict[str, float] | None:
+    return vars(crop) if crop else None
+
+
+def _crop_of(values: Values | None) -> Crop | None:
+    return Crop(**values) if values else None
 
 
 def _tag_values(tag: Tag) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
@@ -61,6 +62,8 @@ datasets = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("last_position", Integer, nullable=False),
     Column("last_version", Integer, nullable=False),
+    # With a default on the server, for replicas of before.
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
@@ -77,6 +80,9 @@ images = Table(
     Column("position", Integer, nullable=False),
     *_picture_columns(),
     Column("facts", JsonText, nullable=True),
+    Column("content_area", JsonText, nullable=True),
+    Column("previous_crop", JsonText, nullable=True),
+    Column("perceptual_hash", String(16), nullable=True),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
@@ -124,4 +130,17 @@ noted_keys = Table(
     Index("ix_noted_keys_due", "claimed", "due"),
 )
 
+# What each project uses, counted in the transactions that change it (see sql_usage).
+project_usage = Table(
+    "project_usage",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("datasets", Integer, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+    # The last hour whose usage was told.
+    Column("metered_hour", UtcDateTime, nullable=True),
+)
+
+events = events_table(metadata)
 idempotency_keys = idempotency_table(metadata)

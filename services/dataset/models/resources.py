@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.chassis.names import etag_of
@@ -18,6 +19,12 @@ class Crop:
     top: float
     right: float
     bottom: float
+
+    def pixels(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom in a picture of this size (width, height), a pixel or more each way."""
+        width, height = size
+        left, top = min(round(self.left * width), width - 1), min(round(self.top * height), height - 1)
+        return left, top, max(round(self.right * width), left + 1), max(round(self.bottom * height), top + 1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ class Picture:
         """Keys of everything that is stored for it."""
         return self.original_key, self.thumbnail_key
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of everything that is stored for it."""
+        return self.size_bytes + self.thumbnail_bytes
+
 
 @dataclass(frozen=True)
 class ImageFields:
@@ -58,7 +70,9 @@ class ImageFields:
 class Image:
     """One photo of a dataset. position: its place in upload order, from 1 and never used twice.
 
-    facts: what its pixels say of its format and quality, never part of a caption.
+    facts: what its pixels say of its format and quality, never part of a caption. content_area: the picture inside its
+    bars, None where it has none. previous_crop: the one before the last change of it. perceptual_hash: 16 hex
+    digits, see `use_cases.likeness`; "" where it was never measured.
     """
 
     ref: ImageRef
@@ -69,6 +83,9 @@ class Image:
     update_time: datetime
     revision: int = 1
     facts: tuple[str, ...] = ()
+    content_area: Crop | None = None
+    previous_crop: Crop | None = None
+    perceptual_hash: str = ""
 
     @property
     def etag(self) -> str:
@@ -79,17 +96,22 @@ class Image:
         """The image with other fields; itself when they are equal."""
         if fields == self.fields:
             return self
-        return replace(self, fields=fields, update_time=now, revision=self.revision + 1)
+        before = self.previous_crop if fields.crop == self.fields.crop else self.fields.crop
+        return replace(self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before)
 
 
 @dataclass(frozen=True)
 class DatasetFields:
-    """What a caller may change of a dataset. num_repeats 0 means 1."""
+    """What a caller may change of a dataset. num_repeats 0 means 1. labels: the caller's own.
+
+    The labels stay out of its repr, of which digests of requests are made that were stored before there were any.
+    """
 
     display_name: str = ""
     description: str = ""
     trigger_word: str = ""
     num_repeats: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.chassis.budgets import DATASETS as DATASETS_BUDGET
+from services.chassis.budgets import UNLIMITED, Budgets
 from services.chassis.errors import FailedPrecondition
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import check_etag, check_id, new_id
@@ -31,14 +33,23 @@ class NewDataset:
 class DatasetVerbs:
     """The verbs on datasets."""
 
-    def __init__(self, store: DatasetStore, upkeep: Upkeep, clock: Clock, tokens: PageTokens) -> None:
+    def __init__(
+        self,
+        store: DatasetStore,
+        upkeep: Upkeep,
+        clock: Clock,
+        tokens: PageTokens,
+        budgets: Budgets = UNLIMITED,
+    ) -> None:
+        self._budgets = budgets
         self._store = store
         self._upkeep = upkeep
         self._clock = clock
         self._tokens = tokens
 
     async def create(self, wanted: NewDataset) -> Dataset:
-        """Makes an empty dataset. Raises AlreadyExists; stores nothing with validate_only."""
+        """Makes an empty dataset. Raises AlreadyExists, ResourceExhausted(BUDGET_USED_UP); stores nothing with
+        validate_only."""
         dataset_id = check_id(wanted.dataset_id, field="dataset_id") if wanted.dataset_id else new_id("ds")
         now = self._clock()
         dataset = Dataset(
@@ -51,14 +62,16 @@ class DatasetVerbs:
             project=wanted.project,
             method="CreateDataset",
             request_id=check_text(wanted.request_id, field="request_id"),
-            digest=digest(wanted.dataset_id, wanted.fields),
+            digest=digest(wanted.dataset_id, wanted.fields, *sorted(wanted.fields.labels.items())),
         )
         async with self._store.write() as tx:
             known = await tx.recall(key)
             if known:
                 return await tx.dataset(DatasetRef.parse(known))
+            usage = await (tx.usage if wanted.validate_only else tx.lock_usage)(wanted.project)
             if await tx.has_dataset(dataset.ref):
                 raise dataset_exists(dataset.ref)
+            self._budgets.check(wanted.project, DATASETS_BUDGET, usage.datasets, field="parent")
             if not wanted.validate_only:
                 await tx.add_dataset(dataset)
                 await tx.remember(key, dataset.ref.name)
@@ -115,4 +128,5 @@ def _checked(fields: DatasetFields) -> DatasetFields:
         description=check_text(fields.description, field="dataset.description", lines=True),
         trigger_word=check_text(fields.trigger_word, field="dataset.trigger_word"),
         num_repeats=fields.num_repeats,
+        labels=fields.labels,
     )

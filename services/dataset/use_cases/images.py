@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from services.chassis.errors import DataLoss, NotFound
+from services.chassis.errors import DataLoss, InvalidArgument, NotFound
 from services.chassis.listing import memory
 from services.chassis.listing.fields import labels, moment, text
 from services.chassis.listing.filters import Filter, parse_filter
@@ -18,7 +18,7 @@ from services.chassis.names import check_etag
 from services.dataset.models.checks import check_label, check_text
 from services.dataset.models.masks import masked
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef
-from services.dataset.models.resources import Image, ImageFields, Picture
+from services.dataset.models.resources import Image, ImageFields, Picture, VersionImage
 from services.dataset.models.tags import Tag, TagSource, normal_label
 from services.dataset.ports import Clock, DatasetStore, PictureStore
 from services.dataset.use_cases.upkeep import Upkeep
@@ -59,6 +59,7 @@ class View(Enum):
 
     ORIGINAL = "original"
     THUMBNAIL = "thumbnail"
+    CROP = "crop"
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,22 @@ class ImageVerbs:
         await self._upkeep.sweep_soon()
 
     async def stored(self, ref: ImageRef | VersionImageRef, form: View) -> tuple[str, str]:
-        """The key of a picture's bytes, and the name to save them under. Raises NotFound."""
-        picture = await self._picture(ref)
+        """The key of a picture's bytes, and the name to save them under. Raises NotFound, InvalidArgument."""
+        if form is View.CROP:
+            raise InvalidArgument(
+                "A crop is drawn when it is asked for, so there is no address that serves it",
+                field="view",
+                reason="VIEW_NOT_STORED",
+                remedy="Read it with DownloadImage or GetImageContent.",
+            )
+        picture = (await self.record(ref)).picture
         if form is View.THUMBNAIL:
             return picture.thumbnail_key, _thumbnail_name(picture)
         return picture.original_key, picture.file_name
 
     async def download(self, ref: ImageRef | VersionImageRef, form: View) -> Download:
-        """A picture's bytes, live or as a version pinned it. Raises NotFound."""
-        picture = await self._picture(ref)
+        """A picture's stored bytes, live or as a version pinned it. Raises NotFound."""
+        picture = (await self.record(ref)).picture
         if form is View.THUMBNAIL:
             chunks = self._chunks(ref, picture.thumbnail_key, sha256="")
             name, etag = _thumbnail_name(picture), f"{picture.sha256}-thumbnail"
@@ -142,11 +150,10 @@ class ImageVerbs:
         chunks = self._chunks(ref, picture.original_key, sha256=picture.sha256)
         return Download(picture.file_name, picture.content_type, picture.size_bytes, picture.sha256, chunks)
 
-    async def _picture(self, ref: ImageRef | VersionImageRef) -> Picture:
+    async def record(self, ref: ImageRef | VersionImageRef) -> Image | VersionImage:
+        """An image, live or as a version pinned it. Raises NotFound."""
         async with self._store.read() as view:
-            if isinstance(ref, ImageRef):
-                return (await view.image(ref)).picture
-            return (await view.version_image(ref)).picture
+            return await (view.image(ref) if isinstance(ref, ImageRef) else view.version_image(ref))
 
     async def _chunks(self, ref: ImageRef | VersionImageRef, key: str, *, sha256: str) -> AsyncIterator[bytes]:
         digest = hashlib.sha256()
@@ -156,7 +163,7 @@ class ImageVerbs:
                 yield chunk
         except NotFound as error:
             # Deleted between the two reads: this raises NotFound with the name. Otherwise the bytes are lost.
-            await self._picture(ref)
+            await self.record(ref)
             raise _lost(ref.name) from error
         if sha256 and digest.hexdigest() != sha256:
             raise _lost(ref.name)

@@ -26,6 +26,7 @@ from fiveshot.layouts import (
     stored_name,
 )
 
+from services.chassis.budgets import UPLOADS
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import (
     AlreadyExists,
@@ -172,7 +173,8 @@ class ImportVerb:
             image = await self._uploads.upload(self._messages(header, archive, placed))
         except DomainError as error:
             gone = isinstance(error, NotFound) and error.metadata.get("name") != header.dataset.name
-            full = isinstance(error, ResourceExhausted) and error.reason == "DATASET_FULL"
+            full = isinstance(error, ResourceExhausted) and error.metadata.get("budget", "") != UPLOADS.name
+            full = full and error.reason in ("DATASET_FULL", "BUDGET_USED_UP")
             if gone or full or isinstance(error, _OF_A_PICTURE):
                 return Outcome(name, error=relocated(error, _field))
             raise

@@ -11,7 +11,10 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.picture_decoding.formats import named
 from services.chassis.pictures import Decoded, PictureInfo, PictureLimits
 from services.dataset.models.checks import Limits
+from services.dataset.models.resources import Crop
 from services.dataset.ports import PictureDecoder
+from services.dataset.use_cases.bars import picture_inside
+from services.dataset.use_cases.likeness import perceptual_hash
 from services.dataset.use_cases.picture_facts import picture_facts
 
 THUMBNAIL_SIDE = 256
@@ -25,13 +28,15 @@ _FIELD = "chunk"
 class CheckedPicture:
     """A picture that decodes. sha256: hex, of the bytes. thumbnail: JPEG, upright, at most 256 pixels a side.
 
-    facts: of `picture_facts`.
+    facts: of `picture_facts`, of the picture inside its bars. content_area: that part; None where there are no bars.
     """
 
     info: PictureInfo
     sha256: str
     thumbnail: bytes
     facts: tuple[str, ...] = ()
+    content_area: Crop | None = None
+    perceptual_hash: str = ""
 
 
 class Intake:
@@ -63,11 +68,15 @@ class Intake:
 
 def _looked_at(data: bytes, decoded: Decoded) -> CheckedPicture:
     info = decoded.info
+    area = picture_inside(decoded.rgb)
+    inside = decoded.rgb if area is None else decoded.rgb.crop(area.pixels(decoded.rgb.size))
     return CheckedPicture(
         info=info,
         sha256=hashlib.sha256(data).hexdigest(),
         thumbnail=pictures.thumbnail(decoded.rgb, THUMBNAIL_SIDE),
-        facts=picture_facts(decoded.rgb, size=(info.width, info.height)),
+        facts=picture_facts(decoded.rgb, size=(info.width, info.height), inside=area),
+        content_area=area,
+        perceptual_hash=perceptual_hash(inside),
     )
 
 

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from services.dataset.models.resources import Crop
+
 Floats = npt.NDArray[np.float32]
 
 FACTS = (
     "square", "portrait", "landscape", "low resolution", "high resolution", "underexposed", "overexposed",
-    "low contrast", "high contrast", "blurry", "greyscale",
+    "low contrast", "high contrast", "blurry", "greyscale", "bars",
 )  # fmt: skip
 """Every fact that is ever given."""
 
@@ -42,9 +44,16 @@ _BLURRED_RELATIVE = 0.16
 _GREY_RANGE = 8
 
 
-def picture_facts(image: Image.Image, *, size: tuple[int, int] | None = None) -> tuple[str, ...]:
-    """The facts of an upright RGB picture, in the order of FACTS. size: of the original, if `image` is reduced."""
-    found = {*_format(size or image.size), *_tones(image)}
+def picture_facts(
+    image: Image.Image, *, size: tuple[int, int] | None = None, inside: Crop | None = None
+) -> tuple[str, ...]:
+    """The facts of an upright RGB picture, in the order of FACTS.
+
+    size: of the original, if `image` is reduced. inside: the part within its bars; light and sharpness are its alone.
+    """
+    found = {*_format(size or image.size), *_tones(image if inside is None else image.crop(inside.pixels(image.size)))}
+    if inside is not None:
+        found.add("bars")
     return tuple(fact for fact in FACTS if fact in found)
 
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.chassis.budgets import IMAGES, STORED_BYTES, UNLIMITED, UPLOADS, AtOnce, Budgets
 from services.chassis.byte_budget import ByteBudget, Held
 from services.chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
@@ -22,6 +23,7 @@ from services.dataset.models.checks import Limits, check_file_name, check_label,
 from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Crop, Dataset, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
+from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore
 from services.dataset.use_cases.intake import CheckedPicture, Intake
 from services.dataset.use_cases.upkeep import Upkeep
@@ -56,7 +58,9 @@ class UploadVerb:
         upkeep: Upkeep,
         clock: Clock,
         budget: ByteBudget,
+        budgets: Budgets = UNLIMITED,
         *,
+        at_once: AtOnce | None = None,
         limits: Limits,
         idle_s: float,
         reservation: timedelta,
@@ -67,6 +71,8 @@ class UploadVerb:
         self._upkeep = upkeep
         self._clock = clock
         self._budget = budget
+        self._budgets = budgets
+        self._at_once = at_once or AtOnce(budgets, UPLOADS)
         self._limits = limits
         self._idle_s = idle_s
         self._reservation = reservation
@@ -75,7 +81,7 @@ class UploadVerb:
         """Reads a header and then the picture's bytes, and stores the picture.
 
         Raises InvalidArgument (the reasons begin with IMAGE_ or FILE_NAME_), NotFound for the dataset,
-        AlreadyExists(IMAGE_DUPLICATE), ResourceExhausted(DATASET_FULL, BYTES_IN_FLIGHT),
+        AlreadyExists(IMAGE_DUPLICATE), ResourceExhausted(DATASET_FULL, BYTES_IN_FLIGHT, BUDGET_USED_UP),
         DeadlineExceeded(UPLOAD_STALLED), Unavailable(DECODER_UNAVAILABLE).
         Until the stream has ended well nothing is stored; from then on a caller that goes away changes nothing.
         """
@@ -92,6 +98,7 @@ class UploadVerb:
             raise self._too_large("header.size_bytes", f" ({header.size_bytes})")
         project = header.dataset.project
         with ExitStack() as stack:
+            stack.enter_context(self._at_once.one(project, field="header.parent"))
             held = stack.enter_context(self._budget.holding(project))
             held.at_least(header.size_bytes)
             await self._admit_early(header)
@@ -121,6 +128,7 @@ class UploadVerb:
             if await view.request_is_known(_request_key(header, header.sha256)):
                 return
             await self._check_place(view, dataset, header.sha256)
+            self._check_budgets(await view.usage(header.dataset.project), header.dataset.project, header.size_bytes)
 
     async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader, held: Held) -> bytes:
         data = bytearray()
@@ -156,7 +164,7 @@ class UploadVerb:
         ref = ImageRef(header.dataset, new_id("img"))
         picture = _picture(ref, header.file_name, checked, size_bytes=len(data))
         async with self._store.write() as tx:
-            _, known = await self._admit(tx, header, checked.sha256)
+            _, known = await self._admit(tx, header, picture)
             if known is not None:
                 return known
             await tx.reserve_keys(picture.keys, until=self._clock() + self._reservation)
@@ -164,7 +172,7 @@ class UploadVerb:
             # One after the other: a failed write must not leave another one running behind the clean-up.
             await self._pictures.put(picture.original_key, data, content_type=picture.content_type)
             await self._pictures.put(picture.thumbnail_key, checked.thumbnail, content_type="image/jpeg")
-            image, kept = await self._add(header, fields, ref, picture, checked.facts)
+            image, kept = await self._add(header, fields, ref, picture, checked)
         except Exception:
             await self._upkeep.discard(picture.keys)
             raise
@@ -173,11 +181,11 @@ class UploadVerb:
         return image
 
     async def _add(
-        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture, facts: tuple[str, ...]
+        self, header: UploadHeader, fields: ImageFields, ref: ImageRef, picture: Picture, checked: CheckedPicture
     ) -> tuple[Image, bool]:
         """The stored image, and whether it is this upload's (false: a repeat of the same request was faster)."""
         async with self._store.write() as tx:
-            dataset, known = await self._admit(tx, header, picture.sha256)
+            dataset, known = await self._admit(tx, header, picture)
             if known is not None:
                 return known, False
             now = self._clock()
@@ -188,7 +196,9 @@ class UploadVerb:
                 fields=fields,
                 create_time=now,
                 update_time=now,
-                facts=facts,
+                facts=checked.facts,
+                content_area=checked.content_area,
+                perceptual_hash=checked.perceptual_hash,
             )
             await tx.keep_keys(picture.keys)
             await tx.add_image(image)
@@ -196,14 +206,20 @@ class UploadVerb:
             await tx.remember(_request_key(header, picture.sha256), ref.name)
         return image, True
 
-    async def _admit(self, tx: DatasetWriter, header: UploadHeader, sha256: str) -> tuple[Dataset, Image | None]:
+    async def _admit(self, tx: DatasetWriter, header: UploadHeader, picture: Picture) -> tuple[Dataset, Image | None]:
         """The locked dataset, and the image that a repeated request has made before."""
         dataset = await tx.lock_dataset(header.dataset)
-        known = await tx.recall(_request_key(header, sha256))
+        known = await tx.recall(_request_key(header, picture.sha256))
         if known is not None:
             return dataset, await tx.image(ImageRef.parse(known))
-        await self._check_place(tx, dataset, sha256)
+        await self._check_place(tx, dataset, picture.sha256)
+        project = header.dataset.project
+        self._check_budgets(await tx.lock_usage(project), project, picture.stored_bytes)
         return dataset, None
+
+    def _check_budgets(self, usage: ProjectUsage, project: str, size: int) -> None:
+        self._budgets.check(project, IMAGES, usage.images, field="header.parent")
+        self._budgets.check(project, STORED_BYTES, usage.stored_bytes, wanted=max(1, size), field="header.parent")
 
     async def _check_place(self, view: DatasetReader, dataset: Dataset, sha256: str) -> None:
         same = await view.image_with_bytes(dataset.ref, sha256) if sha256 else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,8 @@ from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation, utcnow
 from services.registry.adapters.sql_rows import file_values, models_of, version_values, versions_of
 from services.registry.adapters.sql_statements import (
+    admitted,
+    count,
     find,
     insert_model,
     insert_tags,
@@ -28,6 +30,7 @@ from services.registry.adapters.sql_statements import (
     point_alias,
     read_model,
     read_version,
+    take_turn,
     touch,
 )
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, MODELS, REQUESTS, VERSIONS
@@ -44,6 +47,7 @@ from services.registry.models import (
 )
 from services.registry.ports import MODELS as MODEL_LISTING
 from services.registry.ports import VERSIONS as VERSION_LISTING
+from services.registry.ports import Admit
 
 T = TypeVar("T")
 
@@ -66,10 +70,11 @@ class SqlModelStore:
         async with self._db.connect() as conn:
             return await self._requests.recall(conn, key)
 
-    async def create_model(self, new: NewModel, key: RequestKey) -> Model:
+    async def create_model(self, new: NewModel, key: RequestKey, admit: Admit | None = None) -> Model:
         """See ports.ModelStore."""
 
         async def create(conn: AsyncConnection) -> Model:
+            await take_turn(conn, new.project, admit)
             earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_model(conn, new.project, MODEL_NAME.parse(earlier)["model"])
@@ -80,6 +85,7 @@ class SqlModelStore:
                     reason="MODEL_EXISTS",
                     remedy="Choose another id, or save into the existing model.",
                 )
+            await admitted(conn, new.project, admit, model=True, version=False)
             await insert_model(conn, new)
             await self._requests.remember(conn, key, MODEL_NAME.format(project=new.project, model=new.model_id))
             return await read_model(conn, new.project, new.model_id)
@@ -109,6 +115,8 @@ class SqlModelStore:
                 values |= {"display_name": changes.display_name, "search_name": changes.display_name.casefold()}
             if changes.description is not None:
                 values["description"] = changes.description
+            if changes.labels is not None:
+                values["labels"] = dict(changes.labels)
             if changes.tags is not None:
                 await conn.execute(delete(MODEL_TAGS).where(*owned(MODEL_TAGS, project, model_id)))
                 await insert_tags(conn, project, model_id, changes.tags)
@@ -140,16 +148,20 @@ class SqlModelStore:
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         """See ports.ModelStore."""
         project, model_id = draft.project, draft.model_id
 
         async def add(conn: AsyncConnection) -> ModelVersion:
+            await take_turn(conn, project, admit)
             earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_version(conn, *parse_version_name(earlier))
-            if create is not None and await find(conn, project, model_id) is None:
-                await insert_model(conn, create)
+            new = create if create is not None and await find(conn, project, model_id) is None else None
+            await admitted(conn, project, admit, model=new is not None, version=True)
+            if new is not None:
+                await insert_model(conn, new)
             next_number = check_number((await locked_model(conn, project, model_id)).last_version + 1, number)
             values = {"number": next_number, "create_time": utcnow(), **version_values(draft)}
             await conn.execute(insert(VERSIONS).values(**values))
@@ -171,8 +183,24 @@ class SqlModelStore:
         """See ports.ModelStore."""
         async with self._db.connect() as conn:
             model = await read_model(conn, project, model_id)
-            rows = await conn.execute(_VERSION_LIST.page(query, *owned(VERSIONS, project, model_id)))
-            return await versions_of(conn, [row._mapping for row in rows], model.latest), model.version_count
+            mine = owned(VERSIONS, project, model_id)
+            rows = await conn.execute(_VERSION_LIST.page(query, *mine))
+            found = await versions_of(conn, [row._mapping for row in rows], model.latest)
+            return found, await _VERSION_LIST.count(conn, query, *mine)
+
+    async def label_version(
+        self, project: str, model_id: str, number: int, labels: Mapping[str, str], etag: str
+    ) -> ModelVersion:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            await locked_model(conn, project, model_id)
+            version = await read_version(conn, project, model_id, number)
+            names.check_etag(etag, version.etag, field="model_version.etag")
+            if labels != version.labels:
+                own = (*owned(VERSIONS, project, model_id), VERSIONS.c.number == number)
+                await conn.execute(update(VERSIONS).where(*own).values(labels=dict(labels)))
+                await touch(conn, project, model_id)
+            return await read_version(conn, project, model_id, number)
 
     async def delete_version(
         self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
@@ -206,6 +234,11 @@ class SqlModelStore:
             await conn.execute(delete(ALIASES).where(*owned(ALIASES, project, model_id), ALIASES.c.alias == alias))
             await touch(conn, project, model_id)
             return await read_model(conn, project, model_id)
+
+    async def counts(self, project: str) -> tuple[int, int]:
+        """See ports.ModelStore."""
+        async with self._db.connect() as conn:
+            return await count(conn, MODELS, project), await count(conn, VERSIONS, project)
 
     async def forget_requests(self, age: timedelta) -> int:
         """See ports.ModelStore."""

@@ -69,6 +69,7 @@ def version_values(draft: VersionDraft) -> dict[str, Any]:
         **{name: getattr(draft, name) for name in own},
         **{name: getattr(draft.lineage, name) for name in _LINEAGE},
         "preview_prompts": list(draft.preview_prompts),
+        "labels": dict(draft.labels),
     }
 
 
@@ -83,7 +84,7 @@ def file_values(draft: VersionDraft, number: int) -> list[dict[str, Any]]:
 
 def _model(row: Row, tags: tuple[str, ...], aliases: dict[str, int], latest: int, count: int) -> Model:
     named = ("project", "model_id", "uid", "display_name", "description")
-    own = (*named, "last_version", "revision", "create_time", "update_time")
+    own = (*named, "last_version", "revision", "create_time", "update_time", "labels")
     return Model(
         **{name: row[name] for name in own},
         tags=tags,
@@ -100,5 +101,6 @@ def _version(row: Row, files: list[ModelFile], aliases: list[str]) -> ModelVersi
         lineage=Lineage(**{name: row[name] for name in _LINEAGE}),
         preview_prompts=tuple(row["preview_prompts"]),
         model_card=row["model_card"],
+        labels=row["labels"],
     )
     return ModelVersion(row["number"], draft, row["create_time"], tuple(aliases))

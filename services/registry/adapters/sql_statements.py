@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import names
@@ -13,6 +13,7 @@ from services.chassis.sql import utcnow
 from services.registry.adapters.sql_rows import Row, models_of, versions_of
 from services.registry.adapters.sql_tables import ALIASES, MODEL_TAGS, MODELS, VERSIONS
 from services.registry.models import MODEL_NAME, Model, ModelVersion, NewModel
+from services.registry.ports import Admit
 
 
 def owned(table: Table, project: str, model_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -51,6 +52,32 @@ async def read_version(conn: AsyncConnection, project: str, model_id: str, selec
     return (await versions_of(conn, rows, model.latest))[0]
 
 
+async def count(conn: AsyncConnection, table: Table, project: str) -> int:
+    """How many rows of a table are a project's."""
+    return await conn.scalar(select(func.count()).select_from(table).where(table.c.project == project)) or 0
+
+
+async def take_turn(conn: AsyncConnection, project: str, admit: Admit | None) -> None:
+    """Where someone will be asked whether the project may keep more: one at a time, to the end of the transaction.
+
+    Call it before anything else, so that a repeated request finds what the first one made.
+    """
+    # SQLite has one writer anyway.
+    if admit is not None and conn.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:kept, 0))")
+        await conn.execute(lock, {"kept": f"kept|{project}"})
+
+
+async def admitted(
+    conn: AsyncConnection, project: str, admit: Admit | None, *, model: bool, version: bool
+) -> None:
+    """Asks whether a model or a version may be added."""
+    if admit is None:
+        return
+    models = await count(conn, MODELS, project) if model else None
+    admit(models, await count(conn, VERSIONS, project) if version else None)
+
+
 async def insert_model(conn: AsyncConnection, new: NewModel) -> None:
     """A model without versions."""
     now = utcnow()
@@ -62,6 +89,7 @@ async def insert_model(conn: AsyncConnection, new: NewModel) -> None:
             display_name=new.display_name,
             search_name=new.display_name.casefold(),
             description=new.description,
+            labels=dict(new.labels),
             last_version=0,
             revision=1,
             create_time=now,

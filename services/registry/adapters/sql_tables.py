@@ -39,6 +39,8 @@ MODELS = Table(
     # The highest number ever given: a deleted version's is not used again.
     Column("last_version", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
+    # With a default on the server, for replicas of before.
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "model_id"),
@@ -77,6 +79,7 @@ VERSIONS = Table(
     Column("base_model", String(100), nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("parameters_sha256", String(64), nullable=False),
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("uploaded_file", String(255), nullable=False, server_default=""),
     Column("create_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "model_id", "number"),

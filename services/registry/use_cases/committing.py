@@ -10,6 +10,7 @@ from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import LATEST, ModelFile, ModelVersion, NewModel, VersionDraft, parse_version_name
 from services.registry.ports import FileStore, ModelStore
+from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.repositories import deleted_since
 
 log = get_logger(__name__)
@@ -18,7 +19,8 @@ log = get_logger(__name__)
 class Commits:
     """Adds versions whose files are stored, and takes away files of which none became."""
 
-    def __init__(self, store: ModelStore, files: FileStore) -> None:
+    def __init__(self, store: ModelStore, files: FileStore, budgets: KeepBudgets | None = None) -> None:
+        self._budgets = budgets or KeepBudgets()
         self._store = store
         self._files = files
         # The loop keeps only weak references to tasks.
@@ -41,6 +43,12 @@ class Commits:
                 reason=error.reason,
                 remedy="Set create_model to make it, or name an existing model.",
             ) from error
+
+    async def check_room(self, project: str) -> None:
+        """Raises ResourceExhausted when no version may be added; `add` decides in the end."""
+        admit = self._budgets.admit(project)
+        if admit is not None:
+            admit(None, (await self._store.counts(project))[1])
 
     async def add(
         self,
@@ -85,7 +93,9 @@ class Commits:
     ) -> ModelVersion:
         named = [alias for alias in dict.fromkeys(aliases) if alias != LATEST]
         try:
-            version = await self._store.add_version(draft, create=create, aliases=named, key=key, number=number)
+            version = await self._store.add_version(
+                draft, create=create, aliases=named, key=key, number=number, admit=self._budgets.admit(draft.project)
+            )
         except BaseException:
             # A connection may break after the commit went through: only what no version refers to is removed.
             await self._remove_unreferenced(draft.files)

@@ -13,6 +13,7 @@ from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
 from services.registry.models import BaseModelFacts, EpochFile, Lineage, ModelFile, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import EpochSource, FileStore, ModelStore
+from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.committing import Commits
 from services.registry.use_cases.lora_files import FIELD, LoraFile, inspected
 from services.registry.use_cases.model_card import uploaded_card
@@ -44,10 +45,17 @@ class ImportVersion:
     """ImportModelVersion. max_bytes: of the file. idle_s: longest pause between two messages."""
 
     def __init__(
-        self, store: ModelStore, files: FileStore, source: EpochSource, *, max_bytes: int, idle_s: float
+        self,
+        store: ModelStore,
+        files: FileStore,
+        source: EpochSource,
+        *,
+        max_bytes: int,
+        idle_s: float,
+        budgets: KeepBudgets | None = None,
     ) -> None:
         self._files = files
-        self._commits = Commits(store, files)
+        self._commits = Commits(store, files, budgets)
         self._source = source
         self._max_bytes = max_bytes
         self._idle_s = idle_s
@@ -56,8 +64,8 @@ class ImportVersion:
         """Reads a header and then the file, and keeps it.
 
         Raises InvalidArgument (FILE_NAME_INVALID, MODEL_FILE_DIGEST_MISMATCH and the reasons of `inspected`), NotFound
-        (model or base model), ResourceExhausted(VERSION_TOO_LARGE), DeadlineExceeded(UPLOAD_STALLED). Nothing is stored
-        unless the stream ends well. A repeated request gives the first version.
+        (model or base model), ResourceExhausted(VERSION_TOO_LARGE, BUDGET_USED_UP), DeadlineExceeded(UPLOAD_STALLED).
+        Nothing is stored unless the stream ends well. A repeated request gives the first version.
         """
         request = await next_in_time(messages, self._idle_s)
         if not isinstance(request, ImportRequest):
@@ -65,6 +73,7 @@ class ImportVersion:
         _check_name(request.file_name)
         model = NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
         display_name, _ = await self._commits.target(model, create=request.create_model)
+        await self._commits.check_room(request.project)
         base = await self._source.base_model(request.base_model) if request.base_model else BaseModelFacts("")
         found = LoraFile()
         file = await self._stored(request, messages, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from services.chassis import names
 from services.chassis.errors import NotFound
@@ -19,6 +20,7 @@ from services.registry.models import (
     clean_tags,
 )
 from services.registry.ports import MODELS, FileStore, ModelStore
+from services.registry.use_cases.budgeting import KeepBudgets
 
 log = get_logger(__name__)
 
@@ -26,7 +28,10 @@ log = get_logger(__name__)
 class Repositories:
     """Create, read, list, change and delete models; move their aliases."""
 
-    def __init__(self, store: ModelStore, files: FileStore, tokens: PageTokens) -> None:
+    def __init__(
+        self, store: ModelStore, files: FileStore, tokens: PageTokens, budgets: KeepBudgets | None = None
+    ) -> None:
+        self._budgets = budgets or KeepBudgets()
         self._store = store
         self._files = files
         self._tokens = tokens
@@ -34,7 +39,8 @@ class Repositories:
     async def create(self, new: NewModel, key: RequestKey) -> Model:
         """Adds an empty model; a repeated request returns the first answer.
 
-        An empty id is made by the service, an empty display name is the id. Raises AlreadyExists, InvalidArgument.
+        An empty id is made by the service, an empty display name is the id. Raises AlreadyExists, InvalidArgument,
+        ResourceExhausted(BUDGET_USED_UP).
         """
         earlier = await self._store.recall(key)
         if earlier is not None:
@@ -46,8 +52,9 @@ class Repositories:
             display_name=new.display_name.strip() or model_id,
             description=new.description,
             tags=clean_tags(new.tags),
+            labels=new.labels,
         )
-        model = await self._store.create_model(tidy, key)
+        model = await self._store.create_model(tidy, key, self._budgets.admit(new.project))
         log.info("model_created", model=model.name)
         return model
 
@@ -64,9 +71,7 @@ class Repositories:
 
     async def update(self, given: NewModel, mask: Collection[str], etag: str) -> Model:
         """Changes the masked fields. Raises InvalidArgument, NotFound, Aborted for an old etag."""
-        tidy = NewModel(
-            given.project, given.model_id, given.display_name.strip(), given.description, clean_tags(given.tags)
-        )
+        tidy = replace(given, display_name=given.display_name.strip(), tags=clean_tags(given.tags))
         return await self._store.update_model(given.project, given.model_id, changed_fields(mask, tidy), etag)
 
     async def delete(self, name: str, *, etag: str, force: bool) -> None:

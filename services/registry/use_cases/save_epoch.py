@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from services.chassis import names
 from services.chassis.errors import (
@@ -25,6 +25,7 @@ from services.registry.models import (
     parse_epoch_name,
 )
 from services.registry.ports import EpochSource, FileStore, ModelStore
+from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.checked import checked
 from services.registry.use_cases.committing import Commits
 from services.registry.use_cases.model_card import model_card
@@ -47,6 +48,7 @@ class SaveRequest:
     description: str
     aliases: tuple[str, ...]
     key: RequestKey
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class SaveEpoch:
@@ -55,10 +57,18 @@ class SaveEpoch:
     max_bytes: the most that one version may hold.
     """
 
-    def __init__(self, store: ModelStore, files: FileStore, source: EpochSource, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        files: FileStore,
+        source: EpochSource,
+        *,
+        max_bytes: int,
+        budgets: KeepBudgets | None = None,
+    ) -> None:
         self._store = store
         self._files = files
-        self._commits = Commits(store, files)
+        self._commits = Commits(store, files, budgets)
         self._source = source
         self._max_bytes = max_bytes
 
@@ -66,8 +76,8 @@ class SaveEpoch:
         """The new version, or the earlier one when the request was carried out before.
 
         Raises InvalidArgument, NotFound (model, job or epoch), FailedPrecondition (the epoch is not finished),
-        ResourceExhausted (too large), DataLoss (the bytes are not those that the trainer recorded), Aborted (too many
-        saves into one model at once). Nothing is kept then, neither rows nor files.
+        ResourceExhausted (too large, or a budget is used up), DataLoss (the bytes are not those that the trainer
+        recorded), Aborted (too many saves into one model at once). Nothing is kept then, neither rows nor files.
         """
         project, _, _ = parse_epoch_name(request.epoch)
         if project != request.project:
@@ -81,6 +91,7 @@ class SaveEpoch:
         if earlier is not None:
             return await self._commits.repeated(earlier)
         await self._commits.target(self._model(request), create=request.create_model)
+        await self._commits.check_room(project)
         epoch = await self._source.finished_epoch(request.epoch)
         self._check(epoch)
         for attempt in range(1, _ATTEMPTS + 1):
@@ -114,6 +125,7 @@ class SaveEpoch:
             alpha=epoch.alpha,
             preview_prompts=tuple(preview.prompt for preview in epoch.previews),
             model_card=model_card(display_name, request.description, kept),
+            labels=request.labels,
         )
         version = await self._commits.add(
             draft,

@@ -1,10 +1,10 @@
-"""Versions and their files: read, and deleted."""
+"""Versions and their files: read, labelled, and deleted."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 
-from services.chassis.errors import DataLoss, NotFound, Unavailable
+from services.chassis.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.registry.models import (
@@ -13,6 +13,7 @@ from services.registry.models import (
     ModelFile,
     ModelVersion,
     check_version_delete,
+    check_version_mask,
     parse_version_name,
 )
 from services.registry.ports import VERSIONS, FileStore, ModelStore
@@ -42,6 +43,19 @@ class Versions:
         asked = VERSIONS.open(request, self._tokens)
         found, total = await self._store.list_versions(ids["project"], ids["model"], asked.query)
         return *asked.answer(found), total
+
+    async def label(self, name: str, labels: Mapping[str, str], mask: Collection[str], etag: str) -> ModelVersion:
+        """Gives a version other labels. Raises InvalidArgument, NotFound, Aborted for an old etag."""
+        check_version_mask(mask)
+        project, model_id, number = parse_version_name(name)
+        if isinstance(number, str):
+            raise InvalidArgument(
+                f"'{number[:100]}' is not the number of a version",
+                field="model_version.name",
+                reason="NAME_INVALID",
+                remedy="Name the version by its number; an alias may move meanwhile.",
+            )
+        return await self._store.label_version(project, model_id, number, labels, etag)
 
     async def delete(self, name: str, *, etag: str, force: bool) -> None:
         """Deletes a version with its files. Raises NotFound, and what `check_version_delete` raises."""

@@ -18,6 +18,7 @@ from PIL import Image
 
 from services.tagger.adapters import measurements
 from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
+from services.tagger.adapters.photo_subject import Box, find_subject
 from services.tagger.adapters.photo_views import as_input, close_up, overview, without_bars
 from services.tagger.models import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
 
@@ -102,6 +103,15 @@ class PhotoOnnxTagger:
     def infer(self, batch: Sequence[Picture]) -> list[Scores]:
         """See the port. A score is the mean probability of the noun or kind over the views."""
         return [self._look(picture) for picture in batch]
+
+    def find_subject(self, picture: Picture, inside: Box) -> Box | None:
+        """See the port SubjectFinder."""
+        height, width = picture.rgb.shape[:2]
+        left, top, right, bottom = inside
+        part = picture.rgb[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        if not part.size or measurements.flat_share(part) > _DRAWING:
+            return None
+        return find_subject(self._model, part)
 
     def _look(self, picture: Picture) -> Scores:
         if measurements.flat_share(picture.rgb) > _DRAWING:

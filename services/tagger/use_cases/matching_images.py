@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from services.chassis.errors import FailedPrecondition, NotFound
+from services.tagger.models import ImageRecord
 from services.tagger.ports import Datasets
 
 
-async def matching_images(datasets: Datasets, dataset: str, filter: str) -> list[str]:
-    """Their names, in upload order. Raises NotFound for the dataset, FailedPrecondition when there is no image."""
+async def matching_images(datasets: Datasets, dataset: str, filter: str) -> list[ImageRecord]:
+    """They, in upload order. Raises NotFound for the dataset, FailedPrecondition when there is no image."""
     try:
         found = await datasets.get_dataset(dataset)
     except NotFound as error:
@@ -29,4 +30,4 @@ async def matching_images(datasets: Datasets, dataset: str, filter: str) -> list
             reason="NO_IMAGE_MATCHES",
             remedy="Loosen the filter, or leave it out to take all images.",
         )
-    return [image.name for image in images]
+    return images

@@ -82,7 +82,7 @@ class SubjectVerb:
                 reason="NO_OBJECT_TAGGER",
                 remedy="Ask the operator to start the tagger with TAGGER_PHOTO=true.",
             )
-        names = await matching_images(self._datasets, dataset, filter)
+        names = [image.name for image in await matching_images(self._datasets, dataset, filter)]
         loop = asyncio.get_running_loop()
         seen: list[Scores] = []
         for name in spread(names, MOST_PICTURES):

@@ -75,7 +75,7 @@ class TagJobVerbs:
         earlier = await self._jobs.recall(key)
         if earlier is not None:
             return earlier
-        images = await matching_images(self._datasets, request.dataset, request.filter)
+        images = [image.name for image in await matching_images(self._datasets, request.dataset, request.filter)]
         caller = request_context.current()
         job = TagJob(
             name=f"projects/{request.project}/tagJobs/{new_id('tag')}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.chassis.errors import DomainError, InvalidArgument, NotFound
 from services.tagger.models import OBJECT, Category, Picture, Scores, TaggerInfo, TagJob, TagOptions
-from services.tagger.ports import Tagger
+from services.tagger.ports import SubjectFinder, Tagger
 
 INSTALL_NOTE = (
     "For more words offline, put the folder of a WD v3 tagger (model.onnx and selected_tags.csv) on this machine and "
@@ -57,6 +57,10 @@ class Taggers:
             and any(category.name == OBJECT for category in tagger.describe().categories)
         ]
         return naming[0] if naming else None
+
+    def finding_subjects(self) -> SubjectFinder | None:
+        """What finds the place of a picture's subject; None where no model here does."""
+        return next((tagger for tagger in self._by_name.values() if isinstance(tagger, SubjectFinder)), None)
 
     def check(self, options: TagOptions) -> TaggerInfo:
         """The chosen tagger. Raises NotFound, and InvalidArgument when a threshold is for a category it has not."""

@@ -20,7 +20,7 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
-from services.trainer.adapters import job_metrics, sql_metrics, sql_queue, sql_writes
+from services.trainer.adapters import job_metrics, sql_metrics, sql_queue, sql_usage, sql_writes
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
     changed_columns,
@@ -33,10 +33,10 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
 from services.trainer.models.epoch import Epoch, Metric
-from services.trainer.models.events import JobEvent, StoredEvent
-from services.trainer.models.job import JobState, TrainingJob
-from services.trainer.models.queue import QueueLoad
-from services.trainer.ports import QUEUE, Move, WorkerAsk
+from services.trainer.models.events import JobEvent, StateChanged, StoredEvent
+from services.trainer.models.job import LEASED, JobState, TrainingJob
+from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
+from services.trainer.ports import QUEUE, Admit, Move, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload, event_type
 
 _UNLOCKED_TRIES = 3
@@ -55,12 +55,19 @@ class SqlJobStore:
         async with self._db.connect() as conn:
             return await self._recalled(conn, key)
 
-    async def create(self, change: Change, key: RequestKey) -> TrainingJob:
+    async def create(self, change: Change, key: RequestKey, admit: Admit | None = None) -> TrainingJob:
         try:
             async with self._db.begin() as conn:
+                await sql_queue.ensure_share(conn, change.job.project)
+                if admit is not None:
+                    await sql_usage.lock_share(conn, change.job.project)
+                    # An equal request may have taken the last place while this one waited for its turn.
+                    made = await self._recalled(conn, key)
+                    if made is not None:
+                        return made
+                    admit(await sql_usage.waiting(conn, change.job.project))
                 count = len(change.events)
                 await conn.execute(insert(jobs).values({**job_to_row(change.job), "last_event": count}))
-                await sql_queue.ensure_share(conn, change.job.project)
                 await self._append(conn, change, after=0)
                 await self._requests.remember(conn, key, change.job.name)
         except IntegrityError as error:
@@ -84,29 +91,31 @@ class SqlJobStore:
             rows = (await conn.execute(JOB_LIST.page(query, mine))).mappings().all()
         return [job_from_row(row) for row in rows], total
 
-    async def change(self, name: str, move: Move, key: RequestKey | None = None) -> TrainingJob:
+    async def change(
+        self, name: str, move: Move, key: RequestKey | None = None, admit: Admit | None = None
+    ) -> TrainingJob:
         if key is not None and key.request_id:
-            return await self._change_once(name, move, key)
-        if self._db.dialect == "postgresql":
+            return await self._change_once(name, move, key, admit)
+        if self._db.dialect == "postgresql" and admit is None:
             changed = await self._change_unlocked(name, move)
             if changed is not None:
                 return changed
         async with self._db.begin() as conn:
-            change = await self._change_locked(conn, name, move)
+            change = await self._change_locked(conn, name, move, admit)
         self._tell(change)
         return change.job
 
-    async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
-        started = time.perf_counter()
-        job = await self._acquire(ask, move)
-        job_metrics.ACQUIRE_SECONDS.labels("no" if job is None else "yes").observe(time.perf_counter() - started)
+    async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
+        begun = time.perf_counter()
+        job = await self._acquire(ask, move, starting)
+        job_metrics.ACQUIRE_SECONDS.labels("no" if job is None else "yes").observe(time.perf_counter() - begun)
         return job
 
-    async def _acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+    async def _acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None) -> TrainingJob | None:
         if self._db.dialect == "sqlite" and not await self._anything_waits():
             return None
         async with self._db.begin() as conn:
-            row = await sql_queue.next_job(conn, ask)
+            row = await sql_queue.next_job(conn, ask, starting)
             if row is None:
                 return None
             before = job_from_row(row)
@@ -115,6 +124,7 @@ class SqlJobStore:
             if "version" not in row or not await self._written_at_once(conn, row, before, change, served=served):
                 await self._store(conn, row, before, change)
                 await sql_queue.served(conn, change.job.project, change.job.update_time)
+            await sql_usage.begin_attempt(conn, change.job)
             await sql_queue.note_worker(conn, ask, change.job.update_time)
         self._tell(change)
         return change.job
@@ -181,21 +191,28 @@ class SqlJobStore:
             found = await self._outbox.read_after(conn, name, after, limit)
         return [StoredEvent(event.sequence, event.payload, event.created_at) for event in found]
 
-    async def _change_locked(self, conn: AsyncConnection, name: str, move: Move) -> Change:
+    async def usage(self, project: str, *, since: datetime, now: datetime) -> ProjectUse:
+        async with self._db.connect() as conn:
+            return await sql_usage.usage_of(conn, project, since=since, now=now)
+
+    async def _change_locked(self, conn: AsyncConnection, name: str, move: Move, admit: Admit | None) -> Change:
         row = await self._row(conn, name, lock=True)
         before = job_from_row(row)
         change = move(before)
+        if admit is not None and change.job.state is JobState.QUEUED and before.state is not JobState.QUEUED:
+            await sql_usage.lock_share(conn, change.job.project)
+            admit(await sql_usage.waiting(conn, change.job.project))
         await self._store(conn, row, before, change)
         return change
 
-    async def _change_once(self, name: str, move: Move, key: RequestKey) -> TrainingJob:
+    async def _change_once(self, name: str, move: Move, key: RequestKey, admit: Admit | None) -> TrainingJob:
         try:
             async with self._db.begin() as conn:
                 # Locked before it is recalled: of two equal requests the second finds what the first one noted.
                 row = await self._row(conn, name, lock=True)
                 if await self._requests.recall(conn, key) is not None:
                     return job_from_row(row)
-                change = await self._change_locked(conn, name, move)
+                change = await self._change_locked(conn, name, move, admit)
                 await self._requests.remember(conn, key, name)
         except IntegrityError as error:
             if not unique_violation(error):
@@ -213,7 +230,7 @@ class SqlJobStore:
                 row = await self._row(conn, name, lock=False)
                 before = job_from_row(row)
                 change = move(before)
-                if not _is_small(row, change):
+                if not _is_small(row, before, change):
                     return None
                 written = await self._written_at_once(conn, row, before, change)
             if written:
@@ -231,7 +248,7 @@ class SqlJobStore:
         served: Mapping[str, Any] | None = None,
     ) -> bool:
         """Writes a small change in one statement; False when it is not small or the row has changed meanwhile."""
-        if not _is_small(row, change):
+        if not _is_small(row, before, change):
             return False
         points = sql_metrics.chunk_of(change.job.name, change.metrics, stored=row["last_metric_step"])
         columns = changed_columns(before, change.job)
@@ -279,6 +296,9 @@ class SqlJobStore:
         if change.epoch is not None:
             await conn.execute(insert(epochs).values(epoch_to_row(change.epoch)))
         await self._append(conn, change, after=last_event)
+        ended = sql_usage.ended_attempt(before, change.job)
+        if ended is not None:
+            await sql_usage.end_attempt(conn, self._outbox, change.job, ended)
         columns = changed_columns(before, change.job)
         if last_step != row["last_metric_step"]:
             columns["last_metric_step"] = last_step
@@ -310,12 +330,19 @@ class SqlJobStore:
         if change.events:
             self._outbox.signals.notify(change.job.name)
             self._signals.notify(change.job.name)
-            if change.job.state is JobState.QUEUED:
+            if change.job.state is JobState.QUEUED or any(_frees_a_place(event) for event in change.events):
                 self._signals.notify(QUEUE)
 
 
-def _is_small(row: RowMapping, change: Change) -> bool:
+def _frees_a_place(event: JobEvent) -> bool:
+    """Whether a worker let go of a job: another of its project may have waited for that."""
+    return isinstance(event, StateChanged) and event.previous in LEASED and event.state not in LEASED
+
+
+def _is_small(row: RowMapping, before: TrainingJob, change: Change) -> bool:
     """Whether one statement can write it. Two events would get their places in the log in no certain order."""
+    if sql_usage.ended_attempt(before, change.job) is not None:
+        return False
     forgets = change.forget_metrics_after is not None and row["last_metric_step"] > change.forget_metrics_after
     return len(change.events) <= 1 and change.epoch is None and not forgets
 

@@ -12,10 +12,11 @@ from sqlalchemy import RowMapping, Select, and_, bindparam, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.trainer.adapters import sql_usage
 from services.trainer.adapters.sql_tables import jobs, shares, workers
 from services.trainer.adapters.sql_writes import VERSION
 from services.trainer.models.job import TrainingJob
-from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, turn
+from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, Starting, StartLimits, turn
 from services.trainer.ports import WorkerAsk
 
 _job = jobs.c
@@ -26,28 +27,59 @@ _ORDER = (_job.priority.desc(), _job.queued_at, _job.name)
 _RECENT_JOBS = 20
 
 
-async def next_job(conn: AsyncConnection, ask: WorkerAsk) -> RowMapping | None:
+async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | None = None) -> RowMapping | None:
     """The row of the job whose turn it is, locked until the transaction ends; None when none fits the worker.
 
-    Rows that another transaction has locked are skipped, so that several workers never wait for each other.
+    Rows that another transaction has locked are skipped, so that workers wait for each other only where a project's
+    jobs at work are limited.
     """
-    picky, postgres = bool(ask.base_models), conn.dialect.name == "postgresql"
-    models = {"models": ask.base_models} if picky else {}
-    rows = await conn.execute(_turns(picky=picky), models)
+    picky = bool(ask.base_models)
+    rows = await conn.execute(_turns(picky=picky), {"models": ask.base_models} if picky else {})
     for queue in sorted((ProjectQueue(row.project, 1, row.active, row.served_at) for row in rows), key=turn):
-        values = {"of_project": queue.project, **models}
-        first = await _one(conn, _first(picky=picky, warm=False, versioned=postgres), values)
-        if first is None:
-            continue
-        if ask.warm_base_model and first["base_model"] != ask.warm_base_model:
-            values |= {
-                "warm": ask.warm_base_model,
-                "like": first["priority"],
-                "latest": first["queued_at"] + WARM_HEAD_START,
-            }
-            return await _one(conn, _first(picky=picky, warm=True, versioned=postgres), values) or first
-        return first
+        limits = starting.limits(queue.project) if starting is not None else StartLimits()
+        if starting is None or limits == StartLimits():
+            found = await _fitting(conn, ask, queue.project)
+        else:
+            found = await _fitting_within(conn, ask, queue, limits, starting)
+        if found is not None:
+            return found
     return None
+
+
+async def _fitting(conn: AsyncConnection, ask: WorkerAsk, project: str) -> RowMapping | None:
+    """The job of a project that the worker should take, locked."""
+    picky, postgres = bool(ask.base_models), conn.dialect.name == "postgresql"
+    values: dict[str, Any] = {"of_project": project, **({"models": ask.base_models} if picky else {})}
+    first = await _one(conn, _first(picky=picky, warm=False, versioned=postgres), values)
+    if first is None or not ask.warm_base_model or first["base_model"] == ask.warm_base_model:
+        return first
+    values |= {
+        "warm": ask.warm_base_model,
+        "like": first["priority"],
+        "latest": first["queued_at"] + WARM_HEAD_START,
+    }
+    return await _one(conn, _first(picky=picky, warm=True, versioned=postgres), values) or first
+
+
+async def _fitting_within(
+    conn: AsyncConnection, ask: WorkerAsk, queue: ProjectQueue, limits: StartLimits, starting: Starting
+) -> RowMapping | None:
+    """The same, where the project's budgets leave room for another job at work."""
+    if not limits.allow(active=queue.active, gpu_seconds=0.0):
+        return None
+    place, active, seconds = await conn.begin_nested(), queue.active, 0.0
+    if limits.running_jobs:
+        # Another worker may be taking one of its jobs at this moment.
+        await sql_usage.lock_share(conn, queue.project)
+        active = await sql_usage.running(conn, queue.project)
+    if limits.gpu_seconds:
+        seconds = await sql_usage.gpu_seconds(conn, queue.project, since=starting.since, now=starting.now)
+    found = None
+    if limits.allow(active=active, gpu_seconds=seconds):
+        found = await _fitting(conn, ask, queue.project)
+    # Without a job the lock is given back: two workers that kept one and went on to the other's would wait for ever.
+    await (place.rollback() if found is None else place.commit())
+    return found
 
 
 async def served(conn: AsyncConnection, project: str, now: datetime) -> None:

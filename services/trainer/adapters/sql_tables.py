@@ -157,6 +157,21 @@ workers = Table(
     Column("device_memory_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
+# When attempts were at work. A job that is deleted leaves them: its GPU seconds were used all the same.
+attempts = Table(
+    "attempt_times",
+    metadata,
+    Column("job", Name, nullable=False),
+    Column("number", Integer, nullable=False),
+    # Tells a job from a deleted one of the same name.
+    Column("start_time", UtcDateTime, nullable=False),
+    Column("project", Name, nullable=False),
+    # None while it goes on.
+    Column("end_time", UtcDateTime, nullable=True),
+    PrimaryKeyConstraint("job", "number", "start_time"),
+    Index("ix_attempt_times_project", "project", "end_time"),
+)
+
 measurements = Table(
     "measurements",
     metadata,

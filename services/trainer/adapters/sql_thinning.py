@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, not_, select, update
+from sqlalchemy import and_, delete, not_, or_, select, update
 
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, utcnow
-from services.trainer.adapters.sql_tables import events, jobs, requests
+from services.trainer.adapters.sql_tables import attempts, events, jobs, requests
 
 PROGRESS = "fiveshot.training_job.progress"
+USAGE = "fiveshot.usage.gpu_seconds"
 _BATCH = 50
 
 
@@ -46,3 +47,14 @@ class SqlHistory:
     async def forget_requests(self, before: datetime) -> int:
         async with self._db.begin() as conn:
             return await RememberedRequests(requests).forget_older_than(conn, max(utcnow() - before, timedelta()))
+
+    async def forget_usage(self, before: datetime) -> int:
+        told = and_(events.c.type == USAGE, events.c.created_at < before)
+        if self._published_only:
+            told = and_(told, events.c.published_at.is_not(None))
+        async with self._db.begin() as conn:
+            await conn.execute(delete(events).where(told))
+            held = select(jobs.c.name).where(jobs.c.name == attempts.c.job, jobs.c.lease_token.is_not(None)).exists()
+            endless = and_(attempts.c.end_time.is_(None), attempts.c.start_time < before, not_(held))
+            old = delete(attempts).where(or_(attempts.c.end_time < before, endless))
+            return int((await conn.execute(old)).rowcount)

@@ -29,9 +29,11 @@ it a ``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files 
     processes        several processes that train as one; helper is what they run
     checkpoints      resumable state: safetensors and JSON, written atomically
     export           the LoRA files (kohya, diffusers); metadata, safetensors_bytes and json_text write their headers
-    verification     loads each exported file with diffusers and compares it with the live model
+    verification     reads each exported file back: every tensor, and one prediction with what it holds
     previews         the pictures of an epoch
-    evaluation       fit, moved, held-out, drift, memorisation
+    evaluation       fit, moved, held-out, drift
+    copies           likeness of previews to training pictures
+    picture_losses   loss of each picture over the run
     recommendation   the epoch to keep, and why
     output           contact sheet and loss plot
     errors           EngineError: reason, message, remedy

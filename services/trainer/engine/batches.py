@@ -26,10 +26,14 @@ class ForwardPass:
 
 @dataclass(frozen=True, slots=True)
 class DrawnPass:
-    """A forward pass with every choice made: latent rows, captions and loss weights, one entry a sample."""
+    """A forward pass with every choice made, one entry a sample: latent rows, captions and loss weights.
+
+    pictures: numbers of the dataset items, -1 for a regularisation picture.
+    """
 
     bucket: int
     rows: tuple[int, ...]
+    pictures: tuple[int, ...]
     captions: tuple[str, ...]
     weights: tuple[float, ...]
 
@@ -77,4 +81,5 @@ def draw_pass(
             dropped = draw.random() < parameters.caption_dropout
             texts.append("" if dropped else regularization_captions[number])
             weights.append(parameters.prior_weight)
-    return DrawnPass(forward.bucket, tuple(rows), tuple(texts), tuple(weights))
+    pictures = (*forward.items, *[-1] * (len(rows) - len(forward.items)))
+    return DrawnPass(forward.bucket, tuple(rows), pictures, tuple(texts), tuple(weights))

@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.picture_losses import Counts
 
 FORMAT = 1
 _EARLIER_NAMES = {"holdout_loss": "held_out_loss", "base_holdout_loss": "base_held_out_loss"}
@@ -39,6 +40,7 @@ class Place:
         epoch: finished epochs; ``step_in_epoch`` steps of the next one are done too.
         losses: loss of each step so far.
         evaluations: evaluation of each finished epoch, as a dict of its fields.
+        picture_losses: of each finished epoch, and of the steps of the next one, see ``picture_losses``.
     """
 
     fingerprint: str
@@ -47,6 +49,7 @@ class Place:
     step_in_epoch: int = 0
     losses: list[float] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
+    picture_losses: list[Counts] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

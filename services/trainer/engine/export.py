@@ -38,6 +38,9 @@ LORA_ENDINGS = {
     "lora_magnitude_vector": "dora_scale",
 }
 
+HALVED = 1e-3
+"""Largest share of a matrix's norm that half precision may change; beyond it the matrix stays in float32."""
+
 
 def write_artifacts(
     folder: Path,
@@ -62,8 +65,8 @@ def write_artifacts(
     files: list[ArtifactFile] = []
     for form in family.facts.forms:
         if parameters.adapter in form.adapters:
-            tensors, settings = layouts[form.form](family, carriers, parameters, dtype)
-            tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+            tensors, settings = layouts[form.form](family, carriers, parameters)
+            tensors = {key: _narrowed(tensor, dtype).cpu().contiguous() for key, tensor in tensors.items()}
             only_ss = {key: value for key, value in metadata.items() if key.startswith("ss_")}
             about = {**metadata, **settings, **model_hashes(safetensors_bytes(tensors, only_ss))}
             files.append(_write(folder / f"{name}{form.ending}.safetensors", form.form, tensors, about))
@@ -74,7 +77,6 @@ def kohya_form(
     family: Family,
     carriers: Mapping[str, nn.Module],
     parameters: TrainingParameters,
-    dtype: torch.dtype,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors under kohya's names, and settings for the metadata."""
     tensors: dict[str, Tensor] = {}
@@ -87,8 +89,7 @@ def kohya_form(
                 tensor = tensor.reshape(base.shape) * (base / changed)
             elif ending in ("lokr_w1", "lokr_w1_a"):
                 tensor = tensor * (parameters.alpha / parameters.rank)
-            tensors[f"{key}.{LORA_ENDINGS.get(ending, ending)}"] = tensor.to(dtype)
-            # In half precision the alpha of an rsLoRA would be another one.
+            tensors[f"{key}.{LORA_ENDINGS.get(ending, ending)}"] = tensor
             tensors[f"{key}.alpha"] = torch.tensor(kohya_alpha(parameters))
     return tensors, {}
 
@@ -97,7 +98,6 @@ def diffusers_form(
     family: Family,
     carriers: Mapping[str, nn.Module],
     parameters: TrainingParameters,
-    dtype: torch.dtype,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and settings as ``StableDiffusionPipeline.save_lora_weights`` lays them out, for old and new readers.
 
@@ -109,12 +109,9 @@ def diffusers_form(
     for component, module in carriers.items():
         state = adapter_state(module)
         for key, value in state.items():
-            # transformers' loader knows DoRA's scale by this longer name only; diffusers' own loader takes either.
-            lengthened = isinstance(module, PreTrainedModel) and key.endswith("lora_magnitude_vector")
-            name = family.facts.diffusers_key(component, key)
             if ".lora_B." in key:
                 value = value * lora_scale(parameters)
-            tensors[f"{name}{'.weight' if lengthened else ''}"] = value.to(dtype)
+            tensors[diffusers_key(family, component, module, key)] = value
         # Older readers refuse a setting that they do not know, and want the two patterns even when they are empty.
         settings = {
             "r": parameters.rank,
@@ -127,6 +124,13 @@ def diffusers_form(
         }
         configurations |= {f"{component}.{key}": value for key, value in settings.items()}
     return tensors, {"format": "pt", LORA_ADAPTER_METADATA_KEY: to_json(configurations)}
+
+
+def diffusers_key(family: Family, component: str, module: nn.Module, key: str) -> str:
+    """The name of a PEFT key of a component in a file of diffusers form."""
+    # transformers' loader knows DoRA's scale by this longer name only; diffusers' own loader takes either.
+    lengthened = isinstance(module, PreTrainedModel) and key.endswith("lora_magnitude_vector")
+    return f"{family.facts.diffusers_key(component, key)}{'.weight' if lengthened else ''}"
 
 
 def kohya_alpha(parameters: TrainingParameters) -> float:
@@ -165,6 +169,18 @@ def split_key(key: str) -> tuple[str, str]:
         if found:
             return path, marker[1:] + rest
     raise AssertionError(f"unexpected adapter key {key}")
+
+
+def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in ``dtype``; in float32 where that would take a part of what was learnt away.
+
+    Half precision has no numbers for the first small steps of a LoRA, and no fine ones: DoRA's scales and an rsLoRA's
+    alpha differ from those of an untrained layer by less than its steps.
+    """
+    tensor = tensor.detach().float()
+    narrow = tensor.to(dtype)
+    matrix = tensor.dim() > 1 and min(tensor.shape[:2]) > 1
+    return narrow if matrix and bool((narrow.float() - tensor).norm() <= HALVED * tensor.norm()) else tensor
 
 
 def _write(path: Path, form: Any, tensors: dict[str, Tensor], metadata: dict[str, str]) -> ArtifactFile:

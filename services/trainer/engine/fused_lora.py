@@ -3,7 +3,7 @@
 PEFT multiplies by B, then by the scale, then adds to the base's answer: three passes over activations of full width,
 where a matrix product can add to what is there already. A convolution's B is of one pixel and so is a matrix as well.
 Under autocast PEFT casts each input to the float32 of its matrices, from which autocast casts it back. The result is
-PEFT's up to the rounding of sums; each epoch's files are compared with PEFT's own layers (see ``verification``).
+PEFT's up to the rounding of sums; each epoch compares it with plainly changed weights (see ``verification``).
 """
 
 from __future__ import annotations

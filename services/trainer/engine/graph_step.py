@@ -96,7 +96,7 @@ class RecordedStep(Step):
         super().__init__(family, conditioner, parameters, state)
         self._recorder = recorder
         self._seen: set[Key] = set()
-        self._passes: dict[Key, tuple[PassInputs, Work]] = {}
+        self._passes: dict[Key, tuple[PassInputs, Work, Tensor]] = {}
         self._replay_update: Work | None = None
         self._updates = 0
         for weight in self._weights:
@@ -110,9 +110,11 @@ class RecordedStep(Step):
                 self._seen.add(key)
                 return self._recorder.run(lambda: super(RecordedStep, self).accumulate(inputs))
             buffers = inputs.copy()
-            self._passes[key] = buffers, self._recorded(lambda: super(RecordedStep, self).accumulate(buffers))
-        buffers, replay = self._passes[key]
+            replay = self._recorded(lambda: super(RecordedStep, self).accumulate(buffers))
+            self._passes[key] = buffers, replay, self.sample_losses
+        buffers, replay, recorded_losses = self._passes[key]
         buffers.overwrite(inputs)
+        self.sample_losses = recorded_losses
         return replay()
 
     def update(self) -> None:

@@ -184,7 +184,7 @@ class Evaluation:
         held_out_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
         moved_loss: the same on training pictures mirrored, moved and at other sizes; None in checkpoints of old.
         drift: squared change of the prediction on neutral prompts, as a share of the base's own prediction.
-        memorisation: likeness of the nearest training picture to a preview, 0 to 1; over 0.95 it is a copy.
+        memorisation: likeness of the nearest training picture to a preview, 0 to 1; see ``copies``.
     """
 
     fit_loss: float
@@ -195,6 +195,20 @@ class Evaluation:
     memorisation: float
     moved_loss: float | None = None
     base_moved_loss: float | None = None
+
+    @property
+    def photo_error(self) -> float:
+        """What is left of the base model's error on the training pictures: 1 is the base model, 0 would be none."""
+        return self.fit_loss / max(self.base_fit_loss, 1e-12)
+
+    @property
+    def unseen_error(self) -> float | None:
+        """The same on the held-out picture, or on moved views where none is; None where neither was measured."""
+        if self.held_out_loss is not None and self.base_held_out_loss is not None:
+            return self.held_out_loss / max(self.base_held_out_loss, 1e-12)
+        if self.moved_loss is not None and self.base_moved_loss is not None:
+            return self.moved_loss / max(self.base_moved_loss, 1e-12)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +228,8 @@ class EpochResult:
         step: optimizer steps since the start of the job.
         mean_loss: mean of the epoch's step losses.
         artifacts: the LoRA in each form, kohya first.
-        max_reload_difference: largest difference between the noise predictions of the live model and of the files
-            loaded back through diffusers, relative to the largest prediction.
+        max_reload_difference: difference between the noise predictions of the live model and of a file read back, as a
+            share of the adapter's own effect.
         checkpoint_dir: resumable state after this epoch.
         recommendation: best epoch so far.
         contact_sheet: PNG of the training pictures above the previews of all epochs so far.

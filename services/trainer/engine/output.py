@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 6
-LABEL_WIDTH = 84
+LABEL_WIDTH = 92
 SMALLEST_CELL = 128
 PAPER = (255, 255, 255)
 INK = (40, 40, 40)
@@ -23,7 +23,7 @@ def contact_sheet(training: Sequence[Image.Image], rows: Sequence[tuple[str, Seq
 
     Args:
         training: RGB pictures; at most two rows' worth are shown.
-        rows: label (``base``, ``epoch 1``, …) and preview files, equally many in each row.
+        rows: label (``base``, ``epoch 1``, …) of one line or more, and preview files, equally many in each row.
     """
     columns = max((len(files) for _, files in rows), default=3)
     cell = max(SMALLEST_CELL, _side(rows))
@@ -39,7 +39,7 @@ def contact_sheet(training: Sequence[Image.Image], rows: Sequence[tuple[str, Seq
             draw.text((GAP, GAP + cell // 2), "training", INK, font)
         sheet.paste(_fitted(photo, cell), _corner(row, column, cell))
     for row, (label, files) in enumerate(rows, photo_rows):
-        draw.text((GAP, GAP + row * (cell + GAP) + cell // 2), label, INK, font)
+        draw.multiline_text((GAP, GAP + row * (cell + GAP) + cell // 2), label, INK, font, anchor="lm")
         for column, file in enumerate(files):
             with Image.open(file) as preview:
                 sheet.paste(_fitted(preview.convert("RGB"), cell), _corner(row, column, cell))

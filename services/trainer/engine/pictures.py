@@ -11,17 +11,11 @@ from PIL import Image
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import Decode, TrainItem
 from services.trainer.engine.noise import python_random
-from services.trainer.recipe.buckets import cropped_size
+from services.trainer.recipe.buckets import Box, cropped_size, fitted
 from services.trainer.recipe.parameters import TrainingParameters
 
 MOVED_SCALE = 0.8
 """Size of a picture shown from farther away, and the share of it that is shown from nearer."""
-
-HEAD_HEIGHT = 1 / 3
-"""A picture that must be cut and that nobody cropped is kept around this height: heads are rarely in the middle."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the upright picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ def open_picture(item: TrainItem, parameters: TrainingParameters, decode: Decode
 
 def views_of(picture: Picture, shape: tuple[int, int], parameters: TrainingParameters) -> list[View]:
     """Every view of a picture in its bucket. The first is the plain one; the others depend on seed and content only."""
-    plain = _fitted(_trained_box(picture), shape)
+    plain = fitted(_trained_box(picture), shape)
     boxes = [plain]
     for variant in range(1, parameters.crop_variants):
         draw = python_random(parameters.seed, "crop", picture.digest, variant)
@@ -94,7 +88,7 @@ def moved(picture: Picture, shape: tuple[int, int]) -> numpy.ndarray:
     What was learnt of the subject holds there as well; what was learnt by heart of the picture does not. The border of
     the farther one repeats its edge. Depends on the content only.
     """
-    plain = _fitted(_trained_box(picture), shape)
+    plain = fitted(_trained_box(picture), shape)
     draw = python_random(0, "moved", picture.digest)
     nearer = render(picture.image, View(_shrunk(plain, MOVED_SCALE, draw.random(), draw.random()), True), shape)
     small = (max(1, round(shape[0] * MOVED_SCALE)), max(1, round(shape[1] * MOVED_SCALE)))
@@ -131,20 +125,6 @@ def _trained_box(picture: Picture) -> Box:
         return 0.0, 0.0, float(width), float(height)
     left, top, right, bottom = picture.item.crop
     return left * width, top * height, right * width, bottom * height
-
-
-def _fitted(box: Box, shape: tuple[int, int]) -> Box:
-    """The largest box of the bucket's aspect ratio inside ``box``."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    ratio = shape[0] / shape[1]
-    if width / height > ratio:
-        kept = height * ratio
-        start = left + (width - kept) / 2
-        return start, top, start + kept, bottom
-    kept = width / ratio
-    start = min(max(top, top + height * HEAD_HEIGHT - kept / 2), bottom - kept)
-    return left, start, right, start + kept
 
 
 def _shrunk(box: Box, kept: float, across: float, down: float) -> Box:

@@ -13,6 +13,7 @@ from torch import nn
 from services.trainer.engine.acceleration import build_step, choose_acceleration
 from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
+from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families import load_family
@@ -25,7 +26,8 @@ from services.trainer.engine.lora import RunningAverage, add_adapters, trained_w
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.noise import derive_seed
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
-from services.trainer.engine.pictures import Picture, moved, open_picture
+from services.trainer.engine.picture_losses import PictureLosses
+from services.trainer.engine.pictures import Picture, moved, open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
 from services.trainer.engine.previews import preview_request, sample_previews
 from services.trainer.engine.processes import Processes
@@ -34,10 +36,11 @@ from services.trainer.engine.regularization import RegularizationSet, load_regul
 from services.trainer.engine.step import Step
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
 from services.trainer.recipe.parameter_spec import InvalidParameter
+from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
 from services.trainer.recipe.prompts import with_prompts
-from services.trainer.recipe.workload import MOVED_PICTURES, NEUTRAL_STEPS
+from services.trainer.recipe.workload import MOVED_PICTURES, NEUTRAL_STEPS, evaluation_samples
 
 THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
@@ -70,6 +73,7 @@ class Run:
     average: RunningAverage
     state: TrainingState
     step: Step
+    picture_losses: PictureLosses
     acceleration: Acceleration
     evaluator: Evaluator | None
     """Of the main process only."""
@@ -127,9 +131,18 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
             for bucket, members in zip(latents, plan.buckets, strict=True)
             for item in members.items
         ]
-        moved_views = _moved_examples(family, fingerprint, pictures, plan, spec, captions)
+        samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=held_out is not None)
+        moved_views = _moved_examples(family, fingerprint, pictures, plan, spec, captions) if samples.moved else []
         evaluator = Evaluator(
-            family, parameters.seed, parameters.mixed_precision, training, moved_views, held_out, neutral
+            family,
+            parameters.seed,
+            parameters.mixed_precision,
+            samples,
+            training,
+            moved_views,
+            held_out,
+            neutral,
+            _copies(pictures, plan, parameters),
         )
 
     report(Phase.ADAPTER, 0, 1)
@@ -152,6 +165,10 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
+    picture_losses = PictureLosses(len(spec.items), device)
+    if len(place.picture_losses) > place.epoch:
+        begun = place.picture_losses.pop()
+        picture_losses.start(begun if processes.is_main else None)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
         conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
@@ -169,6 +186,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
         average=average,
         state=state,
         step=build_step(acceleration, family, conditioner, parameters, state),
+        picture_losses=picture_losses,
         acceleration=acceleration,
         evaluator=evaluator,
         previews=request,
@@ -274,6 +292,14 @@ def _moved_examples(
         posterior = encoder.encode_pixels(moved(pictures[item], shape), f"moved|{pictures[item].digest}|{shape}")
         examples += [Example(mean.unsqueeze(0), captions[item]) for mean in posterior.mean]
     return examples
+
+
+def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingParameters) -> CopyDetector:
+    """Of the pictures that are trained, as they are trained."""
+    plain = replace(parameters, crop_variants=1, flip=False)
+    shapes = [((bucket.width, bucket.height), item) for bucket in plan.buckets for item in bucket.items]
+    views = [(pictures[item].image, views_of(pictures[item], shape, plain)[0], shape) for shape, item in shapes]
+    return CopyDetector([Image.fromarray(render(*view)) for view in views])
 
 
 def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> list[Example]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.job import PreviewImage
@@ -36,11 +37,11 @@ def preview_request(
 
 def sample_previews(
     family: Family, request: SamplingRequest, folder: Path, on_step: Callable[[int], None]
-) -> tuple[tuple[PreviewImage, ...], torch.Tensor]:
+) -> tuple[tuple[PreviewImage, ...], list[Image.Image]]:
     """Sample, decode and write ``preview-1.png`` and so on.
 
     Returns:
-        The files, and the scaled latents [B, C, h, w] for the evaluation.
+        The files, and the pictures for the evaluation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
@@ -51,4 +52,4 @@ def sample_previews(
         path = folder / f"preview-{number}.png"
         picture.save(path)
         previews.append(PreviewImage(path, prompt, seed))
-    return tuple(previews), latents.float()
+    return tuple(previews), pictures

@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from services.trainer.engine.copies import COPY_LIKENESS
 from services.trainer.engine.job import Evaluation, Recommendation
 
 DRIFT_PRICE = 0.25
 """Gain that a unit of drift must be worth: a model that moves neutral prompts a lot has overpainted the base."""
 
-COPY_LIKENESS = 0.95
-"""Previews nearer than this to a training picture are copies."""
+COPY_PRICE = 0.1
+"""Gain that previews which are copies must be worth."""
 
 RISE = 0.05
 """Share by which the loss on moved views may lie above its lowest; beyond it the pictures are learnt by heart."""
 
-NEAR_ENOUGH = 0.02
-"""An earlier epoch within this share of the best score is preferred: it bends better to other prompts."""
+CLEARLY_BETTER = 0.05
+"""Gain by which an earlier epoch must beat the last one: few noised pictures tell no smaller differences apart."""
+
+CLEARLY_BETTER_UNSEEN = 0.01
+"""The same where a picture was held out, on which all epochs see the same noise and none can learn by heart."""
+
+LEARNT = 0.02
+"""Share of the base model's error that must go for anything to be seen."""
+
+NOTICEABLE_DRIFT = 0.05
+STILL_FALLING = 0.05
+"""Share of the base model's error by which the last epoch of a run beats the one before when more may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names of the pictures that are hardly learnt, and of those that are learnt by heart."""
+
+    hardly_learnt: Sequence[str] = ()
+    by_heart: Sequence[str] = ()
 
 
 def score(evaluation: Evaluation) -> float:
-    """Share of the loss that training has removed, less the price of drift and of copying."""
-    copied = max(0.0, evaluation.memorisation - COPY_LIKENESS) / (1.0 - COPY_LIKENESS)
-    return gain(evaluation) - DRIFT_PRICE * evaluation.drift - 0.1 * copied
+    """Share of the error that training has removed, less the price of drift and of copying."""
+    copied = COPY_PRICE if evaluation.memorisation >= COPY_LIKENESS else 0.0
+    return gain(evaluation) - DRIFT_PRICE * evaluation.drift - copied
 
 
 def gain(evaluation: Evaluation) -> float:
-    """Share of the base model's loss that is gone, on the held-out picture when there is one."""
-    if evaluation.held_out_loss is not None and evaluation.base_held_out_loss is not None:
-        return 1.0 - evaluation.held_out_loss / max(evaluation.base_held_out_loss, 1e-12)
-    return 1.0 - evaluation.fit_loss / max(evaluation.base_fit_loss, 1e-12)
+    """Share of the base model's error that is gone: on the held-out picture if there is one, else on those trained."""
+    unseen = evaluation.unseen_error if evaluation.held_out_loss is not None else None
+    return 1.0 - (evaluation.photo_error if unseen is None else unseen)
 
 
 def before_memorising(evaluations: Sequence[Evaluation]) -> int:
@@ -47,40 +66,63 @@ def before_memorising(evaluations: Sequence[Evaluation]) -> int:
     return len(evaluations)
 
 
-def recommend(evaluations: Sequence[Evaluation]) -> Recommendation:
-    """The epoch (from 1) with the best score before memorising begins, or an earlier one that is about as good.
+def recommend(
+    evaluations: Sequence[Evaluation], *, finished: bool, pictures: Named = Named()
+) -> Recommendation:
+    """The last epoch before memorising begins, or an earlier one (from 1) whose score is clearly better.
+
+    Schedules that fall to zero average noise away towards the end, so the last epoch is the one to beat.
 
     Args:
         evaluations: of epochs 1, 2, … in order, at least one.
+        finished: no epoch follows, so the reason may say what another run should change.
+        pictures: those that the reason should name.
     """
     scores = [score(evaluation) for evaluation in evaluations[: before_memorising(evaluations)]]
-    best = max(scores)
-    margin = NEAR_ENOUGH * max(abs(best), 1e-6)
-    chosen = next(number for number, value in enumerate(scores, 1) if value >= best - margin)
-    return Recommendation(chosen, _reason(evaluations, chosen))
+    margin = CLEARLY_BETTER if evaluations[0].held_out_loss is None else CLEARLY_BETTER_UNSEEN
+    chosen = len(scores) if max(scores) <= scores[-1] + margin else scores.index(max(scores)) + 1
+    reason = _reason(evaluations, chosen, finished=finished)
+    return Recommendation(chosen, " ".join([reason, *_about(pictures)]))
 
 
-def _reason(evaluations: Sequence[Evaluation], chosen: int) -> str:
+def _about(pictures: Named) -> Iterator[str]:
+    if pictures.hardly_learnt:
+        yield f"Hardly learnt: {', '.join(pictures.hardly_learnt)}; look at caption and crop."
+    if pictures.by_heart:
+        yield f"Learnt by heart: {', '.join(pictures.by_heart)}; lower its repeats."
+
+
+def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -> str:
+    """What a photographer sees, in a sentence or two."""
     evaluation = evaluations[chosen - 1]
-    measured = "a picture kept out of training" if evaluation.held_out_loss is not None else "your pictures"
-    parts = [
-        f"Epoch {chosen} removes {gain(evaluation):.0%} of the base model's error on {measured}"
-        f" and changes other prompts by {evaluation.drift:.1%}."
-    ]
-    learnt_by_heart = before_memorising(evaluations)
-    if learnt_by_heart < len(evaluations):
-        first = learnt_by_heart + 1
-        parts.append(f"From epoch {first} on your pictures are learnt by heart: seen otherwise, they fit less.")
+    if max(1.0 - each.photo_error for each in evaluations) < LEARNT:
+        if not finished:
+            return "Nothing is learnt so far: the pictures are still those of the base model."
+        return (
+            "Nothing was learnt: the pictures of every epoch are those of the base model. "
+            "Raise the learning rate, or train for more steps."
+        )
+    if evaluation.unseen_error is not None and evaluation.unseen_error > 1.0 - LEARNT:
+        if not finished:
+            return "So far only your photos themselves are learnt, not your subject in new pictures."
+        return (
+            "No epoch shows your subject in new pictures better than the base model does: "
+            "only the photos themselves were learnt. Add photos from other sides and in other light."
+        )
+    follows = (
+        "and still follows prompts"
+        if evaluation.drift < NOTICEABLE_DRIFT
+        else f"but changes pictures without it as well, by {evaluation.drift:.0%}"
+    )
+    sentence = f"Epoch {chosen} shows your subject best {follows}"
+    if before_memorising(evaluations) < len(evaluations):
+        sentence += "; later ones repeat your photos instead"
     elif chosen < len(evaluations):
-        last = evaluations[-1]
-        if gain(last) < gain(evaluation):
-            parts.append("Later epochs fit less well.")
-        elif score(last) < score(evaluation):
-            parts.append("Later epochs fit more closely but change other prompts more than that is worth.")
-        else:
-            parts.append("Later epochs are at most slightly better, and an earlier one follows prompts more freely.")
-    else:
-        parts.append("It is still getting better; more epochs may help.")
-    if evaluation.memorisation > COPY_LIKENESS:
-        parts.append("A preview is close to a copy of a training picture.")
+        sentence += "; later ones are worse"
+    parts = [f"{sentence}."]
+    if evaluation.memorisation >= COPY_LIKENESS:
+        parts.append("One of its previews is nearly a copy of a photo.")
+    if finished and chosen == len(evaluations) > 1 and gain(evaluation) - gain(evaluations[-2]) > STILL_FALLING:
+        parts.append("It was still getting better at the end: more epochs may help.")
     return " ".join(parts)
+

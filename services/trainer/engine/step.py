@@ -25,6 +25,8 @@ class Step:
         self._parameters = parameters
         self._state = state
         self._weights = list(state.weights.values())
+        self.sample_losses = torch.empty(0)
+        """Of the last pass, unweighted, float32 [B] on the device; valid until the next call."""
 
     def accumulate(self, inputs: PassInputs) -> Tensor:
         """Add the gradients of a forward pass to those of the step.
@@ -56,5 +58,6 @@ class Step:
             noisy = schedule.noisy(latents, noise, level)
             prediction = family.predict(noisy, schedule.timesteps(level), conditioning)
         losses = per_sample_loss(prediction, schedule.target(latents, noise, level), inputs.mask)
+        self.sample_losses = losses.detach()
         weights = inputs.weights * schedule.weight(level, self._parameters.min_snr_gamma)
         return batch_loss(losses, weights, inputs.samples)

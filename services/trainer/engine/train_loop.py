@@ -14,7 +14,7 @@ from torch import Tensor
 
 from services.trainer.engine.acceleration import uncompiled
 from services.trainer.engine.batches import ForwardPass, draw_pass, epoch_steps
-from services.trainer.engine.epoch_end import finish_epoch, write_checkpoint
+from services.trainer.engine.epoch_end import finish_epoch, recommended, write_checkpoint
 from services.trainer.engine.errors import EngineError, out_of_memory_named
 from services.trainer.engine.job import (
     Command,
@@ -30,7 +30,6 @@ from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
-from services.trainer.engine.recommendation import recommend
 from services.trainer.recipe.advice import after_out_of_memory
 from services.trainer.recipe.parameters import TrainingParameters
 
@@ -74,7 +73,8 @@ def _train_epochs(run: Run) -> TrainResult:
     meter = _Meter(run)
     checkpoint = run.spec.resume_from
     # Of a run that goes on, all epochs count: also when none of them is left to train.
-    recommendation = recommend(run.evaluations) if run.evaluations else None
+    finished = place.epoch >= run.spec.parameters.num_epochs
+    recommendation = recommended(run, finished=finished) if run.evaluations else None
     stopping = False
     set_mode(run.state.optimizer, training=True)
     while place.epoch < run.spec.parameters.num_epochs and not stopping:
@@ -90,6 +90,7 @@ def _train_epochs(run: Run) -> TrainResult:
                     return _result(run, RunStatus.CANCELLED, checkpoint, recommendation)
                 case Command.PAUSE:
                     meter.read()
+                    place.picture_losses.append(run.picture_losses.counted(run.processes))
                     checkpoint = write_checkpoint(run, f"step-{place.step:06d}") if run.processes.is_main else None
                     return _result(run, RunStatus.PAUSED, checkpoint, recommendation)
                 case Command.STOP:
@@ -97,6 +98,8 @@ def _train_epochs(run: Run) -> TrainResult:
         meter.read()
         trained = time.monotonic() - began
         place.epoch, place.step_in_epoch = place.epoch + 1, 0
+        place.picture_losses.append(run.picture_losses.counted(run.processes))
+        run.picture_losses.start()
         if run.processes.is_main:
             with meter.paused(), run.processes.alone(), uncompiled(run.acceleration):
                 result = replace(finish_epoch(run, place.epoch), train_seconds=trained)
@@ -135,6 +138,8 @@ def _train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:
             )
         if inputs is not None:
             total += run.step.accumulate(inputs)
+            share = run.processes.share(len(one.rows))
+            run.picture_losses.add(one.pictures[share], inputs.level, run.step.sample_losses)
     run.processes.add_up_gradients(list(state.weights.values()))
     run.step.update()
     state.schedule.step()

@@ -1,150 +1,275 @@
-"""Loads exported files back through diffusers' public loader and compares the noise prediction with the live model.
+"""Reads an epoch's files back before they are reported: every tensor by its key, and one prediction with them.
 
-The twin modules share the frozen base weights with the live ones, so this needs no second copy of the model: they are
-built without memory on the ``meta`` device and given the live tensors.
+A file is read as its readers read it: the scale is its alpha over its rank, and DoRA's scales go by the norm that the
+readers of the form divide by. What comes out must be the live adapter. Tolerances are shares of the adapter's own
+size, so a LoRA of one small step is checked as strictly as a strong one. No second model is built: for the prediction
+the live layers answer without their adapter, and the file's change of their weights is added by hooks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import set_peft_model_state_dict
-from safetensors.torch import load_file
+import torch.nn.functional as functional
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft.utils.integrations import dequantize_module_weight
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.export import LORA_ENDINGS, row_norms, split_key
+from services.trainer.engine.export import LORA_ENDINGS, diffusers_key, row_norms, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
-from services.trainer.engine.lora import adapter_config, adapter_state
-from services.trainer.engine.quantization import quantized_layers
-from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
 
-TOLERANCE = {"no": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
-"""Largest relative difference by number format; half-precision files round the adapter itself."""
+TENSOR_TOLERANCE = 0.005
+"""Largest share of a matrix's norm by which the file's may differ; what half precision changes more is not halved."""
+
+SCALE_ROUNDING = 1e-6
+"""The same for DoRA's scales, as a share of the weight's norms: their change may be smaller than float32 can say."""
+
+EFFECT_TOLERANCE = 0.05
+"""Largest share of the adapter's own effect on a prediction by which the file's may differ."""
+
+ROUNDING = {"no": 1e-5, "bf16": 3e-2, "fp16": 5e-3}
+"""Share of the prediction by number format that rounding alone may change."""
+
+_SCALED = ("lora_B.weight", "hada_w1_a", "lokr_w1", "lokr_w1_a")
+"""The matrix of each adapter that takes a scale into itself, so that it is written or read at full strength."""
+
+_RANKED = ("lora_A.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
+"""Matrices whose first side is the rank, in the order in which readers look."""
 
 
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """Fixed noisy latents, timesteps and captions on which two models are compared."""
+    """Fixed noisy latents [B, C, h, w], timesteps [B] and captions on which two models are compared."""
 
-    def __init__(self, noisy: Tensor, timesteps: Tensor, captions: tuple[str, ...]) -> None:
-        self._noisy = noisy
-        self._timesteps = timesteps
-        self._captions = captions
+    noisy: Tensor
+    timesteps: Tensor
+    captions: tuple[str, ...]
 
     def answer(self, family: Family) -> Tensor:
         """The family's prediction in float32."""
         with torch.no_grad():
-            conditioning = family.encode_text(self._captions)
-            prediction = family.predict(self._noisy, self._timesteps, conditioning)
+            conditioning = family.encode_text(self.captions)
+            prediction = family.predict(self.noisy, self.timesteps, conditioning)
         return prediction.float()
 
 
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A layer with an adapter: its place in a component, and its matrices by PEFT's endings."""
+
+    component: str
+    module: nn.Module
+    path: str
+    layer: Any
+    matrices: dict[str, Tensor]
+
+    @property
+    def is_dora(self) -> bool:
+        return bool(getattr(self.layer, "lora_variant", None))
+
+
 def verify_artifacts(
-    artifacts: tuple[ArtifactFile, ...],
+    artifacts: Sequence[ArtifactFile],
     family: Family,
     carriers: Mapping[str, nn.Module],
-    parameters: TrainingParameters,
+    mixed_precision: str,
     probe: Probe,
 ) -> float:
-    """Largest difference over all files, relative to the largest prediction.
+    """Compare every file's tensors with the live adapter, and the first one's prediction with the live model's.
+
+    Returns:
+        The difference of the predictions as a share of the adapter's own effect on them; 0 where it has none.
 
     Raises:
-        EngineError: EXPORT_MISMATCH when a file does not reproduce the live model.
+        EngineError: EXPORT_MISMATCH when a file does not hold what was trained.
     """
+    layers = adapted_layers(carriers)
+    held = [_compared(artifact, family, layers) for artifact in artifacts]
     live = probe.answer(family)
-    scale = live.abs().max().clamp(min=1e-6)
-    worst = 0.0
-    for artifact in artifacts:
-        twins = {name: twin_of(module) for name, module in carriers.items()}
-        form = next(form for form in family.facts.forms if form.form == artifact.form)
-        if parameters.adapter not in form.readers.get("diffusers", ()):
-            _load_with_peft(artifact.path, family, carriers, twins, parameters)
-        else:
-            _load_with_diffusers(artifact.path, family, twins)
-        reloaded = probe.answer(family.with_components(twins))
-        difference = float((reloaded - live).abs().max() / scale)
-        if not difference <= TOLERANCE[parameters.mixed_precision]:
-            raise EngineError(
-                "EXPORT_MISMATCH",
-                f"The {artifact.form} file of this epoch does not give the trained model's answer back "
-                f"(difference {difference:.2g}).",
-                "This is a fault of Fiveshot; report it with the job's parameters.",
-                user_error=False,
+    with _without_adapters(layers):
+        effect = (live - probe.answer(family)).norm()
+        with _changed(layers, held[0]):
+            difference = (live - probe.answer(family)).norm()
+    if not difference <= EFFECT_TOLERANCE * effect + ROUNDING[mixed_precision] * live.norm():
+        raise _mismatch(artifacts[0].form, f"its prediction differs by {float(difference / effect):.2g} of the effect")
+    return float(difference / effect) if effect > 0.0 else 0.0
+
+
+def adapted_layers(carriers: Mapping[str, nn.Module]) -> list[Adapted]:
+    """Every layer that carries a part of the live adapter."""
+    found: dict[tuple[str, str], Adapted] = {}
+    for component, module in carriers.items():
+        for key, tensor in adapter_state(module).items():
+            path, ending = split_key(key)
+            layer = found.setdefault(
+                (component, path), Adapted(component, module, path, module.get_submodule(path), {})
             )
-        worst = max(worst, difference)
-    return worst
+            layer.matrices[ending] = tensor
+    return list(found.values())
 
 
-def twin_of(module: nn.Module) -> nn.Module:
-    """A module of the same class without an adapter, sharing the frozen weights."""
-    live: Any = module
-    build: Any = type(module)
-    with torch.device("meta"):
-        twin: nn.Module = build.from_config(live.config) if hasattr(build, "from_config") else build(live.config)
-    state = base_state(module)
-    shared = quantized_layers(module)
-    for name, layer in shared.items():
-        # Its weight is packed and says nothing without its layer, which the twin therefore shares as a whole.
-        twin.set_submodule(name, layer)
-        state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{name}.")}
-    loaded = twin.load_state_dict(state, assign=True, strict=False)
-    lacking = [key for key in loaded.missing_keys if key.rpartition(".")[0] not in shared]
-    assert not lacking, f"no twin of {build.__name__}: {lacking}"
-    assert not loaded.unexpected_keys, f"no twin of {build.__name__}: {loaded.unexpected_keys}"
-    for flag in ("is_loaded_in_4bit", "is_loaded_in_8bit"):
-        setattr(twin, flag, getattr(module, flag, False))
-    # Tables that are computed and not saved (positions, frequencies) are not in the state; take the live ones.
-    buffers = dict(module.named_buffers())
-    for name, buffer in list(twin.named_buffers()):
-        if buffer.is_meta:
-            owner, _, attribute = name.rpartition(".")
-            twin.get_submodule(owner).register_buffer(attribute, buffers[name], persistent=False)
-    return twin.requires_grad_(False).eval()
+def _compared(artifact: ArtifactFile, family: Family, layers: Sequence[Adapted]) -> list[dict[str, Tensor]]:
+    """What a file holds for each layer, in the live adapter's own terms; EngineError where that is another adapter."""
+    tensors, metadata = _opened(artifact)
+    read = _read_kohya if artifact.form == "kohya" else _read_diffusers
+    held = [read(tensors, metadata, family, layer) for layer in layers]
+    if tensors:
+        raise _mismatch(artifact.form, f"it holds {len(tensors)} tensors of no trained layer, such as {min(tensors)}")
+    for layer, matrices in zip(layers, held, strict=True):
+        for ending, live in layer.matrices.items():
+            found = matrices[ending]
+            if found.shape != live.shape:
+                raise _mismatch(artifact.form, f"{layer.path} has {ending} of the shape {tuple(found.shape)}")
+            live = live.float()
+            size, rounding = live.norm(), 0.0
+            if ending.startswith("lora_magnitude_vector"):
+                # Without a change the scales are the norms of the weight: their own effect is the difference.
+                _, norms = row_norms(layer.layer)
+                size, rounding = (live - norms.reshape(live.shape)).norm(), SCALE_ROUNDING * float(norms.norm())
+            if not (found - live).norm() <= TENSOR_TOLERANCE * size + rounding:
+                raise _mismatch(artifact.form, f"{layer.path} has another {ending} than was trained")
+    return held
 
 
-def base_state(module: nn.Module) -> dict[str, Tensor]:
-    """The frozen weights under the names that they had before PEFT wrapped them."""
-    markers = (".lora_", ".hada_", ".lokr_")
+def _opened(artifact: ArtifactFile) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(artifact.path, "pt") as opened:
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+            metadata = opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _mismatch(artifact.form, "it cannot be read back") from error
+    for key, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float16) or not bool(torch.isfinite(tensor).all()):
+            raise _mismatch(artifact.form, f"{key} holds what is no number")
+    return tensors, metadata
+
+
+def _read_kohya(tensors: dict[str, Tensor], _: dict[str, str], family: Family, layer: Adapted) -> dict[str, Tensor]:
+    """Takes a layer's tensors out of a kohya file. LoKr's readers leave the scale out where both matrices are whole."""
+    key = family.kohya_name(layer.component, layer.path)
+    matrices = _taken(tensors, "kohya", layer, {end: f"{key}.{LORA_ENDINGS.get(end, end)}" for end in layer.matrices})
+    alpha = tensors.pop(f"{key}.alpha", None)
+    if alpha is None or alpha.numel() != 1:
+        raise _mismatch("kohya", f"{layer.path} has no alpha")
+    rank = next((matrices[ending].shape[0] for ending in _RANKED if ending in matrices), None)
+    for ending in matrices:
+        if ending.startswith("lora_magnitude_vector"):
+            base, changed = (norms.reshape(matrices[ending].shape) for norms in row_norms(layer.layer))
+            matrices[ending] = matrices[ending] * (changed / base)
+    return _unscaled(matrices, layer, 1.0 if rank is None else float(alpha) / rank)
+
+
+def _read_diffusers(
+    tensors: dict[str, Tensor], metadata: dict[str, str], family: Family, layer: Adapted
+) -> dict[str, Tensor]:
+    """Takes a layer's tensors out of a diffusers file, scaled as the configuration in its metadata says."""
+    component = layer.component
+    names = {end: diffusers_key(family, component, layer.module, f"{layer.path}.{end}") for end in layer.matrices}
+    matrices = _taken(tensors, "diffusers", layer, names)
+    try:
+        settings = json.loads(metadata[LORA_ADAPTER_METADATA_KEY])
+        rank, alpha = settings[f"{component}.r"], settings[f"{component}.lora_alpha"]
+        scale = alpha / (math.sqrt(rank) if settings[f"{component}.use_rslora"] else rank)
+        dora = settings[f"{component}.use_dora"]
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise _mismatch("diffusers", f"it has no configuration of {component}") from error
+    if rank != matrices["lora_A.weight"].shape[0] or dora != layer.is_dora:
+        raise _mismatch("diffusers", f"its configuration of {component} is of another adapter")
+    return _unscaled(matrices, layer, scale)
+
+
+def _taken(tensors: dict[str, Tensor], form: str, layer: Adapted, names: Mapping[str, str]) -> dict[str, Tensor]:
+    lacking = [name for name in names.values() if name not in tensors]
+    if lacking:
+        raise _mismatch(form, f"it lacks {lacking[0]}")
+    taken = {ending: tensors.pop(name) for ending, name in names.items()}
     return {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in module.state_dict().items()
-        if not any(marker in name for marker in markers)
+        # Only DoRA's scales are laid out in another way, with as many numbers.
+        ending: tensor.to(live.device).float().reshape(live.shape if tensor.numel() == live.numel() else tensor.shape)
+        for (ending, tensor), live in zip(taken.items(), layer.matrices.values(), strict=True)
     }
 
 
-def _load_with_diffusers(path: Path, family: Family, twins: Mapping[str, nn.Module]) -> None:
-    pipeline = family.pipeline(**twins)
-    pipeline.load_lora_weights(str(path.parent), weight_name=path.name, local_files_only=True)
+def _unscaled(matrices: dict[str, Tensor], layer: Adapted, scale: float) -> dict[str, Tensor]:
+    """The matrices with a file's scale moved into one of them, as far as the live layer does not apply it itself."""
+    ending = next(each for each in _SCALED if each in matrices)
+    return {**matrices, ending: matrices[ending] * (scale / layer.layer.scaling[ADAPTER_NAME])}
 
 
-def _load_with_peft(
-    path: Path,
-    family: Family,
-    carriers: Mapping[str, nn.Module],
-    twins: Mapping[str, nn.Module],
-    parameters: TrainingParameters,
-) -> None:
-    """Files that diffusers' loader does not know or not wholly: PEFT itself takes their matrices."""
-    tensors = load_file(path)
-    alpha = next(tensor.item() for key, tensor in tensors.items() if key.endswith(".alpha"))
-    for name, twin in twins.items():
-        adapted = sorted({split_key(key)[0] for key in adapter_state(carriers[name])})
-        component: Any = twin
-        component.add_adapter(adapter_config(replace(parameters, alpha=alpha), adapted))
-        state = adapter_state(twin)
-        for key, place in state.items():
-            module, ending = split_key(key)
-            tensor = tensors[f"{family.kohya_name(name, module)}.{LORA_ENDINGS.get(ending, ending)}"]
-            # Only DoRA's scales are laid out in another way, with as many numbers.
-            state[key] = tensor.reshape(place.shape)
-        set_peft_model_state_dict(twin, state)
-        if parameters.adapter == "dora":
-            for key in [key for key in state if "lora_magnitude_vector" in key]:
-                base, changed = row_norms(twin.get_submodule(split_key(key)[0]))
-                state[key] = state[key] * (changed / base).reshape(state[key].shape)
-            set_peft_model_state_dict(twin, state)
+@contextmanager
+def _without_adapters(layers: Sequence[Adapted]) -> Iterator[None]:
+    """The base model's own answers."""
+    for adapted in layers:
+        adapted.layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for adapted in layers:
+            adapted.layer.enable_adapters(True)
+
+
+@contextmanager
+def _changed(layers: Sequence[Adapted], held: Sequence[Mapping[str, Tensor]]) -> Iterator[None]:
+    """Base layers that answer as if the matrices had been merged into their weights.
+
+    A layer's change is computed when it is called and dropped again, so that never more than one is held.
+    """
+    hooks = [
+        adapted.layer.get_base_layer().register_forward_hook(_adding(adapted, matrices))
+        for adapted, matrices in zip(layers, held, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _adding(adapted: Adapted, matrices: Mapping[str, Tensor]) -> Any:
+    def add(layer: Any, inputs: tuple[Tensor, ...], answer: Tensor) -> Tensor:
+        change = _weight_change(adapted, matrices).to(inputs[0].dtype)
+        if isinstance(layer, nn.Conv2d):
+            added = functional.conv2d(
+                inputs[0], change, None, layer.stride, layer.padding, layer.dilation, layer.groups
+            )
+        else:
+            added = functional.linear(inputs[0], change)
+        return answer + added
+
+    return add
+
+
+def _weight_change(adapted: Adapted, matrices: Mapping[str, Tensor]) -> Tensor:
+    """What the matrices add to a layer's weight, by PEFT's formulas, and for DoRA by its own (Liu et al. 2024)."""
+    live = {ending: tensor.clone() for ending, tensor in adapted.matrices.items()}
+    with torch.no_grad():
+        for ending, tensor in adapted.matrices.items():
+            tensor.copy_(matrices[ending])
+        change: Tensor = adapted.layer.get_delta_weight(ADAPTER_NAME).float()
+        norms = row_norms(adapted.layer)[1] if adapted.is_dora else None
+        for ending, tensor in adapted.matrices.items():
+            tensor.copy_(live[ending])
+    if norms is None:
+        return change
+    magnitude = next(tensor for ending, tensor in matrices.items() if ending.startswith("lora_magnitude_vector"))
+    weight: Tensor = dequantize_module_weight(adapted.layer.get_base_layer()).float()
+    return magnitude.reshape(norms.shape) / norms * (weight + change) - weight
+
+
+def _mismatch(form: str, what: str) -> EngineError:
+    return EngineError(
+        "EXPORT_MISMATCH",
+        f"The {form} file of this epoch does not hold what was trained: {what}.",
+        "This is a fault of Fiveshot; report it with the job's parameters.",
+        user_error=False,
+    )

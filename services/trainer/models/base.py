@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from services.trainer.recipe.advice import Fit
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import Range, TimeEstimate
 from services.trainer.recipe.captions import CaptionLengths
 from services.trainer.recipe.catalogue import BaseModel
@@ -25,12 +27,33 @@ class OfferedModel:
         return f"baseModels/{self.model.id}"
 
 
+class TextSource(StrEnum):
+    """Where the text of a picture comes from. NONE: the trigger word alone, or nothing."""
+
+    UNKNOWN = "unspecified"
+    CAPTION = "caption"
+    TAGS = "tags"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingImage:
-    """One picture of a training set. size: with its crop and the set's own repeats. caption: final text to train on."""
+    """One picture of a training set. size: with its crop and the set's own repeats. caption: final text to train on.
+
+    name: of the image, or of the version's. text_source: where the text comes from. tags_unused: it has tags that its
+    caption keeps out. facts, content_area, perceptual_hash: as the dataset service measured them; a version keeps none.
+    """
 
     size: PictureSize
     caption: str
+    name: str = ""
+    file_name: str = ""
+    text_source: TextSource = TextSource.UNKNOWN
+    tags_unused: bool = False
+    tags: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    content_area: Crop | None = None
+    perceptual_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,18 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Measured on fixed noise and timesteps; lower losses fit better, drift and memorisation are costs."""
+    """Measured on fixed noise and timesteps; lower losses fit better, drift and memorisation are costs.
+
+    photo_error, unseen_error: what is left of the base model's error, 1 for the base model; None of older workers.
+    """
 
     fit_loss: float
     held_out_loss: float | None
     drift: float
     memorisation: float
     moved_loss: float | None = None
+    photo_error: float | None = None
+    unseen_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ that nobody starves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,36 @@ class ProjectQueue:
     waiting: int
     active: int
     served_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartLimits:
+    """What a project may have at work at once, and how many GPU seconds it may have used of late; 0 for no limit."""
+
+    running_jobs: int = 0
+    gpu_seconds: int = 0
+
+    def allow(self, *, active: int, gpu_seconds: float) -> bool:
+        """Whether another of its jobs may begin; else it waits. What has begun goes on."""
+        return not (0 < self.running_jobs <= active or 0 < self.gpu_seconds <= gpu_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """When a job may begin. limits: of a project, as they are now. since: where the window of GPU seconds begins."""
+
+    limits: Callable[[str], StartLimits]
+    since: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectUse:
+    """What a project uses: jobs that wait, jobs that a worker holds, GPU seconds of its attempts within the window."""
+
+    waiting: int
+    running: int
+    gpu_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def epoch_to_proto(epoch: Epoch, *, recommended: bool, file_notes: Iterable[str]
                 drift=epoch.evaluation.drift,
                 memorisation=epoch.evaluation.memorisation,
                 moved_loss=epoch.evaluation.moved_loss,
+                photo_error=epoch.evaluation.photo_error,
+                unseen_error=epoch.evaluation.unseen_error,
             )
         )
     return message
@@ -110,6 +112,8 @@ def epoch_from_proto(
             drift=evaluation.drift,
             memorisation=evaluation.memorisation,
             moved_loss=evaluation.moved_loss if evaluation.HasField("moved_loss") else None,
+            photo_error=evaluation.photo_error if evaluation.HasField("photo_error") else None,
+            unseen_error=evaluation.unseen_error if evaluation.HasField("unseen_error") else None,
         )
         if message.HasField("evaluation")
         else None,

@@ -50,14 +50,17 @@ def error_from_proto(message: training_job_pb2.JobError) -> JobError:
 
 
 def request_from_proto(
-    request: training_service_pb2.CreateTrainingJobRequest | training_service_pb2.EstimateTrainingJobRequest,
+    request: training_service_pb2.CreateTrainingJobRequest
+    | training_service_pb2.EstimateTrainingJobRequest
+    | training_service_pb2.PreviewTrainingRequest
+    | training_service_pb2.AuditDatasetRequest,
 ) -> JobRequest:
-    """What a caller asks for; an estimate takes what a create takes."""
+    """What a caller asks for; an estimate, a preview and an audit take what a create takes."""
     job = request.training_job
-    job_id = request.training_job_id if isinstance(request, training_service_pb2.CreateTrainingJobRequest) else ""
+    create = request if isinstance(request, training_service_pb2.CreateTrainingJobRequest) else None
     return JobRequest(
         project=project_of(request.parent),
-        job_id=job_id,
+        job_id=create.training_job_id if create else "",
         display_name=job.display_name,
         base_model=job.base_model,
         dataset=job.dataset_version,
@@ -65,6 +68,7 @@ def request_from_proto(
         priority=job.priority,
         trigger_word=job.trigger_word,
         labels=dict(job.labels),
+        ignore_audit=create.ignore_audit if create else False,
     )
 
 
@@ -84,6 +88,7 @@ def job_to_proto(view: JobView) -> training_job_pb2.TrainingJob:
     message = stored_job_to_proto(view.job)
     message.queue_position_in_project = view.position_in_project
     message.queue_position = view.position
+    message.held_back = view.held_back
     if view.expected_end is not None:
         message.estimated_end_time.CopyFrom(to_timestamp(view.expected_end))
     return message

@@ -7,6 +7,8 @@ from dataclasses import fields
 from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
 
 from services.trainer.models.base import OfferedModel
+from services.trainer.recipe.buckets import bucket_shapes
+from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.parameter_spec import ParameterSpec
 from services.trainer.recipe.parameters import TrainingParameters
@@ -53,7 +55,15 @@ def base_model_to_proto(offered: OfferedModel) -> base_model_pb2.BaseModel:
         available=offered.available,
         hub_id=model.hub_id,
         hub_tags=families()[model.family].hub_tags,
+        training_shapes=_shapes(model),
     )
+
+
+def _shapes(model: BaseModel) -> list[base_model_pb2.TrainingShape]:
+    shapes = bucket_shapes(model.resolution, model.pixel_multiple)
+    bucketed = next((spec.default for spec in model.specs if spec.name == "aspect_buckets"), True)
+    taken = shapes if bucketed else shapes[:1]
+    return [base_model_pb2.TrainingShape(width=width, height=height) for width, height in taken]
 
 
 def _spec_to_proto(spec: ParameterSpec) -> base_model_pb2.ParameterSpec:

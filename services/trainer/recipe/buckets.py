@@ -13,6 +13,12 @@ from dataclasses import dataclass
 Crop = tuple[float, float, float, float]
 """Left, top, right, bottom as shares of the upright picture's width and height."""
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the upright picture."""
+
+HEAD_HEIGHT = 1 / 3
+"""A picture that must be cut and that nobody cropped is kept around this height: heads are rarely in the middle."""
+
 MAX_ASPECT_RATIO = 3.0
 """Longer pictures are cut to 3:1; the base models have seen nothing beyond."""
 
@@ -66,6 +72,20 @@ def cropped_size(width: int, height: int, crop: Crop | None) -> tuple[float, flo
         return float(width), float(height)
     left, top, right, bottom = crop
     return width * (right - left), height * (bottom - top)
+
+
+def fitted(box: Box, shape: tuple[int, int]) -> Box:
+    """The largest box of the shape's aspect ratio inside ``box``: what of a picture its bucket shows."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    ratio = shape[0] / shape[1]
+    if width / height > ratio:
+        kept = height * ratio
+        start = left + (width - kept) / 2
+        return start, top, start + kept, bottom
+    kept = width / ratio
+    start = min(max(top, top + height * HEAD_HEIGHT - kept / 2), bottom - kept)
+    return left, start, right, start + kept
 
 
 def plan_buckets(

@@ -18,20 +18,18 @@ from typing import Any
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import JobPlan, regularization_share
 from services.trainer.recipe.workload import (
-    DRIFT_SAMPLES,
     ENCODE_BATCH,
     EVALUATION_BATCH,
-    FIT_SAMPLES,
-    HELD_OUT_SAMPLES,
     MOVED_PICTURES,
-    MOVED_SAMPLES,
     MOVED_VIEWS,
     NEUTRAL_STEPS,
+    EvaluationSamples,
+    evaluation_samples,
     preview_count,
 )
 
 COSTS_FILE = Path(__file__).with_name("model_costs.json")
-VERSION = 1
+VERSION = 2
 """Counts up when the same job comes to other numbers: measurements of another version do not compare."""
 
 STATE_BYTES = {"adamw": 8, "adamw8bit": 2, "adafactor": 1, "prodigy": 16, "lion": 4, "schedule_free": 8}
@@ -189,9 +187,10 @@ def job_cost(
     training = _passes(costs, parameters, plan, areas) + optimizing
     round_of_previews = _previews(costs, parameters, square)
     pictures = [len(bucket.items) for bucket in plan.buckets]
-    evaluation = _evaluation(costs, parameters, areas, pictures, neutral_prompts, plan.held_out is not None)
+    samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=plan.held_out is not None)
+    evaluation = _evaluation(costs, parameters, areas, pictures, neutral_prompts, samples)
     encoding = _encoding(costs, parameters, areas, pictures)
-    moved = costs.encode(areas[0], MOVED_VIEWS).times(min(MOVED_PICTURES, sum(pictures)))
+    moved = costs.encode(areas[0], MOVED_VIEWS).times(min(MOVED_PICTURES, sum(pictures)) if samples.moved else 0)
     neutral = costs.predict(parameters, square, 2 * max(1, neutral_prompts), adapted=False)
     sampling = neutral.times(NEUTRAL_STEPS if neutral_prompts else 0)
     if base_previews:
@@ -255,25 +254,23 @@ def _evaluation(
     areas: Sequence[float],
     pictures: Sequence[int],
     neutral_prompts: int,
-    held_out: bool,
+    samples: EvaluationSamples,
 ) -> Counted:
-    """Fit on every training picture and on moved views of some, drift on neutral prompts, the held-out picture."""
-    views = MOVED_VIEWS * min(MOVED_PICTURES, sum(pictures))
-    total = _predictions(costs, parameters, areas[0], views * max(1, MOVED_SAMPLES // views))
-    levels = max(1, FIT_SAMPLES // max(1, sum(pictures)))
-    for area, count in zip(areas, pictures, strict=True):
-        total = total + _predictions(costs, parameters, area, count * levels)
+    """Fit on training pictures, on their moved views or on the held-out picture, and drift on neutral prompts."""
     square = (parameters.resolution / costs.side) ** 2
-    if neutral_prompts:
-        count = max(1, DRIFT_SAMPLES // neutral_prompts) * neutral_prompts
+    total = _predictions(costs, parameters, areas[0], samples.moved)
+    for area, count in zip(areas, pictures, strict=True):
+        total = total + _predictions(costs, parameters, area, samples.fit * count / sum(pictures))
+    for count in (samples.held_out, samples.drift if neutral_prompts else 0):
         total = total + _predictions(costs, parameters, square, count)
-    return total + _predictions(costs, parameters, square, HELD_OUT_SAMPLES) if held_out else total
+    return total
 
 
-def _predictions(costs: ModelCosts, parameters: TrainingParameters, area: float, count: int) -> Counted:
-    full, rest = divmod(count, EVALUATION_BATCH)
-    total = costs.predict(parameters, area, EVALUATION_BATCH, adapted=True).times(full)
-    return total + costs.predict(parameters, area, rest, adapted=True) if rest else total
+def _predictions(costs: ModelCosts, parameters: TrainingParameters, area: float, count: float) -> Counted:
+    if count == 0:
+        return Counted()
+    batch = min(EVALUATION_BATCH, math.ceil(count))
+    return costs.predict(parameters, area, batch, adapted=True).times(count / batch)
 
 
 def _encoding(

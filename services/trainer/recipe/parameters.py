@@ -203,7 +203,7 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "preview_negative_prompt", "string", "", None, MAX_PROMPT_CHARACTERS, (), "What the previews should not show."
     ),
-    _number("preview_steps", 15, 1, 100, "Solver steps of a preview."),
+    _number("preview_steps", 6, 1, 100, "Solver steps of a preview."),
     _number("preview_guidance", 5.0, 0.0, 30.0, "Classifier-free guidance of the previews."),
 )
 

@@ -7,26 +7,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from fiveshot.trainer.v1 import (
+    audit_pb2,
     base_model_pb2,
     training_job_pb2,
+    training_picture_pb2,
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from fiveshot.usage.v1 import usage_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies
+from services.chassis.names import project_of
 from services.trainer.models.job import TrainingJob
+from services.trainer.proto_mapping.audits import audit_to_proto
 from services.trainer.proto_mapping.epochs import epoch_name, epoch_to_proto, file_to_proto, metric_to_proto
 from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_proto, job_to_proto, request_from_proto
 from services.trainer.proto_mapping.operating import queue_to_proto, worker_to_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
+from services.trainer.proto_mapping.pictures import picture_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
+from services.trainer.proto_mapping.usage import usage_to_proto
+from services.trainer.use_cases.auditing import Auditor
+from services.trainer.use_cases.budgeting import UsageReading
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.operating import Operating
+from services.trainer.use_cases.previewing import TrainingPreview
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.watching import JobWatch
@@ -41,11 +51,14 @@ class TrainingUseCases:
 
     creator: JobCreator
     estimator: JobEstimator
+    previewing: TrainingPreview
+    auditing: Auditor
     steering: JobSteering
     reading: JobReading
     watch: JobWatch
     deleting: JobDeleting
     operating: Operating
+    usage: UsageReading
 
 
 class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
@@ -67,6 +80,18 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: _Service.EstimateTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingEstimate:
         return estimate_to_proto(await self._do.estimator.estimate(request_from_proto(request)))
+
+    async def PreviewTraining(
+        self, request: _Service.PreviewTrainingRequest, context: Any
+    ) -> AsyncIterator[training_picture_pb2.TrainingPicture]:
+        asked = request_from_proto(request)
+        async for seen in self._do.previewing(asked, draw=not request.without_pictures):
+            yield picture_to_proto(seen)
+
+    async def AuditDataset(
+        self, request: _Service.AuditDatasetRequest, context: Any
+    ) -> audit_pb2.DatasetAudit:
+        return audit_to_proto(await self._do.auditing(request_from_proto(request)))
 
     async def CreateTrainingJob(self, request: _Service.CreateTrainingJobRequest, context: Any) -> _Job:
         asked, key = request_from_proto(request), create_key(request)
@@ -185,6 +210,9 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
         async for body in http_bodies.send(sent, context):
             yield body
+
+    async def GetUsage(self, request: _Service.GetUsageRequest, context: Any) -> usage_pb2.Usage:
+        return usage_to_proto(request.name, await self._do.usage.get(project_of(request.name)))
 
     async def _answer(self, job: TrainingJob) -> _Job:
         return job_to_proto(await self._do.reading.view(job))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from services.chassis.errors import AlreadyExists, NotFound
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import JobStore
+from services.trainer.use_cases.auditing import refuse_blocked
+from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.reading import JobReading, JobView
 
@@ -25,7 +28,9 @@ class JobCreator:
         *,
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
+        budgets: JobBudgets | None = None,
     ) -> None:
+        self._budgets = budgets or JobBudgets()
         self._store = store
         self._reading = reading
         self._planner = planner
@@ -35,21 +40,27 @@ class JobCreator:
     async def create(self, request: JobRequest, key: RequestKey, *, validate_only: bool) -> JobView:
         """Queues a job; a repeat with the same request id gives the first one. validate_only: stores nothing at all.
 
-        Raises InvalidArgument, NotFound and FailedPrecondition with the field of the request that is wrong, and
-        AlreadyExists when the id is taken.
+        Raises InvalidArgument, NotFound and FailedPrecondition with the field of the request that is wrong,
+        AlreadyExists when the id is taken, and ResourceExhausted(BUDGET_USED_UP) when too many of the project wait.
         """
         made = await self._store.recall(key)
         if made is not None:
             return await self._reading.view(made)
         name = f"projects/{request.project}/trainingJobs/{request.job_id or self._new_id('job')}"
+        admit = self._budgets.admit(request.project, field="parent")
+        if admit is not None:
+            # Before the dataset is frozen for nothing; the store decides in the end.
+            now = self._clock()
+            admit((await self._store.usage(request.project, since=now, now=now)).waiting)
+        check = partial(refuse_blocked, request, least=self._planner.least_images)
         if validate_only:
-            planned = await self._planner.plan(request, store=False)
+            planned = await self._planner.plan(request, store=False, check=check)
             return JobView(_job(name, request, planned, self._clock()))
         if request.job_id and not key.request_id:
             await self._refuse_taken(name)
-        planned = await self._planner.plan(request, store=True)
+        planned = await self._planner.plan(request, store=True, check=check)
         change = moves.create(_job(name, request, planned, self._clock()))
-        return await self._reading.view(await self._store.create(change, key))
+        return await self._reading.view(await self._store.create(change, key, admit))
 
     async def _refuse_taken(self, name: str) -> None:
         """Says that an id is taken before the dataset is frozen for nothing; the store decides in the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
@@ -24,7 +24,7 @@ class JobRequest:
     """A job as a caller asks for it.
 
     job_id: "" to have one made. parameters: only those that the caller set. trigger_word: that the caller expects the
-    dataset to have; "" for any.
+    dataset to have; "" for any. ignore_audit: train although the audit blocks it.
     """
 
     project: str
@@ -36,6 +36,7 @@ class JobRequest:
     priority: int
     trigger_word: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    ignore_audit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,43 +78,40 @@ class Planner:
             )
         return self._catalogue[identifier]
 
-    async def plan(self, request: JobRequest, *, store: bool) -> PlannedJob:
+    @property
+    def least_images(self) -> int:
+        """Fewer are refused."""
+        return self._min_images
+
+    async def plan(
+        self,
+        request: JobRequest,
+        *,
+        store: bool,
+        least: int | None = None,
+        check: Callable[[PlannedJob], None] = lambda planned: None,
+    ) -> PlannedJob:
         """Checks everything about a request, cheapest first. store: freeze a dataset that is not a version yet.
 
         A dataset is frozen after it was looked at, so that a request that is refused leaves no version behind.
+        least: pictures that are enough, if not `least_images`. check: refuses, by raising, what was looked at.
         """
         model = self.base_model(request.base_model, field="training_job.base_model")
         resolved(model, request.parameters)
         self._check_dataset_name(request)
-        planned = self._planned(request, model, await self._read(request.dataset, store=False))
+        least = self._min_images if least is None else least
+        planned = self._planned(request, model, await self._read(request.dataset, store=False), least)
+        check(planned)
         if not store or planned.data.version:
             return planned
-        return self._planned(request, model, await self._read(request.dataset, store=True))
+        return self._planned(request, model, await self._read(request.dataset, store=True), least)
 
-    def _planned(self, request: JobRequest, model: BaseModel, data: TrainingSet) -> PlannedJob:
-        self._check_count(data)
+    def _planned(self, request: JobRequest, model: BaseModel, data: TrainingSet, least: int) -> PlannedJob:
+        _check_count(data, least)
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
         parameters = with_prompts(parameters, model.preview_templates, [image.caption for image in data.images])
         return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
-
-    def _check_count(self, data: TrainingSet) -> None:
-        count, least = len(data.images), self._min_images
-        if not count:
-            raise FailedPrecondition(
-                "The dataset holds no image",
-                field="training_job.dataset_version",
-                reason="DATASET_EMPTY",
-                remedy=f"Upload at least {least} images; five or more give a better result.",
-            )
-        if count < least:
-            raise FailedPrecondition(
-                f"The dataset holds too few images to train on: {count}, and at least {least} are needed",
-                field="training_job.dataset_version",
-                reason="DATASET_TOO_SMALL",
-                remedy=f"Upload {least - count} more; five or more images give a better result.",
-                metadata={"image_count": str(count), "min_images": str(least)},
-            )
 
     async def _read(self, dataset: str, *, store: bool) -> TrainingSet:
         try:
@@ -146,6 +144,25 @@ class Planner:
                 reason="PROJECT_MISMATCH",
                 remedy="Train on a dataset of the same project.",
             )
+
+
+def _check_count(data: TrainingSet, least: int) -> None:
+    count = len(data.images)
+    if not count:
+        raise FailedPrecondition(
+            "The dataset holds no image",
+            field="training_job.dataset_version",
+            reason="DATASET_EMPTY",
+            remedy=f"Upload at least {least} images; five or more give a better result.",
+        )
+    if count < least:
+        raise FailedPrecondition(
+            f"The dataset holds too few images to train on: {count}, and at least {least} are needed",
+            field="training_job.dataset_version",
+            reason="DATASET_TOO_SMALL",
+            remedy=f"Upload {least - count} more; five or more images give a better result.",
+            metadata={"image_count": str(count), "min_images": str(least)},
+        )
 
 
 def _check_trigger_word(request: JobRequest, data: TrainingSet) -> None:

@@ -17,6 +17,7 @@ from services.trainer.ports import EPOCHS, JOBS, Artifacts, JobStore
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
+from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.planning import Planner
 
 KOHYA = "kohya"
@@ -26,12 +27,16 @@ WORKER_MEMORY = timedelta(seconds=150)
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as callers see it. Positions count from 1, 0 when it does not wait. expected_end: None when not known."""
+    """A job as callers see it. Positions count from 1, 0 when it does not wait. expected_end: None when not known.
+
+    held_back: why it waits when its turn comes, "" when it does not.
+    """
 
     job: TrainingJob
     position_in_project: int = 0
     position: int = 0
     expected_end: datetime | None = None
+    held_back: str = ""
 
 
 class JobReading:
@@ -46,7 +51,9 @@ class JobReading:
         tokens: PageTokens,
         *,
         clock: Callable[[], datetime],
+        budgets: JobBudgets | None = None,
     ) -> None:
+        self._budgets = budgets or JobBudgets()
         self._store = store
         self._artifacts = artifacts
         self._catalogue = catalogue
@@ -76,11 +83,14 @@ class JobReading:
         asked = JOBS.open(request, self._tokens)
         found, total = await self._store.list(project_of(request.parent), asked.query)
         shown, token = asked.answer(found)
-        load = await self._store.load() if any(job.state is JobState.QUEUED for job in shown) else None
-        return [await self.view(job, load) for job in shown], token, total
+        load, held_back = None, ""
+        if any(job.state is JobState.QUEUED for job in shown):
+            load = await self._store.load()
+            held_back = await self._budgets.held_back(self._store, project_of(request.parent), self._clock())
+        return [await self.view(job, load, held_back) for job in shown], token, total
 
-    async def view(self, job: TrainingJob, load: QueueLoad | None = None) -> JobView:
-        """The job with its place in the queue and when it should end."""
+    async def view(self, job: TrainingJob, load: QueueLoad | None = None, held_back: str | None = None) -> JobView:
+        """The job with its place in the queue and when it should end. held_back: its project, when that is known."""
         now = self._clock()
         if job.state in LEASED:
             known = job.progress.eta_seconds > 0
@@ -88,6 +98,8 @@ class JobReading:
         if job.state is not JobState.QUEUED:
             return JobView(job)
         load = load or await self._store.load()
+        if held_back is None:
+            held_back = await self._budgets.held_back(self._store, job.project, now)
         in_project = await self._store.position_in_project(job)
         if not any(queue.project == job.project for queue in load.projects):
             # A worker took it between the two reads; the next read will say so.
@@ -101,7 +113,8 @@ class JobReading:
             workers=load.workers,
             seconds_per_sample=await self._store.pace(job.base_model),
         )
-        return JobView(job, in_project, overall, end)
+        # What the budget waits for is not known, so neither is the end.
+        return JobView(job, in_project, overall, None if held_back else end, held_back)
 
     async def metrics(
         self, job: str, keys: Sequence[str], *, since_step: int, stride: int, page_size: int

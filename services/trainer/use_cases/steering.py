@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument
-from services.chassis.names import check_etag
+from services.chassis.names import check_etag, project_of
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.change import Change
@@ -16,6 +16,7 @@ from services.trainer.models.job import TrainingJob
 from services.trainer.ports import JobStore, Move
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.use_cases.budgeting import JobBudgets
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,17 @@ class JobEdit:
 
 class JobSteering:
     """A user's moves. Each raises NotFound, FailedPrecondition(reason=JOB_STATE) with what the state allows, or
-    Aborted(reason=ETAG_MISMATCH)."""
+    Aborted(reason=ETAG_MISMATCH); those that queue a job also ResourceExhausted(reason=BUDGET_USED_UP)."""
 
     def __init__(
-        self, store: JobStore, catalogue: Mapping[str, BaseModel], *, clock: Callable[[], datetime]
+        self,
+        store: JobStore,
+        catalogue: Mapping[str, BaseModel],
+        *,
+        clock: Callable[[], datetime],
+        budgets: JobBudgets | None = None,
     ) -> None:
+        self._budgets = budgets or JobBudgets()
         self._store = store
         self._catalogue = catalogue
         self._clock = clock
@@ -58,7 +65,7 @@ class JobSteering:
 
     async def resume(self, request: SteeringRequest) -> TrainingJob:
         """Queues a paused job again."""
-        return await self._moved(request, lambda job: moves.resume(job, self._clock()))
+        return await self._moved(request, lambda job: moves.resume(job, self._clock()), queues=True)
 
     async def stop(self, request: SteeringRequest) -> TrainingJob:
         """Ends the job as succeeded after the epoch at hand."""
@@ -66,12 +73,12 @@ class JobSteering:
 
     async def retry(self, request: SteeringRequest) -> TrainingJob:
         """Queues a failed or cancelled job again."""
-        return await self._moved(request, lambda job: moves.retry(job, self._clock()))
+        return await self._moved(request, lambda job: moves.retry(job, self._clock()), queues=True)
 
     async def extend(self, request: SteeringRequest, additional_epochs: int) -> TrainingJob:
         """Queues a succeeded job again for so many epochs beyond those it has finished."""
         return await self._moved(
-            request, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock())
+            request, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock()), queues=True
         )
 
     async def update(self, edit: JobEdit) -> TrainingJob:
@@ -83,12 +90,13 @@ class JobSteering:
 
         return await self._store.change(edit.name, move)
 
-    async def _moved(self, request: SteeringRequest, move: Move) -> TrainingJob:
+    async def _moved(self, request: SteeringRequest, move: Move, *, queues: bool = False) -> TrainingJob:
         def checked(job: TrainingJob) -> Change:
             check_etag(request.etag, job.etag)
             return move(job)
 
-        return await self._store.change(request.name, checked, request.key)
+        admit = self._budgets.admit(project_of(request.name), field="name") if queues else None
+        return await self._store.change(request.name, checked, request.key, admit)
 
     def _extended(self, job: TrainingJob, additional_epochs: int) -> TrainingParameters:
         identifier = job.base_model.removeprefix("baseModels/")

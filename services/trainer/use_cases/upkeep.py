@@ -54,11 +54,20 @@ class Reaper:
 
 class Thinner:
     """Removes the events of the progress of jobs that ended some time ago: their points say the same, and they are most
-    of the log. What changed a job's state or finished an epoch stays for ever. Forgets old request ids as well."""
+    of the log. What changed a job's state or finished an epoch stays for ever. Forgets old request ids and the times of
+    old attempts as well."""
 
     def __init__(
-        self, history: History, *, clock: Callable[[], datetime], pause_s: float, age: timedelta, remember: timedelta
+        self,
+        history: History,
+        *,
+        clock: Callable[[], datetime],
+        pause_s: float,
+        age: timedelta,
+        remember: timedelta,
+        usage: timedelta = timedelta(days=400),
     ) -> None:
+        self._usage = usage
         self._history = history
         self._clock = clock
         self._pause_s = pause_s
@@ -72,6 +81,7 @@ class Thinner:
     async def _round(self) -> None:
         await self.thin()
         await self._history.forget_requests(self._clock() - self._remember)
+        await self._history.forget_usage(self._clock() - self._usage)
 
     async def thin(self) -> int:
         """One round; returns how many jobs it thinned out."""

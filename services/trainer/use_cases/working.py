@@ -14,6 +14,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
 from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
+from services.trainer.use_cases.budgeting import JobBudgets
 
 LOOK_AGAIN_S = 2.0
 """Jobs that another process queued are seen after at most so long."""
@@ -57,7 +58,9 @@ class JobWork:
         new_token: Callable[[], str],
         lease: timedelta,
         max_failures: int,
+        budgets: JobBudgets | None = None,
     ) -> None:
+        self._budgets = budgets or JobBudgets()
         self._store = store
         self._signals = signals
         self._artifacts = artifacts
@@ -71,7 +74,7 @@ class JobWork:
         """The next job for this worker; None when none came in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within.total_seconds()
-        job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
+        job = await self._take(ask)
         if job is None:
             await self._store.seen(ask, self._clock())
         while job is None and (left := deadline - loop.time()) > 0:
@@ -89,7 +92,7 @@ class JobWork:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
                 return None
-            job = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask))
+            job = await self._take(ask)
             turn.in_vain, turn.looked_at = (queued if job is None else None), now
             return job
 
@@ -157,6 +160,10 @@ class JobWork:
             )
 
         return (await self._store.change(name, move)).state
+
+    async def _take(self, ask: WorkerAsk) -> TrainingJob | None:
+        starting = self._budgets.starting(self._clock())
+        return await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask), starting)
 
     def _taken(self, job: TrainingJob, ask: WorkerAsk) -> Change:
         return worker_moves.acquire(

@@ -89,6 +89,8 @@ class Delivery:
             drift=result.evaluation.drift,
             memorisation=result.evaluation.memorisation,
             moved_loss=result.evaluation.moved_loss,
+            photo_error=result.evaluation.photo_error,
+            unseen_error=result.evaluation.unseen_error,
         )
         epoch = training_job_pb2.Epoch(
             step=result.step,

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
 import pytest
 from sqlalchemy import Connection, inspect
 
-from services.chassis.errors import Aborted, AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.errors import (
+    Aborted,
+    AlreadyExists,
+    DomainError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from services.chassis.listing.pages import Query
 from services.chassis.names import new_id
 from services.chassis.requests.keys import RequestKey
@@ -319,3 +328,65 @@ async def test_a_deleted_version_gives_its_number_to_nobody_and_latest_moves_bac
     assert (await store.add_version(draft(), create=None, aliases=[], key=key())).number == 4
     found, total = await store.list_versions("pets", "rex", first_page(VERSIONS))
     assert ([version.number for version in found], total) == ([4, 1], 2)
+
+
+async def test_labels_are_kept_changed_and_filtered_by(store: ModelStore) -> None:
+    await store.create_model(replace(new("rex"), labels={"team": "pets"}), key())
+    await store.create_model(new("max"), key())
+    assert (await store.get_model("pets", "rex")).labels == {"team": "pets"}
+    for text, ids in (("labels:team", ["rex"]), ('labels.team = "pets"', ["rex"]), ("-labels:team", ["max"])):
+        found, total = await store.list_models("pets", first_page(MODELS, filter=text))
+        assert ([model.model_id for model in found], total) == (ids, 1)
+    assert (await store.update_model("pets", "rex", ModelChanges(description="other"), "")).labels == {"team": "pets"}
+    assert (await store.update_model("pets", "rex", ModelChanges(labels={}), "")).labels == {}
+
+
+async def test_labels_of_a_version_change_and_nothing_else_of_it(store: ModelStore) -> None:
+    given = replace(draft(), labels={"stage": "raw"})
+    await store.add_version(given, create=new("rex"), aliases=["best"], key=key())
+    await store.add_version(draft(), create=None, aliases=[], key=key())
+    one = await store.get_version("pets", "rex", 1)
+    changed = await store.label_version("pets", "rex", 1, {"stage": "final"}, one.etag)
+    assert changed == replace(one, draft=replace(given, labels={"stage": "final"}))
+    assert changed.etag != one.etag
+    await refused(store.label_version("pets", "rex", 1, {}, one.etag), Aborted, "ETAG_MISMATCH")
+    await refused(store.label_version("pets", "rex", 9, {}, ""), NotFound, "VERSION_NOT_FOUND")
+    for text, numbers in (('labels.stage = "final"', [1]), ("-labels:stage", [2]), ("", [2, 1])):
+        found, total = await store.list_versions("pets", "rex", first_page(VERSIONS, filter=text))
+        assert ([version.number for version in found], total) == (numbers, len(numbers))
+
+
+async def test_of_those_who_add_at_once_only_as_many_are_admitted_as_fit(store: ModelStore) -> None:
+    def admit(models: int | None, versions: int | None) -> None:
+        if (models or 0) >= 3 or (versions or 0) >= 3:
+            raise ResourceExhausted(f"{models} {versions}", reason="BUDGET_USED_UP")
+
+    async def made(call: Awaitable[object]) -> bool:
+        try:
+            await call
+        except ResourceExhausted:
+            return False
+        return True
+
+    calls = (store.create_model(new(f"m-{number}"), key(), admit) for number in range(6))
+    assert sum(await asyncio.gather(*map(made, calls))) == 3
+    await store.create_model(new("rex"), key())
+    saves = (store.add_version(draft(), create=None, aliases=[], key=key(), admit=admit) for _ in range(6))
+    assert sum(await asyncio.gather(*map(made, saves))) == 3
+    assert await store.counts("pets") == (4, 3)
+    assert await store.counts("other") == (0, 0)
+
+
+async def test_a_repeated_request_is_answered_where_nothing_more_is_admitted(store: ModelStore) -> None:
+    def nobody(models: int | None, versions: int | None) -> None:
+        raise ResourceExhausted("full", reason="BUDGET_USED_UP")
+
+    asked, saved = key("r-1", method="CreateModel"), key("r-2")
+    model = await store.create_model(new("rex"), asked)
+    assert await store.create_model(new("rex"), asked, nobody) == model
+    version = await store.add_version(draft(), create=None, aliases=[], key=saved)
+    again = await store.add_version(draft(), create=None, aliases=[], key=saved, admit=nobody)
+    assert again.number == version.number
+    with pytest.raises(ResourceExhausted):
+        await store.add_version(draft("max"), create=new("max"), aliases=[], key=key("r-3"), admit=nobody)
+    assert await store.counts("pets") == (1, 1)

@@ -125,6 +125,7 @@ async def test_events_arrive_in_order_with_cloudevents_headers(
     assert headers["ce-specversion"] == "1.0"
     assert headers["ce-id"] == headers["Nats-Msg-Id"] == made[0].id
     assert headers["ce-source"] == f"projects/{project}/things/t1"
+    assert headers["ce-subject"] == project
     assert headers["ce-time"].endswith("Z")
     assert headers["content-type"] == "application/json"
 

@@ -18,6 +18,7 @@ from tests.fakes import pictures
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset, upload_requests
 from tests.fixtures.patience import until
 
+CROP = pb.DownloadImageRequest.VIEW_CROP
 PNG = pictures.png()
 MIB = 1024 * 1024
 PROJECT = "projects/acme"
@@ -197,6 +198,10 @@ async def test_bad_requests_name_the_field(dataset_server: DatasetServer) -> Non
         wanted = dataset_pb2.Image(name=image.name, **fields)  # type: ignore[arg-type]
         return stub.UpdateImage(pb.UpdateImageRequest(image=wanted, update_mask={"paths": mask}))  # type: ignore[arg-type]
 
+    async def drawn(**fields: object) -> object:
+        request = pb.DownloadImageRequest(name=image.name, **fields)  # type: ignore[arg-type]
+        return [part async for part in stub.DownloadImage(request)]
+
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: update(["sha256"], caption="x"), "update_mask"),
         (lambda: update([], tags=[tag(label="a,b")]), "image.tags[0].label"),
@@ -204,6 +209,11 @@ async def test_bad_requests_name_the_field(dataset_server: DatasetServer) -> Non
         (lambda: update([], tags=[tag(label="  ")]), "image.tags[0].label"),
         (lambda: update([], crop=crop(left=0.9, right=0.1, bottom=1)), "image.crop"),
         (lambda: update([], num_repeats=5000), "image.num_repeats"),
+        (lambda: drawn(view=CROP, width=64), "height"),
+        (lambda: drawn(view=CROP, width=5000, height=64), "width"),
+        (lambda: drawn(view=CROP, crop=crop(left=0.9, right=0.1, bottom=1)), "crop"),
+        (lambda: drawn(width=64, height=64), "view"),
+        (lambda: stub.GetImageDownloadUrl(pb.GetImageDownloadUrlRequest(name=image.name, view=CROP)), "view"),
         (lambda: dataset_server.new_set("Dogs"), "dataset_id"),
         (lambda: dataset_server.new_set("cats", trigger_word="a,b"), "dataset.trigger_word"),
         (lambda: dataset_server.new_set("cats", display_name="\x00"), "dataset.display_name"),

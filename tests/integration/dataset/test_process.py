@@ -52,6 +52,6 @@ async def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
 
 
 async def test_it_does_not_load_what_it_does_not_need() -> None:
-    heavy = ("torch", "diffusers", "transformers", "simplejpeg", "nats", "onnxruntime")
+    heavy = ("torch", "diffusers", "transformers", "simplejpeg", "onnxruntime")
     check = f"import sys, services.dataset.app; print([m for m in {heavy} if m in sys.modules])"
     assert (await finished_async([sys.executable, "-c", check])).stdout.strip() == "[]"

@@ -95,7 +95,12 @@ async def test_from_photos_to_a_version(dataset_server: DatasetServer) -> None:
     with pytest.raises(errors.FailedPrecondition):
         await stub.DeleteDataset(pb.DeleteDatasetRequest(name=SET_NAME))
     await stub.DeleteDataset(pb.DeleteDatasetRequest(name=SET_NAME, force=True))
-    assert not any((await dataset_server.stored()).values())
+    stored = await dataset_server.stored()
+    # The counters of a project stay, at nothing.
+    assert stored.pop("project_usage") == 1
+    assert not any(stored.values())
+    usage = await stub.GetUsage(pb.GetUsageRequest(name="projects/acme/datasetUsage"))
+    assert [budget.used for budget in usage.budgets] == [0, 0, 0, 0]
 
 
 async def test_downloads_say_type_and_size_first(dataset_server: DatasetServer) -> None:

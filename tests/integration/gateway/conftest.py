@@ -23,8 +23,10 @@ from gateway import api_keys, envoy_config
 from gateway.app import REFLECTED
 from gateway.authz import SERVICE_NAME as AUTHZ_NAME
 from gateway.authz import AuthorizationServicer, Authorizer
+from gateway.console_sessions import ConsoleSessions
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
+from gateway.sessions import SessionFolder
 from gateway.settings import SERVICES, Settings
 from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
@@ -47,6 +49,7 @@ class Gateway:
     keys_file: Path
     servicer: recording_dataset.RecordingDatasetServicer
     signer: rsa.RSAPrivateKey
+    sessions: SessionFolder
 
     def token(self, **claims: Any) -> str:
         """A signed token; valid unless the claims say otherwise."""
@@ -77,13 +80,17 @@ async def gateway() -> AsyncIterator[Gateway]:
         dataset = await stack.enter_async_context(
             grpc_server.start_server(settings, servicer.register, service_names=[recording_dataset.SERVICE_NAME])
         )
-        authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects")
+        sessions = SessionFolder(folder / "sessions")
+        authorizer = Authorizer(api_keys.ApiKeyFile(keys_file), projects_claim="projects", sessions=sessions)
         targets = {"dataset_target": dataset.target}
         behind = {name: getattr(settings, f"{name}_target") for name in SERVICES} | {"dataset": dataset.target}
         health = StackHealth(behind)
         stack.push_async_callback(health.close)
         bodies = JsonCheck(http_rules(REFLECTED))
-        authorization = AuthorizationServicer(authorizer, internal_token=TOKEN, bodies=bodies, health=health)
+        console = ConsoleSessions(authorizer, sessions)
+        authorization = AuthorizationServicer(
+            authorizer, internal_token=TOKEN, bodies=bodies, health=health, console=console
+        )
         authz = await stack.enter_async_context(
             grpc_server.start_server(
                 settings, authorization.register, service_names=[AUTHZ_NAME], reflected=REFLECTED, bare=True
@@ -95,7 +102,7 @@ async def gateway() -> AsyncIterator[Gateway]:
         spec = servers.envoy(config, ports={"listener": public, "admin": admin}, data_dir=folder)
         # In a thread, because the services answer Envoy's first health checks from this loop.
         await asyncio.to_thread(stack.enter_context, running(spec))
-        yield Gateway(f"127.0.0.1:{public}", admin, key, expired, keys_file, servicer, signer)
+        yield Gateway(f"127.0.0.1:{public}", admin, key, expired, keys_file, servicer, signer, sessions)
 
 
 def _settings(folder: Path, public: int, admin: int, absent: int) -> Settings:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -27,6 +28,7 @@ from services.chassis.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     Unavailable,
 )
 from services.chassis.grpc_client import channel
@@ -90,6 +92,25 @@ async def running(s3_settings: S3Settings, object_store: ObjectStore, database_u
             **s3_settings.model_dump(),
             database_url=database_url,
             trainer_target=trainer_server.target,
+        )
+        async with serving(settings) as connection:
+            yield Running(RegistryServiceStub(connection), trainer, object_store)
+
+
+@pytest.fixture
+async def small(
+    s3_settings: S3Settings, object_store: ObjectStore, database_url: str, tmp_path: Path
+) -> AsyncIterator[Running]:
+    """A registry in which the project may keep two versions and a model."""
+    budgets = tmp_path / "budgets.toml"
+    budgets.write_text("[projects.pets]\nmodels = 1\nmodel_versions = 2\n", encoding="utf-8")
+    trainer = FakeTrainer()  # type: ignore[abstract]
+    async with start_server(BaseServiceSettings(), trainer.register, service_names=[TRAINER_NAME]) as trainer_server:
+        settings = Settings(
+            **s3_settings.model_dump(),
+            database_url=database_url,
+            trainer_target=trainer_server.target,
+            budgets_file=budgets,
         )
         async with serving(settings) as connection:
             yield Running(RegistryServiceStub(connection), trainer, object_store)
@@ -334,3 +355,48 @@ async def test_a_lora_from_elsewhere_becomes_a_version(running: Running) -> None
         await running.stub.ImportModelVersion(requests(data[:-1]))
     assert refused.value.reason == "MODEL_FILE_INCOMPLETE"
     assert await running.keys() == keys
+
+
+async def test_of_saves_at_once_as_many_are_kept_as_fit_with_their_files(small: Running) -> None:
+    await small.save(request_id="first")
+    files = len(await small.keys())
+    found = await asyncio.gather(*(small.save(request_id=f"r-{n}") for n in range(4)), return_exceptions=True)
+    refused = [one for one in found if isinstance(one, ResourceExhausted)]
+    assert (len(refused), len(found) - len(refused)) == (3, 1), found
+    assert {error.metadata["budget"] for error in refused} == {"model_versions"}
+    assert len(await small.keys()) == 2 * files
+    assert (await small.save(request_id="first")).name == f"{REX}/versions/1"
+    error = await small.refused(ResourceExhausted)
+    assert (error.reason, error.field) == ("BUDGET_USED_UP", "parent")
+    usage = await small.stub.GetUsage(service_pb.GetUsageRequest(name=f"{PETS}/modelUsage"))
+    assert [(one.budget, one.used, one.limit) for one in usage.budgets] == [("models", 1, 1), ("model_versions", 2, 2)]
+    with pytest.raises(ResourceExhausted):
+        await small.stub.CreateModel(service_pb.CreateModelRequest(parent=PETS, model_id="max"))
+
+
+async def test_labels_of_models_and_versions_are_set_changed_and_filtered_by(running: Running) -> None:
+    version = await running.save(labels={"stage": "raw"})
+    assert dict(version.labels) == {"stage": "raw"}
+    given = pb.ModelVersion(name=version.name, labels={"stage": "final"}, etag=version.etag)
+    mask = FieldMask(paths=["labels"])
+    request = service_pb.UpdateModelVersionRequest(model_version=given, update_mask=mask)
+    assert dict((await running.stub.UpdateModelVersion(request)).labels) == {"stage": "final"}
+    with pytest.raises(Aborted):
+        await running.stub.UpdateModelVersion(request)
+    listing = service_pb.ListModelVersionsRequest(parent=REX, filter='labels.stage = "final"')
+    assert [one.name for one in (await running.stub.ListModelVersions(listing)).versions] == [version.name]
+    for name, paths, field in (
+        (version.name, ["description"], "update_mask"),
+        (f"{REX}/versions/latest", ["labels"], "model_version.name"),
+    ):
+        wrong = service_pb.UpdateModelVersionRequest(
+            model_version=pb.ModelVersion(name=name), update_mask=FieldMask(paths=paths)
+        )
+        with pytest.raises(InvalidArgument) as caught:
+            await running.stub.UpdateModelVersion(wrong)
+        assert caught.value.field == field
+    model = pb.Model(name=REX, labels={"team": "pets"})
+    update = service_pb.UpdateModelRequest(model=model, update_mask=FieldMask(paths=["labels"]))
+    assert dict((await running.stub.UpdateModel(update)).labels) == {"team": "pets"}
+    found = await running.stub.ListModels(service_pb.ListModelsRequest(parent=PETS, filter="labels.team:p*"))
+    assert [one.name for one in found.models] == [REX]

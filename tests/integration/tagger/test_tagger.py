@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
+from PIL import Image, ImageOps
 
 from services.chassis import request_context
 from services.chassis.errors import (
@@ -146,6 +148,33 @@ async def test_the_subject_of_a_dataset_is_suggested(photo_suite: Suite) -> None
             tagger_service_pb2.SuggestSubjectRequest(dataset="projects/pets/datasets/none")
         )
     assert missing.value.reason == "DATASET_NOT_FOUND"
+
+
+async def test_crops_are_suggested_inside_the_bars_and_nothing_is_changed(photo_suite: Suite) -> None:
+    with Image.open(BytesIO(photo_of_a_clock())) as clock:
+        barred = ImageOps.expand(clock.convert("RGB"), (0, 100, 0, 100), fill="black")
+    buffer = BytesIO()
+    barred.save(buffer, "PNG")
+    image = await photo_suite.upload("", "clock.png", data=buffer.getvalue())
+    other = await photo_suite.upload("red", "disc.png")
+    assert (image.content_area.top, image.content_area.bottom) == (100 / barred.height, 1 - 100 / barred.height)
+    request = tagger_service_pb2.SuggestCropsRequest(dataset=DATASET, images=[image.name])
+    request.shapes.add(width=64, height=64)
+    (found,) = [each async for each in photo_suite.tagger.SuggestCrops(request)]
+    assert (found.image, found.etag, found.cuts_bars) == (image.name, image.etag, True)
+    assert found.crop.top >= image.content_area.top
+    assert found.crop.bottom <= image.content_area.bottom
+    assert found.HasField("subject")
+    everything = tagger_service_pb2.SuggestCropsRequest(dataset=DATASET)
+    both = [each async for each in photo_suite.tagger.SuggestCrops(everything)]
+    assert [each.image for each in both] == [image.name, other.name]
+    assert not both[1].HasField("crop")
+    assert await photo_suite.image(image.name) == image
+    for dataset, names, field in ((DATASET, [f"{DATASET}/images/none"], "images[0]"), (f"{DATASET}x", [], "dataset")):
+        asked = tagger_service_pb2.SuggestCropsRequest(dataset=dataset, images=names)
+        with pytest.raises(NotFound) as caught:
+            await anext(aiter(photo_suite.tagger.SuggestCrops(asked)))
+        assert caught.value.field == field
 
 
 async def test_jobs_are_listed_by_page_and_filter(suite: Suite) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ FIELDS = {
     "create_time": fields.moment(),
     "tags": fields.labels(),
     "rank": fields.number(),
+    "labels": fields.text_map(),
     "display_name": fields.text(),
     "enabled": fields.flag(),
     "base_model": fields.reference("baseModels/"),
@@ -41,6 +43,7 @@ class Thing:
     rank: int = 0
     display_name: str = ""
     tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
     create_time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     end_time: datetime | None = None
     state: str = "QUEUED"
@@ -141,6 +144,12 @@ def test_a_token_with_the_right_key_and_no_list_in_it_is_refused(body: bytes, mo
         ("rank > -1", Comparison("rank", ">", -1.0)),
         ('tags:"red hat" enabled=true', AllOf((Comparison("tags", ":", "red hat"), Comparison("enabled", "=", True)))),
         ("tags:*", Comparison("tags", ":", ANY)),
+        ("labels:team", Comparison("labels", ":", "team")),
+        ("labels:*", Comparison("labels", ":", ANY)),
+        ('labels.team = "red hat"', Comparison("labels", "=", "red hat", "team")),
+        ("labels.a-b_1 != x*", Comparison("labels", "!=", Pattern(("x", "")), "a-b_1")),
+        ("labels.team:*", Comparison("labels", ":", ANY, "team")),
+        ("labels.x:(a OR b)", AnyOf((Comparison("labels", ":", "a", "x"), Comparison("labels", ":", "b", "x")))),
         ('display_name != "a \\"b\\" AND c"', Comparison("display_name", "!=", 'a "b" AND c')),
         ("display_name = 'x'", Comparison("display_name", "=", "x")),
         ("display_name = 'a*b'", Comparison("display_name", "=", Pattern(("a", "b")))),
@@ -199,6 +208,16 @@ def test_filters(text: str, expected: Filter) -> None:
         "create_time:*",
         "tags = red",
         "dataset != d",
+        "labels = team",
+        "labels != team",
+        "labels:te*m",
+        'labels:"Team"',
+        'labels:""',
+        "labels. = a",
+        "labels.Team = a",
+        "labels.team.lead = a",
+        "labels.team > a",
+        "rank.team = 1",
         "display_name:it's",
         "display_name = a*b*c*d*e*f",
         "NOT",
@@ -268,9 +287,9 @@ def test_patterns(parts: tuple[str, ...], text: str, matches: bool) -> None:
 
 
 FOUND = [
-    Thing("a", 3, "Alpha", ("red", "red hat"), state="RUNNING"),
+    Thing("a", 3, "Alpha", ("red", "red hat"), {"team": "pets", "x": ""}, state="RUNNING"),
     Thing("b", 1, "beta", enabled=True, end_time=datetime(2026, 2, 1, tzinfo=UTC)),
-    Thing("c", 3, "Äther", ("blue",)),
+    Thing("c", 3, "Äther", ("blue",), {"team": "cars"}),
     Thing("d", 2, "100%"),
 ]
 
@@ -281,6 +300,15 @@ FOUND = [
         ("", "abcd"),
         ("state = STATE_RUNNING OR enabled = true", "ab"),
         ("NOT tags:*", "bd"),
+        ("labels:team", "ac"),
+        ("labels:x", "a"),
+        ("-labels:*", "bd"),
+        ('labels.team = "pets"', "a"),
+        ('labels.team:"*s"', "ac"),
+        ("labels.team != pets", "c"),
+        ("NOT labels.team = pets", "bcd"),
+        ("labels.x:*", "a"),
+        ('labels.x = ""', "a"),
         ("tags:red", "a"),
         ("tags:RED", ""),
         ('tags:"*e"', "c"),

@@ -14,7 +14,8 @@ from fiveshot.gateway.v1 import external_auth_pb2 as pb
 from google.rpc import status_pb2
 
 from gateway import api_keys
-from gateway.authz import AuthorizationServicer, Authorizer, Caller, allowed, denied
+from gateway.authz import AuthorizationServicer, Authorizer
+from gateway.check_answers import Caller, allowed, denied
 from gateway.envoy_filters import JWT_FILTER
 from gateway.roles import Role
 from services.chassis import grpc_errors
@@ -123,7 +124,7 @@ def test_a_permission_names_the_caller_and_takes_the_credential_away() -> None:
     }
     overwrite = pb.HeaderValueOption.APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD
     assert all(option.append_action == overwrite for option in answer.headers)
-    assert set(answer.headers_to_remove) == {"x-api-key", "authorization"}
+    assert set(answer.headers_to_remove) == {"x-api-key", "authorization", "cookie"}
 
 
 def test_a_refusal_carries_the_status_for_each_kind_of_caller() -> None:

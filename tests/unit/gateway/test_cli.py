@@ -53,6 +53,8 @@ def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--server", "127.0.0.1:1", "dataset", "tag", "d", "--mode", "x"), output.USAGE, "overwrite-auto"),
         (("--server", "127.0.0.1:1", "dataset", "edit-tags", "d", "--replace", "x"), output.USAGE, "OLD=NEW"),
         (("keys", "list"), output.NOT_FOUND, "no stack in"),
+        (("console",), output.UNREACHABLE, "fiveshot up"),
+        (("console", "--minutes", "0"), output.USAGE, "--minutes"),
     ],
 )
 def test_a_mistake_is_one_line_and_an_exit_code(

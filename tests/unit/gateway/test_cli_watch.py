@@ -70,27 +70,34 @@ def _epochs(*measured: tuple[float, float, float], recommended: int) -> list[tra
         training_job_pb2.Epoch(
             name=f"{JOB}/epochs/{number}",
             recommended=number == recommended,
-            evaluation=training_job_pb2.Evaluation(fit_loss=fit, moved_loss=moved, drift=0.012, memorisation=likeness),
+            evaluation=training_job_pb2.Evaluation(
+                fit_loss=fit,
+                moved_loss=moved,
+                drift=0.012,
+                memorisation=likeness,
+                photo_error=2 * fit,
+                unseen_error=1.5 * moved,
+            ),
         )
         for number, (fit, moved, likeness) in enumerate(measured, start=1)
     ]
 
 
 def test_epochs_stand_on_one_scale_with_a_verdict_in_words() -> None:
-    epochs = _epochs((0.4, 0.5, 0.3), (0.3, 0.4, 0.5), (0.29, 0.41, 0.6), (0.2, 0.5, 0.96), recommended=2)
+    epochs = _epochs((0.4, 0.5, 0.3), (0.3, 0.4, 0.5), (0.29, 0.405, 0.6), (0.2, 0.5, 0.96), recommended=2)
     assert list(verdicts.rows(epochs)) == [
-        ("1", "100", "100", "", "1.2", "30", "still learning"),
-        ("2", "75", "80", "", "1.2", "50", "recommended"),
-        ("3", "72", "82", "", "1.2", "60", "hardly better"),
-        ("4", "50", "100", "", "1.2", "96", "photos learnt by heart; a preview is a copy of a photo"),
+        ("1", "80", "75", "1.2", "30", "still learning"),
+        ("2", "60", "60", "1.2", "50", "recommended"),
+        ("3", "58", "61", "1.2", "60", "hardly better"),
+        ("4", "40", "75", "1.2", "96", "photos learnt by heart; a preview is a copy of a photo"),
     ]
     legend = list(verdicts.legend(epochs))
-    assert [line.split("  ")[0] for line in legend[1:]] == ["fit", "moved", "drift", "likeness"]
+    assert [line.split("  ")[0] for line in legend[1:]] == ["photos", "unseen", "drift", "likeness"]
 
 
 def test_an_epoch_that_was_not_measured_has_no_numbers() -> None:
     bare = [training_job_pb2.Epoch(name=f"{JOB}/epochs/1")]
-    assert list(verdicts.rows(bare)) == [("1", "", "", "", "", "", "")]
+    assert list(verdicts.rows(bare)) == [("1", "", "", "", "", "")]
     assert list(verdicts.legend(bare)) == []
 
 

@@ -61,6 +61,10 @@ def _shorten(part: object) -> None:
     if isinstance(part, dict):
         if "proto_descriptor_bin" in part:
             part["proto_descriptor_bin"] = "the API's descriptors"
+        if "inline_bytes" in part:
+            part["inline_bytes"] = "a file of the console"
+        if str(part.get("path", "")).startswith("/assets/"):
+            part["path"] = "/assets/" + part["path"].rpartition(".")[2]
         for each in part.values():
             _shorten(each)
     elif isinstance(part, list):

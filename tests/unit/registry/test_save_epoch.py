@@ -23,6 +23,7 @@ from services.chassis.errors import (
 )
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import FinishedEpoch, ModelVersion, NewModel, VersionDraft
+from services.registry.ports import Admit
 from services.registry.use_cases.save_epoch import SaveEpoch, SaveRequest
 from tests.fakes.finished_epochs import EPOCH, contents, finished_epoch
 from tests.fakes.registry import FakeEpochSource, FakeFileStore, FakeModelStore
@@ -251,6 +252,7 @@ class _BrokenCommit(FakeModelStore):
         aliases: Sequence[str],
         key: RequestKey,
         number: int | None = None,
+        admit: Admit | None = None,
     ) -> ModelVersion:
         if self._stored:
             await super().add_version(draft, create=create, aliases=aliases, key=key, number=number)

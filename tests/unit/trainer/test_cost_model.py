@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
-from services.trainer.recipe.costs import COSTS_FILE, read_costs
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
+from services.trainer.recipe.costs import COSTS_FILE, job_cost, read_costs
+from services.trainer.recipe.parameters import resolve
+from services.trainer.recipe.plan import PictureSize, plan_job
 from tests.unit.trainer.measured import MODEL, cost, parameters
 
 
@@ -37,6 +39,23 @@ def test_previews_cost_their_steps_twice_under_guidance() -> None:
     assert guided.of_epoch["sampling"].flops > 1.5 * plain.of_epoch["sampling"].flops
     longer = cost(parameters(preview_steps=30))
     assert longer.of_epoch["sampling"].flops > 1.8 * cost(parameters(preview_steps=15)).of_epoch["sampling"].flops
+
+
+@pytest.mark.parametrize("pictures", [7, 100])
+def test_the_end_of_an_epoch_of_sdxl_costs_at_most_49_predictions(tmp_path: Path, pictures: int) -> None:
+    """A hundred samples an epoch at 1024 pixels, with and without a held-out picture; decoding apart."""
+    offered = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text().replace("enabled = false", "")
+    (tmp_path / "all.toml").write_text(offered)
+    sdxl = load_catalogue(tmp_path / "all.toml")["sdxl"]
+    assert sdxl.costs is not None
+    chosen = resolve(sdxl.specs, {"num_repeats": 100 // pictures})
+    plan = plan_job([PictureSize(1024, 1024)] * pictures, chosen, sdxl.pixel_multiple)
+    of_job = job_cost(sdxl.costs, chosen, plan, neutral_prompts=4)
+    end = of_job.of_epoch["sampling"].flops + of_job.of_epoch["evaluation"].flops
+    end -= sdxl.costs.decode(1.0, 3).flops
+    assert end <= 49 * sdxl.costs.predict(chosen, 1.0, 1, adapted=True).flops
+    whole = sum(part.flops for part in of_job.work.values())
+    assert of_job.work["training"].flops > 0.74 * whole
 
 
 def test_a_job_is_what_comes_before_and_its_epochs() -> None:

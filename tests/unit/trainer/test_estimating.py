@@ -9,6 +9,7 @@ import pytest
 from services.trainer.models.base import Estimate, TrainingImage, TrainingSet
 from services.trainer.ports import PresentDevice
 from services.trainer.recipe.advice import Fit, after_out_of_memory, in_words, smaller
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.estimating import JobEstimator
@@ -25,6 +26,9 @@ class _Datasets:
         return TrainingSet("", "d" * 64, "sks", images)
 
     pin = look
+
+    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+        raise AssertionError("nothing is drawn here")
 
 
 class _Store:

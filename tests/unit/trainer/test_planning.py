@@ -8,6 +8,7 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.trainer.models.base import TrainingImage, TrainingSet
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.planning import JobRequest, Planner
@@ -34,6 +35,9 @@ class _Datasets:
     async def look(self, name: str) -> TrainingSet:
         self.calls.append(f"look {name}")
         return self.data if "/versions/" in name else replace(self.data, version="", digest="")
+
+    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+        raise AssertionError("nothing is drawn here")
 
     async def pin(self, name: str) -> TrainingSet:
         self.calls.append(f"pin {name}")

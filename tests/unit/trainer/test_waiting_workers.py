@@ -27,7 +27,7 @@ class _Store:
         self.queue: deque[TrainingJob] = deque()
         self.looks = 0
 
-    async def acquire(self, ask: WorkerAsk, move: Move) -> TrainingJob | None:
+    async def acquire(self, ask: WorkerAsk, move: Move, starting: object) -> TrainingJob | None:
         self.looks += 1
         await turns(1)
         return move(self.queue.popleft()).job if self.queue else None

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from services.chassis.budgets import Budgets
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models import worker_moves
@@ -15,8 +16,10 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile
 from services.trainer.models.job import Outcome, Progress, TrainingJob
 from services.trainer.ports import WorkerAsk
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from services.trainer.use_cases.reading import JobReading
@@ -62,6 +65,9 @@ class FakeDatasets:
         self.pinned.append(name)
         return self.set
 
+    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+        return b"a picture"
+
     def _check(self, name: str) -> None:
         if not name.startswith(DATASET):
             raise NotFound(name, field="name", remedy="List the datasets.")
@@ -91,17 +97,26 @@ class FakeArtifacts:
 class Verbs:
     """Everything around one test."""
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: int) -> None:
+        """limits: budgets of every project."""
+        budgets = JobBudgets(Budgets(lambda project: limits))
         self.now = NOW
         self.store = FakeJobStore()
         self.datasets = FakeDatasets()
         catalogue = {MODEL.id: MODEL}
         planner = Planner(catalogue, self.datasets, min_images=1)
         ids = itertools.count(1)
-        self.steering = JobSteering(self.store, catalogue, clock=self.clock)
-        self.reading = JobReading(self.store, FakeArtifacts(), catalogue, planner, TOKENS, clock=self.clock)
+        self.steering = JobSteering(self.store, catalogue, clock=self.clock, budgets=budgets)
+        self.reading = JobReading(
+            self.store, FakeArtifacts(), catalogue, planner, TOKENS, clock=self.clock, budgets=budgets
+        )
         self.creator = JobCreator(
-            self.store, planner, self.reading, clock=self.clock, new_id=lambda prefix: f"{prefix}-{next(ids)}"
+            self.store,
+            planner,
+            self.reading,
+            clock=self.clock,
+            new_id=lambda prefix: f"{prefix}-{next(ids)}",
+            budgets=budgets,
         )
 
     def clock(self) -> datetime:

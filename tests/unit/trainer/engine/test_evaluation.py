@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops, ImageDraw, ImageOps
 
+from services.trainer.engine.copies import COPY_LIKENESS, CopyDetector
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families import load_family
 from services.trainer.engine.job import BaseModelFiles, Evaluation
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.output import contact_sheet, loss_plot, running_mean
-from services.trainer.engine.recommendation import recommend
+from services.trainer.engine.recommendation import Named, recommend
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.workload import EvaluationSamples
 
 Make = Callable[..., TrainingParameters]
 
@@ -34,47 +37,132 @@ def evaluation(
 @pytest.mark.parametrize(
     ("evaluations", "epoch", "words"),
     [
-        ([evaluation(0.8), evaluation(0.6), evaluation(0.5)], 3, "still getting better"),
-        ([evaluation(0.6), evaluation(0.5), evaluation(0.499)], 2, "at most slightly better"),
-        ([evaluation(0.6), evaluation(0.5, 0.1), evaluation(0.45, 0.9)], 2, "change other prompts more"),
-        ([evaluation(0.5, held_out=0.7), evaluation(0.3, held_out=0.8)], 1, "fit less well"),
-        ([evaluation(0.5), evaluation(0.2, memorisation=1.0)], 2, "close to a copy"),
-        ([evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.83), evaluation(0.3, moved=0.85)], 2, "From epoch 3 on"),
-        ([evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.82), evaluation(0.4, moved=0.83)], 3, "getting better"),
-        ([evaluation(0.6, held_out=0.7, moved=0.5), evaluation(0.5, held_out=0.6, moved=0.9)], 2, "getting better"),
+        ([evaluation(0.8), evaluation(0.6), evaluation(0.5)], 3, "Epoch 3 shows your subject best and still follows"),
+        ([evaluation(0.8), evaluation(0.6), evaluation(0.5)], 3, "still getting better at the end"),
+        ([evaluation(0.6), evaluation(0.5), evaluation(0.53)], 3, "Epoch 3 shows your subject best"),
+        ([evaluation(0.6), evaluation(0.5), evaluation(0.58)], 2, "later ones are worse"),
+        (
+            [evaluation(0.6), evaluation(0.5, 0.1), evaluation(0.45, 0.9)],
+            2,
+            "changes pictures without it as well, by 10%",
+        ),
+        ([evaluation(0.5, held_out=0.7), evaluation(0.3, held_out=0.8)], 1, "later ones are worse"),
+        ([evaluation(0.5), evaluation(0.2, memorisation=1.0)], 2, "nearly a copy of a photo"),
+        (
+            [evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.83), evaluation(0.3, moved=0.85)],
+            2,
+            "later ones repeat",
+        ),
+        (
+            [evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.82), evaluation(0.4, moved=0.83)],
+            3,
+            "shows your subject",
+        ),
+        ([evaluation(0.6, held_out=0.7, moved=0.5), evaluation(0.5, held_out=0.6, moved=0.9)], 2, "shows your subject"),
+        (
+            [evaluation(0.995), evaluation(0.99)],
+            2,
+            "Nothing was learnt: the pictures of every epoch are those of the base",
+        ),
+        (
+            [evaluation(0.6, held_out=1.01), evaluation(0.5, held_out=1.0)],
+            2,
+            "No epoch shows your subject in new pictures",
+        ),
+        ([evaluation(0.9, moved=1.0), evaluation(0.8, moved=1.04)], 2, "No epoch shows your subject in new pictures"),
     ],
 )
 def test_an_epoch_is_recommended_with_its_reason(evaluations: list[Evaluation], epoch: int, words: str) -> None:
-    recommendation = recommend(evaluations)
+    recommendation = recommend(evaluations, finished=True)
     assert recommendation.epoch == epoch
     assert words in recommendation.reason
-    assert f"Epoch {epoch} removes" in recommendation.reason
 
 
-def test_numbers_move_with_the_weights_and_likeness_sees_copies(base_model: BaseModelFiles, parameters: Make) -> None:
+def test_pictures_that_are_learnt_unlike_the_others_are_named() -> None:
+    named = Named(hardly_learnt=["IMG_3.jpg"], by_heart=["IMG_1.jpg", "IMG_7.jpg"])
+    reason = recommend([evaluation(0.8)], finished=True, pictures=named).reason
+    assert "Hardly learnt: IMG_3.jpg; look at caption and crop." in reason
+    assert "Learnt by heart: IMG_1.jpg, IMG_7.jpg; lower its repeats." in reason
+
+
+@pytest.mark.parametrize("evaluations", [[evaluation(0.995)], [evaluation(0.8)], [evaluation(0.6, held_out=1.0)]])
+def test_in_the_middle_of_a_run_nothing_is_advised_for_the_next(evaluations: list[Evaluation]) -> None:
+    reason = recommend(evaluations, finished=False).reason
+    assert not any(word in reason for word in ("more", "Raise", "Add"))
+
+
+def test_numbers_move_with_the_weights(base_model: BaseModelFiles, parameters: Make) -> None:
     family = load_family(base_model, torch.device("cpu"), torch.float32)
     torch.manual_seed(1)
     training = [Example(torch.randn(1, 4, 8, 8), "a"), Example(torch.randn(1, 4, 8, 16), "b")]
     held_out, neutral = Example(torch.randn(1, 4, 8, 8), "c"), [Example(torch.randn(1, 4, 8, 8), "d")]
     moved_views = [Example(torch.randn(1, 4, 8, 8), "a")]
-    evaluator = Evaluator(family, 1, "no", training, moved_views, held_out, neutral)
+    photo, preview = noise_picture(1), noise_picture(2)
+    samples = EvaluationSamples(fit=5, moved=4, held_out=4, drift=4)
+    evaluator = Evaluator(
+        family, 1, "no", samples, training, moved_views, held_out, neutral, CopyDetector([photo])
+    )  # fmt: skip
     carriers = add_adapters(family, parameters())
-    other = torch.randn(3, 4, 8, 8)
-    fresh = evaluator.measure(other)
+    fresh = evaluator.measure([preview])
     assert fresh.drift == 0.0
-    assert fresh.fit_loss == fresh.base_fit_loss
-    assert fresh.held_out_loss == fresh.base_held_out_loss
+    assert fresh.photo_error == fresh.unseen_error == 1.0
     assert fresh.moved_loss == fresh.base_moved_loss
-    assert fresh.memorisation < 0.9
-    assert evaluator.measure(training[0].latent).memorisation == pytest.approx(1.0, abs=1e-4)
-    assert evaluator.measure(training[0].latent.flip(-1)).memorisation == pytest.approx(1.0, abs=1e-4)
+    assert fresh.memorisation < 0.6
+    assert evaluator.measure([preview, photo]).memorisation == pytest.approx(1.0, abs=1e-4)
     for weight in trained_weights(carriers).values():
         weight.data += 0.1 * torch.randn_like(weight)
-    moved = evaluator.measure(other)
+    moved = evaluator.measure([preview])
     assert moved.drift > 0.0
     assert moved.fit_loss != fresh.fit_loss
     assert moved.moved_loss != fresh.moved_loss
-    assert moved == evaluator.measure(other)
+    assert moved.held_out_loss != fresh.held_out_loss
+    assert moved == evaluator.measure([preview])
+
+
+@pytest.mark.parametrize("pictures", [1, 5, 9, 40])
+def test_every_measure_sees_noise_levels_over_the_whole_range(base_model: BaseModelFiles, pictures: int) -> None:
+    family = load_family(base_model, torch.device("cpu"), torch.float32)
+    seen: list[float] = []
+    schedule = family.schedule
+    timesteps = schedule.timesteps
+
+    def watched(position: torch.Tensor) -> torch.Tensor:
+        seen.extend(position.tolist())
+        return timesteps(position)
+
+    schedule.timesteps = watched  # type: ignore[method-assign]
+    training = [Example(torch.randn(1, 4, 8, 8), "a")] * pictures
+    Evaluator(family, 1, "no", EvaluationSamples(5, 0, 0, 0), training, [], None, [], CopyDetector([noise_picture(1)]))
+    assert sorted({round(level, 3) for level in seen}) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+def noise_picture(seed: int) -> Image.Image:
+    """Blobs on a plain ground, so that there is a composition."""
+    draw = random.Random(seed)
+    picture = Image.new("RGB", (64, 64), (90, 90, 90))
+    for _ in range(6):
+        left, top, size = draw.uniform(4, 44), draw.uniform(4, 44), draw.uniform(8, 26)
+        colour = tuple(draw.randrange(256) for _ in range(3))
+        ImageDraw.Draw(picture).ellipse((left, top, left + size, top + size), colour)
+    return picture
+
+
+@pytest.mark.parametrize("change", ["same", "moved", "farther", "nearer", "mirrored", "recoloured", "darker"])
+def test_a_preview_that_is_a_changed_training_picture_counts_as_a_copy(change: str) -> None:
+    photo = noise_picture(3)
+    changed = {
+        "same": lambda: photo,
+        "moved": lambda: ImageChops.offset(photo, 8, 0),
+        "farther": lambda: ImageOps.expand(photo, 8, (90, 90, 90)),
+        "nearer": lambda: ImageOps.crop(photo, 6),
+        "mirrored": lambda: ImageOps.mirror(photo),
+        "recoloured": lambda: Image.merge("RGB", photo.split()[::-1]),
+        "darker": lambda: photo.point(lambda value: value * 0.6),
+    }[change]()
+    detector = CopyDetector([noise_picture(4), photo])
+    assert detector.likeness([noise_picture(5), changed]) >= COPY_LIKENESS
+    assert detector.likeness([noise_picture(5), noise_picture(6)]) < 0.7
+    assert detector.likeness([Image.new("RGB", (64, 64), "white")]) == 0.0
 
 
 def test_the_contact_sheet_shows_training_pictures_above_a_row_for_each_epoch(tmp_path: Path) -> None:

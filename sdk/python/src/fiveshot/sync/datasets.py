@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.errors import FiveshotError, InvalidArgument, NotFound, Unimplemented, from_status
+from fiveshot.errors import FiveshotError, InvalidArgument, NotFound, from_status
 from fiveshot.folders import find_pictures
 from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
 from fiveshot.records import DatasetRecord
@@ -127,17 +127,19 @@ class Dataset(DatasetRecord):
     def crop(self, *, auto: bool = True, filter: str = "") -> list[Image]:
         """Crops each photo, or those that match a filter, to its subject; auto=False takes crops away.
 
-        Raises Aborted when somebody else changes one meanwhile, Unimplemented where the server suggests no crops, and,
-        once all others are cropped, what was wrong with the first photo that could not be. Returns the changed ones.
+        Raises Aborted when somebody else changes one meanwhile, and, once all others are cropped, what was wrong with
+        the first photo that could not be. Returns the changed ones.
         """
         wanted: list[dataset_pb2.Image] = []
         failures: list[FiveshotError] = []
         if auto:
-            for each in self._suggested(filter):
+            asked = tagger_api.SuggestCropsRequest(dataset=self.name, filter=filter)
+            for each in self._stubs.tagger.SuggestCrops(asked):
                 if each.HasField("error"):
                     failures.append(from_status(each.error))
                 else:
-                    wanted.append(dataset_pb2.Image(name=each.image, crop=each.crop, etag=each.etag))
+                    crop = each.crop if each.HasField("crop") else None
+                    wanted.append(dataset_pb2.Image(name=each.image, crop=crop, etag=each.etag))
         else:
             wanted = [dataset_pb2.Image(name=image.name) for image in self.find_images(filter)]
         changed: list[Image] = []
@@ -153,18 +155,6 @@ class Dataset(DatasetRecord):
         if failures:
             raise failures[0]
         return changed
-
-    def _suggested(self, filter: str) -> Iterable[Any]:
-        # By name, because the API of this release need not have it.
-        suggest: Any = getattr(self._stubs.tagger, "SuggestCrops", None)
-        if suggest is None:
-            raise Unimplemented(
-                "This release suggests no crops", field="auto", reason="CROPS_UNSUPPORTED",
-                remedy="Go on without crops, or set them by hand: stubs.dataset.UpdateImage takes `crop`.",
-            )  # fmt: skip
-        request: Any = getattr(tagger_api, "SuggestCropsRequest")  # noqa: B009
-        found: Iterable[Any] = suggest(request(dataset=self.name, filter=filter))
-        return found
 
     def tag(
         self,

@@ -54,6 +54,26 @@ class Dataset(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
@@ -64,6 +84,7 @@ class Dataset(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: `projects/{project}/datasets/{dataset}`. Set by the service."""
     display_name: _builtins.str
@@ -88,6 +109,10 @@ class Dataset(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the set or one of its images last changed. Output only."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Words of the caller's own, at most 64; lists filter by them: `labels.team = "pets"`, `labels:team`."""
+
     def __init__(
         self,
         *,
@@ -101,10 +126,11 @@ class Dataset(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,6 +234,9 @@ class Image(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     TRAINING_TEXT_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    CONTENT_AREA_FIELD_NUMBER: _builtins.int
+    PREVIOUS_CROP_FIELD_NUMBER: _builtins.int
+    PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -230,6 +259,10 @@ class Image(_message.Message):
     """Changes with every change of this image; send it back to guard an update."""
     training_text: _builtins.str
     """The text that a version frozen now would hold: the caption, or else the tags, with the dataset's trigger word. Output only."""
+    perceptual_hash: _builtins.str
+    """pHash of the picture inside its bars, 16 hex digits: pictures that differ in six bits or fewer look the same. Empty for
+    an image of before this was measured. Output only.
+    """
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
         """Labels, in the order in which they are joined into a caption."""
@@ -249,8 +282,16 @@ class Image(_message.Message):
     @_builtins.property
     def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the pixels say of format and quality, never part of a caption: `square`, `portrait`, `landscape`, `low resolution`,
-        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`. Output only.
+        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`, `bars`. Output only.
         """
+
+    @_builtins.property
+    def content_area(self) -> Global___Crop:
+        """The picture inside its bars or border of one colour; unset where it has none. Output only."""
+
+    @_builtins.property
+    def previous_crop(self) -> Global___Crop:
+        """The crop before the last change of it, to go back to; unset means the whole picture. Output only."""
 
     def __init__(
         self,
@@ -271,10 +312,13 @@ class Image(_message.Message):
         etag: _builtins.str = ...,
         training_text: _builtins.str = ...,
         facts: _abc.Iterable[_builtins.str] | None = ...,
+        content_area: Global___Crop | None = ...,
+        previous_crop: Global___Crop | None = ...,
+        perceptual_hash: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "crop", b"crop", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

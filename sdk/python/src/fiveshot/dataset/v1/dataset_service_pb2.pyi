@@ -104,7 +104,7 @@ class ListDatasetsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
-    """AIP-160 over `display_name`, `trigger_word`, `create_time` and `update_time`, such as `display_name:"dog"`; case-insensitive."""
+    """AIP-160 over `display_name`, `trigger_word`, `labels`, `create_time` and `update_time`, such as `display_name:"dog"` or `labels.team = "pets"`; names are compared without regard to case."""
     order_by: _builtins.str
     """`create_time`, `update_time` or `display_name`, with ` desc` for descending order."""
     def __init__(
@@ -1043,6 +1043,8 @@ class DownloadImageRequest(_message.Message):
         """The bytes as they were uploaded."""
         VIEW_THUMBNAIL: DownloadImageRequest._View.ValueType  # 2
         """A JPEG of at most 256 pixels a side, turned upright."""
+        VIEW_CROP: DownloadImageRequest._View.ValueType  # 3
+        """A JPEG of the part to train on, upright: the image's crop, or all of it where it has none. At most 2048 pixels a side."""
 
     class View(_View, metaclass=_ViewEnumTypeWrapper):
         """Which form of a picture."""
@@ -1053,22 +1055,38 @@ class DownloadImageRequest(_message.Message):
     """The bytes as they were uploaded."""
     VIEW_THUMBNAIL: DownloadImageRequest.View.ValueType  # 2
     """A JPEG of at most 256 pixels a side, turned upright."""
+    VIEW_CROP: DownloadImageRequest.View.ValueType  # 3
+    """A JPEG of the part to train on, upright: the image's crop, or all of it where it has none. At most 2048 pixels a side."""
 
     NAME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of an image or of a version's image."""
     view: Global___DownloadImageRequest.View.ValueType
     """Which form."""
+    width: _builtins.int
+    """With VIEW_CROP: pixels across and down that the part is scaled to; 0 leaves its size. Give both or none."""
+    height: _builtins.int
+    """See `width`."""
+    @_builtins.property
+    def crop(self) -> _dataset_pb2.Crop:
+        """With VIEW_CROP: this part instead of the image's own crop, to look before it is set."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         view: Global___DownloadImageRequest.View.ValueType = ...,
+        crop: _dataset_pb2.Crop | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "height", b"height", "name", b"name", "view", b"view", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1082,19 +1100,33 @@ class GetImageContentRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of an image or of a version's image."""
     view: Global___DownloadImageRequest.View.ValueType
     """Which form."""
+    width: _builtins.int
+    """As in DownloadImageRequest."""
+    height: _builtins.int
+    """As in DownloadImageRequest."""
+    @_builtins.property
+    def crop(self) -> _dataset_pb2.Crop:
+        """As in DownloadImageRequest."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         view: Global___DownloadImageRequest.View.ValueType = ...,
+        crop: _dataset_pb2.Crop | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "height", b"height", "name", b"name", "view", b"view", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1575,3 +1607,25 @@ class ListDatasetVersionImagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDatasetVersionImagesResponse: _TypeAlias = ListDatasetVersionImagesResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Which project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name: `projects/{project}/datasetUsage`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015

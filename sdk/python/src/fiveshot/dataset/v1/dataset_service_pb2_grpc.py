@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.dataset.v1 import dataset_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2
+from fiveshot.usage.v1 import usage_pb2 as fiveshot_dot_usage_dot_v1_dot_usage__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -178,6 +179,11 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionImagesRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionImagesResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/GetUsage',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
+                _registered_method=True)
 
 
 class DatasetServiceServicer:
@@ -290,7 +296,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadImage(self, request, context):
-        """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image.
+        """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -375,6 +381,13 @@ class DatasetServiceServicer:
 
     def ListDatasetVersionImages(self, request, context):
         """Lists the images that a version pinned, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -522,6 +535,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasetVersionImages,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionImagesRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionImagesResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1281,6 +1299,33 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/ListDatasetVersionImages',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionImagesRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/GetUsage',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetUsageRequest.SerializeToString,
+            fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as _dataset_service_pb2
+from fiveshot.usage.v1 import usage_pb2 as _usage_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -67,7 +68,7 @@ class DatasetServiceStub:
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteImageRequest, _empty_pb2.Empty]
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]
-    """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image."""
     BatchGetImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]
     """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
     BatchUpdateImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]
@@ -92,6 +93,8 @@ class DatasetServiceStub:
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]
     """Lists the images that a version pinned, in order."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetUsageRequest, _usage_pb2.Usage]
+    """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit."""
 
 @_typing.type_check_only
 class DatasetServiceAsyncStub(DatasetServiceStub):
@@ -129,7 +132,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     DeleteImage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteImageRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes one image from the set; frozen versions keep it."""
     DownloadImage: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadImageRequest, _dataset_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
-    """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+    """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image."""
     BatchGetImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchGetImagesRequest, _dataset_service_pb2.BatchGetImagesResponse]  # type: ignore[assignment]
     """Reads up to 100 images of one dataset, in the order asked for. NOT_FOUND when one is not there."""
     BatchUpdateImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchUpdateImagesRequest, _dataset_service_pb2.BatchUpdateImagesResponse]  # type: ignore[assignment]
@@ -154,6 +157,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]  # type: ignore[assignment]
     """Lists the images that a version pinned, in order."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
+    """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit."""
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
@@ -284,7 +289,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.DownloadImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_dataset_service_pb2.DownloadImageResponse], _abc.AsyncIterator[_dataset_service_pb2.DownloadImageResponse]]:
-        """Streams a picture's bytes: the original as uploaded, or a thumbnail. Takes the name of an image or of a version's image."""
+        """Streams a picture's bytes: the original as uploaded, a thumbnail, or the part that is trained. Takes the name of an image or of a version's image."""
 
     @_abc_1.abstractmethod
     def BatchGetImages(
@@ -381,5 +386,13 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetVersionImagesResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetVersionImagesResponse]]:
         """Lists the images that a version pinned, in order."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _dataset_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Usage, _abc.Awaitable[_usage_pb2.Usage]]:
+        """Reads what a project uses of its budgets here: datasets, images and bytes, each with its limit."""
 
 def add_DatasetServiceServicer_to_server(servicer: DatasetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.registry.v1 import model_pb2 as fiveshot_dot_registry_dot_v1_dot_model__pb2
 from fiveshot.registry.v1 import registry_service_pb2 as fiveshot_dot_registry_dot_v1_dot_registry__service__pb2
+from fiveshot.usage.v1 import usage_pb2 as fiveshot_dot_usage_dot_v1_dot_usage__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -83,6 +84,11 @@ class RegistryServiceStub:
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateModelVersion = channel.unary_unary(
+                '/fiveshot.registry.v1.RegistryService/UpdateModelVersion',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelVersionRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
+                _registered_method=True)
         self.DeleteModelVersion = channel.unary_unary(
                 '/fiveshot.registry.v1.RegistryService/DeleteModelVersion',
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelVersionRequest.SerializeToString,
@@ -107,6 +113,11 @@ class RegistryServiceStub:
                 '/fiveshot.registry.v1.RegistryService/DeleteModelAlias',
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.Model.FromString,
+                _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/fiveshot.registry.v1.RegistryService/GetUsage',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
                 _registered_method=True)
 
 
@@ -177,6 +188,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateModelVersion(self, request, context):
+        """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteModelVersion(self, request, context):
         """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too.
         """
@@ -207,6 +225,13 @@ class RegistryServiceServicer:
 
     def DeleteModelAlias(self, request, context):
         """Removes an alias. NOT_FOUND when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """Reads what a project uses of its budgets here: models and versions, each with its limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,6 +285,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ListModelVersionsResponse.SerializeToString,
             ),
+            'UpdateModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModelVersion,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelVersionRequest.FromString,
+                    response_serializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.SerializeToString,
+            ),
             'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModelVersion,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelVersionRequest.FromString,
@@ -284,6 +314,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.DeleteModelAlias,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -541,6 +576,33 @@ class RegistryService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/UpdateModelVersion',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelVersionRequest.SerializeToString,
+            fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteModelVersion(request,
             target,
             options=(),
@@ -665,6 +727,33 @@ class RegistryService:
             '/fiveshot.registry.v1.RegistryService/DeleteModelAlias',
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelAliasRequest.SerializeToString,
             fiveshot_dot_registry_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.registry.v1.RegistryService/GetUsage',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetUsageRequest.SerializeToString,
+            fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.registry.v1 import model_pb2 as _model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as _registry_service_pb2
+from fiveshot.usage.v1 import usage_pb2 as _usage_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -54,6 +55,8 @@ class RegistryServiceStub:
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
     """Lists a model's versions, newest first."""
+    UpdateModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelVersionRequest, _model_pb2.ModelVersion]
+    """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
     DeleteModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]
     """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _grpc.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]
@@ -64,6 +67,8 @@ class RegistryServiceStub:
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]
     """Removes an alias. NOT_FOUND when there is none."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetUsageRequest, _usage_pb2.Usage]
+    """Reads what a project uses of its budgets here: models and versions, each with its limit."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -88,6 +93,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
     """Lists a model's versions, newest first."""
+    UpdateModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
+    """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
     DeleteModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a version with its files; `latest` moves to the newest one that is left, and its number is never used again. FAILED_PRECONDITION when another alias points at it, unless `force`: which removes the alias too."""
     DownloadModelVersion: _aio.UnaryStreamMultiCallable[_registry_service_pb2.DownloadModelVersionRequest, _registry_service_pb2.DownloadModelVersionResponse]  # type: ignore[assignment]
@@ -98,6 +105,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Points an alias at a version, moving it when it points elsewhere."""
     DeleteModelAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelAliasRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Removes an alias. NOT_FOUND when there is none."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
+    """Reads what a project uses of its budgets here: models and versions, each with its limit."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the epochs that people pick: models, immutable versions, aliases, lineage, and the files to load elsewhere."""
@@ -175,6 +184,14 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists a model's versions, newest first."""
 
     @_abc_1.abstractmethod
+    def UpdateModelVersion(
+        self,
+        request: _registry_service_pb2.UpdateModelVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
+        """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
+
+    @_abc_1.abstractmethod
     def DeleteModelVersion(
         self,
         request: _registry_service_pb2.DeleteModelVersionRequest,
@@ -213,5 +230,13 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
         """Removes an alias. NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _registry_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Usage, _abc.Awaitable[_usage_pb2.Usage]]:
+        """Reads what a project uses of its budgets here: models and versions, each with its limit."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

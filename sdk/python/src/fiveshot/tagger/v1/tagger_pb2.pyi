@@ -4,11 +4,13 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from fiveshot.dataset.v1 import dataset_pb2 as _dataset_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -239,6 +241,94 @@ class SubjectCandidate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubjectCandidate: _TypeAlias = SubjectCandidate  # noqa: Y015
+
+@_typing.final
+class CropShape(_message.Message):
+    """A shape that a base model trains pictures in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Pixels across."""
+    height: _builtins.int
+    """Pixels down."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CropShape: _TypeAlias = CropShape  # noqa: Y015
+
+@_typing.final
+class CropSuggestion(_message.Message):
+    """What to keep of one picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    CUTS_BARS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """The image's name."""
+    width: _builtins.int
+    """Pixels across of what is kept."""
+    height: _builtins.int
+    """Pixels down of what is kept."""
+    cuts_bars: _builtins.bool
+    """True when bars or a border are cut."""
+    etag: _builtins.str
+    """The image's etag, to guard the change."""
+    @_builtins.property
+    def crop(self) -> _dataset_pb2.Crop:
+        """The part to keep; unset where the whole picture is best, and with an `error`. Set it with UpdateImage or BatchUpdateImages."""
+
+    @_builtins.property
+    def shape(self) -> Global___CropShape:
+        """The shape that it fits, out of those asked for; unset where nothing but bars is cut."""
+
+    @_builtins.property
+    def subject(self) -> _dataset_pb2.Crop:
+        """Where the subject was found, with a margin; unset where nothing stands out."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why nothing can be said of this picture."""
+
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        crop: _dataset_pb2.Crop | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        shape: Global___CropShape | None = ...,
+        subject: _dataset_pb2.Crop | None = ...,
+        cuts_bars: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "error", b"error", "shape", b"shape", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "cuts_bars", b"cuts_bars", "error", b"error", "etag", b"etag", "height", b"height", "image", b"image", "shape", b"shape", "subject", b"subject", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CropSuggestion: _TypeAlias = CropSuggestion  # noqa: Y015
 
 @_typing.final
 class TagOptions(_message.Message):

@@ -289,6 +289,46 @@ class SuggestSubjectRequest(_message.Message):
 Global___SuggestSubjectRequest: _TypeAlias = SuggestSubjectRequest  # noqa: Y015
 
 @_typing.final
+class SuggestCropsRequest(_message.Message):
+    """Asks what to keep of the pictures of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    SHAPES_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    filter: _builtins.str
+    """Which images, as in ListImages; empty means all."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of images, if not all that match the filter."""
+
+    @_builtins.property
+    def shapes(self) -> _containers.RepeatedCompositeFieldContainer[_tagger_pb2.CropShape]:
+        """Shapes of the base model (BaseModel.training_shapes); a crop has one of their forms, and at least its pixels where the
+        picture has them. Empty means the usual forms of photographs at 512 pixels a side.
+        """
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        images: _abc.Iterable[_builtins.str] | None = ...,
+        shapes: _abc.Iterable[_tagger_pb2.CropShape] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "filter", b"filter", "images", b"images", "shapes", b"shapes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestCropsRequest: _TypeAlias = SuggestCropsRequest  # noqa: Y015
+
+@_typing.final
 class DeleteTagJobRequest(_message.Message):
     """Asks to delete one tag job."""
 

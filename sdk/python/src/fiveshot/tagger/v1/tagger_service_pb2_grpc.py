@@ -77,6 +77,11 @@ class TaggerServiceStub:
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.FromString,
                 _registered_method=True)
+        self.SuggestCrops = channel.unary_stream(
+                '/fiveshot.tagger.v1.TaggerService/SuggestCrops',
+                request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.FromString,
+                _registered_method=True)
         self.DeleteTagJob = channel.unary_unary(
                 '/fiveshot.tagger.v1.TaggerService/DeleteTagJob',
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.DeleteTagJobRequest.SerializeToString,
@@ -150,6 +155,15 @@ class TaggerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuggestCrops(self, request, context):
+        """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
+        trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+        NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteTagJob(self, request, context):
         """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended.
         """
@@ -206,6 +220,11 @@ def add_TaggerServiceServicer_to_server(servicer, server):
                     servicer.SuggestSubject,
                     request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.FromString,
                     response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.SerializeToString,
+            ),
+            'SuggestCrops': grpc.unary_stream_rpc_method_handler(
+                    servicer.SuggestCrops,
+                    request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.FromString,
+                    response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.SerializeToString,
             ),
             'DeleteTagJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteTagJob,
@@ -435,6 +454,33 @@ class TaggerService:
             '/fiveshot.tagger.v1.TaggerService/SuggestSubject',
             fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestSubjectRequest.SerializeToString,
             fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.SubjectSuggestion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuggestCrops(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.tagger.v1.TaggerService/SuggestCrops',
+            fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.SerializeToString,
+            fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,11 @@ class TaggerServiceStub:
     """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
     NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
     """
+    SuggestCrops: _grpc.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestCropsRequest, _tagger_pb2.CropSuggestion]
+    """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
+    trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+    NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+    """
     DeleteTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]
     """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
@@ -80,6 +85,11 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     SuggestSubject: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.SuggestSubjectRequest, _tagger_pb2.SubjectSuggestion]  # type: ignore[assignment]
     """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
     NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+    """
+    SuggestCrops: _aio.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestCropsRequest, _tagger_pb2.CropSuggestion]  # type: ignore[assignment]
+    """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
+    trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+    NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
     """
     DeleteTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
@@ -153,6 +163,17 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_tagger_pb2.SubjectSuggestion, _abc.Awaitable[_tagger_pb2.SubjectSuggestion]]:
         """Looks at pictures of a dataset and suggests what all of them show, as a noun for captions and prompts. Changes nothing.
         NOT_FOUND for an unknown dataset, FAILED_PRECONDITION when it holds no image or no tagger here names objects.
+        """
+
+    @_abc_1.abstractmethod
+    def SuggestCrops(
+        self,
+        request: _tagger_service_pb2.SuggestCropsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_tagger_pb2.CropSuggestion], _abc.AsyncIterator[_tagger_pb2.CropSuggestion]]:
+        """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
+        trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+        NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
         """
 
     @_abc_1.abstractmethod

@@ -37,6 +37,7 @@ class BaseModel(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     HUB_ID_FIELD_NUMBER: _builtins.int
     HUB_TAGS_FIELD_NUMBER: _builtins.int
+    TRAINING_SHAPES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, such as `baseModels/fiveshot-tiny`."""
     display_name: _builtins.str
@@ -65,6 +66,10 @@ class BaseModel(_message.Message):
     def hub_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tags by which people search a model hub for models of its family, such as `stable-diffusion-xl`."""
 
+    @_builtins.property
+    def training_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingShape]:
+        """Shapes that its default recipe trains pictures in, the square first. SuggestCrops takes them."""
+
     def __init__(
         self,
         *,
@@ -80,14 +85,41 @@ class BaseModel(_message.Message):
         available: _builtins.bool = ...,
         hub_id: _builtins.str = ...,
         hub_tags: _abc.Iterable[_builtins.str] | None = ...,
+        training_shapes: _abc.Iterable[Global___TrainingShape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "training_shapes", b"training_shapes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BaseModel: _TypeAlias = BaseModel  # noqa: Y015
+
+@_typing.final
+class TrainingShape(_message.Message):
+    """A shape in which pictures are trained: a bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Pixels across."""
+    height: _builtins.int
+    """Pixels down."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingShape: _TypeAlias = TrainingShape  # noqa: Y015
 
 @_typing.final
 class ParameterSpec(_message.Message):

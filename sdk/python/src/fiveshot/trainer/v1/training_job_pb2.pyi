@@ -496,6 +496,7 @@ class TrainingJob(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
@@ -537,6 +538,8 @@ class TrainingJob(_message.Message):
     """Why that epoch is recommended. Output only."""
     etag: _builtins.str
     """Changes with every change of state."""
+    held_back: _builtins.str
+    """Why it waits though its turn may have come: a budget of its project that is used up. Output only."""
     @_builtins.property
     def parameters(self) -> Global___TrainingParameters:
         """What the caller set on input; resolved values on output."""
@@ -575,7 +578,7 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Words of the caller's own, at most 64."""
+        """Words of the caller's own, at most 64; lists filter by them: `labels.team = "pets"`, `labels:team`."""
 
     def __init__(
         self,
@@ -609,11 +612,12 @@ class TrainingJob(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         base_previews: _abc.Iterable[Global___Preview] | None = ...,
+        held_back: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "parameters", b"parameters", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -923,7 +927,7 @@ class Epoch(_message.Message):
     recommended: _builtins.bool
     """True for the epoch that the evaluation recommends."""
     reload_difference: _builtins.float
-    """Largest difference in the noise prediction between the live model and the exported file, loaded back."""
+    """Difference of the exported file's noise prediction to the live model's, as a share of the LoRA's own effect on it."""
     train_seconds: _builtins.float
     """Seconds of training, without export and previews."""
     etag: _builtins.str
@@ -1072,6 +1076,8 @@ class Evaluation(_message.Message):
     DRIFT_FIELD_NUMBER: _builtins.int
     MEMORISATION_FIELD_NUMBER: _builtins.int
     MOVED_LOSS_FIELD_NUMBER: _builtins.int
+    PHOTO_ERROR_FIELD_NUMBER: _builtins.int
+    UNSEEN_ERROR_FIELD_NUMBER: _builtins.int
     fit_loss: _builtins.float
     """Loss on the training photos."""
     held_out_loss: _builtins.float
@@ -1079,9 +1085,13 @@ class Evaluation(_message.Message):
     drift: _builtins.float
     """Mean squared difference to the base model's prediction on neutral prompts."""
     memorisation: _builtins.float
-    """Likeness of the nearest training photo to a preview, 0 to 1."""
+    """Likeness of the nearest training photo to a preview, 0 to 1, however it is moved, scaled, mirrored or coloured."""
     moved_loss: _builtins.float
     """Loss on the training photos mirrored, nearer and farther: rises again when photos are memorised."""
+    photo_error: _builtins.float
+    """What is left of the base model's error on the training photos: 1 is the base model, 0 would be none."""
+    unseen_error: _builtins.float
+    """The same on photos or views that are not trained on: the held-out photo, or the moved views where none is held out."""
     def __init__(
         self,
         *,
@@ -1090,19 +1100,29 @@ class Evaluation(_message.Message):
         drift: _builtins.float = ...,
         memorisation: _builtins.float = ...,
         moved_loss: _builtins.float | None = ...,
+        photo_error: _builtins.float | None = ...,
+        unseen_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "held_out_loss", b"held_out_loss", "moved_loss", b"moved_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "_photo_error", b"_photo_error", "_unseen_error", b"_unseen_error", "held_out_loss", b"held_out_loss", "moved_loss", b"moved_loss", "photo_error", b"photo_error", "unseen_error", b"unseen_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "drift", b"drift", "fit_loss", b"fit_loss", "held_out_loss", b"held_out_loss", "memorisation", b"memorisation", "moved_loss", b"moved_loss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss", "_moved_loss", b"_moved_loss", "_photo_error", b"_photo_error", "_unseen_error", b"_unseen_error", "drift", b"drift", "fit_loss", b"fit_loss", "held_out_loss", b"held_out_loss", "memorisation", b"memorisation", "moved_loss", b"moved_loss", "photo_error", b"photo_error", "unseen_error", b"unseen_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_out_loss: _TypeAlias = _typing.Literal["held_out_loss"]  # noqa: Y015
     _WhichOneofArgType__held_out_loss: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss"]  # noqa: Y015
     _WhichOneofReturnType__moved_loss: _TypeAlias = _typing.Literal["moved_loss"]  # noqa: Y015
     _WhichOneofArgType__moved_loss: _TypeAlias = _typing.Literal["_moved_loss", b"_moved_loss"]  # noqa: Y015
+    _WhichOneofReturnType__photo_error: _TypeAlias = _typing.Literal["photo_error"]  # noqa: Y015
+    _WhichOneofArgType__photo_error: _TypeAlias = _typing.Literal["_photo_error", b"_photo_error"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_error: _TypeAlias = _typing.Literal["unseen_error"]  # noqa: Y015
+    _WhichOneofArgType__unseen_error: _TypeAlias = _typing.Literal["_unseen_error", b"_unseen_error"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out_loss) -> _WhichOneofReturnType__held_out_loss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_loss) -> _WhichOneofReturnType__moved_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__photo_error) -> _WhichOneofReturnType__photo_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_error) -> _WhichOneofReturnType__unseen_error | None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
 

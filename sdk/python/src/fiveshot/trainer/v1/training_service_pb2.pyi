@@ -115,6 +115,66 @@ class EstimateTrainingJobRequest(_message.Message):
 Global___EstimateTrainingJobRequest: _TypeAlias = EstimateTrainingJobRequest  # noqa: Y015
 
 @_typing.final
+class PreviewTrainingRequest(_message.Message):
+    """Asks what a job would train on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    WITHOUT_PICTURES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    without_pictures: _builtins.bool
+    """Leave the pictures out and give the facts alone."""
+    @_builtins.property
+    def training_job(self) -> _training_job_pb2.TrainingJob:
+        """The job as it would be created."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        training_job: _training_job_pb2.TrainingJob | None = ...,
+        without_pictures: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "training_job", b"training_job", "without_pictures", b"without_pictures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewTrainingRequest: _TypeAlias = PreviewTrainingRequest  # noqa: Y015
+
+@_typing.final
+class AuditDatasetRequest(_message.Message):
+    """Asks what stands against a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    @_builtins.property
+    def training_job(self) -> _training_job_pb2.TrainingJob:
+        """The job as it would be created: its base model, dataset and parameters count."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        training_job: _training_job_pb2.TrainingJob | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "training_job", b"training_job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditDatasetRequest: _TypeAlias = AuditDatasetRequest  # noqa: Y015
+
+@_typing.final
 class CreateTrainingJobRequest(_message.Message):
     """Asks for a job."""
 
@@ -125,6 +185,7 @@ class CreateTrainingJobRequest(_message.Message):
     TRAINING_JOB_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    IGNORE_AUDIT_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     training_job_id: _builtins.str
@@ -133,6 +194,8 @@ class CreateTrainingJobRequest(_message.Message):
     """A repeat with the same id returns the first answer; the same id with another body is refused."""
     validate_only: _builtins.bool
     """Check everything, store nothing."""
+    ignore_audit: _builtins.bool
+    """Train although AuditDataset says that the dataset is blocked."""
     @_builtins.property
     def training_job(self) -> _training_job_pb2.TrainingJob:
         """The job: base_model, dataset_version, parameters, display_name, priority."""
@@ -145,10 +208,11 @@ class CreateTrainingJobRequest(_message.Message):
         training_job: _training_job_pb2.TrainingJob | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        ignore_audit: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "training_job", b"training_job", "training_job_id", b"training_job_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_audit", b"ignore_audit", "parent", b"parent", "request_id", b"request_id", "training_job", b"training_job", "training_job_id", b"training_job_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,7 +258,7 @@ class ListTrainingJobsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `state`, `base_model`, `dataset_version`, `display_name`, `priority`, `create_time`, `update_time`, `start_time` and
+    """AIP-160 over `state`, `base_model`, `dataset_version`, `display_name`, `priority`, `labels`, `create_time`, `update_time`, `start_time` and
     `end_time`, such as `state = STATE_FAILED AND NOT base_model = "fiveshot-tiny"`.
     """
     order_by: _builtins.str
@@ -989,3 +1053,25 @@ class DownloadEpochFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadEpochFileResponse: _TypeAlias = DownloadEpochFileResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Which project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name: `projects/{project}/trainingUsage`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015

@@ -3,9 +3,12 @@
 import grpc
 import warnings
 
+from fiveshot.trainer.v1 import audit_pb2 as fiveshot_dot_trainer_dot_v1_dot_audit__pb2
 from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_dot_base__model__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
+from fiveshot.trainer.v1 import training_picture_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2
 from fiveshot.trainer.v1 import training_service_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__service__pb2
+from fiveshot.usage.v1 import usage_pb2 as fiveshot_dot_usage_dot_v1_dot_usage__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -53,6 +56,16 @@ class TrainingServiceStub:
                 '/fiveshot.trainer.v1.TrainingService/EstimateTrainingJob',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.EstimateTrainingJobRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingEstimate.FromString,
+                _registered_method=True)
+        self.PreviewTraining = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/PreviewTraining',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.PreviewTrainingRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2.TrainingPicture.FromString,
+                _registered_method=True)
+        self.AuditDataset = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/AuditDataset',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.AuditDatasetRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_audit__pb2.DatasetAudit.FromString,
                 _registered_method=True)
         self.CreateTrainingJob = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/CreateTrainingJob',
@@ -154,6 +167,11 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/GetUsage',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -181,8 +199,25 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewTraining(self, request, context):
+        """Shows what a job would train on: of each picture the final text, and the part that the model sees, drawn at the size at
+        which it is trained. Streams one message for each picture, in the order of the dataset. Stores nothing; what is wrong
+        with the job is refused as by EstimateTrainingJob.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuditDataset(self, request, context):
+        """Looks for what a job would learn badly: copies, bars, blur, too few pixels, texts that are cut off. Changes nothing; each
+        finding brings the call that mends it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateTrainingJob(self, request, context):
-        """Queues a job. `validate_only` checks everything and stores nothing.
+        """Queues a job. FAILED_PRECONDITION when the audit of its dataset blocks it, unless `ignore_audit`. `validate_only` checks everything and stores nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -321,6 +356,13 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -338,6 +380,16 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.EstimateTrainingJob,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.EstimateTrainingJobRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingEstimate.SerializeToString,
+            ),
+            'PreviewTraining': grpc.unary_stream_rpc_method_handler(
+                    servicer.PreviewTraining,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.PreviewTrainingRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2.TrainingPicture.SerializeToString,
+            ),
+            'AuditDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuditDataset,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.AuditDatasetRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_audit__pb2.DatasetAudit.SerializeToString,
             ),
             'CreateTrainingJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTrainingJob,
@@ -439,6 +491,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fiveshot.trainer.v1.TrainingService', rpc_method_handlers)
@@ -522,6 +579,60 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/EstimateTrainingJob',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.EstimateTrainingJobRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.TrainingEstimate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/PreviewTraining',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.PreviewTrainingRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2.TrainingPicture.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/AuditDataset',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.AuditDatasetRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_audit__pb2.DatasetAudit.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1062,6 +1173,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetUsage',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetUsageRequest.SerializeToString,
+            fiveshot_dot_usage_dot_v1_dot_usage__pb2.Usage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,9 +4,12 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from fiveshot.trainer.v1 import audit_pb2 as _audit_pb2
 from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
+from fiveshot.trainer.v1 import training_picture_pb2 as _training_picture_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as _training_service_pb2
+from fiveshot.usage.v1 import usage_pb2 as _usage_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -43,8 +46,17 @@ class TrainingServiceStub:
     """Reads one base model."""
     EstimateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.EstimateTrainingJobRequest, _training_job_pb2.TrainingEstimate]
     """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
+    PreviewTraining: _grpc.UnaryStreamMultiCallable[_training_service_pb2.PreviewTrainingRequest, _training_picture_pb2.TrainingPicture]
+    """Shows what a job would train on: of each picture the final text, and the part that the model sees, drawn at the size at
+    which it is trained. Streams one message for each picture, in the order of the dataset. Stores nothing; what is wrong
+    with the job is refused as by EstimateTrainingJob.
+    """
+    AuditDataset: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.AuditDatasetRequest, _audit_pb2.DatasetAudit]
+    """Looks for what a job would learn badly: copies, bars, blur, too few pixels, texts that are cut off. Changes nothing; each
+    finding brings the call that mends it.
+    """
     CreateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CreateTrainingJobRequest, _training_job_pb2.TrainingJob]
-    """Queues a job. `validate_only` checks everything and stores nothing."""
+    """Queues a job. FAILED_PRECONDITION when the audit of its dataset blocks it, unless `ignore_audit`. `validate_only` checks everything and stores nothing."""
     GetTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingJobRequest, _training_job_pb2.TrainingJob]
     """Reads one job."""
     ListTrainingJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingJobsRequest, _training_service_pb2.ListTrainingJobsResponse]
@@ -83,6 +95,8 @@ class TrainingServiceStub:
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
     GetEpochFileContent: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]
     """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetUsageRequest, _usage_pb2.Usage]
+    """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -95,8 +109,17 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Reads one base model."""
     EstimateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.EstimateTrainingJobRequest, _training_job_pb2.TrainingEstimate]  # type: ignore[assignment]
     """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
+    PreviewTraining: _aio.UnaryStreamMultiCallable[_training_service_pb2.PreviewTrainingRequest, _training_picture_pb2.TrainingPicture]  # type: ignore[assignment]
+    """Shows what a job would train on: of each picture the final text, and the part that the model sees, drawn at the size at
+    which it is trained. Streams one message for each picture, in the order of the dataset. Stores nothing; what is wrong
+    with the job is refused as by EstimateTrainingJob.
+    """
+    AuditDataset: _aio.UnaryUnaryMultiCallable[_training_service_pb2.AuditDatasetRequest, _audit_pb2.DatasetAudit]  # type: ignore[assignment]
+    """Looks for what a job would learn badly: copies, bars, blur, too few pixels, texts that are cut off. Changes nothing; each
+    finding brings the call that mends it.
+    """
     CreateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CreateTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
-    """Queues a job. `validate_only` checks everything and stores nothing."""
+    """Queues a job. FAILED_PRECONDITION when the audit of its dataset blocks it, unless `ignore_audit`. `validate_only` checks everything and stores nothing."""
     GetTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingJobRequest, _training_job_pb2.TrainingJob]  # type: ignore[assignment]
     """Reads one job."""
     ListTrainingJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingJobsRequest, _training_service_pb2.ListTrainingJobsResponse]  # type: ignore[assignment]
@@ -135,6 +158,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
     GetEpochFileContent: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
+    """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains LoRAs in a queue: estimates, creates, follows and steers jobs, and hands out their epochs."""
@@ -164,12 +189,33 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
 
     @_abc_1.abstractmethod
+    def PreviewTraining(
+        self,
+        request: _training_service_pb2.PreviewTrainingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_training_picture_pb2.TrainingPicture], _abc.AsyncIterator[_training_picture_pb2.TrainingPicture]]:
+        """Shows what a job would train on: of each picture the final text, and the part that the model sees, drawn at the size at
+        which it is trained. Streams one message for each picture, in the order of the dataset. Stores nothing; what is wrong
+        with the job is refused as by EstimateTrainingJob.
+        """
+
+    @_abc_1.abstractmethod
+    def AuditDataset(
+        self,
+        request: _training_service_pb2.AuditDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.DatasetAudit, _abc.Awaitable[_audit_pb2.DatasetAudit]]:
+        """Looks for what a job would learn badly: copies, bars, blur, too few pixels, texts that are cut off. Changes nothing; each
+        finding brings the call that mends it.
+        """
+
+    @_abc_1.abstractmethod
     def CreateTrainingJob(
         self,
         request: _training_service_pb2.CreateTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_job_pb2.TrainingJob, _abc.Awaitable[_training_job_pb2.TrainingJob]]:
-        """Queues a job. `validate_only` checks everything and stores nothing."""
+        """Queues a job. FAILED_PRECONDITION when the audit of its dataset blocks it, unless `ignore_audit`. `validate_only` checks everything and stores nothing."""
 
     @_abc_1.abstractmethod
     def GetTrainingJob(
@@ -322,5 +368,13 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _training_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.Usage, _abc.Awaitable[_usage_pb2.Usage]]:
+        """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,76 @@
+"""Contact sheets of a dataset's pictures: before and after a crop, and as a model will see them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, font, paste
+from services.chassis.errors import AlreadyExists, InvalidArgument
+
+_COLUMNS = 3
+_TEXT_HEIGHT = 52
+_CHARACTERS = 29
+_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """pictures: encoded, side by side. words: a line below each, "" for none. box: drawn on the first, as shares."""
+
+    pictures: Sequence[bytes]
+    words: Sequence[str]
+    box: tuple[float, float, float, float] | None = None
+
+
+def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
+    """All entries in three columns, or fewer where there are fewer entries."""
+    across = max((len(entry.pictures) for entry in entries), default=1)
+    columns = min(_COLUMNS if across > 1 else 2 * _COLUMNS, max(1, len(entries)))
+    wide, high = across * (CELL + GAP) + GAP, CELL + _TEXT_HEIGHT + GAP
+    rows = -(-len(entries) // columns)
+    sheet = Image.new("RGB", (2 * MARGIN + columns * wide, 2 * MARGIN + TITLE_HEIGHT + rows * high), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), title, fill=INK, font=font(24))
+    for number, entry in enumerate(entries):
+        x = MARGIN + number % columns * wide
+        y = MARGIN + TITLE_HEIGHT + number // columns * high
+        for place, (data, words) in enumerate(zip(entry.pictures, entry.words, strict=True)):
+            left = x + place * (CELL + GAP)
+            area = paste(sheet, data, left, y)
+            if place == 0 and entry.box:
+                draw.rectangle(_inside(area, entry.box), outline="#e0245e", width=3)
+            lines = "\n".join(textwrap.wrap(words.replace("×", "x"), _CHARACTERS)[:3])
+            draw.multiline_text((left, y + CELL + 4), lines, fill=PALE, font=font(13), spacing=2)
+    return sheet
+
+
+def check_sheet(path: Path, *, force: bool) -> None:
+    """Before anything is done for it. Raises InvalidArgument for an ending, AlreadyExists without force."""
+    if path.suffix.lower() not in _ENDINGS:
+        raise InvalidArgument(
+            f"'{path.name}' is not a name for a sheet", field="sheet", remedy="Let it end in .png or .jpg."
+        )
+    if path.exists() and not force:
+        raise AlreadyExists(f"{path} already exists", field="sheet", remedy="Choose another name, or use --force.")
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Writes the sheet. Raises InvalidArgument where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    except OSError as error:
+        raise InvalidArgument(
+            f"{path} cannot be written: {error.strerror or error}", field="sheet", remedy="Choose another place."
+        ) from error
+
+
+def _inside(area: tuple[int, int, int, int], box: tuple[float, float, float, float]) -> tuple[float, ...]:
+    left, top, right, bottom = area
+    wide, high = right - left, bottom - top
+    return left + box[0] * wide, top + box[1] * high, left + box[2] * wide - 1, top + box[3] * high - 1

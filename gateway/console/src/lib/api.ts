@@ -1,0 +1,100 @@
+// The services over gRPC-Web, and the errors of all calls in one form.
+import { fromJson } from '@bufbuild/protobuf'
+import { Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect'
+import { createGrpcWebTransport } from '@connectrpc/connect-web'
+import { DatasetService } from '../gen/fiveshot/dataset/v1/dataset_service_pb'
+import { RegistryService } from '../gen/fiveshot/registry/v1/registry_service_pb'
+import { TaggerService } from '../gen/fiveshot/tagger/v1/tagger_service_pb'
+import { TrainingService } from '../gen/fiveshot/trainer/v1/training_service_pb'
+import { BadRequestSchema, ErrorInfoSchema } from '../gen/google/rpc/error_details_pb'
+import { signedOut } from './session.svelte'
+
+/** Shows the gateway that a page of its own makes the call; see gateway/authz.py. */
+export const OWN = { 'x-fiveshot-console': '1' }
+
+const own: Interceptor = (next) => (call) => {
+  for (const [name, value] of Object.entries(OWN)) call.header.set(name, value)
+  return next(call)
+}
+
+const PAUSES_MS = [300, 1000, 2500]
+
+/** What only looks is asked again when the service is away for a moment. */
+const again: Interceptor = (next) => async (call) => {
+  const looks = !call.stream && /^(Get|List|Estimate|BatchGet)/.test(call.method.name)
+  for (const pause of looks ? PAUSES_MS : []) {
+    try {
+      return await next(call)
+    } catch (error) {
+      const code = ConnectError.from(error).code
+      if (code !== Code.Unavailable && code !== Code.ResourceExhausted) throw error
+      await new Promise((done) => setTimeout(done, pause))
+    }
+  }
+  return next(call)
+}
+
+const transport = createGrpcWebTransport({ baseUrl: location.origin, interceptors: [again, own] })
+export const datasets = createClient(DatasetService, transport)
+export const tagger = createClient(TaggerService, transport)
+export const trainer = createClient(TrainingService, transport)
+export const registry = createClient(RegistryService, transport)
+
+/** An error as people read it. fields: path of the wrong field -> what is wrong. */
+export interface Fault {
+  message: string
+  remedy: string
+  reason: string
+  fields: Record<string, string>
+  away: boolean
+}
+
+export function faultOf(error: unknown): Fault {
+  const found = ConnectError.from(error)
+  const info = found.findDetails(ErrorInfoSchema)[0]
+  const fields: Record<string, string> = {}
+  for (const each of found.findDetails(BadRequestSchema)) {
+    for (const one of each.fieldViolations) fields[one.field] = one.description
+  }
+  const away = found.code === Code.Unavailable || (found.code === Code.Unknown && !info)
+  const fault = { message: found.rawMessage, remedy: info?.metadata.remedy ?? '', reason: info?.reason ?? '', fields, away }
+  if (found.code === Code.Unauthenticated) signedOut(fault)
+  return fault
+}
+
+/** The error of a call over plain HTTP, whose body is a google.rpc.Status in JSON. */
+export function faultOfJson(status: number, text: string): Fault {
+  const fault: Fault = { message: `HTTP ${status}`, remedy: '', reason: '', fields: {}, away: status === 0 || status === 503 }
+  try {
+    const document = JSON.parse(text)
+    fault.message = String(document.message ?? fault.message)
+    for (const detail of document.details ?? []) {
+      const { '@type': kind, ...rest } = detail
+      if (String(kind).endsWith('ErrorInfo')) {
+        const info = fromJson(ErrorInfoSchema, rest, { ignoreUnknownFields: true })
+        fault.reason = info.reason
+        fault.remedy = info.metadata.remedy ?? ''
+      } else if (String(kind).endsWith('BadRequest')) {
+        for (const one of fromJson(BadRequestSchema, rest, { ignoreUnknownFields: true }).fieldViolations) {
+          fault.fields[one.field] = one.description
+        }
+      }
+    }
+  } catch {
+    // Not from the gateway: its status is all that is known.
+  }
+  if (status === 401) signedOut(fault)
+  return fault
+}
+
+/** All pages of a list. */
+export async function all<T>(page: (token: string) => Promise<[T[], string]>): Promise<T[]> {
+  const found: T[] = []
+  let token = ''
+  do {
+    const [items, next] = await page(token)
+    found.push(...items)
+    token = next
+  } while (token)
+  return found
+}

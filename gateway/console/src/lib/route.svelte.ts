@@ -1,0 +1,59 @@
+// Addresses live in the fragment: #/PROJECT/datasets/ID/photos. One page is all that the gateway must serve.
+export type Screen = 'start' | 'photos' | 'words' | 'plan' | 'run' | 'choose' | 'keep' | 'model'
+
+export interface Route {
+  project: string
+  screen: Screen
+  dataset: string
+  job: string
+  epoch: number
+  model: string
+}
+
+export const DEFAULT_PROJECT = 'default'
+
+export function parse(hash: string): Route {
+  const [project, kind, id, screen, extra] = hash.replace(/^#\/?/, '').split('/').map(decode)
+  const route: Route = { project: project || DEFAULT_PROJECT, screen: 'start', dataset: '', job: '', epoch: 0, model: '' }
+  if (kind === 'datasets' && id) {
+    route.dataset = id
+    route.screen = screen === 'words' || screen === 'plan' ? screen : 'photos'
+  } else if (kind === 'jobs' && id) {
+    route.job = id
+    route.screen = screen === 'choose' || screen === 'keep' ? screen : 'run'
+    route.epoch = Number(extra) || 0
+  } else if (kind === 'models' && id) {
+    route.model = id
+    route.screen = 'model'
+  }
+  return route
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return ''
+  }
+}
+
+let current = $state(parse(location.hash))
+
+addEventListener('hashchange', () => {
+  if (!location.hash.startsWith('#/sign-in/')) current = parse(location.hash)
+})
+
+export const route = () => current
+export const parent = () => `projects/${current.project}`
+
+export const links = {
+  start: (project = current.project) => `#/${project}`,
+  dataset: (id: string, screen: 'photos' | 'words' | 'plan' = 'photos') => `#/${current.project}/datasets/${id}/${screen}`,
+  job: (id: string, screen: 'run' | 'choose' | 'keep' = 'run', epoch = 0) =>
+    `#/${current.project}/jobs/${id}/${screen}${epoch ? `/${epoch}` : ''}`,
+  model: (id: string) => `#/${current.project}/models/${id}`,
+}
+
+export function go(address: string): void {
+  location.hash = address
+}

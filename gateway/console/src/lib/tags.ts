@@ -1,0 +1,44 @@
+// Changes of an image's tags, and the way back.
+import { create } from '@bufbuild/protobuf'
+import { TagSchema, TagSource, type Image, type Tag } from '../gen/fiveshot/dataset/v1/dataset_pb'
+
+/** Labels are equal without regard to case, and an underscore is a space: as the dataset service compares them. */
+export const plain = (label: string) => label.trim().replaceAll('_', ' ').toLowerCase()
+
+export const has = (tags: Tag[], label: string) => tags.some((tag) => plain(tag.label) === plain(label))
+
+/** Labels out of what was typed: commas part them; those that are there already are left out. */
+export function typed(tags: Tag[], text: string): Tag[] {
+  const found = [...tags]
+  for (const label of text.split(/[,，\n]/).map((each) => each.trim()).filter(Boolean)) {
+    if (!has(found, label)) found.push(create(TagSchema, { label: label.slice(0, 100), source: TagSource.MANUAL }))
+  }
+  return found
+}
+
+export const without = (tags: Tag[], label: string) => tags.filter((tag) => tag.label !== label)
+
+/** How often each label occurs, most frequent first. */
+export function tally(images: Image[]): [string, number][] {
+  const counts = new Map<string, number>()
+  for (const image of images) for (const tag of image.tags) counts.set(tag.label, (counts.get(tag.label) ?? 0) + 1)
+  return [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
+}
+
+/** What was before each change, newest last. */
+export class Undo {
+  #steps: { name: string; tags: Tag[]; caption: string }[] = []
+
+  keep(image: Image): void {
+    this.#steps.push({ name: image.name, tags: image.tags, caption: image.caption })
+    if (this.#steps.length > 200) this.#steps.shift()
+  }
+
+  get steps(): number {
+    return this.#steps.length
+  }
+
+  back() {
+    return this.#steps.pop()
+  }
+}

@@ -1,0 +1,21 @@
+"""What a project uses of this service. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class ProjectUsage:
+    """images: of its datasets now. stored_bytes: of all pictures that its datasets or their versions hold, each picture
+    once, thumbnails included."""
+
+    datasets: int = 0
+    images: int = 0
+    stored_bytes: int = 0
+
+
+def hour_of(moment: datetime) -> datetime:
+    """The beginning of its hour."""
+    return moment.replace(minute=0, second=0, microsecond=0)

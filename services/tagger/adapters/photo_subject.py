@@ -1,0 +1,92 @@
+"""Where the subject of a photograph is: by what excites the photo network, looked at whole and in quarters.
+
+The network's evidence for its classes (class activation maps, Zhou et al. 2016) spreads far over the classes where
+something is recognised, and little over a plain ground. A quarter of the picture at the network's full size shows where
+a thing ends twice as finely as the whole does; but shown an empty quarter the network sees something in it all the
+same, so the whole decides where there is anything at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from services.tagger.adapters.measurements import reduced
+from services.tagger.adapters.onnx_model import Floats, OnnxModel
+from services.tagger.adapters.photo_views import SIDE, as_input
+
+Box = tuple[float, float, float, float]
+
+_WORKING_SIDE = 1024
+_GRID = 36
+# Set on the development set (docs/crops.md): from this share of the peak on a place belongs to the subject, and so much
+# of the picture's side is added to what belongs to it.
+_EXCITED = 0.15
+_MARGIN = 0.08
+# Of the whole's excitement: this share of the places is surely empty, and this part of what is above them is enough.
+_EMPTY = 30
+_ENOUGH = 1 / 8
+_QUARTERS = ((0, 0), (1, 0), (0, 1), (1, 1))
+
+
+def find_subject(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> Box | None:
+    """Left, top, right, bottom of what stands out, with a margin, as shares of the picture; None where nothing does.
+
+    rgb: uint8 (height, width, 3), without bars.
+    """
+    image = Image.fromarray(reduced(rgb, _WORKING_SIDE))
+    if min(image.size) < 2:
+        return None
+    squeezed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2)
+    _, evidence = model.run(as_input([squeezed, *(_quarter(image, across, down) for across, down in _QUARTERS)]))
+    whole, *quarters = evidence.std(axis=1)
+    return box_of(_above_the_ground(_joined(quarters)) * _something(_finer(whole, _GRID)))
+
+
+def box_of(excitement: Floats) -> Box | None:
+    """The box about all places that are excited enough. excitement: (rows, columns) over the picture."""
+    if float(excitement.max()) <= 0:
+        return None
+    places = excitement >= _EXCITED * excitement.max()
+    rows, columns = np.flatnonzero(places.any(axis=1)), np.flatnonzero(places.any(axis=0))
+    high, wide = places.shape
+    return (
+        max(0.0, float(columns[0]) / wide - _MARGIN),
+        max(0.0, float(rows[0]) / high - _MARGIN),
+        min(1.0, float(columns[-1] + 1) / wide + _MARGIN),
+        min(1.0, float(rows[-1] + 1) / high + _MARGIN),
+    )
+
+
+def _quarter(image: Image.Image, across: int, down: int) -> Image.Image:
+    width, height = image.width / 2, image.height / 2
+    box = (across * width, down * height, (across + 1) * width, (down + 1) * height)
+    return image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box, reducing_gap=2)
+
+
+def _joined(quarters: Sequence[Floats]) -> Floats:
+    """The four quarters side by side, (36, 36)."""
+    half = _GRID // 2
+    whole = np.empty((_GRID, _GRID), np.float32)
+    for (across, down), each in zip(_QUARTERS, quarters, strict=True):
+        whole[down * half : (down + 1) * half, across * half : (across + 1) * half] = _finer(each, half)
+    return whole
+
+
+def _finer(excitement: Floats, side: int) -> Floats:
+    fine = Image.fromarray(excitement.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(fine, np.float32)
+
+
+def _above_the_ground(excitement: Floats) -> Floats:
+    return np.asarray(np.clip(excitement - np.median(excitement), 0, None), np.float32)
+
+
+def _something(excitement: Floats) -> Floats:
+    """1 where the whole picture shows something, down to 0 where it is empty."""
+    above = np.clip(excitement - np.percentile(excitement, _EMPTY), 0, None)
+    most = float(above.max())
+    return np.asarray(np.clip(above / (_ENOUGH * most), 0, 1), np.float32) if most > 0 else above

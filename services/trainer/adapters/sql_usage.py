@@ -1,0 +1,102 @@
+"""What projects use of the queue and of the GPUs, counted where nobody comes between.
+
+The row of a project's share is the lock under which its jobs are counted. Lock a job's row first; only who takes a job
+from the queue locks the share before, and passes over jobs that others hold.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, type_coerce, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.outbox import Outbox
+from services.chassis.sql import UtcDateTime
+from services.chassis.usage_events import usage_event
+from services.trainer.adapters.sql_tables import attempts, jobs, shares
+from services.trainer.models.job import Attempt, TrainingJob
+from services.trainer.models.queue import ProjectUse
+
+_times = attempts.c
+_MICROSECONDS = 1_000_000
+
+
+async def lock_share(conn: AsyncConnection, project: str) -> None:
+    """Whoever counts the project's jobs takes turns from here to the end of the transaction; the row must be there."""
+    await conn.execute(select(shares.c.project).where(shares.c.project == project).with_for_update())
+
+
+async def waiting(conn: AsyncConnection, project: str) -> int:
+    """Jobs of the project in the queue."""
+    return await _number(conn, project, jobs.c.state == "QUEUED")
+
+
+async def running(conn: AsyncConnection, project: str) -> int:
+    """Jobs of the project that a worker holds."""
+    return await _number(conn, project, jobs.c.lease_token.is_not(None))
+
+
+async def gpu_seconds(conn: AsyncConnection, project: str, *, since: datetime, now: datetime) -> float:
+    """Seconds that the project's attempts were at work between two moments, those that go on included."""
+    begun = case((_times.start_time < since, literal(since, UtcDateTime)), else_=_times.start_time)
+    ended = func.coalesce(_times.end_time, literal(now, UtcDateTime))
+    spans = func.sum(type_coerce(ended, BigInteger) - type_coerce(begun, BigInteger))
+    # One without an end whose job nobody holds was ended by a replica of the release before, which notes nothing here.
+    held = select(jobs.c.name).where(jobs.c.name == _times.job, jobs.c.lease_token.is_not(None)).exists()
+    within = or_(and_(_times.end_time.is_(None), held), _times.end_time > since)
+    found = await conn.scalar(select(spans).where(_times.project == project, within))
+    return max(0.0, float(found or 0) / _MICROSECONDS)
+
+
+async def usage_of(conn: AsyncConnection, project: str, *, since: datetime, now: datetime) -> ProjectUse:
+    """All of it."""
+    seconds = await gpu_seconds(conn, project, since=since, now=now)
+    return ProjectUse(await waiting(conn, project), await running(conn, project), seconds)
+
+
+async def begin_attempt(conn: AsyncConnection, job: TrainingJob) -> None:
+    """Notes that the job's last attempt is at work from its start on."""
+    await conn.execute(attempts.insert().values(_row(job, job.attempts[-1])))
+
+
+def ended_attempt(before: TrainingJob, after: TrainingJob) -> Attempt | None:
+    """The attempt that a move has ended."""
+    if not before.attempts or before.attempts[-1].end_time is not None:
+        return None
+    closed = after.attempts[len(before.attempts) - 1]
+    return closed if closed.end_time is not None else None
+
+
+async def end_attempt(conn: AsyncConnection, outbox: Outbox, job: TrainingJob, attempt: Attempt) -> None:
+    """Notes its end, and tells what it used."""
+    assert attempt.end_time is not None
+    row = _row(job, attempt)
+    own = (_times[name] == row[name] for name in ("job", "number", "start_time"))
+    if not (await conn.execute(update(attempts).where(*own).values(end_time=attempt.end_time))).rowcount:
+        # A replica of the release before let it begin.
+        await conn.execute(attempts.insert().values(row))
+    seconds = max(0.0, (attempt.end_time - attempt.start_time).total_seconds())
+    data = {
+        "gpu_seconds": round(seconds, 3),
+        "training_job": job.name,
+        "attempt": attempt.number,
+        "outcome": attempt.outcome.value if attempt.outcome else "",
+        "base_model": job.base_model,
+        "worker_id": attempt.worker_id,
+    }
+    # The start tells a job from a deleted one of the same name.
+    of = f"attempts/{attempt.number}/{attempt.start_time.isoformat()}"
+    event = usage_event("trainer", "gpu_seconds", project=job.project, source=job.name, of=of, data=data)
+    await outbox.append(conn, **event)
+
+
+def _row(job: TrainingJob, attempt: Attempt) -> dict[str, Any]:
+    times = {"start_time": attempt.start_time, "end_time": attempt.end_time}
+    return {"job": job.name, "number": attempt.number, "project": job.project, **times}
+
+
+async def _number(conn: AsyncConnection, project: str, which: ColumnElement[bool]) -> int:
+    found = select(func.count()).select_from(jobs).where(jobs.c.project == project, which)
+    return await conn.scalar(found) or 0

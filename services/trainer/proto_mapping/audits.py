@@ -1,0 +1,85 @@
+"""Audits, with the request that mends a finding packed as it is sent."""
+
+from __future__ import annotations
+
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
+from fiveshot.trainer.v1 import audit_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from services.chassis.names import project_of
+from services.trainer.models import audit
+from services.trainer.models.audit import Audit, Finding, Severity, Verdict
+
+_Data, _Tagger = dataset_service_pb2, tagger_service_pb2
+_DATASET, _TAGGER = "fiveshot.dataset.v1.DatasetService", "fiveshot.tagger.v1.TaggerService"
+# One call takes no more.
+_MOST, _MOST_EDITS = 100, 50
+_VERDICTS = {
+    Verdict.READY: audit_pb2.DatasetAudit.VERDICT_READY,
+    Verdict.NEEDS_ATTENTION: audit_pb2.DatasetAudit.VERDICT_NEEDS_ATTENTION,
+    Verdict.BLOCKED: audit_pb2.DatasetAudit.VERDICT_BLOCKED,
+}
+_SEVERITIES = {
+    Severity.NOTICE: audit_pb2.AuditFinding.SEVERITY_NOTICE,
+    Severity.ATTENTION: audit_pb2.AuditFinding.SEVERITY_ATTENTION,
+    Severity.BLOCKING: audit_pb2.AuditFinding.SEVERITY_BLOCKING,
+}
+
+
+def audit_to_proto(found: Audit) -> audit_pb2.DatasetAudit:
+    """An audit."""
+    return audit_pb2.DatasetAudit(
+        dataset=found.dataset,
+        verdict=_VERDICTS[found.verdict],
+        image_count=found.image_count,
+        findings=[_finding(found.dataset, each) for each in found.findings],
+    )
+
+
+def _finding(dataset: str, finding: Finding) -> audit_pb2.AuditFinding:
+    message = audit_pb2.AuditFinding(
+        kind=finding.kind,
+        severity=_SEVERITIES[finding.severity],
+        images=finding.images,
+        message=finding.message,
+        remedy=finding.remedy,
+    )
+    # What a frozen version holds cannot be mended.
+    if finding.fix is not None and not any("/versions/" in name for name in finding.images):
+        method, request = _call(dataset, finding.fix)
+        message.fix.method = method
+        message.fix.request.Pack(request)
+    return message
+
+
+def _call(dataset: str, fix: audit.Fix) -> tuple[str, Message]:
+    match fix:
+        case audit.DeleteImages(images):
+            deletes = [_Data.DeleteImageRequest(name=name) for name in images[:_MOST]]
+            return f"{_DATASET}/BatchDeleteImages", _Data.BatchDeleteImagesRequest(parent=dataset, requests=deletes)
+        case audit.SetCrops(crops):
+            cropped = [
+                dataset_pb2.Image(name=name, crop=dataset_pb2.Crop(left=left, top=top, right=right, bottom=bottom))
+                for name, (left, top, right, bottom) in crops
+            ]
+            return _updates(dataset, cropped, "crop")
+        case audit.SetCaptions(captions):
+            return _updates(dataset, [dataset_pb2.Image(name=name, caption=text) for name, text in captions], "caption")
+        case audit.RemoveTags(labels):
+            edits = [_Data.TagEdit(remove=label) for label in labels[:_MOST_EDITS]]
+            return f"{_DATASET}/EditTags", _Data.EditTagsRequest(parent=dataset, edits=edits)
+        case audit.SetTriggerWord(word):
+            changed = dataset_pb2.Dataset(name=dataset, trigger_word=word)
+            update = _Data.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=["trigger_word"]))
+            return f"{_DATASET}/UpdateDataset", update
+        case audit.TagPictures():
+            options = tagger_pb2.TagOptions(mode=tagger_pb2.TAG_MODE_SKIP)
+            parent = f"projects/{project_of(dataset)}"
+            return f"{_TAGGER}/TagImages", _Tagger.TagImagesRequest(parent=parent, dataset=dataset, options=options)
+
+
+def _updates(dataset: str, images: list[dataset_pb2.Image], path: str) -> tuple[str, Message]:
+    requests = [_Data.UpdateImageRequest(image=image, update_mask=FieldMask(paths=[path])) for image in images[:_MOST]]
+    return f"{_DATASET}/BatchUpdateImages", _Data.BatchUpdateImagesRequest(parent=dataset, requests=requests)

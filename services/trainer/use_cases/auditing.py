@@ -1,0 +1,249 @@
+"""AuditDataset: what of the pictures and texts a training would learn badly, before it is paid for.
+
+Every rule is exact over what the dataset service measured and what the plan says; docs/audit.md says which.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from services.chassis.errors import FailedPrecondition
+from services.trainer.models.audit import (
+    Audit,
+    DeleteImages,
+    Finding,
+    RemoveTags,
+    SetCaptions,
+    SetCrops,
+    SetTriggerWord,
+    Severity,
+    TagPictures,
+    Verdict,
+)
+from services.trainer.models.base import TextSource
+from services.trainer.recipe.captions import about_tokens
+from services.trainer.recipe.common_words import is_common
+from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
+from services.trainer.use_cases.previewing import SeenPicture, seen_pictures
+
+ENOUGH_PICTURES = 5
+_ALIKE, _COPY = 6, 2
+"""Bits of 64 in which the hashes of near duplicates, and of copies, may differ."""
+_ENLARGED, _FAR_ENLARGED = 1.05, 2.0
+_LOST = 0.35
+_BAR_LEFT = 0.004
+"""Of a picture's side: so much of a bar may be left in what is seen."""
+_UNEVEN = 4
+_TRIGGER_TOKENS = 3
+_FACTS = (
+    ("blurry", "blurry", "The model would learn the blur."),
+    ("underexposed", "too dark", "Brighten them, or take them out."),
+    ("overexposed", "burnt out", "Darken them, or take them out."),
+)
+
+
+class Auditor:
+    """Looks at what a job would train on."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+
+    async def __call__(self, request: JobRequest) -> Audit:
+        """Raises what creating the job would, but for too few pictures, which is a finding."""
+        planned = await self._planner.plan(request, store=False, least=1)
+        return audit(request, planned, least=self._planner.least_images)
+
+
+def refuse_blocked(request: JobRequest, planned: PlannedJob, *, least: int) -> None:
+    """Raises FailedPrecondition(DATASET_BLOCKED) unless the caller has said to go on. least: pictures of a job."""
+    if request.ignore_audit:
+        return
+    found = audit(request, planned, least=least)
+    if found.verdict is Verdict.BLOCKED:
+        worst = next(finding for finding in found.findings if finding.severity is Severity.BLOCKING)
+        raise FailedPrecondition(
+            f"The audit of the dataset blocks this job: {worst.message}",
+            field="training_job.dataset_version",
+            reason="DATASET_BLOCKED",
+            remedy=f"{worst.remedy} To train in spite of it, set ignore_audit.",
+            metadata={"finding": worst.kind},
+        )
+
+
+def audit(request: JobRequest, planned: PlannedJob, *, least: int) -> Audit:
+    """All findings, the gravest first. Pure."""
+    pictures = seen_pictures(planned)
+    findings = [
+        *_amount(pictures, least),
+        *_likeness(pictures, least),
+        *_pixels(planned, pictures),
+        *_light(pictures),
+        *_texts(pictures),
+        *_trigger(planned, pictures),
+    ]
+    order = list(Severity)[::-1]
+    findings.sort(key=lambda finding: order.index(finding.severity))
+    return Audit(request.dataset.partition("/versions/")[0], len(pictures), tuple(findings))
+
+
+def _amount(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
+    count = len(pictures)
+    if count < ENOUGH_PICTURES:
+        severity = Severity.BLOCKING if count < least else Severity.ATTENTION
+        yield Finding(
+            "too-few", severity, f"{_pictures(count)} is all there is",
+            f"Upload {ENOUGH_PICTURES - count} or more others, from other sides, in other places and light.",
+        )  # fmt: skip
+
+
+def _likeness(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
+    kept: list[SeenPicture] = []
+    alike: list[SeenPicture] = []
+    copies = 0
+    for each in pictures:
+        nearest = min((_distance(each, other) for other in kept), default=64)
+        if nearest <= _ALIKE:
+            alike.append(each)
+            copies += nearest <= _COPY
+        else:
+            kept.append(each)
+    if alike:
+        blocking = len(pictures) - copies < least
+        yield Finding(
+            "near-duplicates", Severity.BLOCKING if blocking else Severity.ATTENTION,
+            f"{_pictures(len(alike))} look{'s' if len(alike) == 1 else ''} the same as another",
+            "Take the copies out: each would be learnt twice. To give a picture weight, raise its repeats.",
+            _names(alike), DeleteImages(_names(alike)),
+        )  # fmt: skip
+
+
+def _pixels(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
+    small = [each for each in pictures if each.enlargement > _ENLARGED]
+    if small:
+        far = [each for each in small if each.enlargement > _FAR_ENLARGED]
+        yield Finding(
+            "too-small", Severity.BLOCKING if 2 * len(far) > len(pictures) else Severity.ATTENTION,
+            f"{_pictures(len(small))} {_have(small)} fewer pixels than {planned.model.id} trains at"
+            f" ({planned.parameters.resolution} a side)",
+            "Use larger originals, a lower resolution or a base model that is trained at fewer pixels.",
+            _names(small), DeleteImages(_names(small)),
+        )  # fmt: skip
+    barred = [each for each in pictures if _shows_bars(each)]
+    if barred:
+        crops = tuple((each.image.name, each.image.content_area) for each in barred if each.image.content_area)
+        yield Finding(
+            "bars", Severity.ATTENTION, f"{_pictures(len(barred))} {_have(barred)} bars or a border",
+            "Cut them, or the model learns to draw them.", _names(barred), SetCrops(crops),
+        )  # fmt: skip
+    cut = [each for each in pictures if each.lost_share > _LOST]
+    if cut:
+        yield Finding(
+            "crop-loss", Severity.ATTENTION,
+            f"{_pictures(len(cut))} lose{'s' if len(cut) == 1 else ''} more than a third to the form of the bucket",
+            "Crop around the subject, or train with aspect_buckets.", _names(cut),
+        )  # fmt: skip
+
+
+def _light(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
+    for fact, words, remedy in _FACTS:
+        found = [each for each in pictures if fact in each.image.facts]
+        if found:
+            yield Finding(
+                fact, Severity.ATTENTION, f"{_pictures(len(found))} {'is' if len(found) == 1 else 'are'} {words}",
+                remedy, _names(found), DeleteImages(_names(found)),
+            )  # fmt: skip
+
+
+def _texts(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
+    long = [each for each in pictures if each.token_limit and each.tokens > each.token_limit]
+    if long:
+        shortened = tuple((each.image.name, _shortened(each.image.caption, each.token_limit)) for each in long)
+        yield Finding(
+            "caption-too-long", Severity.ATTENTION,
+            f"{_pictures(len(long))} {_have(long)} more text than the model reads ({long[0].token_limit} tokens)",
+            "Shorten the texts: what is beyond is not trained.", _names(long), SetCaptions(shortened),
+        )  # fmt: skip
+    bare = [each for each in pictures if each.image.text_source is TextSource.NONE]
+    if bare and len(bare) < len(pictures):
+        yield Finding(
+            "uneven-captions", Severity.ATTENTION,
+            f"{_pictures(len(bare))} {_have(bare)} no text of their own, while others have",
+            "Tag or caption all pictures, or none.", _names(bare), TagPictures(),
+        )  # fmt: skip
+    lengths = sorted(each.tokens for each in pictures if each not in bare)
+    if lengths and lengths[-1] >= _UNEVEN * max(1, lengths[len(lengths) // 2]):
+        longest = [each for each in pictures if each.tokens == lengths[-1]]
+        yield Finding(
+            "uneven-captions", Severity.NOTICE,
+            f"The longest text has {lengths[-1]} tokens, the usual one {lengths[len(lengths) // 2]}",
+            "Describe all pictures alike.", _names(longest),
+        )  # fmt: skip
+
+
+def _trigger(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
+    word = planned.data.trigger_word.strip()
+    if not word:
+        yield Finding(
+            "no-trigger-word", Severity.NOTICE, "The dataset has no trigger word",
+            "Set a word that no text uses otherwise, such as ohwx: it calls the subject in prompts.",
+        )  # fmt: skip
+        return
+    if is_common(word):
+        yield Finding(
+            "trigger-is-common", Severity.ATTENTION, f"The trigger word '{word}' is a word that the model knows",
+            "Take a made-up word and put the known one into the captions.", fix=SetTriggerWord(_made_up(word)),
+        )  # fmt: skip
+    elif about_tokens(word) > _TRIGGER_TOKENS:
+        yield Finding(
+            "trigger-splits", Severity.NOTICE, f"The trigger word '{word}' is read in several pieces",
+            "Take a shorter one of letters alone.", fix=SetTriggerWord(_made_up(word)),
+        )  # fmt: skip
+    tagged = [each for each in pictures if each.image.tags]
+    counts = Counter(label for each in tagged for label in set(each.image.tags))
+    everywhere = tuple(label for label, count in counts.items() if count == len(pictures) and label != word)
+    if everywhere and len(pictures) >= ENOUGH_PICTURES:
+        yield Finding(
+            "tag-on-all", Severity.NOTICE, f"Every picture is tagged {', '.join(everywhere)}",
+            "Remove what the trigger word should stand for; keep what the subject is, such as dog.",
+            fix=RemoveTags(everywhere),
+        )  # fmt: skip
+
+
+def _shows_bars(each: SeenPicture) -> bool:
+    area, seen = each.image.content_area, each.seen
+    if area is None:
+        return False
+    outside = area[0] - seen[0], area[1] - seen[1], seen[2] - area[2], seen[3] - area[3]
+    return max(outside) > _BAR_LEFT
+
+
+def _distance(one: SeenPicture, other: SeenPicture) -> int:
+    first, second = one.image.perceptual_hash, other.image.perceptual_hash
+    return (int(first, 16) ^ int(second, 16)).bit_count() if first and second else 64
+
+
+def _shortened(text: str, limit: int) -> str:
+    """As many words from the beginning as the model reads."""
+    words = text.split()
+    while words and about_tokens(" ".join(words)) > limit:
+        words.pop()
+    return " ".join(words).rstrip(",;")
+
+
+def _made_up(word: str) -> str:
+    letters = [letter for letter in word.casefold() if letter.isascii() and letter.isalpha()]
+    consonants = [letter for letter in letters if letter not in "aeiou"]
+    return f"{''.join(consonants)[:3] or 'ohw'}x"
+
+
+def _names(pictures: Sequence[SeenPicture]) -> tuple[str, ...]:
+    return tuple(each.image.name for each in pictures)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def _have(pictures: Sequence[SeenPicture]) -> str:
+    return "has" if len(pictures) == 1 else "have"

@@ -1,0 +1,66 @@
+"""The console in a real browser: the main job on a real stack, from dropped photos to a downloaded model.
+
+Run by `make test-console`; needs node with the console's packages, and Chromium (CHROMIUM names another than
+/usr/bin/chromium). SHOTS keeps the screenshots in a folder; WALK_ALL=1 takes them in both languages and themes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.console import sign_in_address
+from gateway.demo_pictures import draw_subject
+from gateway.supervisor import run, servers
+from gateway.supervisor.folder import DataFolder, StackState
+from tests.fixtures.processes import finished
+
+CONSOLE = Path(__file__).parents[2] / "gateway" / "console"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+LIMIT_S = 1200.0
+# Shown as it is, never run.
+HOSTILE = '<img src=x onerror="window.hacked=1">.png'
+
+needs_browser = pytest.mark.skipif(
+    not (shutil.which("node") and Path(CHROMIUM).exists() and (CONSOLE / "node_modules").exists()),
+    reason="node, the console's packages (npm ci) or Chromium are not here",
+)
+
+
+@pytest.fixture
+def stack() -> Iterator[tuple[DataFolder, StackState]]:
+    """A stack of its own on a free port."""
+    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="fiveshot-console-") as place:
+        environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
+        folder = DataFolder(Path(place) / "data")
+        state = run.detach(folder, tied=True)
+        try:
+            yield folder, state
+        finally:
+            run.stop(folder)
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.timeout(LIMIT_S + 100)
+def test_a_person_gets_from_photos_to_a_model(stack: tuple[DataFolder, StackState], tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    drawn = [picture for picture, _ in draw_subject("mascot", 6, seed=7)]
+    for number, picture in enumerate(drawn[:5], start=1):
+        picture.save(photos / f"mascot-{number}.png")
+    drawn[5].save(photos / HOSTILE)
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    address, _ = sign_in_address(*stack)
+    shots = Path(os.environ.get("SHOTS", tmp_path / "shots"))
+    walked = finished(
+        ("node", CONSOLE / "walk" / "walk.mjs", address, photos, shots),
+        cwd=CONSOLE, env={**os.environ, "CHROMIUM": CHROMIUM}, limit_s=LIMIT_S,
+    )  # fmt: skip
+    assert walked.returncode == 0, f"{walked.stdout}\n{walked.stderr}"
+    assert "walked from photos to a model" in walked.stdout

@@ -1,0 +1,191 @@
+"""Each finding of an audit: when it is made, and the call that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.tagger.v1 import tagger_service_pb2
+from fiveshot.trainer.v1 import audit_pb2
+
+from services.chassis.errors import FailedPrecondition
+from services.trainer.models.audit import Audit, RemoveTags, SetCaptions, SetCrops, SetTriggerWord, Severity, Verdict
+from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
+from services.trainer.proto_mapping.audits import audit_to_proto
+from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.auditing import Auditor
+from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.planning import Planner
+from tests.unit.trainer.test_planning import MODEL, REQUEST
+from tests.unit.trainer.verbs import NO_KEY, Verbs
+from tests.unit.trainer.verbs import REQUEST as JOB
+
+# Far from each other: no two differ in fewer than 16 bits.
+HASHES = ["0" * 16, "f" * 16, "00000000ffffffff", "ffffffff00000000", "0000ffff0000ffff", "ffff0000ffff0000"]
+AREA = (0.0, 0.1, 1.0, 0.9)
+
+
+def image(number: int, **changes: object) -> TrainingImage:
+    """A sharp square picture with a caption of its own."""
+    plain = TrainingImage(
+        PictureSize(800, 800), f"sks on a chair, scene {number}", f"{REQUEST.dataset}/images/img-{number}",
+        f"{number}.jpg", TextSource.CAPTION, perceptual_hash=HASHES[number % len(HASHES)],
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def good(*others: TrainingImage) -> list[TrainingImage]:
+    """Five pictures with nothing wrong; others stand in for the last ones."""
+    return [image(number) for number in range(5 - len(others))] + list(others)
+
+
+class Datasets:
+    """One set of photos."""
+
+    def __init__(self, data: TrainingSet) -> None:
+        self.data = data
+
+    async def look(self, name: str) -> TrainingSet:
+        return self.data
+
+
+async def audited(images: list[TrainingImage], *, trigger_word: str = "sks", **parameters: object) -> Audit:
+    datasets = Datasets(TrainingSet("", "", trigger_word, tuple(images)))
+    planner = Planner({MODEL.id: MODEL}, datasets, min_images=3)  # type: ignore[arg-type]
+    return await Auditor(planner)(replace(REQUEST, parameters=parameters))
+
+
+def kinds(found: Audit) -> list[str]:
+    return [finding.kind for finding in found.findings]
+
+
+async def test_a_good_set_is_ready() -> None:
+    found = await audited(good())
+    assert (found.findings, found.verdict, found.image_count) == ((), Verdict.READY, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"perceptual_hash": "0" * 15 + "7"}, "near-duplicates"),
+        ({"size": PictureSize(48, 48)}, "too-small"),
+        ({"content_area": AREA}, "bars"),
+        ({"size": PictureSize(800, 300)}, "crop-loss"),
+        ({"facts": ("blurry",)}, "blurry"),
+        ({"facts": ("underexposed",)}, "underexposed"),
+        ({"facts": ("overexposed",)}, "overexposed"),
+        ({"caption": "sks " + "on a very long and winding road " * 4}, "caption-too-long"),
+        ({"caption": "sks", "text_source": TextSource.NONE}, "uneven-captions"),
+    ],
+)
+async def test_one_bad_picture_needs_attention_and_is_named(changes: dict[str, object], kind: str) -> None:
+    bad = image(4, **changes)
+    found = await audited(good(bad))
+    assert [each for each in kinds(found) if each != "uneven-captions" or kind == each] == [kind]
+    assert found.findings[0].images == (bad.name,)
+    assert found.verdict is Verdict.NEEDS_ATTENTION
+
+
+async def test_six_bits_apart_look_the_same_and_seven_do_not() -> None:
+    six, seven = f"{0x3F:016x}", f"{0x7F:016x}"
+    assert kinds(await audited(good(image(4, perceptual_hash=six)))) == ["near-duplicates"]
+    assert kinds(await audited(good(image(4, perceptual_hash=seven)))) == []
+    assert kinds(await audited(good(image(3, perceptual_hash=""), image(4, perceptual_hash="")))) == []
+
+
+async def test_bars_that_a_crop_cuts_are_no_finding() -> None:
+    crop = (0.0, 0.1, 1.0, 0.9)
+    found = await audited(good(image(4, content_area=AREA, size=PictureSize(800, 1000, crop))))
+    assert kinds(found) == []
+    (finding,) = (await audited(good(image(4, content_area=AREA)))).findings
+    assert finding.fix == SetCrops(((f"{REQUEST.dataset}/images/img-4", AREA),))
+
+
+async def test_too_few_pictures_block_instead_of_an_error() -> None:
+    found = await audited([image(0), image(1)])
+    assert (kinds(found), found.verdict) == (["too-few"], Verdict.BLOCKED)
+    assert (await audited([image(0), image(1), image(2)])).verdict is Verdict.NEEDS_ATTENTION
+
+
+async def test_copies_block_when_too_few_others_are_left() -> None:
+    same = [image(number, perceptual_hash=HASHES[0]) for number in range(1, 4)]
+    assert (await audited([image(0), *same, image(4)])).verdict is Verdict.BLOCKED
+    assert (await audited([image(0), image(1, perceptual_hash=HASHES[0]), image(2), image(3), image(4)])).verdict is (
+        Verdict.NEEDS_ATTENTION
+    )
+
+
+async def test_a_set_that_is_mostly_far_too_small_blocks() -> None:
+    tiny = [image(number, size=PictureSize(30, 30)) for number in range(3)]
+    found = await audited([*tiny, image(3), image(4)])
+    assert (kinds(found), found.verdict) == (["too-small"], Verdict.BLOCKED)
+    assert (await audited([*tiny[:2], *good()[2:]])).verdict is Verdict.NEEDS_ATTENTION
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "fix"),
+    [("Dog", "trigger-is-common", "dgx"), ("red cat", "trigger-is-common", "rdcx"), ("s12345", "trigger-splits", "sx")],
+)
+async def test_a_trigger_word_that_will_not_do_gets_another(word: str, kind: str, fix: str) -> None:
+    (finding,) = (await audited(good(), trigger_word=word)).findings
+    assert (finding.kind, finding.fix) == (kind, SetTriggerWord(fix))
+
+
+async def test_a_missing_trigger_word_and_a_tag_on_all_are_notices() -> None:
+    tagged = [image(number, tags=("dog", f"scene {number}"), text_source=TextSource.TAGS) for number in range(5)]
+    found = await audited(tagged)
+    assert (kinds(found), found.verdict) == (["tag-on-all"], Verdict.READY)
+    assert found.findings[0].fix == RemoveTags(("dog",))
+    without = await audited(good(), trigger_word="")
+    assert [(each.kind, each.severity) for each in without.findings] == [("no-trigger-word", Severity.NOTICE)]
+
+
+async def test_a_text_is_shortened_to_what_the_model_reads() -> None:
+    long = "sks " + ", ".join(f"thing {number}" for number in range(30))
+    finding = (await audited(good(image(4, caption=long)))).findings[0]
+    assert isinstance(finding.fix, SetCaptions)
+    ((_, text),) = finding.fix.captions
+    assert long.startswith(text)
+    assert kinds(await audited(good(image(4, caption=text)))).count("caption-too-long") == 0
+
+
+async def test_the_gravest_comes_first() -> None:
+    found = await audited([image(0), image(1, facts=("blurry",))], trigger_word="")
+    assert kinds(found) == ["too-few", "blurry", "no-trigger-word"]
+
+
+async def test_each_fix_is_a_request_ready_to_be_sent() -> None:
+    pictures = [
+        image(0, content_area=AREA), image(1, perceptual_hash=HASHES[0], caption="sks", text_source=TextSource.NONE),
+        image(2), image(3), image(4),
+    ]  # fmt: skip
+    message = audit_to_proto(await audited(pictures))
+    fixes = {each.kind: each.fix for each in message.findings}
+    assert message.verdict == audit_pb2.DatasetAudit.VERDICT_NEEDS_ATTENTION
+    crops, deletes = dataset_service_pb2.BatchUpdateImagesRequest(), dataset_service_pb2.BatchDeleteImagesRequest()
+    tags = tagger_service_pb2.TagImagesRequest()
+    assert fixes["bars"].request.Unpack(crops)
+    assert fixes["near-duplicates"].request.Unpack(deletes)
+    assert fixes["uneven-captions"].request.Unpack(tags)
+    assert (crops.parent, crops.requests[0].image.crop.top) == (REQUEST.dataset, 0.1)
+    assert list(crops.requests[0].update_mask.paths) == ["crop"]
+    assert [each.name for each in deletes.requests] == [pictures[1].name]
+    assert (tags.parent, tags.dataset) == ("projects/acme", REQUEST.dataset)
+    assert fixes["bars"].method == "fiveshot.dataset.v1.DatasetService/BatchUpdateImages"
+
+
+async def test_a_blocked_dataset_is_refused_before_it_is_frozen_unless_told_to_go_on() -> None:
+    verbs = Verbs()
+    same = tuple(replace(each, perceptual_hash=HASHES[0]) for each in verbs.datasets.set.images)
+    verbs.datasets.set = replace(verbs.datasets.set, images=same)
+    planner = Planner({MODEL.id: MODEL}, verbs.datasets, min_images=3)
+    strict = JobCreator(verbs.store, planner, verbs.reading, clock=verbs.clock, new_id=lambda prefix: f"{prefix}-1")
+    for validate_only in (False, True):
+        with pytest.raises(FailedPrecondition) as caught:
+            await strict.create(JOB, NO_KEY, validate_only=validate_only)
+        assert (caught.value.reason, caught.value.metadata["finding"]) == ("DATASET_BLOCKED", "near-duplicates")
+        assert caught.value.violations[0].field == "training_job.dataset_version"
+    assert verbs.datasets.pinned == []
+    made = await strict.create(replace(JOB, ignore_audit=True), NO_KEY, validate_only=False)
+    assert (made.job.image_count, len(verbs.datasets.pinned)) == (5, 1)
