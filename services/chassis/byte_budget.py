@@ -14,7 +14,7 @@ from services.chassis import telemetry
 from services.chassis.errors import QuotaViolation, ResourceExhausted
 
 REFUSALS = telemetry.counter(
-    "fiveshot_budget_refusals_total", "Calls refused for the bytes in flight, by whose budget they met.", ("budget",)
+    "fiveshot_budget_refusals_total", "Calls refused because a budget was used up, by budget.", ("budget",)
 )
 IN_FLIGHT = telemetry.gauge("fiveshot_budget_bytes_in_flight", "Bytes of callers that are held in memory now.")
 _RETRY_AFTER_S = 1.0
