@@ -11,6 +11,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument
 from fiveshot.folders import Found, find_pictures
+from fiveshot.sync.archives import is_archive, upload_archive
 from fiveshot.sync.calls import pages
 from fiveshot.sync.transfer import save
 from fiveshot.transfers import Upload
@@ -21,7 +22,7 @@ from gateway.cli.completion import image_files
 from gateway.cli.dataset import PICTURES, WORDS, Dataset, Filter, Limit, app
 from gateway.cli.session import Session
 from gateway.cli.texts import tell_competition, tell_faults
-from gateway.cli.transfer import as_json, upload_pictures
+from gateway.cli.transfer import as_json, sending, tell, upload_pictures
 
 Image = Annotated[
     str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
@@ -33,7 +34,7 @@ _NAMED = 20
 def upload(
     ctx: typer.Context,
     dataset: Dataset,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures (png, jpg, jpeg, jfif), or folders of pictures.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures (png, jpg, jpeg, jfif), folders or zips of them.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter the folders in a folder too.")] = False,
     captions: Annotated[
         bool, typer.Option(help="Read captions: NAME.txt or NAME.caption beside a picture, or metadata.jsonl.")
@@ -48,12 +49,24 @@ def upload(
     """Upload pictures; refused files are listed and the rest are uploaded."""
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
-    found = find_pictures(paths, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
+    zipped = [path for path in paths if is_archive(path)]
+    if zipped and update_captions:
+        raise InvalidArgument(
+            "--update-captions does not reach into an archive", field="paths", remedy="Unpack it, and give the folder."
+        )
+    rest = [path for path in paths if path not in zipped]
+    found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
     result = upload_pictures(session, name, found.pictures, update_present=update_captions)
+    how = {"captions": captions, "folder_repeats": folder_repeats}
+    for path in zipped:
+        with sending(session) as show:
+            found.words += upload_archive(session.stubs, name, path, result, on_progress=show, **how)
+    found.passed_over += result.passed_over
     if session.json:
         passed = [{"path": str(each.path), "why": each.why} for each in found.passed_over]
         output.print_json({**as_json(result), "passedOver": passed})
     else:
+        tell(result)
         _tell(session, name, found, result)
     if result.refused:
         raise typer.Exit(output.exit_code(result.refused[-1].error))
@@ -141,7 +154,7 @@ def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     output.say(f"{told}, {len(result.refused)} refused.")
     if found.passed_over:
         output.say(output.at_the_command_line(f"Passed over: {found.passed_over_in_words()}."))
-    repeated = sorted({each.repeats for each in found.pictures if each.repeats})
+    repeated = sorted({each.num_repeats for each in result.images if each.num_repeats})
     if repeated:
         output.say(f"Repeats from the folders' names: {', '.join(map(str, repeated))}.")
     if result.differing:

@@ -16,7 +16,8 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, measures and deleting add commands to those of others
+from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview, tags, measures, deleting: commands of others
+    archives,
     audit,
     base_models,
     console,
@@ -34,11 +35,13 @@ from gateway.cli import (  # noqa: F401  images, crops, audit, preview, tags, me
     models,
     output,
     preview,
+    project,
     stack,
     taggers,
     tags,
     train,
     usage,
+    workers,
 )
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError
@@ -212,10 +215,12 @@ app.command("taggers", rich_help_panel=_MAKE)(taggers.taggers)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)
+app.command("workers", rich_help_panel=_RUN)(workers.workers)
 app.command("console", rich_help_panel=_RUN)(console.console)
 app.command("doctor", rich_help_panel=_RUN)(doctor.doctor)
 app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
+app.add_typer(project.app, name="project", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
 app.command("usage", rich_help_panel=_REST)(usage.usage)
 app.command("version", rich_help_panel=_REST)(tell_version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -22,21 +22,24 @@ from gateway.cli.train import FOLLOW, Job, app
 def metrics(
     ctx: typer.Context,
     job: Job = "",
-    key: Annotated[str, typer.Option(help="loss, learning_rate, images_per_second or grad_norm.")] = "loss",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="loss (the default), learning_rate, images_per_second or grad_norm; repeatable."),
+    ] = None,
     since_step: Annotated[int, typer.Option(min=0, help="Only points after this step.")] = 0,
     stride: Annotated[int, typer.Option(min=1, help="Every Nth step.")] = 1,
     follow: Annotated[bool, typer.Option(help="Keep printing until the job ends.")] = False,
 ) -> None:
     """List the measured points of a job."""
     session: Session = ctx.obj
-    name = lookup.job(session, job)
+    name, keys = lookup.job(session, job), list(dict.fromkeys(key or ["loss"]))
     points: list[training_job_pb2.Metric] = []
     while True:
-        request = pb.ListMetricsRequest(parent=name, key=key, since_step=since_step, stride=stride)
+        request = pb.ListMetricsRequest(parent=name, keys=keys, since_step=since_step, stride=stride)
         answer = session.trainer.ListMetrics(request)
         points += answer.metrics
         if follow:
-            _print_points(session, answer.metrics)
+            _print_points(session, answer.metrics, keys)
         if answer.next_since_step:
             since_step = answer.next_since_step
             continue
@@ -49,7 +52,7 @@ def metrics(
     if session.json:
         output.print_list("metrics", points)
     else:
-        output.table((">step", ">epoch", f">{key}"), ((p.step, p.epoch, f"{p.value:.6g}") for p in points))
+        output.table((">step", ">epoch", *(f">{each}" for each in keys)), _by_step(points, keys))
 
 
 @app.command(rich_help_panel=FOLLOW)
@@ -83,9 +86,18 @@ def compare(
     output.table(columns, came)
 
 
-def _print_points(session: Session, points: Iterable[training_job_pb2.Metric]) -> None:
+def _by_step(points: Iterable[training_job_pb2.Metric], keys: Sequence[str]) -> list[tuple[object, ...]]:
+    """A row a step, with the values in the order of the keys."""
+    rows: dict[tuple[int, int], dict[str, str]] = {}
     for point in points:
-        if session.json:
+        rows.setdefault((point.step, point.epoch), {})[point.key] = f"{point.value:.6g}"
+    return [(step, epoch, *(values.get(key, "") for key in keys)) for (step, epoch), values in rows.items()]
+
+
+def _print_points(session: Session, points: Iterable[training_job_pb2.Metric], keys: Sequence[str]) -> None:
+    if session.json:
+        for point in points:
             output.print_json_line(point)
-        else:
-            output.say(f"{point.step}\t{point.value:.6g}")
+    else:
+        for step, _, *values in _by_step(points, keys):
+            output.say("\t".join((str(step), *map(str, values))))

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fiveshot.errors import InvalidArgument
+from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync.calls import pages
-from fiveshot.sync.models import SAVE_TIMEOUT_S
+from fiveshot.sync.models import SAVE_TIMEOUT_S, Models
 from fiveshot.sync.transfer import save as keep
 from fiveshot.transfers import Saved
 
 from gateway.cli import labels, lookup, output
 from gateway.cli.completion import models
 from gateway.cli.session import Session
+from gateway.cli.transfer import sending
 
 app = typer.Typer(help="Models: save, list, download.", no_args_is_help=True)
 
@@ -60,6 +61,35 @@ def save(
     version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
     output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")
     output.next_step(session, f"fiveshot models download {model} {output.short(version.name)}")
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="Id of the model to put it into.")],
+    file: Annotated[Path, typer.Argument(help="A LoRA of kohya, diffusers or PEFT: a .safetensors file.")],
+    create: Annotated[bool, typer.Option(help="Create the model if it does not exist.")] = False,
+    base_model: Annotated[str, typer.Option(help="Id of the base model that it is made for.")] = "",
+    trigger_word: Annotated[str, typer.Option(help="The word for the subject; what the file says by default.")] = "",
+    display_name: Annotated[str, typer.Option(help="Display name, used with --create.")] = "",
+    description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
+    alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; repeatable.")] = None,
+) -> None:
+    """Keep a LoRA file from elsewhere as the next version of a model."""
+    session: Session = ctx.obj
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}", field="file_name", remedy="Check the path.")
+    model = lookup.new_id(model, field="model_id", kind="model")
+    with sending(session) as show:
+        kept = Models(session.stubs).import_file(
+            session.name("models", model), file, create=create, base_model=base_model, trigger=trigger_word,
+            display_name=display_name, description=description, aliases=alias or [], on_progress=show,
+        ).message  # fmt: skip
+    if session.json:
+        output.print_json(kept)
+        return
+    output.say(f"Imported {file.name} ({kept.files[0].file_id}, rank {kept.rank}) as {kept.name}.")
+    output.next_step(session, f"fiveshot models show {model} {output.short(kept.name)}")
 
 
 @app.command()
@@ -133,11 +163,11 @@ def versions(ctx: typer.Context, model: Model, limit: Limit = 50) -> None:
         output.print_list("versions", found)
         return
     rows = (
-        (output.short(v.name), ", ".join(v.aliases), f"{v.loss:.4f}", v.lineage.epoch, output.when(v.create_time),
-         v.description)
+        (output.short(v.name), ", ".join(v.aliases), _loss(v), v.lineage.epoch or v.lineage.uploaded_file,
+         output.when(v.create_time), v.description)
         for v in found
     )  # fmt: skip
-    output.table((">version", "aliases", ">loss", "epoch", "saved", "note"), rows)
+    output.table((">version", "aliases", ">loss", "from", "saved", "note"), rows)
 
 
 @app.command("download")
@@ -146,8 +176,8 @@ def download_(
     model: Model,
     version: Version = "latest",
     file_id: Annotated[
-        str, typer.Option("--file", help="kohya, diffusers, preview-1 and so on, or contact-sheet.")
-    ] = "kohya",
+        str, typer.Option("--file", help="kohya (the default), diffusers, preview-1 and so on, or contact-sheet.")
+    ] = "",
     to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -213,14 +243,19 @@ def _show_model(model: model_pb2.Model) -> None:
     )  # fmt: skip
 
 
+def _loss(version: model_pb2.ModelVersion) -> str:
+    return "" if version.lineage.uploaded_file else f"{version.loss:.4f}"
+
+
 def _show_version(version: model_pb2.ModelVersion) -> None:
     lineage = version.lineage
     output.facts(
         [
             ("name", version.name), ("note", version.description), ("aliases", ", ".join(version.aliases)),
             ("base model", output.short(lineage.base_model)), ("trigger word", version.trigger_word),
-            ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", f"{version.loss:.4f}"),
-            ("epoch", lineage.epoch), ("dataset version", lineage.dataset_version),
+            ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", _loss(version)),
+            ("uploaded file", lineage.uploaded_file), ("epoch", lineage.epoch),
+            ("dataset version", lineage.dataset_version),
             ("dataset digest", lineage.dataset_digest[:16]), ("saved", output.when(version.create_time)),
         ]
     )  # fmt: skip

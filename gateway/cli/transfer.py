@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fiveshot.folders import Picture
@@ -17,11 +18,19 @@ from gateway.cli.session import Session
 def upload_pictures(
     session: Session, dataset: str, files: Sequence[Picture], *, update_present: bool = False
 ) -> Upload:
-    """Uploads pictures side by side, in the given order; a refused one is named on stderr and the others go on.
+    """Uploads pictures side by side, in the given order; a refused one is in the result and the others go on.
 
     update_present: give pictures that are there already the caption and the repeats that they have here.
     Raises an error that would meet every picture (no access, no dataset, nothing reachable).
     """
+    with sending(session) as show:
+        uploader = Uploader(session.stubs, dataset, update_present=update_present, on_progress=show)
+        return uploader.upload(files)
+
+
+@contextmanager
+def sending(session: Session) -> Iterator[Callable[[UploadProgress], None]]:
+    """A bar on a terminal, for what it is given."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
@@ -32,11 +41,7 @@ def upload_pictures(
         def show(now: UploadProgress) -> None:
             progress.update(bar, description=now.file.name[:40], completed=now.sent_bytes, total=now.total_bytes)
 
-        uploader = Uploader(session.stubs, dataset, update_present=update_present, on_progress=show)
-        result = uploader.upload(files)
-    if not session.json:
-        _tell(result)
-    return result
+        yield show
 
 
 def as_json(result: Upload) -> dict[str, Any]:
@@ -54,7 +59,8 @@ def as_json(result: Upload) -> dict[str, Any]:
     }
 
 
-def _tell(result: Upload) -> None:
+def tell(result: Upload) -> None:
+    """Names on stderr what was there already, and what was refused."""
     for path in result.present:
         said = f"{path}: The dataset already holds this picture"
         if path in result.updated:

@@ -20,11 +20,14 @@ _NOT_MODIFIED = "304"
 
 @dataclass(frozen=True)
 class File:
-    """A file on its way. chunks: checks the bytes, so it may raise at its very end. etag: changes with the bytes."""
+    """A file on its way. size_bytes: None when not known. etag: changes with the bytes.
+
+    chunks: checks the bytes, so it may raise at its very end.
+    """
 
     file_name: str
     content_type: str
-    size_bytes: int
+    size_bytes: int | None
     etag: str
     chunks: AsyncIterator[bytes]
 
@@ -44,12 +47,12 @@ async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
     async for chunk in file.chunks:
         if waiting is not None:
             if not opened:
-                await context.send_initial_metadata((*_headers(file), (LENGTH_KEY, str(file.size_bytes))))
+                await context.send_initial_metadata((*_headers(file), *_length(file)))
                 opened = True
             yield HttpBody(content_type=file.content_type, data=waiting)
         waiting = chunk
     if not opened:
-        await context.send_initial_metadata((*_headers(file), (LENGTH_KEY, str(file.size_bytes))))
+        await context.send_initial_metadata((*_headers(file), *_length(file)))
     yield HttpBody(content_type=file.content_type, data=waiting or b"")
 
 
@@ -72,6 +75,10 @@ def _headers(file: File) -> tuple[tuple[str, str], ...]:
         ("cache-control", "private, no-cache"),
         ("x-content-type-options", "nosniff"),
     )
+
+
+def _length(file: File) -> tuple[tuple[str, str], ...]:
+    return () if file.size_bytes is None else ((LENGTH_KEY, str(file.size_bytes)),)
 
 
 def _has(context: Any, etag: str) -> bool:

@@ -12,6 +12,7 @@ from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServi
 
 from services.chassis.budget_policy import project_budgets
 from services.chassis.budgets import UPLOADS, AtOnce
+from services.chassis.byte_budget import MIB
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
 from services.chassis.nats_events import EventBus
@@ -29,8 +30,10 @@ from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
+from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
@@ -71,6 +74,15 @@ def build(settings: Settings) -> Service:
         reservation=reservation,
     )
     images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
+    versions = VersionVerbs(store, upkeep, utcnow, tokens)
+    imports = ImportVerb(
+        store,
+        uploads,
+        settings.archive_budget,
+        settings.archive_limits,
+        max_bytes=settings.max_archive_mib * MIB,
+        idle_s=settings.upload_idle_s,
+    )
     servicer = DatasetServicer(
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens, budgets),
         uploads=uploads,
@@ -79,7 +91,9 @@ def build(settings: Settings) -> Service:
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
-        versions=VersionVerbs(store, upkeep, utcnow, tokens),
+        versions=versions,
+        imports=imports,
+        exports=ExportVerb(versions, images),
         usage=UsageVerbs(store, budgets, uploading),
     )
     return Service(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.layouts import Why
 from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -39,8 +40,10 @@ from services.dataset.models.tags import (
 from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import NewDataset
 from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
+from services.dataset.use_cases.exports import Layout
 from services.dataset.use_cases.image_batches import ImageEdit
 from services.dataset.use_cases.images import Download, View
+from services.dataset.use_cases.imports import Imported, ImportHeader
 from services.dataset.use_cases.trained_pictures import Form
 from services.dataset.use_cases.uploads import UploadHeader
 
@@ -54,6 +57,12 @@ _PROTO_SOURCES = {
     TagSource.MANUAL: dataset_pb2.TAG_SOURCE_MANUAL,
     TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
     TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
+}
+_PASSED_OVER = {
+    Why.HIDDEN: dataset_service_pb2.PassedOver.REASON_HIDDEN,
+    Why.OTHER: dataset_service_pb2.PassedOver.REASON_NO_PICTURE,
+    Why.CAPTION: dataset_service_pb2.PassedOver.REASON_CAPTION_WITHOUT_PICTURE,
+    Why.LINE: dataset_service_pb2.PassedOver.REASON_LINE_WITHOUT_PICTURE,
 }
 _VIEWS = {
     dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,
@@ -115,6 +124,41 @@ async def content_messages(
             )
             first = False
         yield request.content.data
+
+
+async def import_messages(
+    requests: AsyncIterator[dataset_service_pb2.ImportImagesRequest],
+) -> AsyncIterator[ImportHeader | bytes]:
+    """The pieces of an archive."""
+    first = True
+    async for request in requests:
+        if first:
+            yield ImportHeader(
+                dataset=DatasetRef.parse(request.parent, field="parent"),
+                sha256=request.sha256,
+                request_id=request.request_id,
+                captions=not request.ignore_captions,
+                folder_repeats=not request.ignore_folder_repeats,
+            )
+            first = False
+        yield request.content.data
+
+
+def imported_proto(imported: Imported, trigger_word: str) -> dataset_service_pb2.ImportImagesResponse:
+    """What became of an archive. trigger_word: its dataset's."""
+    passed_over = [
+        dataset_service_pb2.PassedOver(path=str(path), reason=_PASSED_OVER[why]) for path, why in imported.passed_over
+    ]
+    return dataset_service_pb2.ImportImagesResponse(
+        results=[outcome_proto(one, trigger_word) for one in imported.outcomes],
+        passed_over=passed_over,
+        subjects=imported.words,
+    )
+
+
+def layout(name: str) -> Layout:
+    """The layout of this name; kohya's when nothing is said."""
+    return Layout(name or Layout.KOHYA)
 
 
 @contextmanager

@@ -17,8 +17,10 @@ from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, pars
 from services.dataset.models.resources import Image
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
+from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
@@ -45,6 +47,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         direct: DirectUploads,
         tags: TagVerbs,
         versions: VersionVerbs,
+        imports: ImportVerb,
+        exports: ExportVerb,
         usage: UsageVerbs,
     ) -> None:
         self._datasets = datasets
@@ -55,6 +59,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._direct = direct
         self._tags = tags
         self._versions = versions
+        self._imports = imports
+        self._exports = exports
         self._usage = usage
 
     async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
@@ -87,6 +93,12 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         with mapping.content_fields():
             return await self._shown(_counted(await self._uploads.upload(mapping.content_messages(request))))
 
+    async def ImportImages(
+        self, request: AsyncIterator[messages.ImportImagesRequest], context: Any
+    ) -> messages.ImportImagesResponse:
+        imported = await self._imports.run(mapping.import_messages(request))
+        return mapping.imported_proto(imported, (await self._datasets.get(imported.dataset)).fields.trigger_word)
+
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
 
@@ -116,7 +128,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         async for chunk in picture.chunks:
             if first:
                 yield messages.DownloadImageResponse(
-                    chunk=chunk, content_type=picture.content_type, size_bytes=picture.size_bytes
+                    chunk=chunk, content_type=picture.content_type, size_bytes=picture.size_bytes or 0
                 )
                 first = False
             else:
@@ -208,6 +220,13 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return messages.ListDatasetVersionsResponse(
             versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
         )
+
+    async def ExportDatasetVersion(
+        self, request: messages.ExportDatasetVersionRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        archive = await self._exports.open(VersionRef.parse(request.name), mapping.layout(request.layout))
+        async for body in http_bodies.send(mapping.content_file(archive), context):
+            yield body
 
     async def DeleteDatasetVersion(self, request: messages.DeleteDatasetVersionRequest, context: Any) -> Empty:
         await self._versions.delete(VersionRef.parse(request.name), etag=request.etag, force=request.force)

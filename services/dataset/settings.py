@@ -15,6 +15,7 @@ from services.chassis.settings import (
     SqlSettings,
     service_config,
 )
+from services.chassis.zip_archives import ArchiveLimits
 from services.dataset.models.checks import EXTENSIONS, Limits
 
 
@@ -37,6 +38,10 @@ class Settings(
     project_upload_budget_mib: int = Field(
         64, ge=1, le=65_536, description="MiB of pictures that may be in flight, of each project"
     )
+    max_archive_mib: int = Field(600, ge=1, le=65_536, description="MiB of an archive; inflated, twice as many")
+    archive_budget_mib: int = Field(
+        2400, ge=1, le=1_048_576, description="MiB of archives that may lie in the temporary folder at once"
+    )
     budget_datasets: int = Field(10_000, ge=0, description="datasets of each project; 0 is no limit")
     budget_images: int = Field(0, ge=0, description="images of each project, in all its datasets; 0 is no limit")
     budget_stored_bytes: int = Field(
@@ -58,16 +63,31 @@ class Settings(
         return ",".join(extensions)
 
     @model_validator(mode="after")
-    def _one_picture_fits(self) -> Settings:
+    def _one_fits(self) -> Settings:
         budget = min(self.upload_budget_mib, self.project_upload_budget_mib) * MIB
         if budget < self.max_image_bytes:
             raise ValueError("upload_budget_mib and project_upload_budget_mib must hold a picture of max_image_bytes")
+        if self.archive_budget_mib < self.max_archive_mib:
+            raise ValueError("archive_budget_mib must hold an archive of max_archive_mib")
         return self
 
     @property
     def upload_budget(self) -> ByteBudget:
         """The bytes that may be in flight."""
         return ByteBudget(total=self.upload_budget_mib * MIB, per_project=self.project_upload_budget_mib * MIB)
+
+    @property
+    def archive_budget(self) -> ByteBudget:
+        """The bytes of archives that may lie here; half of them may be one project's."""
+        total = self.archive_budget_mib * MIB
+        return ByteBudget(total=total, per_project=max(total // 2, self.max_archive_mib * MIB))
+
+    @property
+    def archive_limits(self) -> ArchiveLimits:
+        """What an archive may hold: captions and what systems leave behind count as well."""
+        return ArchiveLimits(
+            max_entries=max(2000, 20 * self.max_images_per_dataset), max_total_bytes=2 * self.max_archive_mib * MIB
+        )
 
     @property
     def limits(self) -> Limits:

@@ -23,6 +23,7 @@ from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.servicer import RegistryServicer
 from services.registry.settings import Settings
 from services.registry.use_cases.budgeting import KeepBudgets, UsageReading
+from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
 from services.registry.use_cases.sweeping import Sweeper
@@ -37,11 +38,13 @@ def build(settings: Settings) -> Service:
     objects = ObjectStore(settings)
     trainer = grpc_client.channel(settings.trainer_target, settings)
     store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)
+    source = GrpcEpochSource(trainer)
     budgets, max_bytes = KeepBudgets(project_budgets(settings)), settings.max_version_mb * 1024 * 1024
     servicer = RegistryServicer(
         Repositories(store, files, tokens, budgets),
         Versions(store, files, tokens),
-        SaveEpoch(store, files, GrpcEpochSource(trainer), max_bytes=max_bytes, budgets=budgets),
+        SaveEpoch(store, files, source, max_bytes=max_bytes, budgets=budgets),
+        ImportVersion(store, files, source, max_bytes=max_bytes, idle_s=settings.upload_idle_s, budgets=budgets),
         UsageReading(store, budgets),
     )
     sweeper = Sweeper(

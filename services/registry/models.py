@@ -81,7 +81,10 @@ class ModelChanges:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a version comes from. Every field but `step` and the two digests is a resource name."""
+    """Where a version comes from. Every field but `step`, the two digests and `uploaded_file` is a resource name.
+
+    uploaded_file: the name of the file from outside that it is made of; all that concerns an epoch is then empty.
+    """
 
     dataset_version: str
     dataset_digest: str
@@ -90,6 +93,7 @@ class Lineage:
     base_model: str
     step: int
     parameters_sha256: str
+    uploaded_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

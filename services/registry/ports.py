@@ -13,6 +13,7 @@ from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
+    BaseModelFacts,
     EpochFile,
     FinishedEpoch,
     Model,
@@ -183,6 +184,10 @@ class EpochSource(Protocol):
         Raises NotFound(EPOCH_NOT_FOUND or the trainer's own for the job), FailedPrecondition(EPOCH_NOT_FINISHED) while
         the job still works towards it.
         """
+        ...
+
+    async def base_model(self, name: str) -> BaseModelFacts:
+        """A base model of the catalogue. Raises NotFound(BASE_MODEL_NOT_FOUND)."""
         ...
 
     def read_file(self, epoch: str, file: EpochFile) -> AsyncIterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 
 from fiveshot.registry.v1 import model_pb2 as pb
@@ -24,6 +24,7 @@ from services.registry.models import (
     NewModel,
     version_name,
 )
+from services.registry.use_cases.import_version import ImportRequest
 from services.registry.use_cases.save_epoch import SaveRequest
 
 
@@ -97,6 +98,31 @@ def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
     )
 
 
+async def import_messages(
+    requests: AsyncIterator[service_pb.ImportModelVersionRequest],
+) -> AsyncIterator[ImportRequest | bytes]:
+    """The pieces of a file."""
+    first = True
+    async for request in requests:
+        if first:
+            ids = MODEL_NAME.parse(request.parent, field="parent")
+            yield ImportRequest(
+                project=ids["project"],
+                model_id=ids["model"],
+                file_name=request.file_name,
+                create_model=request.create_model,
+                display_name=request.display_name,
+                description=request.description,
+                aliases=tuple(request.aliases),
+                base_model=request.base_model,
+                trigger_word=request.trigger_word,
+                sha256=request.sha256,
+                request_id=request.request_id,
+            )
+            first = False
+        yield request.content.data
+
+
 def model(value: Model) -> pb.Model:
     """A model as callers see it; aliases and the latest version are resource names."""
     names = {alias: version_name(value.project, value.model_id, number) for alias, number in value.aliases.items()}
@@ -157,6 +183,7 @@ def lineage(value: Lineage) -> pb.Lineage:
         base_model=value.base_model,
         step=value.step,
         parameters_sha256=value.parameters_sha256,
+        uploaded_file=value.uploaded_file,
     )
 
 

@@ -16,6 +16,7 @@ from services.chassis import http_bodies
 from services.chassis.names import project_of
 from services.registry import proto_mapping as mapping
 from services.registry.use_cases.budgeting import UsageReading
+from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
 from services.registry.use_cases.versions import Versions
@@ -25,12 +26,18 @@ class RegistryServicer(RegistryServiceServicer):
     """One method a call."""
 
     def __init__(
-        self, repositories: Repositories, versions: Versions, saving: SaveEpoch, usage: UsageReading
+        self,
+        repositories: Repositories,
+        versions: Versions,
+        saving: SaveEpoch,
+        importing: ImportVersion,
+        usage: UsageReading,
     ) -> None:
         self._usage = usage
         self._repositories = repositories
         self._versions = versions
         self._saving = saving
+        self._importing = importing
 
     async def CreateModel(self, request: service_pb.CreateModelRequest, context: Any) -> pb.Model:
         """See registry_service.proto, here and below."""
@@ -56,6 +63,11 @@ class RegistryServicer(RegistryServiceServicer):
 
     async def SaveEpoch(self, request: service_pb.SaveEpochRequest, context: Any) -> pb.ModelVersion:
         return mapping.version(await self._saving.save(mapping.save_request(request)))
+
+    async def ImportModelVersion(
+        self, request: AsyncIterator[service_pb.ImportModelVersionRequest], context: Any
+    ) -> pb.ModelVersion:
+        return mapping.version(await self._importing.run(mapping.import_messages(request)))
 
     async def GetModelVersion(
         self, request: service_pb.GetModelVersionRequest, context: Any

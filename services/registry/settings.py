@@ -25,6 +25,7 @@ class Settings(SqlSettings, ListSettings, S3Settings, BudgetSettings, BaseServic
     )
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer, from which epochs are read")
     max_version_mb: int = Field(4096, ge=1, description="largest version kept, all files together, in MiB")
+    upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
     budget_models: int = Field(10_000, ge=0, description="models of each project; 0: no limit")
     budget_model_versions: int = Field(0, ge=0, description="versions of all models of each project; 0: no limit")
     sweep_interval_s: float = Field(3600, gt=0, description="seconds between searches for files without a version")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import output
-from tests.fakes import pictures
+from tests.fakes import lora_files, pictures
+from tests.fakes.archives import unzipped, zipped
 from tests.fixtures.cut_line import CutLine
 from tests.fixtures.processes import finished
 from tests.fixtures.running_stack import RunningStack, Stored
@@ -26,6 +28,9 @@ FILES = {
     "huge.png": pictures.png_of_declared_size(20_000, 20_000),
     "good.png": pictures.png(seed=2000),
     "picture.gif": pictures.gif(),
+    "no.zip": b"no archive",
+    "no.safetensors": b"\x80\x04K\x01." + bytes(20),
+    "bad.zip": zipped({"sub/jpeg.png": pictures.jpeg()}),
 }
 
 COMMANDS = [
@@ -35,6 +40,21 @@ COMMANDS = [
     ("dataset upload photos six_megabytes.png", output.USAGE, "IMAGE_TOO_LARGE; field header.size_bytes"),
     ("dataset upload photos empty.png", output.USAGE, "IMAGE_EMPTY; field chunk"),
     ("dataset upload photos huge.png", output.USAGE, "IMAGE_TOO_MANY_PIXELS; field chunk"),
+    ("dataset upload photos no.zip", output.USAGE, "ARCHIVE_UNREADABLE; field content"),
+    ("dataset upload photos bad.zip", output.USAGE, "IMAGE_TYPE_MISMATCH; field content"),
+    ("dataset upload photos bad.zip --update-captions", output.USAGE, "INVALID_ARGUMENT; field paths"),
+    ("dataset upload none no.zip", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field parent"),
+    ("models import cat no.safetensors --create", output.USAGE, "MODEL_FILE_PICKLE; field content"),
+    ("models import cat no.zip --create", output.USAGE, "FILE_NAME_INVALID; field file_name"),
+    ("models import cat none.safetensors", output.NOT_FOUND, "NOT_FOUND; field file_name"),
+    ("models import none no.safetensors", output.NOT_FOUND, "MODEL_NOT_FOUND; field model_id"),
+    (
+        "models import cat no.safetensors --create --base-model none",
+        output.NOT_FOUND,
+        "BASE_MODEL_NOT_FOUND; field base_model",
+    ),
+    ("dataset export empty", output.NOT_FOUND, "RESOURCE_NOT_FOUND"),
+    ("dataset export photos 9", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field name"),
     ("dataset upload full good.png", output.LIMIT, "DATASET_FULL; field header.parent"),
     ("dataset upload none good.png", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field header.parent"),
     ("dataset show none", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field name"),
@@ -53,6 +73,8 @@ COMMANDS = [
     ("train start photos --id my_job", output.USAGE, "ID_INVALID; field training_job_id"),
     ("train watch", output.NOT_FOUND, "NO_JOB; field job"),
     ("epochs list", output.NOT_FOUND, "NO_JOB; field job"),
+    ("workers", output.NOT_ALLOWED, "ALL_PROJECTS_NEEDED"),
+    ("project purge --yes --project other", output.NOT_ALLOWED, "PROJECT_FORBIDDEN; field parent"),
     ("train delete none", output.NOT_FOUND, "JOB_NOT_FOUND; field name"),
     ("epochs delete none 1", output.NOT_FOUND, "JOB_NOT_FOUND; field name"),
     ("models delete-version none 1", output.NOT_FOUND, "MODEL_NOT_FOUND; field name"),
@@ -122,6 +144,59 @@ def test_no_key_at_all(filled_stack: RunningStack) -> None:
     done = filled_stack.command("--server", filled_stack.server, "dataset", "list")
     assert (done.exit_code, len(done.stderr.splitlines())) == (output.NOT_ALLOWED, 1)
     assert "[CREDENTIALS_MISSING]" in done.stderr
+
+
+def test_an_archive_goes_up_and_comes_down(filled_stack: RunningStack, tmp_path: Path) -> None:
+    files = {"3_sks cat/a.png": pictures.png(seed=91), "3_sks cat/a.txt": b"by the sea", "notes.md": b"x"}
+    (tmp_path / "Photos.ZIP").write_bytes(zipped(files | {"__MACOSX/._a.png": b"x"}))
+    filled_stack.command("dataset", "create", "archived", "--trigger-word", "sks")
+    done = filled_stack.command("dataset", "upload", "archived", str(tmp_path / "Photos.ZIP"))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(
+        "1 uploaded, 0 refused.\nPassed over: 1 file that is no picture, 1 hidden file.\n"
+        "Repeats from the folders' names: 3."
+    )
+    again = filled_stack.command("dataset", "upload", "archived", str(tmp_path / "Photos.ZIP"), "--json")
+    assert json.loads(again.stdout)["present"] == [str(tmp_path / "Photos.ZIP" / "3_sks cat/a.png")]
+    filled_stack.command("dataset", "freeze", "archived")
+    out = tmp_path / "out.zip"
+    done = filled_stack.command("dataset", "export", "archived", "--to", str(out), "--json")
+    assert json.loads(done.stdout)["sizeBytes"] == out.stat().st_size
+    assert unzipped(out.read_bytes())["3_sks/a.txt"] == b"sks, by the sea"
+    done = filled_stack.command("dataset", "export", "archived/versions/1", "--layout", "imagefolder", "--to", str(out))
+    assert (done.exit_code, "--force" in done.stderr) == (output.STATE, True)
+    filled_stack.command("dataset", "delete", "archived", "--force")
+
+
+def test_a_purge_counts_first_and_leaves_nothing(filled_stack: RunningStack, tmp_path: Path) -> None:
+    made = filled_stack.command("keys", "add", "all", "--for", "*", "--role", "admin", "--json")
+    whole = ("--server", filled_stack.server, "--api-key", json.loads(made.stdout)["apiKey"], "--project", "brief")
+    (tmp_path / "cat.zip").write_bytes(zipped({f"{n}.png": pictures.png(seed=n) for n in range(3)}))
+    (tmp_path / "cat.safetensors").write_bytes(lora_files.safetensors(lora_files.KOHYA))
+    steps = [
+        ("dataset", "create", "cat", "--trigger-word", "sks"),
+        ("dataset", "upload", "cat", str(tmp_path / "cat.zip")),
+        ("dataset", "tag", "cat"),
+        ("dataset", "freeze", "cat"),
+        ("train", "start", "cat", "--epochs", "1"),
+        ("models", "import", "cat", str(tmp_path / "cat.safetensors"), "--create", "--base-model", "fiveshot-tiny"),
+    ]
+    for step in steps:
+        done = filled_stack.command(*whole, *step)
+        assert done.exit_code == 0, done.output
+    shown = json.loads(filled_stack.command(*whole, "workers", "--json").stdout)
+    assert {"project": "projects/brief"}.items() <= shown["queue"]["projects"][0].items()
+    assert "jobs wait" in filled_stack.command(*whole, "workers").stdout
+    counts = {"tagJobs": 1, "trainingJobs": 1, "models": 1, "datasets": 1}
+    for yes, left in ((False, counts), (True, dict.fromkeys(counts, 0))):
+        done = filled_stack.command(*whole, "project", "purge", "--json", *(["--yes"] if yes else []))
+        assert json.loads(done.stdout) == {"project": "projects/brief", "deleted": yes, "counts": counts}
+        after = filled_stack.command(*whole, "project", "purge", "--json")
+        assert json.loads(after.stdout)["counts"] == left
+    assert filled_stack.command(*whole, "project", "purge").stdout == (
+        "This would delete 0 tag jobs, 0 training jobs, 0 models, 0 datasets of projects/brief.\n"
+    )
+    filled_stack.command("keys", "remove", "all")
 
 
 def test_an_upload_whose_line_breaks_midway(filled_stack: RunningStack, before: Stored, files: Path) -> None:

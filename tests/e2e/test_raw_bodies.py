@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from tests.e2e.test_bad_input import EMPTY, SET
-from tests.fakes import pictures
+from tests.fakes import lora_files, pictures
+from tests.fakes.archives import unzipped, zipped
 from tests.fixtures.patience import scaled
 from tests.fixtures.running_stack import PARENT, RunningStack, Stored
 
@@ -61,6 +62,78 @@ async def test_a_picture_goes_up_and_comes_back_as_it_is(http: httpx.AsyncClient
     version = (await http.post(f"{parent}/versions", json={})).json()
     pinned = (await http.get(f"/v1/{version['name']}/images")).json()["images"][0]
     assert (await http.get(f"/v1/{pinned['name']}:download")).content == data
+
+
+async def test_an_archive_goes_up_and_a_version_comes_back_as_one(http: httpx.AsyncClient) -> None:
+    await http.post(f"/v1/{PARENT}/datasets", json={"datasetId": "zips"})
+    parent = f"/v1/{PARENT}/datasets/zips"
+    large = pictures.jpeg(3000, 2500, seed=78)
+    files = {"5_cat/a.jpg": large, "5_cat/a.txt": b"a cat", "b.png": pictures.png(seed=1), "c.png": b"x"}
+    archive = zipped(files)
+    for _ in range(2):
+        made = await http.post(f"{parent}/images:import?request_id=one", content=archive)
+        assert made.status_code == 200, made.text
+        results = made.json()["results"]
+        assert [(one["fileName"], "image" in one) for one in results] == [
+            ("b.png", True), ("c.png", False), ("5_cat/a.jpg", True),
+        ]  # fmt: skip
+    version = (await http.post(f"{parent}/versions", json={})).json()
+    got = await http.get(f"/v1/{version['name']}:export?layout=kohya")
+    assert got.headers["content-type"] == "application/zip"
+    assert got.headers["content-length"] == str(len(got.content))
+    assert got.headers["content-disposition"] == 'attachment; filename="zips-v1-kohya.zip"'
+    assert unzipped(got.content)["5_zips/a.jpg"] == large
+    known = await http.get(
+        f"/v1/{version['name']}:export?layout=kohya", headers={"if-none-match": got.headers["etag"]}
+    )
+    assert (known.status_code, known.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("parent", "query", "body", "status", "reason", "field"),
+    [
+        (SET, "", b"", 400, "ARCHIVE_UNREADABLE", "content"),
+        (SET, "", zipped({"a.png": bytes(2_000_000)}), 400, "ARCHIVE_RATIO", "content"),
+        (SET, "sha256=0", b"x", 400, "REQUEST_INVALID", "sha256"),
+        (f"{PARENT}/datasets/none", "", b"x", 404, "RESOURCE_NOT_FOUND", "parent"),
+        ("projects/other/datasets/photos", "", b"x", 403, "PROJECT_FORBIDDEN", "parent"),
+    ],
+)
+async def test_an_archive_that_is_refused_is_named_and_stores_nothing(
+    filled_stack: RunningStack,
+    http: httpx.AsyncClient,
+    parent: str,
+    query: str,
+    body: bytes,
+    status: int,
+    reason: str,
+    field: str,
+) -> None:
+    before: Stored = await filled_stack.stored()
+    answer = await http.post(f"/v1/{parent}/images:import?{query}", content=body)
+    details = {item["@type"].rpartition(".")[2]: item for item in answer.json()["details"]}
+    assert (answer.status_code, details["ErrorInfo"]["reason"]) == (status, reason), answer.text
+    assert [each["field"] for each in details["BadRequest"]["fieldViolations"]] == [field]
+    assert await filled_stack.stored() == before
+
+
+async def test_a_lora_from_elsewhere_is_kept_and_comes_back_as_it_is(http: httpx.AsyncClient) -> None:
+    large = ("U8", (4, 250_000), bytes(1_000_000))
+    data = lora_files.safetensors({**lora_files.KOHYA, "lora_unet_x.lora_down.weight": large})
+    model = f"/v1/{PARENT}/models/found"
+    for _ in range(2):
+        query = "file_name=Cat.safetensors&create_model=true&base_model=baseModels/fiveshot-tiny&request_id=lora"
+        made = await http.post(f"{model}/versions:import?{query}", content=data)
+        assert made.status_code == 200, made.text
+        assert made.json()["name"] == f"{PARENT}/models/found/versions/1"
+    assert made.json()["lineage"] == {"baseModel": "baseModels/fiveshot-tiny", "uploadedFile": "Cat.safetensors"}
+    assert (made.json()["rank"], made.json()["alpha"]) == (4, 2)
+    got = await http.get(f"{model}/versions/latest:download")
+    assert (got.content, got.headers["content-disposition"]) == (data, 'attachment; filename="Cat.safetensors"')
+    refused = await http.post(f"{model}/versions:import?file_name=Cat.safetensors", content=b"PK\3\4" + bytes(99))
+    assert (refused.status_code, refused.json()["details"][0]["reason"]) == (400, "MODEL_FILE_PICKLE")
+    assert (await http.get(f"{model}")).json()["versionCount"] == 1
+    await http.delete(f"{model}?force=true")
 
 
 BAD_UPLOADS = [

@@ -19,6 +19,7 @@ from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
     LATEST,
+    BaseModelFacts,
     EpochFile,
     FinishedEpoch,
     Model,
@@ -254,6 +255,11 @@ class FakeEpochSource:
         if name not in self.epochs:
             raise NotFound(f"{name} does not exist", field="epoch", reason="EPOCH_NOT_FOUND")
         return self.epochs[name]
+
+    async def base_model(self, name: str) -> BaseModelFacts:
+        if name != "baseModels/fiveshot-tiny":
+            raise NotFound("No such base model", field="base_model", reason="BASE_MODEL_NOT_FOUND", remedy="List them.")
+        return BaseModelFacts(name, "Tiny", "Apache-2.0")
 
     async def read_file(self, epoch: str, file: EpochFile) -> AsyncIterator[bytes]:
         content = self.contents[file.file_id]

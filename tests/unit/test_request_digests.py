@@ -17,15 +17,18 @@ from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.listing.pages import PageTokens
 from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
+from services.chassis.zip_archives import ArchiveLimits
 from services.dataset.models.checks import Limits
 from services.dataset.servicer import DatasetServicer
 from services.dataset.use_cases.datasets import DatasetVerbs
+from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
 from services.registry.servicer import RegistryServicer
@@ -37,6 +40,7 @@ from services.tagger.use_cases.taggers import Taggers
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.steering import JobSteering
+from tests.fakes.archives import raw_archive
 from tests.fakes.tagger_world import ScriptedTagger, score
 
 SHA = "ab" * 32
@@ -80,7 +84,9 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
+    imports = ImportVerb(store, NO, budget, ArchiveLimits(), max_bytes=1000, idle_s=5)
     others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
+    others |= {"imports": imports, "exports": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
@@ -96,7 +102,7 @@ def trainer(store: Any) -> TrainingServicer:
 
 
 def registry(store: Any) -> RegistryServicer:
-    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1), NO)
+    return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1), NO, NO)
 
 
 async def upload(request: Message) -> AsyncIterator[Message]:
@@ -133,6 +139,15 @@ REQUESTS: list[tuple[str, Callable[[Any], Any], Message, str]] = [
             )
         ),
         "60f6e458376a62d522763b8f41693ad9641f9fd3e52df0577357badb4b6e149f",
+    ),
+    (
+        "ImportImages",
+        dataset,
+        dataset_service_pb2.ImportImagesRequest(
+            parent="projects/acme/datasets/rex", content=HttpBody(data=raw_archive([(b"a.png", b"x")])),
+            ignore_captions=True, request_id="r-1",
+        ),
+        "a9ec0be21c482d800f1d8650c4edf96869940f23093cbb2bb89aa22bca670868",
     ),
     (
         "TagImages",
@@ -206,6 +221,6 @@ async def test_the_digest_of_a_request_is_what_it_always_was(
 ) -> None:
     call: Callable[[Any, Any], Awaitable[object]] = getattr(build(RecordingStore()), method)
     with pytest.raises(Asked) as caught:
-        await call(upload(request_) if method == "UploadImage" else request_, None)
+        await call(upload(request_) if method in ("UploadImage", "ImportImages") else request_, None)
     (key,) = (given for given in caught.value.args if isinstance(given, RequestKey))
     assert key == RequestKey("acme", method, "r-1", digest)

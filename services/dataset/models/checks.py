@@ -9,6 +9,8 @@ from services.chassis.errors import InvalidArgument
 
 # What a file of that extension holds, in the words of `chassis.pictures`.
 EXTENSIONS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg"}
+# As the field rules of the API say.
+MAX_CAPTION, MAX_FILE_NAME = 2000, 255
 # Marks that turn the reading direction round: they make `gpj.exe` look like `exe.jpg`.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

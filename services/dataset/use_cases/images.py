@@ -64,14 +64,14 @@ class View(Enum):
 
 @dataclass(frozen=True)
 class Download:
-    """A picture on its way. etag: changes with its bytes.
+    """A file on its way. size_bytes: None when not known. etag: changes with its bytes.
 
     chunks raises NotFound when it is deleted meanwhile, DataLoss when its bytes are wrong.
     """
 
     file_name: str
     content_type: str
-    size_bytes: int
+    size_bytes: int | None
     etag: str
     chunks: AsyncIterator[bytes]
 

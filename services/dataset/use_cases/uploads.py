@@ -15,12 +15,13 @@ from datetime import timedelta
 
 from services.chassis.budgets import IMAGES, STORED_BYTES, UNLIMITED, UPLOADS, AtOnce, Budgets
 from services.chassis.byte_budget import ByteBudget, Held
-from services.chassis.errors import AlreadyExists, DeadlineExceeded, InvalidArgument, ResourceExhausted
+from services.chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
+from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
 from services.dataset.models.names import DatasetRef, ImageRef
-from services.dataset.models.resources import Dataset, Image, ImageFields, Picture
+from services.dataset.models.resources import Crop, Dataset, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
 from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import Clock, DatasetReader, DatasetStore, DatasetWriter, PictureStore
@@ -30,7 +31,10 @@ from services.dataset.use_cases.upkeep import Upkeep
 
 @dataclass(frozen=True)
 class UploadHeader:
-    """What an upload announces. size_bytes 0 and sha256 "": not known beforehand."""
+    """What an upload announces. size_bytes 0 and sha256 "": not known beforehand.
+
+    num_repeats, crop: of the image; only an archive says them.
+    """
 
     dataset: DatasetRef
     file_name: str
@@ -39,6 +43,8 @@ class UploadHeader:
     caption: str = ""
     tags: tuple[str, ...] = ()
     request_id: str = ""
+    num_repeats: int = 0
+    crop: Crop | None = None
 
 
 class UploadVerb:
@@ -84,6 +90,8 @@ class UploadVerb:
         fields = ImageFields(
             caption=check_text(header.caption, field="header.caption", lines=True),
             tags=tuple(Tag(check_label(label, field="header.tags")) for label in header.tags),
+            crop=header.crop,
+            num_repeats=header.num_repeats,
         )
         check_text(header.request_id, field="header.request_id")
         if header.size_bytes > self._limits.max_image_bytes:
@@ -103,7 +111,7 @@ class UploadVerb:
             return await asyncio.shield(storing)
 
     async def _header(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader:
-        first = await self._next(messages)
+        first = await next_in_time(messages, self._idle_s)
         if not isinstance(first, UploadHeader):
             raise InvalidArgument(
                 "The upload does not begin with a header",
@@ -124,7 +132,7 @@ class UploadVerb:
 
     async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader, held: Held) -> bytes:
         data = bytearray()
-        while (message := await self._next(messages)) is not None:
+        while (message := await next_in_time(messages, self._idle_s)) is not None:
             if isinstance(message, UploadHeader):
                 raise InvalidArgument(
                     "The upload has a second header",
@@ -149,17 +157,6 @@ class UploadVerb:
                 remedy="Upload the picture again; it was damaged in transit, or the digest is of another file.",
             )
         return bytes(data)
-
-    async def _next(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader | bytes | None:
-        try:
-            async with asyncio.timeout(self._idle_s):
-                return await anext(messages, None)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"The upload paused for more than {self._idle_s:g} s",
-                reason="UPLOAD_STALLED",
-                remedy="Upload the picture again.",
-            ) from error
 
     async def _store_whole(
         self, header: UploadHeader, fields: ImageFields, data: bytes, checked: CheckedPicture
@@ -255,7 +252,10 @@ class UploadVerb:
 
 
 def _request_key(header: UploadHeader, sha256: str) -> RequestKey:
-    content = digest((header.dataset, header.file_name, header.caption, header.tags, sha256))
+    parts: tuple[object, ...] = (header.dataset, header.file_name, header.caption, header.tags, sha256)
+    if header.num_repeats or header.crop:
+        parts += (header.num_repeats, header.crop)
+    content = digest(parts)
     return RequestKey(header.dataset.project, "UploadImage", header.request_id, content)
 
 

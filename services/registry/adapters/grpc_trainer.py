@@ -59,7 +59,12 @@ class GrpcEpochSource:
             epoch = await self._stub.GetEpoch(service_pb.GetEpochRequest(name=name), timeout=self._timeout_s)
         except NotFound as error:
             raise _absent(job, number) from error
-        return _finished(epoch, job, await self._base_model(job.base_model))
+        try:
+            base_model = await self.base_model(job.base_model)
+        except NotFound:
+            # It may have left the catalogue since the job ran; its epochs stay worth keeping.
+            base_model = BaseModelFacts(name=job.base_model)
+        return _finished(epoch, job, base_model)
 
     async def read_file(self, epoch: str, file: EpochFile) -> AsyncIterator[bytes]:
         """See ports.EpochSource."""
@@ -67,12 +72,17 @@ class GrpcEpochSource:
         async for response in self._stub.DownloadEpochFile(request):
             yield response.chunk
 
-    async def _base_model(self, name: str) -> BaseModelFacts:
+    async def base_model(self, name: str) -> BaseModelFacts:
+        """See ports.EpochSource."""
         try:
             found = await self._stub.GetBaseModel(service_pb.GetBaseModelRequest(name=name), timeout=self._timeout_s)
-        except NotFound:
-            # It may have left the catalogue since the job ran; its epochs stay worth keeping.
-            return BaseModelFacts(name=name)
+        except NotFound as error:
+            raise NotFound(
+                f"{name} is not in the catalogue",
+                field="base_model",
+                reason="BASE_MODEL_NOT_FOUND",
+                remedy="List the base models, or leave it out.",
+            ) from error
         return BaseModelFacts(
             name=name,
             display_name=found.display_name,

@@ -80,6 +80,7 @@ VERSIONS = Table(
     Column("step", BigInteger, nullable=False),
     Column("parameters_sha256", String(64), nullable=False),
     Column("labels", JsonText, nullable=False, server_default="{}"),
+    Column("uploaded_file", String(255), nullable=False, server_default=""),
     Column("create_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "model_id", "number"),
     ForeignKeyConstraint(["project", "model_id"], ["models.project", "models.model_id"], ondelete="CASCADE"),

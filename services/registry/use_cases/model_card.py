@@ -7,16 +7,22 @@ Format: https://huggingface.co/docs/hub/model-cards and the fields that the hub'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
-from services.registry.models import CONTACT_SHEET, DIFFUSERS, KOHYA, EpochFile, FinishedEpoch
+from services.registry.models import CONTACT_SHEET, DIFFUSERS, KOHYA, BaseModelFacts, EpochFile, FinishedEpoch
 
 # Licences that the hub knows by these ids; any other is named in full beside `other`.
 _HUB_LICENSES = frozenset(
     ("apache-2.0", "mit", "openrail", "openrail++", "creativeml-openrail-m", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
 )
+# What trainers write into a LoRA and people ask of it.
+_SAID_BY_FILES = (
+    "modelspec.title", "modelspec.architecture", "ss_base_model_version", "ss_sd_model_name", "ss_network_module",
+    "ss_num_epochs", "ss_epoch", "ss_steps", "ss_learning_rate", "ss_optimizer", "ss_resolution",
+)  # fmt: skip
+_SAID = 200
 
 
 class _OneLine(yaml.SafeDumper):
@@ -36,7 +42,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#])")
 def model_card(display_name: str, description: str, epoch: FinishedEpoch) -> str:
     """The card of a version that is made from `epoch`."""
     sections = [
-        f"---\n{_front_matter(epoch)}---",
+        f"---\n{_front_matter(epoch.base_model, epoch.trigger_word, _widget(epoch))}---",
         f"# {_inline(display_name)}",
         description.strip(),
         _introduction(epoch),
@@ -50,31 +56,65 @@ def model_card(display_name: str, description: str, epoch: FinishedEpoch) -> str
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(epoch: FinishedEpoch) -> str:
-    base = epoch.base_model
-    fields: dict[str, object] = {"base_model": _base_id(epoch), "base_model_relation": "adapter"}
+def uploaded_card(
+    display_name: str,
+    description: str,
+    file: EpochFile,
+    base_model: BaseModelFacts,
+    *,
+    trigger_word: str,
+    rank: int,
+    alpha: float,
+    metadata: Mapping[str, str],
+) -> str:
+    """The card of a version that is made from a file of somebody's. metadata: what the file says of itself."""
+    base = base_model.display_name or base_model.hub_id or base_model.name.removeprefix("baseModels/")
+    of = f" of {_inline(base)}" if base else ""
+    text = f"A LoRA{of}, rank {rank}, from the uploaded file `{file.file_name}`."
+    if trigger_word:
+        text += f" Write **{_inline(trigger_word)}** in a prompt to get the subject."
+    said = [(key, _inline(metadata[key])[:_SAID]) for key in _SAID_BY_FILES if metadata.get(key)]
+    sections = [
+        f"---\n{_front_matter(base_model, trigger_word, [])}---",
+        f"# {_inline(display_name)}",
+        description.strip(),
+        text,
+        _table("Adapter", ("", "value"), [("rank", str(rank)), ("alpha", f"{alpha:g}")]),
+        _table("What the file says of itself", ("", "value"), said),
+        _files([file]),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(base: BaseModelFacts, trigger_word: str, widget: Sequence[object]) -> str:
+    fields: dict[str, object] = {}
+    if base.name:
+        fields = {"base_model": _base_id(base), "base_model_relation": "adapter"}
     license_id = base.license.lower()
     if license_id in _HUB_LICENSES:
         fields["license"] = license_id
     elif license_id:
         fields |= {"license": "other", "license_name": base.license}
     fields |= {"library_name": "diffusers", "pipeline_tag": "text-to-image"}
-    if epoch.trigger_word:
-        fields["instance_prompt"] = epoch.trigger_word
+    if trigger_word:
+        fields["instance_prompt"] = trigger_word
     fields["tags"] = ["text-to-image", "lora", *base.hub_tags, "template:sd-lora", "fiveshot"]
-    names = {file.file_id: file.file_name for file in epoch.files}
-    widget = [
-        {"text": preview.prompt, "output": {"url": names[preview.file_id]}}
-        for preview in epoch.previews
-        if preview.file_id in names
-    ]
     if widget:
         fields["widget"] = widget
     return yaml.dump(fields, Dumper=_OneLine, sort_keys=False, allow_unicode=True, width=100_000)
 
 
+def _widget(epoch: FinishedEpoch) -> list[object]:
+    names = {file.file_id: file.file_name for file in epoch.files}
+    return [
+        {"text": preview.prompt, "output": {"url": names[preview.file_id]}}
+        for preview in epoch.previews
+        if preview.file_id in names
+    ]
+
+
 def _introduction(epoch: FinishedEpoch) -> str:
-    base = epoch.base_model.display_name or _base_id(epoch)
+    base = epoch.base_model.display_name or _base_id(epoch.base_model)
     text = f"A LoRA of {_inline(base)}, rank {epoch.rank}, trained on {epoch.image_count} pictures."
     if epoch.trigger_word:
         text += f" Write **{_inline(epoch.trigger_word)}** in a prompt to get the subject."
@@ -100,7 +140,7 @@ def _with_diffusers(epoch: FinishedEpoch) -> str:
     if file is None:
         return ""
     hub_id = epoch.base_model.hub_id
-    base = hub_id or f"path/to/{_base_id(epoch)}"
+    base = hub_id or f"path/to/{_base_id(epoch.base_model)}"
     prompt = epoch.previews[0].prompt if epoch.previews else epoch.trigger_word
     code = "\n".join(
         (
@@ -134,7 +174,7 @@ def _notes(epoch: FinishedEpoch) -> str:
 
 def _training(epoch: FinishedEpoch) -> str:
     rows = [
-        ("base model", f"`{_base_id(epoch)}`"),
+        ("base model", f"`{_base_id(epoch.base_model)}`"),
         ("dataset version", f"`{epoch.dataset_version}`, SHA-256 `{epoch.dataset_digest}`"),
         ("training job", f"`{epoch.training_job}`"),
         ("epoch", str(epoch.number)),
@@ -163,8 +203,8 @@ def _file(epoch: FinishedEpoch, file_id: str) -> EpochFile | None:
     return next((file for file in epoch.files if file.file_id == file_id), None)
 
 
-def _base_id(epoch: FinishedEpoch) -> str:
-    return epoch.base_model.hub_id or epoch.base_model.name.removeprefix("baseModels/")
+def _base_id(base: BaseModelFacts) -> str:
+    return base.hub_id or base.name.removeprefix("baseModels/")
 
 
 def _inline(text: str) -> str:

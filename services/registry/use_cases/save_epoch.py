@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from services.chassis import names
 from services.chassis.errors import (
     Aborted,
-    DomainError,
     FailedPrecondition,
     InvalidArgument,
-    NotFound,
     ResourceExhausted,
 )
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
 from services.registry.models import (
-    LATEST,
     NUMBER_TAKEN,
     EpochFile,
     FinishedEpoch,
@@ -27,13 +23,12 @@ from services.registry.models import (
     NewModel,
     VersionDraft,
     parse_epoch_name,
-    parse_version_name,
 )
 from services.registry.ports import EpochSource, FileStore, ModelStore
 from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.checked import checked
+from services.registry.use_cases.committing import Commits
 from services.registry.use_cases.model_card import model_card
-from services.registry.use_cases.repositories import deleted_since
 from services.registry.use_cases.titles import SUFFIX, Measured, file_name, output_name, titled
 
 log = get_logger(__name__)
@@ -71,13 +66,11 @@ class SaveEpoch:
         max_bytes: int,
         budgets: KeepBudgets | None = None,
     ) -> None:
-        self._budgets = budgets or KeepBudgets()
         self._store = store
         self._files = files
+        self._commits = Commits(store, files, budgets)
         self._source = source
         self._max_bytes = max_bytes
-        # The loop keeps only weak references to tasks.
-        self._commits: set[asyncio.Task[ModelVersion]] = set()
 
     async def save(self, request: SaveRequest) -> ModelVersion:
         """The new version, or the earlier one when the request was carried out before.
@@ -96,12 +89,9 @@ class SaveEpoch:
             )
         earlier = await self._store.recall(request.key)
         if earlier is not None:
-            return await self._repeated(earlier)
-        await self._target(request)
-        admit = self._budgets.admit(project)
-        if admit is not None:
-            # Before anything is copied; the store decides in the end.
-            admit(None, (await self._store.counts(project))[1])
+            return await self._commits.repeated(earlier)
+        await self._commits.target(self._model(request), create=request.create_model)
+        await self._commits.check_room(project)
         epoch = await self._source.finished_epoch(request.epoch)
         self._check(epoch)
         for attempt in range(1, _ATTEMPTS + 1):
@@ -114,7 +104,7 @@ class SaveEpoch:
         raise AssertionError
 
     async def _saved(self, request: SaveRequest, epoch: FinishedEpoch) -> ModelVersion:
-        display_name, number = await self._target(request)
+        display_name, number = await self._commits.target(self._model(request), create=request.create_model)
         files = await self._copy(request, epoch, display_name, number)
         kept = replace(
             epoch,
@@ -137,29 +127,18 @@ class SaveEpoch:
             model_card=model_card(display_name, request.description, kept),
             labels=request.labels,
         )
-        # A caller that hangs up now must not tear the transaction from the clean-up that depends on its outcome.
-        commit = asyncio.create_task(self._commit(request, draft, display_name, number))
-        self._commits.add(commit)
-        commit.add_done_callback(self._commits.discard)
-        return await asyncio.shield(commit)
+        version = await self._commits.add(
+            draft,
+            create=self._model(request) if request.create_model else None,
+            aliases=request.aliases,
+            key=request.key,
+            number=number,
+        )
+        log.info("epoch_saved", version=version.name, epoch=draft.lineage.epoch)
+        return version
 
-    async def _target(self, request: SaveRequest) -> tuple[str, int]:
-        """The model's name for people and the number of its next version.
-
-        Raises NotFound, before anything is copied, when there is no model.
-        """
-        try:
-            model = await self._store.get_model(request.project, request.model_id)
-            return model.display_name or request.model_id, model.last_version + 1
-        except NotFound as error:
-            if request.create_model:
-                return request.display_name.strip() or request.model_id, 1
-            raise NotFound(
-                error.message,
-                field="model_id",
-                reason=error.reason,
-                remedy="Set create_model to make it, or name an existing model.",
-            ) from error
+    def _model(self, request: SaveRequest) -> NewModel:
+        return NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
 
     def _check(self, epoch: FinishedEpoch) -> None:
         if not any(file.file_name.endswith(SUFFIX) for file in epoch.files):
@@ -202,7 +181,7 @@ class SaveEpoch:
                 await self._files.put(target.object_key, aiter(measured), file.content_type)
                 stored[-1] = replace(target, size_bytes=measured.size_bytes, sha256=measured.sha256)
         except BaseException:
-            await self._remove(stored)
+            await self._commits.remove(stored)
             raise
         return tuple(stored)
 
@@ -213,47 +192,3 @@ class SaveEpoch:
             sha256=file.sha256,
             what=f"{file.file_name} of {epoch.name}",
         )
-
-    async def _commit(
-        self, request: SaveRequest, draft: VersionDraft, display_name: str, number: int
-    ) -> ModelVersion:
-        create = NewModel(request.project, request.model_id, display_name) if request.create_model else None
-        aliases = [alias for alias in dict.fromkeys(request.aliases) if alias != LATEST]
-        try:
-            version = await self._store.add_version(
-                draft,
-                create=create,
-                aliases=aliases,
-                key=request.key,
-                number=number,
-                admit=self._budgets.admit(request.project),
-            )
-        except BaseException:
-            # A connection may break after the commit went through: only what no version refers to is removed.
-            await self._remove_unreferenced(draft.files)
-            raise
-        if version.draft.files != draft.files:
-            await self._remove(draft.files)
-        log.info("epoch_saved", version=version.name, epoch=draft.lineage.epoch)
-        return version
-
-    async def _remove_unreferenced(self, files: Sequence[ModelFile]) -> None:
-        try:
-            keys = await self._store.unreferenced([file.object_key for file in files])
-        except DomainError as error:
-            log.warning("files_left_to_sweeper", reason=error.reason)
-            return
-        await self._remove([file for file in files if file.object_key in keys])
-
-    async def _remove(self, files: Sequence[ModelFile]) -> None:
-        try:
-            await self._files.delete([file.object_key for file in files])
-        except DomainError as error:
-            # The first failure is what the caller must hear of; the sweeper removes these later.
-            log.warning("files_left_to_sweeper", reason=error.reason)
-
-    async def _repeated(self, name: str) -> ModelVersion:
-        try:
-            return await self._store.get_version(*parse_version_name(name))
-        except NotFound as error:
-            raise deleted_since(name) from error

@@ -73,10 +73,13 @@ class Versions:
     async def download(self, name: str, file_id: str) -> tuple[ModelFile, AsyncIterator[bytes]]:
         """One file and its bytes, which are checked against its digest while they go out.
 
-        file_id: "" for kohya. Raises NotFound; the stream raises DataLoss when the stored bytes are not the saved ones.
+        file_id: "" for kohya, or the first where there is none. Raises NotFound; the stream raises DataLoss when the
+        stored bytes are not the saved ones.
         """
         version = await self.get(name)
         file = version.file(file_id or KOHYA)
+        if file is None and not file_id:
+            file = next(iter(version.draft.files), None)
         if file is None:
             has = ", ".join(item.file_id for item in version.draft.files)
             raise NotFound(

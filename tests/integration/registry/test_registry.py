@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.chassis import request_context, service
@@ -37,6 +38,7 @@ from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings, S3Settings
 from services.registry.app import build
 from services.registry.settings import Settings
+from tests.fakes import lora_files
 from tests.fakes.finished_epochs import EPOCH, JOB, contents
 from tests.fakes.trainer_service import NAME as TRAINER_NAME
 from tests.fakes.trainer_service import FakeTrainer, State
@@ -329,6 +331,30 @@ async def test_a_version_goes_with_its_files_unless_an_alias_names_it(running: R
     assert [info.key async for info in running.objects.list("")] == []
     third = await running.save()
     assert third.name == f"{REX}/versions/3"
+
+
+async def test_a_lora_from_elsewhere_becomes_a_version(running: Running) -> None:
+    data = lora_files.safetensors(lora_files.DIFFUSERS, lora_files.METADATA)
+
+    def requests(data: bytes, **first: object) -> Iterator[service_pb.ImportModelVersionRequest]:
+        fields = {"parent": REX, "file_name": "Rex.safetensors", "create_model": True, **first}
+        for start in range(0, len(data), 100):
+            content = HttpBody(data=data[start : start + 100])
+            yield service_pb.ImportModelVersionRequest(content=content, **fields)  # type: ignore[arg-type]
+            fields = {}
+
+    made = await running.stub.ImportModelVersion(requests(data, request_id="r", base_model="baseModels/tiny"))
+    assert made.lineage == pb.Lineage(base_model="baseModels/tiny", step=120, uploaded_file="Rex.safetensors")
+    assert await running.stub.GetModelVersion(service_pb.GetModelVersionRequest(name=made.name)) == made
+    file, stored = await running.download(made.name)
+    assert (file.file_id, stored) == ("diffusers", data)
+    again = await running.stub.ImportModelVersion(requests(data, request_id="r", base_model="baseModels/tiny"))
+    assert again == made
+    keys = await running.keys()
+    with pytest.raises(InvalidArgument) as refused:
+        await running.stub.ImportModelVersion(requests(data[:-1]))
+    assert refused.value.reason == "MODEL_FILE_INCOMPLETE"
+    assert await running.keys() == keys
 
 
 async def test_of_saves_at_once_as_many_are_kept_as_fit_with_their_files(small: Running) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from fiveshot import errors
-from fiveshot.folders import Found, find_pictures, repeats_of
+from fiveshot.folders import Found, find_pictures
+from fiveshot.layouts import repeats_of
 
 
 def _files(folder: Path, *names: str) -> None:
@@ -50,7 +51,7 @@ def test_a_folder_without_pictures_says_what_would_help(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_repeats_stand_in_the_name_of_a_kohya_folder(name: str, repeats: int, words: str) -> None:
-    assert repeats_of(Path(name)) == (repeats, words)
+    assert repeats_of(name) == (repeats, words)
 
 
 def test_kohya_folders_are_entered_and_give_their_repeats(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fiveshot.aio import transfer
+from fiveshot.aio import archives, transfer
 from fiveshot.aio.calls import Listing, Stubs
 from fiveshot.aio.images import Image
 from fiveshot.aio.tagging import TagJob
 from fiveshot.aio.training import TrainingJob
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.errors import FiveshotError, InvalidArgument, from_status
+from fiveshot.errors import FiveshotError, InvalidArgument, NotFound, from_status
 from fiveshot.folders import find_pictures
 from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
 from fiveshot.records import DatasetRecord
@@ -22,7 +22,7 @@ from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
-from fiveshot.transfers import PicturesRefused, Upload
+from fiveshot.transfers import PicturesRefused, Saved, Upload
 from google.protobuf.field_mask_pb2 import FieldMask
 
 PathLike = str | os.PathLike[str]
@@ -80,7 +80,8 @@ class Dataset(DatasetRecord):
         on_progress: transfer.OnProgress | None = None,
         strict: bool = True,
     ) -> Upload:
-        """Uploads pictures, and those in folders with their captions and repeats as the common tools lay them out.
+        """Uploads pictures, and those in folders and zip archives with their captions and repeats as common tools lay
+        them out.
 
         recursive: enter folders in folders; those called `5_sks cat` always are, and their pictures are used 5 times.
         captions: read NAME.txt, NAME.caption, metadata.jsonl. update_captions: of pictures that are there already.
@@ -88,13 +89,25 @@ class Dataset(DatasetRecord):
         all others are stored, when some are refused; False leaves them in the result.
         """
         given = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
-        found = find_pictures(given, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
+        zipped = [path for path in given if archives.is_archive(path)]
+        if zipped and update_captions:
+            raise InvalidArgument(
+                "update_captions does not reach into an archive", field="update_captions",
+                remedy="Unpack it, and give the folder.",
+            )  # fmt: skip
+        rest = [path for path in given if path not in zipped]
+        found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
         uploader = transfer.Uploader(
             self._stubs, self.name, parallel=parallel, keep_order=keep_order, update_present=update_captions,
             on_progress=on_progress,
         )  # fmt: skip
         result = await uploader.upload(found.pictures)
-        result.passed_over = found.passed_over
+        result.passed_over += found.passed_over
+        for path in zipped:
+            await archives.upload_archive(
+                self._stubs, self.name, path, result, captions=captions, folder_repeats=folder_repeats,
+                on_progress=on_progress,
+            )  # fmt: skip
         await self.refresh()
         if result.refused and strict:
             raise PicturesRefused.of(result)
@@ -187,6 +200,26 @@ class Dataset(DatasetRecord):
         """A version that never changes: which photos, with which texts, in which order."""
         request = pb.CreateDatasetVersionRequest(parent=self.name, description=description)
         return await self._stubs.dataset.CreateDatasetVersion(request)
+
+    async def export(
+        self, to: PathLike | None = None, *, version: int | None = None, layout: str = "kohya", overwrite: bool = True
+    ) -> Saved:
+        """Writes a frozen version as a zip archive: originals, final texts, repeats, crops.
+
+        to: a file, or a folder; None is the working folder. version: its number; the newest by default. layout:
+        `kohya` or `imagefolder`. Raises NotFound when nothing is frozen yet, AlreadyExists without `overwrite`.
+        """
+        number = version or await self._newest_version()
+        request = pb.ExportDatasetVersionRequest(name=f"{self.name}/versions/{number}", layout=layout)
+        name = f"{self.name.rpartition('/')[2]}-v{number}-{layout}.zip"
+        fetch = self._stubs.dataset.ExportDatasetVersion
+        return await transfer.save(self._stubs.channel, lambda: fetch(request), to, name=name, overwrite=overwrite)
+
+    async def _newest_version(self) -> str:
+        request = pb.ListDatasetVersionsRequest(parent=self.name, page_size=1)
+        for version in (await self._stubs.dataset.ListDatasetVersions(request)).versions:
+            return version.name.rpartition("/")[2]
+        raise NotFound(f"{self.name} has no version", reason="RESOURCE_NOT_FOUND", remedy="Freeze it first.")
 
     async def train(
         self,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fiveshot.aio import transfer
+from fiveshot.aio.archives import OnProgress, import_model
 from fiveshot.aio.calls import Listing, Stubs
 from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
@@ -99,6 +101,25 @@ class Models:
         fields = model_pb2.Model(display_name=display_name, description=description)
         request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
         return Model(self._stubs, await self._stubs.registry.CreateModel(request))
+
+    async def import_file(
+        self, model: str, file: str | os.PathLike[str], *, create: bool = True, base_model: str = "", trigger: str = "",
+        display_name: str = "", description: str = "", aliases: Sequence[str] = (),
+        on_progress: OnProgress | None = None,
+    ) -> ModelVersion:  # fmt: skip
+        """Keeps a LoRA of kohya, diffusers or PEFT (.safetensors) as the next version of a model.
+
+        create: the model, if there is none. base_model: id of that which it is made for. trigger: what the file says
+        by default. Raises InvalidArgument for a file that is none.
+        """
+        path = Path(file)
+        name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
+        first = pb.ImportModelVersionRequest(
+            parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
+            base_model=name, trigger_word=trigger, display_name=display_name, description=description,
+            aliases=aliases,
+        )  # fmt: skip
+        return ModelVersion(self._stubs, await import_model(self._stubs, first, path, on_progress))
 
     def list(self, filter: str = "", *, order_by: str = "") -> Listing[Model]:
         """Those that match an AIP-160 filter."""

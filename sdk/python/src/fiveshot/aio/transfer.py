@@ -15,14 +15,13 @@ from fiveshot.aio.calls import Channel, Stubs
 from fiveshot.connection import new_request_id
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.folders import EXTENSIONS, Picture
+from fiveshot.folders import Picture
+from fiveshot.layouts import EXTENSIONS, stored_name
 from fiveshot.transfers import Refusal, Saved, Upload, UploadProgress
 from google.protobuf.field_mask_pb2 import FieldMask
 
 CHUNK_BYTES = 256 * 1024
 DUPLICATE = "IMAGE_DUPLICATE"
-# Other names of JPEG files, which the service knows as .jpg.
-_JPEG_NAMES = (".jfif", ".jpe")
 
 OnProgress = Callable[[UploadProgress], None]
 
@@ -114,10 +113,8 @@ class Uploader:
             return await self._stubs.dataset.UploadImage(self._requests(picture.path, header, data, before, attempts))
 
         image: dataset_pb2.Image = await self._stubs.channel.repeated(once)
-        if picture.repeats:
-            changed = dataset_pb2.Image(name=image.name, num_repeats=picture.repeats)
-            image = await self._update(changed, ["num_repeats"])
-        return image
+        own = _own_fields(picture)
+        return await self._update(dataset_pb2.Image(name=image.name, **own), list(own)) if own else image
 
     async def _requests(
         self, path: Path, header: pb.UploadImageHeader, data: bytes, before: platform.Event, attempt: int
@@ -135,13 +132,13 @@ class Uploader:
     async def _present(self, picture: Picture, refusal: errors.FiveshotError) -> Outcome:
         """A picture that the dataset holds already: what differs is changed, or named so that it can be."""
         name, text = refusal.metadata.get("image", ""), picture.text()
+        given = _own_fields(picture) | ({"caption": text} if text else {})
         paths: list[str] = []
-        if name and (text or picture.repeats):
+        if name and given:
             held = await self._stubs.dataset.GetImage(pb.GetImageRequest(name=name))
-            paths += ["caption"] if text and text != held.caption else []
-            paths += ["num_repeats"] if picture.repeats and picture.repeats != held.num_repeats else []
+            paths = sorted(path for path, value in given.items() if value != getattr(held, path))
         if paths and self._update_present:
-            await self._update(dataset_pb2.Image(name=name, caption=text, num_repeats=picture.repeats), paths)
+            await self._update(dataset_pb2.Image(name=name, **given), paths)
         return Outcome(held=True, differing=paths, updated=bool(paths) and self._update_present)
 
     async def _update(self, image: dataset_pb2.Image, paths: Sequence[str]) -> dataset_pb2.Image:
@@ -182,7 +179,7 @@ async def content(channel: Channel, start: Callable[[], AsyncIterable[Any]], *, 
         parts, digest = [], sha256
         async for message in start():
             digest = digest or _file_of(message).get("sha256", "")
-            parts.append(message.chunk)
+            parts.append(_bytes_of(message))
         data = b"".join(parts)
         _check(hashlib.sha256(data).hexdigest(), digest, "The file")
         return data
@@ -205,8 +202,9 @@ async def _save(
                 path = _place(to, name or about.get("file_name", ""), overwrite)
                 partial = path.with_name(path.name + ".partial")
                 file = partial.open("wb")
-            running.update(message.chunk)
-            size += file.write(message.chunk)
+            data = _bytes_of(message)
+            running.update(data)
+            size += file.write(data)
         if path is None or partial is None:
             raise errors.NotFound("The file holds no data", reason="FILE_EMPTY", remedy="List what files there are.")
         file.close()
@@ -240,6 +238,12 @@ def _check(found: str, wanted: str, what: str) -> None:
         )  # fmt: skip
 
 
+def _bytes_of(message: Any) -> bytes:
+    """The next bytes: of a download, or of a google.api.HttpBody."""
+    data: bytes = message.data if "data" in message.DESCRIPTOR.fields_by_name else message.chunk
+    return data
+
+
 def _file_of(message: Any) -> dict[str, str]:
     """Name and digest, where the stream's messages carry them."""
     if "file" not in message.DESCRIPTOR.fields_by_name or not message.HasField("file"):
@@ -259,7 +263,16 @@ def _file_name(path: Path) -> str:
             "The file's name holds signs that are no text", field="file_name", reason="FILE_NAME_INVALID",
             remedy="Rename the file.",
         )  # fmt: skip
-    return f"{path.stem}.jpg" if suffix in _JPEG_NAMES else path.name
+    return stored_name(path)
+
+
+def _own_fields(picture: Picture) -> dict[str, Any]:
+    """What its folder says of it, besides its caption."""
+    fields: dict[str, Any] = {"num_repeats": picture.repeats} if picture.repeats else {}
+    if picture.crop:
+        left, top, right, bottom = picture.crop
+        fields["crop"] = dataset_pb2.Crop(left=left, top=top, right=right, bottom=bottom)
+    return fields
 
 
 def _size(path: Path) -> int:

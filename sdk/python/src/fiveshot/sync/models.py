@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync import transfer
+from fiveshot.sync.archives import OnProgress, import_model
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.transfers import Saved
 
@@ -100,6 +102,25 @@ class Models:
         fields = model_pb2.Model(display_name=display_name, description=description)
         request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
         return Model(self._stubs, self._stubs.registry.CreateModel(request))
+
+    def import_file(
+        self, model: str, file: str | os.PathLike[str], *, create: bool = True, base_model: str = "", trigger: str = "",
+        display_name: str = "", description: str = "", aliases: Sequence[str] = (),
+        on_progress: OnProgress | None = None,
+    ) -> ModelVersion:  # fmt: skip
+        """Keeps a LoRA of kohya, diffusers or PEFT (.safetensors) as the next version of a model.
+
+        create: the model, if there is none. base_model: id of that which it is made for. trigger: what the file says
+        by default. Raises InvalidArgument for a file that is none.
+        """
+        path = Path(file)
+        name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
+        first = pb.ImportModelVersionRequest(
+            parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
+            base_model=name, trigger_word=trigger, display_name=display_name, description=description,
+            aliases=aliases,
+        )  # fmt: skip
+        return ModelVersion(self._stubs, import_model(self._stubs, first, path, on_progress))
 
     def list(self, filter: str = "", *, order_by: str = "") -> Listing[Model]:
         """Those that match an AIP-160 filter."""

@@ -297,6 +297,143 @@ class UploadImageContentRequest(_message.Message):
 Global___UploadImageContentRequest: _TypeAlias = UploadImageContentRequest  # noqa: Y015
 
 @_typing.final
+class ImportImagesRequest(_message.Message):
+    """An archive of pictures. It comes in pieces of at most 1 MiB, of which the first carries the other fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    IGNORE_CAPTIONS_FIELD_NUMBER: _builtins.int
+    IGNORE_FOLDER_REPEATS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    sha256: _builtins.str
+    """SHA-256 in hex of the whole archive; empty when not known, otherwise checked."""
+    ignore_captions: _builtins.bool
+    """Upload without captions: neither NAME.txt nor NAME.caption beside a picture, nor metadata.jsonl."""
+    ignore_folder_repeats: _builtins.bool
+    """Do not take the repeats of a picture from its folder's name, such as `5_sks cat`."""
+    request_id: _builtins.str
+    """A repeat with the same id stores nothing twice, and goes on where an import broke off."""
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """The zip archive, or its next piece. Its media type is not looked at."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
+        sha256: _builtins.str = ...,
+        ignore_captions: _builtins.bool = ...,
+        ignore_folder_repeats: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "ignore_captions", b"ignore_captions", "ignore_folder_repeats", b"ignore_folder_repeats", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportImagesRequest: _TypeAlias = ImportImagesRequest  # noqa: Y015
+
+@_typing.final
+class ImportImagesResponse(_message.Message):
+    """What became of an archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    PASSED_OVER_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___UploadResult]:
+        """Of each picture, named by its path in the archive, in the order in which they were stored: as metadata.jsonl lists them, then by name."""
+
+    @_builtins.property
+    def passed_over(self) -> _containers.RepeatedCompositeFieldContainer[Global___PassedOver]:
+        """What else lies in the archive."""
+
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The words after the repeats in the names of folders, such as `sks cat`."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___UploadResult] | None = ...,
+        passed_over: _abc.Iterable[Global___PassedOver] | None = ...,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["passed_over", b"passed_over", "results", b"results", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportImagesResponse: _TypeAlias = ImportImagesResponse  # noqa: Y015
+
+@_typing.final
+class PassedOver(_message.Message):
+    """Something in an archive that is not uploaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PassedOver._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: PassedOver._Reason.ValueType  # 0
+        """Not said."""
+        REASON_HIDDEN: PassedOver._Reason.ValueType  # 1
+        """A file that systems leave behind: its name begins with a dot, or it lies in `__MACOSX`."""
+        REASON_NO_PICTURE: PassedOver._Reason.ValueType  # 2
+        """It is no picture."""
+        REASON_CAPTION_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 3
+        """A caption whose picture is not there."""
+        REASON_LINE_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 4
+        """A line of metadata.jsonl whose picture is not there."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why."""
+
+    REASON_UNSPECIFIED: PassedOver.Reason.ValueType  # 0
+    """Not said."""
+    REASON_HIDDEN: PassedOver.Reason.ValueType  # 1
+    """A file that systems leave behind: its name begins with a dot, or it lies in `__MACOSX`."""
+    REASON_NO_PICTURE: PassedOver.Reason.ValueType  # 2
+    """It is no picture."""
+    REASON_CAPTION_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 3
+    """A caption whose picture is not there."""
+    REASON_LINE_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 4
+    """A line of metadata.jsonl whose picture is not there."""
+
+    PATH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path in the archive."""
+    reason: Global___PassedOver.Reason.ValueType
+    """Why."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        reason: Global___PassedOver.Reason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassedOver: _TypeAlias = PassedOver  # noqa: Y015
+
+@_typing.final
 class UploadImageHeader(_message.Message):
     """What comes before a picture's bytes."""
 
@@ -1282,6 +1419,32 @@ class GetDatasetVersionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDatasetVersionRequest: _TypeAlias = GetDatasetVersionRequest  # noqa: Y015
+
+@_typing.final
+class ExportDatasetVersionRequest(_message.Message):
+    """Asks for a version as an archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/datasets/{dataset}/versions/{version}`."""
+    layout: _builtins.str
+    """`kohya`: folders such as `5_sks cat`, with a NAME.txt beside each picture. `imagefolder`: all pictures in one folder. Both have a metadata.jsonl. Empty means `kohya`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        layout: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportDatasetVersionRequest: _TypeAlias = ExportDatasetVersionRequest  # noqa: Y015
 
 @_typing.final
 class DeleteDatasetVersionRequest(_message.Message):

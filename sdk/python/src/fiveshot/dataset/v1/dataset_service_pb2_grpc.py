@@ -74,6 +74,11 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
                 _registered_method=True)
+        self.ImportImages = channel.stream_unary(
+                '/fiveshot.dataset.v1.DatasetService/ImportImages',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ImportImagesRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ImportImagesResponse.FromString,
+                _registered_method=True)
         self.CreateImageUploads = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/CreateImageUploads',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateImageUploadsRequest.SerializeToString,
@@ -159,6 +164,11 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
                 _registered_method=True)
+        self.ExportDatasetVersion = channel.unary_stream(
+                '/fiveshot.dataset.v1.DatasetService/ExportDatasetVersion',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ExportDatasetVersionRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.DeleteDatasetVersion = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/DeleteDatasetVersion',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
@@ -224,6 +234,13 @@ class DatasetServiceServicer:
 
     def UploadImageContent(self, request_iterator, context):
         """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportImages(self, request_iterator, context):
+        """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,6 +365,13 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportDatasetVersion(self, request, context):
+        """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteDatasetVersion(self, request, context):
         """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it.
         """
@@ -406,6 +430,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.UploadImageContent,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
+            ),
+            'ImportImages': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportImages,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ImportImagesRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ImportImagesResponse.SerializeToString,
             ),
             'CreateImageUploads': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateImageUploads,
@@ -491,6 +520,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasetVersions,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.SerializeToString,
+            ),
+            'ExportDatasetVersion': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportDatasetVersion,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ExportDatasetVersionRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'DeleteDatasetVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDatasetVersion,
@@ -698,6 +732,33 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/UploadImageContent',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageContentRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportImages(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/ImportImages',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ImportImagesRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ImportImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1157,6 +1218,33 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/ListDatasetVersions',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportDatasetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/ExportDatasetVersion',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ExportDatasetVersionRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

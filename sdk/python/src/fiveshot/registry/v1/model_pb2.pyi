@@ -144,6 +144,7 @@ class Lineage(_message.Message):
     BASE_MODEL_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     PARAMETERS_SHA256_FIELD_NUMBER: _builtins.int
+    UPLOADED_FILE_FIELD_NUMBER: _builtins.int
     dataset_version: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     dataset_digest: _builtins.str
@@ -158,6 +159,8 @@ class Lineage(_message.Message):
     """Optimizer steps done at the end of that epoch."""
     parameters_sha256: _builtins.str
     """Digest of the job's resolved parameters."""
+    uploaded_file: _builtins.str
+    """Name of the uploaded file, for a version that was imported; the fields above that concern an epoch are then empty."""
     def __init__(
         self,
         *,
@@ -168,10 +171,11 @@ class Lineage(_message.Message):
         base_model: _builtins.str = ...,
         step: _builtins.int = ...,
         parameters_sha256: _builtins.str = ...,
+        uploaded_file: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "parameters_sha256", b"parameters_sha256", "step", b"step", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "parameters_sha256", b"parameters_sha256", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,7 +193,7 @@ class ModelFile(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """Which format: `kohya`, `diffusers`, `preview-1` and so on, `contact-sheet`."""
+    """Which format: `kohya`, `diffusers`, `peft` (imported files alone), `preview-1` and so on, `contact-sheet`."""
     file_name: _builtins.str
     """File name to save it under."""
     content_type: _builtins.str
@@ -262,9 +266,9 @@ class ModelVersion(_message.Message):
     trigger_word: _builtins.str
     """The word that stands for the subject in prompts."""
     loss: _builtins.float
-    """Mean training loss of the epoch."""
+    """Mean training loss of the epoch; 0 for an imported file."""
     rank: _builtins.int
-    """LoRA rank."""
+    """LoRA rank; of an imported file the largest of its layers, 0 when it does not say."""
     alpha: _builtins.float
     """LoRA alpha; the adapter is scaled by alpha / rank."""
     model_card: _builtins.str

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fiveshot.registry.v1 import model_pb2 as _model_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -317,6 +318,72 @@ class UpdateModelVersionRequest(_message.Message):
 Global___UpdateModelVersionRequest: _TypeAlias = UpdateModelVersionRequest  # noqa: Y015
 
 @_typing.final
+class ImportModelVersionRequest(_message.Message):
+    """A LoRA from outside. It comes in pieces of at most 1 MiB, of which the first carries the other fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
+    TRIGGER_WORD_FIELD_NUMBER: _builtins.int
+    CREATE_MODEL_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/models/{model}`."""
+    file_name: _builtins.str
+    """The file's name, which ends with `.safetensors`."""
+    sha256: _builtins.str
+    """SHA-256 in hex of the file; empty when not known, otherwise checked."""
+    base_model: _builtins.str
+    """The base model that it is made for, `baseModels/{base_model}`; empty when it is none of the catalogue."""
+    trigger_word: _builtins.str
+    """The word that stands for the subject in prompts; empty for what the file says."""
+    create_model: _builtins.bool
+    """Create the model if it does not exist; without this, NOT_FOUND."""
+    display_name: _builtins.str
+    """Display name, used only when the model is created."""
+    description: _builtins.str
+    """A note to keep with the version."""
+    request_id: _builtins.str
+    """A repeat with the same id returns the first answer; the same id with another file is refused."""
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """The file, or its next piece. Its media type is not looked at."""
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Aliases to point at the new version; `latest` is always moved."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
+        sha256: _builtins.str = ...,
+        base_model: _builtins.str = ...,
+        trigger_word: _builtins.str = ...,
+        create_model: _builtins.bool = ...,
+        display_name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base_model", b"base_model", "content", b"content", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "trigger_word", b"trigger_word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportModelVersionRequest: _TypeAlias = ImportModelVersionRequest  # noqa: Y015
+
+@_typing.final
 class GetModelVersionRequest(_message.Message):
     """Asks for one version."""
 
@@ -449,7 +516,7 @@ class DownloadModelVersionRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`."""
+    """Which file; empty means `kohya`, or the first file where there is none."""
     def __init__(
         self,
         *,
@@ -475,7 +542,7 @@ class GetModelFileContentRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`."""
+    """Which file; empty means `kohya`, or the first file where there is none."""
     def __init__(
         self,
         *,

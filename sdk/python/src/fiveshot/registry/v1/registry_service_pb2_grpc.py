@@ -69,6 +69,11 @@ class RegistryServiceStub:
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.SaveEpochRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
                 _registered_method=True)
+        self.ImportModelVersion = channel.stream_unary(
+                '/fiveshot.registry.v1.RegistryService/ImportModelVersion',
+                request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
+                _registered_method=True)
         self.GetModelVersion = channel.unary_unary(
                 '/fiveshot.registry.v1.RegistryService/GetModelVersion',
                 request_serializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.GetModelVersionRequest.SerializeToString,
@@ -157,6 +162,13 @@ class RegistryServiceServicer:
 
     def SaveEpoch(self, request, context):
         """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportModelVersion(self, request_iterator, context):
+        """Keeps a LoRA from outside as the next version of a model: a safetensors file as kohya, diffusers or PEFT write it. It is checked as it passes and stored as it is; over HTTP the body is the file. Nothing is stored unless all of it is right.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +268,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
             'SaveEpoch': grpc.unary_unary_rpc_method_handler(
                     servicer.SaveEpoch,
                     request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.SaveEpochRequest.FromString,
+                    response_serializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.SerializeToString,
+            ),
+            'ImportModelVersion': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportModelVersion,
+                    request_deserializer=fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionRequest.FromString,
                     response_serializer=fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.SerializeToString,
             ),
             'GetModelVersion': grpc.unary_unary_rpc_method_handler(
@@ -466,6 +483,33 @@ class RegistryService:
             target,
             '/fiveshot.registry.v1.RegistryService/SaveEpoch',
             fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.SaveEpochRequest.SerializeToString,
+            fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportModelVersion(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fiveshot.registry.v1.RegistryService/ImportModelVersion',
+            fiveshot_dot_registry_dot_v1_dot_registry__service__pb2.ImportModelVersionRequest.SerializeToString,
             fiveshot_dot_registry_dot_v1_dot_model__pb2.ModelVersion.FromString,
             options,
             channel_credentials,

@@ -49,6 +49,8 @@ class RegistryServiceStub:
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]
     """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
+    ImportModelVersion: _grpc.StreamUnaryMultiCallable[_registry_service_pb2.ImportModelVersionRequest, _model_pb2.ModelVersion]
+    """Keeps a LoRA from outside as the next version of a model: a safetensors file as kohya, diffusers or PEFT write it. It is checked as it passes and stored as it is; over HTTP the body is the file. Nothing is stored unless all of it is right."""
     GetModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]
@@ -85,6 +87,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
     """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
+    ImportModelVersion: _aio.StreamUnaryMultiCallable[_registry_service_pb2.ImportModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
+    """Keeps a LoRA from outside as the next version of a model: a safetensors file as kohya, diffusers or PEFT write it. It is checked as it passes and stored as it is; over HTTP the body is the file. Nothing is stored unless all of it is right."""
     GetModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
     """Reads one version, by number or by alias: `…/versions/3`, `…/versions/latest`."""
     ListModelVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelVersionsRequest, _registry_service_pb2.ListModelVersionsResponse]  # type: ignore[assignment]
@@ -154,6 +158,14 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
         """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
+
+    @_abc_1.abstractmethod
+    def ImportModelVersion(
+        self,
+        request_iterator: _MaybeAsyncIterator[_registry_service_pb2.ImportModelVersionRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
+        """Keeps a LoRA from outside as the next version of a model: a safetensors file as kohya, diffusers or PEFT write it. It is checked as it passes and stored as it is; over HTTP the body is the file. Nothing is stored unless all of it is right."""
 
     @_abc_1.abstractmethod
     def GetModelVersion(

@@ -1,0 +1,105 @@
+"""Whole files that the server takes apart or keeps as they are: archives of pictures, LoRAs from elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from fiveshot import errors
+from fiveshot.aio.calls import Stubs
+from fiveshot.aio.transfer import CHUNK_BYTES, DUPLICATE
+from fiveshot.connection import new_request_id
+from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from fiveshot.folders import PassedOver
+from fiveshot.layouts import Why
+from fiveshot.registry.v1 import model_pb2
+from fiveshot.registry.v1 import registry_service_pb2 as registry_pb
+from fiveshot.transfers import Refusal, Upload, UploadProgress
+from google.api.httpbody_pb2 import HttpBody
+
+OnProgress = Callable[[UploadProgress], None]
+_WHY = {
+    pb.PassedOver.REASON_HIDDEN: Why.HIDDEN,
+    pb.PassedOver.REASON_NO_PICTURE: Why.OTHER,
+    pb.PassedOver.REASON_CAPTION_WITHOUT_PICTURE: Why.CAPTION,
+    pb.PassedOver.REASON_LINE_WITHOUT_PICTURE: Why.LINE,
+}
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is a zip archive by its name."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+async def upload_archive(
+    stubs: Stubs, dataset: str, archive: Path, result: Upload, *,
+    captions: bool = True, folder_repeats: bool = True, on_progress: OnProgress | None = None,
+) -> list[str]:  # fmt: skip
+    """Uploads a zip archive of pictures in one call, and adds what became of each of them to `result`.
+
+    Returns the subjects that its folders name, such as `sks cat`. Raises what is wrong with the archive as a whole.
+    """
+    first = pb.ImportImagesRequest(
+        parent=dataset, ignore_captions=not captions, ignore_folder_repeats=not folder_repeats,
+        request_id=new_request_id(),
+    )  # fmt: skip
+
+    async def requests() -> AsyncIterator[pb.ImportImagesRequest]:
+        yield first
+        async for data in _pieces(archive, on_progress):
+            yield pb.ImportImagesRequest(content=HttpBody(data=data))
+
+    async def once(left: float | None) -> Any:
+        return await stubs.dataset.ImportImages(requests())
+
+    answer: pb.ImportImagesResponse = await stubs.channel.repeated(once)
+    for one in answer.results:
+        path = archive / one.file_name
+        if one.WhichOneof("outcome") == "image":
+            result.images.append(one.image)
+            continue
+        error = errors.from_status(one.error)
+        if error.reason == DUPLICATE:
+            result.present.append(path)
+        else:
+            result.refused.append(Refusal(path, error))
+    for each in answer.passed_over:
+        result.passed_over.append(PassedOver(archive / each.path, _WHY.get(each.reason, Why.OTHER)))
+    return list(answer.subjects)
+
+
+async def import_model(
+    stubs: Stubs, first: registry_pb.ImportModelVersionRequest, file: Path, on_progress: OnProgress | None = None
+) -> model_pb2.ModelVersion:
+    """Keeps a LoRA file as the next version of a model. first: everything but the bytes."""
+    if not first.request_id:
+        first.request_id = new_request_id()
+
+    async def requests() -> AsyncIterator[registry_pb.ImportModelVersionRequest]:
+        yield first
+        async for data in _pieces(file, on_progress):
+            yield registry_pb.ImportModelVersionRequest(content=HttpBody(data=data))
+
+    async def once(left: float | None) -> Any:
+        return await stubs.registry.ImportModelVersion(requests())
+
+    version: model_pb2.ModelVersion = await stubs.channel.repeated(once)
+    return version
+
+
+async def _pieces(file: Path, on_progress: OnProgress | None) -> AsyncIterator[bytes]:
+    try:
+        opened = file.open("rb")
+    except OSError as error:
+        raise errors.InvalidArgument(
+            f"{file.name} cannot be read: {error.strerror}", field="file_name", reason="FILE_UNREADABLE",
+            remedy="Check its path and its permissions.",
+        ) from None  # fmt: skip
+    with opened:
+        total = os.fstat(opened.fileno()).st_size
+        while data := opened.read(CHUNK_BYTES):
+            yield data
+            if on_progress:
+                on_progress(UploadProgress(file, opened.tell(), total, 0, 1))
