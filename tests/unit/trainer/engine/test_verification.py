@@ -151,7 +151,7 @@ def with_a_stranger(tensors: Tensors) -> Tensors:
 
 
 def transposed(tensors: Tensors) -> Tensors:
-    key = next(key for key in second(tensors) if tensors[key].shape[0] != tensors[key].shape[1])
+    key = next(key for key in second(tensors) if not torch.equal(tensors[key], tensors[key].transpose(0, 1)))
     return {**tensors, key: tensors[key].transpose(0, 1).contiguous()}
 
 
