@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fiveshot.errors import AlreadyExists, InvalidArgument
 from PIL import Image, ImageDraw
 
 from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, font, paste
-from services.chassis.errors import AlreadyExists, InvalidArgument
 
 _COLUMNS = 3
 _TEXT_HEIGHT = 52

@@ -18,16 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from services.chassis.budgets import BUDGETS, Budgets
-from services.chassis.byte_budget import REFUSALS
 from services.chassis.callers import Watched
 from services.chassis.errors import InvalidArgument
 from services.chassis.logging import get_logger
 from services.chassis.names import check_id
 from services.chassis.settings import BudgetSettings, blaming
+from services.chassis.telemetry import counter
 
 log = get_logger(__name__)
 
 LARGEST = 2**63 - 1
+REFUSALS = counter("fiveshot_budget_refusals", "Calls refused because a budget was used up", ["budget"])
+for _budget in BUDGETS:
+    # A counter that begins with its first refusal hides that one from rates.
+    REFUSALS.labels(_budget)
 
 
 class InvalidPolicy(Exception):

@@ -14,9 +14,11 @@ from services.chassis import telemetry
 from services.chassis.errors import QuotaViolation, ResourceExhausted
 
 REFUSALS = telemetry.counter(
-    "fiveshot_budget_refusals_total", "Calls refused because a budget was used up, by budget.", ("budget",)
+    "fiveshot_in_flight_refusals_total", "Calls refused for the bytes in flight, by whose budget they met.", ("budget",)
 )
-IN_FLIGHT = telemetry.gauge("fiveshot_budget_bytes_in_flight", "Bytes of callers that are held in memory now.")
+for _whose in ("project", "service"):
+    REFUSALS.labels(_whose)
+IN_FLIGHT = telemetry.gauge("fiveshot_in_flight_bytes", "Bytes of callers that are held in memory now.")
 _RETRY_AFTER_S = 1.0
 MIB = 1024 * 1024
 

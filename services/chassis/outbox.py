@@ -187,8 +187,6 @@ class Relay:
         if self._bus is None:
             return
         bus = self._bus
-        # Also while nothing is to be told: only who is connected can say that the bus is there.
-        await patiently(bus.open, what="relay of events", patience_s=None)
         while True:
             appended = self._outbox.signals.next()
             published = await patiently(lambda: self.publish_pending(bus), what="relay of events", patience_s=None)

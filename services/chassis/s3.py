@@ -43,6 +43,9 @@ SECONDS = telemetry.histogram("fiveshot_store_request_seconds", "Seconds of a re
 ERRORS = telemetry.counter(
     "fiveshot_store_errors_total", "Requests that failed or were refused, absent objects apart.", ("reason",)
 )
+for _reason in ("STORAGE_UNAVAILABLE", "STORAGE_REFUSED"):
+    # A counter that begins with its first error hides that error from rates.
+    ERRORS.labels(_reason)
 
 
 @dataclass(frozen=True)

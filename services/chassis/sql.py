@@ -31,6 +31,9 @@ SECONDS = telemetry.histogram(
     "fiveshot_database_transaction_seconds", "Seconds of a transaction, with its wait for a connection.", ("kind",)
 )
 ERRORS = telemetry.counter("fiveshot_database_errors_total", "Transactions that the database broke off.", ("kind",))
+# Made here once: a look-up for each transaction costs more than the counting, and a counter that begins with its first
+# error hides that error from rates.
+_KINDS = {kind: (SECONDS.labels(kind), ERRORS.labels(kind)) for kind in ("read", "write", "single")}
 
 DialectName = Literal["sqlite", "postgresql"]
 
@@ -120,7 +123,7 @@ class Database:
     async def _connection(
         self, *, write: bool, single: bool = False, engine: AsyncEngine | None = None
     ) -> AsyncIterator[AsyncConnection]:
-        kind = "write" if write else "single" if single else "read"
+        seconds, errors = _KINDS["write" if write else "single" if single else "read"]
         started = time.perf_counter()
         try:
             async with (engine or self.engine).connect() as connection:
@@ -135,11 +138,11 @@ class Database:
                     if not write:
                         await transaction.rollback()
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            ERRORS.labels(kind).inc()
+            errors.inc()
             raise _unavailable() from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                ERRORS.labels(kind).inc()
+                errors.inc()
                 raise Unavailable(
                     "The connection to the database was lost",
                     reason="DATABASE_UNAVAILABLE",
@@ -147,7 +150,7 @@ class Database:
                 ) from error
             raise
         finally:
-            SECONDS.labels(kind).observe(time.perf_counter() - started)
+            seconds.observe(time.perf_counter() - started)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

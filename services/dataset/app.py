@@ -17,6 +17,7 @@ from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
 from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox, Relay
+from services.chassis.patience import patiently
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -104,6 +105,8 @@ def build(settings: Settings) -> Service:
             partial(upkeep.run, interval_s=settings.sweep_interval_s),
             partial(metering.run, interval_s=settings.sweep_interval_s),
             Relay(db, outbox, bus).run,
+            # Also while nothing is to be told: only who is connected can say that the bus is there.
+            *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
             trim_now_and_then,
         ),
     )

@@ -20,7 +20,7 @@ from services.chassis.sql import Database, utcnow
 from services.trainer.adapters.sql_tables import jobs
 from services.trainer.models.change import Change
 from services.trainer.models.events import Created, EpochCompleted, Progressed, StateChanged
-from services.trainer.models.job import LEASED, TERMINAL, JobState
+from services.trainer.models.job import LEASED, TERMINAL, JobState, Outcome
 from services.trainer.ports import PresentWorker, Workforce
 
 LONG = telemetry.LONG_BUCKETS_S
@@ -50,6 +50,9 @@ OLDEST_WAIT = telemetry.gauge(
 JOBS = telemetry.gauge("fiveshot_trainer_jobs", "Jobs that wait or that a worker has, by state.", ("state",))
 WORKERS = telemetry.gauge("fiveshot_trainer_workers", "Workers heard of lately, by what they do.", ("state",))
 
+# A counter that begins with its first event hides that event from rates.
+for _outcome in Outcome:
+    ATTEMPTS.labels(_outcome.value)
 _reasons = telemetry.Words()
 _NOBODY_KNOWS = float("nan")
 

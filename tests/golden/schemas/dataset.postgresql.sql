@@ -16,8 +16,31 @@ CREATE TABLE public.datasets (
     last_version integer NOT NULL,
     revision integer NOT NULL,
     create_time bigint NOT NULL,
-    update_time bigint NOT NULL
+    update_time bigint NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL
 );
+
+CREATE TABLE public.events (
+    "position" bigint NOT NULL,
+    id character varying(36) NOT NULL,
+    aggregate character varying(512) NOT NULL,
+    sequence bigint NOT NULL,
+    type character varying(128) NOT NULL,
+    subject character varying(512) NOT NULL,
+    source character varying(512) NOT NULL,
+    payload text NOT NULL,
+    created_at bigint NOT NULL,
+    published_at bigint
+);
+
+CREATE SEQUENCE public.events_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.events_position_seq OWNED BY public.events."position";
 
 CREATE TABLE public.idempotency_keys (
     project character varying(64) NOT NULL,
@@ -49,13 +72,24 @@ CREATE TABLE public.images (
     revision integer NOT NULL,
     create_time bigint NOT NULL,
     update_time bigint NOT NULL,
-    facts text
+    facts text,
+    content_area text,
+    previous_crop text,
+    perceptual_hash character varying(16)
 );
 
 CREATE TABLE public.noted_keys (
     key character varying(512) NOT NULL,
     due bigint NOT NULL,
     claimed boolean NOT NULL
+);
+
+CREATE TABLE public.project_usage (
+    project character varying(63) NOT NULL,
+    datasets integer NOT NULL,
+    images integer NOT NULL,
+    stored_bytes bigint NOT NULL,
+    metered_hour bigint
 );
 
 CREATE TABLE public.schema_state (
@@ -98,11 +132,19 @@ CREATE TABLE public.versions (
     create_time bigint NOT NULL
 );
 
+ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
+
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
 ALTER TABLE ONLY public.datasets
     ADD CONSTRAINT datasets_pkey PRIMARY KEY (project, dataset_id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY ("position");
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
@@ -113,8 +155,14 @@ ALTER TABLE ONLY public.images
 ALTER TABLE ONLY public.noted_keys
     ADD CONSTRAINT noted_keys_pkey PRIMARY KEY (key);
 
+ALTER TABLE ONLY public.project_usage
+    ADD CONSTRAINT project_usage_pkey PRIMARY KEY (project);
+
 ALTER TABLE ONLY public.schema_state
     ADD CONSTRAINT schema_state_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence);
 
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT uq_images_position UNIQUE (project, dataset_id, "position");
@@ -130,6 +178,8 @@ ALTER TABLE ONLY public.versions
 
 CREATE INDEX ix_datasets_create_time ON public.datasets USING btree (project, create_time);
 
+CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
+
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
 CREATE INDEX ix_noted_keys_due ON public.noted_keys USING btree (claimed, due);
@@ -138,6 +188,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0002');
+INSERT INTO public.alembic_version (version_num) VALUES ('0005');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');

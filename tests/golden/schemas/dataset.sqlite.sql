@@ -17,7 +17,7 @@ CREATE TABLE datasets (
     last_version INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL,
+    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (project, dataset_id)
 );
 
@@ -41,7 +41,7 @@ CREATE TABLE images (
     num_repeats INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, facts TEXT,
+    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16),
     PRIMARY KEY (project, dataset_id, image_id),
     CONSTRAINT uq_images_position UNIQUE (project, dataset_id, position),
     CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256)
@@ -99,6 +99,31 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (project, method, request_id)
 );
 
+CREATE TABLE project_usage (
+    project VARCHAR(63) NOT NULL,
+    datasets INTEGER NOT NULL,
+    images INTEGER NOT NULL,
+    stored_bytes BIGINT NOT NULL,
+    metered_hour BIGINT,
+    PRIMARY KEY (project)
+);
+
+CREATE TABLE events (
+    position INTEGER NOT NULL,
+    id VARCHAR(36) NOT NULL,
+    aggregate VARCHAR(512) NOT NULL,
+    sequence BIGINT NOT NULL,
+    type VARCHAR(128) NOT NULL,
+    subject VARCHAR(512) NOT NULL,
+    source VARCHAR(512) NOT NULL,
+    payload TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    published_at BIGINT,
+    PRIMARY KEY (position),
+    CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
+    UNIQUE (id)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -117,6 +142,8 @@ CREATE INDEX ix_noted_keys_due ON noted_keys (claimed, due);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0005');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');

@@ -43,7 +43,8 @@ CREATE TABLE public.model_versions (
     base_model character varying(100) NOT NULL,
     step bigint NOT NULL,
     parameters_sha256 character varying(64) NOT NULL,
-    create_time bigint NOT NULL
+    create_time bigint NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 CREATE TABLE public.models (
@@ -56,7 +57,8 @@ CREATE TABLE public.models (
     last_version integer NOT NULL,
     revision integer NOT NULL,
     create_time bigint NOT NULL,
-    update_time bigint NOT NULL
+    update_time bigint NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 CREATE TABLE public.schema_state (
@@ -128,6 +130,6 @@ ALTER TABLE ONLY public.model_versions
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_project_model_id_number_fkey FOREIGN KEY (project, model_id, number) REFERENCES public.model_versions(project, model_id, number) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0001');
+INSERT INTO public.alembic_version (version_num) VALUES ('0002');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0001', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

@@ -13,7 +13,7 @@ CREATE TABLE models (
     last_version INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL,
+    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (project, model_id)
 );
 
@@ -44,7 +44,7 @@ CREATE TABLE model_versions (
     base_model VARCHAR(100) NOT NULL,
     step BIGINT NOT NULL,
     parameters_sha256 VARCHAR(64) NOT NULL,
-    create_time BIGINT NOT NULL,
+    create_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (project, model_id, number),
     FOREIGN KEY(project, model_id) REFERENCES models (project, model_id) ON DELETE CASCADE
 );
@@ -102,6 +102,6 @@ CREATE INDEX ix_model_aliases_number ON model_aliases (project, model_id, number
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+INSERT INTO alembic_version (version_num) VALUES ('0002');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0001', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

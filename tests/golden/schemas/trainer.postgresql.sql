@@ -2,6 +2,14 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE public.attempt_times (
+    job character varying(200) NOT NULL COLLATE pg_catalog."C",
+    number integer NOT NULL,
+    start_time bigint NOT NULL,
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    end_time bigint
+);
+
 CREATE TABLE public.epochs (
     job character varying(200) NOT NULL COLLATE pg_catalog."C",
     number integer NOT NULL,
@@ -144,6 +152,9 @@ ALTER TABLE ONLY public.measurements ALTER COLUMN id SET DEFAULT nextval('public
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
+ALTER TABLE ONLY public.attempt_times
+    ADD CONSTRAINT attempt_times_pkey PRIMARY KEY (job, number, start_time);
+
 ALTER TABLE ONLY public.epochs
     ADD CONSTRAINT epochs_pkey PRIMARY KEY (job, number);
 
@@ -177,6 +188,8 @@ ALTER TABLE ONLY public.events
 ALTER TABLE ONLY public.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (worker_id);
 
+CREATE INDEX ix_attempt_times_project ON public.attempt_times USING btree (project, end_time);
+
 CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
@@ -201,6 +214,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0006');
+INSERT INTO public.alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0002', '0.1.0');

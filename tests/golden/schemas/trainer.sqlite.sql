@@ -120,6 +120,15 @@ CREATE TABLE measurements (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE attempt_times (
+    job VARCHAR(200) NOT NULL,
+    number INTEGER NOT NULL,
+    start_time BIGINT NOT NULL,
+    project VARCHAR(200) NOT NULL,
+    end_time BIGINT,
+    PRIMARY KEY (job, number, start_time)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -134,18 +143,20 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
-CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
 CREATE INDEX ix_measurements_device ON measurements (device, base_model, measured_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0006');
+CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0002', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0007');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0002', '0.1.0');

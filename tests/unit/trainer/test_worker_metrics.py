@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.trainer.worker import metrics
 from services.trainer.worker.measuring import RunClock
+from tests.fixtures.monitoring import ONLY_WITH_A_GPU, asked
 
 
 class _Card:
@@ -66,6 +67,11 @@ def test_each_gpu_is_told_and_what_it_lacks_is_left_out() -> None:
     assert of("memory_size_bytes", "1", "Old one") == 80 << 30
     assert of("power_watts", "1", "Old one") == 350
     assert (of("temperature_celsius", "0", "H100"), of("temperature_celsius", "1", "Old one")) == (61, None)
+
+
+def test_what_dashboards_and_alerts_ask_of_gpus_is_told() -> None:
+    told = {family.name for family in metrics.GpuCollector(Nvml([])).collect()}
+    assert {name for name in asked() if name.startswith(ONLY_WITH_A_GPU)} == told
 
 
 def test_a_driver_that_goes_away_leaves_the_metrics_empty() -> None:

@@ -9,6 +9,7 @@ from services.chassis.sql import JsonText
 
 revision = "0003"
 down_revision = "0002"
+phase = "expand"
 
 
 def upgrade() -> None:

@@ -9,6 +9,7 @@ from services.chassis.sql import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
+phase = "expand"
 
 
 def upgrade() -> None:

@@ -9,6 +9,7 @@ from services.chassis.sql import JsonText
 
 revision = "0005"
 down_revision = "0004"
+phase = "expand"
 
 
 def upgrade() -> None:

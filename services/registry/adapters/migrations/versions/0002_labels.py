@@ -9,6 +9,7 @@ from services.chassis.sql import JsonText
 
 revision = "0002"
 down_revision = "0001"
+phase = "expand"
 
 
 def upgrade() -> None:

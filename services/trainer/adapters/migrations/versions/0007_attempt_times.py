@@ -9,6 +9,7 @@ from services.chassis.sql import UtcDateTime
 
 revision = "0007"
 down_revision = "0006"
+phase = "expand"
 
 
 def upgrade() -> None:
