@@ -68,7 +68,7 @@ def test_calls_at_once_are_counted_by_project_until_they_end() -> None:
 
 def test_a_refusal_is_counted_by_its_budget() -> None:
     def refusals() -> float:
-        return REGISTRY.get_sample_value("fiveshot_project_budget_refusals_total", {"budget": "uploads"}) or 0.0
+        return REGISTRY.get_sample_value("fiveshot_budget_refusals_total", {"budget": "uploads"}) or 0.0
 
     class Settings(BudgetSettings):
         budget_uploads: int = 1
