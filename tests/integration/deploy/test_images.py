@@ -134,6 +134,12 @@ def test_the_wheel_in_the_images_holds_every_file_of_the_packages(tmp_path: Path
         for path in (root / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
+    # Of the console, what browsers get; its sources stay in the checkout.
+    console = {name for name in wanted if name.startswith("gateway/console/")}
+    built = {name for name in console if name.startswith("gateway/console/dist/")}
+    wanted -= console - built
+    assert "gateway/console/dist/index.html" in built
+    assert not packed[0] & (console - built)
     assert "fiveshot/fiveshot_descriptor.binpb" in wanted
     assert wanted - packed[0] - packed[1] == set()
     tops = [{name.split("/")[0] for name in names if ".dist-info/" not in name} for names in packed]
