@@ -30,6 +30,7 @@ from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.parameters import resolve
 from services.trainer.worker.pictures import decode_original
 
+PREVIEW_STEPS = 6
 BASE = load_catalogue()["fiveshot-tiny"]
 FOLDER = Path(BASE.source)
 GOLDEN = Path(__file__).parent.parent / "golden" / "fiveshot_tiny.png"
@@ -135,7 +136,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> EpochResult:
         picture.save(folder / f"{i}.png")
         items.append(TrainItem(folder / f"{i}.png", caption, name=f"{i}.png"))
     settings = {"num_epochs": 1, "num_repeats": 16, "batch_size": 6, "rank": 8, "alpha": 3.0, "learning_rate": 5e-3}
-    parameters = resolve(BASE.specs, {"trigger_word": "sks", "lr_warmup_steps": 0, **settings})
+    settings |= {"lr_warmup_steps": 0, "preview_steps": PREVIEW_STEPS}
+    parameters = resolve(BASE.specs, {"trigger_word": "sks", **settings})
     files = BaseModelFiles(BASE.id, BASE.family, BASE.source, BASE.architecture)
     epochs: list[EpochResult] = []
     spec = TrainJobSpec(files, parameters, tuple(items), folder / "run", decode_original, device="cpu")
@@ -153,9 +155,9 @@ def test_a_lora_from_disk_draws_what_it_drew_in_memory(trained: EpochResult, for
 
     pipeline = StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32, safety_checker=None)
     preview = trained.previews[0]
-    (before,) = _draw(pipeline, [preview.prompt], seed=preview.seed, steps=15)
+    (before,) = _draw(pipeline, [preview.prompt], seed=preview.seed, steps=PREVIEW_STEPS)
     pipeline.load_lora_weights(path.parent, weight_name=path.name)
-    (after,) = _draw(pipeline, [preview.prompt], seed=preview.seed, steps=15)
+    (after,) = _draw(pipeline, [preview.prompt], seed=preview.seed, steps=PREVIEW_STEPS)
     in_memory = np.asarray(Image.open(preview.path).convert("RGB")).astype(int)
     assert np.abs(after - in_memory).max() <= 3
     assert np.abs(before - in_memory).mean() > 3, "the LoRA changes the picture"

@@ -64,8 +64,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Server]:
-    """A PostgreSQL of these tests' own, running."""
-    with prepared_postgres() as spec:
+    """A PostgreSQL of these tests' own, running. What it has confirmed must survive its death."""
+    with prepared_postgres(durable=True) as spec:
         server = Server(spec)
         server.start()
         yield server
@@ -126,6 +126,11 @@ async def watched(name: str, folder: Path, variables: dict[str, str]) -> AsyncIt
             process.terminate()
             async with within():
                 assert await process.wait() == 0
+        except grpc.aio.AioRpcError:
+            # The service has ended by itself; its log says why.
+            async with within():
+                print((await drain).decode(errors="replace")[-5000:])
+            raise
         finally:
             drain.cancel()
 

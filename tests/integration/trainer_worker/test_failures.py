@@ -100,7 +100,7 @@ async def test_a_full_disk_ends_the_job_with_a_remedy_and_keeps_its_epochs(
     s3_settings: S3Settings,
     tmp_path: Path,
 ) -> None:
-    start_worker(trainer.target, SCRATCH_DIR=str(small_disk))
+    start_worker(trainer.target, SCRATCH_DIR=str(small_disk), SCRATCH_ROOM_MIB="1")
     job = await trainer.create(project, parameters=LONG)
     await wait_for(trainer, job.name, lambda job: job.epochs_completed >= 1)
     await asyncio.to_thread(_fill, small_disk)
