@@ -131,7 +131,9 @@ def set_cookie(token: str, *, seconds: int, secure: bool) -> str:
 
 def _entries(folder: Path) -> Iterator[tuple[Path, Grant | None]]:
     for path in folder.iterdir():
-        yield path, _read(path)
+        # Another replica may be writing it at this moment.
+        if path.suffix != ".partial":
+            yield path, _read(path)
 
 
 def _create(path: Path, grant: Grant) -> None:
