@@ -16,7 +16,7 @@ from services.chassis.patience import patiently
 
 _CONNECT_S = 2.0
 # What a server may take to read its accounts again.
-_RELOAD_S = 10.0
+_RELOAD_S = 20.0
 
 
 def new_seed() -> tuple[str, str]:
@@ -38,15 +38,15 @@ async def ensure_stream(url: str, project: str, password: str) -> None:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await client.connect(url, user=user, password=password, allow_reconnect=False, error_cb=_quiet)
+            # An account that has just come may be let in before it has its streams.
+            jetstream = client.jetstream(timeout=_CONNECT_S)
+            await jetstream.add_stream(StreamConfig(**event_accounts.stream(project)))
         except (NatsError, OSError, TimeoutError) as error:
-            await client.close()
             raise Unavailable(
                 f"The event bus does not take the account of '{project}'",
                 reason="EVENT_BUS_UNAVAILABLE",
                 remedy="Look into the log of the NATS server.",
             ) from error
-        try:
-            await client.jetstream().add_stream(StreamConfig(**event_accounts.stream(project)))
         finally:
             await client.close()
 

@@ -51,7 +51,12 @@ def credentials(
     _apply(folder, nats, [*known, new])
     url = f"nats://{servers.HOST}:{nats.ports['nats']}"
     password = folder.credentials().nats_password
-    asyncio.run(event_consumers.ensure_stream(url, project, password))
+    try:
+        asyncio.run(event_consumers.ensure_stream(url, project, password))
+    except Unavailable:
+        # Nobody has the seed yet; a second try must not find the id taken.
+        _apply(folder, nats, known)
+        raise
     if file is not None:
         with open_private(file, "w") as opened:
             opened.write(seed + "\n")
