@@ -28,7 +28,7 @@ from services.chassis.telemetry import counter
 log = get_logger(__name__)
 
 LARGEST = 2**63 - 1
-REFUSALS = counter("fiveshot_budget_refusals", "Calls refused because a budget was used up", ["budget"])
+REFUSALS = counter("fiveshot_budget_refusals_total", "Calls refused because a budget was used up", ["budget"])
 for _budget in BUDGETS:
     # A counter that begins with its first refusal hides that one from rates.
     REFUSALS.labels(_budget)

@@ -6,12 +6,15 @@ It would drop a `content-length`, so that one travels under another name (see ga
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from google.api.httpbody_pb2 import HttpBody
+
+R = TypeVar("R", bound=Any)
+H = TypeVar("H")
 
 LENGTH_KEY = "x-fiveshot-content-length"
 STATUS_KEY = "x-fiveshot-status"
@@ -54,6 +57,19 @@ async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
     if not opened:
         await context.send_initial_metadata((*_headers(file), *_length(file)))
     yield HttpBody(content_type=file.content_type, data=waiting or b"")
+
+
+async def received(requests: AsyncIterator[R], header: Callable[[R], H]) -> AsyncIterator[H | bytes]:
+    """A raw body on its way in: what the fields of its first message say, then the bytes of every message.
+
+    R: messages with an HttpBody `content`; Envoy writes what the address says into the first of them.
+    """
+    first = True
+    async for request in requests:
+        if first:
+            yield header(request)
+            first = False
+        yield request.content.data
 
 
 def disposition(file_name: str) -> str:

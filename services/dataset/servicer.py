@@ -12,9 +12,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies, telemetry
 from services.chassis.names import project_of
-from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
+from services.dataset.proto_mapping import resources, transfers
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.exports import ExportVerb
@@ -64,56 +64,56 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._usage = usage
 
     async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
-        return mapping.dataset_proto(await self._datasets.create(mapping.new_dataset(request)))
+        return resources.dataset_proto(await self._datasets.create(resources.new_dataset(request)))
 
     async def GetDataset(self, request: messages.GetDatasetRequest, context: Any) -> dataset_pb2.Dataset:
-        return mapping.dataset_proto(await self._datasets.get(DatasetRef.parse(request.name)))
+        return resources.dataset_proto(await self._datasets.get(DatasetRef.parse(request.name)))
 
     async def ListDatasets(self, request: messages.ListDatasetsRequest, context: Any) -> messages.ListDatasetsResponse:
-        found, token, total = await self._datasets.list(mapping.list_request(request))
+        found, token, total = await self._datasets.list(resources.list_request(request))
         return messages.ListDatasetsResponse(
-            datasets=[mapping.dataset_proto(dataset) for dataset in found], next_page_token=token, total_size=total
+            datasets=[resources.dataset_proto(dataset) for dataset in found], next_page_token=token, total_size=total
         )
 
     async def UpdateDataset(self, request: messages.UpdateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         ref = DatasetRef.parse(request.dataset.name, field="dataset.name")
-        fields, mask = mapping.dataset_fields(request.dataset), tuple(request.update_mask.paths)
-        return mapping.dataset_proto(await self._datasets.update(ref, fields, mask, request.dataset.etag))
+        fields, mask = resources.dataset_fields(request.dataset), tuple(request.update_mask.paths)
+        return resources.dataset_proto(await self._datasets.update(ref, fields, mask, request.dataset.etag))
 
     async def DeleteDataset(self, request: messages.DeleteDatasetRequest, context: Any) -> Empty:
         await self._datasets.delete(DatasetRef.parse(request.name), etag=request.etag, force=request.force)
         return Empty()
 
     async def UploadImage(self, request: AsyncIterator[messages.UploadImageRequest], context: Any) -> dataset_pb2.Image:
-        return await self._shown(_counted(await self._uploads.upload(mapping.upload_messages(request))))
+        return await self._shown(_counted(await self._uploads.upload(transfers.upload_messages(request))))
 
     async def UploadImageContent(
         self, request: AsyncIterator[messages.UploadImageContentRequest], context: Any
     ) -> dataset_pb2.Image:
-        with mapping.content_fields():
-            return await self._shown(_counted(await self._uploads.upload(mapping.content_messages(request))))
+        with transfers.content_fields():
+            return await self._shown(_counted(await self._uploads.upload(transfers.content_messages(request))))
 
     async def ImportImages(
         self, request: AsyncIterator[messages.ImportImagesRequest], context: Any
     ) -> messages.ImportImagesResponse:
-        imported = await self._imports.run(mapping.import_messages(request))
-        return mapping.imported_proto(imported, (await self._datasets.get(imported.dataset)).fields.trigger_word)
+        imported = await self._imports.run(transfers.import_messages(request))
+        return transfers.imported_proto(imported, (await self._datasets.get(imported.dataset)).fields.trigger_word)
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
 
     async def ListImages(self, request: messages.ListImagesRequest, context: Any) -> messages.ListImagesResponse:
-        found, token, total = await self._images.list(mapping.list_request(request))
+        found, token, total = await self._images.list(resources.list_request(request))
         dataset = await self._datasets.get(DatasetRef.parse(request.parent, field="parent"))
         return messages.ListImagesResponse(
-            images=[mapping.image_proto(image, dataset.fields.trigger_word) for image in found],
+            images=[resources.image_proto(image, dataset.fields.trigger_word) for image in found],
             next_page_token=token,
             total_size=total,
         )
 
     async def UpdateImage(self, request: messages.UpdateImageRequest, context: Any) -> dataset_pb2.Image:
         ref = ImageRef.parse(request.image.name, field="image.name")
-        fields, mask = mapping.image_fields(request.image), tuple(request.update_mask.paths)
+        fields, mask = resources.image_fields(request.image), tuple(request.update_mask.paths)
         return await self._shown(await self._images.update(ref, fields, mask, request.image.etag))
 
     async def DeleteImage(self, request: messages.DeleteImageRequest, context: Any) -> Empty:
@@ -123,7 +123,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def DownloadImage(
         self, request: messages.DownloadImageRequest, context: Any
     ) -> AsyncIterator[messages.DownloadImageResponse]:
-        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
+        picture = await self._trained.download(parse_picture(request.name), transfers.form(request))
         first = True
         async for chunk in picture.chunks:
             if first:
@@ -138,25 +138,25 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request: messages.CreateImageUploadsRequest, context: Any
     ) -> messages.CreateImageUploadsResponse:
         addresses = await self._direct.addresses(DatasetRef.parse(request.parent, field="parent"), request.count)
-        return messages.CreateImageUploadsResponse(uploads=[mapping.address_proto(one) for one in addresses])
+        return messages.CreateImageUploadsResponse(uploads=[transfers.address_proto(one) for one in addresses])
 
     async def CompleteImageUploads(
         self, request: messages.CompleteImageUploadsRequest, context: Any
     ) -> messages.CompleteImageUploadsResponse:
         parent = DatasetRef.parse(request.parent, field="parent")
-        outcomes = await self._direct.complete(parent, [mapping.direct_upload(one) for one in request.uploads])
+        outcomes = await self._direct.complete(parent, [transfers.direct_upload(one) for one in request.uploads])
         for stored in [one.image for one in outcomes if one.image is not None]:
             _counted(stored)
         trigger_word = (await self._datasets.get(parent)).fields.trigger_word
         return messages.CompleteImageUploadsResponse(
-            results=[mapping.outcome_proto(one, trigger_word) for one in outcomes]
+            results=[transfers.outcome_proto(one, trigger_word) for one in outcomes]
         )
 
     async def GetImageDownloadUrl(
         self, request: messages.GetImageDownloadUrlRequest, context: Any
     ) -> messages.GetImageDownloadUrlResponse:
-        address = await self._direct.address_of(parse_picture(request.name), mapping.view(request.view))
-        expire_time = mapping.timestamp(address.expire_time)
+        address = await self._direct.address_of(parse_picture(request.name), transfers.view(request.view))
+        expire_time = resources.timestamp(address.expire_time)
         return messages.GetImageDownloadUrlResponse(url=address.url, expire_time=expire_time)
 
     async def BatchGetImages(
@@ -170,7 +170,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request: messages.BatchUpdateImagesRequest, context: Any
     ) -> messages.BatchUpdateImagesResponse:
         parent = DatasetRef.parse(request.parent, field="parent")
-        changed = await self._batches.update(parent, [mapping.image_edit(one) for one in request.requests])
+        changed = await self._batches.update(parent, [resources.image_edit(one) for one in request.requests])
         return messages.BatchUpdateImagesResponse(images=await self._all_shown(parent, changed))
 
     async def BatchDeleteImages(self, request: messages.BatchDeleteImagesRequest, context: Any) -> Empty:
@@ -181,22 +181,22 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def GetImageContent(
         self, request: messages.GetImageContentRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
-        picture = await self._trained.download(parse_picture(request.name), mapping.form(request))
-        async for body in http_bodies.send(mapping.content_file(picture), context):
+        picture = await self._trained.download(parse_picture(request.name), transfers.form(request))
+        async for body in http_bodies.send(transfers.content_file(picture), context):
             yield body
 
     async def EditTags(self, request: messages.EditTagsRequest, context: Any) -> messages.EditTagsResponse:
         outcome = await self._tags.edit(
             DatasetRef.parse(request.parent, field="parent"),
             filter_text=request.filter,
-            edits=[mapping.tag_edit(edit) for edit in request.edits],
+            edits=[resources.tag_edit(edit) for edit in request.edits],
             validate_only=request.validate_only,
         )
         return messages.EditTagsResponse(matched_images=outcome.matched_images, changed_images=outcome.changed_images)
 
     async def ListTagStats(self, request: messages.ListTagStatsRequest, context: Any) -> messages.ListTagStatsResponse:
         stats = await self._tags.stats(DatasetRef.parse(request.parent, field="parent"))
-        return messages.ListTagStatsResponse(stats=[mapping.stat_proto(stat) for stat in stats])
+        return messages.ListTagStatsResponse(stats=[resources.stat_proto(stat) for stat in stats])
 
     async def CreateDatasetVersion(
         self, request: messages.CreateDatasetVersionRequest, context: Any
@@ -206,26 +206,26 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             description=request.description,
             request_id=request.request_id,
         )
-        return mapping.version_proto(version)
+        return resources.version_proto(version)
 
     async def GetDatasetVersion(
         self, request: messages.GetDatasetVersionRequest, context: Any
     ) -> dataset_pb2.DatasetVersion:
-        return mapping.version_proto(await self._versions.get(VersionRef.parse(request.name)))
+        return resources.version_proto(await self._versions.get(VersionRef.parse(request.name)))
 
     async def ListDatasetVersions(
         self, request: messages.ListDatasetVersionsRequest, context: Any
     ) -> messages.ListDatasetVersionsResponse:
-        found, token, total = await self._versions.list_versions(mapping.list_request(request))
+        found, token, total = await self._versions.list_versions(resources.list_request(request))
         return messages.ListDatasetVersionsResponse(
-            versions=[mapping.version_proto(version) for version in found], next_page_token=token, total_size=total
+            versions=[resources.version_proto(version) for version in found], next_page_token=token, total_size=total
         )
 
     async def ExportDatasetVersion(
         self, request: messages.ExportDatasetVersionRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
-        archive = await self._exports.open(VersionRef.parse(request.name), mapping.layout(request.layout))
-        async for body in http_bodies.send(mapping.content_file(archive), context):
+        archive = await self._exports.open(VersionRef.parse(request.name), transfers.layout(request.layout))
+        async for body in http_bodies.send(transfers.content_file(archive), context):
             yield body
 
     async def DeleteDatasetVersion(self, request: messages.DeleteDatasetVersionRequest, context: Any) -> Empty:
@@ -235,21 +235,21 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ListDatasetVersionImages(
         self, request: messages.ListDatasetVersionImagesRequest, context: Any
     ) -> messages.ListDatasetVersionImagesResponse:
-        found, token, total = await self._versions.list_images(mapping.list_request(request))
+        found, token, total = await self._versions.list_images(resources.list_request(request))
         return messages.ListDatasetVersionImagesResponse(
-            images=[mapping.version_image_proto(image) for image in found], next_page_token=token, total_size=total
+            images=[resources.version_image_proto(image) for image in found], next_page_token=token, total_size=total
         )
 
     async def GetUsage(self, request: messages.GetUsageRequest, context: Any) -> usage_pb2.Usage:
-        return mapping.usage_proto(request.name, await self._usage.get(project_of(request.name)))
+        return resources.usage_proto(request.name, await self._usage.get(project_of(request.name)))
 
     async def _shown(self, image: Image) -> dataset_pb2.Image:
         dataset = await self._datasets.get(image.ref.dataset)
-        return mapping.image_proto(image, dataset.fields.trigger_word)
+        return resources.image_proto(image, dataset.fields.trigger_word)
 
     async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
         trigger_word = (await self._datasets.get(parent)).fields.trigger_word
-        return [mapping.image_proto(image, trigger_word) for image in images]
+        return [resources.image_proto(image, trigger_word) for image in images]
 
 
 def _counted(image: Image) -> Image:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.budgets import BudgetUse
+from services.chassis.http_bodies import received
 from services.chassis.listing.pages import ListRequest
 from services.chassis.requests.keys import RequestKey, digest_of_bytes
 from services.registry.models import (
@@ -98,29 +99,28 @@ def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
     )
 
 
-async def import_messages(
+def import_messages(
     requests: AsyncIterator[service_pb.ImportModelVersionRequest],
 ) -> AsyncIterator[ImportRequest | bytes]:
     """The pieces of a file."""
-    first = True
-    async for request in requests:
-        if first:
-            ids = MODEL_NAME.parse(request.parent, field="parent")
-            yield ImportRequest(
-                project=ids["project"],
-                model_id=ids["model"],
-                file_name=request.file_name,
-                create_model=request.create_model,
-                display_name=request.display_name,
-                description=request.description,
-                aliases=tuple(request.aliases),
-                base_model=request.base_model,
-                trigger_word=request.trigger_word,
-                sha256=request.sha256,
-                request_id=request.request_id,
-            )
-            first = False
-        yield request.content.data
+
+    def header(request: service_pb.ImportModelVersionRequest) -> ImportRequest:
+        ids = MODEL_NAME.parse(request.parent, field="parent")
+        return ImportRequest(
+            project=ids["project"],
+            model_id=ids["model"],
+            file_name=request.file_name,
+            create_model=request.create_model,
+            display_name=request.display_name,
+            description=request.description,
+            aliases=tuple(request.aliases),
+            base_model=request.base_model,
+            trigger_word=request.trigger_word,
+            sha256=request.sha256,
+            request_id=request.request_id,
+        )
+
+    return received(requests, header)
 
 
 def model(value: Model) -> pb.Model:

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.http_rules import http_rules
-from services.dataset import proto_mapping as dataset_mapping
+from services.dataset.proto_mapping import resources
 from services.registry import proto_mapping as registry_mapping
 from services.trainer.proto_mapping import jobs as trainer_mapping
 from tools.protos import PROTOS, sources
@@ -63,7 +63,7 @@ def _filled(message: Message) -> Message:
 
 
 def _new_dataset(dataset: Any) -> object:
-    return dataset_mapping.new_dataset(ds.CreateDatasetRequest(parent="projects/acme", dataset=dataset))
+    return resources.new_dataset(ds.CreateDatasetRequest(parent="projects/acme", dataset=dataset))
 
 
 def _new_job(job: Any) -> object:
@@ -82,8 +82,8 @@ def _new_model(model: Any) -> object:
     ("message", "read"),
     [
         (dataset_pb2.Dataset(display_name="A", trigger_word="sks"), _new_dataset),
-        (dataset_pb2.Dataset(name="projects/acme/datasets/d", display_name="A"), dataset_mapping.dataset_fields),
-        (dataset_pb2.Image(caption="a cat"), dataset_mapping.image_fields),
+        (dataset_pb2.Dataset(name="projects/acme/datasets/d", display_name="A"), resources.dataset_fields),
+        (dataset_pb2.Image(caption="a cat"), resources.image_fields),
         (training_job_pb2.TrainingJob(base_model="baseModels/tiny", display_name="A"), _new_job),
         (training_job_pb2.TrainingJob(name="projects/acme/trainingJobs/j", priority=1), _edited_job),
         (model_pb2.Model(display_name="A", tags=["dog"]), _new_model),

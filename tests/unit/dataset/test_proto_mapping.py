@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import InvalidArgument
-from services.dataset import proto_mapping as mapping
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import (
     Crop,
@@ -35,6 +34,7 @@ from services.dataset.models.tags import (
     TagSource,
     TagStat,
 )
+from services.dataset.proto_mapping import resources, transfers
 from services.dataset.use_cases.images import View
 from services.dataset.use_cases.uploads import UploadHeader
 
@@ -65,13 +65,13 @@ _fields = st.builds(
 @given(_fields)
 def test_image_fields_round_trip(fields: ImageFields) -> None:
     image = Image(ImageRef(SET, "img-1"), 1, PICTURE, fields, NOW, NOW)
-    message = mapping.image_proto(image, "sks")
+    message = resources.image_proto(image, "sks")
     assert "sks" in message.training_text
-    assert mapping.image_fields(message) == fields
+    assert resources.image_fields(message) == fields
     assert (message.name, message.etag) == ("projects/acme/datasets/dogs/images/img-1", image.etag)
     assert (message.width, message.height, message.size_bytes, message.sha256) == (64, 48, 5_000_000_000, "a" * 64)
     pinned = VersionImage(VersionImageRef(VersionRef(SET, 2), "img-1"), 1, PICTURE, fields)
-    frozen = mapping.version_image_proto(pinned)
+    frozen = resources.version_image_proto(pinned)
     assert frozen.name == "projects/acme/datasets/dogs/versions/2/images/img-1"
     assert (frozen.caption, list(frozen.tags), frozen.num_repeats) == (
         message.caption, list(message.tags), message.num_repeats,
@@ -80,15 +80,15 @@ def test_image_fields_round_trip(fields: ImageFields) -> None:
 
 @given(st.builds(DatasetFields, _text, _text, _text, st.integers(0, 1000)))
 def test_dataset_fields_round_trip(fields: DatasetFields) -> None:
-    message = mapping.dataset_proto(Dataset(SET, fields, NOW, NOW, image_count=3, size_bytes=9_000_000_000))
-    assert mapping.dataset_fields(message) == fields
+    message = resources.dataset_proto(Dataset(SET, fields, NOW, NOW, image_count=3, size_bytes=9_000_000_000))
+    assert resources.dataset_fields(message) == fields
     assert (message.image_count, message.size_bytes) == (3, 9_000_000_000)
     assert message.create_time.ToDatetime(tzinfo=UTC) == NOW
 
 
 def test_a_version_and_a_stat() -> None:
     version = DatasetVersion(VersionRef(SET, 4), "d" * 64, 5, 9_000_000_000, "sks", "note", NOW)
-    message = mapping.version_proto(version)
+    message = resources.version_proto(version)
     assert message == dataset_pb2.DatasetVersion(
         name="projects/acme/datasets/dogs/versions/4",
         digest="d" * 64,
@@ -96,15 +96,15 @@ def test_a_version_and_a_stat() -> None:
         size_bytes=9_000_000_000,
         trigger_word="sks",
         description="note",
-        create_time=mapping.timestamp(NOW),
+        create_time=resources.timestamp(NOW),
         etag=version.etag,
     )
-    assert mapping.stat_proto(TagStat("red", 3, 1)) == pb.TagStat(label="red", image_count=3, manual_count=1)
+    assert resources.stat_proto(TagStat("red", 3, 1)) == pb.TagStat(label="red", image_count=3, manual_count=1)
 
 
 def test_an_unsaid_source_is_manual_and_a_zero_crop_is_none() -> None:
     image = dataset_pb2.Image(tags=[dataset_pb2.Tag(label="a")], crop=dataset_pb2.Crop())
-    assert mapping.image_fields(image) == ImageFields(tags=(Tag("a", TagSource.MANUAL),))
+    assert resources.image_fields(image) == ImageFields(tags=(Tag("a", TagSource.MANUAL),))
 
 
 @pytest.mark.parametrize(
@@ -118,18 +118,18 @@ def test_an_unsaid_source_is_manual_and_a_zero_crop_is_none() -> None:
     ],
 )
 def test_edits(message: pb.TagEdit, edit: TagEdit) -> None:
-    assert mapping.tag_edit(message) == edit
+    assert resources.tag_edit(message) == edit
 
 
 def test_views() -> None:
     request = pb.DownloadImageRequest
-    assert mapping.view(request.VIEW_UNSPECIFIED) is View.ORIGINAL
-    assert mapping.view(request.VIEW_ORIGINAL) is View.ORIGINAL
-    assert mapping.view(request.VIEW_THUMBNAIL) is View.THUMBNAIL
+    assert transfers.view(request.VIEW_UNSPECIFIED) is View.ORIGINAL
+    assert transfers.view(request.VIEW_ORIGINAL) is View.ORIGINAL
+    assert transfers.view(request.VIEW_THUMBNAIL) is View.THUMBNAIL
 
 
 def test_lists_without_filter_or_order() -> None:
-    query = mapping.list_request(pb.ListDatasetVersionsRequest(parent="p", page_size=3, page_token="t"))
+    query = resources.list_request(pb.ListDatasetVersionsRequest(parent="p", page_size=3, page_token="t"))
     assert (query.parent, query.page_size, query.page_token, query.filter, query.order_by) == ("p", 3, "t", "", "")
 
 
@@ -143,11 +143,11 @@ async def test_an_upload_stream() -> None:
         yield pb.UploadImageRequest(chunk=b"abc")
         yield pb.UploadImageRequest(chunk=b"")
 
-    messages = [message async for message in mapping.upload_messages(requests())]
+    messages = [message async for message in transfers.upload_messages(requests())]
     assert messages == [UploadHeader(SET, "a.png", 3, "s", "c", ("x", "y"), "r"), b"abc", b""]
 
 
 def test_names_are_parsed_with_the_field_that_is_wrong() -> None:
     with pytest.raises(InvalidArgument) as caught:
-        mapping.new_dataset(pb.CreateDatasetRequest(parent="nothing"))
+        resources.new_dataset(pb.CreateDatasetRequest(parent="nothing"))
     assert caught.value.field == "parent"

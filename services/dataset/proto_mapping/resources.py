@@ -1,22 +1,17 @@
-"""Messages of fiveshot.dataset.v1 to models and back, nothing else."""
+"""Datasets, images, tags and versions of fiveshot.dataset.v1 to models and back."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
-from fiveshot.layouts import Why
 from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.chassis import grpc_errors
 from services.chassis.budgets import BudgetUse
-from services.chassis.errors import DomainError, InvalidArgument, relocated
-from services.chassis.http_bodies import File
 from services.chassis.listing.pages import ListRequest
-from services.dataset.models.names import DatasetRef, parse_project
+from services.dataset.models.names import parse_project
 from services.dataset.models.resources import (
     Crop,
     Dataset,
@@ -39,13 +34,7 @@ from services.dataset.models.tags import (
 )
 from services.dataset.models.texts import training_text
 from services.dataset.use_cases.datasets import NewDataset
-from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
-from services.dataset.use_cases.exports import Layout
 from services.dataset.use_cases.image_batches import ImageEdit
-from services.dataset.use_cases.images import Download, View
-from services.dataset.use_cases.imports import Imported, ImportHeader
-from services.dataset.use_cases.trained_pictures import Form
-from services.dataset.use_cases.uploads import UploadHeader
 
 _SOURCES = {
     dataset_pb2.TAG_SOURCE_UNSPECIFIED: TagSource.MANUAL,
@@ -57,16 +46,6 @@ _PROTO_SOURCES = {
     TagSource.MANUAL: dataset_pb2.TAG_SOURCE_MANUAL,
     TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
     TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
-}
-_PASSED_OVER = {
-    Why.HIDDEN: dataset_service_pb2.PassedOver.REASON_HIDDEN,
-    Why.OTHER: dataset_service_pb2.PassedOver.REASON_NO_PICTURE,
-    Why.CAPTION: dataset_service_pb2.PassedOver.REASON_CAPTION_WITHOUT_PICTURE,
-    Why.LINE: dataset_service_pb2.PassedOver.REASON_LINE_WITHOUT_PICTURE,
-}
-_VIEWS = {
-    dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,
-    dataset_service_pb2.DownloadImageRequest.VIEW_CROP: View.CROP,
 }
 
 _Lists = (
@@ -99,82 +78,6 @@ def list_request(request: _Lists) -> ListRequest:
     )
 
 
-async def upload_messages(
-    requests: AsyncIterator[dataset_service_pb2.UploadImageRequest],
-) -> AsyncIterator[UploadHeader | bytes]:
-    """The stream of an upload."""
-    async for request in requests:
-        yield _upload_header(request.header) if request.HasField("header") else request.chunk
-
-
-async def content_messages(
-    requests: AsyncIterator[dataset_service_pb2.UploadImageContentRequest],
-) -> AsyncIterator[UploadHeader | bytes]:
-    """The pieces of an HTTP upload as the same stream."""
-    first = True
-    async for request in requests:
-        if first:
-            yield UploadHeader(
-                dataset=DatasetRef.parse(request.parent, field="parent"),
-                file_name=request.file_name,
-                sha256=request.sha256,
-                caption=request.caption,
-                tags=tuple(request.tags),
-                request_id=request.request_id,
-            )
-            first = False
-        yield request.content.data
-
-
-async def import_messages(
-    requests: AsyncIterator[dataset_service_pb2.ImportImagesRequest],
-) -> AsyncIterator[ImportHeader | bytes]:
-    """The pieces of an archive."""
-    first = True
-    async for request in requests:
-        if first:
-            yield ImportHeader(
-                dataset=DatasetRef.parse(request.parent, field="parent"),
-                sha256=request.sha256,
-                request_id=request.request_id,
-                captions=not request.ignore_captions,
-                folder_repeats=not request.ignore_folder_repeats,
-            )
-            first = False
-        yield request.content.data
-
-
-def imported_proto(imported: Imported, trigger_word: str) -> dataset_service_pb2.ImportImagesResponse:
-    """What became of an archive. trigger_word: its dataset's."""
-    passed_over = [
-        dataset_service_pb2.PassedOver(path=str(path), reason=_PASSED_OVER[why]) for path, why in imported.passed_over
-    ]
-    return dataset_service_pb2.ImportImagesResponse(
-        results=[outcome_proto(one, trigger_word) for one in imported.outcomes],
-        passed_over=passed_over,
-        subjects=imported.words,
-    )
-
-
-def layout(name: str) -> Layout:
-    """The layout of this name; kohya's when nothing is said."""
-    return Layout(name or Layout.KOHYA)
-
-
-@contextmanager
-def content_fields() -> Iterator[None]:
-    """Errors of an upload in the spelling of the HTTP one: its fields have no header around them."""
-    try:
-        yield
-    except DomainError as error:
-        raise relocated(error, _content_field) from error
-
-
-def content_file(download: Download) -> File:
-    """A picture's bytes as an HTTP body."""
-    return File(**vars(download))
-
-
 def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
     """The fields that a caller may set."""
     return DatasetFields(
@@ -191,7 +94,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
     return ImageFields(
         caption=image.caption,
         tags=tuple(_tag(tag) for tag in image.tags),
-        crop=_crop(image.crop),
+        crop=crop(image.crop),
         num_repeats=image.num_repeats,
     )
 
@@ -200,28 +103,6 @@ def image_edit(request: dataset_service_pb2.UpdateImageRequest) -> ImageEdit:
     """One change of a batch."""
     image = request.image
     return ImageEdit(image.name, image_fields(image), tuple(request.update_mask.paths), image.etag)
-
-
-def direct_upload(upload: dataset_service_pb2.CompletedUpload) -> DirectUpload:
-    """A picture that was put to its address."""
-    return DirectUpload(upload.upload_id, upload.file_name, upload.sha256, upload.caption, tuple(upload.tags))
-
-
-def address_proto(address: Address) -> dataset_service_pb2.ImageUpload:
-    """An address to put a picture to."""
-    return dataset_service_pb2.ImageUpload(
-        upload_id=address.upload_id, url=address.url, expire_time=timestamp(address.expire_time)
-    )
-
-
-def outcome_proto(outcome: Outcome, trigger_word: str) -> dataset_service_pb2.UploadResult:
-    """What became of a picture. trigger_word: its dataset's."""
-    result = dataset_service_pb2.UploadResult(file_name=outcome.file_name)
-    if outcome.image is not None:
-        result.image.CopyFrom(image_proto(outcome.image, trigger_word))
-    if outcome.error is not None:
-        result.error.CopyFrom(grpc_errors.to_proto(outcome.error))
-    return result
 
 
 def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
@@ -237,24 +118,6 @@ def tag_edit(edit: dataset_service_pb2.TagEdit) -> TagEdit:
             return ReplaceTag(edit.replace.old_label, edit.replace.new_label)
         case _:
             return DeduplicateTags()
-
-
-def view(form: dataset_service_pb2.DownloadImageRequest.View.ValueType) -> View:
-    """Which form of a picture; the original when nothing is said."""
-    return _VIEWS.get(form, View.ORIGINAL)
-
-
-def form(request: dataset_service_pb2.DownloadImageRequest | dataset_service_pb2.GetImageContentRequest) -> Form:
-    """How a picture is wanted. Raises InvalidArgument when only one of width and height is given."""
-    if bool(request.width) != bool(request.height):
-        raise InvalidArgument(
-            "Only one of width and height is given",
-            field="height" if request.width else "width",
-            reason="SIZE_INCOMPLETE",
-            remedy="Give both, or none to leave the size as it is.",
-        )
-    size = (request.width, request.height) if request.width else None
-    return Form(view(request.view), _crop(request.crop), size)
 
 
 def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -355,22 +218,6 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def _upload_header(header: dataset_service_pb2.UploadImageHeader) -> UploadHeader:
-    return UploadHeader(
-        dataset=DatasetRef.parse(header.parent, field="header.parent"),
-        file_name=header.file_name,
-        size_bytes=header.size_bytes,
-        sha256=header.sha256,
-        caption=header.caption,
-        tags=tuple(header.tags),
-        request_id=header.request_id,
-    )
-
-
-def _content_field(field: str) -> str:
-    return "content" if field == "chunk" else field.removeprefix("header.")
-
-
 def _tag(tag: dataset_pb2.Tag) -> Tag:
     return Tag(
         label=tag.label,
@@ -393,7 +240,7 @@ def _tag_proto(tag: Tag) -> dataset_pb2.Tag:
     )
 
 
-def _crop(crop: dataset_pb2.Crop) -> Crop | None:
+def crop(crop: dataset_pb2.Crop) -> Crop | None:
     """All zero, as an unset message reads, means the whole picture."""
     edges = (crop.left, crop.top, crop.right, crop.bottom)
     return Crop(*edges) if any(edges) else None

@@ -1,0 +1,63 @@
+"""The trainer's job store in memory, on SQLite and on PostgreSQL, and what is kept in it of ended jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.chassis.outbox import Outbox
+from services.chassis.signals import Signals
+from services.chassis.sql import Database
+from services.chassis.sql_migrations import upgrade
+from services.trainer.adapters.sql_deletes import SqlDeletions
+from services.trainer.adapters.sql_jobs import SqlJobStore
+from services.trainer.adapters.sql_tables import events
+from services.trainer.adapters.sql_thinning import SqlHistory
+from services.trainer.app import MIGRATIONS
+from services.trainer.ports import Deletions, History, JobStore
+from tests.fakes.job_store import FakeDeletions, FakeJobStore
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database."""
+    await upgrade(database_url, MIGRATIONS)
+    db = Database(database_url)
+    yield db
+    await db.dispose()
+
+
+@pytest.fixture
+def signals() -> Signals:
+    """Signals of this process."""
+    return Signals()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def kept(request: pytest.FixtureRequest, signals: Signals) -> AsyncIterator[tuple[JobStore, History, Deletions]]:
+    """An empty store, and what is kept in it of ended jobs."""
+    if request.param == "memory":
+        fake = FakeJobStore(signals)
+        yield fake, fake, FakeDeletions(fake)
+        return
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    await upgrade(url, MIGRATIONS)
+    db = Database(url)
+    yield SqlJobStore(db, Outbox(events), signals), SqlHistory(db, published_only=False), SqlDeletions(db)
+    await db.dispose()
+
+
+@pytest.fixture
+def deletions(kept: tuple[JobStore, History, Deletions]) -> Deletions:
+    return kept[2]
+
+
+@pytest.fixture
+def store(kept: tuple[JobStore, History, Deletions]) -> JobStore:
+    return kept[0]
+
+
+@pytest.fixture
+def history(kept: tuple[JobStore, History, Deletions]) -> History:
+    return kept[1]
