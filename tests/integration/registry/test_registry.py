@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import grpc
 import pytest
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
@@ -18,12 +14,11 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from services.chassis import request_context, service
+from services.chassis import request_context
 from services.chassis.errors import (
     Aborted,
     AlreadyExists,
     DataLoss,
-    DomainError,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -31,98 +26,17 @@ from services.chassis.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.chassis.grpc_client import channel
-from services.chassis.grpc_server import start_server
 from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import BaseServiceSettings, S3Settings
-from services.registry.app import build
+from services.chassis.settings import S3Settings
 from services.registry.settings import Settings
 from tests.fakes import lora_files
 from tests.fakes.finished_epochs import EPOCH, JOB, contents
-from tests.fakes.trainer_service import NAME as TRAINER_NAME
 from tests.fakes.trainer_service import FakeTrainer, State
+from tests.integration.registry.running import PETS, REX, Running, serving
 
 if TYPE_CHECKING:
-    from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
-
-PETS = "projects/pets"
-REX = f"{PETS}/models/rex"
-
-
-@dataclass
-class Running:
-    """A running registry with its client, and the two servers that a test looks into."""
-
-    stub: RegistryServiceAsyncStub
-    trainer: FakeTrainer
-    objects: ObjectStore
-
-    async def keys(self) -> list[str]:
-        return [info.key async for info in self.objects.list("registry/")]
-
-    async def save(self, **fields: object) -> pb.ModelVersion:
-        values = {"parent": PETS, "epoch": EPOCH, "model_id": "rex", "create_model": True, **fields}
-        return await self.stub.SaveEpoch(service_pb.SaveEpochRequest(**values))  # type: ignore[arg-type]
-
-    async def refused(self, kind: type[DomainError], **fields: object) -> DomainError:
-        """A save that fails with `kind`; rows and objects are as before."""
-        keys, models = await self.keys(), await self.models()
-        with pytest.raises(kind) as caught:
-            await self.save(**fields)
-        assert await self.keys() == keys
-        assert await self.models() == models
-        return caught.value
-
-    async def models(self) -> service_pb.ListModelsResponse:
-        return await self.stub.ListModels(service_pb.ListModelsRequest(parent=PETS))
-
-    async def download(self, name: str, file_id: str = "") -> tuple[pb.ModelFile, bytes]:
-        request = service_pb.DownloadModelVersionRequest(name=name, file_id=file_id)
-        responses = [response async for response in self.stub.DownloadModelVersion(request)]
-        assert max(len(response.chunk) for response in responses) <= 256 * 1024
-        return responses[0].file, b"".join(response.chunk for response in responses)
-
-
-@pytest.fixture
-async def running(s3_settings: S3Settings, object_store: ObjectStore, database_url: str) -> AsyncIterator[Running]:
-    trainer = FakeTrainer()  # type: ignore[abstract]
-    async with start_server(BaseServiceSettings(), trainer.register, service_names=[TRAINER_NAME]) as trainer_server:
-        settings = Settings(
-            **s3_settings.model_dump(),
-            database_url=database_url,
-            trainer_target=trainer_server.target,
-        )
-        async with serving(settings) as connection:
-            yield Running(RegistryServiceStub(connection), trainer, object_store)
-
-
-@pytest.fixture
-async def small(
-    s3_settings: S3Settings, object_store: ObjectStore, database_url: str, tmp_path: Path
-) -> AsyncIterator[Running]:
-    """A registry in which the project may keep two versions and a model."""
-    budgets = tmp_path / "budgets.toml"
-    budgets.write_text("[projects.pets]\nmodels = 1\nmodel_versions = 2\n", encoding="utf-8")
-    trainer = FakeTrainer()  # type: ignore[abstract]
-    async with start_server(BaseServiceSettings(), trainer.register, service_names=[TRAINER_NAME]) as trainer_server:
-        settings = Settings(
-            **s3_settings.model_dump(),
-            database_url=database_url,
-            trainer_target=trainer_server.target,
-            budgets_file=budgets,
-        )
-        async with serving(settings) as connection:
-            yield Running(RegistryServiceStub(connection), trainer, object_store)
-
-
-@asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a registry of these settings."""
-    async with service.serving(settings, build(settings)) as server:
-        connection = channel(server.target)
-        yield connection
-        await connection.close(None)
+    pass
 
 
 async def test_an_epoch_is_saved_listed_and_downloaded_in_every_form(running: Running) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,69 +10,14 @@ from functools import partial
 import pytest
 
 from services.chassis.errors import Aborted, AlreadyExists, DomainError, InvalidArgument, NotFound
-from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
-from services.chassis.sql import Database
-from services.chassis.sql_migrations import upgrade
-from services.dataset.adapters.sql_datasets import SqlDatasetStore
-from services.dataset.app import MIGRATIONS
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
-from services.dataset.models.resources import Crop, Dataset, DatasetFields, Image, ImageFields, Picture
-from services.dataset.models.tags import Tag, TagSource
-from services.dataset.models.usage import ProjectUsage
+from services.dataset.models.resources import Crop, ImageFields
 from services.dataset.models.versions import frozen
-from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS, DatasetStore
-from tests.fakes.dataset import FakeDatasetStore
+from services.dataset.ports import VERSION_IMAGES, VERSIONS, DatasetStore
+from tests.contract.dataset.rows import NOW, SET, dataset, fill, image
 from tests.fixtures.lists import every_page, first_page
 from tests.fixtures.patience import turns
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-SET = DatasetRef("acme", "dogs")
-
-
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[DatasetStore]:
-    if request.param == "fake":
-        yield FakeDatasetStore()
-        return
-    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
-    await upgrade(url, MIGRATIONS)
-    db = Database(url)
-    yield SqlDatasetStore(db)
-    await db.dispose()
-
-
-def dataset(ref: DatasetRef = SET, *, minutes: int = 0, **fields: object) -> Dataset:
-    moment = NOW + timedelta(minutes=minutes)
-    return Dataset(ref, DatasetFields(**fields), moment, moment)  # type: ignore[arg-type]
-
-
-def image(number: int, *, ref: DatasetRef = SET, sha: str = "", fields: ImageFields | None = None) -> Image:
-    picture = Picture(
-        file_name=f"Hündin {number}.png",
-        content_type="image/png",
-        width=640,
-        height=480,
-        size_bytes=3_000_000_000 + number,
-        sha256=sha or f"{number:064x}",
-        original_key=f"o/{ref.dataset}/{number}",
-        thumbnail_key=f"t/{ref.dataset}/{number}",
-        thumbnail_bytes=900,
-    )
-    full = fields or ImageFields("a 'dog'\n☃", (Tag("Red"), Tag("b", TagSource.AUTO, 0.25, "wd", "f" * 64, "general")))
-    return Image(ImageRef(ref, f"img-{number}"), number, picture, full, NOW, NOW)
-
-
-async def fill(store: DatasetStore, count: int, *, ref: DatasetRef = SET) -> list[Image]:
-    images = [image(number, ref=ref) for number in range(1, count + 1)]
-    async with store.write() as tx:
-        current = dataset(ref)
-        await tx.add_dataset(current)
-        for each in images:
-            await tx.add_image(each)
-            current = current.with_image(each)
-        await tx.save_dataset(current)
-    return images
 
 
 async def test_what_is_written_reads_back_equal(store: DatasetStore) -> None:
@@ -161,68 +105,6 @@ async def test_a_view_does_not_change_while_it_is_open(store: DatasetStore) -> N
         async with store.write() as tx:
             await tx.save_dataset((await tx.lock_dataset(SET)).touched(NOW + timedelta(hours=1)))
         assert await view.dataset(SET) == before
-
-
-NAMES = ["beta", "Alpha", "alpha_1", "100%", "Ärger", "zebra", "alpha"]
-
-
-@pytest.mark.parametrize("order_by", ["", "display_name", "display_name desc", "update_time, display_name desc"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        'display_name:"a"',
-        "display_name >= alpha",
-        "display_name:*",
-        'display_name = "ALPHA"',
-        'display_name = "*A"',
-        'display_name = "a*h*" OR display_name = "Ä*"',
-        'NOT (display_name:"a" AND display_name != "zebra")',
-        'display_name = (beta OR "alpha*")',
-        'display_name != "*a*" AND create_time > "0001-01-01T00:00:00Z"',
-    ],
-)
-async def test_lists_are_the_same_on_every_store(store: DatasetStore, order_by: str, text: str) -> None:
-    rows = [
-        dataset(DatasetRef("acme", f"d-{index}"), minutes=index // 2, display_name=name)
-        for index, name in enumerate([*NAMES, ""])
-    ]
-    async with store.write() as tx:
-        for row in [*rows, dataset(DatasetRef("other", "d-0"), display_name="alpha")]:
-            await tx.add_dataset(row)
-    model = FakeDatasetStore()
-    async with model.write() as tx:
-        for row in rows:
-            await tx.add_dataset(row)
-    query = first_page(DATASETS, filter=text, order_by=order_by)
-    async with model.read() as view:
-        expected, count = await view.datasets("acme", query)
-    async with store.read() as view:
-
-        async def read(asked: Query) -> list[Dataset]:
-            found, total = await view.datasets("acme", asked)
-            assert total == count
-            return found
-
-        paged = await every_page(DATASETS, read, filter=text, order_by=order_by)
-    assert [row.ref.dataset for row in paged] == [row.ref.dataset for row in expected]
-    assert len(expected) == count > 0
-
-
-async def test_wildcards_of_sql_in_a_filter_are_plain_letters(store: DatasetStore) -> None:
-    async with store.write() as tx:
-        for name in ("100%", "100 x", "a_b", "axb"):
-            await tx.add_dataset(
-                dataset(DatasetRef("acme", f"d{name[0]}{ord(name[1])}{ord(name[-1])}"), display_name=name)
-            )
-    for text, names in (
-        ('display_name:"%"', ["100%"]),
-        ('display_name:"_"', ["a_b"]),
-        ('display_name = "*0%"', ["100%"]),
-    ):
-        async with store.read() as view:
-            found, _ = await view.datasets("acme", first_page(DATASETS, filter=text))
-            assert [row.fields.display_name for row in found] == names
 
 
 async def test_versions(store: DatasetStore) -> None:
@@ -348,88 +230,3 @@ async def test_equal_requests_at_once_make_one_thing(store: DatasetStore) -> Non
     results = await asyncio.gather(*(create() for _ in range(5)), return_exceptions=True)
     assert not [result for result in results if isinstance(result, DomainError)]
     assert set(results) == {SET.name}
-
-
-async def usage(store: DatasetStore, project: str = "acme") -> ProjectUsage:
-    async with store.read() as view:
-        return await view.usage(project)
-
-
-async def test_usage_follows_what_is_stored_and_counts_a_pinned_picture_once(store: DatasetStore) -> None:
-    assert await usage(store) == ProjectUsage()
-    one, two = await fill(store, 2)
-    size = one.picture.stored_bytes
-    assert size == 3_000_000_901
-    both = size + two.picture.stored_bytes
-    assert await usage(store) == ProjectUsage(1, 2, both)
-    async with store.write() as tx:
-        version, pinned = frozen(await tx.dataset(SET), [one, two], description="", now=NOW)
-        await tx.add_version(version, pinned)
-    assert await usage(store) == ProjectUsage(1, 2, both)
-    async with store.write() as tx:
-        await tx.remove_image(one)
-    assert await usage(store) == ProjectUsage(1, 1, both)
-    async with store.write() as tx:
-        await tx.remove_version(version.ref)
-    assert await usage(store) == ProjectUsage(1, 1, two.picture.stored_bytes)
-    await fill(store, 1, ref=DatasetRef("acme", "cats"))
-    assert await usage(store) == ProjectUsage(2, 2, two.picture.stored_bytes + size)
-    async with store.write() as tx:
-        await tx.remove_dataset(SET)
-    assert await usage(store) == ProjectUsage(1, 1, size)
-    assert await usage(store, "other") == ProjectUsage()
-
-
-async def test_usage_of_a_transaction_that_raises_is_taken_back(store: DatasetStore) -> None:
-    await fill(store, 1)
-    before = await usage(store)
-
-    async def fail() -> None:
-        async with store.write() as tx:
-            await tx.add_image(image(2))
-            assert (await tx.lock_usage("acme")).images == 2
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        await fail()
-    assert await usage(store) == before
-
-
-async def test_of_those_who_look_at_the_usage_and_add_at_once_only_as_many_as_fit_do(store: DatasetStore) -> None:
-    async def add(number: int) -> bool:
-        ref = DatasetRef("acme", f"d-{number}")
-        async with store.write() as tx:
-            if (await tx.lock_usage("acme")).datasets >= 3:
-                return False
-            await turns()
-            await tx.add_dataset(dataset(ref))
-        return True
-
-    assert sum(await asyncio.gather(*(add(number) for number in range(8)))) == 3
-    assert (await usage(store)).datasets == 3
-
-
-async def test_labels_come_back_and_lists_are_filtered_by_them(store: DatasetStore) -> None:
-    kept: dict[str, dict[str, str]] = {
-        "a": {}, "b": {"team": "pets"}, "c": {"team": "Ärger", "note": 'it\'s "100%"'}, "d": {"note": ""},
-    }  # fmt: skip
-    async with store.write() as tx:
-        for name, labels in kept.items():
-            await tx.add_dataset(dataset(DatasetRef("acme", name), labels=labels))
-    async with store.read() as view:
-        for text, ids in (
-            ("", "abcd"),
-            ('labels.team = "pets"', "b"),
-            ('labels.team != "pets"', "c"),
-            ("NOT labels.team = pets", "acd"),
-            ('labels.team:"Ä*"', "c"),
-            ("labels:team", "bc"),
-            ("labels.note:*", "cd"),
-            ("-labels:*", "a"),
-            ('labels.note = "it\'s \\"100%\\""', "c"),
-            ('labels.note = ""', "d"),
-            ("labels:team OR labels:note", "bcd"),
-        ):
-            found, total = await view.datasets("acme", first_page(DATASETS, filter=text))
-            assert (sorted(one.ref.dataset for one in found), total) == (list(ids), len(ids)), text
-            assert all(one.fields.labels == kept[one.ref.dataset] for one in found)
