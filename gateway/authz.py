@@ -19,6 +19,7 @@ from google.protobuf import json_format
 from google.rpc import code_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
+from gateway.audit import GatewayAudit
 from gateway.check_answers import Caller, allowed, denied, kept, told, wants_grpc
 from gateway.envoy_filters import CHECK_KEY, HEALTH_PATH, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
 from gateway.http_rules import http_rules
@@ -94,6 +95,19 @@ class Authorizer:
             remedy="Send an API key in the header x-api-key, or a token as authorization: Bearer.",
         )
 
+    def known(self, headers: Mapping[str, str], verdict: Mapping[str, object]) -> Caller | None:
+        """Who a refused caller is, if that is known; what it may do is another question."""
+        bearer = _bearer(headers.get("authorization", ""))
+        secret = headers.get("x-api-key", "") or (bearer if bearer.startswith(KEY_PREFIX) else "")
+        payload = verdict.get(JWT_PAYLOAD_KEY)
+        if secret:
+            key = self._keys.find(secret)
+            return Caller(f"key:{key.id}", key.projects, key.role) if key else None
+        if isinstance(payload, Mapping):
+            return Caller(_token_principal(payload), ())
+        session = self._sessions.find(cookie_of(headers.get("cookie", "")))
+        return Caller(f"session:{session.key}", ()) if session else None
+
     def of_session(self, session: Grant) -> Caller:
         """The caller of a session: what its key may do now. Raises Unauthenticated once the key is gone."""
         key = self._keys.named(session.key)
@@ -141,7 +155,7 @@ class Authorizer:
                 reason="TOKEN_WITHOUT_PROJECTS",
                 remedy=f"Have the issuer put the project ids into the claim '{self._projects_claim}'.",
             )
-        return Caller(f"jwt:{_printable(subject)}", projects, self._role_of(payload, subject))
+        return Caller(_token_principal(payload), projects, self._role_of(payload, subject))
 
     def _role_of(self, payload: Mapping[str, object], subject: str) -> Role:
         """The highest role that the claim names; one who has no such claim is an editor, as before there were roles."""
@@ -178,9 +192,11 @@ class AuthorizationServicer:
         bodies: JsonCheck | None = None,
         health: StackHealth | None = None,
         console: Console | None = None,
+        audit: GatewayAudit | None = None,
     ) -> None:
         self._authorizer = authorizer
         self._console = console
+        self._audit = audit
         self._roles = RoleCheck(http_rules(SERVICES))
         self._health = health
         self._bodies = bodies
@@ -193,6 +209,7 @@ class AuthorizationServicer:
         headers = http.headers
         metadata = request.attributes.metadata_context.filter_metadata
         verdict = json_format.MessageToDict(metadata[JWT_FILTER]) if JWT_FILTER in metadata else {}
+        caller = None
         try:
             caller = self._authorizer.identify(headers, verdict, http.method)
             self._roles.require(caller.role, http.method, http.path)
@@ -200,6 +217,8 @@ class AuthorizationServicer:
             # Not mapped to a status of this call: for Envoy a refusal is an answer like any other.
             self._refusals.note(error.reason, path=http.path.split("?")[0][:_MAX_LOGGED_PATH])
             ANSWERS.labels(error.reason).inc()
+            if self._audit is not None:
+                self._audit.refused(http, error, caller or self._authorizer.known(headers, verdict))
             return denied(error, wants_grpc=wants_grpc(headers))
         ANSWERS.labels("OK").inc()
         return kept(allowed(caller, self._shown()))
@@ -258,6 +277,10 @@ def _signed_out() -> Unauthenticated:
         reason="SESSION_ENDED",
         remedy="Sign in again: run `fiveshot console` on the machine of the stack, or enter an API key.",
     )
+
+
+def _token_principal(payload: Mapping[str, object]) -> str:
+    return f"jwt:{_printable(str(payload.get('sub', '')) or 'unknown')}"
 
 
 def _bearer(header: str) -> str:

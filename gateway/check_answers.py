@@ -15,7 +15,7 @@ from gateway.envoy_replies import COMPLETE
 from gateway.roles import Role
 from services.chassis import grpc_errors
 from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated
-from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
+from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY, ROLE_KEY
 
 _HTTP_STATUS = {InvalidArgument: 400, FailedPrecondition: 400, Unauthenticated: 401, PermissionDenied: 403}
 _CREDENTIAL_HEADERS = ("x-api-key", "authorization", "cookie")
@@ -32,7 +32,11 @@ class Caller:
 
 def allowed(caller: Caller, internal_token: str) -> pb.CheckResponse:
     """Lets the call pass with who it is; the credential itself stays here."""
-    added = {PROJECTS_KEY: ",".join(sorted(caller.projects)), PRINCIPAL_KEY: caller.principal}
+    added = {
+        PROJECTS_KEY: ",".join(sorted(caller.projects)),
+        PRINCIPAL_KEY: caller.principal,
+        ROLE_KEY: str(caller.role),
+    }
     if internal_token:
         added[INTERNAL_TOKEN_KEY] = internal_token
     answer = pb.OkResponse(headers=_headers(added), headers_to_remove=_CREDENTIAL_HEADERS)

@@ -23,7 +23,8 @@ from services.chassis.errors import DomainError, InvalidArgument, PermissionDeni
 class ConsoleSessions:
     """Answers the calls of one path."""
 
-    def __init__(self, authorizer: Authorizer, sessions: SessionFolder) -> None:
+    def __init__(self, authorizer: Authorizer, sessions: SessionFolder, *, audit: GatewayAudit | None = None) -> None:
+        self._audit = audit
         self._authorizer = authorizer
         self._sessions = sessions
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _DATASET, _TRAINER = "/fiveshot.dataset.v1.DatasetService/", "/fiveshot.trainer.v1.TrainingService/"
+_INTAKE = "/fiveshot.audit.v1.AuditIntakeService/"
 
 
 def _of(service: str, *methods: str) -> tuple[str, ...]:
@@ -46,7 +47,12 @@ MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
         "registry": _of(_TRAINER, "GetTrainingJob", "GetEpoch", "DownloadEpochFile", "GetBaseModel"),
         "worker": ("/fiveshot.trainer.v1.WorkerService/",),
     },
-    "registry": {"gateway": ("/fiveshot.registry.v1.RegistryService/",)},
+    "registry": {
+        "gateway": ("/fiveshot.registry.v1.RegistryService/", "/fiveshot.audit.v1.AuditService/", _INTAKE),
+        "dataset": (_INTAKE,),
+        "tagger": (_INTAKE,),
+        "trainer": (_INTAKE,),
+    },
     # Reflection passes Envoy like any public call, with the token that the authorization adds.
     "authz": {"envoy": ("/envoy.service.auth.v3.Authorization/",), "gateway": ("/grpc.reflection.",)},
 }

@@ -120,6 +120,9 @@ _METHODS = {
         "DeleteModelAlias": _EDITOR,
         "GetUsage": _READER,
     },
+    "fiveshot.audit.v1.AuditService": {
+        "ListAuditRecords": Role.ADMIN,
+    },
 }
 SERVICES = tuple(_METHODS)
 LEAST_ROLE = {f"{service}.{name}": role for service, methods in _METHODS.items() for name, role in methods.items()}
