@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from fiveshot.gateway.v1 import external_auth_pb2 as pb
 
+from gateway.audit import GatewayAudit
 from gateway.authz import Authorizer
 from gateway.check_answers import Caller, denied, told
 from gateway.sessions import CODE_HEADER, Grant, SessionFolder, cookie_of, set_cookie

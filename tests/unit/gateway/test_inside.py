@@ -102,8 +102,8 @@ def test_files_are_for_their_owner_only(folder: Path) -> None:
 
 
 def test_only_a_holder_is_rotated(folder: Path) -> None:
-    with pytest.raises(ValueError, match="'dataset' shows no token"):
-        inside.rotate(folder, "dataset")
+    with pytest.raises(ValueError, match="'nobody' shows no token"):
+        inside.rotate(folder, "nobody")
 
 
 @pytest.mark.parametrize(

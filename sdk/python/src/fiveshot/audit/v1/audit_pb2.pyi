@@ -37,26 +37,26 @@ class AuditRecord(_message.Message):
     name: _builtins.str
     """Resource name, `projects/{project}/auditRecords/{audit_record}`; `projects/-/…` for what belongs to no project."""
     principal: _builtins.str
-    """Who called: `key:{id}`, `jwt:{subject}`, `session:{id}`, or `process:{name}` for what a service did by itself; empty for unknown callers."""
+    """Who called: `key:{id}`, `jwt:{subject}`, `session:{id}`, or `process:{name}` for what a service did by itself; empty for unknown callers. Output only."""
     role: _builtins.str
-    """The caller's role, such as `editor`."""
+    """The caller's role, such as `editor`. Output only."""
     method: _builtins.str
-    """Full name of the method, `fiveshot.registry.v1.RegistryService.DeleteModel`; of an HTTP call that was refused before its method was known, its verb. Signing in and out of the console are `console.SignIn` and `console.SignOut`."""
+    """Full name of the method, `fiveshot.registry.v1.RegistryService.DeleteModel`; of an HTTP call that was refused before its method was known, its verb. Signing in and out of the console are `console.SignIn` and `console.SignOut`. Output only."""
     resource: _builtins.str
-    """Name of what was changed or asked for."""
+    """Name of what was changed or asked for. Output only."""
     code: _builtins.str
-    """How it ended, a name of google.rpc.Code: `OK`, `PERMISSION_DENIED`."""
+    """How it ended, a name of google.rpc.Code: `OK`, `PERMISSION_DENIED`. Output only."""
     reason: _builtins.str
-    """Reason of a refusal, as in ErrorInfo: `ROLE_TOO_LOW`."""
+    """Reason of a refusal, as in ErrorInfo: `ROLE_TOO_LOW`. Output only."""
     request_id: _builtins.str
-    """The request id, by which the logs of all services can be searched."""
+    """The request id, by which the logs of all services can be searched. Output only."""
     address: _builtins.str
-    """Address of the caller as the gateway saw it."""
+    """Address of the caller as the gateway saw it. Output only."""
     count: _builtins.int
-    """How many calls it stands for: 1, but for counted refusals."""
+    """How many calls it stands for: 1, but for counted refusals. Output only."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When the call began; of counted refusals the minute."""
+        """When the call began; of counted refusals the minute. Output only."""
 
     def __init__(
         self,
