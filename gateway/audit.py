@@ -30,7 +30,7 @@ log = get_logger(__name__)
 SIGN_IN, SIGN_OUT = "console.SignIn", "console.SignOut"
 OTHERS = "others"
 """The address of strangers beyond those that are counted apart."""
-_MAX_STRANGERS = 5_000
+MAX_STRANGERS = 5_000
 _MINUTE = timedelta(minutes=1)
 _BATCH = 500
 _GRPC_PATH = re.compile(r"/([a-z][a-z0-9.]*\.[A-Z][A-Za-z0-9]*)/([A-Za-z0-9]+)")
@@ -46,6 +46,7 @@ class GatewayAudit:
         self._waiting: deque[AuditRecord] = deque()
         self._strangers: Counter[tuple[datetime, str, str]] = Counter()
         self._news = asyncio.Event()
+        self._idle = asyncio.Event()
 
     def refused(self, http: pb.AttributeContext.HttpRequest, error: DomainError, caller: Caller | None) -> None:
         """A refusal. caller: None for a stranger."""
@@ -67,12 +68,17 @@ class GatewayAudit:
             self._news.clear()
             self._close_minutes(self._now().replace(second=0, microsecond=0))
             await patiently(self._hand_over, what="audit records", patience_s=None)
+            self._idle.set()
             try:
                 async with asyncio.timeout(_MINUTE.total_seconds()):
                     await self._news.wait()
             except TimeoutError:
                 continue
             await asyncio.sleep(GATHER_S)
+
+    async def idle(self) -> None:
+        """Returns once `run` has handed over all that there is."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Hands over what is left, if the registry answers."""
@@ -106,7 +112,7 @@ class GatewayAudit:
     def _count(self, http: pb.AttributeContext.HttpRequest, code: str, reason: str) -> None:
         minute = self._now().replace(second=0, microsecond=0)
         key = (minute, http.headers.get(ADDRESS_KEY, "")[:64], f"{code} {reason}")
-        if key not in self._strangers and len(self._strangers) >= _MAX_STRANGERS:
+        if key not in self._strangers and len(self._strangers) >= MAX_STRANGERS:
             key = (minute, OTHERS, key[2])
         self._strangers[key] += 1
 
@@ -122,6 +128,7 @@ class GatewayAudit:
             LOST.inc()
             return
         self._waiting.append(record)
+        self._idle.clear()
 
     async def _hand_over(self) -> None:
         while self._waiting:

@@ -106,7 +106,8 @@ class Authorizer:
         if isinstance(payload, Mapping):
             return Caller(_token_principal(payload), ())
         session = self._sessions.find(cookie_of(headers.get("cookie", "")))
-        return Caller(f"session:{session.key}", ()) if session else None
+        key = self._keys.named(session.key) if session else None
+        return Caller(f"session:{key.id}", key.projects, key.role) if key else None
 
     def of_session(self, session: Grant) -> Caller:
         """The caller of a session: what its key may do now. Raises Unauthenticated once the key is gone."""

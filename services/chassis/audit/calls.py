@@ -23,6 +23,11 @@ class AuditedCall:
         self._entry = entry
         self._outbox = outbox
 
+    @property
+    def changes(self) -> bool:
+        """Whether its method changes something: then it leaves a record however it ends."""
+        return self._entry.changes
+
     def about(self, request: Message) -> None:
         """Takes the call's first message: what it is about is the first resource that it names."""
         self._entry.about(next((name for _, name in resource_names(request)), ""))

@@ -41,7 +41,7 @@ class AuditRecord(_message.Message):
     role: _builtins.str
     """The caller's role, such as `editor`. Output only."""
     method: _builtins.str
-    """Full name of the method, `fiveshot.registry.v1.RegistryService.DeleteModel`; of an HTTP call that was refused before its method was known, its verb. Signing in and out of the console are `console.SignIn` and `console.SignOut`. Output only."""
+    """Full name of the method, `fiveshot.registry.v1.RegistryService.DeleteModel`; of an HTTP call that was refused before its method was known, its verb. Signing in and out of the console are `console.SignIn` and `console.SignOut`; counted refusals have `*`. Output only."""
     resource: _builtins.str
     """Name of what was changed or asked for. Output only."""
     code: _builtins.str

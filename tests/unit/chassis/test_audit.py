@@ -1,0 +1,59 @@
+"""Which calls leave an audit record, and what stands in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.chassis.audit.records import CallEntry, only_looks
+from services.chassis.request_context import RequestContext
+
+CALLER = RequestContext("r-1", frozenset({"pets"}), "key:backend", "", "editor", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("method", "looks"),
+    [
+        ("GetModel", True),
+        ("ListModels", True),
+        ("BatchGetImages", True),
+        ("DownloadEpochFile", True),
+        ("AuditDataset", True),
+        ("DeleteModel", False),
+        ("BatchDeleteImages", False),
+        ("Getaway", False),
+        ("TagImage", False),
+        ("SomethingNew", False),
+    ],
+)
+def test_a_method_changes_something_unless_its_verb_says_otherwise(method: str, looks: bool) -> None:
+    assert only_looks(method) is looks
+    assert only_looks(method, frozenset({method}))
+
+
+def test_a_record_says_who_called_and_for_which_project() -> None:
+    entry = CallEntry("fiveshot.registry.v1.RegistryService.DeleteModel", CALLER, changes=True)
+    entry.about("projects/pets/models/rex")
+    record = entry.record
+    assert (record.principal, record.role, record.request_id, record.address) == (
+        "key:backend", "editor", "r-1", "192.0.2.7",
+    )  # fmt: skip
+    assert (record.project, record.resource) == ("pets", "projects/pets/models/rex")
+
+
+def test_another_projects_admins_do_not_see_who_named_it() -> None:
+    entry = CallEntry("a.b.C.GetModel", CALLER, changes=False)
+    entry.about("projects/secret/models/x")
+    assert (entry.record.project, entry.record.resource) == ("", "projects/secret/models/x")
+
+
+def test_a_name_that_no_database_keeps_is_cut() -> None:
+    entry = CallEntry("a.b.C.GetModel", CALLER, changes=False)
+    entry.about("projects/pets/" + "\0x" * 600)
+    assert len(entry.record.resource) == 512
+    assert "\0" not in entry.record.resource
+
+
+def test_what_a_service_does_by_itself_bears_its_name() -> None:
+    entry = CallEntry("a.b.C.UpdateImage", RequestContext("", frozenset({"*"})), changes=True, process="tagger")
+    assert entry.record.principal == "process:tagger"
+    assert not entry.known
