@@ -87,4 +87,4 @@ def _document(caller: Caller, session: Grant | None) -> str:
             reason="SESSION_MISSING",
             remedy="Sign in with POST first.",
         )
-    return json.dumps({**facts, "key": session.key, "expireTime": session.expires.isoformat()})
+    return json.dumps({**facts, "key": session.key or session.subject, "expireTime": session.expires.isoformat()})
