@@ -75,7 +75,7 @@ class OidcSignIn:
                     return await self._start(provider, _one(query, "to"))
                 case "GET", "/callback":
                     return await self._callback(provider, http, query)
-            raise NotFound("There is nothing here", reason="METHOD_UNKNOWN", remedy=_AGAIN)
+            raise NotFound("There is nothing here", reason="PAGE_UNKNOWN", remedy=_AGAIN)
         except DomainError as error:
             if self._audit is not None:
                 self._audit.refused(http, error, None)
