@@ -79,8 +79,8 @@ def main() -> None:
             for kind, times in measured.items():
                 found.setdefault((kind, audited), []).append(times)
     print("| a call that | audited | CPU, ms | wall clock, ms |\n| --- | --- | --- | --- |")
-    for (kind, audited), times in sorted(found.items()):
-        cpu, wall = (min(each[number] for each in times) for number in (0, 1))
+    for (kind, audited), rounds in sorted(found.items()):
+        cpu, wall = (min(each[number] for each in rounds) for number in (0, 1))
         print(f"| {kind} | {'yes' if audited else 'no'} | {cpu:.2f} | {wall:.2f} |")
 
 

@@ -20,7 +20,7 @@ from gateway.check_answers import Caller
 from services.chassis import grpc_errors
 from services.chassis.audit.records import AuditRecord
 from services.chassis.audit.wire import GATHER_S, LOST, MAX_WAITING, Deliver
-from services.chassis.errors import DomainError, Unavailable
+from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.request_context import ADDRESS_KEY, ALL_PROJECTS, REQUEST_ID_KEY
@@ -67,8 +67,13 @@ class GatewayAudit:
         while True:
             self._news.clear()
             self._close_minutes(self._now().replace(second=0, microsecond=0))
-            await patiently(self._hand_over, what="audit records", patience_s=None)
-            self._idle.set()
+            try:
+                await patiently(self._hand_over, what="audit records", patience_s=None)
+            except DomainError as error:
+                # During an upgrade the registry may not know this process yet.
+                log.error("audit_records_refused", reason=error.reason, message=error.message)
+            else:
+                self._idle.set()
             try:
                 async with asyncio.timeout(_MINUTE.total_seconds()):
                     await self._news.wait()
@@ -85,7 +90,7 @@ class GatewayAudit:
         self._close_minutes(self._now() + _MINUTE)
         try:
             await self._hand_over()
-        except Unavailable as error:
+        except DomainError as error:
             LOST.inc(len(self._waiting))
             log.error("audit_records_lost", records=len(self._waiting), reason=error.reason)
 

@@ -90,7 +90,7 @@ class Provider:
             answer = await self._http.post(
                 await self.endpoint("token_endpoint"),
                 data=form,
-                auth=httpx.BasicAuth(self.client.id, secret) if basic else None,
+                auth=httpx.BasicAuth(self.client.id, secret) if basic else httpx.USE_CLIENT_DEFAULT,
             )
         except httpx.HTTPError as error:
             raise _away(type(error).__name__) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
-from services.chassis.audit.records import CALL, CallEntry, only_looks
+from services.chassis.audit.records import CALL, REFUSALS, CallEntry, only_looks
 from services.chassis.request_checks import resource_names
 from services.chassis.request_context import RequestContext
 
@@ -22,6 +22,7 @@ class AuditedCall:
     def __init__(self, entry: CallEntry, outbox: AuditOutbox) -> None:
         self._entry = entry
         self._outbox = outbox
+        self._request: Message | None = None
 
     @property
     def changes(self) -> bool:
@@ -30,11 +31,19 @@ class AuditedCall:
 
     def about(self, request: Message) -> None:
         """Takes the call's first message: what it is about is the first resource that it names."""
-        self._entry.about(next((name for _, name in resource_names(request)), ""))
+        self._request = request
+        if self._entry.changes:
+            self._name()
 
     def close(self, code: str, reason: str, made: str) -> None:
         """Takes the outcome."""
+        if not self._entry.changes and code in REFUSALS:
+            self._name()
         self._outbox.close_call(self._entry, code, reason, made)
+
+    def _name(self) -> None:
+        if self._request is not None:
+            self._entry.about(next((name for _, name in resource_names(self._request)), ""))
 
 
 class Auditing:

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.audit.records import CALL, OK, REFUSALS, AuditRecord, CallEntry
 from services.chassis.audit.wire import GATHER_S, LOST, MAX_WAITING, Deliver
-from services.chassis.errors import Unavailable
+from services.chassis.errors import DomainError, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.sql import Database, UtcDateTime
@@ -107,8 +107,13 @@ class AuditOutbox:
         """Moves records on until cancelled."""
         while True:
             self._news.clear()
-            await patiently(self.flush, what="audit records", patience_s=None)
-            moved = await patiently(self.deliver_some, what="audit records", patience_s=None)
+            try:
+                await patiently(self.flush, what="audit records", patience_s=None)
+                moved = await patiently(self.deliver_some, what="audit records", patience_s=None)
+            except DomainError as error:
+                # During an upgrade the keeper may not know this process yet. The records stay where they are.
+                log.error("audit_records_refused", reason=error.reason, message=error.message)
+                moved = 0
             if moved < _BATCH:
                 try:
                     async with asyncio.timeout(_LOOK_AGAIN_S):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,18 @@ OK = "OK"
 REFUSALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED"})
 """Codes that say who may not: of calls that only look, these alone leave a record."""
 _LOOKS = ("Get", "List", "BatchGet", "Watch", "Download", "Export", "Estimate", "Preview", "Audit", "Suggest")
-_MAX_NAME = 512
+_PROJECT = re.compile(r"[a-z][a-z0-9-]{0,62}")
+BOUNDS = {
+    "principal": 300,
+    "role": 20,
+    "method": 200,
+    "resource": 512,
+    "code": 30,
+    "reason": 64,
+    "request_id": 128,
+    "address": 64,
+}
+"""Characters of each text: a record of something strange must not be refused for it by whoever keeps it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,13 @@ class AuditRecord:
     revision: int = 1
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        """Cuts what is too long, and takes out what no database keeps."""
+        for name, most in BOUNDS.items():
+            text: str = getattr(self, name)
+            if len(text) > most or "\0" in text:
+                object.__setattr__(self, name, text.replace("\0", "")[:most])
 
 
 def only_looks(method: str, also: frozenset[str] = frozenset()) -> bool:
@@ -73,14 +92,13 @@ class CallEntry:
 
     def about(self, resource: str) -> None:
         """Names what the call is about: the first time what was asked for, later what was made."""
-        name = resource.replace("\0", "")[:_MAX_NAME]
-        self.record = replace(self.record, resource=name, project=self._project(name))
+        self.record = replace(self.record, resource=resource, project=self._project(resource))
 
     def _project(self, resource: str) -> str:
         """The project, if the caller may touch it: a stranger's name for it is no news for its admins."""
         collection, _, rest = resource.partition("/")
         project = rest.partition("/")[0] if collection == "projects" else ""
-        return project if project and self.caller.allows(project) else ""
+        return project if _PROJECT.fullmatch(project) and self.caller.allows(project) else ""
 
 
 CALL: ContextVar[CallEntry | None] = ContextVar("audited_call", default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from sqlalchemy import func, insert, select
 
 from services.chassis.audit.outbox import AuditOutbox
 from services.chassis.audit.records import CALL, AuditRecord, CallEntry
-from services.chassis.errors import Unavailable
+from services.chassis.errors import PermissionDenied, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.request_context import RequestContext
 from services.chassis.sql import Database, utcnow
@@ -22,6 +23,7 @@ from services.registry.adapters.sql_audit import SqlAuditStore
 from services.registry.adapters.sql_tables import AUDIT_OUTBOX, MODELS
 from services.registry.app import MIGRATIONS
 from services.registry.use_cases.audit_log import AuditLog
+from tests.fixtures.patience import until
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CALLER = RequestContext("r-1", frozenset({"pets"}), "key:backend", "", "editor", "192.0.2.7")
@@ -99,12 +101,15 @@ class Calls:
     def __init__(self, db: Database) -> None:
         self.db = db
         self.away = False
+        self.stranger = False
         self.delivered: list[AuditRecord] = []
         self.outbox = AuditOutbox(db, AUDIT_OUTBOX, self._deliver)
 
     async def _deliver(self, records: Sequence[AuditRecord]) -> None:
         if self.away:
             raise Unavailable("away", reason="AWAY")
+        if self.stranger:
+            raise PermissionDenied("who are you?", reason="CALLER_NOT_ALLOWED")
         self.delivered += records
 
     async def model(self, project: str = "pets", *, fails: bool = False) -> None:
@@ -229,3 +234,22 @@ async def test_records_stay_until_they_are_taken(calls: Calls) -> None:
     assert await calls.stored() == []
     assert [each.code for each in calls.delivered] == ["NOT_FOUND"]
     assert await calls.outbox.deliver_some() == 0
+
+
+async def test_a_keeper_that_refuses_ends_no_process(calls: Calls) -> None:
+    """As in an upgrade, before the registry knows a new caller; the next record has it try again."""
+    calls.stranger = True
+    calls.outbox.close_call(calls.entry(), "NOT_FOUND")
+    running = asyncio.create_task(calls.outbox.run())
+    await until(calls.stored)
+    calls.stranger = False
+    calls.outbox.close_call(calls.entry(), "ABORTED")
+
+    async def taken() -> bool:
+        return len(calls.delivered) == 2
+
+    await until(taken)
+    assert not running.done()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.chassis.audit.records import CallEntry, only_looks
+from services.chassis.audit.outbox import record_columns
+from services.chassis.audit.records import BOUNDS, AuditRecord, CallEntry, only_looks
 from services.chassis.request_context import RequestContext
 
 CALLER = RequestContext("r-1", frozenset({"pets"}), "key:backend", "", "editor", "192.0.2.7")
@@ -51,6 +52,22 @@ def test_a_name_that_no_database_keeps_is_cut() -> None:
     entry.about("projects/pets/" + "\0x" * 600)
     assert len(entry.record.resource) == 512
     assert "\0" not in entry.record.resource
+
+
+@pytest.mark.parametrize(
+    "resource", [f"projects/{'x' * 64}", "projects/UPPER/x", "projects/", "projects", "", "x/pets"]
+)
+def test_what_is_no_project_is_nobodys(resource: str) -> None:
+    entry = CallEntry("a.b.C.GetModel", RequestContext("", frozenset({"*"}), "key:boss"), changes=True)
+    entry.about(resource)
+    assert (entry.record.project, entry.record.resource) == ("", resource)
+
+
+def test_no_text_is_longer_than_its_column() -> None:
+    texts = dict.fromkeys(BOUNDS, "\0y" * 1000)
+    record = AuditRecord(**texts)
+    columns = {column.name: column.type.length for column in record_columns() if column.name in BOUNDS}
+    assert columns == BOUNDS == {name: len(getattr(record, name)) for name in BOUNDS}
 
 
 def test_what_a_service_does_by_itself_bears_its_name() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fiveshot.gateway.v1 import external_auth_pb2 as pb
@@ -69,8 +71,8 @@ def call(path: str, method: str = "GET", address: str = "192.0.2.1", **headers: 
 @pytest.fixture
 async def services(tmp_path: Path) -> list[Service]:
     """Every service as its process builds it; nobody is contacted."""
-    common = {"database_url": f"sqlite+aiosqlite:///{tmp_path}/x.db"}
-    far = {**common, "audit_target": "127.0.0.1:1"}
+    common: dict[str, Any] = {"database_url": f"sqlite+aiosqlite:///{tmp_path}/x.db"}
+    far: dict[str, Any] = {**common, "audit_target": "127.0.0.1:1"}
     return [
         dataset_app.build(DatasetSettings(**far)),
         tagger_app.build(TaggerSettings(**far)),
@@ -169,6 +171,8 @@ async def test_what_nobody_takes_waits_and_is_then_delivered_once() -> None:
     running = asyncio.create_task(audit.run())
     await audit.idle()
     running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
     assert len(kept.records) == 1
 
 
