@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.chassis.audit.outbox import record_columns
@@ -64,9 +66,10 @@ def test_what_is_no_project_is_nobodys(resource: str) -> None:
 
 
 def test_no_text_is_longer_than_its_column() -> None:
-    texts = dict.fromkeys(BOUNDS, "\0y" * 1000)
+    texts: dict[str, Any] = dict.fromkeys(BOUNDS, "\0y" * 1000)
     record = AuditRecord(**texts)
-    columns = {column.name: column.type.length for column in record_columns() if column.name in BOUNDS}
+    typed: list[tuple[str, Any]] = [(column.name, column.type) for column in record_columns()]
+    columns = {name: kind.length for name, kind in typed if name in BOUNDS}
     assert columns == BOUNDS == {name: len(getattr(record, name)) for name in BOUNDS}
 
 
