@@ -138,7 +138,7 @@ class Calls:
     async def stored(self) -> list[AuditRecord]:
         """What lies in the table, by revision."""
         async with self.db.connect() as conn:
-            rows = [row._mapping for row in await conn.execute(select(AUDIT_OUTBOX).order_by(AUDIT_OUTBOX.c.revision))]
+            rows = (await conn.execute(select(AUDIT_OUTBOX).order_by(AUDIT_OUTBOX.c.revision))).mappings().all()
         return [AuditRecord(**row) for row in rows]
 
     def entry(self, *, changes: bool = True, caller: RequestContext = CALLER) -> CallEntry:
