@@ -16,7 +16,6 @@ from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
-from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.loading import model_fingerprint
 from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
@@ -34,6 +33,7 @@ from services.trainer.engine.processes import Processes
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import RegularizationSet, load_regularization
 from services.trainer.engine.step import Step
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import TrainingParameters
@@ -93,7 +93,7 @@ class Run:
         return self.spec.parameters.mixed_precision
 
 
-def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
+def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) -> Run:
     """Load, cache and build everything that ``spec`` names, and go to the place of its checkpoint, if any.
 
     Raises:
@@ -104,7 +104,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     device = choose_device(spec.device)
     report = _reporter(hooks)
     report(Phase.LOADING, 0, 1)
-    family = load_family(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
+    family = warm.take(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
     fingerprint = model_fingerprint(spec.base_model)
 
     pictures = []
