@@ -26,15 +26,20 @@ class EngineError(Exception):
         self.user_error = user_error
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device or this machine had no memory left."""
+    # The CPU allocator raises a plain RuntimeError; only its text tells it from a programming error.
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 @contextmanager
 def out_of_memory_named(remedy: str) -> Iterator[None]:
     """Turn the device's out-of-memory error into an EngineError that says which smaller settings fit."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise EngineError("OUT_OF_MEMORY", "The device has too little memory for these settings.", remedy) from error
     except RuntimeError as error:
-        # The CPU allocator raises a plain RuntimeError; only its text tells it from a programming error.
-        if "DefaultCPUAllocator" not in str(error):
+        if not is_out_of_memory(error):
             raise
-        raise EngineError("OUT_OF_MEMORY", "The machine has too little memory for these settings.", remedy) from error
+        where = "device" if isinstance(error, torch.OutOfMemoryError) else "machine"
+        message = f"The {where} has too little memory for these settings."
+        raise EngineError("OUT_OF_MEMORY", message, remedy) from error

@@ -1,0 +1,73 @@
+"""A loss that is not a number: back to the last checkpoint, once, at half the learning rate."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from services.trainer.engine.checkpoints import Place, TrainingState
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import Notice, TrainJobSpec
+from services.trainer.recipe.parameters import TrainingParameters
+
+SLOWER = 0.5
+"""What the learning rate is multiplied by."""
+
+
+class NotFinite(Exception):
+    """A run met a loss, or a weight, that is not a number.
+
+    Attributes:
+        what: of which step, a clause.
+        slowed: the run was already going at a lower rate for that reason.
+        checkpoint: the last state that is good, None for the start; ``checkpoint_step`` steps are done there.
+    """
+
+    def __init__(self, what: str, place: Place, checkpoint: Path | None, checkpoint_step: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.slowed = place.rate_factor != 1.0
+        self.checkpoint = checkpoint
+        self.checkpoint_step = checkpoint_step
+
+    @property
+    def final(self) -> bool:
+        """Whether a lower rate has been tried, or cannot be: torchrun's processes do not begin anew by themselves."""
+        return self.slowed or int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+    def named(self, parameters: TrainingParameters) -> EngineError:
+        """The reason for which the run ends."""
+        tried = " A second try at half the learning rate met the same." if self.slowed else ""
+        remedy = f"Lower the learning rate, for example to {parameters.learning_rate / 5:.1e}."
+        if parameters.mixed_precision == "fp16":
+            remedy = "Use mixed precision bf16 instead of fp16. " + remedy
+        return EngineError("LOSS_NOT_FINITE", f"{self.what}.{tried}", remedy)
+
+    def slower(self, spec: TrainJobSpec) -> tuple[TrainJobSpec, Notice]:
+        """The run to do instead, and what the user is told."""
+        back = f"to step {self.checkpoint_step}" if self.checkpoint_step else "to its start"
+        text = f"{self.what}; training went back {back} and goes on at half the learning rate."
+        again = replace(spec, resume_from=self.checkpoint, rate_factor=SLOWER)
+        return again, Notice(text, back_to_step=self.checkpoint_step)
+
+
+def slow_down(state: TrainingState, factor: float) -> None:
+    """Multiply the rates of optimizer and schedule, now and for the rest of the job."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = float(group["lr"]) * factor
+        group["initial_lr"] = float(group["initial_lr"]) * factor
+    schedule = state.schedule.state_dict()
+    rates = {name: [float(rate) * factor for rate in schedule[name]] for name in ("base_lrs", "_last_lr")}
+    state.schedule.load_state_dict({**schedule, **rates})
+
+
+def all_finite(weights: Sequence[nn.Parameter]) -> bool:
+    """Whether every weight is a number. Waits for the device."""
+    norms = torch._foreach_norm([weight.detach() for weight in weights])
+    return math.isfinite(float(torch.stack(list(norms)).sum()))
