@@ -40,6 +40,7 @@ def out_of_memory_named(remedy: str) -> Iterator[None]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        where = "device" if isinstance(error, torch.OutOfMemoryError) else "machine"
-        message = f"The {where} has too little memory for these settings."
+        message = "The machine has too little memory for these settings."
+        if isinstance(error, torch.OutOfMemoryError):
+            message = "The device has too little memory for these settings."
         raise EngineError("OUT_OF_MEMORY", message, remedy) from error

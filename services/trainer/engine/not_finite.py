@@ -24,14 +24,14 @@ class NotFinite(Exception):
     """A run met a loss, or a weight, that is not a number.
 
     Attributes:
-        what: of which step, a clause.
+        message: of which step, a sentence.
         slowed: the run was already going at a lower rate for that reason.
         checkpoint: the last state that is good, None for the start; ``checkpoint_step`` steps are done there.
     """
 
-    def __init__(self, what: str, place: Place, checkpoint: Path | None, checkpoint_step: int) -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, place: Place, checkpoint: Path | None, checkpoint_step: int) -> None:
+        super().__init__(message)
+        self.message = message
         self.slowed = place.rate_factor != 1.0
         self.checkpoint = checkpoint
         self.checkpoint_step = checkpoint_step
@@ -43,16 +43,17 @@ class NotFinite(Exception):
 
     def named(self, parameters: TrainingParameters) -> EngineError:
         """The reason for which the run ends."""
-        tried = " A second try at half the learning rate met the same." if self.slowed else ""
         remedy = f"Lower the learning rate, for example to {parameters.learning_rate / 5:.1e}."
+        if self.slowed:
+            remedy = "Half the learning rate met the same. " + remedy
         if parameters.mixed_precision == "fp16":
             remedy = "Use mixed precision bf16 instead of fp16. " + remedy
-        return EngineError("LOSS_NOT_FINITE", f"{self.what}.{tried}", remedy)
+        return EngineError("LOSS_NOT_FINITE", self.message, remedy)
 
     def slower(self, spec: TrainJobSpec) -> tuple[TrainJobSpec, Notice]:
         """The run to do instead, and what the user is told."""
         back = f"to step {self.checkpoint_step}" if self.checkpoint_step else "to its start"
-        text = f"{self.what}; training went back {back} and goes on at half the learning rate."
+        text = f"{self.message.rstrip('.')}; training went back {back} and goes on at half the learning rate."
         again = replace(spec, resume_from=self.checkpoint, rate_factor=SLOWER)
         return again, Notice(text, back_to_step=self.checkpoint_step)
 

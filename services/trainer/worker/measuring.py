@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from services.trainer.engine.devices import MemoryMeter
-from services.trainer.engine.job import Command, EpochResult, Hooks, PhaseProgress, TrainJobSpec
+from services.trainer.engine.job import Command, EpochResult, Hooks, Notice, PhaseProgress, TrainJobSpec
 from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
@@ -56,6 +56,8 @@ class RunClock:
         self.phases: set[Phase] = set()
         self.steps = 0
         self.epochs = 0
+        self.ordinary = True
+        """Whether the run took what such a job takes: no second try, no batches in parts."""
 
     def phase(self, progress: PhaseProgress) -> None:
         """A report that something is done tells of the time before it, one that something begins of what follows.
@@ -99,11 +101,15 @@ def timed(hooks: Hooks, clock: RunClock) -> Hooks:
         clock.epoch()
         hooks.on_epoch(result)
 
+    def on_notice(notice: Notice) -> None:
+        clock.ordinary = False
+        hooks.on_notice(notice)
+
     def control() -> Command:
         clock.step()
         return hooks.control()
 
-    return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, control=control)
+    return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, on_notice=on_notice, control=control)
 
 
 def measurement_of(
@@ -115,8 +121,11 @@ def measurement_of(
     device: str,
     probe: bool = False,
 ) -> Measurement | None:
-    """What a run took that reached its second step; None for a base model that was not counted, or a shorter run."""
-    if model.costs is None or clock.steps == 0:
+    """What a run took that reached its second step; None for a base model that was not counted, or a shorter run.
+
+    A run that had to help itself took more than such a job takes, and says nothing either.
+    """
+    if model.costs is None or clock.steps == 0 or not clock.ordinary:
         return None
     parameters = spec.parameters
     sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]

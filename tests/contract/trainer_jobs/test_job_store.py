@@ -63,6 +63,7 @@ async def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
         make_job(),
         base_previews=(Preview("preview-1", "a dog", 7, 64, 64, "b" * 64),),
         recommendation_reason="Fits best — “so far”.",
+        notices=("First.", "Then — “so”."),
     )
     await store.create(moves.create(job), NO_KEY)
     assert await store.get(NAME) == job
