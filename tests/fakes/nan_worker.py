@@ -1,6 +1,7 @@
 """A worker whose adapter goes out of bounds after some step: `python -m tests.fakes.nan_worker`.
 
-NAN_AFTER says after how many steps, with commas between several; all other settings are the worker's. The loss that follows is the engine's own.
+NAN_AFTER says after how many steps, with commas between several; all other settings are the worker's. The loss that
+follows is the engine's own.
 """
 
 from __future__ import annotations

@@ -24,14 +24,17 @@ class NotFinite(Exception):
     """A run met a loss, or a weight, that is not a number.
 
     Attributes:
-        message: of which step, a sentence.
+        step: whose loss it was; of a weight, the step that spoiled it.
         slowed: the run was already going at a lower rate for that reason.
         checkpoint: the last state that is good, None for the start; ``checkpoint_step`` steps are done there.
     """
 
-    def __init__(self, message: str, place: Place, checkpoint: Path | None, checkpoint_step: int) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(
+        self, step: int, place: Place, checkpoint: Path | None, checkpoint_step: int, *, weight: bool = False
+    ) -> None:
+        super().__init__(step)
+        self.step = step
+        self.weight = weight
         self.slowed = place.rate_factor != 1.0
         self.checkpoint = checkpoint
         self.checkpoint_step = checkpoint_step
@@ -48,12 +51,18 @@ class NotFinite(Exception):
             remedy = "Half the learning rate met the same. " + remedy
         if parameters.mixed_precision == "fp16":
             remedy = "Use mixed precision bf16 instead of fp16. " + remedy
-        return EngineError("LOSS_NOT_FINITE", self.message, remedy)
+        message = f"The loss at step {self.step} is not a number."
+        if self.weight:
+            message = f"A weight after step {self.step} is not a number."
+        return EngineError("LOSS_NOT_FINITE", message, remedy)
 
     def slower(self, spec: TrainJobSpec) -> tuple[TrainJobSpec, Notice]:
         """The run to do instead, and what the user is told."""
         back = f"to step {self.checkpoint_step}" if self.checkpoint_step else "to its start"
-        text = f"{self.message.rstrip('.')}; training went back {back} and goes on at half the learning rate."
+        what = "A weight after" if self.weight else "The loss at"
+        text = (
+            f"{what} step {self.step} is not a number; training went back {back} and goes on at half the learning rate."
+        )
         again = replace(spec, resume_from=self.checkpoint, rate_factor=SLOWER)
         return again, Notice(text, back_to_step=self.checkpoint_step)
 

@@ -262,7 +262,7 @@ class _Meter:
         for one, loss in zip(waiting, losses, strict=True):
             # Helpers have the same loss; one that ended first would look like a process that died.
             if self._run.processes.is_main and not math.isfinite(loss):
-                raise self._not_finite(f"The loss at step {one.step} is not a number.")
+                raise self._not_finite(one.step)
             self._run.place.losses.append(loss)
             epochs_left = plan.num_epochs - (one.step - 1) // plan.steps_per_epoch
             left = (total - one.step) * per_step + epochs_left * per_epoch_end
@@ -274,10 +274,11 @@ class _Meter:
         """The same before a checkpoint, which must not hold what the last step spoiled."""
         self.read()
         if self._run.processes.is_main and not all_finite(list(self._run.state.weights.values())):
-            raise self._not_finite(f"A weight after step {self._run.place.step} is not a number.")
+            raise self._not_finite(self._run.place.step, weight=True)
 
-    def _not_finite(self, message: str) -> NotFinite:
-        return NotFinite(message, self._run.place, self._run.checkpoint, self._run.checkpoint_step)
+    def _not_finite(self, step: int, *, weight: bool = False) -> NotFinite:
+        run = self._run
+        return NotFinite(step, run.place, run.checkpoint, run.checkpoint_step, weight=weight)
 
     def paused(self) -> _EpochEnd:
         """Time that the end of an epoch takes; it counts for the time left but not for the speed."""

@@ -159,8 +159,8 @@ async def test_a_loss_that_is_no_number_again_ends_the_job_with_a_remedy_and_kee
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = 5 * 8 // 2
-    # Again in the second try, which begins after the second epoch.
-    monkeypatch.setenv("NAN_AFTER", f"{steps * 2 + 7},{steps * 2 + 13}")
+    # The first try sees it by the end of its third epoch; the second one begins with that epoch and meets another.
+    monkeypatch.setenv("NAN_AFTER", f"{steps * 2 + 7},{steps * 3 + 1}")
     start_worker(trainer.target, module="tests.fakes.nan_worker")
     job = await trainer.create(project, parameters=Parameters(num_epochs=5, num_repeats=8))
     failed = await wait_for(trainer, job.name, _ended)

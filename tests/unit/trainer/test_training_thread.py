@@ -39,7 +39,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], tuple[TrainingTh
     """A thread that runs this engine, and what it finished."""
 
     def build(engine: Engine) -> tuple[TrainingThread, list[Finished]]:
-        monkeypatch.setattr(training, "train", engine)
+        monkeypatch.setattr(training, "train", lambda spec, hooks, _: engine(spec, hooks))
         finished: list[Finished] = []
         spec: Any = None
         return TrainingThread(spec, finished.append), finished
