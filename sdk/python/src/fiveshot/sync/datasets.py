@@ -91,11 +91,6 @@ class Dataset(DatasetRecord):
         """
         given = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
         zipped = [path for path in given if archives.is_archive(path)]
-        if zipped and update_captions:
-            raise InvalidArgument(
-                "update_captions does not reach into an archive", field="update_captions",
-                remedy="Unpack it, and give the folder.",
-            )  # fmt: skip
         rest = [path for path in given if path not in zipped]
         found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
         uploader = transfer.Uploader(
@@ -107,6 +102,7 @@ class Dataset(DatasetRecord):
         for path in zipped:
             archives.upload_archive(
                 self._stubs, self.name, path, result, captions=captions, folder_repeats=folder_repeats,
+                update_present=update_captions,
                 on_progress=on_progress,
             )  # fmt: skip
         self.refresh()
