@@ -27,7 +27,8 @@ from services.tagger.adapters.decoded_pictures import DRAFT_SIDE, MOST_PIXELS, a
 from services.tagger.adapters.measured import MeasuredTagger
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.photo_views import as_input, overview, without_bars
-from services.tagger.models import Picture, TagOptions
+from services.tagger.models.pictures import Picture
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.subject import suggest
 

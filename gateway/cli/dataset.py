@@ -9,12 +9,13 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument
 from fiveshot.sync.calls import pages
+from fiveshot.sync.datasets import TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import labels, lookup, output
 from gateway.cli.completion import datasets
 from gateway.cli.session import Session
-from gateway.cli.texts import TEXT_FROM, show_texts, tell_bars
+from gateway.cli.texts import show_texts, tell_bars
 
 app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True)
 
@@ -45,7 +46,7 @@ def create(
         description=description,
         trigger_word=trigger_word,
         num_repeats=num_repeats,
-        text_from=_text_from(text_from),
+        text_from=chosen(TEXT_FROM, text_from, "text_from"),
         labels=labels.parsed(label),
     )
     dataset = lookup.new_id(dataset, field="dataset_id", kind="dataset")
@@ -107,7 +108,7 @@ def update(
         "description": description,
         "trigger_word": trigger_word,
         "num_repeats": num_repeats,
-        "text_from": None if text_from is None else _text_from(text_from),
+        "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
     }
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not values:
@@ -155,14 +156,6 @@ def versions(ctx: typer.Context, dataset: Dataset, limit: Limit = 50) -> None:
         (output.short(v.name), v.image_count, v.digest[:12], output.when(v.create_time), v.description) for v in found
     )
     output.table((">version", ">images", "digest", "frozen", "note"), rows)
-
-
-def _text_from(word: str) -> dataset_pb2.TextFrom.ValueType:
-    if word not in TEXT_FROM:
-        raise InvalidArgument(
-            f"'{word}' is not what a text is made of", field="text_from", remedy=f"Use one of {', '.join(TEXT_FROM)}."
-        )
-    return TEXT_FROM[word]
 
 
 def _show(session: Session, dataset: dataset_pb2.Dataset) -> None:

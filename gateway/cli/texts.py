@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.sync.calls import pages
+from fiveshot.sync.datasets import TEXT_FROM
 
 from gateway.cli import output
 from gateway.cli.session import Session
@@ -15,10 +16,8 @@ from gateway.cli.session import Session
 _FAULTS = ("low resolution", "blurry", "underexposed", "overexposed")
 
 
-_OR, _CAPTION = dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS, dataset_pb2.TEXT_FROM_CAPTION
-_BOTH, _TAGS = dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS, dataset_pb2.TEXT_FROM_TAGS
-TEXT_FROM = {"caption-or-tags": _OR, "caption": _CAPTION, "caption-and-tags": _BOTH, "tags": _TAGS}
-"""What the text of a picture may be made of, by the words of the command line."""
+_CAPTION, _TAGS = TEXT_FROM["caption"], TEXT_FROM["tags"]
+_OR, _BOTH = TEXT_FROM["caption-or-tags"], TEXT_FROM["caption-and-tags"]
 
 
 def source_of(image: dataset_pb2.Image, text_from: int = _OR) -> str:
@@ -90,5 +89,6 @@ def tell_competition(session: Session, images: Sequence[dataset_pb2.Image], text
     other = "caption" if text_from == _TAGS else "tags"
     output.note(
         f"{count} a caption and tags: the {trained} trained, the {not_trained} not. To train both:"
-        f" fiveshot dataset update {output.short(dataset)} --text-from caption-and-tags; the {other} alone: --text-from {other}"
+        f" fiveshot dataset update {output.short(dataset)} --text-from caption-and-tags;"
+        f" the {other} alone: --text-from {other}"
     )

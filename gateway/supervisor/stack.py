@@ -130,6 +130,8 @@ class Stack:
         if name != "tagger":
             own |= self._s3_variables()
             own["BUDGETS_FILE"] = str(self._folder.budgets_file)
+        if name == "tagger":
+            own["TAGGERS_DIR"] = str(self._folder.taggers)
         if name in ("dataset", "trainer"):
             own |= self._nats_variables()
         if name == "trainer":

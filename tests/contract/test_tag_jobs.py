@@ -16,16 +16,8 @@ from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.app import MIGRATIONS
-from services.tagger.models import (
-    ImageOutcome,
-    ImageState,
-    JobState,
-    TagJob,
-    TagMode,
-    TagOptions,
-    completed,
-    given_up,
-)
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob, completed, given_up
+from services.tagger.models.tags import TagMode, TagOptions
 from services.tagger.ports import TAG_JOBS, TagJobs
 from tests.fakes.tag_jobs import FakeTagJobs
 from tests.fixtures.lists import every_page, first_page

@@ -49,11 +49,11 @@ def dataset_values(dataset: Dataset) -> dict[str, Any]:
 
 def dataset_of(row: Values) -> Dataset:
     """A row as a dataset."""
+    values = {name: row[name] for name in DatasetFields.__dataclass_fields__}
+    values["text_from"] = TextFrom(row["text_from"])
     return Dataset(
         ref=DatasetRef(row["project"], row["dataset_id"]),
-        fields=DatasetFields(
-            **{**{name: row[name] for name in DatasetFields.__dataclass_fields__}, "text_from": TextFrom(row["text_from"])}
-        ),
+        fields=DatasetFields(**values),
         create_time=row["create_time"],
         update_time=row["update_time"],
         image_count=row["image_count"],

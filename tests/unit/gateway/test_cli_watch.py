@@ -150,7 +150,9 @@ def test_the_dataset_chooses_which_of_caption_and_tags_counts(
     ]
     assert [texts.source_of(image, texts.TEXT_FROM[text_from]) for image in images] == sources
     texts.tell_competition(Session(), images, texts.TEXT_FROM[text_from])
-    assert (said in (err := capsys.readouterr().err)) and bool(err) == bool(said)
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(told) == bool(said)
 
 
 def test_pictures_that_teach_little_are_named(capsys: pytest.CaptureFixture[str]) -> None:

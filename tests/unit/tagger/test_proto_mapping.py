@@ -7,16 +7,8 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.tagger.v1 import tagger_pb2
 
 from services.tagger import proto_mapping
-from services.tagger.models import (
-    ImageOutcome,
-    ImageState,
-    JobState,
-    Tag,
-    TagJob,
-    TagMode,
-    TagOptions,
-    TagSource,
-)
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob
+from services.tagger.models.tags import Tag, TagMode, TagOptions, TagSource
 from tests.fakes.tagger_world import ScriptedTagger, score
 
 OPTIONS = TagOptions(
