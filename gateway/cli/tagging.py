@@ -20,7 +20,7 @@ def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:
     """TagOptions out of plain values; `mode` by its name, `tagger` by id or full name. Raises InvalidArgument."""
     values = {name: value for name, value in given.items() if value is not None}
     mode = chosen(MODES, values.pop("mode", "append"), "mode")
-    named = {name: _tagger_name(values.pop(name, "")) for name in ("tagger", "captioner")}
+    named: dict[str, Any] = {name: _tagger_name(values.pop(name, "")) for name in ("tagger", "captioner")}
     return tagger_pb2.TagOptions(mode=mode, **named, **values)
 
 

@@ -12,6 +12,7 @@ _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning|reflection)\b[^>]*>.*
 _LATE_THOUGHT = re.compile(r"\A.*</(?:think|thinking|thought|reasoning|reflection)\s*>", re.I | re.S)
 _CODE = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.I | re.S)
 _MARKUP = re.compile(r"<\|[^|<>]{0,60}\|>|</?[A-Za-z!][^<>]{0,300}>|```[a-z]*")
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _EMPHASIS = re.compile(r"\*\*|__|(?<!\w)[*_`#]+|[*_`]+(?!\w)")
 _OPENING = re.compile(
     r"""\A(?:
@@ -59,7 +60,8 @@ def cleaned(answer: str) -> str:
     """The answer as one line of plain text: without thoughts, markup, introductions, quotation marks and signs that
     nobody sees. "" where nothing is left.
     """
-    text = _LATE_THOUGHT.sub("", _THOUGHT.sub(" ", answer[: 50 * MAX_CAPTION]))
+    text = _TERMINAL.sub("", answer[: 50 * MAX_CAPTION])
+    text = _LATE_THOUGHT.sub("", _THOUGHT.sub(" ", text))
     text = html.unescape(_MARKUP.sub(" ", _CODE.sub(" ", text)))
     # Once more: what was escaped may have been markup.
     text = _EMPHASIS.sub("", _MARKUP.sub(" ", _CODE.sub(" ", text)))

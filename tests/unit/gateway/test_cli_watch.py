@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.sync.datasets import TEXT_FROM
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
 from rich.console import Console
 from typer.testing import CliRunner
@@ -123,7 +124,7 @@ def test_it_is_said_which_of_caption_and_tags_counts(capsys: pytest.CaptureFixtu
         dataset_pb2.Image(name="projects/p/datasets/cat/images/c", file_name="c.jpg"),
     ]
     assert [texts.source_of(image) for image in images] == ["caption", "tags", "nothing"]
-    texts.tell_competition(Session(), images, texts.TEXT_FROM["caption-or-tags"])
+    texts.tell_competition(Session(), images, TEXT_FROM["caption-or-tags"])
     said = capsys.readouterr().err
     assert "1 picture has a caption and tags: the caption is trained, the tags are not" in said
     assert "fiveshot dataset update cat --text-from caption-and-tags" in said
@@ -148,8 +149,8 @@ def test_the_dataset_chooses_which_of_caption_and_tags_counts(
         dataset_pb2.Image(tags=tags),
         dataset_pb2.Image(),
     ]
-    assert [texts.source_of(image, texts.TEXT_FROM[text_from]) for image in images] == sources
-    texts.tell_competition(Session(), images, texts.TEXT_FROM[text_from])
+    assert [texts.source_of(image, TEXT_FROM[text_from]) for image in images] == sources
+    texts.tell_competition(Session(), images, TEXT_FROM[text_from])
     told = capsys.readouterr().err
     assert said in told
     assert bool(told) == bool(said)
