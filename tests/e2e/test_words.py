@@ -102,8 +102,9 @@ def test_pictures_get_tags_captions_and_both(stack: RunningStack, tmp_path: Path
 
 def test_a_changed_caption_in_an_archive_is_offered_and_taken_over(stack: RunningStack, tmp_path: Path) -> None:
     archive = tmp_path / "photos.zip"
-    steps = (("a clock", [], False), ("another clock", [], False), ("another clock", ["--update-captions"], True))
-    for caption, more, updated in steps:
+    steps = (("a clock", "", False), ("another clock", "", False), ("another clock", "--update-captions", True))
+    for caption, option, updated in steps:
+        more = [option] if option else []
         archive.write_bytes(zipped({"3_clock/A.PNG": photo_of_a_clock(2), "3_clock/a.caption": caption.encode()}))
         done = stack.command("dataset", "upload", NAME, str(archive), *more)
         assert done.exit_code == 0, done.output

@@ -181,11 +181,11 @@ def _thumbnail_name(picture: Picture) -> str:
 def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, now: datetime) -> Image:
     """The image with the fields that the mask names; itself when they are equal. Raises Aborted, InvalidArgument.
 
-    A new caption is a person's unless its origin comes with it.
+    A new caption is a person's unless the mask names its origin too: who sends a whole image back has edited it.
     """
     check_etag(etag, image.etag, field="image.etag")
     fields = masked(image.fields, _checked(given), mask)
-    told = given.caption_origin is not None and (not mask or "caption_origin" in mask or "*" in mask)
+    told = given.caption_origin is not None and "caption_origin" in mask
     if not fields.caption or (fields.caption != image.fields.caption and not told):
         fields = replace(fields, caption_origin=None)
     return image.changed(fields, now)

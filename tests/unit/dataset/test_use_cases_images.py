@@ -85,9 +85,10 @@ async def test_a_caption_says_who_wrote_it_until_a_person_changes_it(service: Se
     assert by_machine.fields.caption_origin == origin
     tagged = await service.images.update(image.ref, ImageFields(tags=(Tag("dog"),)), ("tags",), "")
     assert tagged.fields.caption_origin == origin
-    for mask in (("caption",), ()):
+    for mask in (("caption",), (), ("*",)):
         await service.images.update(image.ref, written, ("caption", "caption_origin"), "")
-        by_hand = await service.images.update(image.ref, ImageFields(caption="my dog"), mask, "")
+        # A whole image that comes back with another caption was edited.
+        by_hand = await service.images.update(image.ref, replace(written, caption="my dog"), mask, "")
         assert (by_hand.fields.caption, by_hand.fields.caption_origin) == ("my dog", None)
     emptied = await service.images.update(image.ref, replace(written, caption=""), ("caption", "caption_origin"), "")
     assert emptied.fields.caption_origin is None, "nobody wrote what is not there"

@@ -358,7 +358,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def caption_origin(self) -> Global___CaptionOrigin:
-        """Who wrote the caption; unset for a person. A change of the caption that does not set it as well makes it a person's."""
+        """Who wrote the caption; unset for a person. A change of the caption makes it a person's, unless `update_mask` names this field too."""
 
     def __init__(
         self,
