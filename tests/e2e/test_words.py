@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fiveshot import Client
+from fiveshot.errors import InvalidArgument
 
 from tests.fakes.archives import zipped
 from tests.fakes.photographs import photo_of_a_clock
@@ -92,12 +94,18 @@ def test_pictures_get_tags_captions_and_both(stack: RunningStack, tmp_path: Path
         assert done.exit_code == 0, done.output
         assert "1 captioned" in done.stdout
         assert "1 calls to taggers/writer." in done.stdout
-    assert texts(stack) == [("caption", "A sks clock on a wall.")]
+        server.behave = lambda _: said("A clock in a hall.")
+        with Client(stack.server, api_key=stack.api_key) as client:
+            job = client.datasets.get(NAME, subject="clock").tag(captioner="writer", mode="overwrite-auto")
+            assert (job.tagged_images, job.captioner_calls) == (1, 1)
+            assert texts(stack) == [("caption", "A sks clock in a hall.")]
+            with pytest.raises(InvalidArgument, match="not a purpose"):
+                client.datasets.get(NAME).tag(captioner="writer", purpose="fun")
     assert "the caption is trained, the tags are not" in done.stderr
     for text_from in ("caption-and-tags", "tags"):
         assert stack.command("dataset", "update", NAME, "--text-from", text_from).exit_code == 0
         ((source, text),) = texts(stack)
-        assert (source, text.startswith("A sks clock on a wall")) == (text_from.replace("-and-", ", "), text != tags)
+        assert (source, text.startswith("A sks clock in a hall")) == (text_from.replace("-and-", ", "), text != tags)
 
 
 def test_a_changed_caption_in_an_archive_is_offered_and_taken_over(stack: RunningStack, tmp_path: Path) -> None:

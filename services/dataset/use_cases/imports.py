@@ -155,7 +155,7 @@ class ImportVerb:
         imported = Imported(header.dataset, words=found.words)
         imported.passed_over = [*found.passed_over, *((path, Why.HIDDEN) for path in hidden)]
         for placed in found.pictures:
-            imported.outcomes.append(await self._picture(header, archive, placed))
+            imported.outcomes.append(await self._picture(header, archive, placed, imported))
         imported.outcomes += [Outcome(str(path), error=fault) for path, fault in faults.items() if not is_hidden(path)]
         return imported
 
@@ -173,14 +173,14 @@ class ImportVerb:
             if await tx.recall(key) is None:
                 await tx.remember(key, header.dataset.name)
 
-    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed) -> Outcome:
+    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed, so_far: Imported) -> Outcome:
         name = str(placed.path)
         try:
             given = await self._header_of(header, archive, placed)
             image = await self._uploads.upload(_messages(archive, placed, given))
         except DomainError as error:
             if error.reason == "IMAGE_DUPLICATE":
-                return await self._present(header, given, Outcome(name, error=relocated(error, _field)))
+                return await self._present(header, given, Outcome(name, error=relocated(error, _field)), so_far)
             gone = isinstance(error, NotFound) and error.metadata.get("name") != header.dataset.name
             full = isinstance(error, ResourceExhausted) and error.metadata.get("budget", "") != UPLOADS.name
             full = full and error.reason in ("DATASET_FULL", "BUDGET_USED_UP")
@@ -189,10 +189,16 @@ class ImportVerb:
             raise
         return Outcome(name, image=image)
 
-    async def _present(self, header: ImportHeader, given: UploadHeader, refused: Outcome) -> Outcome:
-        """Of a picture that the dataset holds already: what the archive says otherwise, changed if that is wanted."""
+    async def _present(
+        self, header: ImportHeader, given: UploadHeader, refused: Outcome, so_far: Imported
+    ) -> Outcome:
+        """Of a picture that the dataset holds already: what the archive says otherwise, changed if that is wanted.
+
+        A second copy within the archive changes nothing: the first has said what is to be said.
+        """
         assert refused.error is not None
         ref = ImageRef.parse(refused.error.metadata["image"])
+        twice = any(one.image is not None and one.image.ref == ref for one in so_far.outcomes)
         said = ImageFields(caption=given.caption.strip(), crop=given.crop, num_repeats=given.num_repeats)
         async with self._store.write() as tx:
             try:
@@ -203,7 +209,7 @@ class ImportVerb:
                 return refused
             told = [path for path in ("caption", "crop", "num_repeats") if getattr(said, path)]
             differing = tuple(path for path in told if getattr(said, path) != getattr(image.fields, path))
-            if not differing or not header.update_present:
+            if not differing or twice or not header.update_present:
                 return replace(refused, differing=differing)
             now = self._clock()
             updated = edited(image, said, differing, "", now)

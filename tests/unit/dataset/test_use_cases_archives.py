@@ -148,6 +148,17 @@ async def test_a_changed_caption_is_named_and_taken_over_when_that_is_wanted(ser
     assert not any(one.differing or one.updated or one.image for one in third.outcomes)
 
 
+async def test_of_a_picture_that_comes_twice_the_first_one_counts(service: Service) -> None:
+    await service.new_set()
+    archive = zipped({"a.png": png(seed=1), "a.txt": b"one", "b.png": png(seed=1), "b.txt": b"two"})
+    imported = await _import(service, archive, update_present=True)
+    assert [(one.file_name, one.differing, one.updated) for one in imported.outcomes] == [
+        ("a.png", (), False), ("b.png", ("caption",), False),
+    ]  # fmt: skip
+    (image,) = service.store.state.images.values()
+    assert image.fields.caption == "one"
+
+
 async def test_a_full_dataset_takes_what_it_has_room_for() -> None:
     service = build(Limits(max_images=2))
     await service.new_set()
