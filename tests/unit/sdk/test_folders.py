@@ -72,6 +72,7 @@ def test_kohya_folders_are_entered_and_give_their_repeats(tmp_path: Path) -> Non
         ({"a.caption": "by caption", "a.txt": "by txt"}, "by txt"),
         ({"metadata.jsonl": json.dumps({"file_name": "a.jpg", "text": "by line"})}, "by line"),
         ({"metadata.jsonl": json.dumps({"file_name": "a.jpg", "text": "by line"}), "a.txt": "by txt"}, "by txt"),
+        ({"METADATA.JSONL": json.dumps({"file_name": "a.jpg", "text": "by line"})}, "by line"),
         ({}, ""),
     ],
 )
