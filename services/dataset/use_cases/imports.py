@@ -189,9 +189,7 @@ class ImportVerb:
             raise
         return Outcome(name, image=image)
 
-    async def _present(
-        self, header: ImportHeader, given: UploadHeader, refused: Outcome, so_far: Imported
-    ) -> Outcome:
+    async def _present(self, header: ImportHeader, given: UploadHeader, refused: Outcome, so_far: Imported) -> Outcome:
         """Of a picture that the dataset holds already: what the archive says otherwise, changed if that is wanted.
 
         A second copy within the archive changes nothing: the first has said what is to be said.

@@ -1,8 +1,8 @@
 """`captioner.toml`: what the operator says of a captioner.
 
-    address = "http://127.0.0.1:8000/v1"   # /chat/completions is added to it
-    model = "Qwen/Qwen2.5-VL-7B-Instruct"
-    api_key_file = "key"                    # beside this file, or with its whole path
+address = "http://127.0.0.1:8000/v1"   # /chat/completions is added to it
+model = "Qwen/Qwen2.5-VL-7B-Instruct"
+api_key_file = "key"                    # beside this file, or with its whole path
 """
 
 from __future__ import annotations

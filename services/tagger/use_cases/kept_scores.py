@@ -34,6 +34,4 @@ def worth_keeping(scores: Scores) -> Scores:
 
 def suffice(info: TaggerInfo, options: TagOptions) -> bool:
     """Whether the options ask for nothing below what is kept. Of an exclusive category the best is always kept."""
-    return all(
-        category.exclusive or fixed_threshold(category, options) >= LEAST_KEPT for category in info.categories
-    )
+    return all(category.exclusive or fixed_threshold(category, options) >= LEAST_KEPT for category in info.categories)

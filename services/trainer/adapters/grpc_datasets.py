@@ -63,9 +63,7 @@ class GrpcDatasets:
                 return TrainingSet(name, version.digest, version.trigger_word, tuple(images))
 
     async def _live(self, name: str) -> TrainingSet:
-        dataset = await self._stub.GetDataset(
-            dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S
-        )
+        dataset = await self._stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S)
         images: list[TrainingImage] = []
         token = ""
         while True:

@@ -66,7 +66,7 @@ async def test_pictures_get_captions_with_their_origin(
     await captioned.datasets.UpdateImage(
         dataset_service_pb2.UpdateImageRequest(image=crop, update_mask=FieldMask(paths=["crop"]))
     )
-    server.behave = lambda _: said("<think>Hm.</think>\n\"The image shows a disc on a wall.\"")
+    server.behave = lambda _: said('<think>Hm.</think>\n"The image shows a disc on a wall."')
     job = await captioned.run(options=options())
     stored = await captioned.image(image.name)
     assert (stored.caption, stored.training_text) == ("A sks disc on a wall.", "A sks disc on a wall.")
