@@ -9,7 +9,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument
 from fiveshot.sync.calls import pages
-from fiveshot.sync.datasets import TEXT_FROM, chosen
+from fiveshot.words import TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import labels, lookup, output

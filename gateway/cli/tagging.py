@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fiveshot.sync.datasets import MODES, PURPOSES, chosen
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 from fiveshot.trainer.v1.training_service_pb2 import GetBaseModelRequest
+from fiveshot.words import MODES, PURPOSES, chosen
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.cli import output

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.sync.calls import pages
-from fiveshot.sync.datasets import TEXT_FROM
+from fiveshot.words import TEXT_FROM
 
 from gateway.cli import output
 from gateway.cli.session import Session

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
-from fiveshot.sync.datasets import TEXT_FROM
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
+from fiveshot.words import TEXT_FROM
 from rich.console import Console
 from typer.testing import CliRunner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fiveshot.aio import archives, transfer
 from fiveshot.aio.calls import Listing, Stubs
@@ -23,29 +23,11 @@ from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from fiveshot.transfers import PicturesRefused, Saved, Upload
+from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
-V = TypeVar("V")
 PathLike = str | os.PathLike[str]
 MAX_BATCH = 100
-MODES = {
-    "skip": tagger_pb2.TAG_MODE_SKIP,
-    "append": tagger_pb2.TAG_MODE_APPEND,
-    "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
-}
-
-
-PURPOSES = {
-    "thing": tagger_pb2.CaptionOptions.PURPOSE_THING,
-    "person": tagger_pb2.CaptionOptions.PURPOSE_PERSON,
-    "style": tagger_pb2.CaptionOptions.PURPOSE_STYLE,
-}
-TEXT_FROM = {
-    "caption-or-tags": dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS,
-    "caption": dataset_pb2.TEXT_FROM_CAPTION,
-    "caption-and-tags": dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS,
-    "tags": dataset_pb2.TEXT_FROM_TAGS,
-}
 
 
 class Dataset(DatasetRecord):
@@ -331,10 +313,3 @@ class Datasets:
 
 def _project(name: str) -> str:
     return "/".join(name.split("/")[:2])
-
-
-def chosen(values: Mapping[str, V], word: str, field: str) -> V:
-    """What a word stands for. Raises InvalidArgument that lists the words there are."""
-    if word not in values:
-        raise InvalidArgument(f"'{word}' is not a {field}", field=field, remedy=f"Use one of {', '.join(values)}.")
-    return values[word]
