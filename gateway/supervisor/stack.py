@@ -126,13 +126,14 @@ class Stack:
             "PAGE_TOKEN_KEY": self._credentials.page_token_key,
             "REQUIRE_PROJECT_HEADER": "true",
         }
-        if name != "tagger":
-            own |= self._s3_variables()
-            own["BUDGETS_FILE"] = str(self._folder.budgets_file)
         if name == "tagger":
             own["TAGGERS_DIR"] = str(self._folder.taggers)
-        if name in ("dataset", "trainer"):
+        else:
+            own |= self._s3_variables()
+            own["BUDGETS_FILE"] = str(self._folder.budgets_file)
             own |= self._nats_variables()
+        if name != "registry":
+            own["AUDIT_TARGET"] = self._target("registry")
         if name == "trainer":
             own |= self._catalogue()
         if name in ("tagger", "trainer"):

@@ -17,6 +17,7 @@ from sqlalchemy import (
     false,
 )
 
+from services.chassis.audit.outbox import outbox_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
@@ -77,3 +78,4 @@ image_scores = Table(
 )
 
 idempotency_keys = idempotency_table(metadata)
+audit_outbox = outbox_table(metadata)

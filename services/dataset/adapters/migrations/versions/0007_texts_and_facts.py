@@ -7,8 +7,8 @@ from alembic import op
 
 from services.chassis.sql import JsonText
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 phase = "expand"
 
 _MEASURED = ("facts", "content_area", "perceptual_hash")
