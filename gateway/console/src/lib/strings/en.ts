@@ -134,6 +134,8 @@ export const en = {
     nothing: 'Nothing stands against a training.',
     found: (count: number) => `${count} thing${s(count)} to look at`,
     verdicts: { 0: '', 1: 'Ready', 2: 'Needs attention', 3: 'Blocked' } as Words,
+    /** By kind what is wrong and what to do, where the server's own sentence is in another language. */
+    texts: {} as Record<string, [string, string]>,
     show: (count: number) => `Show ${count}`,
     fix: 'Mend it',
     mending: 'Being mended …',
