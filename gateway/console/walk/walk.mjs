@@ -134,7 +134,7 @@ await run(async () => {
   await page.keyboard.press('ArrowRight')
   assert.equal(await page.evaluate(() => document.activeElement?.id), 'cell-1-1')
   await page.keyboard.press('Enter')
-  await page.getByLabel('Compare with').selectOption('base')
+  await dialog.getByLabel('Compare with').selectOption('base')
   await page.getByRole('button', { name: 'Crossfade' }).click()
   await page.getByRole('slider', { name: 'Crossfade' }).fill('30')
   await look('crossfade', { whole: false })

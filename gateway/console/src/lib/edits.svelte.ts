@@ -33,7 +33,7 @@ export class Edits {
     delete this.faults[now.name]
     delete this.texts[now.name]
     if (remember) this.#keep([[now.name, before(now, change)]])
-    this.#open.put({ ...now, ...change })
+    this.#open.put({ ...now, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
     this.#waiting[now.name] = (this.#waiting[now.name] ?? 0) + 1
     this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change))
   }
