@@ -32,6 +32,13 @@ export async function start(shots) {
     if (message.type() === 'error' && !wanted) complaints.push(message.text())
   })
   page.on('pageerror', (error) => complaints.push(String(error)))
+  // Content that moves without having been asked to, as the browser itself counts it.
+  await page.addInitScript(() => {
+    window.jumps = []
+    new PerformanceObserver((list) => {
+      for (const each of list.getEntries()) if (!each.hadRecentInput) window.jumps.push({ value: each.value, what: each.sources.map((source) => source.node?.className ?? '').join(' ') })
+    }).observe({ type: 'layout-shift', buffered: true })
+  })
   if (shots) await mkdir(shots, { recursive: true })
 
   /** Sets language and theme by the page's own buttons, from under a dialog too. */
@@ -94,5 +101,15 @@ export async function start(shots) {
     }
   }
 
-  return { context, page, complaints, faults, look, drop, run }
+  /** A screen opened anew: how much of it has moved by itself until `ready` was there; 0 is nothing, 1 all of it. */
+  async function jumps(address, ready) {
+    await page.goto('about:blank')
+    await page.goto(address)
+    await page.locator(ready).first().waitFor()
+    await page.waitForLoadState('networkidle')
+    const found = await page.evaluate(() => window.jumps)
+    return { value: found.reduce((sum, each) => sum + each.value, 0), what: found.map((each) => `${each.value.toFixed(3)} ${each.what}`).join('; ') }
+  }
+
+  return { jumps, context, page, complaints, faults, look, drop, run }
 }

@@ -8,7 +8,7 @@ import { start } from './browser.mjs'
 
 const MOST = 60
 const [address, photos] = process.argv.slice(2)
-const { page, complaints, faults, look, drop, run } = await start('')
+const { page, complaints, faults, look, drop, jumps, run } = await start('')
 const mounted = () => page.locator('main [data-tile]').count()
 
 await run(async () => {
@@ -31,6 +31,12 @@ await run(async () => {
   assert.ok(Math.max(...most) <= MOST, `${Math.max(...most)} photos are mounted`)
   assert.match(await page.locator('[data-tile="99"]').getAttribute('aria-setsize'), /^100$/)
   assert.ok(await page.evaluate(() => document.activeElement.closest('[data-tile]')), 'the focus is lost')
+
+  // What comes later pushes nothing down that is there. Up to 0.1 counts as steady (web.dev/articles/cls).
+  for (const [hash, ready] of [['photos', '[data-tile="0"]'], ['words', '.final .badge'], ['plan', 'aside .time, aside [role=alert]']]) {
+    const moved = await jumps(`${home}/#/default/datasets/full/${hash}`, ready)
+    assert.ok(moved.value <= 0.1, `${hash} jumps by ${moved.value.toFixed(3)}: ${moved.what}`)
+  }
 
   // Names, tags and captions are text, whatever they hold.
   await page.goto(`${home}/#/default`)

@@ -71,11 +71,13 @@ export class Audit {
     return this.answer?.findings.filter((finding) => finding.images.includes(name)) ?? []
   }
 
-  /** Sends the finding's fix; throws what the call throws. */
-  async mend(finding: AuditFinding): Promise<void> {
+  /** Sends the finding's fix, of one image or of all that it names; throws what the call throws. */
+  async mend(finding: AuditFinding, image = ''): Promise<void> {
     const found = callOf(finding.fix?.method ?? '')
     const request = found && finding.fix?.request ? anyUnpack(finding.fix.request, found.input) : undefined
     if (!found || !request) return
+    const many = request as { requests?: { name?: string; image?: { name: string } }[] }
+    if (image && many.requests) many.requests = many.requests.filter((each) => (each.image?.name ?? each.name) === image)
     await found.call(request)
   }
 }

@@ -129,11 +129,13 @@ export class Follow {
   }
 
   async #snapshot(job: TrainingJob): Promise<void> {
-    this.job = job
-    this.epochs = await all(async (pageToken) => {
+    // Both at once: a job without its epochs would look as if it had none.
+    const epochs = await all(async (pageToken) => {
       const page = await trainer.listEpochs({ parent: this.#name, pageSize: 500, pageToken })
       return [page.epochs, page.nextPageToken]
     })
+    this.job = job
+    this.epochs = epochs
     await this.#metrics()
   }
 
