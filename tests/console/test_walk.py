@@ -63,7 +63,8 @@ def test_a_person_gets_from_photos_to_a_model(stack: tuple[DataFolder, StackStat
     barred.save(photos / "bars.png")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     address, _ = sign_in_address(*stack)
-    made = CliRunner().invoke(app, ["--data", str(stack[0].path), "keys", "add", "everyone", "--for", "*", "--role", "admin"])
+    adding = ("--data", str(stack[0].path), "keys", "add", "everyone", "--for", "*", "--role", "admin")
+    made = CliRunner().invoke(app, adding)
     assert made.exit_code == 0, made.output
     shots = Path(os.environ.get("SHOTS", tmp_path / "shots"))
     walked = finished(

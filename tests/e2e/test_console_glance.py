@@ -1,4 +1,4 @@
-"""The console in a real browser on the shared stack: a hundred photos, hostile texts, every screen that needs no training.
+"""The console in a real browser on the shared stack: a hundred photos, hostile texts, screens before a training.
 
 The main job stands in tests/console. Needs node with the console's packages, and Chromium (CHROMIUM names another than
 /usr/bin/chromium); without them it says so and is skipped.
