@@ -5,6 +5,8 @@ import type { OpenDataset } from './dataset.svelte'
 import { alike, History, PATHS, type Change } from './history'
 
 const HUNDRED = 100
+/** By the dataset's name: what was changed on one screen can be taken back on another. */
+const histories = new Map<string, History>()
 
 export class Edits {
   /** So many steps can be taken back. */
@@ -17,13 +19,16 @@ export class Edits {
   /** Why a change of many was refused. */
   fault = $state.raw<Fault | null>(null)
   #open: OpenDataset
-  #history = new History()
+  #history: History
   // Changes of one image go one after the other: each needs the etag that the one before has made.
   #lines: Record<string, Promise<void>> = {}
   #waiting: Record<string, number> = {}
 
   constructor(open: OpenDataset) {
     this.#open = open
+    this.#history = histories.get(open.name) ?? new History()
+    histories.set(open.name, this.#history)
+    this.steps = this.#history.length
   }
 
   /** Of one image. Shown at once; the server's answer takes its place. */
