@@ -116,7 +116,9 @@ class Operations:
         if rule.body == "*":
             schema = self._schemas.body(request, rule.variables)
         else:
-            schema = self._schemas.message(request.fields_by_name[rule.body].message_type)
+            message = rule.body_message
+            assert message is not None
+            schema = self._schemas.message(message)
         return {"application/json": {"schema": schema}}
 
     def _responses(self, rule: HttpRule) -> Part:
@@ -165,7 +167,9 @@ def _headers(rule: HttpRule) -> list[Part]:
 
 def _field(message: Descriptor, path: str) -> FieldDescriptor:
     for name in path.split(".")[:-1]:
-        message = message.fields_by_name[name].message_type
+        inner = message.fields_by_name[name].message_type
+        assert inner is not None
+        message = inner
     found: FieldDescriptor = message.fields_by_name[path.rpartition(".")[2]]
     return found
 
