@@ -75,6 +75,11 @@ test-console: $(STAMP) ## The console's own tests, a fresh build beside dist, an
 	    built=$$(mktemp -d) && npx vite build --outDir $$built --emptyOutDir && diff -r $$built dist && rm -r $$built
 	$(BIN)/python -m pytest tests/console -q -rs
 
+EXAMPLE := examples/typescript
+test-examples: $(STAMP) ## The TypeScript example and quick start against a stack that pretends; needs node 20
+	cd $(EXAMPLE) && { test -d node_modules || npm ci --no-audit --no-fund; } && npm run --silent build
+	$(BIN)/python -m pytest tests/examples -q -rs
+
 test-research: $(STAMP) research-font ## Every test of research/, minutes
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable "./research[test]"
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -q
@@ -110,4 +115,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test promtool attack console test-console test-long test-research research-font matrix chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-long test-research research-font matrix chaos protos lock pretrain clean

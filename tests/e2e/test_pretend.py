@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,41 +12,12 @@ from fiveshot import Client
 from PIL import Image
 from safetensors import safe_open
 
-from gateway.demo_pictures import draw_subject
-from gateway.supervisor import run, servers
+from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
 from gateway.supervisor.run import StackError
 from tests.fixtures.openapi_caller import OpenApiCaller
 from tests.fixtures.patience import until_blocking
 from tests.fixtures.running_stack import RunningStack
-
-
-@pytest.fixture(scope="module")
-def pretending() -> Iterator[RunningStack]:
-    """A stack that pretends, on a free port and a folder of its own."""
-    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory(prefix="fiveshot-pretend-") as place:
-        for name in [name for name in os.environ if name.startswith("FIVESHOT_")]:
-            environment.delenv(name)
-        # Long enough to be steered on a busy machine.
-        environment.setenv("WORKER_PRETEND_SECONDS", "3")
-        environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
-        folder = DataFolder(Path(place) / "data")
-        state = run.detach(folder, tied=True, pretend=True)
-        environment.delenv("FIVESHOT_LISTEN")
-        try:
-            yield RunningStack(folder, state)
-        finally:
-            run.stop(folder)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder of five photos."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, (picture, _) in enumerate(draw_subject("toy", 5, seed=1, size=128)):
-        picture.save(folder / f"{number}.png")
-    return folder
 
 
 def test_the_main_job_through_the_client_takes_seconds_and_says_everywhere_that_it_is_pretended(
