@@ -49,7 +49,7 @@ def photo(seed: int) -> bytes:
     large = small.resize((4000, 3000), Image.Resampling.BICUBIC)
     grain = Image.frombytes("L", (1000, 750), rng.randbytes(750_000)).resize((4000, 3000)).convert("RGB")
     buffer = io.BytesIO()
-    Image.blend(large, grain, 0.12).save(buffer, "JPEG", quality=93)
+    Image.blend(large, grain, 0.2).save(buffer, "JPEG", quality=94)
     # Whatever is missing goes behind the end of the picture, where readers do not look.
     return buffer.getvalue().ljust(MEGABYTES * 1_000_000, b"\0")
 

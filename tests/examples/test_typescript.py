@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fiveshot import Client
 from safetensors import safe_open
 
 from tests.fixtures.cut_line import CutLine
@@ -21,7 +21,7 @@ from tests.fixtures.running_stack import RunningStack
 
 CUTS = 20
 # More than the largest event takes, so that every line brings the watch on.
-ANSWERED = 8000
+ANSWERED = 5000
 
 pytestmark = pytest.mark.skipif(not can_run_typescript(), reason="the example is not built: make test-examples")
 
@@ -67,12 +67,10 @@ async def test_the_main_job_over_a_line_that_is_cut_while_it_is_followed(
 def test_a_watch_from_the_start_over_twenty_cut_lines_has_each_event_once(
     pretending: RunningStack, photos: Path
 ) -> None:
-    made = pretending.command("--json", "dataset", "create", "long", "--trigger-word", "sks")
-    assert made.exit_code == 0, made.stdout
-    assert pretending.command("dataset", "upload", "long", str(photos)).exit_code == 0
-    started = pretending.command("--json", "train", "start", "long", "--epochs", "60")
-    assert started.exit_code == 0, started.stdout
-    name = json.loads(started.stdout)["name"]
+    with Client(pretending.server, api_key=pretending.api_key) as fs:
+        dataset = fs.datasets.create("long", trigger="sks")
+        dataset.upload(photos)
+        name = dataset.train(epochs=50).name
     command = ["node", EXAMPLE / "dist" / "watch.js", name]
     whole = finished(command, env=environment(pretending), limit_s=180)
     assert whole.returncode == 0, whole.stderr
@@ -91,7 +89,7 @@ def test_a_refusal_is_one_line_with_what_to_do(pretending: RunningStack) -> None
     done = finished(command, env=environment(pretending))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "RESOURCE_NOT_FOUND" in done.stderr
+    assert "JOB_NOT_FOUND" in done.stderr
 
 
 def test_the_lines_of_the_quick_start(pretending: RunningStack, photos: Path, tmp_path: Path) -> None:
