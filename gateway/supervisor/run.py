@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from gateway.supervisor.child import die_with_parent
 from gateway.supervisor.folder import PRIVATE_UMASK, DataFolder, FolderBusyError, StackState, open_private
+from gateway.supervisor.ports import port_is_free
 from gateway.supervisor.servers import DiskFullError
-from gateway.supervisor.stack import Stack, StackSettings, port_is_free
 from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, last_words
-from services.chassis.settings import split_host_port, wrong_variables
+
+if TYPE_CHECKING:
+    pass
 
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.1
@@ -35,6 +38,10 @@ def run(folder: DataFolder, *, listen: Listener, pretend: bool = False) -> int:
 
     pretend: its workers only pretend to train.
     """
+    # Every command imports this module, and few run a stack: what that needs would be half of their start.
+    from gateway.supervisor.stack import Stack, StackSettings
+    from services.chassis.settings import wrong_variables
+
     with _private_files(), folder.held():
         orphans = end_leftovers(folder)
         if orphans:
@@ -106,6 +113,8 @@ def _refuse_to_mix(folder: DataFolder, pretend: bool) -> None:
 
 def _refuse_a_taken_port(listen: str) -> None:
     """Raises StackError now rather than after Envoy has tried it several times."""
+    from services.chassis.settings import split_host_port
+
     if listen:
         host, port = split_host_port(listen)
         if port and not port_is_free(port, host):

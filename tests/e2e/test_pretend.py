@@ -1,10 +1,14 @@
-"""`fiveshot up --pretend`: the whole stack with a worker that trains nothing, and everything of it marked so."""
+"""`fiveshot up --pretend`: the whole stack with a worker that trains nothing, and everything of it marked so.
+
+The blocks of docs/quickstart.md run here too, on the same stack; those of TypeScript in tests/examples.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,8 @@ from gateway.supervisor.folder import DataFolder
 from gateway.supervisor.run import StackError
 from tests.fixtures.openapi_caller import OpenApiCaller
 from tests.fixtures.patience import until_blocking
+from tests.fixtures.processes import finished
+from tests.fixtures.quickstart import blocks, environment
 from tests.fixtures.running_stack import RunningStack
 
 
@@ -134,3 +140,30 @@ def test_a_folder_is_for_pretended_jobs_or_for_real_ones(tmp_path: Path) -> None
     pretended.credentials()
     with pytest.raises(StackError, match="--pretend"):
         run.run(pretended, listen=lambda event, child: None)
+
+
+def _holds_a_lora(path: Path) -> bool:
+    with safe_open(path, "np") as file:
+        return str(file.metadata()["fiveshot.pretended"]) == "true"
+
+
+def test_the_key_and_the_lines_of_curl(pretending: RunningStack, photos: Path, tmp_path: Path) -> None:
+    key, lines = blocks("sh")
+    script = f"set -euo pipefail\nunset FIVESHOT_API_KEY\n{key}\n{lines}"
+    done = finished(["bash", "-c", script], env=environment(pretending), cwd=tmp_path, limit_s=120)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert _holds_a_lora(tmp_path / "by-curl.safetensors")
+    assert [each.suffix for each in tmp_path.iterdir() if "sheet" in each.name] == [".png"]
+
+
+def test_the_lines_of_python(pretending: RunningStack, photos: Path, tmp_path: Path) -> None:
+    (lines,) = blocks("python")
+    done = finished([sys.executable, "-c", lines], env=environment(pretending), cwd=tmp_path, limit_s=120)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert _holds_a_lora(tmp_path / "by-python.safetensors")
+    assert (tmp_path / "preview.png").exists()
+
+
+@pytest.mark.parametrize("language", ["sh", "python", "ts"])
+def test_the_page_has_code_in_each_language(language: str) -> None:
+    assert blocks(language)
