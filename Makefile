@@ -76,7 +76,13 @@ test-console: $(STAMP) ## The console's own tests, a fresh build beside dist, an
 	$(BIN)/python -m pytest tests/console -q -rs
 
 EXAMPLE := examples/typescript
-test-examples: $(STAMP) ## The TypeScript example and quick start against a stack that pretends; needs node 20
+CLIENT := .venv-openapi-client
+$(CLIENT)/.installed:
+	test -x $(CLIENT)/bin/python || $(PYTHON) -m venv $(CLIENT)
+	$(CLIENT)/bin/pip install --quiet "openapi-python-client==0.29.1"
+	touch $@
+
+test-examples: $(STAMP) $(CLIENT)/.installed ## Clients of others against a stack that pretends: TypeScript, generated from OpenAPI; needs node 20
 	cd $(EXAMPLE) && { test -d node_modules || npm ci --no-audit --no-fund; } && npm run --silent build
 	$(BIN)/python -m pytest tests/examples -q -rs
 

@@ -77,7 +77,7 @@ class Ways:
     async def close(self) -> None:
         """Lets go of the connections."""
         await self._http.aclose()
-        await self._channel.close()
+        await self._channel.close(None)
         self._store.close()
 
     async def direct(self, name: str) -> None:

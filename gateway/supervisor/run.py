@@ -47,7 +47,7 @@ def run(folder: DataFolder, *, listen: Listener, pretend: bool = False) -> int:
         if orphans:
             listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
         try:
-            settings = StackSettings(**({"pretend": True} if pretend else {}))
+            settings = StackSettings(pretend=True) if pretend else StackSettings()
             _refuse_to_mix(folder, settings.pretend)
             _refuse_a_taken_port(settings.listen)
             stack = Stack(folder, settings)

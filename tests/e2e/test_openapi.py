@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -31,7 +33,7 @@ async def test_document_and_page_are_for_everybody_and_the_page_forbids_scripts(
 
 async def test_calls_made_from_the_document_are_answered_as_it_says(running_stack: RunningStack) -> None:
     photo = pictures.png(80, 64, seed=3)
-    at = {"project": "default", "dataset": "by-document"}
+    at: dict[str, Any] = {"project": "default", "dataset": "by-document"}
     async with OpenApiCaller(f"http://{running_stack.server}", running_stack.api_key) as api:
         await api.call(
             "CreateDataset",
@@ -45,7 +47,7 @@ async def test_calls_made_from_the_document_are_answered_as_it_says(running_stac
                 await api.call("UploadImageContent", pictures.png(80, 64, seed=number), **at, fileName=f"{number}.png")
             file = await api.call("GetImageContent", **at, image=image)
             assert file.value == photo
-            same = {"if-none-match": file.headers["etag"]}
+            same: dict[str, Any] = {"if-none-match": file.headers["etag"]}
             assert (await api.call("GetImageContent", **at, image=image, **same)).status == 304
             crop = {"left": 0.1, "top": 0.1, "right": 0.9, "bottom": 0.9}
             changed = await api.call("UpdateImage", {"caption": "a cat", "crop": crop}, **at, image=image)
@@ -80,7 +82,7 @@ async def test_calls_made_from_the_document_are_answered_as_it_says(running_stac
     ],
 )
 async def test_a_refusal_has_the_form_that_the_document_gives_it(
-    running_stack: RunningStack, name: str, body: object, given: dict[str, str], status: int, reason: str
+    running_stack: RunningStack, name: str, body: object, given: dict[str, Any], status: int, reason: str
 ) -> None:
     async with OpenApiCaller(f"http://{running_stack.server}", running_stack.api_key) as api:
         answer = await api.call(name, body, refused=True, checked=False, project="default", **given)

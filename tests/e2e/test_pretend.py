@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fiveshot import Client
@@ -98,7 +99,7 @@ def test_a_job_stops_resumes_and_is_cancelled_as_a_real_one(pretending: RunningS
 
 
 async def test_a_job_by_nothing_but_the_openapi_document(pretending: RunningStack, photos: Path) -> None:
-    at = {"project": "default"}
+    at: dict[str, Any] = {"project": "default"}
     async with OpenApiCaller(f"http://{pretending.server}", pretending.api_key) as api:
         await api.call("CreateDataset", {"datasetId": "by-http", "dataset": {"triggerWord": "sks"}}, **at)
         for path in sorted(photos.iterdir()):
@@ -110,7 +111,7 @@ async def test_a_job_by_nothing_but_the_openapi_document(pretending: RunningStac
         }
         made = await api.call("CreateTrainingJob", {"trainingJob": job}, **at)
         name = made.value["name"]
-        which = {**at, "training_job": name.rpartition("/")[2]}
+        which: dict[str, Any] = {**at, "training_job": name.rpartition("/")[2]}
         lines = await api.call("WatchTrainingJob", **which, fromStart=True)
         numbers = [int(each["event"]["sequence"]) for each in lines.value]
         assert numbers == list(range(1, len(numbers) + 1))

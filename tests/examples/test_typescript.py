@@ -44,7 +44,7 @@ async def test_the_main_job_over_a_line_that_is_cut_while_it_is_followed(
     sequences: list[int] = []
     seen: list[str] = []
     with CutLine(pretending.server) as line:
-        command = ["node", EXAMPLE / "dist" / "main.js", photos, output, "by-example"]
+        command: list[str | Path] = ["node", EXAMPLE / "dist" / "main.js", photos, output, "by-example"]
         env = environment(pretending, FIVESHOT_SERVER=line.address)
         async with async_child(command, env=env) as process, within(180):
             assert process.stdout is not None
@@ -71,7 +71,7 @@ def test_a_watch_from_the_start_over_twenty_cut_lines_has_each_event_once(
         dataset = fs.datasets.create("long", trigger="sks")
         dataset.upload(photos)
         name = dataset.train(epochs=50).name
-    command = ["node", EXAMPLE / "dist" / "watch.js", name]
+    command: list[str | Path] = ["node", EXAMPLE / "dist" / "watch.js", name]
     whole = finished(command, env=environment(pretending), limit_s=180)
     assert whole.returncode == 0, whole.stderr
     with CutLine(pretending.server, after_answered=ANSWERED) as line:
@@ -85,7 +85,7 @@ def test_a_watch_from_the_start_over_twenty_cut_lines_has_each_event_once(
 
 
 def test_a_refusal_is_one_line_with_what_to_do(pretending: RunningStack) -> None:
-    command = ["node", EXAMPLE / "dist" / "watch.js", "projects/default/trainingJobs/nowhere"]
+    command: list[str | Path] = ["node", EXAMPLE / "dist" / "watch.js", "projects/default/trainingJobs/nowhere"]
     done = finished(command, env=environment(pretending))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
