@@ -82,12 +82,11 @@ class Ways:
 
     async def direct(self, name: str) -> None:
         """Into the object store, checked by nobody."""
-        folder = Path(tempfile.mkdtemp())
-        paths = []
-        for number, data in enumerate(self._photos):
-            paths.append(folder / f"{number}.jpg")
-            paths[-1].write_bytes(data)
-        await self._each(lambda number, _: self._store.put(f"bench/{name}/{number}", paths[number]))
+        with tempfile.TemporaryDirectory() as place:
+            paths = [Path(place) / f"{number}.jpg" for number in range(len(self._photos))]
+            for path, data in zip(paths, self._photos, strict=True):
+                path.write_bytes(data)
+            await self._each(lambda number, _: self._store.put(f"bench/{name}/{number}", paths[number]))
 
     async def grpc_chunks(self, name: str) -> None:
         """UploadImage."""
