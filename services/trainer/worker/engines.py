@@ -57,3 +57,6 @@ class Engine(Protocol):
         self, catalogue: Mapping[str, BaseModel], trainer: TrainerClient, folder: Path, stall_s: float
     ) -> Probing:
         """What to do with idle time."""
+
+    def close(self) -> None:
+        """Lets go of what it holds loaded from job to job."""

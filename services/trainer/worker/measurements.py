@@ -13,6 +13,7 @@ from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import job_cost
+from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import size_of
@@ -37,8 +38,9 @@ def measurement_of(
         model.costs,
         parameters,
         plan,
-        neutral_prompts=len(model.neutral_prompts),
-        base_previews=spec.sample_base_previews,
+        # What was found in the cache took no time.
+        neutral_prompts=len(model.neutral_prompts) if Phase.NEUTRAL_PROMPTS in clock.phases else 0,
+        base_previews=Phase.BASE_PREVIEWS in clock.phases,
     )
     done = cost.done(clock.epochs, trained=clock.steps / plan.steps.steps_per_epoch)
     parts = {name: Part(work, clock.seconds.get(name, 0.0)) for name, work in done.items()}

@@ -24,7 +24,7 @@ _PARTS: dict[Phase, str] = {
 
 
 class RunClock:
-    """Seconds of each part of a run. Its methods are called on the thread that trains.
+    """Seconds of each part of a run, and the phases it went through. Its methods are called on the thread that trains.
 
     on_spent: hears of the seconds of a part as they are counted. on_step: of each step.
     """
@@ -42,6 +42,7 @@ class RunClock:
         self._last = clock()
         self._part = "start"
         self.seconds: dict[str, float] = {}
+        self.phases: set[Phase] = set()
         self.steps = 0
         self.epochs = 0
 
@@ -51,6 +52,7 @@ class RunClock:
         Right after a step nothing but the phase can have been at work, whatever it reports.
         """
         part = _PARTS.get(progress.phase, "start")
+        self.phases.add(progress.phase)
         self._count(part if progress.done or self._part == "training" else self._part)
         self._part = part
 

@@ -126,6 +126,9 @@ class PretendedEngine:
         """There is nothing to measure."""
         return _NoProbes()
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def _begin(self, spec: TrainJobSpec, hooks: Hooks) -> _Run:
         hooks.on_phase(PhaseProgress(Phase.LOADING, 0, 0))
         sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]

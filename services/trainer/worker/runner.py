@@ -76,6 +76,7 @@ class Worker:
                     self._probes.begin(found.unmeasured)
         finally:
             await self._probes.stop()
+            await asyncio.to_thread(self._engine.close)
             await self._trainer_channel.close(None)
             await self._dataset_channel.close(None)
             self._objects.close()
