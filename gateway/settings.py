@@ -52,6 +52,7 @@ class Settings(BaseServiceSettings):
     )
     session_hours: float = Field(72, gt=0, le=24 * 90, description="hours after which a browser must sign in again")
     console: bool = Field(True, description="serve the console at /")
+    reference: bool = Field(True, description="serve the API's reference at /docs and /openapi.json, to everybody")
 
     # Signing in to the console at an identity provider.
     oidc_issuer: str = Field(

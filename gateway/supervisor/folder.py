@@ -4,6 +4,7 @@
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
     DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
     DIR/sessions/           browsers that are signed in to the console, by digest
+    DIR/pretended           there when its workers only pretend to train; a folder is one or the other for good
     DIR/budgets.toml        what each project may use; read whenever it changes
     DIR/taggers/NAME/       taggers and captioners that were added; looked at whenever somebody asks for taggers
     DIR/logs/NAME.log       what each process prints
@@ -116,6 +117,14 @@ class DataFolder:
     def log(self, name: str) -> Path:
         """The log file of a process."""
         return self.sub("logs") / f"{name}.log"
+
+    def is_for_pretending(self, asked: bool) -> bool:
+        """Whether jobs of this folder are pretended. One that is new becomes what is asked for; an old one stays."""
+        mark = self.path / "pretended"
+        if asked and not (self.path / "credentials").exists():
+            _make_private(self.path)
+            mark.touch(mode=0o600)
+        return mark.exists()
 
     @property
     def catalogue(self) -> Path:

@@ -55,6 +55,9 @@ class StackSettings(BaseSettings):
         False, description="serve the metrics of every process; `fiveshot status --json` names the ports"
     )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
+    pretend: bool = Field(
+        False, description="workers that only pretend to train, in seconds a job; what they make is marked as pretended"
+    )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
 
     @field_validator("listen")
@@ -156,6 +159,7 @@ class Stack:
                 "SCRATCH_DIR": str(self._folder.sub(name)),
                 "THREADS": threads,
                 "SHUTDOWN_GRACE_S": str(_WORKER_GRACE_S),
+                **({"PRETEND": "true"} if self._settings.pretend else {}),
             }
             module = "services.trainer.worker.app"
             found.append(self._python(name, module, "WORKER", own, threads=threads, stop_timeout_s=_WORKER_STOP_S))

@@ -17,6 +17,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from gateway.supervisor import run, servers
 from gateway.supervisor.folder import DataFolder
 from tests.fakes import pictures
+from tests.fixtures.pretending import five_photos, pretending_stack
 from tests.fixtures.running_stack import PARENT, RunningStack, Stored
 
 
@@ -40,6 +41,19 @@ def running_stack() -> Iterator[RunningStack]:
             yield RunningStack(folder, state)
         finally:
             run.stop(folder)
+
+
+@pytest.fixture(scope="package")
+def pretending() -> Iterator[RunningStack]:
+    """A stack that only pretends to train."""
+    with pretending_stack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of five photos."""
+    return five_photos(tmp_path / "photos")
 
 
 @pytest.fixture(scope="package")

@@ -145,6 +145,11 @@ class TrainingJobRecord(Record[training_job_pb2.TrainingJob]):
         return state_of(self.message)
 
     @property
+    def pretended(self) -> bool:
+        """Whether a worker that only pretends to train has worked on it."""
+        return self.message.pretended
+
+    @property
     def ended(self) -> bool:
         """Whether it succeeded, failed or was cancelled."""
         return self.state in ENDED
@@ -182,6 +187,11 @@ class EpochRecord(Record[training_job_pb2.Epoch]):
         return int(self.id)
 
     @property
+    def pretended(self) -> bool:
+        """Whether nothing was trained: it comes from a worker that only pretends to."""
+        return self.message.pretended
+
+    @property
     def step(self) -> int:
         """Optimizer steps done at its end."""
         return self.message.step
@@ -213,6 +223,11 @@ class ModelRecord(Record[model_pb2.Model]):
 
 class ModelVersionRecord(Record[model_pb2.ModelVersion]):
     """A kept epoch; it never changes."""
+
+    @property
+    def pretended(self) -> bool:
+        """Whether nothing was trained: its epoch comes from a worker that only pretends to."""
+        return self.message.lineage.pretended
 
     @property
     def trigger_word(self) -> str:
