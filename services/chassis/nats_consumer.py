@@ -45,7 +45,8 @@ class EventConsumer:
 
     async def _round(self, handle: Callable[[Sequence[BusEvent]], Awaitable[object]]) -> None:
         try:
-            messages = await shielded(self._fetched())
+            subscription = await self._subscribed()
+            messages = await shielded(self._fetched(subscription))
             if not messages:
                 return
             await handle([BusEvent.of(message) for message in messages])
@@ -59,8 +60,7 @@ class EventConsumer:
                 "The event bus does not answer", reason="EVENT_BUS_UNAVAILABLE", remedy="Try again in a moment."
             ) from error
 
-    async def _fetched(self) -> list[Msg]:
-        subscription = await self._subscribed()
+    async def _fetched(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         try:
             first: list[Msg] = await subscription.fetch(1, timeout=_WAIT_S)
         except TimeoutError:
@@ -72,20 +72,23 @@ class EventConsumer:
 
     async def _subscribed(self) -> JetStreamContext.PullSubscription:
         if self._subscription is None:
-            config = ConsumerConfig(
-                deliver_policy=DeliverPolicy.ALL,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=self._ack_wait_s,
-                max_ack_pending=_MOST_UNCONFIRMED,
-            )
             jetstream = await self._bus.open()
-
-            async def subscribe() -> JetStreamContext.PullSubscription:
-                return await jetstream.pull_subscribe(self._subject, self._name, self._bus.stream, config)
-
             try:
-                self._subscription = await subscribe()
+                self._subscription = await shielded(self._bound(jetstream))
             except NotFoundError:
                 await self._bus.restore()
-                self._subscription = await subscribe()
+                self._subscription = await shielded(self._bound(jetstream))
         return self._subscription
+
+    async def _bound(self, jetstream: JetStreamContext) -> JetStreamContext.PullSubscription:
+        config = ConsumerConfig(
+            durable_name=self._name,
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self._ack_wait_s,
+            max_ack_pending=_MOST_UNCONFIRMED,
+            filter_subject=self._subject,
+        )
+        # Of one that is there it changes what has another value.
+        await jetstream.add_consumer(self._bus.stream, config)
+        return await jetstream.pull_subscribe_bind(durable=self._name, stream=self._bus.stream)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -153,10 +152,12 @@ class EventBus:
                 client = await self._connected()
                 try:
                     await self._ensure_stream(client.jetstream(timeout=self._timeout_s))
+                    self._client = client
                 except (NatsError, OSError) as error:
-                    await client.close()
                     raise self._unavailable() from error
-                self._client = client
+                finally:
+                    if self._client is None:
+                        await client.close()
             return self._client.jetstream(timeout=self._timeout_s)
 
     async def publish(
@@ -267,9 +268,10 @@ class EventBus:
             self._client = None
 
     async def _connected(self) -> Client:
+        client, done = Client(), False
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await nats.connect(
+                await client.connect(
                     self._url,
                     name=self._name,
                     # None leaves them to the URL, where they may stand as well.
@@ -283,8 +285,14 @@ class EventBus:
                     disconnected_cb=_on_disconnect,
                     reconnected_cb=_on_reconnect,
                 )
+            done = True
+            return client
         except (NatsError, OSError, TimeoutError) as error:
             raise self._unavailable() from error
+        finally:
+            # Also of a process that ends while it connects: half a connection is nobody's.
+            if not done:
+                await client.close()
 
     async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
         try:

@@ -26,7 +26,7 @@ log = get_logger(__name__)
 _LOOK_AGAIN_S = 2.0
 _SHORTEST_PAUSE_S = 0.01
 # Of a claim, above the longest attempt: time to write down what came of it.
-_TO_RECORD_S = 30.0
+TO_RECORD_S = 30.0
 _GONE = 410
 
 
@@ -56,7 +56,7 @@ class Courier:
         self._at_once = at_once
         self._each = each
         self._attempted = attempted
-        self.lease = timedelta(seconds=attempt_s + _TO_RECORD_S)
+        self.lease = timedelta(seconds=attempt_s + TO_RECORD_S)
         self._busy: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +76,7 @@ class Courier:
         """One attempt and its record; None when the claim was lost meanwhile. Raises Unavailable."""
         attempt = await self._attempt(claimed)
         recorded = await patiently(
-            lambda: self._store.record(claimed, attempt), what="record of a delivery", patience_s=_TO_RECORD_S / 2
+            lambda: self._store.record(claimed, attempt), what="record of a delivery", patience_s=TO_RECORD_S / 2
         )
         if recorded is not None:
             self._attempted(attempt.reason)
