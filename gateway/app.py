@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.notifier.v1 import notifier_service_pb2
 from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.trainer.v1 import training_service_pb2
@@ -20,7 +21,7 @@ from gateway.stack_health import StackHealth
 from services.chassis.callers import OwnToken
 from services.chassis.service import Service, run
 
-_API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2)
+_API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2, notifier_service_pb2)
 REFLECTED = tuple(each.full_name for module in _API for each in module.DESCRIPTOR.services_by_name.values())
 
 

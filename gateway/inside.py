@@ -47,6 +47,7 @@ MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
         "worker": ("/fiveshot.trainer.v1.WorkerService/",),
     },
     "registry": {"gateway": ("/fiveshot.registry.v1.RegistryService/",)},
+    "notifier": {"gateway": ("/fiveshot.notifier.v1.NotifierService/",)},
     # Reflection passes Envoy like any public call, with the token that the authorization adds.
     "authz": {"envoy": ("/envoy.service.auth.v3.Authorization/",), "gateway": ("/grpc.reflection.",)},
 }

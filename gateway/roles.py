@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 
 _ORDER = tuple(Role)
-_READER, _EDITOR = Role.READER, Role.EDITOR
+_READER, _EDITOR, _ADMIN = Role.READER, Role.EDITOR, Role.ADMIN
 # A method that only calculates, such as an estimate, is a reader's as long as it keeps nothing.
 _METHODS = {
     "fiveshot.dataset.v1.DatasetService": {
@@ -118,6 +118,21 @@ _METHODS = {
         "DeleteModelVersion": _EDITOR,
         "SetModelAlias": _EDITOR,
         "DeleteModelAlias": _EDITOR,
+        "GetUsage": _READER,
+    },
+    # Where a project's events go concerns all who work in it, and has the operator's servers send requests. A URL is
+    # half a secret; so readers see none. Tests and redeliveries send to where an admin has said.
+    "fiveshot.notifier.v1.NotifierService": {
+        "CreateWebhook": _ADMIN,
+        "GetWebhook": _EDITOR,
+        "ListWebhooks": _EDITOR,
+        "UpdateWebhook": _ADMIN,
+        "DeleteWebhook": _ADMIN,
+        "RotateWebhookSecret": _ADMIN,
+        "TestWebhook": _EDITOR,
+        "GetWebhookDelivery": _EDITOR,
+        "ListWebhookDeliveries": _EDITOR,
+        "RedeliverWebhookDelivery": _EDITOR,
         "GetUsage": _READER,
     },
 }

@@ -6,7 +6,7 @@
     DIR/sessions/           browsers that are signed in to the console, by digest
     DIR/budgets.toml        what each project may use; read whenever it changes
     DIR/logs/NAME.log       what each process prints
-    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
+    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,notifier,worker,gateway}/
 
 All of it is for its owner only: folders have the mode 0700, files 0600.
 """

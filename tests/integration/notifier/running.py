@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fiveshot.notifier.v1 import notifier_service_pb2 as service_pb
 from fiveshot.notifier.v1 import webhook_pb2 as pb
 from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceStub
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.chassis import service
 from services.chassis.grpc_client import channel
@@ -49,7 +50,7 @@ class Running:
 
     async def update(self, mask: list[str], webhook_id: str = "mine", **fields: Any) -> pb.Webhook:
         request = service_pb.UpdateWebhookRequest(
-            webhook=pb.Webhook(name=f"{self.parent}/webhooks/{webhook_id}", **fields), update_mask={"paths": mask}
+            webhook=pb.Webhook(name=f"{self.parent}/webhooks/{webhook_id}", **fields), update_mask=FieldMask(paths=mask)
         )
         return await self.stub.UpdateWebhook(request)
 

@@ -12,13 +12,14 @@ from typing import TypeVar
 import grpc
 from fiveshot.connection import CHANNEL_OPTIONS, Endpoint
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub as DatasetStub
+from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceStub as NotifierStub
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub as RegistryStub
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub as TaggerStub
 from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub as TrainingStub
 
 __all__ = [
-    "DatasetStub", "Event", "Lock", "RegistryStub", "TaggerStub", "TrainingStub", "close", "each", "open_channel",
-    "read_bytes", "sleep",
+    "DatasetStub", "Event", "Lock", "NotifierStub", "RegistryStub", "TaggerStub", "TrainingStub", "close", "each",
+    "open_channel", "read_bytes", "sleep",
 ]  # fmt: skip
 
 T = TypeVar("T")
