@@ -230,7 +230,8 @@ class SqlDeliveryStore:
         values = {"id": event.id, "body": body, "received_at": utcnow()}
         insert_into = insert_postgresql if conn.dialect.name == "postgresql" else insert_sqlite
         statement: Any = insert_into(RECEIVED).values(**values).on_conflict_do_nothing()
-        return bool((await conn.execute(statement)).rowcount)
+        # What came back, because drivers do not agree on a count of rows.
+        return await conn.scalar(statement.returning(RECEIVED.c.id)) is not None
 
     async def _read(self, conn: AsyncConnection, project: str, webhook_id: str, delivery_id: str) -> Delivery:
         await read_webhook(conn, project, webhook_id)
