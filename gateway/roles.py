@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 
 _ORDER = tuple(Role)
-_READER, _EDITOR, _ADMIN = Role.READER, Role.EDITOR, Role.ADMIN
+_READER, _EDITOR = Role.READER, Role.EDITOR
 # A method that only calculates, such as an estimate, is a reader's as long as it keeps nothing.
 _METHODS = {
     "fiveshot.dataset.v1.DatasetService": {
@@ -120,18 +120,18 @@ _METHODS = {
         "DeleteModelAlias": _EDITOR,
         "GetUsage": _READER,
     },
-    # Where a project's events go concerns all who work in it, and has the operator's servers send requests. A URL is
-    # half a secret; so readers see none. Tests and redeliveries send to where an admin has said.
+    # An editor may read and pass on all that a webhook carries, and where its requests may go is the operator's to say,
+    # whoever asks. No method needs an admin: a path that cannot be read for certain would then need one, too.
     "fiveshot.notifier.v1.NotifierService": {
-        "CreateWebhook": _ADMIN,
-        "GetWebhook": _EDITOR,
-        "ListWebhooks": _EDITOR,
-        "UpdateWebhook": _ADMIN,
-        "DeleteWebhook": _ADMIN,
-        "RotateWebhookSecret": _ADMIN,
+        "CreateWebhook": _EDITOR,
+        "GetWebhook": _READER,
+        "ListWebhooks": _READER,
+        "UpdateWebhook": _EDITOR,
+        "DeleteWebhook": _EDITOR,
+        "RotateWebhookSecret": _EDITOR,
         "TestWebhook": _EDITOR,
-        "GetWebhookDelivery": _EDITOR,
-        "ListWebhookDeliveries": _EDITOR,
+        "GetWebhookDelivery": _READER,
+        "ListWebhookDeliveries": _READER,
         "RedeliverWebhookDelivery": _EDITOR,
         "GetUsage": _READER,
     },

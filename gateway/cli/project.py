@@ -97,7 +97,7 @@ def _kinds(session: Session) -> list[_Kind]:
             _names(datasets),
             lambda name: dataset.DeleteDataset(dataset_api.DeleteDatasetRequest(name=name, force=True)),
         ),
-        # Last, because their receivers may want to hear of the rest, and only an admin may.
+        # Last, because their receivers may want to hear of the rest.
         _Kind(
             "webhooks",
             "webhooks",

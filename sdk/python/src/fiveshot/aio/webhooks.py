@@ -89,7 +89,7 @@ class Webhook(WebhookRecord):
 
 
 class Webhooks:
-    """The webhooks of a project. A key needs the role admin to make and change them."""
+    """The webhooks of a project."""
 
     def __init__(self, stubs: Stubs) -> None:
         self._stubs = stubs
