@@ -40,7 +40,7 @@ def test_every_type_has_a_schema_and_a_row_and_a_webhook_can_ask_for_it() -> Non
 
 
 def test_the_data_of_jobs_and_webhooks_passes() -> None:
-    job = training_event_pb2.TrainingJobEvent(event_id="e", sequence=7, state=4)
+    job = training_event_pb2.TrainingJobEvent(event_id="e", sequence=7)
     job.create_time.FromDatetime(datetime(2026, 1, 1, tzinfo=UTC))
     job.progress.loss = float("nan")
     job.progress.step = 3
