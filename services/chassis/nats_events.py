@@ -278,7 +278,7 @@ class EventBus:
                     user=self._user or None,
                     password=self._password or None,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,  # type: ignore[arg-type]  (it is slept, and seconds may be parts)
+                    reconnect_time_wait=0.5,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
                     # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
                     pending_size=0,
                     error_cb=_on_error,
