@@ -138,8 +138,10 @@ class Stack:
             own["BUDGETS_FILE"] = str(self._folder.budgets_file)
         if name == "notifier":
             own["ALLOWED_NETWORKS"] = json.dumps(self._settings.webhook_networks)
-        if name in ("dataset", "trainer", "notifier"):
+        if name != "tagger":
             own |= self._nats_variables()
+        if name != "registry":
+            own["AUDIT_TARGET"] = self._target("registry")
         if name == "trainer":
             own |= self._catalogue()
         if name in ("tagger", "trainer"):

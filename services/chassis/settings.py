@@ -135,6 +135,21 @@ class NatsSettings(NatsClientSettings):
     nats_replicas: int = Field(1, ge=1, le=5, description="servers that keep the stream; odd, at most those there are")
 
 
+class AuditSettings(BaseModel):
+    """Who keeps the audit records."""
+
+    audit_target: str = Field(
+        "", description="host:port of the registry, which keeps the audit records; empty: calls leave none"
+    )
+
+    @field_validator("audit_target")
+    @classmethod
+    def _audit_host_port(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
+        return value
+
+
 class BudgetSettings(BaseModel):
     """Where the budgets of projects come from. A service adds a `budget_NAME` for each budget that it keeps."""
 

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from fiveshot.notifier.v1 import notifier_service_pb2
 from fiveshot.notifier.v1.notifier_service_pb2_grpc import add_NotifierServiceServicer_to_server
 
+from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
 from services.chassis.listing.pages import PageTokens
 from services.chassis.nats_events import EventBus
@@ -22,7 +24,7 @@ from services.notifier.adapters import metrics
 from services.notifier.adapters.http_sender import HttpSender
 from services.notifier.adapters.nats_source import NatsEventSource
 from services.notifier.adapters.sql_deliveries import SqlDeliveryStore
-from services.notifier.adapters.sql_tables import EVENTS
+from services.notifier.adapters.sql_tables import AUDIT_OUTBOX, EVENTS
 from services.notifier.adapters.sql_webhooks import SqlWebhookStore
 from services.notifier.models.addresses import parse_networks
 from services.notifier.models.deliveries import RetryPolicy
@@ -34,6 +36,7 @@ from services.notifier.use_cases.sending import Courier
 from services.notifier.use_cases.upkeep import Sweeper
 from services.notifier.use_cases.webhooks import Webhooks
 
+NAMES = (notifier_service_pb2.DESCRIPTOR.services_by_name["NotifierService"].full_name,)
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -80,10 +83,12 @@ def build(settings: Settings) -> Service:
     receiving = (Receiver(source, store, signals).run,) if source else ()
     # Nobody reads them where no metrics are served.
     measuring = (metrics.Gauges(store, relay).run,) if settings.metrics_listen else ()
+    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
-        names=(notifier_service_pb2.DESCRIPTOR.services_by_name["NotifierService"].full_name,),
+        names=NAMES,
         register=partial(add_NotifierServiceServicer_to_server, servicer),
         needs=(migrated(db, MIGRATIONS, settings), *((bus.need(),) if bus else ())),
+        audit=audited(settings, db, AUDIT_OUTBOX, intake, NAMES),
         background=(courier.run, relay.run, sweeper.run, *receiving, *measuring),
     )
 

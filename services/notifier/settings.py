@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from services.chassis.settings import (
+    AuditSettings,
     BaseServiceSettings,
     BudgetSettings,
     ListSettings,
@@ -17,7 +18,7 @@ from services.chassis.settings import (
 from services.notifier.models.addresses import parse_networks
 
 
-class Settings(SqlSettings, ListSettings, NatsClientSettings, BudgetSettings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, NatsClientSettings, BudgetSettings, AuditSettings, BaseServiceSettings):
     """Frozen; read by app.py alone."""
 
     model_config = service_config("NOTIFIER_")

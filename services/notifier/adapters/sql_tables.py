@@ -16,6 +16,7 @@ from sqlalchemy import (
     text,
 )
 
+from services.chassis.audit.outbox import outbox_table
 from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
@@ -98,3 +99,4 @@ DELIVERIES = Table(
 
 EVENTS = events_table(METADATA)
 REQUESTS = idempotency_table(METADATA)
+AUDIT_OUTBOX = outbox_table(METADATA)

@@ -115,3 +115,20 @@ def _create_tables_of_the_frame() -> None:
         sa.PrimaryKeyConstraint("project", "method", "request_id"),
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+    op.create_table(
+        "audit_outbox",
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("time", UtcDateTime, nullable=False),
+        sa.Column("project", sa.String(63), nullable=False),
+        sa.Column("principal", sa.String(300), nullable=False),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("method", sa.String(200), nullable=False),
+        sa.Column("resource", sa.String(512), nullable=False),
+        sa.Column("code", sa.String(30), nullable=False),
+        sa.Column("reason", sa.String(64), nullable=False),
+        sa.Column("request_id", sa.String(128), nullable=False),
+        sa.Column("address", sa.String(64), nullable=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", "revision"),
+    )
