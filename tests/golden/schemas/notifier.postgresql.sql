@@ -2,6 +2,22 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE public.audit_outbox (
+    id character varying(36) NOT NULL,
+    revision integer NOT NULL,
+    "time" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    principal character varying(300) NOT NULL,
+    role character varying(20) NOT NULL,
+    method character varying(200) NOT NULL,
+    resource character varying(512) NOT NULL,
+    code character varying(30) NOT NULL,
+    reason character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    address character varying(64) NOT NULL,
+    count bigint NOT NULL
+);
+
 CREATE TABLE public.deliveries (
     project character varying(63) NOT NULL,
     webhook_id character varying(63) NOT NULL COLLATE pg_catalog."C",
@@ -88,6 +104,9 @@ ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('publ
 
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY public.audit_outbox
+    ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
 
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_pkey PRIMARY KEY (project, webhook_id, delivery_id);

@@ -77,6 +77,23 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (project, method, request_id)
 );
 
+CREATE TABLE audit_outbox (
+    id VARCHAR(36) NOT NULL,
+    revision INTEGER NOT NULL,
+    time BIGINT NOT NULL,
+    project VARCHAR(63) NOT NULL,
+    principal VARCHAR(300) NOT NULL,
+    role VARCHAR(20) NOT NULL,
+    method VARCHAR(200) NOT NULL,
+    resource VARCHAR(512) NOT NULL,
+    code VARCHAR(30) NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    count BIGINT NOT NULL,
+    PRIMARY KEY (id, revision)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
