@@ -18,6 +18,7 @@ PUBLIC_SERVICES = {
     "fiveshot.tagger.v1.TaggerService": "tagger",
     "fiveshot.trainer.v1.TrainingService": "trainer",
     "fiveshot.registry.v1.RegistryService": "registry",
+    "fiveshot.notifier.v1.NotifierService": "notifier",
     "fiveshot.audit.v1.AuditService": "registry",
 }
 _NO_SNIFFING = {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "ADD_IF_ABSENT"}

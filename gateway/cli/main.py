@@ -42,6 +42,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview
     tags,
     train,
     usage,
+    webhooks,
     workers,
 )
 from gateway.cli.session import Session
@@ -223,6 +224,7 @@ app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(project.app, name="project", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_REST)
 app.command("usage", rich_help_panel=_REST)(usage.usage)
 app.command("audit-log", rich_help_panel=_REST)(audit_log.audit_log)
 app.command("version", rich_help_panel=_REST)(tell_version)

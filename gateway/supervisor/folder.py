@@ -8,7 +8,7 @@
     DIR/budgets.toml        what each project may use; read whenever it changes
     DIR/taggers/NAME/       taggers and captioners that were added; looked at whenever somebody asks for taggers
     DIR/logs/NAME.log       what each process prints
-    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
+    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,notifier,worker,gateway}/
 
 All of it is for its owner only: folders have the mode 0700, files 0600.
 """

@@ -29,6 +29,7 @@ def running_stack() -> Iterator[RunningStack]:
             environment.delenv(name)
         # A probe of the idle worker would take both cores of a small machine from the other tests.
         environment.setenv("WORKER_PROBE", "false")
+        environment.setenv("FIVESHOT_WEBHOOK_NETWORKS", '["127.0.0.0/8"]')
         environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
         # Open to all, as a home may be: what keeps others out must be the stack's own doing.
         Path(place).chmod(0o755)
@@ -37,6 +38,7 @@ def running_stack() -> Iterator[RunningStack]:
         # The settings of services read this name as well: a server that a later test starts would want the same port.
         environment.delenv("FIVESHOT_LISTEN")
         environment.delenv("WORKER_PROBE")
+        environment.delenv("FIVESHOT_WEBHOOK_NETWORKS")
         try:
             yield RunningStack(folder, state)
         finally:
