@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
 
 class EngineError(Exception):
     """A run that cannot go on.
@@ -24,23 +19,3 @@ class EngineError(Exception):
         self.message = message
         self.remedy = remedy
         self.user_error = user_error
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device or this machine had no memory left."""
-    # The CPU allocator raises a plain RuntimeError; only its text tells it from a programming error.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-@contextmanager
-def out_of_memory_named(remedy: str) -> Iterator[None]:
-    """Turn the device's out-of-memory error into an EngineError that says which smaller settings fit."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        message = "The machine has too little memory for these settings."
-        if isinstance(error, torch.OutOfMemoryError):
-            message = "The device has too little memory for these settings."
-        raise EngineError("OUT_OF_MEMORY", message, remedy) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor
 
 from services.trainer.engine.acceleration import uncompiled
-from services.trainer.engine.batches import DrawnPass, ForwardPass, draw_pass, epoch_steps
+from services.trainer.engine.batches import epoch_steps
 from services.trainer.engine.devices import free_unused_memory
 from services.trainer.engine.epoch_end import finish_epoch, recommended, write_checkpoint
-from services.trainer.engine.errors import is_out_of_memory, out_of_memory_named
 from services.trainer.engine.job import (
     Command,
     Hooks,
@@ -25,14 +23,13 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
-from services.trainer.engine.micro_batches import accumulate, in_parts, parts_of, smaller
 from services.trainer.engine.not_finite import NotFinite, all_finite
+from services.trainer.engine.optimizer_step import train_step
 from services.trainer.engine.optimizers import set_mode
-from services.trainer.engine.passes import draw_inputs
-from services.trainer.engine.precision import autocast, choose_device, reproducible
+from services.trainer.engine.out_of_memory import out_of_memory_named
+from services.trainer.engine.precision import choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
-from services.trainer.engine.step import Step
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.advice import after_out_of_memory
 
@@ -44,12 +41,11 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None, warm: Warm | None = No
     """Train one job to its end, or until ``hooks.control`` says otherwise. Blocks; call it from a thread of its own.
 
     The same spec gives bitwise the same files on the same machine, also when the run was paused or died in between and
-    is resumed from its last checkpoint.
+    is resumed from its last checkpoint. A loss that is not a number sends the run back to its last checkpoint, once,
+    at half the learning rate.
 
     Args:
         warm: what an earlier job of this process has left loaded, and this one leaves; None loads and lets go.
-
-    A loss that is not a number sends the run back to its last checkpoint, once, at half the learning rate.
 
     Raises:
         EngineError: with a reason for the user; finished epochs keep their files.
@@ -105,7 +101,7 @@ def _train_epochs(run: Run) -> TrainResult:
         steps = epoch_steps(run.plan.buckets, run.spec.parameters, place.epoch)
         began = time.monotonic()
         for step in steps[place.step_in_epoch :]:
-            loss, samples = _train_step(run, step)
+            loss, samples = train_step(run, step)
             place.step += 1
             place.step_in_epoch += 1
             meter.add(loss, samples)
@@ -137,82 +133,6 @@ def _train_epochs(run: Run) -> TrainResult:
 
 def _result(run: Run, status: RunStatus, recommendation: Recommendation | None) -> TrainResult:
     return TrainResult(status, run.place.step, run.checkpoint, recommendation, tuple(run.evaluations))
-
-
-def _train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:
-    """One optimizer step; returns its loss, still on the device, and the samples it saw.
-
-    Forward passes that do not fit into memory are done anew in halves of their samples.
-    """
-    parameters, state, step = run.spec.parameters, run.state, run.place.step
-    drawn = [
-        draw_pass(
-            forward,
-            run.latents[forward.bucket],
-            run.captions,
-            run.regularization_captions,
-            parameters,
-            step,
-            position,
-        )
-        for position, forward in enumerate(passes)
-    ]
-    samples = sum(len(one.rows) for one in drawn)
-    counted = 0
-    while True:
-        try:
-            total = torch.zeros((), device=run.family.device)
-            for position, one in enumerate(drawn):
-                total += _accumulate(run, one, position, samples, counted=position < counted)
-                counted = max(counted, position + 1)
-            break
-        except RuntimeError as error:
-            if not is_out_of_memory(error) or not _can_be_smaller(run, drawn):
-                raise
-        # Only here have the tensors of the pass gone out of reach.
-        _go_on_smaller(run, drawn)
-    run.processes.add_up_gradients(list(state.weights.values()))
-    run.step.update()
-    state.schedule.step()
-    run.average.update(step + 1)
-    return run.processes.add_up(total), samples
-
-
-def _accumulate(run: Run, drawn: DrawnPass, position: int, samples: int, *, counted: bool) -> Tensor:
-    """Add one pass to the step; returns its share in the loss. counted: its pictures' losses are."""
-    parameters, share = run.spec.parameters, run.processes.share(len(drawn.rows))
-    latents = run.latents[drawn.bucket]
-    with autocast(run.family.device, parameters.mixed_precision):
-        inputs = draw_inputs(
-            drawn, latents, run.conditioner, parameters, run.processes, run.place.step, position, samples
-        )
-        if inputs is None:
-            return torch.zeros((), device=run.family.device)
-        parts = parts_of(inputs, drawn.captions[share], run.conditioner, run.place.micro_batch)
-    loss, losses = accumulate(run.step, parts)
-    if not counted:
-        run.picture_losses.add(drawn.pictures[share], inputs.level, losses)
-    return loss
-
-
-def _can_be_smaller(run: Run, drawn: Sequence[DrawnPass]) -> bool:
-    # Peers would wait in vain for a process that begins its step anew.
-    return run.processes.count == 1 and _smaller(run, drawn) is not None
-
-
-def _smaller(run: Run, drawn: Sequence[DrawnPass]) -> int | None:
-    return smaller(run.place.micro_batch, max(len(one.rows) for one in drawn))
-
-
-def _go_on_smaller(run: Run, drawn: Sequence[DrawnPass]) -> None:
-    """Forget what there is of the step; from here on passes are computed in smaller parts, without recordings."""
-    micro_batch = _smaller(run, drawn)
-    assert micro_batch is not None
-    run.step.forget()
-    run.step = Step(run.family, run.conditioner, run.spec.parameters, run.state)
-    run.place.micro_batch = micro_batch
-    free_unused_memory()
-    run.hooks.on_notice(in_parts(micro_batch))
 
 
 @dataclass(slots=True)
