@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from services.chassis.names import etag_of
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
@@ -56,6 +57,31 @@ class Picture:
         return self.size_bytes + self.thumbnail_bytes
 
 
+class MaskSource(StrEnum):
+    """Who drew a mask."""
+
+    UPLOADED = "uploaded"
+    SUGGESTED = "suggested"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A stored mask: a grey PNG over the whole upright picture. sha256: hex, of the file. key: this mask's alone.
+
+    tagger: id of the one that suggested it. covered_share: of the picture, 0 to 1.
+    """
+
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    key: str
+    covered_share: float
+    create_time: datetime
+    source: MaskSource = MaskSource.UPLOADED
+    tagger: str = ""
+
+
 @dataclass(frozen=True)
 class ImageFields:
     """What a caller may change of an image. num_repeats 0: the dataset's value. crop None: the whole picture."""
@@ -72,7 +98,7 @@ class Image:
 
     facts: what its pixels say of its format and quality, never part of a caption. content_area: the picture inside its
     bars, None where it has none. previous_crop: the one before the last change of it. perceptual_hash: 16 hex
-    digits, see `use_cases.likeness`; "" where it was never measured.
+    digits, see `use_cases.likeness`; "" where it was never measured. mask: what a masked loss trains of it.
     """
 
     ref: ImageRef
@@ -86,6 +112,7 @@ class Image:
     content_area: Crop | None = None
     previous_crop: Crop | None = None
     perceptual_hash: str = ""
+    mask: Mask | None = None
 
     @property
     def etag(self) -> str:
@@ -98,6 +125,12 @@ class Image:
             return self
         before = self.previous_crop if fields.crop == self.fields.crop else self.fields.crop
         return replace(self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before)
+
+    def masked(self, mask: Mask | None, now: datetime) -> Image:
+        """The image with another mask; itself when it is the same."""
+        if mask == self.mask:
+            return self
+        return replace(self, mask=mask, update_time=now, revision=self.revision + 1)
 
 
 @dataclass(frozen=True)
@@ -175,6 +208,7 @@ class VersionImage:
     position: int
     picture: Picture
     fields: ImageFields
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True)

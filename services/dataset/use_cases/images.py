@@ -16,7 +16,7 @@ from services.chassis.listing.filters import Filter, parse_filter
 from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.names import check_etag
 from services.dataset.models.checks import check_label, check_text
-from services.dataset.models.masks import masked
+from services.dataset.models.update_masks import masked
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef
 from services.dataset.models.resources import Image, ImageFields, Picture, VersionImage
 from services.dataset.models.tags import Tag, TagSource, normal_label

@@ -10,7 +10,7 @@ import pytest
 
 from services.chassis.errors import DomainError, InvalidArgument
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
-from services.dataset.models.masks import masked
+from services.dataset.models.update_masks import masked
 from services.dataset.models.names import (
     DatasetRef,
     ImageRef,

@@ -79,6 +79,14 @@ class DatasetServiceStub:
     """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
+    UploadImageMask: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageMaskRequest, _dataset_pb2.Image]
+    """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old."""
+    BatchSetImageMasks: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchSetImageMasksRequest, _dataset_service_pb2.BatchSetImageMasksResponse]
+    """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK."""
+    ListEdits: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListEditsRequest, _dataset_service_pb2.ListEditsResponse]
+    """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one."""
+    UndoEdit: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UndoEditRequest, _dataset_pb2.Edit]
+    """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone."""
     ListTagStats: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]
     """Counts the labels of a dataset, most frequent first."""
     CreateDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetVersionRequest, _dataset_pb2.DatasetVersion]
@@ -143,6 +151,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]  # type: ignore[assignment]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
+    UploadImageMask: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageMaskRequest, _dataset_pb2.Image]  # type: ignore[assignment]
+    """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old."""
+    BatchSetImageMasks: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchSetImageMasksRequest, _dataset_service_pb2.BatchSetImageMasksResponse]  # type: ignore[assignment]
+    """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK."""
+    ListEdits: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListEditsRequest, _dataset_service_pb2.ListEditsResponse]  # type: ignore[assignment]
+    """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one."""
+    UndoEdit: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UndoEditRequest, _dataset_pb2.Edit]  # type: ignore[assignment]
+    """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone."""
     ListTagStats: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]  # type: ignore[assignment]
     """Counts the labels of a dataset, most frequent first."""
     CreateDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
@@ -330,6 +346,38 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.EditTagsResponse, _abc.Awaitable[_dataset_service_pb2.EditTagsResponse]]:
         """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
+
+    @_abc_1.abstractmethod
+    def UploadImageMask(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.UploadImageMaskRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Image, _abc.Awaitable[_dataset_pb2.Image]]:
+        """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old."""
+
+    @_abc_1.abstractmethod
+    def BatchSetImageMasks(
+        self,
+        request: _dataset_service_pb2.BatchSetImageMasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.BatchSetImageMasksResponse, _abc.Awaitable[_dataset_service_pb2.BatchSetImageMasksResponse]]:
+        """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK."""
+
+    @_abc_1.abstractmethod
+    def ListEdits(
+        self,
+        request: _dataset_service_pb2.ListEditsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.ListEditsResponse, _abc.Awaitable[_dataset_service_pb2.ListEditsResponse]]:
+        """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one."""
+
+    @_abc_1.abstractmethod
+    def UndoEdit(
+        self,
+        request: _dataset_service_pb2.UndoEditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Edit, _abc.Awaitable[_dataset_pb2.Edit]]:
+        """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone."""
 
     @_abc_1.abstractmethod
     def ListTagStats(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fiveshot.dataset.v1 import dataset_pb2 as fiveshot_dot_dataset_dot_v1_dot_dataset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*fiveshot/trainer/v1/training_picture.proto\x12\x13\x66iveshot.trainer.v1\x1a!fiveshot/dataset/v1/dataset.proto\"\xb3\x04\n\x0fTrainingPicture\x12\r\n\x05image\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x44\n\x0btext_source\x18\x04 \x01(\x0e\x32/.fiveshot.trainer.v1.TrainingPicture.TextSource\x12\x13\n\x0btags_unused\x18\x05 \x01(\x08\x12\x13\n\x0btoken_count\x18\x06 \x01(\x05\x12\x13\n\x0btoken_limit\x18\x07 \x01(\x05\x12\'\n\x04\x63rop\x18\x08 \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\'\n\x04seen\x18\t \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x12\n\nseen_width\x18\n \x01(\x05\x12\x13\n\x0bseen_height\x18\x0b \x01(\x05\x12\x14\n\x0c\x62ucket_width\x18\x0c \x01(\x05\x12\x15\n\rbucket_height\x18\r \x01(\x05\x12\x12\n\nlost_share\x18\x0e \x01(\x01\x12\x13\n\x0b\x65nlargement\x18\x0f \x01(\x01\x12\x19\n\x11samples_per_epoch\x18\x10 \x01(\x05\x12\x0f\n\x07picture\x18\x11 \x01(\x0c\"n\n\nTextSource\x12\x1b\n\x17TEXT_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13TEXT_SOURCE_CAPTION\x10\x01\x12\x14\n\x10TEXT_SOURCE_TAGS\x10\x02\x12\x14\n\x10TEXT_SOURCE_NONE\x10\x03\x42\x9c\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x14TrainingPictureProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*fiveshot/trainer/v1/training_picture.proto\x12\x13\x66iveshot.trainer.v1\x1a!fiveshot/dataset/v1/dataset.proto\"\xd3\x04\n\x0fTrainingPicture\x12\r\n\x05image\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x44\n\x0btext_source\x18\x04 \x01(\x0e\x32/.fiveshot.trainer.v1.TrainingPicture.TextSource\x12\x13\n\x0btags_unused\x18\x05 \x01(\x08\x12\x13\n\x0btoken_count\x18\x06 \x01(\x05\x12\x13\n\x0btoken_limit\x18\x07 \x01(\x05\x12\'\n\x04\x63rop\x18\x08 \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\'\n\x04seen\x18\t \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x12\n\nseen_width\x18\n \x01(\x05\x12\x13\n\x0bseen_height\x18\x0b \x01(\x05\x12\x14\n\x0c\x62ucket_width\x18\x0c \x01(\x05\x12\x15\n\rbucket_height\x18\r \x01(\x05\x12\x12\n\nlost_share\x18\x0e \x01(\x01\x12\x13\n\x0b\x65nlargement\x18\x0f \x01(\x01\x12\x19\n\x11samples_per_epoch\x18\x10 \x01(\x05\x12\x0f\n\x07picture\x18\x11 \x01(\x0c\x12\x0c\n\x04mask\x18\x12 \x01(\x0c\x12\x10\n\x08has_mask\x18\x13 \x01(\x08\"n\n\nTextSource\x12\x1b\n\x17TEXT_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13TEXT_SOURCE_CAPTION\x10\x01\x12\x14\n\x10TEXT_SOURCE_TAGS\x10\x02\x12\x14\n\x10TEXT_SOURCE_NONE\x10\x03\x42\x9c\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x14TrainingPictureProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.trainer.v1B\024TrainingPictureProtoP\001Z%fiveshot.dev/api/trainer/v1;trainerv1\252\002\023Fiveshot.Trainer.V1\312\002\023Fiveshot\\Trainer\\V1\352\002\025Fiveshot::Trainer::V1'
   _globals['_TRAININGPICTURE']._serialized_start=103
-  _globals['_TRAININGPICTURE']._serialized_end=666
-  _globals['_TRAININGPICTURE_TEXTSOURCE']._serialized_start=556
-  _globals['_TRAININGPICTURE_TEXTSOURCE']._serialized_end=666
+  _globals['_TRAININGPICTURE']._serialized_end=698
+  _globals['_TRAININGPICTURE_TEXTSOURCE']._serialized_start=588
+  _globals['_TRAININGPICTURE_TEXTSOURCE']._serialized_end=698
 # @@protoc_insertion_point(module_scope)
