@@ -31,11 +31,14 @@ from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.edits import EditVerbs
 from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
+from services.dataset.use_cases.mask_intake import MaskIntake
+from services.dataset.use_cases.masks import MaskVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
@@ -74,6 +77,19 @@ def build(settings: Settings) -> Service:
         idle_s=settings.upload_idle_s,
         reservation=reservation,
     )
+    masks = MaskVerbs(
+        store,
+        pictures,
+        MaskIntake(settings.limits, decoder),
+        upkeep,
+        utcnow,
+        budget,
+        budgets,
+        at_once=uploading,
+        limits=settings.limits,
+        idle_s=settings.upload_idle_s,
+        reservation=reservation,
+    )
     images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
     versions = VersionVerbs(store, upkeep, utcnow, tokens)
     imports = ImportVerb(
@@ -96,6 +112,8 @@ def build(settings: Settings) -> Service:
         imports=imports,
         exports=ExportVerb(versions, images),
         usage=UsageVerbs(store, budgets, uploading),
+        masks=masks,
+        edits=EditVerbs(store, utcnow),
     )
     return Service(
         names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),

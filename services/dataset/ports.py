@@ -262,7 +262,15 @@ class PictureDecoder(Protocol):
     """Decodes pictures of strangers where they can do no harm. Cancelling a call ends its decoding."""
 
     async def read(
-        self, data: bytes, limits: PictureLimits, *, draft_side: int, most_pixels: int, field: str, owner: str
+        self,
+        data: bytes,
+        limits: PictureLimits,
+        *,
+        draft_side: int,
+        most_pixels: int,
+        keep_alpha: bool = False,
+        field: str,
+        owner: str,
     ) -> Decoded:
         """Decodes every pixel and hands over a reduced picture, as `pictures.read` says.
 

@@ -112,8 +112,8 @@ class SqlWriter(SqlEdits):
                 sizes |= {row.original_key: row.size_bytes, row.thumbnail_key: row.thumbnail_bytes}
         for table in HOLDERS:
             masks = select(table.c.mask_key, table.c.mask_bytes).where(table.c.mask_key.is_not(None))
-            for row in await self._conn.execute(masks.where(of_dataset(table, ref))):
-                sizes[row.mask_key] = row.mask_bytes
+            for mask in await self._conn.execute(masks.where(of_dataset(table, ref))):
+                sizes[mask.mask_key] = mask.mask_bytes
         gone = {}
         for table in (edit_images, edits, version_images, versions, images, datasets):
             gone[table] = (await self._conn.execute(delete(table).where(of_dataset(table, ref)))).rowcount

@@ -60,9 +60,7 @@ def change_of(before: Image, after: Image) -> ImageChange:
     """What differs between two states of an image."""
     was, now = _values(before), _values(after)
     names = [name for name in FIELDS if was[name] != now[name]]
-    return ImageChange(
-        before.ref.image, {name: was[name] for name in names}, {name: now[name] for name in names}
-    )
+    return ImageChange(before.ref.image, {name: was[name] for name in names}, {name: now[name] for name in names})
 
 
 def restored(image: Image, change: ImageChange, now: datetime) -> Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-
 from services.chassis import request_context
 from services.chassis.errors import Aborted, FailedPrecondition
 from services.dataset.models.edits import KEPT_EDITS, Edit, change_of, changed_fields, overtaken, restored
