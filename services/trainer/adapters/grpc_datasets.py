@@ -9,6 +9,7 @@ from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.plan import PictureSize
 
+_Form = dataset_service_pb2.DownloadImageRequest
 _PAGE = 1000
 _TIMEOUT_S = 30.0
 
@@ -28,11 +29,11 @@ class GrpcDatasets:
         request = dataset_service_pb2.CreateDatasetVersionRequest(parent=name)
         return await self._version((await self._stub.CreateDatasetVersion(request, timeout=_TIMEOUT_S)).name)
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
         left, top, right, bottom = part
-        request = dataset_service_pb2.DownloadImageRequest(
+        request = _Form(
             name=image,
-            view=dataset_service_pb2.DownloadImageRequest.VIEW_CROP,
+            view=_Form.VIEW_MASK if mask else _Form.VIEW_CROP,
             crop=dataset_pb2.Crop(left=left, top=top, right=right, bottom=bottom),
             width=size[0],
             height=size[1],
@@ -56,9 +57,7 @@ class GrpcDatasets:
                 return TrainingSet(name, version.digest, version.trigger_word, tuple(images))
 
     async def _live(self, name: str) -> TrainingSet:
-        dataset = await self._stub.GetDataset(
-            dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S
-        )
+        dataset = await self._stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S)
         images: list[TrainingImage] = []
         token = ""
         while True:
@@ -73,13 +72,14 @@ class GrpcDatasets:
 
 
 def _of_version(item: dataset_pb2.DatasetVersionImage) -> TrainingImage:
-    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats))
+    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats), masked=item.HasField("mask"))
     tags = tuple(tag.label for tag in item.tags)
     return TrainingImage(size, item.caption, item.name, item.file_name, tags=tags)
 
 
 def _of_live(item: dataset_pb2.Image, repeats: int) -> TrainingImage:
-    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats or repeats))
+    own = max(1, item.num_repeats or repeats)
+    size = PictureSize(item.width, item.height, _box(item.crop), own, masked=item.HasField("mask"))
     caption, tags = item.caption.strip(), tuple(tag.label for tag in item.tags)
     source = TextSource.CAPTION if caption else TextSource.TAGS if tags else TextSource.NONE
     return TrainingImage(

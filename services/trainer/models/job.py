@@ -27,9 +27,7 @@ class JobState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-LEASED = frozenset(
-    {JobState.PREPARING, JobState.RUNNING, JobState.PAUSING, JobState.STOPPING, JobState.CANCELLING}
-)
+LEASED = frozenset({JobState.PREPARING, JobState.RUNNING, JobState.PAUSING, JobState.STOPPING, JobState.CANCELLING})
 """States in which exactly one worker holds the job."""
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})

@@ -106,9 +106,7 @@ def report_epoch(
     if epoch.number == 0:
         if job.base_previews:
             return Change(job)
-        return Change(
-            replace(job, base_previews=epoch.previews), (BasePreviewsCompleted(epoch.previews),), epoch=epoch
-        )
+        return Change(replace(job, base_previews=epoch.previews), (BasePreviewsCompleted(epoch.previews),), epoch=epoch)
     if epoch.number <= job.epochs_completed:
         return Change(job)
     expected = job.epochs_completed + 1

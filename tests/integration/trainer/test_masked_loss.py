@@ -1,0 +1,104 @@
+"""Training with masks on the miniature: what is learnt, what is refused, and the same bytes after a pause."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from services.trainer.engine.batches import epoch_steps
+from services.trainer.engine.errors import EngineError
+from services.trainer.engine.evaluation import Example
+from services.trainer.engine.job import Command, EpochResult, Hooks, RunStatus, TrainItem, TrainJobSpec
+from services.trainer.engine.preparation import Run, prepare
+from services.trainer.engine.processes import Processes
+from services.trainer.engine.train_loop import _train_step, train
+
+MakeSpec = Callable[..., TrainJobSpec]
+BOX = (8, 8, 39, 39)
+
+
+@pytest.fixture(scope="module")
+def masked_items(items: tuple[TrainItem, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainItem, ...]:
+    """The first picture with the mask of its middle, the others without."""
+    path = tmp_path_factory.mktemp("masks") / "mask.png"
+    mask = Image.new("L", (48, 48))
+    ImageDraw.Draw(mask).rectangle(BOX, fill=255)
+    mask.save(path)
+    return (replace(items[0], mask_path=path), *items[1:])
+
+
+def trained(spec: TrainJobSpec) -> Run:
+    run = prepare(spec, Hooks(), Processes())
+    for epoch in range(spec.parameters.num_epochs):
+        for passes in epoch_steps(run.plan.buckets, spec.parameters, epoch):
+            _train_step(run, passes)
+            run.place.step += 1
+    return run
+
+
+def error(run: Run, latent: torch.Tensor, mask: torch.Tensor) -> float:
+    """The loss of the weights as they are on a place of a picture."""
+    assert run.evaluator is not None
+    loss = run.evaluator._loss("test", [Example(latent, run.captions[0], mask / mask.mean())], 32)
+    assert loss is not None
+    return loss
+
+
+def test_a_masked_loss_learns_the_inside_and_not_the_outside(
+    make_spec: MakeSpec, masked_items: tuple[TrainItem, ...]
+) -> None:
+    changes = {"num_epochs": 1, "num_repeats": 60, "hold_out": False, "caption_dropout": 0.0}
+    found = {}
+    for name, weight in (("masked", 0.0), ("plain", 1.0)):
+        spec = make_spec(name, job={"items": masked_items[:1], "sample_base_previews": False},
+                         masked_loss=True, unmasked_weight=weight, **changes)  # fmt: skip
+        before, after = prepare(spec, Hooks(), Processes()), trained(spec)
+        latent, weights = after.latents[0].plain(0)
+        assert weights is not None
+        inside = (weights > 0).float() if weight == 0.0 else found["inside"]
+        found["inside"] = inside
+        found[name] = [error(after, latent, place) / error(before, latent, place) for place in (inside, 1.0 - inside)]
+    masked, plain = found["masked"], found["plain"]
+    assert masked[0] < 0.8, "the inside is learnt"
+    assert plain[1] < 0.8, "without a mask so is the outside"
+    assert masked[1] > plain[1] + 0.1, "with it the outside is not"
+
+
+def test_masks_are_part_of_the_job_and_it_resumes_to_the_same_bytes(
+    make_spec: MakeSpec, masked_items: tuple[TrainItem, ...], tmp_path: Path
+) -> None:
+    job = {"items": masked_items}
+    changes = {"masked_loss": True, "flip": True, "crop_variants": 2, "crop_jitter": 0.2}
+
+    def last(spec: TrainJobSpec) -> EpochResult:
+        epochs: list[EpochResult] = []
+        assert train(spec, Hooks(on_epoch=epochs.append)).status is RunStatus.COMPLETED
+        return epochs[-1]
+
+    steps = iter([Command.CONTINUE] * 2 + [Command.PAUSE])
+    paused = train(make_spec("first", job=job, **changes), Hooks(control=lambda: next(steps)))
+    assert paused.checkpoint_dir is not None
+    shutil.copytree(paused.checkpoint_dir, tmp_path / "moved")
+    resume = {"resume_from": tmp_path / "moved"}
+    whole, resumed = last(make_spec("whole", job=job, **changes)), last(make_spec("rest", job=job | resume, **changes))
+    assert [file.sha256 for file in whole.artifacts] == [file.sha256 for file in resumed.artifacts]
+    assert whole.evaluation == resumed.evaluation
+    unmasked = (replace(masked_items[0], mask_path=None), *masked_items[1:])
+    for other in ({"items": unmasked}, job | {}):
+        more = {"unmasked_weight": 0.3} if other["items"] is masked_items else {}
+        with pytest.raises(EngineError) as refused:
+            train(make_spec("other", job=other | resume, **changes, **more), Hooks())
+        assert refused.value.reason == "CHECKPOINT_OF_ANOTHER_JOB"
+
+
+def test_a_crop_beside_the_mask_is_refused_by_name(make_spec: MakeSpec, masked_items: tuple[TrainItem, ...]) -> None:
+    beside = (replace(masked_items[0], crop=(0.0, 0.0, 0.1, 0.1)), *masked_items[1:])
+    with pytest.raises(EngineError, match=r"crop of picture-0\.png shows nothing") as refused:
+        prepare(make_spec(job={"items": beside}, masked_loss=True), Hooks(), Processes())
+    assert refused.value.reason == "MASK_OUTSIDE_CROP"
