@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.chassis.errors import DomainError, InvalidArgument, NotFound
 from services.tagger.models import OBJECT, Category, Picture, Scores, TaggerInfo, TagJob, TagOptions
-from services.tagger.ports import SubjectFinder, Tagger
+from services.tagger.ports import MaskFinder, SubjectFinder, Tagger
 
 INSTALL_NOTE = (
     "For more words offline, put the folder of a WD v3 tagger (model.onnx and selected_tags.csv) on this machine and "
@@ -61,6 +61,10 @@ class Taggers:
     def finding_subjects(self) -> SubjectFinder | None:
         """What finds the place of a picture's subject; None where no model here does."""
         return next((tagger for tagger in self._by_name.values() if isinstance(tagger, SubjectFinder)), None)
+
+    def finding_masks(self) -> MaskFinder | None:
+        """What draws the mask of a picture's subject; None where no model here does."""
+        return next((tagger for tagger in self._by_name.values() if isinstance(tagger, MaskFinder)), None)
 
     def check(self, options: TagOptions) -> TaggerInfo:
         """The chosen tagger. Raises NotFound, and InvalidArgument when a threshold is for a category it has not."""
