@@ -1,7 +1,7 @@
 """How commands speak: tables and sentences for people, JSON for programs, one line an error, telling exit codes.
 
-    0 done · 1 the job failed, or the server did · 2 wrong usage or argument · 3 not found · 4 not allowed ·
-    5 not reachable · 6 not possible in the present state · 7 over a limit · 130 interrupted
+0 done · 1 the job failed, or the server did · 2 wrong usage or argument · 3 not found · 4 not allowed ·
+5 not reachable · 6 not possible in the present state · 7 over a limit · 130 interrupted
 """
 
 from __future__ import annotations

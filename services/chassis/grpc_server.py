@@ -156,9 +156,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
         self, request: health_pb2.HealthListRequest, context: object
     ) -> health_pb2.HealthListResponse:
         """The health of every name."""
-        statuses = {
-            name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()
-        }
+        statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
         return health_pb2.HealthListResponse(statuses=statuses)
 
 

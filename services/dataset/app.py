@@ -95,6 +95,7 @@ def build(settings: Settings) -> Service:
     imports = ImportVerb(
         store,
         uploads,
+        masks,
         settings.archive_budget,
         settings.archive_limits,
         max_bytes=settings.max_archive_mib * MIB,

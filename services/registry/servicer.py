@@ -69,9 +69,7 @@ class RegistryServicer(RegistryServiceServicer):
     ) -> pb.ModelVersion:
         return mapping.version(await self._importing.run(mapping.import_messages(request)))
 
-    async def GetModelVersion(
-        self, request: service_pb.GetModelVersionRequest, context: Any
-    ) -> pb.ModelVersion:
+    async def GetModelVersion(self, request: service_pb.GetModelVersionRequest, context: Any) -> pb.ModelVersion:
         return mapping.version(await self._versions.get(request.name))
 
     async def ListModelVersions(
@@ -81,9 +79,7 @@ class RegistryServicer(RegistryServiceServicer):
         shown = [mapping.version(version) for version in versions]
         return service_pb.ListModelVersionsResponse(versions=shown, next_page_token=token, total_size=total)
 
-    async def UpdateModelVersion(
-        self, request: service_pb.UpdateModelVersionRequest, context: Any
-    ) -> pb.ModelVersion:
+    async def UpdateModelVersion(self, request: service_pb.UpdateModelVersionRequest, context: Any) -> pb.ModelVersion:
         given = request.model_version
         labelled = await self._versions.label(given.name, dict(given.labels), request.update_mask.paths, given.etag)
         return mapping.version(labelled)
@@ -111,9 +107,7 @@ class RegistryServicer(RegistryServiceServicer):
     async def SetModelAlias(self, request: service_pb.SetModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.set_alias(request.name, request.alias, request.version))
 
-    async def DeleteModelAlias(
-        self, request: service_pb.DeleteModelAliasRequest, context: Any
-    ) -> pb.Model:
+    async def DeleteModelAlias(self, request: service_pb.DeleteModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.delete_alias(request.name, request.alias))
 
     async def GetUsage(self, request: service_pb.GetUsageRequest, context: Any) -> usage_pb2.Usage:

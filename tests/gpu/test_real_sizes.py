@@ -77,9 +77,7 @@ def test_a_real_size_trains_samples_and_exports(
     assert peak_mib < load_catalogue(catalogue)[name].memory_mib
 
     with autocast(cuda, "bf16"):
-        previews, _ = sample_previews(
-            family, preview_request(family, chosen, ["a ball"] * 3), tmp_path, lambda _: None
-        )
+        previews, _ = sample_previews(family, preview_request(family, chosen, ["a ball"] * 3), tmp_path, lambda _: None)
     for preview in previews:
         with Image.open(preview.path) as opened:
             assert opened.size == (SIDES[name], SIDES[name])

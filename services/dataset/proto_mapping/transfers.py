@@ -27,6 +27,7 @@ _PASSED_OVER = {
     Why.OTHER: dataset_service_pb2.PassedOver.REASON_NO_PICTURE,
     Why.CAPTION: dataset_service_pb2.PassedOver.REASON_CAPTION_WITHOUT_PICTURE,
     Why.LINE: dataset_service_pb2.PassedOver.REASON_LINE_WITHOUT_PICTURE,
+    Why.MASK: dataset_service_pb2.PassedOver.REASON_MASK_WITHOUT_PICTURE,
 }
 _VIEWS = {
     dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,

@@ -39,19 +39,20 @@ from services.chassis.errors import (
 )
 from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
-from services.chassis.zip_archives import Archive, ArchiveLimits, Entry, open_archive
+from services.chassis.zip_archives import Archive, ArchiveLimits, open_archive
 from services.dataset.models.checks import MAX_CAPTION, MAX_FILE_NAME, check_text
-from services.dataset.models.names import DatasetRef
+from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Crop
 from services.dataset.ports import DatasetStore
+from services.dataset.use_cases.archive_faults import archive_fault
 from services.dataset.use_cases.direct_uploads import Outcome
+from services.dataset.use_cases.masks import MaskHeader, MaskVerbs
 from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
 
 _FIELD = "content"
 _IN_MEMORY = 1024 * 1024
 _MAX_CAPTION_FILE = 64 * 1024
 _MAX_METADATA = 8 * 1024 * 1024
-_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz", ".cbz")
 # What is wrong with one picture; all else is wrong with the call, which can be repeated.
 _OF_A_PICTURE = (InvalidArgument, AlreadyExists, FailedPrecondition)
 
@@ -87,6 +88,7 @@ class ImportVerb:
         self,
         store: DatasetStore,
         uploads: UploadVerb,
+        masks: MaskVerbs,
         budget: ByteBudget,
         limits: ArchiveLimits,
         *,
@@ -95,6 +97,7 @@ class ImportVerb:
     ) -> None:
         self._store = store
         self._uploads = uploads
+        self._masks = masks
         self._budget = budget
         self._limits = limits
         self._max_bytes = max_bytes
@@ -137,7 +140,7 @@ class ImportVerb:
     async def _take(self, header: ImportHeader, file: IO[bytes], sha256: str) -> Imported:
         archive = await asyncio.to_thread(open_archive, file, self._limits, field=_FIELD)
         hidden = [path for path in archive.entries if is_hidden(path)]
-        faults = {path: fault for path, entry in archive.entries.items() if (fault := _fault(entry))}
+        faults = {path: fault for path, entry in archive.entries.items() if (fault := archive_fault(entry))}
         files = [path for path in archive.entries if not is_hidden(path) and path not in faults]
         arranged = await asyncio.to_thread(_arranged, header, archive, files)
         if not arranged.pictures and not faults:
@@ -151,7 +154,7 @@ class ImportVerb:
         imported = Imported(header.dataset, words=arranged.words)
         imported.passed_over = [*arranged.passed_over, *((path, Why.HIDDEN) for path in hidden)]
         for placed in arranged.pictures:
-            imported.outcomes.append(await self._picture(header, archive, placed))
+            imported.outcomes += await self._picture(header, archive, placed)
         imported.outcomes += [Outcome(str(path), error=fault) for path, fault in faults.items() if not is_hidden(path)]
         return imported
 
@@ -167,7 +170,8 @@ class ImportVerb:
             if await tx.recall(key) is None:
                 await tx.remember(key, header.dataset.name)
 
-    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed) -> Outcome:
+    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed) -> list[Outcome]:
+        """What became of a picture, and of its mask where that was refused."""
         name = str(placed.path)
         try:
             image = await self._uploads.upload(self._messages(header, archive, placed))
@@ -176,9 +180,17 @@ class ImportVerb:
             full = isinstance(error, ResourceExhausted) and error.metadata.get("budget", "") != UPLOADS.name
             full = full and error.reason in ("DATASET_FULL", "BUDGET_USED_UP")
             if gone or full or isinstance(error, _OF_A_PICTURE):
-                return Outcome(name, error=relocated(error, _field))
+                return [Outcome(name, error=relocated(error, _field))]
             raise
-        return Outcome(name, image=image)
+        if placed.mask is None:
+            return [Outcome(name, image=image)]
+        try:
+            mask = await self._masks.upload(_mask(archive, placed.mask, image.ref))
+        except DomainError as error:
+            if not isinstance(error, (*_OF_A_PICTURE, ResourceExhausted)):
+                raise
+            return [Outcome(name, image=image), Outcome(str(placed.mask), error=relocated(error, _field))]
+        return [Outcome(name, image=mask)]
 
     async def _messages(
         self, header: ImportHeader, archive: Archive, placed: Placed
@@ -213,6 +225,13 @@ class ImportVerb:
         )
 
 
+async def _mask(archive: Archive, path: PurePosixPath, image: ImageRef) -> AsyncIterator[MaskHeader | bytes]:
+    yield MaskHeader(image)
+    chunks = archive.chunks(path)
+    while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
+        yield chunk
+
+
 def _arranged(header: ImportHeader, archive: Archive, files: list[PurePosixPath]) -> Arranged:
     try:
         return arrange(
@@ -232,24 +251,6 @@ def _unreadable(error: LayoutError) -> InvalidArgument:
         reason=error.reason,
         remedy="Mend the text, or set ignore_captions.",
     )
-
-
-def _fault(entry: Entry) -> InvalidArgument | None:
-    if entry.fault:
-        return InvalidArgument(
-            f"{entry.path.name} {entry.fault}",
-            field=_FIELD,
-            reason="ARCHIVE_ENTRY_UNSUPPORTED",
-            remedy="Pack the file itself, by the usual method.",
-        )
-    if entry.path.suffix.lower() in _ARCHIVES:
-        return InvalidArgument(
-            f"{entry.path.name} is an archive within the archive",
-            field=_FIELD,
-            reason="ARCHIVE_NESTED",
-            remedy="Unpack it, and pack its pictures themselves.",
-        )
-    return None
 
 
 def _small(archive: Archive, path: PurePosixPath, limit: int) -> bytes:

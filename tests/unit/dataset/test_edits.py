@@ -71,7 +71,7 @@ async def test_every_kind_of_bulk_edit_is_taken_back_and_done_again(service: Ser
 
 
 async def test_who_changed_the_same_since_is_named_and_nothing_is_taken_back(service: Service) -> None:
-    one, two = await filled(service)
+    _, two = await filled(service)
     made = await tag(service, "red")
     with request_context.use(RequestContext("r-9", None, "key:ada")):
         await service.images.update(two, ImageFields(caption="other field"), ("caption",), "")

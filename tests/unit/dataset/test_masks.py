@@ -126,7 +126,8 @@ async def test_masks_are_set_and_taken_away_together_or_not_at_all(service: Serv
     assert (none, again) == (None, images)
     images, edit = await service.masks.set_all(SET, [NewMask(one.name, b""), NewMask(two.name, b"")])
     assert [image.mask for image in images] == [None, None]
-    assert edit is not None and (edit.fields, edit.changed_images) == (("mask",), 2)
+    assert edit is not None
+    assert (edit.fields, edit.changed_images) == (("mask",), 2)
 
 
 async def test_a_store_that_fails_halfway_leaves_no_mask(service: Service) -> None:

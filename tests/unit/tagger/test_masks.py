@@ -17,7 +17,8 @@ from services.tagger.ports import Box
 from services.tagger.use_cases.masks import MaskSuggestion, MaskVerb, _drawn
 from services.tagger.use_cases.taggers import Taggers
 from tests.fakes.photographs import photo_of_a_clock
-from tests.fakes.tagger_world import DATASET, FakeDecoder, ScriptedTagger, World
+from tests.fakes.tagger_world import DATASET, FakeDecoder, ScriptedTagger
+from tests.unit.tagger.conftest import World
 from tests.unit.tagger.drawings import drawing
 
 
@@ -40,8 +41,10 @@ def test_a_rough_place_becomes_the_shape_that_its_colours_have() -> None:
     pixels = np.asarray(image)
     shape = pixels[..., 0] > 128
     rough = np.zeros((96, 96))
-    rough[28:80, 22:70] = 0.9
-    assert overlap(rough > 0.5, shape) < 0.7
+    rough[10:84, 18:92] = 0.5
+    rough[34:70, 34:70] = 0.9
+    assert overlap(rough > 0.3, shape) < 0.7
+    assert overlap(rough > 0.6, shape) < 0.7
     lab = np.asarray(image.convert("LAB"), np.int64)
     found = guided(pixels / 255, by_colours(lab, rough), 2)
     assert overlap(found > 0.5, shape) > 0.97
@@ -61,7 +64,7 @@ def test_a_clock_on_a_wall_is_marked_and_the_wall_is_not() -> None:
     assert (found.shape, float(found.min()) >= 0, float(found.max()) <= 1) == ((192, 256), True, True)
     truth = np.asarray(round_.resize((256, 192), Image.Resampling.BOX), np.float64) > 128
     assert found[truth].mean() > 0.9
-    assert found[~truth].mean() < 0.15
+    assert found[~truth].mean() < 0.25
     assert ((found > 0.05) & (found < 0.95)).any(), "soft at the edges"
 
 

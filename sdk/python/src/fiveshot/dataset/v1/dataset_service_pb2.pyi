@@ -398,6 +398,8 @@ class PassedOver(_message.Message):
         """A caption whose picture is not there."""
         REASON_LINE_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 4
         """A line of metadata.jsonl whose picture is not there."""
+        REASON_MASK_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 5
+        """A mask whose picture is not there."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why."""
@@ -412,6 +414,8 @@ class PassedOver(_message.Message):
     """A caption whose picture is not there."""
     REASON_LINE_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 4
     """A line of metadata.jsonl whose picture is not there."""
+    REASON_MASK_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 5
+    """A mask whose picture is not there."""
 
     PATH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
@@ -1649,7 +1653,7 @@ class ExportDatasetVersionRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     layout: _builtins.str
-    """`kohya`: folders such as `5_sks cat`, with a NAME.txt beside each picture. `imagefolder`: all pictures in one folder. Both have a metadata.jsonl. Empty means `kohya`."""
+    """`kohya`: folders such as `5_sks cat`, with a NAME.txt beside each picture. `imagefolder`: all pictures in one folder. Both have a metadata.jsonl, and `masks/NAME.png` for each picture with a mask. Empty means `kohya`."""
     def __init__(
         self,
         *,

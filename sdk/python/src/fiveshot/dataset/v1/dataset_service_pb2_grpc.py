@@ -260,7 +260,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportImages(self, request_iterator, context):
-        """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole.
+        """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -414,7 +414,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportDatasetVersion(self, request, context):
-        """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest.
+        """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

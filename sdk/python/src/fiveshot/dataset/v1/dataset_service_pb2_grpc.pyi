@@ -52,7 +52,7 @@ class DatasetServiceStub:
     UploadImageContent: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]
     """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
     ImportImages: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.ImportImagesRequest, _dataset_service_pb2.ImportImagesResponse]
-    """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
+    """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
     CreateImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]
     """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
     CompleteImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]
@@ -96,7 +96,7 @@ class DatasetServiceStub:
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
     """Lists a dataset's versions, newest first."""
     ExportDatasetVersion: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.ExportDatasetVersionRequest, _httpbody_pb2.HttpBody]
-    """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest."""
+    """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest."""
     DeleteDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]
@@ -124,7 +124,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     UploadImageContent: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
     ImportImages: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.ImportImagesRequest, _dataset_service_pb2.ImportImagesResponse]  # type: ignore[assignment]
-    """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
+    """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
     CreateImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]  # type: ignore[assignment]
     """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
     CompleteImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]  # type: ignore[assignment]
@@ -168,7 +168,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
     """Lists a dataset's versions, newest first."""
     ExportDatasetVersion: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.ExportDatasetVersionRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest."""
+    """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest."""
     DeleteDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]  # type: ignore[assignment]
@@ -241,7 +241,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.ImportImagesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ImportImagesResponse, _abc.Awaitable[_dataset_service_pb2.ImportImagesResponse]]:
-        """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
+        """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
 
     @_abc_1.abstractmethod
     def CreateImageUploads(
@@ -417,7 +417,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.ExportDatasetVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
-        """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest."""
+        """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest."""
 
     @_abc_1.abstractmethod
     def DeleteDatasetVersion(
