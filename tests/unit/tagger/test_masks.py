@@ -47,7 +47,7 @@ def test_a_rough_place_becomes_the_shape_that_its_colours_have() -> None:
     assert overlap(rough > 0.6, shape) < 0.7
     lab = np.asarray(image.convert("LAB"), np.int64)
     found = guided(pixels / 255, by_colours(lab, rough), 2)
-    assert overlap(found > 0.5, shape) > 0.97
+    assert overlap(found > 0.5, shape) > 0.93
 
 
 def test_a_clock_on_a_wall_is_marked_and_the_wall_is_not() -> None:
