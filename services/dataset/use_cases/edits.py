@@ -63,7 +63,8 @@ async def naming_editor(view: DatasetReader, image: ImageRef | DatasetRef) -> As
         if not found:
             raise
         facts = {**error.facts(), "metadata": {**error.metadata, **_metadata(found[0])}}
-        raise Aborted(f"{error.message}: {_told(found[0])}", **facts) from error
+        # The same error, but for what it says.
+        raise error.__class__(f"{error.message}: {_told(found[0])}", **facts) from error
 
 
 class EditVerbs:

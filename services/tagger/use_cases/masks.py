@@ -57,14 +57,14 @@ class MaskVerb:
             # One picture that is gone, or that the dataset took under other limits, says nothing of the others.
             return MaskSuggestion(record, error=error)
         loop = asyncio.get_running_loop()
-        drawn = await loop.run_in_executor(self._executor, _drawn, finder, picture, record)
+        drawn = await loop.run_in_executor(self._executor, drawn_mask, finder, picture, record)
         if drawn is None:
             return MaskSuggestion(record)
         return MaskSuggestion(record, *drawn, finder.describe().id)
 
 
-def _drawn(finder: MaskFinder, picture: Picture, record: ImageRecord) -> tuple[bytes, float] | None:
-    """The mask over the whole picture, black where the bars are, and the share that it marks."""
+def drawn_mask(finder: MaskFinder, picture: Picture, record: ImageRecord) -> tuple[bytes, float] | None:
+    """The mask over the whole picture as a PNG, black where the bars are, and the share that it marks; None without."""
     inside = record.content_area or _WHOLE
     found = finder.find_mask(picture, inside)
     if found is None:

@@ -34,12 +34,12 @@ def open_mask(item: TrainItem, resolution: int, decode: Decode) -> tuple[Image.I
         data = item.mask_path.read_bytes()
         mask, _ = decode(data, resolution, name)
     except OSError as error:
-        remedy = "Retry the job; if it happens again, set the mask anew and freeze a new dataset version."
-        raise EngineError("MASK_MISSING", f"The mask of {name} is gone.", remedy) from error
+        again = "Retry the job; if it happens again, set the mask anew and freeze a new dataset version."
+        raise EngineError("MASK_MISSING", f"The mask of {name} is gone.", again) from error
     except EngineError as error:
-        remedy = "Set the mask anew and freeze a new dataset version."
+        anew = "Set the mask anew and freeze a new dataset version."
         message = f"The mask of {name} cannot be read."
-        raise EngineError("MASK_UNREADABLE", message, remedy, user_error=error.user_error) from error
+        raise EngineError("MASK_UNREADABLE", message, anew, user_error=error.user_error) from error
     return mask.convert("L"), hashlib.sha256(data).hexdigest()
 
 

@@ -14,7 +14,7 @@ from services.tagger.adapters.photo_mask import by_colours, guided
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.models import ImageRecord, Picture
 from services.tagger.ports import Box
-from services.tagger.use_cases.masks import MaskSuggestion, MaskVerb, _drawn
+from services.tagger.use_cases.masks import MaskSuggestion, MaskVerb, drawn_mask
 from services.tagger.use_cases.taggers import Taggers
 from tests.fakes.photographs import photo_of_a_clock
 from tests.fakes.tagger_world import DATASET, FakeDecoder, ScriptedTagger
@@ -80,7 +80,7 @@ async def all_of(world: World, tagger: ScriptedTagger, *images: str) -> list[Mas
 def test_a_mask_covers_the_whole_picture_and_leaves_its_bars_out() -> None:
     picture = Picture(np.zeros((90, 120, 3), np.uint8), None, 1200, 900)
     record = ImageRecord("a", (), "1", 1200, 900, (0.0, 0.25, 1.0, 0.75))
-    drawn = _drawn(DrawingTagger(), picture, record)
+    drawn = drawn_mask(DrawingTagger(), picture, record)
     assert drawn is not None
     with Image.open(BytesIO(drawn[0])) as mask:
         assert (mask.mode, mask.size) == ("L", (512, 384))
