@@ -77,6 +77,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=200)
     steps = parser.parse_args().steps
+    # As many threads as cores wait for each other on a machine that does other things too.
+    torch.set_num_threads(1)
     model = load_catalogue()["fiveshot-tiny"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

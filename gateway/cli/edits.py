@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.errors import InvalidArgument, NotFound
+from fiveshot.errors import NotFound
 
 from gateway.cli import output
 from gateway.cli.dataset import PICTURES, Dataset, app
@@ -50,8 +50,9 @@ def undo(
     """Take back an edit of pictures: tags, crops, masks, captions, repeats."""
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
+    kept = _edits(session, name)
     if edit is None:
-        standing = [each for each in _edits(session, name) if not each.undone_by and not each.undoes]
+        standing = [each for each in kept if not each.undone_by and not each.undoes]
         if not standing:
             raise NotFound(
                 f"Nothing of {output.short(name)} can be undone", reason="NOTHING_TO_UNDO",
@@ -60,15 +61,19 @@ def undo(
         chosen = standing[0].name
     else:
         chosen = f"{name}/edits/{edit}"
-    if len(chosen.rpartition("/")[2]) > 9:
-        raise InvalidArgument(f"There is no edit {edit}", field="edit", remedy="See `fiveshot dataset history`.")
+        if all(each.name != chosen for each in kept):
+            raise NotFound(
+                f"{output.short(name)} has no edit {edit} that can be undone", field="edit", reason="RESOURCE_NOT_FOUND",
+                remedy="See `fiveshot dataset history`.",
+            )  # fmt: skip
     done = session.dataset.UndoEdit(pb.UndoEditRequest(name=chosen, validate_only=dry_run))
     if session.json:
         output.print_json(output.to_json(done))
         return
     fields = ", ".join(done.fields).replace("num_repeats", "repeats")
-    would = "would be" if dry_run else "are"
-    output.say(f"{fields} of {done.changed_images} pictures {would} as before edit {_number(chosen)}.")
+    count = f"{done.changed_images} picture{'s' if done.changed_images != 1 else ''}"
+    done_ = "Would undo" if dry_run else "Undone"
+    output.say(f"{done_}: {fields} of {count}, as before edit {_number(chosen)}.")
     if not dry_run:
         output.next_step(session, f"fiveshot dataset undo {output.short(name)} {_number(done.name)}   (to do it again)")
 

@@ -26,8 +26,8 @@ _PLACES = tuple((across / 2, down / 2) for down in range(3) for across in range(
 _SATURATED = 98
 # Set on the development set (docs/crops.md): from this excitement on a place is the subject's before colours are seen;
 # colours count this much; and between these the finished mask is soft.
-_SURELY = 0.35
-_COLOUR = 0.6
+_SURELY = 0.25
+_COLOUR = 0.4
 _SOFT = (0.3, 0.7)
 _ROUNDS = 3
 _BINS = 16

@@ -102,13 +102,15 @@ def _likeness(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
     kept: list[SeenPicture] = []
     alike: list[SeenPicture] = []
     copies = 0
-    for each in pictures:
+    # Of equal pictures the one with the most pixels stays, and of those the first.
+    for each in sorted(pictures, key=lambda one: -one.image.size.width * one.image.size.height):
         nearest = min((_distance(each, other) for other in kept), default=64)
         if nearest <= _ALIKE:
             alike.append(each)
             copies += nearest <= _COPY
         else:
             kept.append(each)
+    alike.sort(key=pictures.index)
     if alike:
         blocking = len(pictures) - copies < least
         yield Finding(
