@@ -63,8 +63,8 @@ def undo(
         chosen = f"{name}/edits/{edit}"
         if all(each.name != chosen for each in kept):
             raise NotFound(
-                f"{output.short(name)} has no edit {edit} that can be undone", field="edit", reason="RESOURCE_NOT_FOUND",
-                remedy="See `fiveshot dataset history`.",
+                f"{output.short(name)} has no edit {edit} that can be undone", field="edit",
+                reason="RESOURCE_NOT_FOUND", remedy="See `fiveshot dataset history`.",
             )  # fmt: skip
     done = session.dataset.UndoEdit(pb.UndoEditRequest(name=chosen, validate_only=dry_run))
     if session.json:

@@ -49,9 +49,12 @@ async def test_every_kind_of_bulk_edit_is_taken_back_and_done_again(service: Ser
         assert made is not None
         return made.ref
 
+    async def tags() -> EditRef:
+        return await tag(service, "red")
+
     before = await contents(service)
     for change, fields in (
-        (lambda: tag(service, "red"), ("tags",)),
+        (tags, ("tags",)),
         (crops, ("caption", "crop")),
         (masks, ("mask",)),
     ):

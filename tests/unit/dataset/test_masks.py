@@ -20,12 +20,12 @@ from tests.fakes.pictures import png
 from tests.unit.dataset.conftest import SET, Service
 
 
-def mask(size: tuple[int, int] = (64, 48), *, mode: str = "L", marked: int = 255, **options: object) -> bytes:
+def mask(size: tuple[int, int] = (64, 48), *, mode: str = "L", marked: int = 255) -> bytes:
     """A mask whose left half is marked."""
     image = Pillow.new(mode, size, 0)
     image.paste(marked if mode != "RGBA" else (9, 9, 9, marked), (0, 0, size[0] // 2, size[1]))
     buffer = BytesIO()
-    image.save(buffer, "PNG", **options)  # type: ignore[arg-type]
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
