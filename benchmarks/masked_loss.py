@@ -19,6 +19,7 @@ from services.trainer.engine.job import Hooks, TrainItem, TrainJobSpec
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.train_loop import _train_step
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.parameters import resolve
 from services.trainer.worker.files import files_of
@@ -49,7 +50,7 @@ def draw(folder: Path, number: int) -> TrainItem:
 
 def trained(spec: TrainJobSpec) -> Run:
     """The run after its last step; nothing is exported."""
-    run = prepare(spec, Hooks(), Processes())
+    run = prepare(spec, Hooks(), Processes(), Warm())
     for epoch in range(spec.parameters.num_epochs):
         for passes in epoch_steps(run.plan.buckets, spec.parameters, epoch):
             _train_step(run, passes)
@@ -92,7 +93,7 @@ def main() -> None:
                 files_of(model), parameters, items, folder, decode_original, device="cpu", processes=1,
                 sample_base_previews=False,
             )  # fmt: skip
-            run = prepare(spec, Hooks(), Processes()) if base else trained(spec)
+            run = prepare(spec, Hooks(), Processes(), Warm()) if base else trained(spec)
             if base:
                 weights = [run.latents[0].plain(item)[1] for item in range(len(items))]
                 masks = [(weight > 0).float() for weight in weights if weight is not None]

@@ -15,6 +15,7 @@ from services.trainer.engine.job import Command, EpochResult, Hooks, RunStatus, 
 from services.trainer.engine.preparation import prepare
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.train_loop import train
+from services.trainer.engine.warm import Warm
 
 MakeSpec = Callable[..., TrainJobSpec]
 BOX = (8, 8, 39, 39)
@@ -60,5 +61,5 @@ def test_masks_are_part_of_the_job_and_it_resumes_to_the_same_bytes(
 def test_a_crop_beside_the_mask_is_refused_by_name(make_spec: MakeSpec, masked_items: tuple[TrainItem, ...]) -> None:
     beside = (replace(masked_items[0], crop=(0.0, 0.0, 0.1, 0.1)), *masked_items[1:])
     with pytest.raises(EngineError, match=r"crop of picture-0\.png shows nothing") as refused:
-        prepare(make_spec(job={"items": beside}, masked_loss=True), Hooks(), Processes())
+        prepare(make_spec(job={"items": beside}, masked_loss=True), Hooks(), Processes(), Warm())
     assert refused.value.reason == "MASK_OUTSIDE_CROP"
