@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from gateway.http_rules import HttpRule
 from gateway.roles import LEAST_ROLE, Role
 from tests.fixtures.attacked_stack import AttackedStack, attacked_stack, furnish
-from tests.fixtures.barrage import METHODS, PUBLIC_METHODS, RULES, WAYS, Barrage, raw_call
+from tests.fixtures.barrage import CLIENTS_OWN, METHODS, PUBLIC_METHODS, RULES, WAYS, Barrage, raw_call
 from tests.fixtures.honest_requests import honest_request
 from tests.fixtures.patience import scaled
 
@@ -63,6 +63,8 @@ async def _grpc_refusal(stack: AttackedStack, method: MethodDescriptor, request:
             await call.read()
             call.cancel()
         except grpc.aio.AioRpcError as error:
+            if error.details() == CLIENTS_OWN:
+                return await _grpc_refusal(stack, method, request, key)
             status = rpc_status.from_call(error)  # type: ignore[arg-type]
             details = json_format.MessageToDict(status).get("details", []) if status else []
             return str(next((each["reason"] for each in details if "reason" in each), error.code().name))
@@ -75,7 +77,7 @@ async def _http_refusal(stack: AttackedStack, rule: HttpRule, names: list[str], 
     for name in rule.variables:
         said.pop(name.rpartition(".")[2], None)
     body = said if rule.body_message is not None and not rule.takes_bytes else None
-    query = said if rule.body_message is None else None
+    query = {name: value for name, value in said.items() if name == "names"} if rule.body_message is None else None
     headers = {"x-api-key": key} if key else {}
     async with httpx.AsyncClient(base_url=f"http://{stack.server}", headers=headers, timeout=scaled(30)) as client:
         async with client.stream(rule.verb, _path(rule, names), json=body, params=query) as answer:
