@@ -1,6 +1,6 @@
 """What each image installs, with the digest of every file that may be installed: deploy/locks/EXTRA.lock.
 
-    python -m tools.image_locks          writes them; needs the network, and uv beside this interpreter (`make lock` brings it)
+    python -m tools.image_locks          writes them; needs the network and uv (`make lock` brings it)
 
 The versions are those of requirements.lock, where it names them; the worker's lock adds what torch brings along on
 Linux. Our own two packages are built from the checkout, so they stand in none.

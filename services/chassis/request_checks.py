@@ -122,9 +122,7 @@ def is_resource_name(field: FieldDescriptor) -> bool:
     )
 
 
-def _strings(
-    message: Message, prefix: str, wanted: Callable[[FieldDescriptor], bool]
-) -> Iterator[tuple[str, str]]:
+def _strings(message: Message, prefix: str, wanted: Callable[[FieldDescriptor], bool]) -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
         entry = field.message_type

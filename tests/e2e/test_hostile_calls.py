@@ -147,3 +147,20 @@ async def test_a_key_of_another_project_opens_nothing_by_any_method(stack: Attac
     rules = [each for each in RULES if each.method.name not in OPEN_TO_ALL]
     got |= {f"{rule.verb} {rule.template}": await _http_refusal(stack, rule, names, key) for rule in rules}
     assert {name: reason for name, reason in got.items() if reason not in CLOSED} == {}
+
+
+BAD_TOKENS = ("e30", "....", "é", "null", "A" * 3000, "eyJhIjoxfQ.AAAA")
+
+
+async def test_every_list_refuses_a_page_token_that_is_not_its_own(stack: AttackedStack, names: list[str]) -> None:
+    lists = [each for each in PUBLIC_METHODS if "page_token" in each.input_type.fields_by_name]
+    assert len(lists) >= 9
+    wrong = {}
+    for method in lists:
+        for token in BAD_TOKENS:
+            request: Any = honest_request(method.input_type, names)
+            request.page_token = token
+            got = await _grpc_refusal(stack, method, request.SerializeToString(), stack.keys["editor"])
+            if got != "PAGE_TOKEN_INVALID":
+                wrong[method.full_name, token[:20]] = got
+    assert wrong == {}

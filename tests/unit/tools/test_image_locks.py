@@ -1,4 +1,4 @@
-"""What images install: every file by its digest, all that a process asks for, in the versions that the tests run with."""
+"""What images install: every file by its digest, all that a process asks for, in the versions of the tests."""
 
 from __future__ import annotations
 
