@@ -48,8 +48,8 @@ test: $(STAMP) lint promtool ## The whole suite, with the real servers on free p
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -m smoke -q; tests=$$?; \
 	wait $$mypy; typed=$$?; echo "mypy:"; cat $$types; rm -f $$types; test $$tests -eq 0 && test $$typed -eq 0
 
-attack: $(STAMP) ## Every nasty picture with the product's own limits; minutes
-	$(BIN)/python -m pytest tests/attack -q
+attack: $(STAMP) ## The long forms of hostile input: every nasty picture, 100,000 forged calls, crowds; half an hour
+	$(BIN)/python -m pytest tests/attack -q -s
 
 test-long: $(STAMP) chaos ## Long forms: make chaos, and a queue of 1,000 jobs
 	QUEUE_JOBS=1000 $(BIN)/python -m pytest tests/integration/trainer_jobs/test_replicas.py -q
