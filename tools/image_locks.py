@@ -65,12 +65,12 @@ def resolved(extra: str) -> str:
     with tempfile.TemporaryDirectory() as place:
         asked = Path(place) / "pyproject.toml"
         asked.write_text(_PROJECT.format(requirements=json.dumps(requirements(extra))), encoding="utf-8")
-        command = [
+        command: list[str | Path] = [
             uv, "pip", "compile", asked, "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet",
             "--constraints", ROOT / "requirements.lock",
         ]  # fmt: skip
         run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place)
-    return _HEADER + run.stdout
+    return _HEADER + str(run.stdout)
 
 
 def main() -> None:

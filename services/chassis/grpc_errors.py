@@ -111,7 +111,7 @@ def _to_proto(error: errors.DomainError, part: int) -> status_pb2.Status:
 
 def _trailer_bytes(status: status_pb2.Status) -> int:
     """What a status takes as trailers: its details in base64, its message with three bytes for one that is no ASCII."""
-    return len(quote(status.message, safe=_PLAIN)) + (status.ByteSize() + 2) // 3 * 4
+    return len(quote(status.message, safe=_PLAIN)) + (len(status.SerializeToString()) + 2) // 3 * 4
 
 
 def to_status(error: errors.DomainError) -> grpc.Status:

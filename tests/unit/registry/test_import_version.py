@@ -148,7 +148,8 @@ async def test_a_stalled_upload_ends() -> None:
 
 async def test_an_import_of_nothing_at_all_is_the_callers_mistake() -> None:
     async def messages() -> AsyncIterator[ImportRequest | bytes]:
-        for message in ():
+        nothing: tuple[bytes, ...] = ()
+        for message in nothing:
             yield message
 
     with pytest.raises(InvalidArgument) as refused:
