@@ -355,7 +355,8 @@ MALFORMED = b"\x12\xff"
 )
 async def test_a_call_of_one_message_that_never_comes_is_answered(running: RunningServer, method: str) -> None:
     async with grpc.aio.insecure_channel(running.target) as connection, within():
-        call = connection.stream_stream(method)(iter(()))
+        raw: Any = connection
+        call = raw.stream_stream(method)(iter(()))
         assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
