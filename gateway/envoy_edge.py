@@ -12,12 +12,13 @@ from gateway.envoy_replies import BY_REASON, EDGE_SPACE
 from gateway.http_rules import HttpRule
 from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
+from services.chassis.request_context import ADDRESS_KEY
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"
 _CREDENTIAL_NAMES = (
     "x-api-key", "api_key", "key", "token", "access_token", "id_token", "auth", "authorization", "bearer", "secret",
-    "password", "x-fiveshot-internal", "x-fiveshot-projects", "x-fiveshot-principal",
+    "password", "x-fiveshot-internal", "x-fiveshot-projects", "x-fiveshot-principal", "x-fiveshot-role",
 )  # fmt: skip
 # Entries are some hundred bytes each, and there is one memory for each thread.
 _KEEP_ENTRIES = 10_000
@@ -33,6 +34,7 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local MAX_HEADER_BYTES = {settings.max_header_kb * 1024}",
         f"local SESSION_COOKIE = {json.dumps(COOKIE)}",
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
+        f"local ADDRESS_HEADER = {json.dumps(ADDRESS_KEY)}",
         f"local REFUSED = {_refusals()}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",

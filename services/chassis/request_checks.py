@@ -29,6 +29,7 @@ _PATTERN_MESSAGE = re.compile(r"does not match regex pattern `(.+)`", re.DOTALL)
 # The regular expressions of our protos in words; the longer ones first.
 _FORMS = {
     "([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})": "{number or alias}",
+    "([a-z][a-z0-9-]{0,62}|-)": "{id or dash}",
     "(0|[1-9][0-9]{0,5})": "{number}",
     "[1-9][0-9]{0,8}": "{number}",
     "[1-9][0-9]{0,5}": "{number}",
