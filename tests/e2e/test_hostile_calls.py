@@ -160,7 +160,7 @@ async def test_every_list_refuses_a_page_token_that_is_not_its_own(stack: Attack
         for token in BAD_TOKENS:
             request: Any = honest_request(method.input_type, names)
             request.page_token = token
-            got = await _grpc_refusal(stack, method, request.SerializeToString(), stack.keys["editor"])
+            got = await _grpc_refusal(stack, method, request.SerializeToString(), stack.keys["admin"])
             if got != "PAGE_TOKEN_INVALID":
                 wrong[method.full_name, token[:20]] = got
     assert wrong == {}
