@@ -5,6 +5,7 @@
     DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
     DIR/sessions/           browsers that are signed in to the console, by digest
     DIR/budgets.toml        what each project may use; read whenever it changes
+    DIR/taggers/NAME/       taggers and captioners that were added; looked at whenever somebody asks for taggers
     DIR/logs/NAME.log       what each process prints
     DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
 
@@ -140,6 +141,11 @@ class DataFolder:
             with open_private(path, "w") as file:
                 file.write(_BUDGETS)
         return path
+
+    @property
+    def taggers(self) -> Path:
+        """Taggers and captioners that were added, a folder each."""
+        return self.sub("taggers")
 
     @property
     def event_consumers_file(self) -> Path:

@@ -126,10 +126,11 @@ class Stack:
             "PAGE_TOKEN_KEY": self._credentials.page_token_key,
             "REQUIRE_PROJECT_HEADER": "true",
         }
-        if name != "tagger":
+        if name == "tagger":
+            own["TAGGERS_DIR"] = str(self._folder.taggers)
+        else:
             own |= self._s3_variables()
             own["BUDGETS_FILE"] = str(self._folder.budgets_file)
-        if name != "tagger":
             own |= self._nats_variables()
         if name != "registry":
             own["AUDIT_TARGET"] = self._target("registry")

@@ -84,7 +84,7 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    imports = ImportVerb(store, NO, budget, ArchiveLimits(), max_bytes=1000, idle_s=5)
+    imports = ImportVerb(store, NO, budget, ArchiveLimits(), now, max_bytes=1000, idle_s=5)
     others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
     others |= {"imports": imports, "exports": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)

@@ -122,6 +122,11 @@ class TagJobRecord(Record[tagger_pb2.TagJob]):
         return self.message.tagged_images
 
     @property
+    def captioner_calls(self) -> int:
+        """Requests that were made to the captioner's server: what the job cost."""
+        return self.message.captioner_calls
+
+    @property
     def note(self) -> str:
         """What the reader should know."""
         return self.message.note
