@@ -117,7 +117,12 @@ class ImportVerb:
         """
         header = await next_in_time(messages, self._idle_s)
         if not isinstance(header, ImportHeader):
-            raise AssertionError("an import begins with its header")
+            raise InvalidArgument(
+                "The import ended before it began",
+                field="content",
+                reason="UPLOAD_HEADER_MISSING",
+                remedy="Send the file; its first message says what it is and where it goes.",
+            )
         check_text(header.request_id, field="request_id")
         async with self._store.read() as view:
             await view.dataset(header.dataset)
