@@ -10,8 +10,7 @@ from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync.calls import pages
-from fiveshot.sync.models import SAVE_TIMEOUT_S, Models
-from fiveshot.sync.transfer import save as keep
+from fiveshot.sync.models import PEFT_FILE, SAVE_TIMEOUT_S, Models, save_file
 from fiveshot.transfers import Saved
 
 from gateway.cli import labels, lookup, output
@@ -67,7 +66,9 @@ def save(
 def import_(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Id of the model to put it into.")],
-    file: Annotated[Path, typer.Argument(help="A LoRA of kohya, diffusers or PEFT: a .safetensors file.")],
+    file: Annotated[
+        Path, typer.Argument(help="A LoRA of kohya, diffusers or PEFT: a .safetensors file, or PEFT's folder.")
+    ],
     create: Annotated[bool, typer.Option(help="Create the model if it does not exist.")] = False,
     base_model: Annotated[str, typer.Option(help="Id of the base model that it is made for.")] = "",
     trigger_word: Annotated[str, typer.Option(help="The word for the subject; what the file says by default.")] = "",
@@ -77,7 +78,7 @@ def import_(
 ) -> None:
     """Keep a LoRA file from elsewhere as the next version of a model."""
     session: Session = ctx.obj
-    if not file.is_file():
+    if not file.is_file() and not (file / PEFT_FILE).is_file():
         raise NotFound(f"There is no file {file}", field="file_name", remedy="Check the path.")
     model = lookup.new_id(model, field="model_id", kind="model")
     with sending(session) as show:
@@ -176,7 +177,13 @@ def download_(
     model: Model,
     version: Version = "latest",
     file_id: Annotated[
-        str, typer.Option("--file", help="kohya (the default), diffusers, preview-1 and so on, or contact-sheet.")
+        str,
+        typer.Option(
+            "--file",
+            "--format",
+            help="kohya (the default), diffusers, peft, preview-1 and so on, or contact-sheet; a LoRA that is stored in"
+            " another form is rewritten.",
+        ),
     ] = "",
     to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
@@ -221,8 +228,7 @@ def delete(
 
 def download_version(session: Session, version: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
     """Downloads a file of a version, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
-    request = pb.DownloadModelVersionRequest(name=version, file_id=file_id)
-    return keep(session.stubs.channel, lambda: session.registry.DownloadModelVersion(request), to, overwrite=force)
+    return save_file(session.stubs, version, file_id, to, overwrite=force)
 
 
 def _version(session: Session, model: str, version: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from fiveshot.aio import transfer
 from fiveshot.aio.archives import OnProgress, import_model
 from fiveshot.aio.calls import Listing, Stubs
+from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
@@ -17,6 +19,8 @@ from fiveshot.transfers import Saved
 
 # Copying and checking every file of a large epoch takes its time.
 SAVE_TIMEOUT_S = 600.0
+PEFT = "peft"
+PEFT_FILE, PEFT_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 
 class ModelVersion(ModelVersionRecord):
@@ -32,21 +36,19 @@ class ModelVersion(ModelVersionRecord):
         """Writes one of its `files`; it gets its name only when it is complete and its digest is right.
 
         to: a file, or a folder to put it in under its own name; None is the working folder. format: `kohya` as
-        A1111 and ComfyUI read it, `diffusers`, or another of `files`. Raises NotFound, AlreadyExists, DataLoss.
+        A1111 and ComfyUI read it, `diffusers`, `peft`, or another of `files`; a LoRA that is stored in another form is
+        rewritten. Beside a file of PEFT's form lies its adapter_config.json. Raises NotFound, AlreadyExists, DataLoss,
+        FailedPrecondition(FORM_NOT_POSSIBLE).
         """
-        return await transfer.save(self._stubs.channel, lambda: self._chunks(format), to, overwrite=overwrite)
+        return await save_file(self._stubs, self.name, format, to, overwrite=overwrite)
 
     async def read(self, format: str = "kohya") -> bytes:
         """One of its files, checked against its digest."""
-        return await transfer.content(self._stubs.channel, lambda: self._chunks(format))
+        return await transfer.content(self._stubs.channel, lambda: _chunks(self._stubs, self.name, format))
 
     async def delete(self, *, force: bool = False) -> None:
         """Deletes it. force: also when an alias names it."""
         await self._stubs.registry.DeleteModelVersion(pb.DeleteModelVersionRequest(name=self.name, force=force))
-
-    def _chunks(self, file_id: str) -> AsyncIterable[Any]:
-        request = pb.DownloadModelVersionRequest(name=self.name, file_id=file_id)
-        return self._stubs.registry.DownloadModelVersion(request)
 
 
 class Model(ModelRecord):
@@ -109,15 +111,16 @@ class Models:
     ) -> ModelVersion:  # fmt: skip
         """Keeps a LoRA of kohya, diffusers or PEFT (.safetensors) as the next version of a model.
 
-        create: the model, if there is none. base_model: id of that which it is made for. trigger: what the file says
-        by default. Raises InvalidArgument for a file that is none.
+        file: or the folder that PEFT saved, whose adapter_config.json says how strongly the LoRA applies. create: the
+        model, if there is none. base_model: id of that which it is made for. trigger: what the file says by default.
+        Raises InvalidArgument for a file that is none.
         """
-        path = Path(file)
+        path, settings = _adapter(Path(file))
         name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
         first = pb.ImportModelVersionRequest(
             parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
             base_model=name, trigger_word=trigger, display_name=display_name, description=description,
-            aliases=aliases,
+            aliases=aliases, adapter_config=settings,
         )  # fmt: skip
         return ModelVersion(self._stubs, await import_model(self._stubs, first, path, on_progress))
 
@@ -125,6 +128,21 @@ class Models:
         """Those that match an AIP-160 filter."""
         request = pb.ListModelsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
         return Listing(self._stubs.registry.ListModels, request, "models", lambda message: Model(self._stubs, message))
+
+
+async def save_file(
+    stubs: Stubs, version: str, file_id: str, to: str | os.PathLike[str] | None, *, overwrite: bool
+) -> Saved:
+    """Writes a file of a version (full name), as `ModelVersion.download`; file_id: "" for kohya."""
+    saved = await transfer.save(stubs.channel, lambda: _chunks(stubs, version, file_id), to, overwrite=overwrite)
+    if file_id == PEFT:
+        beside = saved.path.with_name(PEFT_SETTINGS)
+        # A file from elsewhere may have come without.
+        with contextlib.suppress(NotFound):
+            await transfer.save(
+                stubs.channel, lambda: _chunks(stubs, version, "peft-config"), beside, overwrite=overwrite
+            )
+    return saved
 
 
 async def save_epoch(
@@ -136,3 +154,22 @@ async def save_epoch(
         display_name=display_name, description=description, aliases=aliases,
     )  # fmt: skip
     return ModelVersion(stubs, await stubs.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S))
+
+
+def _chunks(stubs: Stubs, version: str, file_id: str) -> AsyncIterable[Any]:
+    return stubs.registry.DownloadModelVersion(pb.DownloadModelVersionRequest(name=version, file_id=file_id))
+
+
+def _adapter(given: Path) -> tuple[Path, str]:
+    """The file of a LoRA and the settings beside it; "" where they are not PEFT's."""
+    path = given / PEFT_FILE if given.is_dir() else given
+    beside = path.with_name(PEFT_SETTINGS)
+    if path.name != PEFT_FILE or not beside.is_file():
+        return path, ""
+    try:
+        return path, beside.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InvalidArgument(
+            f"{beside.name} cannot be read", field="adapter_config", reason="FILE_UNREADABLE",
+            remedy="Check its permissions, and that it is text.",
+        ) from None  # fmt: skip

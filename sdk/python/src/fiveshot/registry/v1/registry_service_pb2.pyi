@@ -334,6 +334,7 @@ class ImportModelVersionRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ADAPTER_CONFIG_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/models/{model}`."""
     file_name: _builtins.str
@@ -352,6 +353,8 @@ class ImportModelVersionRequest(_message.Message):
     """A note to keep with the version."""
     request_id: _builtins.str
     """A repeat with the same id returns the first answer; the same id with another file is refused."""
+    adapter_config: _builtins.str
+    """The text of the `adapter_config.json` that lies beside a file of PEFT's form, which says how strongly it applies; kept with it as `peft-config`. Without it alpha equals the rank."""
     @_builtins.property
     def content(self) -> _httpbody_pb2.HttpBody:
         """The file, or its next piece. Its media type is not looked at."""
@@ -374,10 +377,11 @@ class ImportModelVersionRequest(_message.Message):
         description: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        adapter_config: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base_model", b"base_model", "content", b"content", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_config", b"adapter_config", "aliases", b"aliases", "base_model", b"base_model", "content", b"content", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -516,7 +520,7 @@ class DownloadModelVersionRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`, or the first file where there is none."""
+    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` (with `peft-config`, its settings) where it is not stored so: it is rewritten on the way."""
     def __init__(
         self,
         *,
@@ -542,7 +546,7 @@ class GetModelFileContentRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`, or the first file where there is none."""
+    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` (with `peft-config`, its settings) where it is not stored so: it is rewritten on the way."""
     def __init__(
         self,
         *,
