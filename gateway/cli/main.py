@@ -16,7 +16,7 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview, tags, measures, deleting: commands of others
+from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview, tags, measures, deleting, updating: commands of others
     archives,
     audit,
     base_models,
@@ -40,6 +40,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview
     taggers,
     tags,
     train,
+    updating,
     usage,
     workers,
 )

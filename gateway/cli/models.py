@@ -100,11 +100,14 @@ def create(
     display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     description: Annotated[str, typer.Option(help="Free text.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Tag to find it by; repeatable.")] = None,
+    label: labels.Label = None,
 ) -> None:
     """Create an empty model."""
     session: Session = ctx.obj
     model = lookup.new_id(model, field="model_id", kind="model")
-    fields = model_pb2.Model(display_name=display_name, description=description, tags=tag or [])
+    fields = model_pb2.Model(
+        display_name=display_name, description=description, tags=tag or [], labels=labels.parsed(label)
+    )
     made = session.registry.CreateModel(pb.CreateModelRequest(parent=session.parent, model_id=model, model=fields))
     output.print_json(made) if session.json else output.say(made.name)
 
@@ -142,7 +145,7 @@ def show(
     session: Session = ctx.obj
     if not version and not card:
         found = session.registry.GetModel(pb.GetModelRequest(name=session.name("models", model)))
-        output.print_json(found) if session.json else _show_model(found)
+        output.print_json(found) if session.json else show_model(found)
         return
     request = pb.GetModelVersionRequest(name=_version(session, model, version or "latest"))
     kept = session.registry.GetModelVersion(request)
@@ -212,7 +215,7 @@ def alias(
         raise InvalidArgument("No version was given", field="version", remedy=remedy)
     else:
         answer = session.registry.SetModelAlias(pb.SetModelAliasRequest(name=target, alias=name, version=version))
-    output.print_json(answer) if session.json else _show_model(answer)
+    output.print_json(answer) if session.json else show_model(answer)
 
 
 @app.command()
@@ -239,11 +242,13 @@ def _aliases(model: model_pb2.Model) -> str:
     return ", ".join(f"{name} → {output.short(target)}" for name, target in sorted(model.aliases.items()))
 
 
-def _show_model(model: model_pb2.Model) -> None:
+def show_model(model: model_pb2.Model) -> None:
+    """Prints the facts of a model."""
     output.facts(
         [
             ("name", model.name), ("display name", model.display_name), ("description", model.description),
-            ("tags", ", ".join(model.tags)), ("versions", model.version_count), ("aliases", _aliases(model)),
+            ("tags", ", ".join(model.tags)), ("labels", labels.shown(model.labels)),
+            ("versions", model.version_count), ("aliases", _aliases(model)),
             ("created", output.when(model.create_time)), ("changed", output.when(model.update_time)),
         ]
     )  # fmt: skip
@@ -258,6 +263,7 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
     output.facts(
         [
             ("name", version.name), ("note", version.description), ("aliases", ", ".join(version.aliases)),
+            ("labels", labels.shown(version.labels)),
             ("base model", output.short(lineage.base_model)), ("trigger word", version.trigger_word),
             ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", _loss(version)),
             ("uploaded file", lineage.uploaded_file), ("epoch", lineage.epoch),

@@ -139,6 +139,7 @@ class DatasetRecord:
     name: str
     trigger_word: str
     image_count: int
+    subject: str = ""
 
 
 class TagMode(StrEnum):

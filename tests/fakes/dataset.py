@@ -149,10 +149,11 @@ class FakeView:
         """See the port."""
         return sum(version.dataset == ref for version in self._state.versions)
 
-    async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
+    async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
         """See the port."""
-        mine = [version for version in self._state.versions.values() if version.ref.dataset == ref]
-        same = [v for v in mine if v.digest == digest and v.trigger_word == trigger_word]
+        mine = [each for each in self._state.versions.values() if each.ref.dataset == version.ref.dataset]
+        words = (version.digest, version.trigger_word, version.subject)
+        same = [each for each in mine if (each.digest, each.trigger_word, each.subject) == words]
         return max(same, key=lambda version: version.ref.number, default=None)
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:

@@ -106,6 +106,7 @@ def version_values(version: DatasetVersion) -> dict[str, Any]:
         "image_count": version.image_count,
         "size_bytes": version.size_bytes,
         "trigger_word": version.trigger_word,
+        "subject": version.subject,
         "description": version.description,
         "create_time": version.create_time,
     }
@@ -119,6 +120,7 @@ def version_of(row: Values) -> DatasetVersion:
         image_count=row["image_count"],
         size_bytes=row["size_bytes"],
         trigger_word=row["trigger_word"],
+        subject=row["subject"],
         description=row["description"],
         create_time=row["create_time"],
     )

@@ -64,6 +64,7 @@ datasets = Table(
     Column("last_version", Integer, nullable=False),
     # With a default on the server, for replicas of before.
     Column("labels", JsonText, nullable=False, server_default="{}"),
+    Column("subject", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
@@ -103,6 +104,7 @@ versions = Table(
     Column("trigger_word", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
+    Column("subject", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("project", "dataset_id", "number"),
     Index("ix_versions_digest", "project", "dataset_id", "digest"),
 )

@@ -104,7 +104,8 @@ class Image:
 class DatasetFields:
     """What a caller may change of a dataset. num_repeats 0 means 1. labels: the caller's own.
 
-    The labels stay out of its repr, of which digests of requests are made that were stored before there were any.
+    subject: what the photos show. It and the labels stay out of the repr, of which digests of requests are made that
+    were stored before there were any.
     """
 
     display_name: str = ""
@@ -112,6 +113,7 @@ class DatasetFields:
     trigger_word: str = ""
     num_repeats: int = 0
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    subject: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ class DatasetVersion:
     trigger_word: str
     description: str
     create_time: datetime
+    subject: str = ""
 
     @property
     def etag(self) -> str:

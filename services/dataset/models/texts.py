@@ -15,14 +15,17 @@ _UNSPACED = ("CJK", "HIRAGANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR"
 _JOINERS = "\u200c\u200d"
 
 
-def training_text(fields: ImageFields, trigger_word: str) -> str:
+def training_text(fields: ImageFields, trigger_word: str, subject: str = "") -> str:
     """The final text of a picture: its caption, or else its tags joined with ", ", with the trigger word in it.
 
-    The trigger word is put in front unless it already stands there (see `stands_in`). Without caption, tags and trigger
-    word the text is empty. Applied to its own result the rule changes nothing.
+    The trigger word is put in front unless it already stands there (see `stands_in`). Without caption and tags the text
+    is trigger word and subject: `sks gray cat`; without these too it is empty. Applied to its own result the rule
+    changes nothing.
     """
     text = fields.caption.strip() or SEPARATOR.join(tag.label for tag in fields.tags)
-    trigger = trigger_word.strip()
+    trigger, subject = trigger_word.strip(), subject.strip()
+    if not text and subject:
+        return subject if not trigger or stands_in(trigger, subject) else f"{trigger} {subject}"
     if not trigger or stands_in(trigger, text):
         return text
     return f"{trigger}{SEPARATOR}{text}" if text else trigger

@@ -48,7 +48,7 @@ def frozen(
             picture=image.picture,
             fields=replace(
                 image.fields,
-                caption=training_text(image.fields, dataset.fields.trigger_word),
+                caption=training_text(image.fields, dataset.fields.trigger_word, dataset.fields.subject),
                 num_repeats=effective_repeats(image.fields, dataset),
             ),
         )
@@ -60,6 +60,7 @@ def frozen(
         image_count=len(pinned),
         size_bytes=sum(image.picture.size_bytes for image in pinned),
         trigger_word=dataset.fields.trigger_word,
+        subject=dataset.fields.subject,
         description=description,
         create_time=now,
     )

@@ -84,6 +84,7 @@ def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
         display_name=dataset.display_name,
         description=dataset.description,
         trigger_word=dataset.trigger_word,
+        subject=dataset.subject,
         num_repeats=dataset.num_repeats,
         labels=dict(dataset.labels),
     )
@@ -127,6 +128,7 @@ def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
         display_name=dataset.fields.display_name,
         description=dataset.fields.description,
         trigger_word=dataset.fields.trigger_word,
+        subject=dataset.fields.subject,
         num_repeats=dataset.fields.num_repeats,
         image_count=dataset.image_count,
         size_bytes=dataset.size_bytes,
@@ -148,8 +150,8 @@ def usage_proto(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
     )
 
 
-def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
-    """An image as a message. trigger_word: its dataset's."""
+def image_proto(image: Image, of: DatasetFields) -> dataset_pb2.Image:
+    """An image as a message. of: its dataset's words."""
     picture, fields = image.picture, image.fields
     return dataset_pb2.Image(
         name=image.ref.name,
@@ -166,7 +168,7 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         create_time=timestamp(image.create_time),
         update_time=timestamp(image.update_time),
         etag=image.etag,
-        training_text=training_text(fields, trigger_word),
+        training_text=training_text(fields, of.trigger_word, of.subject),
         facts=image.facts,
         content_area=_crop_proto(image.content_area),
         previous_crop=_crop_proto(image.previous_crop),
@@ -182,6 +184,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
         image_count=version.image_count,
         size_bytes=version.size_bytes,
         trigger_word=version.trigger_word,
+        subject=version.subject,
         description=version.description,
         create_time=timestamp(version.create_time),
         etag=version.etag,

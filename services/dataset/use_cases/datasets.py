@@ -62,7 +62,7 @@ class DatasetVerbs:
             project=wanted.project,
             method="CreateDataset",
             request_id=check_text(wanted.request_id, field="request_id"),
-            digest=digest(wanted.dataset_id, wanted.fields, *sorted(wanted.fields.labels.items())),
+            digest=digest(wanted.dataset_id, wanted.fields, *_later(wanted.fields)),
         )
         async with self._store.write() as tx:
             known = await tx.recall(key)
@@ -127,6 +127,12 @@ def _checked(fields: DatasetFields) -> DatasetFields:
         display_name=check_text(fields.display_name, field="dataset.display_name"),
         description=check_text(fields.description, field="dataset.description", lines=True),
         trigger_word=check_text(fields.trigger_word, field="dataset.trigger_word"),
+        subject=check_text(fields.subject, field="dataset.subject"),
         num_repeats=fields.num_repeats,
         labels=fields.labels,
     )
+
+
+def _later(fields: DatasetFields) -> list[object]:
+    """What a request may say since there are digests of requests; nothing for one that says none of it."""
+    return [*sorted(fields.labels.items()), *([("subject", fields.subject)] if fields.subject else [])]

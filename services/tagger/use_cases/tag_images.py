@@ -40,12 +40,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class JobRun:
-    """One run of a job by one process. batches: image names as the tagger likes to get them. stop: set from outside."""
+    """One run of a job by one process. leading: trigger word and subject of the dataset, those that it has.
+
+    batches: image names as the tagger likes to get them. stop: set from outside.
+    """
 
     job: TagJob
     owner: str
     tagger: Tagger
-    trigger_word: str
+    leading: tuple[str, ...]
     batches: tuple[tuple[str, ...], ...]
     stop: asyncio.Event
 
@@ -80,7 +83,8 @@ class ImageTagger:
         pending = [outcome.image for outcome in job.outcomes if outcome.state == ImageState.PENDING]
         size = tagger.describe().batch_size
         batches = tuple(tuple(pending[start : start + size]) for start in range(0, len(pending), size))
-        return JobRun(job, owner, tagger, dataset.trigger_word, batches, stop)
+        leading = tuple(word for word in (dataset.trigger_word, dataset.subject) if word)
+        return JobRun(job, owner, tagger, leading, batches, stop)
 
     async def tag(self, run: JobRun, batch: Sequence[str]) -> None:
         """Tags a batch and records an outcome for each image, unless the run is stopped before."""
@@ -147,7 +151,7 @@ class ImageTagger:
             if record.tags == intended:
                 # The write arrived and only its answer was lost.
                 return done
-            merged = merge(record.tags, kept, run.job.options, run.trigger_word)
+            merged = merge(record.tags, kept, run.job.options, run.leading)
             if not merged.changed:
                 return ImageOutcome(image, ImageState.SKIPPED)
             intended = merged.tags

@@ -129,8 +129,9 @@ async def test_versions(store: DatasetStore) -> None:
             images_of = partial(view.version_images, version.ref)
             assert await every_page(VERSION_IMAGES, images_of, order_by=order) == list(wanted)
         assert await view.version_image(pinned[2].ref) == pinned[2]
-        assert await view.version_with_contents(SET, version.digest, "") == version
-        assert await view.version_with_contents(SET, version.digest, "sks") is None
+        assert await view.version_like(version) == version
+        assert await view.version_like(replace(version, trigger_word="sks")) is None
+        assert await view.version_like(replace(version, subject="cat")) is None
         assert (await view.dataset(SET)).last_version == 2
 
 

@@ -17,7 +17,8 @@ CREATE TABLE public.datasets (
     revision integer NOT NULL,
     create_time bigint NOT NULL,
     update_time bigint NOT NULL,
-    labels text DEFAULT '{}'::text NOT NULL
+    labels text DEFAULT '{}'::text NOT NULL,
+    subject text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -129,7 +130,8 @@ CREATE TABLE public.versions (
     size_bytes bigint NOT NULL,
     trigger_word text NOT NULL,
     description text NOT NULL,
-    create_time bigint NOT NULL
+    create_time bigint NOT NULL,
+    subject text DEFAULT ''::text NOT NULL
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -188,6 +190,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0005');
+INSERT INTO public.alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');

@@ -17,7 +17,7 @@ CREATE TABLE datasets (
     last_version INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
+    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, subject TEXT DEFAULT '' NOT NULL,
     PRIMARY KEY (project, dataset_id)
 );
 
@@ -56,7 +56,7 @@ CREATE TABLE versions (
     size_bytes BIGINT NOT NULL,
     trigger_word TEXT NOT NULL,
     description TEXT NOT NULL,
-    create_time BIGINT NOT NULL,
+    create_time BIGINT NOT NULL, subject TEXT DEFAULT '' NOT NULL,
     PRIMARY KEY (project, dataset_id, number)
 );
 
@@ -144,6 +144,6 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0005');
+INSERT INTO alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');

@@ -65,7 +65,7 @@ _fields = st.builds(
 @given(_fields)
 def test_image_fields_round_trip(fields: ImageFields) -> None:
     image = Image(ImageRef(SET, "img-1"), 1, PICTURE, fields, NOW, NOW)
-    message = resources.image_proto(image, "sks")
+    message = resources.image_proto(image, DatasetFields(trigger_word="sks"))
     assert "sks" in message.training_text
     assert resources.image_fields(message) == fields
     assert (message.name, message.etag) == ("projects/acme/datasets/dogs/images/img-1", image.etag)

@@ -37,6 +37,24 @@ from services.dataset.models.texts import stands_in, training_text
 def test_the_final_text(caption: str, tags: tuple[str, ...], trigger: str, text: str) -> None:
     fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
     assert training_text(fields, trigger) == text
+    # What a picture says of itself comes before what its dataset says.
+    assert training_text(fields, trigger, "cat") == text or not (caption or tags)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "subject", "text"),
+    [
+        ("sks", "gray cat", "sks gray cat"),
+        ("", "gray cat", "gray cat"),
+        ("Sks", "a sks cat", "a sks cat"),
+        (" sks ", "  ", "sks"),
+    ],
+)
+def test_a_picture_without_words_is_trained_with_the_subject(trigger: str, subject: str, text: str) -> None:
+    once = training_text(ImageFields(), trigger, subject)
+    assert once == text
+    assert training_text(ImageFields(caption=once), trigger, subject) == once
+    assert training_text(ImageFields(tags=(Tag("red"),)), "", subject) == "red"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def read(text: str) -> AdapterConfig:
         return AdapterConfig(rank, _alpha(alpha), bool(given.get("use_rslora")), _patterns(given))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidArgument(
-            "The settings are not those that PEFT writes for a LoRA, with numbers for r and lora_alpha, and names of layers"
+            "The settings are not those that PEFT writes for a LoRA: numbers for r and lora_alpha, and names of layers"
             " where alpha differs",
             field="adapter_config",
             reason="ADAPTER_CONFIG_INVALID",

@@ -36,16 +36,11 @@ MODES = {
 
 
 class Dataset(DatasetRecord):
-    """A set of photos of one subject.
+    """A set of photos of one subject."""
 
-    subject: what they show, as it was given to `create`; `tag` puts it first on every photo. The server does not keep
-    it: give it to `get` again.
-    """
-
-    def __init__(self, stubs: Stubs, message: dataset_pb2.Dataset, *, subject: str = "") -> None:
+    def __init__(self, stubs: Stubs, message: dataset_pb2.Dataset) -> None:
         super().__init__(message)
         self._stubs = stubs
-        self.subject = subject
 
     def refresh(self) -> Dataset:
         """Reads it anew."""
@@ -53,18 +48,20 @@ class Dataset(DatasetRecord):
         return self
 
     def update(
-        self, *, trigger: str | None = None, display_name: str | None = None, description: str | None = None,
-        repeats: int | None = None,
+        self, *, trigger: str | None = None, subject: str | None = None, display_name: str | None = None,
+        description: str | None = None, repeats: int | None = None, labels: Mapping[str, str] | None = None,
     ) -> Dataset:  # fmt: skip
-        """Changes what is given. Raises Aborted when somebody else has changed it since it was read."""
-        given = {
-            "trigger_word": trigger, "display_name": display_name, "description": description, "num_repeats": repeats
+        """Changes what is given. labels: instead of those that it has.
+
+        Raises Aborted when somebody else has changed it since it was read.
+        """
+        given: dict[str, Any] = {
+            "trigger_word": trigger, "subject": subject, "display_name": display_name, "description": description,
+            "num_repeats": repeats, "labels": labels,
         }  # fmt: skip
-        paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Dataset(name=self.name, etag=self.message.etag)
-        for path in paths:
-            setattr(changed, path, given[path])
-        request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=paths))
+        values = {name: value for name, value in given.items() if value is not None}
+        changed = dataset_pb2.Dataset(name=self.name, etag=self.message.etag, **values)
+        request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=list(values)))
         self.message = self._stubs.dataset.UpdateDataset(request)
         return self
 
@@ -178,9 +175,8 @@ class Dataset(DatasetRecord):
         """
         if mode not in MODES:
             raise InvalidArgument(f"'{mode}' is not a mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
-        first = [label for label in (self.subject, *prepend) if label]
         chosen: Mapping[str, Any] = {
-            "prepend_trigger_word": True, "exclude": exclude, "prepend": first, "max_tags": max_tags,
+            "prepend_trigger_word": True, "exclude": exclude, "prepend": prepend, "max_tags": max_tags,
             "mode": MODES[mode], "threshold": threshold,
             "tagger": self._stubs.channel.endpoint.resource("taggers", tagger) if tagger else "", **options,
         }  # fmt: skip
@@ -282,22 +278,24 @@ class Datasets:
 
     def create(
         self, id: str = "", *, trigger: str = "", subject: str = "", display_name: str = "", description: str = "",
-        repeats: int = 0,
+        repeats: int = 0, labels: Mapping[str, str] | None = None,
     ) -> Dataset:  # fmt: skip
         """An empty dataset. id: chosen by the server when empty. trigger: the word that stands for the subject.
 
-        subject: what the photos show, such as `gray cat`; see Dataset. repeats: of each photo per epoch; 0 is 1.
+        subject: what the photos show, such as `gray cat`: the text of photos without any, first among their tags, and
+        what previews ask for. repeats: of each photo per epoch; 0 is 1.
         """
         fields = dataset_pb2.Dataset(
-            display_name=display_name, description=description, trigger_word=trigger, num_repeats=repeats
-        )
+            display_name=display_name, description=description, trigger_word=trigger, subject=subject,
+            num_repeats=repeats, labels=labels,
+        )  # fmt: skip
         request = pb.CreateDatasetRequest(parent=self._endpoint.parent, dataset_id=id, dataset=fields)
-        return Dataset(self._stubs, self._stubs.dataset.CreateDataset(request), subject=subject)
+        return Dataset(self._stubs, self._stubs.dataset.CreateDataset(request))
 
-    def get(self, dataset: str, *, subject: str = "") -> Dataset:
+    def get(self, dataset: str) -> Dataset:
         """One by id or full name. Raises NotFound."""
         request = pb.GetDatasetRequest(name=self._endpoint.resource("datasets", dataset))
-        return Dataset(self._stubs, self._stubs.dataset.GetDataset(request), subject=subject)
+        return Dataset(self._stubs, self._stubs.dataset.GetDataset(request))
 
     def list(self, filter: str = "", *, order_by: str = "") -> Listing[Dataset]:
         """Those that match an AIP-160 filter, the newest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fiveshot.sync import transfer
 from fiveshot.sync.archives import OnProgress, import_model
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.transfers import Saved
+from google.protobuf.field_mask_pb2 import FieldMask
 
 # Copying and checking every file of a large epoch takes its time.
 SAVE_TIMEOUT_S = 600.0
@@ -47,6 +48,13 @@ class ModelVersion(ModelVersionRecord):
         """One of its files, checked against its digest."""
         return transfer.content(self._stubs.channel, lambda: _chunks(self._stubs, self.name, format))
 
+    def update(self, *, labels: Mapping[str, str]) -> ModelVersion:
+        """Gives it other labels; nothing else of a version changes. Raises Aborted when it has changed since."""
+        given = model_pb2.ModelVersion(name=self.name, etag=self.message.etag, labels=labels)
+        request = pb.UpdateModelVersionRequest(model_version=given, update_mask=FieldMask(paths=["labels"]))
+        self.message = self._stubs.registry.UpdateModelVersion(request)
+        return self
+
     def delete(self, *, force: bool = False) -> None:
         """Deletes it. force: also when an alias names it."""
         self._stubs.registry.DeleteModelVersion(pb.DeleteModelVersionRequest(name=self.name, force=force))
@@ -71,6 +79,23 @@ class Model(ModelRecord):
         """A version by number or alias. Raises NotFound."""
         request = pb.GetModelVersionRequest(name=f"{self.name}/versions/{which}")
         return ModelVersion(self._stubs, self._stubs.registry.GetModelVersion(request))
+
+    def update(
+        self, *, display_name: str | None = None, description: str | None = None, tags: Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Model:  # fmt: skip
+        """Changes what is given; labels and tags take the place of those that it has.
+
+        Raises Aborted when somebody else has changed it since it was read.
+        """
+        given: dict[str, Any] = {
+            "display_name": display_name, "description": description, "tags": tags, "labels": labels
+        }  # fmt: skip
+        values = {name: value for name, value in given.items() if value is not None}
+        changed = model_pb2.Model(name=self.name, etag=self.message.etag, **values)
+        request = pb.UpdateModelRequest(model=changed, update_mask=FieldMask(paths=list(values)))
+        self.message = self._stubs.registry.UpdateModel(request)
+        return self
 
     def set_alias(self, alias: str, version: int) -> None:
         """Points an alias at a version."""
@@ -99,9 +124,11 @@ class Models:
         request = pb.GetModelRequest(name=self._endpoint.resource("models", model))
         return Model(self._stubs, self._stubs.registry.GetModel(request))
 
-    def create(self, id: str = "", *, display_name: str = "", description: str = "") -> Model:
+    def create(
+        self, id: str = "", *, display_name: str = "", description: str = "", labels: Mapping[str, str] | None = None
+    ) -> Model:
         """An empty model. id: chosen by the server when empty."""
-        fields = model_pb2.Model(display_name=display_name, description=description)
+        fields = model_pb2.Model(display_name=display_name, description=description, labels=labels)
         request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
         return Model(self._stubs, self._stubs.registry.CreateModel(request))
 
@@ -147,12 +174,13 @@ def save_file(
 
 
 def save_epoch(
-    stubs: Stubs, epoch: str, model: str, *, create: bool, display_name: str, description: str, aliases: tuple[str, ...]
-) -> ModelVersion:
+    stubs: Stubs, epoch: str, model: str, *, create: bool, display_name: str, description: str,
+    aliases: tuple[str, ...], labels: Mapping[str, str] | None,
+) -> ModelVersion:  # fmt: skip
     """Copies an epoch (full name) into a model as its next version."""
     request = pb.SaveEpochRequest(
         parent=stubs.channel.endpoint.parent, epoch=epoch, model_id=model, create_model=create,
-        display_name=display_name, description=description, aliases=aliases,
+        display_name=display_name, description=description, aliases=aliases, labels=labels,
     )  # fmt: skip
     return ModelVersion(stubs, stubs.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S))
 

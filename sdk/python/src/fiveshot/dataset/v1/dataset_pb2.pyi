@@ -85,6 +85,7 @@ class Dataset(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: `projects/{project}/datasets/{dataset}`. Set by the service."""
     display_name: _builtins.str
@@ -101,6 +102,8 @@ class Dataset(_message.Message):
     """Bytes of all originals. Output only."""
     etag: _builtins.str
     """Changes with every change of this resource; send it back to guard an update."""
+    subject: _builtins.str
+    """What the photos show, such as `gray cat`. A picture without caption and tags is trained with it, after the trigger word; tagging puts it first; previews ask for it. May be empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the set was created. Output only."""
@@ -127,10 +130,11 @@ class Dataset(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "subject", b"subject", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,13 +256,13 @@ class Image(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex. Output only."""
     caption: _builtins.str
-    """What the picture shows, in words. Empty: the tags joined with commas take its place in `training_text`."""
+    """What the picture shows, in words. Empty: the tags joined with commas take its place in `training_text`, or else the dataset's subject."""
     num_repeats: _builtins.int
     """How many times this image is used per epoch; 0 means the dataset's value."""
     etag: _builtins.str
     """Changes with every change of this image; send it back to guard an update."""
     training_text: _builtins.str
-    """The text that a version frozen now would hold: the caption, or else the tags, with the dataset's trigger word. Output only."""
+    """The text that a version frozen now would hold: the caption, or else the tags, or else the dataset's subject, with its trigger word. Output only."""
     perceptual_hash: _builtins.str
     """pHash of the picture inside its bars, 16 hex digits: pictures that differ in six bits or fewer look the same. Empty for
     an image of before this was measured. Output only.
@@ -340,6 +344,7 @@ class DatasetVersion(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
@@ -354,6 +359,8 @@ class DatasetVersion(_message.Message):
     """The caller's note."""
     etag: _builtins.str
     """Differs from that of any other version; send it back to guard a delete."""
+    subject: _builtins.str
+    """The dataset's subject when it was frozen."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was frozen."""
@@ -369,10 +376,11 @@ class DatasetVersion(_message.Message):
         description: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "subject", b"subject", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -410,7 +418,7 @@ class DatasetVersionImage(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex."""
     caption: _builtins.str
-    """The final text: the image's caption, or its tags joined with commas, with the trigger word. Training reads it as it is."""
+    """The final text: the image's caption, or its tags joined with commas, or the dataset's subject, with the trigger word. Training reads it as it is."""
     num_repeats: _builtins.int
     """How many times it is used per epoch, at least 1; the dataset's value is already applied."""
     @_builtins.property

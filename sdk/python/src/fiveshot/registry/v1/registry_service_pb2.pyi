@@ -163,7 +163,7 @@ class UpdateModelRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """`display_name`, `description`, `tags`; empty means all that are set."""
+        """`display_name`, `description`, `tags`, `labels`; empty means all that are set."""
 
     def __init__(
         self,

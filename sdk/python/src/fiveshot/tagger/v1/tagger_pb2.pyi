@@ -374,7 +374,7 @@ class TagOptions(_message.Message):
     max_tags: _builtins.int
     """Maximum number of predicted tags per image, best first; 0 means 30."""
     prepend_trigger_word: _builtins.bool
-    """Put the dataset's trigger word first, as a manual tag."""
+    """Put the dataset's trigger word first, then its subject, as manual tags."""
     mode: Global___TagMode.ValueType
     """What to do with existing tags."""
     adaptive_threshold: _builtins.bool
