@@ -49,6 +49,18 @@ def job(session: Session, given: str) -> str:
     return str(newest.name)
 
 
+def last_two_jobs(session: Session) -> list[str]:
+    """Names of the project's two newest jobs, the older one first. Raises NotFound when there are not two."""
+    request = training_api.ListTrainingJobsRequest(parent=session.parent, order_by="create_time desc")
+    found = list(pages(session.trainer.ListTrainingJobs, request, "training_jobs", 2))
+    if len(found) < 2:
+        raise NotFound(
+            f"{session.parent} has {'one training job' if found else 'no training job'}", field="job", reason="NO_JOB",
+            remedy="Start another one with `fiveshot train start DATASET`, and compare the two.",
+        )  # fmt: skip
+    return [each.name for each in reversed(found)]
+
+
 def epoch(session: Session, job_name: str, word: str) -> str:
     """The name of an epoch: a number, `recommended` (or `best`, or nothing), or `last`.
 

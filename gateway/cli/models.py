@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fiveshot import peft_folders
 from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync.calls import pages
-from fiveshot.sync.models import PEFT_FILE, SAVE_TIMEOUT_S, Models, save_file
+from fiveshot.sync.models import SAVE_TIMEOUT_S, Models, save_file
 from fiveshot.transfers import Saved
 
 from gateway.cli import labels, lookup, output
@@ -78,7 +79,7 @@ def import_(
 ) -> None:
     """Keep a LoRA file from elsewhere as the next version of a model."""
     session: Session = ctx.obj
-    if not file.is_file() and not (file / PEFT_FILE).is_file():
+    if not file.is_file() and not (file / peft_folders.WEIGHTS).is_file():
         raise NotFound(f"There is no file {file}", field="file_name", remedy="Check the path.")
     model = lookup.new_id(model, field="model_id", kind="model")
     with sending(session) as show:
@@ -188,7 +189,9 @@ def download_(
             " another form is rewritten.",
         ),
     ] = "",
-    to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", "-o", help="Output file, for peft a folder; defaults to the file's own name.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one file of a version; its digest is checked."""
@@ -272,6 +275,6 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
         ]
     )  # fmt: skip
     output.table(
-        ("file", "name", ">size", "sha256"),
+        ("file", "name", ">size", "?sha256"),
         ((f.file_id, f.file_name, output.size(f.size_bytes), f.sha256) for f in version.files),
     )

@@ -16,8 +16,10 @@ _FAULTS = ("low resolution", "blurry", "underexposed", "overexposed")
 
 
 def source_of(image: dataset_pb2.Image) -> str:
-    """Where the text of a picture comes from: `caption`, `tags`, or `nothing`."""
-    return "caption" if image.caption else "tags" if image.tags else "nothing"
+    """Where the text of a picture comes from: `caption`, `tags`, `dataset` (its words alone), or `nothing`."""
+    if image.caption or image.tags:
+        return "caption" if image.caption else "tags"
+    return "dataset" if image.training_text else "nothing"
 
 
 def show_texts(session: Session, dataset: str) -> None:

@@ -150,12 +150,12 @@ def list_(
         output.print_list("trainingJobs", found)
         return
     rows = (
-        (output.short(each.name), output.enum_name(each, "state"), output.short(each.base_model),
-         f"{each.step}/{each.total_steps}", each.epochs_completed, f"{each.loss:.4f}" if each.loss else "",
-         each.queue_position or "", output.when(each.create_time), each.display_name)
+        (output.short(each.name), output.enum_name(each, "state"), f"{each.step}/{each.total_steps}",
+         each.epochs_completed, f"{each.loss:.4f}" if each.loss else "", each.queue_position or "",
+         output.short(each.base_model), each.display_name, output.when(each.create_time))
         for each in found
     )  # fmt: skip
-    columns = ("job", "state", "base model", ">steps", ">epochs", ">loss", ">queue", "created", "display name")
+    columns = ("job", "state", ">steps", "?>epochs", ">loss", ">queue", "?base model", "?display name", "?created")
     output.table(columns, rows)
 
 

@@ -45,11 +45,6 @@ LOHA: Tensors = {f"lora_unet_{_TO_Q}.{name}": _DOWN for name in ("hada_w1_a", "h
 DORA: Tensors = {**KOHYA_WHOLE, f"lora_unet_{_TO_Q}.dora_scale": ("F16", (8, 1), bytes(16))}
 STRANGE: Tensors = {key.replace("attentions", "gadgets"): tensor for key, tensor in KOHYA_WHOLE.items()}
 HALVES: Tensors = {f"unet.{_TO_Q_DOTTED}.lora_A.weight": _FILLED_DOWN}
-WITH_TEXT: Tensors = {
-    **DIFFUSERS_WHOLE,
-    "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight": _FILLED_DOWN,
-    "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_B.weight": _FILLED_UP,
-}
 SMALL_NUMBERS: Tensors = {
     **KOHYA_WHOLE, f"lora_unet_{_TO_Q}.lora_down.weight": ("F8_E4M3", (4, 8), bytes(32))
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """A version's LoRA in a form that it was not stored in, made when it is asked for.
 
-Both files lie on disk meanwhile, and of the tensors one at a time in memory. Equal versions give equal bytes.
+Both files lie on disk meanwhile, and of the tensors one at a time in memory. Equal versions give equal bytes. PEFT's
+form is a folder for each network, so it is made as an archive of these.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
+import zipfile
+from collections.abc import AsyncIterator, Mapping
 from typing import IO
 
 from services.chassis.logging import get_logger
@@ -24,16 +26,13 @@ FORMS = (KOHYA, DIFFUSERS, PEFT)
 _SOURCES = (DIFFUSERS, PEFT, KOHYA)
 _AT_ONCE = 2
 _CHUNK = 256 * 1024
-_TYPES = {PEFT_CONFIG: "application/json"}
 # As PEFT looks for them in a folder.
-_PEFT_NAMES = {PEFT: "adapter_model.safetensors", PEFT_CONFIG: "adapter_config.json"}
+_WEIGHTS, _SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 
 def can_be_made(version: ModelVersion, file_id: str) -> bool:
     """Whether a file that a version does not have is a form of one that it has."""
-    if file_id == PEFT_CONFIG and version.file(PEFT) is not None:
-        return False
-    return version.file(file_id) is None and file_id in (*FORMS, PEFT_CONFIG) and _source(version) is not None
+    return file_id in FORMS and version.file(file_id) is None and _source(version) is not None
 
 
 class Conversions:
@@ -65,9 +64,8 @@ class Conversions:
                     made.close()
                     raise
         log.info("form_made", version=version.name, form=file_id, of=source.file_id, size_bytes=size)
-        name = _PEFT_NAMES.get(file_id) or _name(version, file_id)
-        file = ModelFile(file_id, name, _TYPES.get(file_id, "application/octet-stream"), size, sha256, "")
-        return file, _sent(made)
+        kind = "application/zip" if file_id == PEFT else "application/octet-stream"
+        return ModelFile(file_id, _name(version, file_id), kind, size, sha256, ""), _sent(made)
 
     async def _settings(self, version: ModelVersion, source: ModelFile) -> adapter_config.AdapterConfig:
         """What stands beside a file of PEFT's form; where it came without, alpha equals the rank."""
@@ -89,13 +87,25 @@ def _convert(
     """Writes the file and returns its size and digest."""
     found, metadata = tensors.opened(stored)
     layers = reading.read(source.file_id, found, metadata, settings)
-    form = PEFT if file_id == PEFT_CONFIG else file_id
-    file = writing.rewritten(layers, form, metadata, source=f"{source.file_id} {source.sha256}")
-    if file_id == PEFT_CONFIG:
-        data = file.settings.encode()
-        made.write(data)
-        return len(data), hashlib.sha256(data).hexdigest()
-    return tensors.write(made, file.tensors, file.metadata)
+    about = f"{source.file_id} {source.sha256}"
+    if file_id == PEFT:
+        _archive(made, writing.for_peft(layers, metadata, source=about))
+    else:
+        file = writing.rewritten(layers, file_id, metadata, source=about)
+        tensors.write(made, file.tensors, file.metadata)
+    size = made.tell()
+    made.seek(0)
+    return size, hashlib.file_digest(made, "sha256").hexdigest()
+
+
+def _archive(made: IO[bytes], networks: Mapping[str, writing.Rewritten]) -> None:
+    # An entry made without a date has always the same one.
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for name, file in networks.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}/{_SETTINGS}"), file.settings)
+            with archive.open(zipfile.ZipInfo(f"{name}/{_WEIGHTS}"), "w", force_zip64=True) as weights:
+                tensors.write(weights, file.tensors, file.metadata)
+    made.seek(0, 2)
 
 
 async def _sent(made: IO[bytes]) -> AsyncIterator[bytes]:
@@ -107,4 +117,4 @@ async def _sent(made: IO[bytes]) -> AsyncIterator[bytes]:
 
 def _name(version: ModelVersion, file_id: str) -> str:
     form = "" if file_id == KOHYA else f"-{file_id}"
-    return f"{output_name(version.draft.model_id, version.number)}{form}{SUFFIX}"
+    return f"{output_name(version.draft.model_id, version.number)}{form}{'.zip' if file_id == PEFT else SUFFIX}"

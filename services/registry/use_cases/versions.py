@@ -10,7 +10,6 @@ from services.chassis.logging import get_logger
 from services.registry.models import (
     KOHYA,
     MODEL_NAME,
-    PEFT_CONFIG,
     ModelFile,
     ModelVersion,
     check_version_delete,
@@ -88,7 +87,7 @@ class Versions:
             return await self._conversions.make(version, file_id)
         if file is None:
             has = ", ".join(item.file_id for item in version.draft.files)
-            made = [form for form in (*FORMS, PEFT_CONFIG) if can_be_made(version, form)]
+            made = [form for form in FORMS if can_be_made(version, form)]
             more = f" {', '.join(made)} can be made of them." if made else ""
             raise NotFound(
                 f"{version.name} has no file '{file_id or KOHYA}'",

@@ -35,14 +35,20 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def rewritten(source: Path, form: str, to: str, target: Path, config: AdapterConfig | None = None) -> Path:
-    """The file at `target`, and for PEFT its settings beside it."""
-    with source.open("rb") as stored, target.open("wb") as made:
+    """The file at `target`; for PEFT a folder for each network there."""
+    with source.open("rb") as stored:
         found, metadata = tensors.opened(stored)
         layers = reading.read(form, found, metadata, config or AdapterConfig())
-        file = writing.rewritten(layers, to, metadata, source="a test")
-        tensors.write(made, file.tensors, file.metadata)
-    if file.settings:
-        (target.parent / "adapter_config.json").write_text(file.settings)
+        if to == PEFT:
+            files = writing.for_peft(layers, metadata, source="a test")
+        else:
+            files = {"": writing.rewritten(layers, to, metadata, source="a test")}
+        for network, file in files.items():
+            if network:
+                (target / network).mkdir(parents=True)
+                (target / network / "adapter_config.json").write_text(file.settings)
+            with (target / network / "adapter_model.safetensors" if network else target).open("wb") as made:
+                tensors.write(made, file.tensors, file.metadata)
     return target
 
 
@@ -77,19 +83,24 @@ def test_kohya_and_diffusers_forms_are_made_of_each_other(model: AdaptedModel, t
 def test_peft_loads_what_is_made_for_it_and_its_own_file_comes_back(
     model: AdaptedModel, tmp_path: Path, form: str
 ) -> None:
-    chosen = parameters(adapter="lora", target_modules="all", rank=3, alpha=5.0)
+    chosen = parameters(adapter="lora", target_modules="all", train_text_encoder=True, rank=3, alpha=5.0)
     files, trained = exported(model, chosen, tmp_path)
-    made = rewritten(files[form], form, PEFT, tmp_path / "adapter_model.safetensors")
-    component = model.family.facts.denoiser.component
-    network = PeftModel.from_pretrained(copy.deepcopy(model.family.components[component]), tmp_path)  # type: ignore[arg-type]
-    changes = merged_changes(network.get_base_model())
-    assert difference({f"{component}.{name}": change for name, (change, _) in changes.items()}, trained) <= TOLERANCE
+    made = rewritten(files[form], form, PEFT, tmp_path / "peft")
+    changes: dict[str, Tensor] = {}
+    for network in sorted(folder.name for folder in made.iterdir()):
+        plain: Any = copy.deepcopy(model.family.components[network])
+        loaded = PeftModel.from_pretrained(plain, made, subfolder=network)
+        found = merged_changes(loaded.get_base_model())
+        changes |= {f"{network}.{name}": change for name, (change, _) in found.items()}
+    assert difference(changes, trained) <= TOLERANCE
 
-    config = adapter_config.read((tmp_path / "adapter_config.json").read_text())
-    back = rewritten(made, PEFT, KOHYA, tmp_path / "back.safetensors", config)
+    component = model.family.facts.denoiser.component
+    config = adapter_config.read((made / component / "adapter_config.json").read_text())
+    back = rewritten(made / component / "adapter_model.safetensors", PEFT, KOHYA, tmp_path / "back.safetensors", config)
     read = comfyui.read(load_file(back), model.base)
     assert not read.left_over
-    assert difference(read.changes, trained) <= TOLERANCE
+    own = {name: change for name, change in trained.items() if name.startswith(f"{component}.")}
+    assert difference(read.changes, own) <= TOLERANCE
 
 
 def test_ranks_and_alphas_of_single_layers_survive_in_settings_that_peft_wrote(
@@ -112,9 +123,9 @@ def test_ranks_and_alphas_of_single_layers_survive_in_settings_that_peft_wrote(
                        (DIFFUSERS, lambda path: applied(copy.deepcopy(model.family).pipeline(), path)[0])):  # fmt: skip
         made = rewritten(source, PEFT, form, tmp_path / f"{form}.safetensors", config)
         assert difference(read(made), trained) <= TOLERANCE, form
-    again = rewritten(tmp_path / "kohya.safetensors", KOHYA, PEFT, tmp_path / "adapter_model.safetensors")
-    assert json.loads((again.parent / "adapter_config.json").read_text())["rank_pattern"]
-    loaded = PeftModel.from_pretrained(copy.deepcopy(model.family.components["unet"]), tmp_path)  # type: ignore[arg-type]
+    again = rewritten(tmp_path / "kohya.safetensors", KOHYA, PEFT, tmp_path / "again") / "unet"
+    assert json.loads((again / "adapter_config.json").read_text())["rank_pattern"]
+    loaded = PeftModel.from_pretrained(copy.deepcopy(model.family.components["unet"]), again)  # type: ignore[arg-type]
     changes = {f"unet.{name}": one for name, (one, _) in merged_changes(loaded.get_base_model()).items()}
     assert difference(changes, trained) <= TOLERANCE
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -290,22 +292,29 @@ async def test_a_lora_from_outside_is_downloaded_in_the_forms_that_it_was_not_se
         )  # fmt: skip
         assert made.alpha == (8.0 if config else 4.0)
         keys = await running.keys()
-        for form in ("kohya", "diffusers", "peft", "peft-config"):
+        for form in ("kohya", "diffusers", "peft"):
             file, content = await running.download(made.name, form)
             assert (file.file_id, file.size_bytes) == (form, len(content))
             assert file.sha256 == hashlib.sha256(content).hexdigest()
             assert (content == data) == (form == sent)
             again, _ = await running.download(made.name, form)
             assert again == file
-            if form == "peft-config":
-                assert json.loads(content)["lora_alpha"] == (8 if config else 4)
-            elif form != sent:
-                header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-                about = header.pop("__metadata__")
-                assert about["fiveshot.converted_from"].startswith(f"{sent} ")
-                assert about["ss_steps"] == "7"
-                assert "sshs_model_hash" not in about
-                assert header
+            if form == sent:
+                continue
+            if form == "peft":
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    assert archive.namelist() == ["unet/adapter_config.json", "unet/adapter_model.safetensors"]
+                    assert json.loads(archive.read("unet/adapter_config.json"))["lora_alpha"] == 4
+                    content = archive.read("unet/adapter_model.safetensors")
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            about = header.pop("__metadata__")
+            assert about["fiveshot.converted_from"].startswith(f"{sent} ")
+            assert about["ss_steps"] == "7"
+            assert "sshs_model_hash" not in about
+            assert header
+        if config:
+            file, content = await running.download(made.name, "peft-config")
+            assert (file.file_name, content.decode()) == ("adapter_config.json", config)
         assert await running.keys() == keys
 
 
@@ -322,7 +331,6 @@ async def test_what_no_other_form_can_hold_is_refused_with_the_files_that_there_
         ("dora", lora_files.DORA, "diffusers"),
         ("strange", lora_files.STRANGE, "diffusers"),
         ("halves", lora_files.HALVES, "kohya"),
-        ("texts", lora_files.WITH_TEXT, "peft"),
         ("small", lora_files.SMALL_NUMBERS, "diffusers"),
     ):
         name = await kept(tensors, model)
@@ -331,7 +339,7 @@ async def test_what_no_other_form_can_hold_is_refused_with_the_files_that_there_
         assert (caught.value.reason, caught.value.field) == ("FORM_NOT_POSSIBLE", "file_id"), model
     with pytest.raises(NotFound) as missing:
         await running.download(name, "preview-1")
-    assert "It has kohya. diffusers, peft, peft-config can be made" in missing.value.remedy
+    assert "It has kohya. diffusers, peft can be made" in missing.value.remedy
 
 
 async def test_settings_of_peft_are_refused_where_they_say_nothing_and_nothing_is_kept(running: Running) -> None:

@@ -5,7 +5,6 @@ Format: https://github.com/huggingface/safetensors#format (8 bytes of length, JS
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import mmap
@@ -90,8 +89,8 @@ def opened(file: IO[bytes]) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def write(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[int, str]:
-    """Writes a file and returns its size in bytes and its SHA-256 in hex; equal content gives equal bytes."""
+def write(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes a file; equal content gives equal bytes."""
     # Wide numbers first, so that each tensor begins at a multiple of its own numbers.
     order = sorted(tensors, key=lambda name: (-SIZES[tensors[name].kind], name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
@@ -103,12 +102,9 @@ def write(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str,
         at = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    digest, size = hashlib.sha256(), 0
-    for piece in (_LENGTH.pack(len(text)), text, *(tensors[name] for name in order)):
-        raw = piece.load() if isinstance(piece, Tensor) else piece
-        digest.update(raw)
-        size += file.write(raw)
-    return size, digest.hexdigest()
+    file.write(_LENGTH.pack(len(text)) + text)
+    for name in order:
+        file.write(tensors[name].load())
 
 
 def _narrowed(values: Floats, kind: str) -> bytes:

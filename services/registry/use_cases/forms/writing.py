@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from services.registry.models import DIFFUSERS, KOHYA, PEFT
+from services.registry.models import KOHYA
 from services.registry.use_cases.forms import adapter_config, module_names
 from services.registry.use_cases.forms.reading import TEXT_ENCODER, TRANSFORMER, UNET, Layer
 from services.registry.use_cases.forms.refusal import cannot
@@ -35,18 +35,19 @@ class Rewritten:
 
 
 def rewritten(layers: Sequence[Layer], form: str, metadata: Mapping[str, str], *, source: str) -> Rewritten:
-    """The layers in a form. metadata: of the file that they are from. source: what to say of that file.
+    """The layers in kohya's or diffusers' form. metadata: of the file that they are from. source: what that file is.
 
     Raises FailedPrecondition(FORM_NOT_POSSIBLE).
     """
-    kept = {key: value for key, value in metadata.items() if not key.startswith(_OF_THE_OLD_FILE)}
-    kept["fiveshot.converted_from"] = source
-    forms: Mapping[str, Callable[[], Rewritten]] = {
-        KOHYA: lambda: Rewritten(_kohya(layers, family_of(layers, metadata)), kept),
-        DIFFUSERS: lambda: _diffusers(layers, kept),
-        PEFT: lambda: _peft(layers, kept),
-    }
-    return forms[form]()
+    kept = _kept(metadata, source)
+    return Rewritten(_kohya(layers, family_of(layers, metadata)), kept) if form == KOHYA else _diffusers(layers, kept)
+
+
+def for_peft(layers: Sequence[Layer], metadata: Mapping[str, str], *, source: str) -> dict[str, Rewritten]:
+    """The layers as PEFT saves them: a file with its settings for each network, by the network's name."""
+    networks = sorted({layer.component for layer in layers})
+    kept = {**_kept(metadata, source), "format": "pt"}
+    return {name: _peft([layer for layer in layers if layer.component == name], kept) for name in networks}
 
 
 def family_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Family:
@@ -101,19 +102,24 @@ def _diffusers(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Rewritte
 
 
 def _peft(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Rewritten:
-    components = sorted({layer.component for layer in layers})
-    if len(components) > 1 or components[0].startswith(TEXT_ENCODER):
-        raise cannot(f"PEFT's form describes one denoiser, and the LoRA changes {' and '.join(components)}")
+    # Since its fifth release transformers names the layers of CLIP's plain text encoder without that level.
+    level = module_names.CLIP_LEVEL if layers[0].component == TEXT_ENCODER else ""
+    modules = {layer.module.removeprefix(level): layer for layer in layers}
     tensors: dict[str, Tensor] = {}
-    for layer in layers:
-        tensors[f"base_model.model.{layer.module}.lora_A.weight"] = layer.down
-        tensors[f"base_model.model.{layer.module}.lora_B.weight"] = layer.up
+    for module, layer in modules.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = layer.down
+        tensors[f"base_model.model.{module}.lora_B.weight"] = layer.up
     settings: dict[str, Any] = {
         "peft_type": "LORA", "task_type": None, "base_model_name_or_path": None, "inference_mode": True,
         "bias": "none", "fan_in_fan_out": False, "init_lora_weights": True, "lora_dropout": 0.0,
-        **adapter_config.described({layer.module: (layer.rank, layer.alpha) for layer in layers}),
+        **adapter_config.described({module: (layer.rank, layer.alpha) for module, layer in modules.items()}),
     }  # fmt: skip
-    return Rewritten(tensors, {**metadata, "format": "pt"}, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    return Rewritten(tensors, metadata, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def _kept(metadata: Mapping[str, str], source: str) -> dict[str, str]:
+    kept = {key: value for key, value in metadata.items() if not key.startswith(_OF_THE_OLD_FILE)}
+    return {**kept, "fiveshot.converted_from": source}
 
 
 def _json(settings: Mapping[str, Any]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fiveshot import peft_folders
 from fiveshot.aio import transfer
 from fiveshot.aio.archives import OnProgress, import_model
 from fiveshot.aio.calls import Listing, Stubs
-from fiveshot.errors import InvalidArgument, NotFound
+from fiveshot.errors import NotFound
 from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
@@ -21,7 +23,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 # Copying and checking every file of a large epoch takes its time.
 SAVE_TIMEOUT_S = 600.0
 PEFT = "peft"
-PEFT_FILE, PEFT_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 
 class ModelVersion(ModelVersionRecord):
@@ -38,8 +39,8 @@ class ModelVersion(ModelVersionRecord):
 
         to: a file, or a folder to put it in under its own name; None is the working folder. format: `kohya` as
         A1111 and ComfyUI read it, `diffusers`, `peft`, or another of `files`; a LoRA that is stored in another form is
-        rewritten. Beside a file of PEFT's form lies its adapter_config.json. Raises NotFound, AlreadyExists, DataLoss,
-        FailedPrecondition(FORM_NOT_POSSIBLE).
+        rewritten. For `peft` `to` is a folder, as PEFT reads it: weights and settings, in a folder for each network.
+        Raises NotFound, AlreadyExists, DataLoss, FailedPrecondition(FORM_NOT_POSSIBLE).
         """
         return await save_file(self._stubs, self.name, format, to, overwrite=overwrite)
 
@@ -142,7 +143,7 @@ class Models:
         model, if there is none. base_model: id of that which it is made for. trigger: what the file says by default.
         Raises InvalidArgument for a file that is none.
         """
-        path, settings = _adapter(Path(file))
+        path, settings = peft_folders.weights_of(Path(file))
         name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
         first = pb.ImportModelVersionRequest(
             parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
@@ -161,15 +162,17 @@ async def save_file(
     stubs: Stubs, version: str, file_id: str, to: str | os.PathLike[str] | None, *, overwrite: bool
 ) -> Saved:
     """Writes a file of a version (full name), as `ModelVersion.download`; file_id: "" for kohya."""
-    saved = await transfer.save(stubs.channel, lambda: _chunks(stubs, version, file_id), to, overwrite=overwrite)
-    if file_id == PEFT:
-        beside = saved.path.with_name(PEFT_SETTINGS)
-        # A file from elsewhere may have come without.
-        with contextlib.suppress(NotFound):
-            await transfer.save(
-                stubs.channel, lambda: _chunks(stubs, version, "peft-config"), beside, overwrite=overwrite
-            )
-    return saved
+    if file_id != PEFT:
+        return await transfer.save(stubs.channel, lambda: _chunks(stubs, version, file_id), to, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="fiveshot-") as spare:
+        saved = await transfer.save(stubs.channel, lambda: _chunks(stubs, version, PEFT), spare)
+        folder, settings = Path(to) if to is not None else Path(saved.path.stem), Path(spare) / peft_folders.SETTINGS
+        if saved.path.suffix != ".zip":
+            # It came in this form, perhaps without its settings.
+            with contextlib.suppress(NotFound):
+                await transfer.save(stubs.channel, lambda: _chunks(stubs, version, "peft-config"), settings)
+        peft_folders.unpack(saved.path, settings, folder, overwrite=overwrite)
+    return Saved(folder, saved.size, saved.sha256)
 
 
 async def save_epoch(
@@ -187,17 +190,3 @@ async def save_epoch(
 def _chunks(stubs: Stubs, version: str, file_id: str) -> AsyncIterable[Any]:
     return stubs.registry.DownloadModelVersion(pb.DownloadModelVersionRequest(name=version, file_id=file_id))
 
-
-def _adapter(given: Path) -> tuple[Path, str]:
-    """The file of a LoRA and the settings beside it; "" where they are not PEFT's."""
-    path = given / PEFT_FILE if given.is_dir() else given
-    beside = path.with_name(PEFT_SETTINGS)
-    if path.name != PEFT_FILE or not beside.is_file():
-        return path, ""
-    try:
-        return path, beside.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise InvalidArgument(
-            f"{beside.name} cannot be read", field="adapter_config", reason="FILE_UNREADABLE",
-            remedy="Check its permissions, and that it is text.",
-        ) from None  # fmt: skip

@@ -244,7 +244,7 @@ class Image(_message.Message):
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
-    """The file's name as the caller gave it; a label, never a path."""
+    """The file's name as the caller gave it; a label, never a path. Output only."""
     content_type: _builtins.str
     """`image/png` or `image/jpeg`, from the bytes, not from the name. Output only."""
     width: _builtins.int
@@ -348,22 +348,22 @@ class DatasetVersion(_message.Message):
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
-    """SHA-256, in hex, over the canonical form of every image's digest, caption, crop and repeats, in order. The same contents give the same digest."""
+    """SHA-256, in hex, over the canonical form of every image's digest, caption, crop and repeats, in order. The same contents give the same digest. Output only."""
     image_count: _builtins.int
-    """Images in the version."""
+    """Images in the version. Output only."""
     size_bytes: _builtins.int
-    """Bytes of all originals."""
+    """Bytes of all originals. Output only."""
     trigger_word: _builtins.str
-    """The dataset's trigger word when it was frozen."""
+    """The dataset's trigger word when it was frozen. Output only."""
     description: _builtins.str
-    """The caller's note."""
+    """The caller's note. Output only."""
     etag: _builtins.str
     """Differs from that of any other version; send it back to guard a delete."""
     subject: _builtins.str
-    """The dataset's subject when it was frozen."""
+    """The dataset's subject when it was frozen. Output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was frozen."""
+        """When it was frozen. Output only."""
 
     def __init__(
         self,
@@ -406,28 +406,28 @@ class DatasetVersionImage(_message.Message):
     name: _builtins.str
     """Resource name."""
     file_name: _builtins.str
-    """The file's name as it was uploaded."""
+    """The file's name as it was uploaded. Output only."""
     content_type: _builtins.str
-    """`image/png` or `image/jpeg`."""
+    """`image/png` or `image/jpeg`. Output only."""
     width: _builtins.int
-    """Pixels across, after EXIF rotation."""
+    """Pixels across, after EXIF rotation. Output only."""
     height: _builtins.int
-    """Pixels down, after EXIF rotation."""
+    """Pixels down, after EXIF rotation. Output only."""
     size_bytes: _builtins.int
-    """Size of the original."""
+    """Size of the original. Output only."""
     sha256: _builtins.str
-    """SHA-256 of the original, in hex."""
+    """SHA-256 of the original, in hex. Output only."""
     caption: _builtins.str
-    """The final text: the image's caption, or its tags joined with commas, or the dataset's subject, with the trigger word. Training reads it as it is."""
+    """The final text: the image's caption, or its tags joined with commas, or the dataset's subject, with the trigger word. Training reads it as it is. Output only."""
     num_repeats: _builtins.int
-    """How many times it is used per epoch, at least 1; the dataset's value is already applied."""
+    """How many times it is used per epoch, at least 1; the dataset's value is already applied. Output only."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
-        """The image's labels when it was frozen."""
+        """The image's labels when it was frozen. Output only."""
 
     @_builtins.property
     def crop(self) -> Global___Crop:
-        """The part to train on; unset means all of it."""
+        """The part to train on; unset means all of it. Output only."""
 
     def __init__(
         self,

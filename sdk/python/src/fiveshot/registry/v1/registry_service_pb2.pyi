@@ -93,7 +93,7 @@ class ListModelsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
@@ -423,7 +423,7 @@ class ListModelVersionsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/models/{model}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     order_by: _builtins.str
@@ -520,7 +520,7 @@ class DownloadModelVersionRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` (with `peft-config`, its settings) where it is not stored so: it is rewritten on the way."""
+    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` where it is not stored so: it is rewritten on the way, for `peft` as a zip archive with a folder for each network."""
     def __init__(
         self,
         *,
@@ -546,7 +546,7 @@ class GetModelFileContentRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` (with `peft-config`, its settings) where it is not stored so: it is rewritten on the way."""
+    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` where it is not stored so: it is rewritten on the way, for `peft` as a zip archive with a folder for each network."""
     def __init__(
         self,
         *,

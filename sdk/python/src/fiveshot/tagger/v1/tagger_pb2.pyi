@@ -508,44 +508,44 @@ class TagJob(_message.Message):
     name: _builtins.str
     """Resource name."""
     dataset: _builtins.str
-    """The dataset it works on."""
+    """The dataset it works on. Output only."""
     state: Global___TagJob.State.ValueType
-    """Where it stands."""
+    """Where it stands. Output only."""
     total_images: _builtins.int
-    """Images to handle."""
+    """Images to handle. Output only."""
     tagged_images: _builtins.int
-    """Images whose tags were written, or would be in a dry run."""
+    """Images whose tags were written, or would be in a dry run. Output only."""
     skipped_images: _builtins.int
-    """Images skipped, because they had tags (TAG_MODE_SKIP) or because nothing changed."""
+    """Images skipped, because they had tags (TAG_MODE_SKIP) or because nothing changed. Output only."""
     failed_images: _builtins.int
-    """Images that failed."""
+    """Images that failed. Output only."""
     error: _builtins.str
-    """Why the job failed; empty otherwise."""
+    """Why the job failed; empty otherwise. Output only."""
     dry_run: _builtins.bool
-    """Only count and show; write nothing."""
+    """Only count and show; write nothing. Output only."""
     etag: _builtins.str
     """Changes with every change of the job."""
     note: _builtins.str
-    """What the reader should know, such as that only measured tags could be given, and how to get more."""
+    """What the reader should know, such as that only measured tags could be given, and how to get more. Output only."""
     @_builtins.property
     def options(self) -> Global___TagOptions:
-        """How to tag."""
+        """How to tag. Output only."""
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageFailure]:
-        """Why images failed, one entry an image."""
+        """Why images failed, one entry an image. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """When it was created. Output only."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it runs."""
+        """When it ended; unset while it runs. Output only."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageChange]:
-        """What would change at each image; filled in a dry run, not in lists."""
+        """What would change at each image; filled in a dry run, not in lists. Output only."""
 
     def __init__(
         self,

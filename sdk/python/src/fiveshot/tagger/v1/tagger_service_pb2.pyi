@@ -140,7 +140,7 @@ class ListTagJobsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
@@ -366,7 +366,7 @@ class TagImageRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`, for whom the work is done."""
     content: _builtins.bytes
-    """The picture's bytes, png or jpeg, at most 5 MB."""
+    """The picture's bytes, png or jpeg, at most 5 MiB unless the operator allows another size."""
     @_builtins.property
     def options(self) -> _tagger_pb2.TagOptions:
         """How to tag; `mode` and `prepend_trigger_word` are ignored here."""
