@@ -44,8 +44,9 @@ SETTABLE = {
     "ModelVersion": {"labels"},
     # What a job is made with, and what may change of it.
     "TrainingJob": {
-        "base_model", "dataset_version", "parameters", "trigger_word", "display_name", "priority", "labels",
-    },  # fmt: skip
+        *("base_model", "dataset_version", "parameters", "trigger_word"),
+        *("display_name", "priority", "labels"),
+    },
 }
 # Bounds that no rule of a field holds: what the service answers with, or a limit that the operator sets.
 ELSEWHERE = {
