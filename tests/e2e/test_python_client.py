@@ -98,8 +98,8 @@ async def test_the_lines_of_the_page_work_as_they_stand_over_a_line_that_is_cut(
             # What was kept in kohya's form alone is to be had in the others.
             imported = await client.models.import_file("my-cat", "my-cat.safetensors", base_model="fiveshot-tiny")
             assert imported.files == ["kohya"]
-            again = await imported.download(workplace / "again.safetensors", format="diffusers")
-            assert set(load_file(again.path)) == set(load_file((await kept.download(format="diffusers")).path))
+            made = await imported.download(workplace / "made.safetensors", format="diffusers")
+            assert set(load_file(made.path)) == set(load_file((await kept.download(format="diffusers")).path))
             folder = (await imported.download(workplace / "peft", format="peft")).path
             assert (folder / "unet" / "adapter_config.json").is_file()
             peft = await client.models.import_file("my-cat", folder / "unet")
