@@ -37,7 +37,7 @@ lint: $(STAMP) ## The checks that take seconds: all but types
 	$(BIN)/python -m tools.sync_client
 
 unit: $(STAMP) ## Unit tests only
-	$(BIN)/python -m pytest tests/unit -q
+	$(BIN)/python -m pytest tests/unit -q -n 2 --dist loadfile
 
 # Types are checked beside the tests, and shown once those have ended. Folders with the longest files begin, so that
 # short ones fill both workers to the end. FIVESHOT_TEST_PATIENCE=4 multiplies every limit on a slow or busy machine.

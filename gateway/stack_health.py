@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.chassis.grpc_server import NEED
+from services.chassis.needs import NEED
 
 _ANSWER_S = 1.0
 # Whoever asks more often gets the same answer: probes must not cost the services anything.

@@ -21,9 +21,9 @@ from gateway.cli import output
 from gateway.cli.session import Session
 from gateway.supervisor import servers
 from gateway.supervisor.folder import DataFolder
+from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.run import running_state
 from gateway.supervisor.servers import BinaryName
-from gateway.supervisor.stack import DEFAULT_LISTEN, port_is_free
 
 DEFAULT_PORT = int(DEFAULT_LISTEN.rpartition(":")[2])
 _GIB = 1024**3

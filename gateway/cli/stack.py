@@ -14,7 +14,7 @@ from gateway.cli import output
 from gateway.cli.console import sign_in_address
 from gateway.cli.session import Session
 from gateway.sessions import CODE_MINUTES
-from gateway.supervisor import run, stack_problems
+from gateway.supervisor import run
 from gateway.supervisor.folder import ChildState, DataFolder, StackState
 
 
@@ -45,6 +45,8 @@ def down(ctx: typer.Context) -> None:
 
 def status(ctx: typer.Context) -> None:
     """Show running processes, ports, memory and what is wrong; exit code 5 when nothing runs, 1 when it is not well."""
+    from gateway.supervisor import stack_problems
+
     session: Session = ctx.obj
     folder = DataFolder(session.data)
     state = run.running_state(folder)

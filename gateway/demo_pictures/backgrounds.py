@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from gateway.demo_pictures.canvas import Colour
@@ -136,6 +135,9 @@ def _snow(rng: random.Random, size: int) -> Background:
 
 
 def _vertical(top: Colour, bottom: Colour, size: int) -> Image.Image:
+    # Every command imports this module, and only the demo draws.
+    import numpy as np
+
     t = np.linspace(0, 1, size, dtype=np.float32)[:, None]
     column = (np.array(top) * (1 - t) + np.array(bottom) * t).astype(np.uint8)
     return Image.fromarray(column[:, None, :].repeat(size, axis=1))

@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from gateway.supervisor.child import die_with_parent
 from gateway.supervisor.folder import PRIVATE_UMASK, DataFolder, FolderBusyError, StackState, open_private
+from gateway.supervisor.ports import port_is_free
 from gateway.supervisor.servers import DiskFullError
-from gateway.supervisor.stack import Stack, StackSettings, port_is_free
 from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, last_words
-from services.chassis.settings import split_host_port, wrong_variables
+
+if TYPE_CHECKING:
+    from gateway.supervisor.stack import StackSettings
 
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.1
@@ -32,6 +35,10 @@ class StackError(Exception):
 
 def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None = None) -> int:
     """Runs a stack in this process until a signal; returns its exit code. Raises StackError, FolderBusyError."""
+    # Every command imports this module, and few run a stack: what that needs would be half of their start.
+    from gateway.supervisor.stack import Stack, StackSettings
+    from services.chassis.settings import wrong_variables
+
     with _private_files(), folder.held():
         orphans = end_leftovers(folder)
         if orphans:
@@ -90,6 +97,8 @@ def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
 
 def _refuse_a_taken_port(listen: str) -> None:
     """Raises StackError now rather than after Envoy has tried it several times."""
+    from services.chassis.settings import split_host_port
+
     if listen:
         host, port = split_host_port(listen)
         if port and not port_is_free(port, host):

@@ -6,7 +6,6 @@ Every part can be a running server instead: set its FIVESHOT_ variable (see Stac
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +18,10 @@ from gateway import envoy_config, event_accounts, inside
 from gateway.settings import Settings as GatewaySettings
 from gateway.supervisor import servers
 from gateway.supervisor.folder import Credentials, DataFolder
+from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec
 from services.chassis.settings import split_host_port
 
-DEFAULT_LISTEN = f"{HOST}:7437"
 SERVICES = ("dataset", "tagger", "trainer", "registry")
 # A local stack has few callers; it need not wait long for them when it stops.
 _GRACE_S = 3
@@ -267,14 +266,3 @@ def _public_door() -> str:
     """The default port if it is free, any other one if not."""
     port = int(DEFAULT_LISTEN.rpartition(":")[2])
     return DEFAULT_LISTEN if port_is_free(port) else f"{HOST}:{servers.free_ports(1)[0]}"
-
-
-def port_is_free(port: int, host: str = HOST) -> bool:
-    """Whether this machine could listen on a port, by default of its loopback."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

@@ -17,7 +17,7 @@ from services.chassis.grpc_client import MIB
 from services.chassis.interceptors import server_interceptors
 from services.chassis.internal_token import InternalTokenInterceptor
 from services.chassis.logging import get_logger
-from services.chassis.needs import Need, Task, follow
+from services.chassis.needs import NEED, Need, Task, follow
 from services.chassis.settings import BaseServiceSettings, split_host_port
 
 log = get_logger(__name__)
@@ -31,10 +31,6 @@ its first minute makes it not ready; nobody must restart it for that, as they wo
 LIVENESS = "liveness"
 """The name under which health says only that the process lives. A process whose database is away must not be restarted
 for it: that helps nobody, and ends the calls that need no database."""
-
-NEED = "need/"
-"""Health lists under this what the process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`. It is NOT_SERVING as a
-whole only when something vital is among it."""
 
 NEED_UP = telemetry.gauge(
     "fiveshot_need_up", "Whether a server that the process needs answers: 1, or 0 while it is away.", ("need",)
@@ -156,9 +152,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
         self, request: health_pb2.HealthListRequest, context: object
     ) -> health_pb2.HealthListResponse:
         """The health of every name."""
-        statuses = {
-            name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()
-        }
+        statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
         return health_pb2.HealthListResponse(statuses=statuses)
 
 

@@ -11,6 +11,10 @@ from services.chassis.logging import get_logger
 
 log = get_logger(__name__)
 
+NEED = "need/"
+"""Health lists under this what a process lacks: `need/object store: OBJECT_STORE_UNAVAILABLE`. It is NOT_SERVING as a
+whole only when something vital is among it."""
+
 Task = Callable[[], Awaitable[None]]
 
 _PAUSE_S = 1.0

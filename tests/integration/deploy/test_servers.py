@@ -13,8 +13,8 @@ from sqlalchemy import Table, insert, text
 from gateway import envoy_config
 from gateway.event_accounts import SERVICES_USER
 from gateway.settings import Settings as GatewaySettings
+from gateway.supervisor.ports import port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec, binary, free_ports
-from gateway.supervisor.stack import port_is_free
 from services.chassis.errors import Unavailable
 from services.chassis.grpc_server import start_server
 from services.chassis.nats_events import EventBus

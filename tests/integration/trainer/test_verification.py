@@ -181,8 +181,16 @@ def wrong_files(trained: Trained, folder: Path) -> Iterator[tuple[str, ArtifactF
                 yield f"{change.__name__} in {artifact.form}", wrong
 
 
-@pytest.mark.parametrize(("precision", "size"), [("no", 0.05), ("no", ONE_STEP), ("bf16", ONE_STEP), ("fp16", 0.05)])
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize(
+    ("adapter", "precision", "size"),
+    [
+        *((adapter, "no", 0.05) for adapter in ADAPTERS),
+        *((adapter, "bf16", ONE_STEP) for adapter in ADAPTERS),
+        # What differs by number format is the reading of tensors, which all adapters share.
+        ("lora", "no", ONE_STEP),
+        ("dora", "fp16", 0.05),
+    ],
+)
 def test_what_was_trained_is_accepted_and_every_wrong_file_refused(
     train: Train, adapter: str, precision: str, size: float, tmp_path: Path
 ) -> None:
