@@ -71,7 +71,7 @@ def _rewrite(source: Path, form: str, to: str, target: Path) -> None:
     with source.open("rb") as stored, target.open("wb") as made:
         found, metadata = tensors.opened(stored)
         layers = reading.read(form, found, metadata, AdapterConfig())
-        file = writing.rewritten(layers, to, metadata, source="a benchmark")
+        file = writing.rewritten(layers, to, metadata, {})
         tensors.write(made, file.tensors, file.metadata)
 
 

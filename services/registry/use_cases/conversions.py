@@ -58,14 +58,15 @@ class Conversions:
                 settings = await self._settings(version, source)
                 # It has no name on the disk, so it goes with its last reader, whatever becomes of the call.
                 made = tempfile.TemporaryFile(prefix="fiveshot-registry-")  # noqa: SIM115
+                name = output_name(version.draft.model_id, version.number)
                 try:
-                    size, sha256 = await asyncio.to_thread(_convert, stored, made, source, file_id, settings)
+                    size, sha256 = await asyncio.to_thread(_convert, stored, made, source, file_id, settings, name)
                 except BaseException:
                     made.close()
                     raise
         log.info("form_made", version=version.name, form=file_id, of=source.file_id, size_bytes=size)
         kind = "application/zip" if file_id == PEFT else "application/octet-stream"
-        return ModelFile(file_id, _name(version, file_id), kind, size, sha256, ""), _sent(made)
+        return ModelFile(file_id, _file_name(name, file_id), kind, size, sha256, ""), _sent(made)
 
     async def _settings(self, version: ModelVersion, source: ModelFile) -> adapter_config.AdapterConfig:
         """What stands beside a file of PEFT's form; where it came without, alpha equals the rank."""
@@ -82,16 +83,21 @@ def _source(version: ModelVersion) -> ModelFile | None:
 
 
 def _convert(
-    stored: IO[bytes], made: IO[bytes], source: ModelFile, file_id: str, settings: adapter_config.AdapterConfig
+    stored: IO[bytes],
+    made: IO[bytes],
+    source: ModelFile,
+    file_id: str,
+    settings: adapter_config.AdapterConfig,
+    name: str,
 ) -> tuple[int, str]:
     """Writes the file and returns its size and digest."""
     found, metadata = tensors.opened(stored)
     layers = reading.read(source.file_id, found, metadata, settings)
-    about = f"{source.file_id} {source.sha256}"
+    kept = writing.about(metadata, source=f"{source.file_id} {source.sha256}", name=name)
     if file_id == PEFT:
-        _archive(made, writing.for_peft(layers, metadata, source=about))
+        _archive(made, writing.for_peft(layers, kept))
     else:
-        file = writing.rewritten(layers, file_id, metadata, source=about)
+        file = writing.rewritten(layers, file_id, metadata, kept)
         tensors.write(made, file.tensors, file.metadata)
     size = made.tell()
     made.seek(0)
@@ -115,6 +121,5 @@ async def _sent(made: IO[bytes]) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _name(version: ModelVersion, file_id: str) -> str:
-    form = "" if file_id == KOHYA else f"-{file_id}"
-    return f"{output_name(version.draft.model_id, version.number)}{form}{'.zip' if file_id == PEFT else SUFFIX}"
+def _file_name(name: str, file_id: str) -> str:
+    return f"{name}{'' if file_id == KOHYA else f'-{file_id}'}{'.zip' if file_id == PEFT else SUFFIX}"

@@ -37,6 +37,8 @@ async def test_a_lora_from_outside_is_downloaded_in_the_forms_that_it_was_not_se
         for form in ("kohya", "diffusers", "peft"):
             file, content = await running.download(made.name, form)
             assert (file.file_id, file.size_bytes) == (form, len(content))
+            named = {"kohya": ".safetensors", "diffusers": "-diffusers.safetensors", "peft": "-peft.zip"}
+            assert file.file_name == ("x.safetensors" if form == sent else f"{model}-v1{named[form]}")
             assert file.sha256 == hashlib.sha256(content).hexdigest()
             assert (content == data) == (form == sent)
             again, _ = await running.download(made.name, form)
@@ -52,6 +54,7 @@ async def test_a_lora_from_outside_is_downloaded_in_the_forms_that_it_was_not_se
             about = header.pop("__metadata__")
             assert about["fiveshot.converted_from"].startswith(f"{sent} ")
             assert about["ss_steps"] == "7"
+            assert about["ss_output_name"] == about["modelspec.title"] == f"{model}-v1"
             assert "sshs_model_hash" not in about
             assert header
         if config:

@@ -39,10 +39,7 @@ def rewritten(source: Path, form: str, to: str, target: Path, config: AdapterCon
     with source.open("rb") as stored:
         found, metadata = tensors.opened(stored)
         layers = reading.read(form, found, metadata, config or AdapterConfig())
-        if to == PEFT:
-            files = writing.for_peft(layers, metadata, source="a test")
-        else:
-            files = {"": writing.rewritten(layers, to, metadata, source="a test")}
+        files = writing.for_peft(layers, {}) if to == PEFT else {"": writing.rewritten(layers, to, metadata, {})}
         for network, file in files.items():
             if network:
                 (target / network).mkdir(parents=True)

@@ -34,20 +34,26 @@ class Rewritten:
     settings: str = ""
 
 
-def rewritten(layers: Sequence[Layer], form: str, metadata: Mapping[str, str], *, source: str) -> Rewritten:
-    """The layers in kohya's or diffusers' form. metadata: of the file that they are from. source: what that file is.
+def about(metadata: Mapping[str, str], *, source: str, name: str) -> dict[str, str]:
+    """The metadata of a new file. metadata: of the file that it is made of. source: what that is. name: the new one's,
+    without an ending."""
+    kept = {key: value for key, value in metadata.items() if not key.startswith(_OF_THE_OLD_FILE)}
+    return {**kept, "ss_output_name": name, "modelspec.title": name, "fiveshot.converted_from": source}
+
+
+def rewritten(layers: Sequence[Layer], form: str, metadata: Mapping[str, str], kept: Mapping[str, str]) -> Rewritten:
+    """The layers in kohya's or diffusers' form. metadata: of the file that they are from. kept: of the new one.
 
     Raises FailedPrecondition(FORM_NOT_POSSIBLE).
     """
-    kept = _kept(metadata, source)
     return Rewritten(_kohya(layers, family_of(layers, metadata)), kept) if form == KOHYA else _diffusers(layers, kept)
 
 
-def for_peft(layers: Sequence[Layer], metadata: Mapping[str, str], *, source: str) -> dict[str, Rewritten]:
+def for_peft(layers: Sequence[Layer], kept: Mapping[str, str]) -> dict[str, Rewritten]:
     """The layers as PEFT saves them: a file with its settings for each network, by the network's name."""
     networks = sorted({layer.component for layer in layers})
-    kept = {**_kept(metadata, source), "format": "pt"}
-    return {name: _peft([layer for layer in layers if layer.component == name], kept) for name in networks}
+    own = {**kept, "format": "pt"}
+    return {name: _peft([layer for layer in layers if layer.component == name], own) for name in networks}
 
 
 def family_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Family:
@@ -115,11 +121,6 @@ def _peft(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Rewritten:
         **adapter_config.described({module: (layer.rank, layer.alpha) for module, layer in modules.items()}),
     }  # fmt: skip
     return Rewritten(tensors, metadata, json.dumps(settings, indent=2, sort_keys=True) + "\n")
-
-
-def _kept(metadata: Mapping[str, str], source: str) -> dict[str, str]:
-    kept = {key: value for key, value in metadata.items() if not key.startswith(_OF_THE_OLD_FILE)}
-    return {**kept, "fiveshot.converted_from": source}
 
 
 def _json(settings: Mapping[str, Any]) -> str:
