@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from services.chassis.listing.fields import choice, flag, moment, reference
+from services.chassis.listing.fields import choice, flag, moment, reference, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.tagger.models import (
@@ -100,6 +100,7 @@ TAG_JOBS: Listing[TagJob] = Listing(
         "state": choice(list(JobState), prefix="STATE_"),
         "dataset": reference("{parent}/datasets/", operators=("=", "!=")),
         "dry_run": flag(),
+        "labels": text_map(),
         "create_time": moment(),
         "end_time": moment(),
     },

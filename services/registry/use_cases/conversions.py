@@ -99,9 +99,11 @@ def _convert(
     else:
         file = writing.rewritten(layers, file_id, metadata, kept)
         tensors.write(made, file.tensors, file.metadata)
-    size = made.tell()
+    size, digest = made.tell(), hashlib.sha256()
     made.seek(0)
-    return size, hashlib.file_digest(made, "sha256").hexdigest()
+    while chunk := made.read(_CHUNK):
+        digest.update(chunk)
+    return size, digest.hexdigest()
 
 
 def _archive(made: IO[bytes], networks: Mapping[str, writing.Rewritten]) -> None:

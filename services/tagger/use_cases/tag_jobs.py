@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.chassis import request_context
@@ -36,6 +36,7 @@ class StartRequest:
     filter: str = ""
     request_id: str = ""
     dry_run: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class TagJobVerbs:
@@ -70,7 +71,9 @@ class TagJobVerbs:
                 remedy="Use the dataset's own project as parent.",
             )
         info = self._taggers.check(request.options)
-        content = digest((request.dataset, request.options, request.filter, request.dry_run))
+        # Requests were remembered before there were labels.
+        asked = (request.dataset, request.options, request.filter, request.dry_run)
+        content = digest(asked, *sorted(request.labels.items()))
         key = RequestKey(request.project, "TagImages", request.request_id, content)
         earlier = await self._jobs.recall(key)
         if earlier is not None:
@@ -86,6 +89,7 @@ class TagJobVerbs:
             note=note(info),
             request_id=caller.request_id,
             principal=caller.principal,
+            labels=request.labels,
             outcomes=tuple(ImageOutcome(image, ImageState.PENDING) for image in images),
         )
         stored = await self._jobs.create(job, key)

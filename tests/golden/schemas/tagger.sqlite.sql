@@ -18,7 +18,7 @@ CREATE TABLE tag_jobs (
     request_id VARCHAR(128) NOT NULL,
     principal VARCHAR(200) NOT NULL,
     owner VARCHAR(80) NOT NULL,
-    owned_until BIGINT,
+    owned_until BIGINT, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (name)
 );
 
@@ -61,6 +61,6 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE UNIQUE INDEX ix_tag_job_images_image ON tag_job_images (job, image);
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+INSERT INTO alembic_version (version_num) VALUES ('0003');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');

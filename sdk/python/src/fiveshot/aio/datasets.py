@@ -163,6 +163,7 @@ class Dataset(DatasetRecord):
         tagger: str = "",
         filter: str = "",
         dry_run: bool = False,
+        labels: Mapping[str, str] | None = None,
         wait: bool = True,
         **options: Any,
     ) -> TagJob:
@@ -187,7 +188,7 @@ class Dataset(DatasetRecord):
             )  # fmt: skip
         request = tagger_api.TagImagesRequest(
             parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**chosen), filter=filter,
-            dry_run=dry_run,
+            dry_run=dry_run, labels=labels,
         )  # fmt: skip
         job = TagJob(self._stubs, await self._stubs.tagger.TagImages(request))
         return await job.wait() if wait else job

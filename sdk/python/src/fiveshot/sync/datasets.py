@@ -164,6 +164,7 @@ class Dataset(DatasetRecord):
         tagger: str = "",
         filter: str = "",
         dry_run: bool = False,
+        labels: Mapping[str, str] | None = None,
         wait: bool = True,
         **options: Any,
     ) -> TagJob:
@@ -188,7 +189,7 @@ class Dataset(DatasetRecord):
             )  # fmt: skip
         request = tagger_api.TagImagesRequest(
             parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**chosen), filter=filter,
-            dry_run=dry_run,
+            dry_run=dry_run, labels=labels,
         )  # fmt: skip
         job = TagJob(self._stubs, self._stubs.tagger.TagImages(request))
         return job.wait() if wait else job

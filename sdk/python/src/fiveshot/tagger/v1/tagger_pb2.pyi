@@ -489,6 +489,26 @@ class TagJob(_message.Message):
     STATE_CANCELLED: TagJob.State.ValueType  # 5
     """Stopped on request; what was tagged stays."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
@@ -505,6 +525,7 @@ class TagJob(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     dataset: _builtins.str
@@ -547,6 +568,10 @@ class TagJob(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageChange]:
         """What would change at each image; filled in a dry run, not in lists. Output only."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's own, as it was started with them; lists filter by them: `labels.team = "pets"`, `labels:team`. Output only."""
+
     def __init__(
         self,
         *,
@@ -566,10 +591,11 @@ class TagJob(_message.Message):
         etag: _builtins.str = ...,
         note: _builtins.str = ...,
         changes: _abc.Iterable[Global___ImageChange] | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "create_time", b"create_time", "dataset", b"dataset", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "etag", b"etag", "failed_images", b"failed_images", "failures", b"failures", "name", b"name", "note", b"note", "options", b"options", "skipped_images", b"skipped_images", "state", b"state", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "create_time", b"create_time", "dataset", b"dataset", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "etag", b"etag", "failed_images", b"failed_images", "failures", b"failures", "labels", b"labels", "name", b"name", "note", b"note", "options", b"options", "skipped_images", b"skipped_images", "state", b"state", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
