@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from google.api import field_behavior_pb2, resource_pb2
@@ -32,11 +33,11 @@ FIELD = re.compile(r"((?:^ +//[^\n]*\n)+) +[\w.<>, ]*?(\w+) = \d+([^;]*);", re.M
 # `at most 120 characters`, `0 to 1`, `-100 to 100`, `up to eight`.
 BOUND = re.compile(r"at most (\d+(?: [KM]iB)?)|(?<![\w.])(-?\d+) to (-?\d+)|up to (eight|\d+)\b", re.IGNORECASE)
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
-LISTINGS: dict[str, Listing[object]] = {
+LISTINGS: dict[str, Listing[Any]] = {
     "ListDatasets": dataset.DATASETS, "ListImages": IMAGES, "ListDatasetVersions": dataset.VERSIONS,
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
-}  # type: ignore[dict-item]  # fmt: skip
+}  # fmt: skip
 SETTABLE = {
     "Dataset": set(DatasetFields.__dataclass_fields__),
     "Image": set(ImageFields.__dataclass_fields__),

@@ -114,7 +114,7 @@ async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Ga
 
 async def test_a_method_that_is_not_there_and_a_message_too_large_come_with_details(gateway: Gateway) -> None:
     async def failed(path: str, body: bytes) -> Any:
-        method = channel.unary_unary(path)
+        method = channel.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await method(body, metadata=(("x-api-key", gateway.key),))
         return rpc_status.from_call(caught.value)  # type: ignore[arg-type]
