@@ -40,11 +40,11 @@ unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest tests/unit -q -n 2 --dist loadfile
 
 # Types are checked beside the tests, and shown once those have ended. Folders with the longest files begin, so that
-# short ones fill both workers to the end. FIVESHOT_TEST_PATIENCE=4 multiplies every limit on a slow or busy machine.
+# short ones fill all workers to the end; there is one more than cores, because tests of outages mostly wait. FIVESHOT_TEST_PATIENCE=4 multiplies every limit on a slow or busy machine.
 test: $(STAMP) lint promtool ## The whole suite, with the real servers on free ports
 	@types=$$(mktemp); $(BIN)/mypy >$$types 2>&1 & mypy=$$!; trap 'kill $$mypy' INT TERM; \
 	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration tests/contract tests/unit \
-	    -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 && \
+	    -q -n 3 --dist loadfile --no-loadscope-reorder --durations=25 && \
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -m smoke -q; tests=$$?; \
 	wait $$mypy; typed=$$?; echo "mypy:"; cat $$types; rm -f $$types; test $$tests -eq 0 && test $$typed -eq 0
 

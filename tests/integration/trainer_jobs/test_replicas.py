@@ -24,6 +24,8 @@ _Service = training_service_pb2
 # `make test-long` takes 1,000.
 JOBS = int(os.environ.get("QUEUE_JOBS", "200"))
 WORKERS = 16
+LONGEST_WAIT_S = 60.0
+"""That the API lets a worker ask for; a slow machine may not ask for more."""
 
 
 async def test_sixteen_workers_on_two_replicas_take_each_of_many_jobs_once(
@@ -98,7 +100,7 @@ async def test_replicas_tell_each_other_so_that_nobody_has_to_look(
         await until(told_anew, what="the other replica to hear")
         first = await one.worker("worker-1").acquire()
         assert first is not None
-        waiting = asyncio.create_task(two.worker("worker-2").acquire(wait_s=scaled(30)))
+        waiting = asyncio.create_task(two.worker("worker-2").acquire(wait_s=LONGEST_WAIT_S))
         await _seen(postgres_url, "worker-2")
         other = await one.create(project)
         async with within(30):
@@ -111,7 +113,7 @@ async def test_a_waiting_worker_gets_the_job_that_comes(
     start_trainer: StartTrainer, database_url: str, project: str
 ) -> None:
     async with start_trainer(database_url) as one, start_trainer(database_url) as two:
-        waiting = [asyncio.create_task(side.worker(side.target).acquire(wait_s=scaled(20))) for side in (one, two)]
+        waiting = [asyncio.create_task(side.worker(side.target).acquire(wait_s=LONGEST_WAIT_S)) for side in (one, two)]
         await _seen(database_url, one.target, two.target)
         names = {(await one.create(project)).name for _ in range(2)}
         async with within(30):
@@ -127,8 +129,10 @@ async def _seen(database_url: str, *worker_ids: str) -> None:
         async with db.connect() as conn:
             return set(worker_ids) <= set(await conn.scalars(select(workers.c.worker_id)))
 
-    await until(all_seen, what="workers to wait")
-    await db.dispose()
+    try:
+        await until(all_seen, what="workers to wait")
+    finally:
+        await db.dispose()
 
 
 async def test_projects_take_turns_then_priority_then_age(
@@ -178,9 +182,9 @@ async def test_a_silent_worker_loses_its_job_and_the_budget_is_not_spent(
     async with start_trainer(database_url, lease_seconds=scaled(0.5), max_losses=3) as trainer:
         job = await trainer.create(project)
         for _ in range(2):
-            held = await trainer.worker().acquire(wait_s=scaled(10))
+            held = await trainer.worker().acquire(wait_s=LONGEST_WAIT_S)
             assert held is not None
-        held = await trainer.worker().acquire(wait_s=scaled(10))
+        held = await trainer.worker().acquire(wait_s=LONGEST_WAIT_S)
         assert held is not None
         await trainer.worker().work(held)
         done = await trainer.get(job.name)
@@ -193,7 +197,7 @@ async def test_a_silent_worker_loses_its_job_and_the_budget_is_not_spent(
 
         deadly = await trainer.create(project)
         for _ in range(3):
-            assert await trainer.worker().acquire(wait_s=scaled(10)) is not None
+            assert await trainer.worker().acquire(wait_s=LONGEST_WAIT_S) is not None
         watch = trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=deadly.name))
         async with within(30):
             async for _ in watch:
