@@ -1,6 +1,6 @@
 """How long it takes to rewrite a LoRA of Stable Diffusion XL's size from one form into another.
 
-    python -m benchmarks.model_forms [--rank 64]
+python -m benchmarks.model_forms [--rank 64]
 """
 
 from __future__ import annotations
