@@ -8,7 +8,6 @@ also show that a page of ours made it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -19,13 +18,15 @@ from google.protobuf import json_format
 from google.rpc import code_pb2
 
 from gateway.api_keys import KEY_PREFIX, ApiKeyFile
+from gateway.audit import GatewayAudit
 from gateway.check_answers import Caller, allowed, denied, kept, told, wants_grpc
+from gateway.claims import Claims, principal_of
 from gateway.envoy_filters import CHECK_KEY, HEALTH_PATH, JSON_CHECK, JWT_FAILURE_KEY, JWT_FILTER, JWT_PAYLOAD_KEY
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
 from gateway.roles import SERVICES, Role, RoleCheck
 from gateway.sampled_log import SampledLog
-from gateway.sessions import CONSOLE_HEADER, SESSION_PATH, Grant, SessionFolder, cookie_of
+from gateway.sessions import CONSOLE_HEADER, OIDC_PATH, SESSION_PATH, Grant, SessionFolder, cookie_of
 from gateway.stack_health import StackHealth, document
 from services.chassis import telemetry
 from services.chassis.callers import OwnToken
@@ -39,7 +40,6 @@ ANSWERS = telemetry.counter(
 )
 
 SERVICE_NAME = "envoy.service.auth.v3.Authorization"
-_PROJECT = re.compile(r"\*|[a-z][a-z0-9-]{0,62}")
 _MAX_LOGGED_PATH = 200
 _LOOKS = ("GET", "HEAD")
 
@@ -58,8 +58,7 @@ class Authorizer:
     ) -> None:
         self._keys = keys
         self._sessions = sessions or SessionFolder(None)
-        self._projects_claim = projects_claim
-        self._role_claim = role_claim
+        self._claims = Claims(projects_claim, role_claim)
         self.now = now
 
     def identify(self, headers: Mapping[str, str], verdict: Mapping[str, object], verb: str = "GET") -> Caller:
@@ -74,7 +73,7 @@ class Authorizer:
             return self._by_key(secret)
         payload = verdict.get(JWT_PAYLOAD_KEY)
         if isinstance(payload, Mapping):
-            return self._by_token(payload)
+            return self.of_claims(payload)
         if bearer:
             raise Unauthenticated(
                 f"The token was refused: {_failure(verdict)}",
@@ -94,8 +93,33 @@ class Authorizer:
             remedy="Send an API key in the header x-api-key, or a token as authorization: Bearer.",
         )
 
+    def of_claims(self, payload: Mapping[str, object]) -> Caller:
+        """The caller that a verified token's claims describe. Raises PermissionDenied: no project, or no role."""
+        return self._claims.caller(payload)
+
+    def known(self, headers: Mapping[str, str], verdict: Mapping[str, object]) -> Caller | None:
+        """Who a refused caller is, if that is known; what it may do is another question."""
+        bearer = _bearer(headers.get("authorization", ""))
+        secret = headers.get("x-api-key", "") or (bearer if bearer.startswith(KEY_PREFIX) else "")
+        payload = verdict.get(JWT_PAYLOAD_KEY)
+        if secret:
+            key = self._keys.find(secret)
+            return Caller(f"key:{key.id}", key.projects, key.role) if key else None
+        if isinstance(payload, Mapping):
+            return Caller(principal_of(payload), ())
+        session = self._sessions.find(cookie_of(headers.get("cookie", "")))
+        if session is not None and session.subject:
+            return _by_provider(session)
+        key = self._keys.named(session.key) if session else None
+        return Caller(f"session:{key.id}", key.projects, key.role) if key else None
+
     def of_session(self, session: Grant) -> Caller:
-        """The caller of a session: what its key may do now. Raises Unauthenticated once the key is gone."""
+        """The caller of a session: what its key may do now, or what the provider said at the sign-in.
+
+        Raises Unauthenticated once the key is gone.
+        """
+        if session.subject:
+            return _by_provider(session)
         key = self._keys.named(session.key)
         if key is None or key.expired(self.now()):
             raise _signed_out()
@@ -131,38 +155,19 @@ class Authorizer:
             )
         return Caller(f"key:{key.id}", key.projects, key.role)
 
-    def _by_token(self, payload: Mapping[str, object]) -> Caller:
-        subject = str(payload.get("sub", "")) or "unknown"
-        named = _words(claimed(payload, self._projects_claim))
-        projects = tuple(project for project in named if _PROJECT.fullmatch(project))
-        if not projects:
-            raise PermissionDenied(
-                f"The token of '{subject}' opens no project",
-                reason="TOKEN_WITHOUT_PROJECTS",
-                remedy=f"Have the issuer put the project ids into the claim '{self._projects_claim}'.",
-            )
-        return Caller(f"jwt:{_printable(subject)}", projects, self._role_of(payload, subject))
-
-    def _role_of(self, payload: Mapping[str, object], subject: str) -> Role:
-        """The highest role that the claim names; one who has no such claim is an editor, as before there were roles."""
-        claim = claimed(payload, self._role_claim)
-        if claim is None:
-            return Role.EDITOR
-        words = _words(claim)
-        found = [role for role in Role if role in words]
-        if not found:
-            raise PermissionDenied(
-                f"The token of '{_printable(subject)}' has no role here",
-                reason="TOKEN_WITHOUT_ROLE",
-                remedy=f"Have the issuer put {', '.join(Role)} into the claim '{self._role_claim}'.",
-            )
-        return found[-1]
-
 
 class Console(Protocol):
     """Who answers the calls of SESSION_PATH."""
 
     def answer(self, http: pb.AttributeContext.HttpRequest) -> pb.CheckResponse:
+        """The whole answer."""
+        ...
+
+
+class Browsers(Protocol):
+    """Who answers the calls below OIDC_PATH, with the help of an identity provider."""
+
+    async def answer(self, http: pb.AttributeContext.HttpRequest) -> pb.CheckResponse:
         """The whole answer."""
         ...
 
@@ -178,9 +183,13 @@ class AuthorizationServicer:
         bodies: JsonCheck | None = None,
         health: StackHealth | None = None,
         console: Console | None = None,
+        oidc: Browsers | None = None,
+        audit: GatewayAudit | None = None,
     ) -> None:
+        self._oidc = oidc
         self._authorizer = authorizer
         self._console = console
+        self._audit = audit
         self._roles = RoleCheck(http_rules(SERVICES))
         self._health = health
         self._bodies = bodies
@@ -193,6 +202,7 @@ class AuthorizationServicer:
         headers = http.headers
         metadata = request.attributes.metadata_context.filter_metadata
         verdict = json_format.MessageToDict(metadata[JWT_FILTER]) if JWT_FILTER in metadata else {}
+        caller = None
         try:
             caller = self._authorizer.identify(headers, verdict, http.method)
             self._roles.require(caller.role, http.method, http.path)
@@ -200,6 +210,8 @@ class AuthorizationServicer:
             # Not mapped to a status of this call: for Envoy a refusal is an answer like any other.
             self._refusals.note(error.reason, path=http.path.split("?")[0][:_MAX_LOGGED_PATH])
             ANSWERS.labels(error.reason).inc()
+            if self._audit is not None:
+                self._audit.refused(http, error, caller or self._authorizer.known(headers, verdict))
             return denied(error, wants_grpc=wants_grpc(headers))
         ANSWERS.labels("OK").inc()
         return kept(allowed(caller, self._shown()))
@@ -224,6 +236,8 @@ class AuthorizationServicer:
             return told(*document(await self._health.services()))
         if request.attributes.request.http.path.partition("?")[0] == SESSION_PATH and self._console is not None:
             return self._console.answer(request.attributes.request.http)
+        if request.attributes.request.http.path.startswith(OIDC_PATH) and self._oidc is not None:
+            return await self._oidc.answer(request.attributes.request.http)
         asked = dict(context.invocation_metadata() or ())
         if asked.get(CHECK_KEY) == JSON_CHECK:
             return await self.check_body(request)
@@ -239,17 +253,8 @@ class AuthorizationServicer:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, {"Check": handler}),))
 
 
-def claimed(payload: Mapping[str, object], claim: str) -> object:
-    """A claim's value, None without it; dots in the name lead into objects, as in Keycloak's `realm_access.roles`."""
-    if claim in payload:
-        return payload[claim]
-    first, dot, rest = claim.partition(".")
-    inner = payload.get(first)
-    return claimed(inner, rest) if dot and isinstance(inner, Mapping) else None
-
-
-def _words(claim: object) -> list[str]:
-    return claim.replace(",", " ").split() if isinstance(claim, str) else _strings(claim)
+def _by_provider(session: Grant) -> Caller:
+    return Caller(f"session:{session.subject}", session.projects, Role(session.role))
 
 
 def _signed_out() -> Unauthenticated:
@@ -271,12 +276,3 @@ def _failure(verdict: Mapping[str, object]) -> str:
     if isinstance(failure, Mapping):
         return str(failure.get("message") or "it could not be verified")
     return "this deployment takes no tokens" if not verdict else "it could not be verified"
-
-
-def _strings(claim: object) -> list[str]:
-    return [item for item in claim if isinstance(item, str)] if isinstance(claim, list | tuple) else []
-
-
-def _printable(text: str) -> str:
-    """A header value without control characters, of bounded length."""
-    return "".join(character if character.isprintable() and character.isascii() else "?" for character in text)[:200]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,10 +14,25 @@ from google.rpc import code_pb2, status_pb2
 from gateway.envoy_replies import COMPLETE
 from gateway.roles import Role
 from services.chassis import grpc_errors
-from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated
-from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
+from services.chassis.errors import (
+    DomainError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY, ROLE_KEY
 
-_HTTP_STATUS = {InvalidArgument: 400, FailedPrecondition: 400, Unauthenticated: 401, PermissionDenied: 403}
+_HTTP_STATUS = {
+    InvalidArgument: 400,
+    FailedPrecondition: 400,
+    Unauthenticated: 401,
+    PermissionDenied: 403,
+    NotFound: 404,
+    Unavailable: 503,
+}
 _CREDENTIAL_HEADERS = ("x-api-key", "authorization", "cookie")
 
 
@@ -32,7 +47,11 @@ class Caller:
 
 def allowed(caller: Caller, internal_token: str) -> pb.CheckResponse:
     """Lets the call pass with who it is; the credential itself stays here."""
-    added = {PROJECTS_KEY: ",".join(sorted(caller.projects)), PRINCIPAL_KEY: caller.principal}
+    added = {
+        PROJECTS_KEY: ",".join(sorted(caller.projects)),
+        PRINCIPAL_KEY: caller.principal,
+        ROLE_KEY: str(caller.role),
+    }
     if internal_token:
         added[INTERNAL_TOKEN_KEY] = internal_token
     answer = pb.OkResponse(headers=_headers(added), headers_to_remove=_CREDENTIAL_HEADERS)
@@ -66,7 +85,7 @@ def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
         headers, body = {"content-type": "application/json"}, _status_json(status)
         if isinstance(error, Unauthenticated):
             headers["www-authenticate"] = 'Bearer realm="fiveshot"'
-    http = pb.HttpStatus(code=_HTTP_STATUS.get(type(error), 403))
+    http = pb.HttpStatus(code=http_status(error))
     refusal = pb.DeniedResponse(status=http, headers=_headers(headers), body=body)
     answer = pb.CheckResponse(status=pb.CheckStatus(code=status.code, message=error.message), denied_response=refusal)
     # Without this Envoy would put its own words in place of the body.
@@ -74,13 +93,24 @@ def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
     return answer
 
 
-def told(status: int, body: str, more: Mapping[str, str] = MappingProxyType({})) -> pb.CheckResponse:
-    """An answer of this process in a refusal's form: Envoy passes it on to whoever asked. more: headers."""
+def told(
+    status: int, body: str, more: Mapping[str, str] = MappingProxyType({}), cookies: Sequence[str] = ()
+) -> pb.CheckResponse:
+    """An answer of this process in a refusal's form: Envoy passes it on to whoever asked.
+
+    more: headers. cookies: to set, one after the other.
+    """
     headers = _headers({"content-type": "application/json", "cache-control": "no-store", **more})
+    headers += [pb.HeaderValueOption(header=pb.HeaderValue(key="set-cookie", value=value)) for value in cookies]
     refusal = pb.DeniedResponse(status=pb.HttpStatus(code=status), headers=headers, body=body)
     answer = pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.UNAVAILABLE), denied_response=refusal)
     answer.dynamic_metadata.update({COMPLETE: True})
     return answer
+
+
+def http_status(error: DomainError) -> int:
+    """The HTTP status of a refusal."""
+    return _HTTP_STATUS.get(type(error), 403)
 
 
 def _status_json(status: status_pb2.Status) -> str:

@@ -1,6 +1,7 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, REFUSED (reason -> {status,
--- message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), and the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER, REFUSED (reason
+-- -> {status, message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), and the sets of plain names
+-- CREDENTIAL_NAMES and PATH_VARIABLES.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
@@ -69,12 +70,18 @@ local function session(headers)
   return table.concat({value, own, headers:get("origin") or "", headers:get(":authority") or ""}, "\t")
 end
 
+-- An address with its port, `192.0.2.1:4711` or `[2001:db8::1]:4711`, without that.
+local function host_of(address)
+  return address:match("^%[(.*)%]:%d+$") or address:match("^(.*):%d+$") or address
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local bytes = 0
   for name, value in pairs(headers) do
     bytes = bytes + #name + #value
   end
+  headers:replace(ADDRESS_HEADER, host_of(handle:streamInfo():downstreamRemoteAddress()))
   local path = headers:get(":path") or ""
   if bytes > MAX_HEADER_BYTES then
     return refuse(handle, "HEADERS_TOO_LARGE")

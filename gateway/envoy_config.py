@@ -18,13 +18,13 @@ from gateway.envoy_filters import http_filters
 from gateway.envoy_replies import local_replies
 from gateway.envoy_routes import PUBLIC_SERVICES, routes
 from gateway.settings import Settings
-from services.chassis.request_context import INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY
+from services.chassis.request_context import ADDRESS_KEY, INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY, ROLE_KEY
 from services.chassis.settings import load, split_host_port
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
 # Headers by which the gateway speaks to the services; from outside they are a forgery.
-RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, INTERNAL_TOKEN_KEY)
+RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, ROLE_KEY, ADDRESS_KEY, INTERNAL_TOKEN_KEY)
 # A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
 _STREAM_IDLE_S = 3600
 # A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.

@@ -12,12 +12,13 @@ from gateway.envoy_replies import BY_REASON, EDGE_SPACE, MESSAGE_TOO_LARGE, TOO_
 from gateway.http_rules import HttpRule
 from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
+from services.chassis.request_context import ADDRESS_KEY
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"
 _CREDENTIAL_NAMES = (
     "x-api-key", "api_key", "key", "token", "access_token", "id_token", "auth", "authorization", "bearer", "secret",
-    "password", "x-fiveshot-internal", "x-fiveshot-projects", "x-fiveshot-principal",
+    "password", "x-fiveshot-internal", "x-fiveshot-projects", "x-fiveshot-principal", "x-fiveshot-role",
 )  # fmt: skip
 # Entries are some hundred bytes each, and there is one memory for each thread.
 _KEEP_ENTRIES = 10_000
@@ -32,6 +33,7 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local MAX_HEADER_BYTES = {settings.max_header_kb * 1024}",
         f"local SESSION_COOKIE = {json.dumps(COOKIE)}",
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
+        f"local ADDRESS_HEADER = {json.dumps(ADDRESS_KEY)}",
         f"local REFUSED = {_refusals()}",
         f"local TOO_LARGE_MESSAGE = {json.dumps(TOO_LARGE.message)}",
         f"local TOO_LARGE_DETAILS = {json.dumps(in_trailers(status_of(TOO_LARGE, MESSAGE_TOO_LARGE)))}",

@@ -19,6 +19,7 @@ from gateway.envoy_edge import edge, unless_known
 from gateway.envoy_limits import address_limit, body_limit, caller_limit, unknown_limit
 from gateway.http_rules import api_files, http_rules
 from gateway.settings import Settings
+from services.chassis.callers import OwnToken
 from services.chassis.request_context import INTERNAL_TOKEN_KEY
 
 Config = dict[str, Any]
@@ -143,8 +144,8 @@ def _json_check(settings: Settings) -> Config:
 
 
 def _asks(settings: Settings, metadata: dict[str, str]) -> Config:
-    if settings.internal_token:
-        metadata = {**metadata, INTERNAL_TOKEN_KEY: settings.internal_token.get_secret_value()}
+    if token := OwnToken(settings).current():
+        metadata = {**metadata, INTERNAL_TOKEN_KEY: token}
     service: Config = {"envoy_grpc": {"cluster_name": "authz"}, "timeout": _AUTHORIZATION_TIMEOUT}
     service["initial_metadata"] = [{"key": key, "value": value} for key, value in metadata.items()]
     return {

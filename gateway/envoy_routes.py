@@ -11,12 +11,13 @@ from gateway.http_rules import http_rules
 from gateway.settings import Settings
 
 Config = dict[str, Any]
-# The path prefix of each public service, and its cluster. WorkerService is internal and stays out.
+# The path prefix of each public service, and its cluster. WorkerService and AuditIntakeService are internal.
 PUBLIC_SERVICES = {
     "fiveshot.dataset.v1.DatasetService": "dataset",
     "fiveshot.tagger.v1.TaggerService": "tagger",
     "fiveshot.trainer.v1.TrainingService": "trainer",
     "fiveshot.registry.v1.RegistryService": "registry",
+    "fiveshot.audit.v1.AuditService": "registry",
 }
 _NO_SNIFFING = {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "ADD_IF_ABSENT"}
 _JSON_VERBS = "POST|PUT|PATCH"

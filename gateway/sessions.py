@@ -1,10 +1,12 @@
 """Browser sessions: a one-time code becomes a cookie, and the cookie stands for an API key until it ends.
 
     DIR/codes/SHA256.json       {"key": id, "expires": …}; renamed to SHA256.used by the one sign-in that gets it
-    DIR/sessions/SHA256.json    {"key": id, "expires": …}
+    DIR/sessions/SHA256.json    {"key": id, "expires": …}, or {"subject": …, "projects": […], "role": …, "expires": …}
+    DIR/answers/SHA256.used     {"expires": …}: an identity provider's answer that has signed somebody in
 
-Only digests are kept, so a copy of the folder opens nothing. A session has no rights of its own: what its key may do is
-looked up at each call, and with the key it ends. Replicas share the folder; every step is one rename, create or unlink.
+Only digests are kept, so a copy of the folder opens nothing. A session of a key has no rights of its own: what the
+key may do is looked up at each call, and with the key it ends. One by an identity provider keeps what that said.
+Replicas share the folder; every step is one rename, create or unlink.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ CONSOLE_HEADER = "x-fiveshot-console"
 """A page of another origin cannot send it without asking first, and is never allowed to."""
 CODE_HEADER = "x-fiveshot-code"
 SESSION_PATH = "/console/session"
+OIDC_PATH = "/console/oidc"
 CODE_MINUTES = 15
 _ANOTHER = "Run `fiveshot console` on the machine of the stack for a new address."
 # How long a used or expired code is still told apart from one that never was.
@@ -35,10 +38,13 @@ _REMEMBERED = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Grant:
-    """What a code or a session stands for. key: id of an API key."""
+    """What a code or a session stands for. key: id of an API key; "" where an identity provider named the subject."""
 
     key: str
     expires: datetime
+    subject: str = ""
+    projects: tuple[str, ...] = ()
+    role: str = ""
 
 
 class SessionFolder:
@@ -84,6 +90,28 @@ class SessionFolder:
         _create(self._folder("sessions") / f"{digest(token)}.json", session)
         return token, session
 
+    def open_as(self, subject: str, projects: Sequence[str], role: str, *, hours: float) -> tuple[str, Grant]:
+        """A session of somebody whom an identity provider knows, for so many hours: as `open`."""
+        expires = self._now() + timedelta(hours=hours)
+        token, session = secrets.token_urlsafe(32), Grant("", expires, subject, tuple(projects), role)
+        _create(self._folder("sessions") / f"{digest(token)}.json", session)
+        return token, session
+
+    def use_answer(self, answer: str, *, minutes: float) -> bool:
+        """Whether an identity provider's answer is used for the first time. minutes: how long it is remembered."""
+        self._sweep()
+        path = self._folder("answers") / f"{digest(answer)}.used"
+        own = path.with_suffix(f".{secrets.token_hex(8)}")
+        _create(own, Grant("", self._now() + timedelta(minutes=minutes)))
+        try:
+            # The kernel lets exactly one caller do this, and nobody sees a file without its time.
+            path.hardlink_to(own)
+        except FileExistsError:
+            return False
+        finally:
+            own.unlink()
+        return True
+
     def find(self, token: str) -> Grant | None:
         """The session of a cookie, None when it was never there, has expired or was ended."""
         if self._path is None:
@@ -109,7 +137,7 @@ class SessionFolder:
 
     def _sweep(self) -> None:
         """Removes what nobody can use any more."""
-        for name, kept in (("codes", _REMEMBERED), ("sessions", timedelta())):
+        for name, kept in (("codes", _REMEMBERED), ("sessions", timedelta()), ("answers", _REMEMBERED)):
             for path, grant in _entries(self._folder(name)):
                 if grant is None or grant.expires + kept <= self._now():
                     path.unlink(missing_ok=True)
@@ -137,7 +165,8 @@ def _entries(folder: Path) -> Iterator[tuple[Path, Grant | None]]:
 
 
 def _create(path: Path, grant: Grant) -> None:
-    text = json.dumps({"key": grant.key, "expires": grant.expires.isoformat()})
+    values = {name: value for name, value in asdict(grant).items() if value}
+    text = json.dumps(values | {"expires": grant.expires.isoformat()})
     partial = path.with_suffix(".partial")
     with open(partial, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(text)
@@ -147,5 +176,7 @@ def _create(path: Path, grant: Grant) -> None:
 def _read(path: Path) -> Grant | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Grant(str(document["key"]), datetime.fromisoformat(document["expires"]))
+        expires, projects = datetime.fromisoformat(document["expires"]), tuple(map(str, document.get("projects", ())))
+        key, subject, role = (str(document.get(name, "")) for name in ("key", "subject", "role"))
+        return Grant(key, expires, subject, projects, role)
     return None

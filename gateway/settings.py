@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.oidc.address import check_address
 from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
 
 SERVICES = ("dataset", "tagger", "trainer", "registry")
@@ -51,6 +52,21 @@ class Settings(BaseServiceSettings):
     )
     session_hours: float = Field(72, gt=0, le=24 * 90, description="hours after which a browser must sign in again")
     console: bool = Field(True, description="serve the console at /")
+
+    # Signing in to the console at an identity provider.
+    oidc_issuer: str = Field(
+        "", description="OpenID provider where browsers sign in to the console, as it names itself; empty: none"
+    )
+    oidc_client_id: str = Field("", description="id of the console as a client of that provider")
+    oidc_client_secret_file: Path | None = Field(
+        None, description="file with its secret, read at each sign-in; none: a public client, by PKCE alone"
+    )
+    oidc_public_url: str = Field("", description="where browsers reach the gateway: https://fiveshot.example.com")
+    oidc_scopes: str = Field("openid profile", description="scopes to ask for; openid must be among them")
+    oidc_name: str = Field("", max_length=60, description="how the sign-in page calls the provider")
+    oidc_session_hours: float = Field(
+        8, gt=0, le=24 * 90, description="hours after which a browser must go to the provider again"
+    )
 
     # How much they may ask; all by Envoy.
     trusted_proxies: int = Field(
@@ -102,6 +118,29 @@ class Settings(BaseServiceSettings):
             raise ValueError("give jwks_file or jwks_uri, not both")
         if self.uses_jwt and not self.jwt_issuer:
             raise ValueError("jwt_issuer is needed with jwks_file or jwks_uri: a token of any issuer would pass")
+        return self
+
+    @field_validator("oidc_issuer", "oidc_public_url")
+    @classmethod
+    def _safe_address(cls, value: str) -> str:
+        if value:
+            check_address(value)
+        return value
+
+    @field_validator("oidc_public_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        if self.oidc_issuer:
+            needed = ("oidc_client_id", "oidc_public_url", "sessions_dir")
+            missing = [name for name in needed if not getattr(self, name)]
+            if missing:
+                raise ValueError(f"oidc_issuer needs {', '.join(missing)} as well")
+            if "openid" not in self.oidc_scopes.split():
+                raise ValueError("oidc_scopes must hold openid")
         return self
 
     @property

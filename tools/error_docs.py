@@ -25,7 +25,8 @@ PAGE = DOCS / "errors.md"
 ROOT = Path(__file__).parent.parent
 # What answers callers of the API; the command line's own errors are explained where they occur.
 SOURCES = (
-    "services", "gateway/authz.py", "gateway/json_check.py", "gateway/sessions.py", "gateway/console_sessions.py"
+    "services", "gateway/authz.py", "gateway/json_check.py", "gateway/sessions.py", "gateway/console_sessions.py",
+    "gateway/claims.py", "gateway/oidc",
 )  # fmt: skip
 _KINDS = {kind.__name__: kind for kind in STATUS_CODES}
 _ENGINE = "EngineError"

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview, tags, measures, deleting, updating: commands of others
     archives,
     audit,
+    audit_log,
     base_models,
     console,
     crops,
@@ -224,6 +225,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(project.app, name="project", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
 app.command("usage", rich_help_panel=_REST)(usage.usage)
+app.command("audit-log", rich_help_panel=_REST)(audit_log.audit_log)
 app.command("version", rich_help_panel=_REST)(tell_version)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from fiveshot.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from fiveshot.connection import ID_RULE, Endpoint, default_data_folder
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from fiveshot.errors import InvalidArgument
@@ -61,6 +62,11 @@ class Session:
     def registry(self) -> RegistryServiceStub:
         """Stub of the registry service."""
         return self.stubs.registry
+
+    @cached_property
+    def audit(self) -> AuditServiceStub:
+        """Stub of the audit service."""
+        return self.stubs.audit
 
     @property
     def parent(self) -> str:

@@ -129,8 +129,10 @@ class Stack:
         if name != "tagger":
             own |= self._s3_variables()
             own["BUDGETS_FILE"] = str(self._folder.budgets_file)
-        if name in ("dataset", "trainer"):
+        if name != "tagger":
             own |= self._nats_variables()
+        if name != "registry":
+            own["AUDIT_TARGET"] = self._target("registry")
         if name == "trainer":
             own |= self._catalogue()
         if name in ("tagger", "trainer"):

@@ -79,14 +79,17 @@ class Callers:
         self._file = Watched(settings.callers_file) if settings.callers_file else None
         self._known: dict[str, _Caller] = {}
 
-    def check(self, metadata: Mapping[str, str], method: str) -> None:
-        """Raises Unauthenticated for an unknown token, PermissionDenied for a method that is not the caller's."""
+    def check(self, metadata: Mapping[str, str], method: str) -> str:
+        """The name of the process that calls, "" where all show the common token.
+
+        Raises Unauthenticated for an unknown token, PermissionDenied for a method that is not the caller's.
+        """
         given = metadata.get(request_context.INTERNAL_TOKEN_KEY, "")
         if self._file is None:
             common = self._common.current()
             if common and not hmac.compare_digest(given.encode(), common.encode()):
                 raise _unknown()
-            return
+            return ""
         self._read(self._file)
         # Looked up by digest: the time that takes tells nothing about a token.
         caller = self._known.get(hashlib.sha256(given.encode()).hexdigest())
@@ -99,6 +102,7 @@ class Callers:
                 remedy="Call it from a process whose task it is; the callers file says which.",
                 metadata={"caller": caller.name},
             )
+        return caller.name
 
     def _read(self, file: Watched) -> None:
         """Takes over a changed file. One that is broken or gone leaves what was known, at the start nobody."""

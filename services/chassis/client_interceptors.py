@@ -37,6 +37,8 @@ class _Interceptor:
         ours = {
             request_context.REQUEST_ID_KEY: context.request_id,
             request_context.PRINCIPAL_KEY: context.principal,
+            request_context.ROLE_KEY: context.role,
+            request_context.ADDRESS_KEY: context.address,
             request_context.INTERNAL_TOKEN_KEY: self._token.current(),
         }
         if context.projects is not None:

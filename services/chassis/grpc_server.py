@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import telemetry
+from services.chassis.audit.calls import Auditing
 from services.chassis.grpc_client import MIB
 from services.chassis.interceptors import server_interceptors
 from services.chassis.internal_token import InternalTokenInterceptor
@@ -68,6 +69,7 @@ async def start_server(
     needs: Sequence[Need] = (),
     background: Sequence[Task] = (),
     bare: bool = False,
+    audit: Auditing | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Serves inside the block and drains at its end.
 
@@ -75,9 +77,10 @@ async def start_server(
     that this one describes instead of its own. needs: health says NOT_SERVING while one of them is away.
     background: run beside the server until its end; one that raises resolves `RunningServer.failed`. At the end each
     is cancelled once and has `settings.shutdown_grace_s` to tidy up. bare: nothing but the internal token is checked
-    before the servicer, for one that answers in microseconds and never fails.
+    before the servicer, for one that answers in microseconds and never fails. audit: records the calls; not of a bare
+    server.
     """
-    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings)
+    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings, audit)
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
     health_servicer = _Health()

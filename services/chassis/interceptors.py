@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
 from services.chassis import decoding, errors, grpc_errors, request_context, telemetry
+from services.chassis.audit.calls import AuditedCall, Auditing
 from services.chassis.callers import Callers
 from services.chassis.internal_token import InternalTokenInterceptor, rebuilt
 from services.chassis.logging import get_logger
@@ -52,14 +53,16 @@ _FAULTS = (errors.Internal, errors.DataLoss)
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any]"]]
 
 
-def server_interceptors(settings: BaseServiceSettings) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
+def server_interceptors(
+    settings: BaseServiceSettings, audit: Auditing | None = None
+) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks."""
     # Without the health service: nobody traces probes, and its Watch is a coroutine where OpenTelemetry takes
     # a generator for granted.
     tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
         filter_=filters.negate(filters.health_check())
     )
-    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings)]
+    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings, audit)]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -76,9 +79,10 @@ async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Identity, checks, errors, metrics and log of each call."""
+    """Identity, checks, errors, metrics, log and audit of each call."""
 
-    def __init__(self, settings: BaseServiceSettings) -> None:
+    def __init__(self, settings: BaseServiceSettings, audit: Auditing | None = None) -> None:
+        self._audit = audit
         self._callers = Callers(settings)
         self._require_projects = settings.require_project_header
 
@@ -103,7 +107,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         async def answer(request: Any, context: Any) -> Any:
             call = _Call(method, context, streams=handler.request_streaming)
             try:
-                return await behavior(self._admit(request, context, call), context)
+                response = await behavior(self._admit(request, context, call), context)
+                call.made = getattr(response, "name", "")
+                return response
             except BaseException as error:
                 if handler.request_streaming and isinstance(error, Exception):
                     await _drain(request)
@@ -136,11 +142,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
         request_context.enter(caller)
         context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))
-        self._authorize(caller, _metadata(context), call.method)
+        process = self._authorize(caller, _metadata(context), call.method)
+        if self._audit is not None:
+            call.audited = self._audit.open(call.method, caller, process)
         if request is decoding.UNDECODABLE:
             raise decoding.undecodable()
         if isinstance(request, Message):
-            call.request = request
+            call.begin(request)
             _check(request, caller)
             return request
         return _checked_stream(request, caller, call)
@@ -152,23 +160,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             request_id=metadata.get(request_context.REQUEST_ID_KEY, "")[:128] or uuid.uuid4().hex,
             projects=None if projects is None else request_context.parse_projects(projects),
             principal=metadata.get(request_context.PRINCIPAL_KEY, ""),
+            role=metadata.get(request_context.ROLE_KEY, ""),
+            address=metadata.get(request_context.ADDRESS_KEY, ""),
             peer=context.peer(),
         )
 
-    def _authorize(self, caller: RequestContext, metadata: dict[str, str], method: str) -> None:
-        self._callers.check(metadata, method)
+    def _authorize(self, caller: RequestContext, metadata: dict[str, str], method: str) -> str:
+        """The name of the process that calls."""
+        process = self._callers.check(metadata, method)
         if self._require_projects and caller.projects is None:
             raise errors.Unauthenticated(
                 "The call does not say which projects it may touch",
                 reason="PROJECTS_HEADER_MISSING",
                 remedy=f"Call through the gateway, which sets {request_context.PROJECTS_KEY}.",
             )
+        return process
 
 
 class _Call:
-    """The bookkeeping of one call: start, outcome, end. request: its first message, once that is there."""
+    """The bookkeeping of one call: start, outcome, end.
+
+    request: its first message, once that is there. audited: what its audit record grows from. made: name in its answer.
+    """
 
     request: Message | None = None
+    audited: AuditedCall | None = None
+    made = ""
+    _reason = ""
 
     def __init__(self, method: str, context: Any, *, streams: bool) -> None:
         self.method = method
@@ -182,6 +200,12 @@ class _Call:
         self._running = RUNNING_CALLS.labels(method)
         self._running.inc()
 
+    def begin(self, request: Message) -> None:
+        """Takes the first message."""
+        self.request = request
+        if self.audited is not None:
+            self.audited.about(request)
+
     async def fail(self, error: BaseException) -> None:
         """Answers with the status of the error; returns only when the error must be raised as it is."""
         if isinstance(error, grpc.aio.AbortError):
@@ -192,7 +216,7 @@ class _Call:
             self._code = grpc.StatusCode.CANCELLED
             return
         domain_error = self._translate(error)
-        self._code = grpc_errors.status_code(domain_error)
+        self._code, self._reason = grpc_errors.status_code(domain_error), domain_error.reason
         status = grpc_errors.to_status(domain_error)
         caller = request_context.current()
         trailers = (*status.trailing_metadata, (request_context.REQUEST_ID_KEY, caller.request_id))
@@ -202,6 +226,8 @@ class _Call:
         """Counts and logs the call."""
         seconds = time.perf_counter() - self._started - sum(self._waited)
         self._running.dec()
+        if self.audited is not None:
+            self.audited.close(self._code.name, self._reason, self.made)
         CALLS.labels(self.method, self._code.name).inc()
         self._seconds.observe(max(0.0, seconds))
         log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
@@ -269,7 +295,7 @@ async def _checked_stream(requests: AsyncIterator[Any], caller: RequestContext, 
         if message is decoding.UNDECODABLE:
             raise decoding.undecodable()
         if call.request is None:
-            call.request = message
+            call.begin(message)
         _check(message, caller)
         yield message
 

@@ -14,6 +14,9 @@ ID_RULE = "1 to 63 characters: lower-case letters, digits and hyphens, starting 
 EVENT_STREAM = "FIVESHOT_EVENTS"
 EVENT_SUBJECTS = "fiveshot.events.v1"
 """The stream of events, and what their subjects begin with; the project comes next."""
+AUDIT_STREAM = "FIVESHOT_AUDIT"
+AUDIT_SUBJECTS = "fiveshot.audit.v1"
+"""The same for audit records. `-` is the project of what belongs to none."""
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _VARIABLE = re.compile(r"\{([a-z_]+)\}")
 # Crockford's base 32, lower case: no i, l, o, u, and its order is the order of the numbers.

@@ -104,13 +104,17 @@ class EventBus:
         self._opening = asyncio.Lock()
 
     @classmethod
-    def of(cls, settings: NatsSettings, *, name: str) -> EventBus:
+    def of(
+        cls, settings: NatsSettings, *, name: str, stream: str = STREAM, subject_root: str = SUBJECT_ROOT
+    ) -> EventBus:
         """The bus that the settings name."""
         return cls(
             settings.nats_url,
             name=name,
             user=settings.nats_user,
             password=settings.nats_password.get_secret_value(),
+            stream=stream,
+            subject_root=subject_root,
             replicas=settings.nats_replicas,
             max_age=timedelta(days=settings.nats_max_age_days),
             max_bytes=settings.nats_max_mb * 1024 * 1024,

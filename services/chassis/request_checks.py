@@ -28,6 +28,7 @@ _PATTERN_MESSAGE = re.compile(r"does not match regex pattern `(.+)`", re.DOTALL)
 # The regular expressions of our protos in words; the longer ones first.
 _FORMS = {
     "([1-9][0-9]{0,8}|[a-z][a-z0-9-]{0,62})": "{number or alias}",
+    "([a-z][a-z0-9-]{0,62}|-)": "{id or dash}",
     "(0|[1-9][0-9]{0,5})": "{number}",
     "[1-9][0-9]{0,8}": "{number}",
     "[1-9][0-9]{0,5}": "{number}",
@@ -121,9 +122,7 @@ def is_resource_name(field: FieldDescriptor) -> bool:
     )
 
 
-def _strings(
-    message: Message, prefix: str, wanted: Callable[[FieldDescriptor], bool]
-) -> Iterator[tuple[str, str]]:
+def _strings(message: Message, prefix: str, wanted: Callable[[FieldDescriptor], bool]) -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
         entry = field.message_type

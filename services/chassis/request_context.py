@@ -16,6 +16,8 @@ from services.chassis.errors import PermissionDenied
 REQUEST_ID_KEY = "x-request-id"
 PROJECTS_KEY = "x-fiveshot-projects"
 PRINCIPAL_KEY = "x-fiveshot-principal"
+ROLE_KEY = "x-fiveshot-role"
+ADDRESS_KEY = "x-fiveshot-address"
 INTERNAL_TOKEN_KEY = "x-fiveshot-internal"
 ALL_PROJECTS = "*"
 
@@ -26,12 +28,15 @@ class RequestContext:
 
     request_id: "" outside a call. projects: the projects this caller may touch, {"*"} for all, None when nobody said
     (a call that did not pass the gateway, allowed unless the settings require the header). principal: who, for the log.
+    role, address: of the caller, as the gateway saw them; for the audit.
     """
 
     request_id: str = ""
     projects: frozenset[str] | None = None
     principal: str = ""
     peer: str = ""
+    role: str = ""
+    address: str = ""
 
     def allows(self, project: str) -> bool:
         """Whether this caller may touch a project."""

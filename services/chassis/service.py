@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
 from services.chassis import logging, telemetry
+from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
 from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
@@ -41,7 +42,8 @@ class Service:
 
     register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without
     which the process can do nothing; they are prepared in this order before the port opens, and health follows them.
-    background: run until the end. close: lets go of what is not a need, in this order, before the needs.
+    background: run until the end. audit: records the calls. close: lets go of what is not a need, in this order, before
+    the needs.
     """
 
     register: Register
@@ -51,6 +53,7 @@ class Service:
     background: Sequence[Task] = ()
     bare: bool = False
     close: Sequence[Task] = ()
+    audit: Auditing | None = None
 
     async def prepare(self, patience_s: float) -> None:
         """Prepares what is needed. Raises Unavailable when it stays away for `patience_s` seconds."""
@@ -72,12 +75,15 @@ class Service:
             service_names=self.names,
             reflected=self.reflected,
             needs=self.needs,
-            background=self.background,
+            background=(*self.background, *((self.audit.run,) if self.audit else ())),
             bare=self.bare,
+            audit=self.audit,
         )
 
     async def end(self) -> None:
         """Closes everything."""
+        if self.audit is not None:
+            await self.audit.close()
         for close in (*self.close, *(need.close for need in self.needs)):
             await close()
 

@@ -130,6 +130,21 @@ class NatsSettings(BaseModel):
         return value
 
 
+class AuditSettings(BaseModel):
+    """Who keeps the audit records."""
+
+    audit_target: str = Field(
+        "", description="host:port of the registry, which keeps the audit records; empty: calls leave none"
+    )
+
+    @field_validator("audit_target")
+    @classmethod
+    def _audit_host_port(cls, value: str) -> str:
+        if value:
+            split_host_port(value)
+        return value
+
+
 class BudgetSettings(BaseModel):
     """Where the budgets of projects come from. A service adds a `budget_NAME` for each budget that it keeps."""
 

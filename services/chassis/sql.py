@@ -11,7 +11,7 @@ import select
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,8 @@ ERRORS = telemetry.counter("fiveshot_database_errors_total", "Transactions that 
 # error hides that error from rates.
 _KINDS = {kind: (SECONDS.labels(kind), ERRORS.labels(kind)) for kind in ("read", "write", "single")}
 
+BeforeCommit = Callable[[AsyncConnection], Awaitable[Callable[[], None] | None]]
+"""Works in a transaction that is about to commit; what it returns is called once that has happened."""
 DialectName = Literal["sqlite", "postgresql"]
 
 # How long a writer waits for another writer of the same SQLite file before it gives up.
@@ -49,7 +51,8 @@ class Database:
     """One database of one service. Open it once, in the composition root, and dispose it at the end.
 
     url: `sqlite+aiosqlite:///FILE` or `postgresql+psycopg://…`. Errors of the connection come out as Unavailable;
-    IntegrityError passes, because only the caller knows which rule it broke (see `unique_violation`).
+    IntegrityError passes, because only the caller knows which rule it broke (see `unique_violation`). before_commit:
+    writes something more with every write transaction, as its last statement.
     """
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
@@ -58,6 +61,7 @@ class Database:
         self.dialect = cast(DialectName, self.engine.dialect.name)
         file = make_url(url).database if self.dialect == "sqlite" else None
         self._folder = Path(file).absolute().parent if file and file != ":memory:" else None
+        self.before_commit: BeforeCommit | None = None
         self._writer = asyncio.Lock()
         # A connection of its own, opened at the first ping: a pool that is busy is not a database that is away.
         self._pinging = _create_engine(make_url(url), 1)
@@ -70,17 +74,27 @@ class Database:
         would otherwise fail with "database is locked" when another writer came between.
         """
         if self.dialect != "sqlite":
-            async with self._connection(write=True) as connection:
+            async with self._noted() as connection:
                 yield connection
             return
         # Writers of this process queue here, in order and without holding a connection that a reader could use;
         # SQLite's own lock, which is polled, only settles the turns between processes.
         await self._take_turn()
         try:
-            async with self._connection(write=True) as connection:
+            async with self._noted() as connection:
                 yield connection
         finally:
             self._writer.release()
+
+    @asynccontextmanager
+    async def _noted(self) -> AsyncIterator[AsyncConnection]:
+        committed = None
+        async with self._connection(write=True) as connection:
+            yield connection
+            if self.before_commit is not None:
+                committed = await self.before_commit(connection)
+        if committed is not None:
+            committed()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 
+from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
 from services.chassis.budgets import UPLOADS, AtOnce
 from services.chassis.byte_budget import MIB
@@ -25,7 +27,7 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.dataset.adapters.s3_pictures import S3PictureStore
 from services.dataset.adapters.sql_datasets import SqlDatasetStore
-from services.dataset.adapters.sql_tables import events
+from services.dataset.adapters.sql_tables import audit_outbox, events
 from services.dataset.adapters.sql_usage import SqlMeter
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
@@ -43,6 +45,7 @@ from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.usage import Metering, UsageVerbs
 from services.dataset.use_cases.versions import VersionVerbs
 
+NAMES = (dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,)
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -97,8 +100,9 @@ def build(settings: Settings) -> Service:
         exports=ExportVerb(versions, images),
         usage=UsageVerbs(store, budgets, uploading),
     )
+    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
-        names=(dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,),
+        names=NAMES,
         register=partial(add_DatasetServiceServicer_to_server, servicer),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need(), *((bus.need(),) if bus else ())),
         background=(
@@ -109,6 +113,7 @@ def build(settings: Settings) -> Service:
             *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
             trim_now_and_then,
         ),
+        audit=audited(settings, db, audit_outbox, intake, NAMES),
     )
 
 

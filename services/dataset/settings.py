@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
 from services.chassis.settings import (
+    AuditSettings,
     BaseServiceSettings,
     BudgetSettings,
     ListSettings,
@@ -20,7 +21,14 @@ from services.dataset.models.checks import EXTENSIONS, Limits
 
 
 class Settings(
-    DecodePoolSettings, SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettings, BaseServiceSettings
+    DecodePoolSettings,
+    SqlSettings,
+    ListSettings,
+    S3Settings,
+    NatsSettings,
+    AuditSettings,
+    BudgetSettings,
+    BaseServiceSettings,
 ):
     """One frozen object, read at start."""
 

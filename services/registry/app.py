@@ -7,21 +7,35 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import grpc
+from fiveshot.audit.v1 import audit_service_pb2
+from fiveshot.audit.v1.audit_service_pb2_grpc import (
+    add_AuditIntakeServiceServicer_to_server,
+    add_AuditServiceServicer_to_server,
+)
 from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from services.chassis import grpc_client
+from services.chassis.audit.calls import Auditing
+from services.chassis.audit.outbox import AuditOutbox
 from services.chassis.budget_policy import project_budgets
 from services.chassis.listing.pages import PageTokens
+from services.chassis.names import AUDIT_STREAM, AUDIT_SUBJECTS
+from services.chassis.nats_events import EventBus
+from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
-from services.chassis.sql import Database
+from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.registry.adapters.grpc_trainer import GrpcEpochSource
 from services.registry.adapters.s3_files import S3FileStore
+from services.registry.adapters.sql_audit import AuditStream, SqlAuditStore
 from services.registry.adapters.sql_models import SqlModelStore
-from services.registry.servicer import RegistryServicer
+from services.registry.adapters.sql_tables import AUDIT_OUTBOX
+from services.registry.servicer import AuditServicer, RegistryServicer
 from services.registry.settings import Settings
+from services.registry.use_cases.audit_log import AuditLog
 from services.registry.use_cases.budgeting import KeepBudgets, UsageReading
 from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
@@ -29,6 +43,9 @@ from services.registry.use_cases.save_epoch import SaveEpoch
 from services.registry.use_cases.sweeping import Sweeper
 from services.registry.use_cases.versions import Versions
 
+_REGISTRY = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
+_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+_INTAKE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditIntakeService"].full_name
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -54,13 +71,34 @@ def build(settings: Settings) -> Service:
         interval=timedelta(seconds=settings.sweep_interval_s),
         remember=timedelta(days=settings.remember_requests_days),
     )
-    return Service(
-        names=(registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name,),
-        register=partial(add_RegistryServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS, settings), objects.need()),
-        background=(sweeper.run,),
-        close=(partial(trainer.close, None),),
+    bus = EventBus.of(settings, name="registry", stream=AUDIT_STREAM, subject_root=AUDIT_SUBJECTS)
+    stream = AuditStream(db, bus) if settings.nats_url else None
+    audit = AuditLog(
+        SqlAuditStore(db),
+        tokens,
+        utcnow,
+        keep=timedelta(days=settings.audit_keep_days),
+        most=settings.audit_max_records,
+        told=stream.notify if stream else lambda: None,
     )
+    return Service(
+        names=(_REGISTRY, _AUDIT, _INTAKE),
+        register=partial(_register, servicer, AuditServicer(audit)),
+        needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if stream else ())),
+        background=(
+            sweeper.run,
+            partial(audit.forget, settings.sweep_interval_s),
+            *((stream.run, partial(patiently, bus.open, what="event bus", patience_s=None)) if stream else ()),
+        ),
+        close=(partial(trainer.close, None),),
+        audit=Auditing(AuditOutbox(db, AUDIT_OUTBOX, audit.take), (_REGISTRY, _AUDIT)),
+    )
+
+
+def _register(models: RegistryServicer, audit: AuditServicer, server: grpc.aio.Server) -> None:
+    add_RegistryServiceServicer_to_server(models, server)
+    add_AuditServiceServicer_to_server(audit, server)
+    add_AuditIntakeServiceServicer_to_server(audit, server)
 
 
 def main() -> NoReturn:

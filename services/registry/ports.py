@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from services.chassis.audit.records import AuditRecord
 from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
@@ -44,6 +45,19 @@ VERSIONS: Listing[ModelVersion] = Listing(
     default_order=[Order("number", descending=True)],
 )
 
+AUDIT_RECORDS: Listing[AuditRecord] = Listing(
+    "ListAuditRecords",
+    fields={
+        "time": moment(),
+        **{
+            name: text()
+            for name in ("principal", "role", "method", "resource", "code", "reason", "request_id", "address")
+        },
+    },
+    sortable={"time": datetime},
+    key=("id", str),
+    default_order=[Order("time", descending=True)],
+)
 
 Admit = Callable[[int | None, int | None], None]
 """Is told how many models and versions the project keeps, of each kind that a call adds one to (None for the other),
@@ -192,4 +206,20 @@ class EpochSource(Protocol):
 
     def read_file(self, epoch: str, file: EpochFile) -> AsyncIterator[bytes]:
         """The bytes of one file as they arrive; whether they are right is for the reader to check. Raises NotFound."""
+        ...
+
+
+class AuditStore(Protocol):
+    """The audit records of the whole suite. One that is known is kept once, in its highest revision."""
+
+    async def add(self, records: Sequence[AuditRecord]) -> None:
+        """Keeps them, all or none."""
+        ...
+
+    async def list(self, project: str | None, query: Query) -> Sequence[AuditRecord]:
+        """A page (see `AUDIT_RECORDS`) of a project's records; None: of all there are."""
+        ...
+
+    async def forget(self, before: datetime, most: int) -> int:
+        """Removes what is older, and the oldest beyond so many; returns how many those were."""
         ...

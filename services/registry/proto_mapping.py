@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
+from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.audit.records import AuditRecord
 from services.chassis.budgets import BudgetUse
 from services.chassis.http_bodies import received
 from services.chassis.listing.pages import ListRequest
@@ -28,6 +30,8 @@ from services.registry.models import (
 from services.registry.use_cases.import_version import ImportRequest
 from services.registry.use_cases.save_epoch import SaveRequest
 
+_SHOWN = ("principal", "role", "method", "resource", "code", "reason", "request_id", "address", "count")
+
 
 def project_id(parent: str) -> str:
     """The id in `projects/{project}`."""
@@ -44,7 +48,11 @@ def request_key(request: service_pb.CreateModelRequest | service_pb.SaveEpochReq
     return RequestKey(project_id(request.parent), method, request.request_id, digest_of_bytes(body))
 
 
-def list_request(request: service_pb.ListModelsRequest | service_pb.ListModelVersionsRequest) -> ListRequest:
+def list_request(
+    request: service_pb.ListModelsRequest
+    | service_pb.ListModelVersionsRequest
+    | audit_service_pb2.ListAuditRecordsRequest,
+) -> ListRequest:
     """A list call."""
     return ListRequest(
         parent=request.parent,
@@ -193,3 +201,19 @@ def timestamp(moment: datetime) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
+
+
+def audit_record(record: AuditRecord) -> audit_pb2.AuditRecord:
+    """An audit record as its readers see it."""
+    message = audit_pb2.AuditRecord(
+        name=f"projects/{record.project or '-'}/auditRecords/{record.id}",
+        **{name: getattr(record, name) for name in _SHOWN},
+    )
+    message.time.FromDatetime(record.time)
+    return message
+
+
+def call_record(message: audit_service_pb2.CallRecord) -> AuditRecord:
+    """A record that another process hands over."""
+    values = {name: getattr(message, name) for name in ("id", "revision", "project", *_SHOWN)}
+    return AuditRecord(**values, time=message.time.ToDatetime(UTC))

@@ -1,10 +1,15 @@
-"""RegistryService: parse, call, map. Field rules and the project check are done before a method is reached."""
+"""RegistryService and the two services of the audit: parse, call, map.
+
+Field rules and the project check are done before a method is reached.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
 
+from fiveshot.audit.v1 import audit_service_pb2
+from fiveshot.audit.v1.audit_service_pb2_grpc import AuditIntakeServiceServicer, AuditServiceServicer
 from fiveshot.registry.v1 import model_pb2 as pb
 from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
@@ -15,6 +20,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.chassis import http_bodies
 from services.chassis.names import project_of
 from services.registry import proto_mapping as mapping
+from services.registry.use_cases.audit_log import AuditLog
 from services.registry.use_cases.budgeting import UsageReading
 from services.registry.use_cases.import_version import ImportVersion
 from services.registry.use_cases.repositories import Repositories
@@ -69,9 +75,7 @@ class RegistryServicer(RegistryServiceServicer):
     ) -> pb.ModelVersion:
         return mapping.version(await self._importing.run(mapping.import_messages(request)))
 
-    async def GetModelVersion(
-        self, request: service_pb.GetModelVersionRequest, context: Any
-    ) -> pb.ModelVersion:
+    async def GetModelVersion(self, request: service_pb.GetModelVersionRequest, context: Any) -> pb.ModelVersion:
         return mapping.version(await self._versions.get(request.name))
 
     async def ListModelVersions(
@@ -81,9 +85,7 @@ class RegistryServicer(RegistryServiceServicer):
         shown = [mapping.version(version) for version in versions]
         return service_pb.ListModelVersionsResponse(versions=shown, next_page_token=token, total_size=total)
 
-    async def UpdateModelVersion(
-        self, request: service_pb.UpdateModelVersionRequest, context: Any
-    ) -> pb.ModelVersion:
+    async def UpdateModelVersion(self, request: service_pb.UpdateModelVersionRequest, context: Any) -> pb.ModelVersion:
         given = request.model_version
         labelled = await self._versions.label(given.name, dict(given.labels), request.update_mask.paths, given.etag)
         return mapping.version(labelled)
@@ -111,10 +113,29 @@ class RegistryServicer(RegistryServiceServicer):
     async def SetModelAlias(self, request: service_pb.SetModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.set_alias(request.name, request.alias, request.version))
 
-    async def DeleteModelAlias(
-        self, request: service_pb.DeleteModelAliasRequest, context: Any
-    ) -> pb.Model:
+    async def DeleteModelAlias(self, request: service_pb.DeleteModelAliasRequest, context: Any) -> pb.Model:
         return mapping.model(await self._repositories.delete_alias(request.name, request.alias))
 
     async def GetUsage(self, request: service_pb.GetUsageRequest, context: Any) -> usage_pb2.Usage:
         return mapping.usage(request.name, await self._usage.get(project_of(request.name)))
+
+
+class AuditServicer(AuditServiceServicer, AuditIntakeServiceServicer):
+    """Who reads the audit records, and who hands them over."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    async def ListAuditRecords(
+        self, request: audit_service_pb2.ListAuditRecordsRequest, context: Any
+    ) -> audit_service_pb2.ListAuditRecordsResponse:
+        """See audit_service.proto, here and below."""
+        found, token = await self._audit.list(mapping.list_request(request))
+        shown = [mapping.audit_record(record) for record in found]
+        return audit_service_pb2.ListAuditRecordsResponse(audit_records=shown, next_page_token=token)
+
+    async def RecordCalls(
+        self, request: audit_service_pb2.RecordCallsRequest, context: Any
+    ) -> audit_service_pb2.RecordCallsResponse:
+        await self._audit.take([mapping.call_record(each) for each in request.records])
+        return audit_service_pb2.RecordCallsResponse()

@@ -8,6 +8,7 @@ from services.chassis.settings import (
     BaseServiceSettings,
     BudgetSettings,
     ListSettings,
+    NatsSettings,
     S3Settings,
     SqlSettings,
     service_config,
@@ -15,7 +16,7 @@ from services.chassis.settings import (
 )
 
 
-class Settings(SqlSettings, ListSettings, S3Settings, BudgetSettings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettings, BaseServiceSettings):
     """Frozen; read by app.py alone."""
 
     model_config = service_config("REGISTRY_")
@@ -28,6 +29,10 @@ class Settings(SqlSettings, ListSettings, S3Settings, BudgetSettings, BaseServic
     upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
     budget_models: int = Field(10_000, ge=0, description="models of each project; 0: no limit")
     budget_model_versions: int = Field(0, ge=0, description="versions of all models of each project; 0: no limit")
+    audit_keep_days: float = Field(90.0, gt=0, le=3650, description="days for which an audit record is kept")
+    audit_max_records: int = Field(
+        5_000_000, ge=1000, description="audit records that are kept at most; then the oldest go before their time"
+    )
     sweep_interval_s: float = Field(3600, gt=0, description="seconds between searches for files without a version")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
     orphan_age_s: float = Field(

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import add_TaggerServiceServicer_to_server
 
 from services.chassis import grpc_client
+from services.chassis.audit.delivery import audited
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id
 from services.chassis.picture_decoding.pool import DecodePool
@@ -24,6 +26,7 @@ from services.tagger.adapters.decoded_pictures import DecodedPictures
 from services.tagger.adapters.grpc_datasets import GrpcDatasets
 from services.tagger.adapters.installed import installed_taggers
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
+from services.tagger.adapters.tag_job_tables import audit_outbox
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.crops import CropVerb
@@ -34,6 +37,7 @@ from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import Taggers
 
+NAMES = (tagger_service_pb2.DESCRIPTOR.services_by_name["TaggerService"].full_name,)
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -63,11 +67,14 @@ def build(settings: Settings) -> Service:
         keep=timedelta(days=settings.keep_jobs_days),
     )
     runner = TagJobRunner(jobs, images, changes, utcnow, owner=new_id("tagger"), limits=limits)
+    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
-        names=(tagger_service_pb2.DESCRIPTOR.services_by_name["TaggerService"].full_name,),
+        names=NAMES,
         register=partial(add_TaggerServiceServicer_to_server, servicer),
         needs=(migrated(db, MIGRATIONS, settings), pool.need()),
         background=(runner.run,),
+        # It tags a picture that the call brings along, and keeps nothing.
+        audit=audited(settings, db, audit_outbox, intake, NAMES, looks=("TagImage",)),
         close=(
             partial(dataset.close, None),
             partial(asyncio.to_thread, executor.shutdown, wait=True, cancel_futures=True),

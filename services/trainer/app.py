@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+
 from services.chassis import grpc_client
+from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
@@ -26,7 +29,7 @@ from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_measurements import SqlMeasurements
-from services.trainer.adapters.sql_tables import events
+from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
@@ -118,12 +121,15 @@ def build(settings: Settings) -> Service:
     )
     # Nobody reads them where no metrics are served.
     measuring = (gauges.run,) if settings.metrics_listen else ()
+    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
         background=(relay.run, reaper.run, sweeper.run, thinner.run, signals.run, *measuring),
         close=(partial(dataset.close, None),),
+        # What workers report is in the events of their jobs.
+        audit=audited(settings, db, audit_outbox, intake, SERVICE_NAMES[:1]),
     )
 
 

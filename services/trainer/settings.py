@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.chassis.settings import (
+    AuditSettings,
     BaseServiceSettings,
     BudgetSettings,
     ListSettings,
@@ -18,7 +19,7 @@ from services.chassis.settings import (
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
-class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettings, BaseServiceSettings):
+class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSettings, BudgetSettings, BaseServiceSettings):
     """One frozen set for the process. No hyper-parameter of a training run is here: those belong to the job."""
 
     model_config = service_config("TRAINER_")

@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.audit.outbox import outbox_table
 from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
@@ -146,3 +147,4 @@ project_usage = Table(
 
 events = events_table(metadata)
 idempotency_keys = idempotency_table(metadata)
+audit_outbox = outbox_table(metadata)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
+from services.chassis.audit.outbox import outbox_table, record_columns
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
@@ -125,3 +126,17 @@ ALIASES = Table(
 )
 
 REQUESTS = idempotency_table(METADATA)
+
+AUDIT_OUTBOX = outbox_table(METADATA)
+AUDIT_RECORDS = Table(
+    "audit_records",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    *record_columns(),
+    # None until it is on the stream; a record that is corrected is told again.
+    Column("published_at", UtcDateTime, nullable=True),
+    Index("ix_audit_records_project", "project", "time", "id"),
+    Index("ix_audit_records_time", "time", "id"),
+    Index("ix_audit_records_unpublished", "published_at", "time"),
+)

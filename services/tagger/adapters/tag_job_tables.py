@@ -16,6 +16,7 @@ from sqlalchemy import (
     false,
 )
 
+from services.chassis.audit.outbox import outbox_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
@@ -62,3 +63,4 @@ tag_job_images = Table(
 )
 
 idempotency_keys = idempotency_table(metadata)
+audit_outbox = outbox_table(metadata)

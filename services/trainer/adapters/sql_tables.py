@@ -21,6 +21,7 @@ from sqlalchemy import (
     not_,
 )
 
+from services.chassis.audit.outbox import outbox_table
 from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
@@ -186,3 +187,4 @@ Index("ix_measurements_device", measurements.c.device, measurements.c.base_model
 
 events = events_table(metadata)
 requests = idempotency_table(metadata)
+audit_outbox = outbox_table(metadata)

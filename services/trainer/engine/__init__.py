@@ -6,6 +6,9 @@ it a ``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files 
     job              what goes in and comes out: TrainJobSpec, TrainItem, Hooks, StepMetrics, EpochResult
     train_loop       train(spec, hooks): the run from top to bottom
     preparation      everything before the first step
+    warm             the base model and helpers that stay loaded between jobs
+    base_samples     what the base model draws before it is trained
+    tensor_cache     latents and samples on disk, by what decides them
     epoch_end        everything that an epoch leaves behind
     families/        one file a model family: load, encode, predict, name the keys, sample
     pictures         decode, crop, mirror, resize to the bucket
@@ -26,7 +29,7 @@ it a ``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files 
     lora             PEFT configurations, running average
     fused_lora       LoRA layers in fewer operations
     optimizers       optimizers and learning-rate schedules
-    processes        several processes that train as one; helper is what they run
+    processes        several processes that train as one; helpers starts and keeps them, helper is what they run
     checkpoints      resumable state: safetensors and JSON, written atomically
     export           the LoRA files (kohya, diffusers); metadata, safetensors_bytes and json_text write their headers
     verification     reads each exported file back: every tensor, and one prediction with what it holds

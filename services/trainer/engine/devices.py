@@ -52,19 +52,21 @@ def free_unused_memory() -> None:
 class MemoryMeter:
     """The most memory in use since it was made: of the accelerator, or of this process on a CPU.
 
-    ``baseline_bytes`` were in use before.
+    ``baseline_bytes`` were in use before, but for what the run would have loaded itself.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, *, held_bytes: int = 0) -> None:
+        """held_bytes: of the baseline, weights that an earlier run has left for this one."""
         self._device = choose_device(device)
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
-            self.baseline_bytes = int(torch.cuda.memory_allocated(self._device))
+            baseline = int(torch.cuda.memory_allocated(self._device))
         else:
             # Or this run would be told to need what an earlier one kept.
             free_unused_memory()
-            self.baseline_bytes = _status("VmRSS")
+            baseline = _status("VmRSS")
             _forget_peak()
+        self.baseline_bytes = max(0, baseline - held_bytes)
 
     def peak_bytes(self) -> int:
         """Bytes; 0 where it cannot be known."""

@@ -18,7 +18,7 @@ from services.trainer.engine.output import contact_sheet, loss_plot
 from services.trainer.engine.picture_losses import Unlike, unlike_the_others
 from services.trainer.engine.precision import autocast
 from services.trainer.engine.preparation import Run
-from services.trainer.engine.previews import sample_previews
+from services.trainer.engine.previews import sampled_pictures, write_previews
 from services.trainer.engine.recommendation import Named, recommend
 from services.trainer.engine.verification import Probe, verify_artifacts
 from services.trainer.recipe.phases import Phase
@@ -37,12 +37,10 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
     set_mode(run.state.optimizer, training=False)
     with run.average.in_place():
         with autocast(run.family.device, run.mixed_precision):
-            previews, pictures = sample_previews(
-                run.family,
-                run.previews,
-                folder,
-                lambda step: _report(run, Phase.PREVIEWS, step, run.previews.steps),
+            pictures = sampled_pictures(
+                run.family, run.previews, lambda step: _report(run, Phase.PREVIEWS, step, run.previews.steps)
             )
+        previews = write_previews(pictures, run.previews, folder)
         _report(run, Phase.EVALUATION, 0, 1)
         assert run.evaluator is not None, "only the main process ends epochs"
         evaluation = run.evaluator.measure(pictures)

@@ -6,16 +6,12 @@ results are keyed by content: a second job on the same pictures and base model s
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from services.trainer.engine.families.autoencoder import Posterior
@@ -23,6 +19,7 @@ from services.trainer.engine.families.base import Family
 from services.trainer.engine.losses import region_mask
 from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
 from services.trainer.engine.precision import on_device
+from services.trainer.engine.tensor_cache import TensorCache
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.workload import ENCODE_BATCH
 
@@ -65,7 +62,7 @@ class LatentEncoder:
         """``model_digest`` names the autoencoder's weights; ``on_done`` is called after each picture."""
         self._family = family
         self._model_digest = model_digest
-        self._cache_dir = cache_dir
+        self._cache = TensorCache(cache_dir)
         self._on_done = on_done
 
     def encode_pictures(
@@ -100,18 +97,13 @@ class LatentEncoder:
         return region_mask(shape[1] // factor, shape[0] // factor, region)
 
     def _key(self, digest: str, shape: tuple[int, ...], views: str) -> str:
-        return hashlib.sha256(f"{self._model_digest}|{digest}|{shape}|{views}".encode()).hexdigest()
+        return f"{self._model_digest}|{digest}|{shape}|{views}"
 
     def _through_cache(self, key: str, pixels: numpy.ndarray) -> Posterior:
-        path = None if self._cache_dir is None else self._cache_dir / key[:2] / f"{key}.safetensors"
-        cached = None if path is None else self._read(path)
-        if cached is None:
-            cached = self._encode(pixels)
-            if path is not None:
-                self._write(path, cached)
-        return Posterior(cached.mean.to(self._family.device), cached.std.to(self._family.device))
+        found, device = self._cache.through(key, lambda: self._encode(pixels)), self._family.device
+        return Posterior(found["mean"].to(device), found["std"].to(device))
 
-    def _encode(self, pixels: numpy.ndarray) -> Posterior:
+    def _encode(self, pixels: numpy.ndarray) -> dict[str, Tensor]:
         means, stds = [], []
         for start in range(0, len(pixels), ENCODE_BATCH):
             chunk = torch.from_numpy(pixels[start : start + ENCODE_BATCH].copy()).to(self._family.device)
@@ -120,28 +112,7 @@ class LatentEncoder:
                 posterior = self._family.encode_pixels(normalised)
             means.append(posterior.mean)
             stds.append(posterior.std)
-        return Posterior(torch.cat(means).contiguous(), torch.cat(stds).contiguous())
-
-    @staticmethod
-    def _read(path: Path) -> Posterior | None:
-        """The cached posterior; a file that another process left half-written or damaged counts as absent."""
-        if not path.is_file():
-            return None
-        try:
-            tensors = load_file(path)
-            # What was read last is kept longest.
-            os.utime(path)
-            return Posterior(tensors["mean"], tensors["std"])
-        except (SafetensorError, KeyError, OSError):
-            path.unlink(missing_ok=True)
-            return None
-
-    @staticmethod
-    def _write(path: Path, posterior: Posterior) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file({"mean": posterior.mean.cpu(), "std": posterior.std.cpu()}, partial)
-        partial.replace(path)
+        return {"mean": torch.cat(means).contiguous(), "std": torch.cat(stds).contiguous()}
 
 
 def joined_masks(masks: list[Tensor | None], extra_rows: int, height: int, width: int) -> Tensor | None:

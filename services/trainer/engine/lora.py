@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, get_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
@@ -60,6 +61,17 @@ def add_adapters(family: Family, parameters: TrainingParameters) -> dict[str, nn
                 weight.data = weight.data.float()
         carriers[name] = component
     return carriers
+
+
+def remove_adapters(carriers: Mapping[str, nn.Module]) -> None:
+    """Give components back as ``add_adapters`` found them: each layer that PEFT has wrapped stands in its place."""
+    for component in carriers.values():
+        for name, layer in list(component.named_modules()):
+            if isinstance(layer, BaseTunerLayer):
+                component.set_submodule(name, layer.get_base_layer())
+        # By these, diffusers and transformers know that a component carries adapters.
+        for name in ("peft_config", "_hf_peft_config_loaded"):
+            component.__dict__.pop(name, None)
 
 
 def trained_weights(carriers: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:

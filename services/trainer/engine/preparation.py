@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -11,12 +11,12 @@ from PIL import Image
 from torch import nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
+from services.trainer.engine.base_samples import BaseSamples, Report
 from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
-from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.loading import model_fingerprint
 from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
@@ -24,23 +24,23 @@ from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts
-from services.trainer.engine.noise import derive_seed
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.picture_losses import PictureLosses
 from services.trainer.engine.pictures import Picture, moved, open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
-from services.trainer.engine.previews import preview_request, sample_previews
+from services.trainer.engine.previews import preview_request
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import RegularizationSet, load_regularization
 from services.trainer.engine.step import Step
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
 from services.trainer.recipe.prompts import with_prompts
-from services.trainer.recipe.workload import MOVED_PICTURES, NEUTRAL_STEPS, evaluation_samples
+from services.trainer.recipe.workload import MOVED_PICTURES, evaluation_samples
 
 THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
@@ -93,7 +93,7 @@ class Run:
         return self.spec.parameters.mixed_precision
 
 
-def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
+def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) -> Run:
     """Load, cache and build everything that ``spec`` names, and go to the place of its checkpoint, if any.
 
     Raises:
@@ -104,7 +104,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     device = choose_device(spec.device)
     report = _reporter(hooks)
     report(Phase.LOADING, 0, 1)
-    family = load_family(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
+    family = warm.take(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
     fingerprint = model_fingerprint(spec.base_model)
 
     pictures = []
@@ -121,10 +121,14 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
 
     family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
     request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
-    base_previews = _base_previews(family, request, spec, hooks, report) if processes.is_main else ()
-    neutral = _neutral_examples(family, spec, report) if processes.is_main else []
+    base_previews: tuple[PreviewImage, ...] = ()
     evaluator = None
     if processes.is_main:
+        samples_of_base = BaseSamples(family, fingerprint, spec, report)
+        if spec.sample_base_previews:
+            base_previews = samples_of_base.previews(request)
+            hooks.on_base_previews(base_previews)
+        neutral = samples_of_base.neutral()
         report(Phase.BASE_EVALUATION, 0, 1)
         training = [
             Example(bucket.plain(item), captions[item])
@@ -197,9 +201,6 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes) -> Run:
     )
 
 
-Report = Callable[[Phase, int, int], None]
-
-
 def _reporter(hooks: Hooks) -> Report:
     return lambda phase, done, total: hooks.on_phase(PhaseProgress(phase, done, total))
 
@@ -259,22 +260,6 @@ def _encode(
     return buckets, Example(posterior.mean, captions[plan.held_out])
 
 
-def _base_previews(
-    family: Family, request: SamplingRequest, spec: TrainJobSpec, hooks: Hooks, report: Report
-) -> tuple[PreviewImage, ...]:
-    if not spec.sample_base_previews:
-        return ()
-    with autocast(family.device, spec.parameters.mixed_precision):
-        previews, _ = sample_previews(
-            family,
-            request,
-            spec.output_dir / "epochs" / "base",
-            lambda step: report(Phase.BASE_PREVIEWS, step, request.steps),
-        )
-    hooks.on_base_previews(previews)
-    return previews
-
-
 def _moved_examples(
     family: Family,
     fingerprint: str,
@@ -300,20 +285,6 @@ def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingPara
     shapes = [((bucket.width, bucket.height), item) for bucket in plan.buckets for item in bucket.items]
     views = [(pictures[item].image, views_of(pictures[item], shape, plain)[0], shape) for shape, item in shapes]
     return CopyDetector([Image.fromarray(render(*view)) for view in views])
-
-
-def _neutral_examples(family: Family, spec: TrainJobSpec, report: Report) -> list[Example]:
-    """What the base model itself draws for neutral prompts: latents on which drift can be measured."""
-    prompts = spec.base_model.neutral_prompts
-    if not prompts:
-        return []
-    seeds = [derive_seed(spec.parameters.seed, "neutral", number) % 2**31 for number in range(len(prompts))]
-    request = replace(preview_request(family, spec.parameters, prompts, seeds), steps=NEUTRAL_STEPS, negative_prompt="")
-    with torch.no_grad(), autocast(family.device, spec.parameters.mixed_precision):
-        latents = family.sample(
-            family.pipeline(), request, lambda step: report(Phase.NEUTRAL_PROMPTS, step, request.steps)
-        )
-    return [Example(latent.unsqueeze(0).float(), prompt) for latent, prompt in zip(latents, prompts, strict=True)]
 
 
 def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture]) -> str:

@@ -35,21 +35,20 @@ def preview_request(
     )
 
 
-def sample_previews(
-    family: Family, request: SamplingRequest, folder: Path, on_step: Callable[[int], None]
-) -> tuple[tuple[PreviewImage, ...], list[Image.Image]]:
-    """Sample, decode and write ``preview-1.png`` and so on.
-
-    Returns:
-        The files, and the pictures for the evaluation.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+def sampled_pictures(family: Family, request: SamplingRequest, on_step: Callable[[int], None]) -> list[Image.Image]:
+    """One RGB picture for each prompt."""
     with torch.no_grad():
-        latents = family.sample(family.pipeline(), request, on_step)
-        pictures = family.decode_latents(latents)
+        return family.decode_latents(family.sample(family.pipeline(), request, on_step))
+
+
+def write_previews(
+    pictures: Sequence[Image.Image], request: SamplingRequest, folder: Path
+) -> tuple[PreviewImage, ...]:
+    """Write ``preview-1.png`` and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
     previews = []
     for number, (picture, prompt, seed) in enumerate(zip(pictures, request.prompts, request.seeds, strict=True), 1):
         path = folder / f"preview-{number}.png"
         picture.save(path)
         previews.append(PreviewImage(path, prompt, seed))
-    return tuple(previews), pictures
+    return tuple(previews)

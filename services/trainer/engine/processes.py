@@ -2,16 +2,14 @@
 
 A batch and its noise are drawn whole in every process and then shared out, so that two processes compute the same
 step as one, up to the rounding of sums. The processes are torchrun's (RANK, WORLD_SIZE), one an accelerator, or, on a
-CPU, helpers that ``train`` starts itself: for small models two processes of one thread are much faster than one
+CPU, helpers that ``helpers.Helpers`` starts: for small models two processes of one thread are much faster than one
 process of two threads, which wait for each other at every operation.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +22,7 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.helpers import Helpers
 from services.trainer.engine.job import Command, TrainJobSpec
 from services.trainer.engine.precision import choose_device
 from services.trainer.recipe.plan import drawn_samples
@@ -73,6 +72,12 @@ class Processes:
         store = distributed.FileStore(str(self._meeting / "store"), self.count)  # type: ignore[attr-defined]
         distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.count, timeout=WAIT)
         torch.set_num_threads(max(1, torch.get_num_threads() // self.count))
+
+    def leave(self) -> None:
+        """Part from the others after the last step, as a helper, and say so."""
+        assert self._meeting is not None, "only helpers leave"
+        distributed.destroy_process_group()
+        (self._meeting / _left(self.rank)).touch()
 
     @property
     def is_main(self) -> bool:
@@ -130,8 +135,8 @@ class Processes:
 
 
 @contextmanager
-def joined_processes(spec: TrainJobSpec) -> Iterator[Processes]:
-    """The processes of a run: torchrun's, helpers that are started here and end with the run, or this one alone."""
+def joined_processes(spec: TrainJobSpec, pool: Helpers) -> Iterator[Processes]:
+    """The processes of a run: torchrun's, helpers of the pool, to which they return after it, or this one alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         device = choose_device(spec.device)
         if not distributed.is_initialized():
@@ -140,6 +145,7 @@ def joined_processes(spec: TrainJobSpec) -> Iterator[Processes]:
         return
     count = process_count(spec)
     if count == 1:
+        pool.begin(spec, ())
         yield Processes()
         return
     threads = torch.get_num_threads()
@@ -147,21 +153,27 @@ def joined_processes(spec: TrainJobSpec) -> Iterator[Processes]:
     # Among the job's own files, which the worker clears even after a run that was killed.
     with tempfile.TemporaryDirectory(prefix=".processes-", dir=spec.output_dir) as folder:
         meeting = Path(folder)
-        helpers = [_start_helper(spec, Processes(rank, count, meeting)) for rank in range(1, count)]
+        helpers = pool.begin(spec, [Processes(rank, count, meeting) for rank in range(1, count)])
+        marks: list[Path] = []
         try:
             yield Processes(0, count, meeting, helpers)
+            marks = [meeting / _left(rank) for rank in range(1, count)]
         except RuntimeError as error:
             # A peer's end shows here as a broken connection, a moment before the system reports its exit.
             time.sleep(0.2)
-            if all(helper.poll() in (None, 0) for helper in helpers):
+            if all(helper.poll() is None for helper in helpers):
                 raise
             raise _helper_died() from error
         finally:
             torch.set_num_threads(threads)
             if distributed.is_initialized():
                 distributed.destroy_process_group()
-            for helper in helpers:
-                _end_helper(helper)
+            pool.end(helpers, marks)
+
+
+def _left(rank: int) -> str:
+    """Name of the file that says that a helper has left a run."""
+    return f"left-{rank}"
 
 
 def process_count(spec: TrainJobSpec) -> int:
@@ -179,25 +191,3 @@ def process_count(spec: TrainJobSpec) -> int:
 
 def _helper_died() -> EngineError:
     return EngineError("HELPER_DIED", "A process of this run ended.", "Retry the job.", user_error=False)
-
-
-def _start_helper(spec: TrainJobSpec, place: Processes) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    helper = subprocess.Popen(
-        [sys.executable, "-m", "services.trainer.engine.helper"], stdin=subprocess.PIPE, env=environment
-    )
-    assert helper.stdin is not None
-    # The pipe stays open: its end tells the helper that this process is gone, however it went.
-    pickle.dump((spec, place), helper.stdin)
-    helper.stdin.flush()
-    return helper
-
-
-def _end_helper(helper: subprocess.Popen[bytes]) -> None:
-    assert helper.stdin is not None
-    helper.stdin.close()
-    try:
-        helper.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        helper.kill()
-        helper.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes, joined_processes
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.advice import after_out_of_memory
 from services.trainer.recipe.parameters import TrainingParameters
 
@@ -37,11 +38,14 @@ READ_LOSS_EVERY_S = 0.25
 """Reading a loss waits for the accelerator, so it is done a few times a second instead of at every step."""
 
 
-def train(spec: TrainJobSpec, hooks: Hooks | None = None) -> TrainResult:
+def train(spec: TrainJobSpec, hooks: Hooks | None = None, warm: Warm | None = None) -> TrainResult:
     """Train one job to its end, or until ``hooks.control`` says otherwise. Blocks; call it from a thread of its own.
 
     The same spec gives bitwise the same files on the same machine, also when the run was paused or died in between and
     is resumed from its last checkpoint.
+
+    Args:
+        warm: what an earlier job of this process has left loaded, and this one leaves; None loads and lets go.
 
     Raises:
         EngineError: with a reason for the user; finished epochs keep their files.
@@ -49,18 +53,24 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None) -> TrainResult:
     with (
         out_of_memory_named(after_out_of_memory(spec.parameters)),
         _reproducible(spec),
-        joined_processes(spec) as processes,
+        nullcontext(warm) if warm is not None else closing(Warm()) as loaded,
+        joined_processes(spec, loaded.helpers) as processes,
     ):
-        run = prepare(spec, hooks or Hooks(), processes)
-        processes.meet()
-        return _train_epochs(run)
+        return _train(spec, hooks or Hooks(), processes, loaded)
 
 
-def train_share(spec: TrainJobSpec, processes: Processes) -> None:
+def train_share(spec: TrainJobSpec, processes: Processes, warm: Warm) -> None:
     """The part of a helper process: the same steps as the main one, on its share of each batch."""
-    run = prepare(spec, Hooks(), processes)
+    _train(spec, Hooks(), processes, warm)
+
+
+def _train(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) -> TrainResult:
+    run = prepare(spec, hooks, processes, warm)
     processes.meet()
-    _train_epochs(run)
+    result = _train_epochs(run)
+    if not run.acceleration.compiled:
+        warm.give_back(run.family, run.carriers)
+    return result
 
 
 def _reproducible(spec: TrainJobSpec) -> AbstractContextManager[None]:

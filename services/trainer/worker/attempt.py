@@ -21,6 +21,7 @@ from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
@@ -86,6 +87,7 @@ class Attempt:
     inputs: Inputs
     objects: ObjectStore
     settings: AttemptSettings
+    warm: Warm | None = None
     _why: _Why | None = None
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
@@ -191,8 +193,8 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
-        memory = MemoryMeter(self.settings.device)
-        self._thread = TrainingThread(spec, delivery.put, clock=self._clock(parameters))
+        memory = MemoryMeter(self.settings.device, held_bytes=self.warm.held_bytes if self.warm else 0)
+        self._thread = TrainingThread(spec, delivery.put, clock=self._clock(parameters), warm=self.warm)
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)
             await self._tell_what_it_took(spec, memory, self._thread.clock)

@@ -1,4 +1,5 @@
-"""What the autoencoder made of pictures, kept between jobs so that a second one on the same pictures starts at once.
+"""What the autoencoder made of pictures, and what base models drew, kept between
+jobs so that a second one on the same pictures starts at once.
 
 Files are named by content, so workers of a machine may share the folder. They are a form of the pictures themselves
 and are therefore kept no longer than they are of use.

@@ -35,7 +35,7 @@ _PARTS: dict[Phase, str] = {
 
 
 class RunClock:
-    """Seconds of each part of a run. Its methods are called on the thread that trains.
+    """Seconds of each part of a run, and the phases it went through. Its methods are called on the thread that trains.
 
     on_spent: hears of the seconds of a part as they are counted. on_step: of each step.
     """
@@ -53,6 +53,7 @@ class RunClock:
         self._last = clock()
         self._part = "start"
         self.seconds: dict[str, float] = {}
+        self.phases: set[Phase] = set()
         self.steps = 0
         self.epochs = 0
 
@@ -62,6 +63,7 @@ class RunClock:
         Right after a step nothing but the phase can have been at work, whatever it reports.
         """
         part = _PARTS.get(progress.phase, "start")
+        self.phases.add(progress.phase)
         self._count(part if progress.done or self._part == "training" else self._part)
         self._part = part
 
@@ -123,8 +125,9 @@ def measurement_of(
         model.costs,
         parameters,
         plan,
-        neutral_prompts=len(model.neutral_prompts),
-        base_previews=spec.sample_base_previews,
+        # What was found in the cache took no time.
+        neutral_prompts=len(model.neutral_prompts) if Phase.NEUTRAL_PROMPTS in clock.phases else 0,
+        base_previews=Phase.BASE_PREVIEWS in clock.phases,
     )
     done = cost.done(clock.epochs, trained=clock.steps / plan.steps.steps_per_epoch)
     parts = {name: Part(work, clock.seconds.get(name, 0.0)) for name, work in done.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +40,10 @@ log = get_logger(__name__)
 
 @dataclass
 class Probes:
-    """At most one probe at a time, and each base model at most once in the life of a worker."""
+    """At most one probe at a time, and each base model at most once in the life of a worker.
+
+    release: lets go of what jobs have left loaded, which a probe would count as its own.
+    """
 
     catalogue: Mapping[str, BaseModel]
     trainer: TrainerClient
@@ -48,6 +51,7 @@ class Probes:
     device: str
     device_name: str
     stall_s: float
+    release: Callable[[], None] = lambda: None
     _tried: set[str] = field(default_factory=set)
     _task: asyncio.Task[None] | None = None
     _thread: TrainingThread | None = None
@@ -99,6 +103,7 @@ class Probes:
     async def _run(self, model: BaseModel, batch_size: int) -> bool:
         """Whether the run came to its end."""
         spec = await asyncio.to_thread(probe_spec, model, batch_size, self.folder, self.device)
+        await asyncio.to_thread(self.release)
         memory = MemoryMeter(self.device)
         self._thread = TrainingThread(spec, lambda _: None)
         if self._stopping:

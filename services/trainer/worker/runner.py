@@ -15,6 +15,7 @@ from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
@@ -58,6 +59,7 @@ class Worker:
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
         self._cache = settings.scratch_dir / "latents"
+        self._loaded = Warm()
         self._warm = ""
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
         self._probes = Probes(
@@ -67,6 +69,7 @@ class Worker:
             settings.device,
             self._device_name,
             settings.stall_seconds,
+            self._loaded.close,
         )
 
     async def run(self) -> None:
@@ -84,6 +87,7 @@ class Worker:
                     self._probes.begin(found.unmeasured)
         finally:
             await self._probes.stop()
+            await asyncio.to_thread(self._loaded.close)
             await self._trainer_channel.close(None)
             await self._dataset_channel.close(None)
             self._objects.close()
@@ -131,6 +135,7 @@ class Worker:
                 patience_s=self._settings.outage_patience_seconds,
                 decode_limits=self._settings.decode_limits,
             ),
+            self._loaded,
         )
         task = asyncio.create_task(self._run(attempt))
         try:

@@ -42,7 +42,7 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         512, ge=0, description="MiB that must be free on the disk of that folder; with less no job is taken"
     )
     latent_cache_mib: int = Field(
-        2048, ge=0, description="MiB of encoded pictures kept between jobs, a week at most; 0 keeps none"
+        2048, ge=0, description="MiB of encoded pictures and base previews kept for a week at most; 0 keeps none"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")

@@ -23,6 +23,7 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.engine.train_loop import train
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import kept
 from services.trainer.worker.measuring import RunClock, timed
@@ -52,8 +53,14 @@ class TrainingThread:
     """One run of the engine. All methods but the callbacks are for the event loop."""
 
     def __init__(
-        self, spec: TrainJobSpec, on_finished: Callable[[Finished], None], *, clock: RunClock | None = None
+        self,
+        spec: TrainJobSpec,
+        on_finished: Callable[[Finished], None],
+        *,
+        clock: RunClock | None = None,
+        warm: Warm | None = None,
     ) -> None:
+        self._warm = warm
         self.clock = clock or RunClock()
         self._spec = spec
         self._on_finished = on_finished
@@ -99,7 +106,7 @@ class TrainingThread:
 
     def _work(self, done: asyncio.Future[TrainResult]) -> None:
         try:
-            result = train(self._spec, timed(self._hooks(), self.clock))
+            result = train(self._spec, timed(self._hooks(), self.clock), self._warm)
         except Dropped:
             self._resolve(done, TrainResult(RunStatus.CANCELLED, self._progress.step, None, None), None)
         except Exception as error:

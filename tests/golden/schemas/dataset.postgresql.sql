@@ -2,6 +2,22 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE public.audit_outbox (
+    id character varying(36) NOT NULL,
+    revision integer NOT NULL,
+    "time" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    principal character varying(300) NOT NULL,
+    role character varying(20) NOT NULL,
+    method character varying(200) NOT NULL,
+    resource character varying(512) NOT NULL,
+    code character varying(30) NOT NULL,
+    reason character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    address character varying(64) NOT NULL,
+    count bigint NOT NULL
+);
+
 CREATE TABLE public.datasets (
     project character varying(63) NOT NULL,
     dataset_id character varying(63) NOT NULL,
@@ -139,6 +155,9 @@ ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('publ
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
+ALTER TABLE ONLY public.audit_outbox
+    ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
+
 ALTER TABLE ONLY public.datasets
     ADD CONSTRAINT datasets_pkey PRIMARY KEY (project, dataset_id);
 
@@ -190,6 +209,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0006');
+INSERT INTO public.alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

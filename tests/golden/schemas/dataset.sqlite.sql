@@ -124,6 +124,23 @@ CREATE TABLE events (
     UNIQUE (id)
 );
 
+CREATE TABLE audit_outbox (
+    id VARCHAR(36) NOT NULL,
+    revision INTEGER NOT NULL,
+    time BIGINT NOT NULL,
+    project VARCHAR(63) NOT NULL,
+    principal VARCHAR(300) NOT NULL,
+    role VARCHAR(20) NOT NULL,
+    method VARCHAR(200) NOT NULL,
+    resource VARCHAR(512) NOT NULL,
+    code VARCHAR(30) NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    count BIGINT NOT NULL,
+    PRIMARY KEY (id, revision)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -144,6 +161,6 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0006');
+INSERT INTO alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

@@ -2,6 +2,39 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE public.audit_outbox (
+    id character varying(36) NOT NULL,
+    revision integer NOT NULL,
+    "time" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    principal character varying(300) NOT NULL,
+    role character varying(20) NOT NULL,
+    method character varying(200) NOT NULL,
+    resource character varying(512) NOT NULL,
+    code character varying(30) NOT NULL,
+    reason character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    address character varying(64) NOT NULL,
+    count bigint NOT NULL
+);
+
+CREATE TABLE public.audit_records (
+    id character varying(36) NOT NULL,
+    revision integer NOT NULL,
+    "time" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    principal character varying(300) NOT NULL,
+    role character varying(20) NOT NULL,
+    method character varying(200) NOT NULL,
+    resource character varying(512) NOT NULL,
+    code character varying(30) NOT NULL,
+    reason character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    address character varying(64) NOT NULL,
+    count bigint NOT NULL,
+    published_at bigint
+);
+
 CREATE TABLE public.idempotency_keys (
     project character varying(64) NOT NULL,
     method character varying(64) NOT NULL,
@@ -85,6 +118,12 @@ CREATE TABLE public.version_files (
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
+ALTER TABLE ONLY public.audit_outbox
+    ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
+
+ALTER TABLE ONLY public.audit_records
+    ADD CONSTRAINT audit_records_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
 
@@ -109,6 +148,12 @@ ALTER TABLE ONLY public.version_files
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_pkey PRIMARY KEY (project, model_id, number, "position");
 
+CREATE INDEX ix_audit_records_project ON public.audit_records USING btree (project, "time", id);
+
+CREATE INDEX ix_audit_records_time ON public.audit_records USING btree ("time", id);
+
+CREATE INDEX ix_audit_records_unpublished ON public.audit_records USING btree (published_at, "time");
+
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
 CREATE INDEX ix_model_aliases_number ON public.model_aliases USING btree (project, model_id, number);
@@ -131,6 +176,6 @@ ALTER TABLE ONLY public.model_versions
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_project_model_id_number_fkey FOREIGN KEY (project, model_id, number) REFERENCES public.model_versions(project, model_id, number) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0003');
+INSERT INTO public.alembic_version (version_num) VALUES ('0004');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0004', '0001', '0.1.0');

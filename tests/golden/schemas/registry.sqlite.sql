@@ -84,6 +84,41 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (project, method, request_id)
 );
 
+CREATE TABLE audit_outbox (
+    id VARCHAR(36) NOT NULL,
+    revision INTEGER NOT NULL,
+    time BIGINT NOT NULL,
+    project VARCHAR(63) NOT NULL,
+    principal VARCHAR(300) NOT NULL,
+    role VARCHAR(20) NOT NULL,
+    method VARCHAR(200) NOT NULL,
+    resource VARCHAR(512) NOT NULL,
+    code VARCHAR(30) NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    count BIGINT NOT NULL,
+    PRIMARY KEY (id, revision)
+);
+
+CREATE TABLE audit_records (
+    id VARCHAR(36) NOT NULL,
+    revision INTEGER NOT NULL,
+    time BIGINT NOT NULL,
+    project VARCHAR(63) NOT NULL,
+    principal VARCHAR(300) NOT NULL,
+    role VARCHAR(20) NOT NULL,
+    method VARCHAR(200) NOT NULL,
+    resource VARCHAR(512) NOT NULL,
+    code VARCHAR(30) NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    count BIGINT NOT NULL,
+    published_at BIGINT,
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -102,6 +137,12 @@ CREATE INDEX ix_model_aliases_number ON model_aliases (project, model_id, number
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0003');
+CREATE INDEX ix_audit_records_project ON audit_records (project, time, id);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');
+CREATE INDEX ix_audit_records_time ON audit_records (time, id);
+
+CREATE INDEX ix_audit_records_unpublished ON audit_records (published_at, time);
+
+INSERT INTO alembic_version (version_num) VALUES ('0004');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0004', '0001', '0.1.0');

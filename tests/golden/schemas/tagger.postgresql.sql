@@ -2,6 +2,22 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE public.audit_outbox (
+    id character varying(36) NOT NULL,
+    revision integer NOT NULL,
+    "time" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    principal character varying(300) NOT NULL,
+    role character varying(20) NOT NULL,
+    method character varying(200) NOT NULL,
+    resource character varying(512) NOT NULL,
+    code character varying(30) NOT NULL,
+    reason character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    address character varying(64) NOT NULL,
+    count bigint NOT NULL
+);
+
 CREATE TABLE public.idempotency_keys (
     project character varying(64) NOT NULL,
     method character varying(64) NOT NULL,
@@ -51,6 +67,9 @@ CREATE TABLE public.tag_jobs (
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
+ALTER TABLE ONLY public.audit_outbox
+    ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
 
@@ -74,6 +93,6 @@ CREATE INDEX ix_tag_jobs_state_created ON public.tag_jobs USING btree (state, cr
 ALTER TABLE ONLY public.tag_job_images
     ADD CONSTRAINT tag_job_images_job_fkey FOREIGN KEY (job) REFERENCES public.tag_jobs(name) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0003');
+INSERT INTO public.alembic_version (version_num) VALUES ('0004');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0004', '0001', '0.1.0');

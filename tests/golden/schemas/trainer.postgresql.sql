@@ -10,6 +10,22 @@ CREATE TABLE public.attempt_times (
     end_time bigint
 );
 
+CREATE TABLE public.audit_outbox (
+    id character varying(36) NOT NULL,
+    revision integer NOT NULL,
+    "time" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    principal character varying(300) NOT NULL,
+    role character varying(20) NOT NULL,
+    method character varying(200) NOT NULL,
+    resource character varying(512) NOT NULL,
+    code character varying(30) NOT NULL,
+    reason character varying(64) NOT NULL,
+    request_id character varying(128) NOT NULL,
+    address character varying(64) NOT NULL,
+    count bigint NOT NULL
+);
+
 CREATE TABLE public.epochs (
     job character varying(200) NOT NULL COLLATE pg_catalog."C",
     number integer NOT NULL,
@@ -155,6 +171,9 @@ ALTER TABLE ONLY public.alembic_version
 ALTER TABLE ONLY public.attempt_times
     ADD CONSTRAINT attempt_times_pkey PRIMARY KEY (job, number, start_time);
 
+ALTER TABLE ONLY public.audit_outbox
+    ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
+
 ALTER TABLE ONLY public.epochs
     ADD CONSTRAINT epochs_pkey PRIMARY KEY (job, number);
 
@@ -214,6 +233,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0007');
+INSERT INTO public.alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0002', '0.1.0');

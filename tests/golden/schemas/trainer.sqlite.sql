@@ -129,6 +129,23 @@ CREATE TABLE attempt_times (
     PRIMARY KEY (job, number, start_time)
 );
 
+CREATE TABLE audit_outbox (
+    id VARCHAR(36) NOT NULL,
+    revision INTEGER NOT NULL,
+    time BIGINT NOT NULL,
+    project VARCHAR(63) NOT NULL,
+    principal VARCHAR(300) NOT NULL,
+    role VARCHAR(20) NOT NULL,
+    method VARCHAR(200) NOT NULL,
+    resource VARCHAR(512) NOT NULL,
+    code VARCHAR(30) NOT NULL,
+    reason VARCHAR(64) NOT NULL,
+    request_id VARCHAR(128) NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    count BIGINT NOT NULL,
+    PRIMARY KEY (id, revision)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -143,13 +160,13 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
-CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
-
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
 CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -157,6 +174,6 @@ CREATE INDEX ix_measurements_device ON measurements (device, base_model, measure
 
 CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0007');
+INSERT INTO alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0002', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0002', '0.1.0');

@@ -31,7 +31,6 @@ SECRETS = {
     "trainer-database-reader": "postgresql://reader:secret@postgres/fiveshot_trainer",
     "s3-access-key": "access",
     "s3-secret-key": "secret",
-    "internal-token": "token",
     "nats-password": "secret",
     "page-token-key": "a key of the tests",
     "postgres-password": "secret",

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from gateway import inside
 from services.chassis.settings import BaseServiceSettings, split_host_port
 from tests.integration.deploy.manifests import DEPLOY, ROOT, SETTINGS, loaded, module_of
 
@@ -16,7 +17,6 @@ VALUES = {
     "FIVESHOT_POSTGRES_PASSWORD": "secret",
     "FIVESHOT_S3_ACCESS_KEY": "access",
     "FIVESHOT_S3_SECRET_KEY": "secret",
-    "FIVESHOT_INTERNAL_TOKEN": "token",
     "FIVESHOT_NATS_PASSWORD": "secret",
     "FIVESHOT_PAGE_TOKEN_KEY": "a key of the tests",
     "FIVESHOT_KEYS_FOLDER": "./keys",
@@ -55,7 +55,7 @@ def test_every_part_of_the_suite_runs_with_settings_that_are_known(monkeypatch: 
     ports: dict[str, int] = {}
     read = {}
     for name, service in services.items():
-        module = module_of(as_container(name, service))
+        module = module_of(as_container(name, service)) if name != "inside" else None
         if module is None:
             continue
         settings = loaded(module, service["environment"], monkeypatch)
@@ -90,7 +90,7 @@ def test_references_within_the_file_lead_somewhere() -> None:
 def test_processes_of_ours_are_hardened_and_only_the_gateway_is_reached_from_outside() -> None:
     services = compose()["services"]
     for name, service in services.items():
-        if service["image"].startswith("fiveshot-") and name != "envoy-config":
+        if service["image"].startswith("fiveshot-") and name not in ("envoy-config", "inside"):
             assert service["read_only"] is True
             assert service["cap_drop"] == ["ALL"]
     assert {name: service["ports"] for name, service in services.items() if "ports" in service} == {
@@ -132,3 +132,20 @@ def test_images_are_built_for_each_service_from_extras_that_exist() -> None:
         extra = build.get("args", {}).get("EXTRA", "worker")
         assert service["image"] == f"fiveshot-{extra}"
         assert re.search(rf"^{extra} = \[", extras, re.MULTILINE), extra
+
+
+def test_each_process_has_the_folder_of_its_own_token_and_no_other() -> None:
+    services = compose()["services"]
+    made = {mount.split(":")[0] for mount in services["inside"]["volumes"]}
+    assert made == {f"inside-{name}" for name in (*inside.HOLDERS, "announced")}
+    processes = {"authz": "gateway", "envoy-config": "envoy"}
+    for name, service in services.items():
+        if name == "inside" or not service["image"].startswith("fiveshot-"):
+            continue
+        mounts = [each for each in service["volumes"] if each.startswith("inside-")]
+        assert mounts == [f"inside-{processes.get(name, name)}:/inside:ro"]
+        assert service["depends_on"]["inside"] == {"condition": "service_completed_successfully"}
+        given = {key.partition("_")[2]: value for key, value in service["environment"].items()}
+        assert given["INTERNAL_TOKEN_FILE"] == "/inside/token"
+        assert given.get("CALLERS_FILE", "") == ("/inside/callers.json" if name in inside.MAY_CALL else "")
+        assert "INTERNAL_TOKEN" not in given

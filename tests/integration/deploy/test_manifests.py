@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
+from gateway import inside
 from services.chassis.grpc_server import LIVENESS, STARTUP
 from services.chassis.settings import BaseServiceSettings, split_host_port
 from tests.integration.deploy.manifests import (
@@ -29,6 +31,8 @@ from tests.integration.deploy.manifests import (
 VERSION = "1.37"
 # Kinds that KEDA and Kueue add to a cluster; their schemas are not Kubernetes' own.
 ADDED_KINDS = {"ScaledObject", "TriggerAuthentication", "LocalQueue"}
+INSIDE = {name: f"fiveshot-inside-{name}" for name in inside.HOLDERS}
+"""The Secrets that `python -m gateway.inside DIR --secrets` prints."""
 overlays = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
@@ -84,7 +88,9 @@ def test_references_between_objects_lead_somewhere(overlay: str) -> None:
             if "configMap" in volume:
                 named(overlay, "ConfigMap", volume["configMap"]["name"])
             if "secret" in volume:
-                assert volume["secret"]["secretName"] == "fiveshot-api-keys"
+                assert volume["secret"]["secretName"] in {"fiveshot-api-keys", *INSIDE.values()}
+            if "persistentVolumeClaim" in volume:
+                named(overlay, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
         for container in containers(template):
             mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
             claims = {"data"} if container["name"] in ("postgres", "nats", "s3") else set()
@@ -108,7 +114,7 @@ def test_the_environment_is_what_the_settings_know(overlay: str, monkeypatch: py
                 if name.endswith("_target") and name in settings.model_fields_set:
                     _check_target(pod, value, services)
             if module.startswith("services."):
-                own = {"database_url", "internal_token", "metrics_listen", "page_token_key"}
+                own = {"database_url", "internal_token_file", "metrics_listen", "page_token_key"}
                 own &= set(type(settings).model_fields)
                 if module == "services.trainer.worker.app":
                     own -= {"database_url"}
@@ -253,3 +259,40 @@ def _check_target(pod: str, target: str, services: dict[str, Object]) -> None:
         assert (pod, port) == ("gateway", 7455)
         return
     assert port in [entry["port"] for entry in services[host]["spec"]["ports"]], f"{pod} calls {target}"
+
+
+@overlays
+def test_each_process_has_its_own_token_and_callers(overlay: str, tmp_path: Path) -> None:
+    inside.make(tmp_path)
+    secrets = {each["metadata"]["name"]: set(each["stringData"]) for each in inside.as_secrets(tmp_path)}
+    assert set(secrets) == set(INSIDE.values())
+    holders = {"authorization": "gateway", "envoy-config": "envoy"}
+    seen = set()
+    for pod, template in pods(overlay):
+        volumes = {volume["name"]: volume for volume in template["spec"].get("volumes", ())}
+        for container in containers(template):
+            if module_of(container) is None:
+                continue
+            holder = holders.get(container["name"], pod)
+            (mount,) = [each for each in container["volumeMounts"] if each["name"].startswith("inside")]
+            # A mount by subPath would never change.
+            assert (mount["mountPath"], mount["readOnly"], "subPath" in mount) == ("/inside", True, False)
+            secret = volumes[mount["name"]]["secret"]["secretName"]
+            assert secret == INSIDE[holder]
+            given = kubernetes_environment(overlay, container)
+            named_files = {Path(value).name for name, value in given.items() if value.startswith("/inside/")}
+            assert named_files == secrets[secret], holder
+            seen.add(holder)
+    assert seen == set(inside.HOLDERS)
+
+
+def test_replicas_of_the_gateway_share_the_sessions_of_browsers() -> None:
+    for overlay in OVERLAYS:
+        spec = named(overlay, "Deployment", "gateway")["spec"]["template"]["spec"]
+        (authorization,) = [each for each in spec["initContainers"] if each["name"] == "authorization"]
+        assert kubernetes_environment(overlay, authorization)["GATEWAY_SESSIONS_DIR"] == "/sessions"
+        (sessions,) = [each for each in spec["volumes"] if each["name"] == "sessions"]
+        assert ("persistentVolumeClaim" in sessions) == (overlay == "overlays/prod")
+        assert ("emptyDir" in sessions) == (overlay != "overlays/prod")
+    claim = named("overlays/prod", "PersistentVolumeClaim", "gateway-sessions")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]

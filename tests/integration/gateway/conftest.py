@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -26,12 +27,15 @@ from gateway.authz import AuthorizationServicer, Authorizer
 from gateway.console_sessions import ConsoleSessions
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
+from gateway.oidc.provider import Client, Provider
+from gateway.oidc.sign_in import OidcSignIn
 from gateway.sessions import SessionFolder
 from gateway.settings import SERVICES, Settings
 from gateway.stack_health import StackHealth
 from gateway.supervisor import servers
 from services.chassis import grpc_server
 from tests.fakes import recording_dataset
+from tests.fixtures.openid_provider import CLIENT, SECRET, openid_provider
 from tests.fixtures.processes import running
 
 ISSUER = "https://issuer.example"
@@ -88,8 +92,17 @@ async def gateway() -> AsyncIterator[Gateway]:
         stack.push_async_callback(health.close)
         bodies = JsonCheck(http_rules(REFLECTED))
         console = ConsoleSessions(authorizer, sessions)
+        provider = stack.enter_context(openid_provider())
+        http = await stack.enter_async_context(httpx.AsyncClient())
+        oidc = OidcSignIn(
+            Provider(provider.issuer, Client(CLIENT, lambda: SECRET), http),
+            authorizer,
+            sessions,
+            public_url=f"http://127.0.0.1:{public}",
+            name="Example",
+        )
         authorization = AuthorizationServicer(
-            authorizer, internal_token=TOKEN, bodies=bodies, health=health, console=console
+            authorizer, internal_token=TOKEN, bodies=bodies, health=health, console=console, oidc=oidc
         )
         authz = await stack.enter_async_context(
             grpc_server.start_server(

@@ -92,3 +92,21 @@ async def test_a_foreign_page_may_not_even_ask(gateway: Gateway) -> None:
         answer = await client.options(RPC, headers={"origin": "https://app.example", **asks})
     assert "x-fiveshot-console" not in answer.headers.get("access-control-allow-headers", "")
     assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_browser_signs_in_at_an_identity_provider_and_calls(gateway: Gateway) -> None:
+    async with browser(gateway) as client:
+        assert (await client.get("/console/oidc")).json() == {"name": "Example"}
+        arrived = await client.get("/console/oidc/start?to=/acme/datasets/dogs/photos", follow_redirects=True)
+        assert (arrived.status_code, str(arrived.url.fragment)) == (200, "/acme/datasets/dogs/photos")
+        assert "<html" in arrived.text
+        assert [each.status_code for each in arrived.history] == [302, 302, 302]
+        assert (await client.get("/console/session")).json()["projects"] == ["acme"]
+        assert (await client.get(f"/v1/{NAME}")).status_code == 200
+        seen = gateway.servicer.metadata[-1]
+        assert (seen["x-fiveshot-principal"], seen["x-fiveshot-role"]) == ("session:ada", "editor")
+        assert seen["x-fiveshot-address"] == "127.0.0.1"
+        replayed = await client.get(str(arrived.history[2].url))
+        assert (replayed.status_code, "Signing in failed" in replayed.text) == (401, True)
+        assert (await client.delete("/console/session")).status_code == 200
+        assert (await client.get(f"/v1/{NAME}")).status_code == 401

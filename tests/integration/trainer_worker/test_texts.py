@@ -18,6 +18,7 @@ from services.trainer.engine.batches import draw_pass, epoch_steps
 from services.trainer.engine.job import Hooks, TrainJobSpec
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.worker.files import files_of
@@ -66,7 +67,7 @@ async def _prepared(
     items = await inputs.pictures(planned.data.version, folder / "pictures")
     files = files_of(planned.model)
     spec = TrainJobSpec(files, planned.parameters, items, folder / "run", decode_original, device="cpu", processes=1)
-    return prepare(spec, Hooks(), Processes())
+    return prepare(spec, Hooks(), Processes(), Warm())
 
 
 def _trained(run: Run) -> list[str]:

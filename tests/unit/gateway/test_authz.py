@@ -120,6 +120,7 @@ def test_a_permission_names_the_caller_and_takes_the_credential_away() -> None:
     assert added == {
         "x-fiveshot-projects": "acme,beta",
         "x-fiveshot-principal": "key:good",
+        "x-fiveshot-role": "editor",
         "x-fiveshot-internal": "inside",
     }
     overwrite = pb.HeaderValueOption.APPEND_ACTION_OVERWRITE_IF_EXISTS_OR_ADD
@@ -153,6 +154,7 @@ async def test_the_service_reads_headers_and_the_filters_verdict(authorizer: Aut
     assert {option.header.key for option in answer.ok_response.headers} == {
         "x-fiveshot-projects",
         "x-fiveshot-principal",
+        "x-fiveshot-role",
     }
     refused = await servicer.check(pb.CheckRequest(), None)
     assert refused.status.code == 16

@@ -101,9 +101,48 @@ def test_files_are_for_their_owner_only(folder: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
+def test_where_files_arrive_at_different_moments_a_token_is_announced_first(folder: Path) -> None:
+    """As in a cluster: whoever is called may have its file a minute before or after the caller has its token."""
+    old = _metadata(folder, "worker")
+    inside.announce(folder, "worker")
+    assert _metadata(folder, "worker") == old
+    callers = _callers(folder, "dataset")
+    callers.check(old, DATASET + "DownloadImage")
+    announced = {INTERNAL_TOKEN_KEY: (folder / "announced" / "worker").read_text()}
+    # A callee that has not seen the rotation knows the new token already.
+    callers.check(announced, DATASET + "DownloadImage")
+    inside.rotate(folder, "worker", overlap=timedelta(minutes=10))
+    assert _metadata(folder, "worker") == announced
+    for token in (old, announced):
+        _callers(folder, "dataset").check(token, DATASET + "DownloadImage")
+    assert not (folder / "announced" / "worker").exists()
+    with pytest.raises(ValueError, match="'nobody' shows no token"):
+        inside.announce(folder, "nobody")
+
+
+def test_tokens_are_made_once(tmp_path: Path) -> None:
+    assert not inside.is_made(tmp_path)
+    inside.make(tmp_path)
+    assert inside.is_made(tmp_path)
+    # A release with one process more needs its token.
+    inside.token_file(tmp_path, "worker").unlink()
+    assert not inside.is_made(tmp_path)
+
+
+def test_each_secret_holds_one_process_and_no_others_token(folder: Path) -> None:
+    found = {each["metadata"]["name"].rpartition("-")[2]: each["stringData"] for each in inside.as_secrets(folder)}
+    assert set(found) == set(inside.HOLDERS)
+    for name, files in found.items():
+        assert files["token"] == inside.token_file(folder, name).read_text()
+        others = [inside.token_file(folder, other).read_text() for other in inside.HOLDERS if other != name]
+        assert not [other for other in others if other in "".join(files.values())]
+    assert set(found["worker"]) == {"token"}
+    assert set(found["gateway"]) == {"token", "callers.json"}
+
+
 def test_only_a_holder_is_rotated(folder: Path) -> None:
-    with pytest.raises(ValueError, match="'dataset' shows no token"):
-        inside.rotate(folder, "dataset")
+    with pytest.raises(ValueError, match="'nobody' shows no token"):
+        inside.rotate(folder, "nobody")
 
 
 @pytest.mark.parametrize(

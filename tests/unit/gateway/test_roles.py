@@ -27,9 +27,10 @@ def test_what_only_looks_is_a_readers_and_what_changes_is_not() -> None:
     """By the names of standard methods, which say what they do."""
     looks = ("Get", "List", "Watch", "Download")
     changes = ("Create", "Update", "Delete", "Upload", "Cancel", "Save", "Set", "Edit")
+    admins = ("ListAuditRecords",)
     for method, role in LEAST_ROLE.items():
         name = method.rpartition(".")[2]
-        assert role == Role.READER or not name.startswith(looks), method
+        assert role == (Role.ADMIN if name in admins else Role.READER) or not name.startswith(looks), method
         assert role != Role.READER or not name.startswith(changes), method
 
 
@@ -57,6 +58,12 @@ def test_every_json_call_needs_what_its_method_needs() -> None:
         ("POST", "/fiveshot.dataset.v1.DatasetService/NoSuchMethod", Role.EDITOR),
         ("POST", "/nothing/here", Role.EDITOR),
         ("GET", "/nothing/here", Role.READER),
+        ("GET", "/v1/projects/acme/auditRecords", Role.ADMIN),
+        ("GET", "/v1/projects/acme/auditRecords?filter=x", Role.ADMIN),
+        ("GET", "/v1/projects/acme/%61uditRecords", Role.ADMIN),
+        ("GET", "/v1/projects/acme/%2561uditRecords", Role.ADMIN),
+        ("GET", f"{JOBS}/one%3Awatch", Role.READER),
+        ("POST", "/fiveshot.audit.v1.AuditService/ListAuditRecords", Role.ADMIN),
         ("POST", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Role.READER),
     ],
 )

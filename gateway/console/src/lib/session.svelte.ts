@@ -30,6 +30,21 @@ export async function enter(credential: Record<string, string> = {}): Promise<vo
   }
 }
 
+/** How the identity provider is called where browsers may sign in; empty when there is none. */
+export async function provider(): Promise<string> {
+  try {
+    const answer = await fetch('/console/oidc', { headers: OWN })
+    return answer.ok ? (await answer.json()).name : ''
+  } catch {
+    return ''
+  }
+}
+
+/** Goes there, and comes back to where the page is now. */
+export function signInAtProvider(): void {
+  location.assign(`/console/oidc/start?to=${encodeURIComponent(location.hash.replace(/^#/, ''))}`)
+}
+
 export async function leave(): Promise<void> {
   await fetch(PATH, { method: 'DELETE', headers: OWN })
   session.state = 'out'

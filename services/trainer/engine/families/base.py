@@ -105,6 +105,11 @@ class Family(ABC):
         frozen = {encoder.component for encoder in self.facts.text_encoders if encoder.targets is None}
         return {name: module for name, module in self._modules.items() if name not in frozen}
 
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All networks of the base model."""
+        return (*self._modules.values(), self._vae)
+
     @abstractmethod
     def latent_multiple(self) -> int:
         """Sides of latents must be multiples of it, by the denoiser's configuration."""

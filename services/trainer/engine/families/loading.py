@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -258,8 +259,8 @@ def model_fingerprint(files: BaseModelFiles) -> str:
         return hashlib.sha256(files.source.encode()).hexdigest()
     path = Path(files.source)
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = path.stat()
+        return _file_digest(path, status.st_ino, status.st_size, status.st_mtime_ns)
     digest = hashlib.sha256()
     for weights in sorted(path.glob("*/*.safetensors")):
         size = weights.stat().st_size
@@ -269,3 +270,10 @@ def model_fingerprint(files: BaseModelFiles) -> str:
             file.seek(max(0, size - _MIB))
             digest.update(file.read(_MIB))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: Path, inode: int, size: int, changed_ns: int) -> str:
+    """SHA-256 of a file, read once for as long as it stays the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

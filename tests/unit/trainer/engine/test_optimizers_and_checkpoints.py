@@ -20,6 +20,7 @@ from services.trainer.engine.optimizers import build_optimizer, build_schedule, 
 from services.trainer.engine.precision import gradient_scaler
 from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, prepare
 from services.trainer.engine.processes import Processes
+from services.trainer.engine.warm import Warm
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
 from services.trainer.recipe.plan import samples_of
@@ -90,7 +91,7 @@ def test_a_checkpoint_from_before_the_schedules_had_parameters_fits_a_job_of_tha
     make_spec: Callable[..., TrainJobSpec],
 ) -> None:
     spec = make_spec(job={"sample_base_previews": False}, lr_num_cycles=1, lr_power=1.0)
-    run = prepare(spec, Hooks(), Processes())
+    run = prepare(spec, Hooks(), Processes(), Warm())
     since = (*PARAMETERS_FREE_TO_CHANGE, "lr_num_cycles", "lr_power")
     then = {name: value for name, value in asdict(spec.parameters).items() if name not in since}
     items = [

@@ -48,6 +48,7 @@ export const en = {
     how: 'Run this on the machine of the stack. It prints an address that signs this browser in, once:',
     key: 'Or enter an API key',
     go: 'Sign in',
+    at: (name: string) => `Sign in with ${name}`,
   },
   start: {
     hero: 'Drop photos of one thing',

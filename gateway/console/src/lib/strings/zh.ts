@@ -47,6 +47,7 @@ export const zh: Strings = {
     how: '在运行 Fiveshot 的机器上执行下面的命令，它会给出一个只能用一次的登录地址：',
     key: '或者输入 API 密钥',
     go: '登录',
+    at: (name) => `用 ${name} 登录`,
   },
   start: {
     hero: '把同一主体的照片拖到这里',

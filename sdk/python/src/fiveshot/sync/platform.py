@@ -10,6 +10,7 @@ from time import sleep
 from typing import TypeVar
 
 import grpc
+from fiveshot.audit.v1.audit_service_pb2_grpc import AuditServiceStub as AuditStub
 from fiveshot.connection import CHANNEL_OPTIONS, Endpoint
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub as DatasetStub
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub as RegistryStub
@@ -17,8 +18,8 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub as Tagg
 from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub as TrainingStub
 
 __all__ = [
-    "DatasetStub", "Event", "Lock", "RegistryStub", "TaggerStub", "TrainingStub", "close", "each", "open_channel",
-    "read_bytes", "sleep",
+    "AuditStub", "DatasetStub", "Event", "Lock", "RegistryStub", "TaggerStub", "TrainingStub", "close", "each",
+    "open_channel", "read_bytes", "sleep",
 ]  # fmt: skip
 
 T = TypeVar("T")

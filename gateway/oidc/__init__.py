@@ -1,0 +1,1 @@
+"""Signing in to the console at an OpenID provider, by the authorization code flow with PKCE."""
