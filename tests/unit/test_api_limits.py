@@ -36,7 +36,8 @@ UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
 LISTINGS: dict[str, Listing[Any]] = {
     "ListDatasets": dataset.DATASETS, "ListImages": IMAGES, "ListDatasetVersions": dataset.VERSIONS,
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
-    "ListAuditRecords": registry.AUDIT_RECORDS, "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
+    "ListAuditRecords": registry.AUDIT_RECORDS,
+    "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
 }  # fmt: skip
 SETTABLE = {
     "Dataset": set(DatasetFields.__dataclass_fields__),
