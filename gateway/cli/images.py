@@ -24,9 +24,7 @@ from gateway.cli.session import Session
 from gateway.cli.texts import tell_competition, tell_faults
 from gateway.cli.transfer import as_json, sending, tell, upload_pictures
 
-Image = Annotated[
-    str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
-]
+Image = Annotated[str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)]
 _NAMED = 20
 
 
@@ -50,13 +48,9 @@ def upload(
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
     zipped = [path for path in paths if is_archive(path)]
-    if zipped and update_captions:
-        raise InvalidArgument(
-            "--update-captions does not reach into an archive", field="paths", remedy="Unpack it, and give the folder."
-        )
     rest = [path for path in paths if path not in zipped]
     found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
-    how = {"captions": captions, "folder_repeats": folder_repeats}
+    how = {"captions": captions, "folder_repeats": folder_repeats, "update_present": update_captions}
     try:
         result = upload_pictures(session, name, found.pictures, update_present=update_captions)
         for path in zipped:

@@ -151,9 +151,9 @@ def list_(
         output.print_list("trainingJobs", found)
         return
     rows = (
-        (output.short(each.name), output.enum_name(each, "state"), f"{each.step}/{each.total_steps}",
-         each.epochs_completed, f"{each.loss:.4f}" if each.loss else "", each.queue_position or "",
-         output.short(each.base_model), each.display_name, output.when(each.create_time))
+        (output.short(each.name), output.enum_name(each, "state") + output.pretended(each),
+         f"{each.step}/{each.total_steps}", each.epochs_completed, f"{each.loss:.4f}" if each.loss else "",
+         each.queue_position or "", output.short(each.base_model), each.display_name, output.when(each.create_time))
         for each in found
     )  # fmt: skip
     columns = ("job", "state", ">steps", "?>epochs", ">loss", ">queue", "?base model", "?display name", "?created")
@@ -259,5 +259,5 @@ def _show(session: Session, job: training_job_pb2.TrainingJob) -> None:
 
 
 def _moved(session: Session, job: training_job_pb2.TrainingJob) -> None:
-    text = f"{output.short(job.name)}: {output.enum_name(job, 'state')}"
+    text = f"{output.short(job.name)}: {output.enum_name(job, 'state')}{output.pretended(job)}"
     output.print_json(job) if session.json else output.say(text)

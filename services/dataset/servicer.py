@@ -147,10 +147,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         outcomes = await self._direct.complete(parent, [transfers.direct_upload(one) for one in request.uploads])
         for stored in [one.image for one in outcomes if one.image is not None]:
             _counted(stored)
-        words = (await self._datasets.get(parent)).fields
-        return messages.CompleteImageUploadsResponse(
-            results=[transfers.outcome_proto(one, words) for one in outcomes]
-        )
+        fields = (await self._datasets.get(parent)).fields
+        return messages.CompleteImageUploadsResponse(results=[transfers.outcome_proto(one, fields) for one in outcomes])
 
     async def GetImageDownloadUrl(
         self, request: messages.GetImageDownloadUrlRequest, context: Any
@@ -178,9 +176,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         await self._batches.delete(DatasetRef.parse(request.parent, field="parent"), deletes)
         return Empty()
 
-    async def GetImageContent(
-        self, request: messages.GetImageContentRequest, context: Any
-    ) -> AsyncIterator[HttpBody]:
+    async def GetImageContent(self, request: messages.GetImageContentRequest, context: Any) -> AsyncIterator[HttpBody]:
         picture = await self._trained.download(parse_picture(request.name), transfers.form(request))
         async for body in http_bodies.send(transfers.content_file(picture), context):
             yield body
@@ -248,8 +244,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         return resources.image_proto(image, dataset.fields)
 
     async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
-        words = (await self._datasets.get(parent)).fields
-        return [resources.image_proto(image, words) for image in images]
+        fields = (await self._datasets.get(parent)).fields
+        return [resources.image_proto(image, fields) for image in images]
 
 
 def _counted(image: Image) -> Image:

@@ -152,8 +152,8 @@ class FakeView:
     async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
         """See the port."""
         mine = [each for each in self._state.versions.values() if each.ref.dataset == version.ref.dataset]
-        words = (version.digest, version.trigger_word, version.subject)
-        same = [each for each in mine if (each.digest, each.trigger_word, each.subject) == words]
+        words = ("digest", "trigger_word", "subject", "text_from")
+        same = [each for each in mine if all(getattr(each, word) == getattr(version, word) for word in words)]
         return max(same, key=lambda version: version.ref.number, default=None)
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:

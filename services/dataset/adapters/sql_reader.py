@@ -77,7 +77,8 @@ class SqlReader:
 
     async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
         """See the port."""
-        same = [versions.c[name] == getattr(version, name) for name in ("digest", "trigger_word", "subject")]
+        words = ("digest", "trigger_word", "subject", "text_from")
+        same = [versions.c[name] == getattr(version, name) for name in words]
         mine = select(versions).where(of_dataset(versions, version.ref.dataset), *same)
         statement = mine.order_by(versions.c.number.desc()).limit(1)
         found = await self._all(statement)

@@ -14,7 +14,7 @@ from services.dataset.models.checks import check_text
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.masks import masked
 from services.dataset.models.names import DatasetRef, parse_project
-from services.dataset.models.resources import Dataset, DatasetFields
+from services.dataset.models.resources import Dataset, DatasetFields, TextFrom
 from services.dataset.ports import DATASETS, Clock, DatasetStore
 from services.dataset.use_cases.upkeep import Upkeep
 
@@ -130,9 +130,12 @@ def _checked(fields: DatasetFields) -> DatasetFields:
         subject=check_text(fields.subject, field="dataset.subject"),
         num_repeats=fields.num_repeats,
         labels=fields.labels,
+        text_from=fields.text_from,
     )
 
 
 def _later(fields: DatasetFields) -> list[object]:
     """What a request may say since there are digests of requests; nothing for one that says none of it."""
-    return [*sorted(fields.labels.items()), *([("subject", fields.subject)] if fields.subject else [])]
+    subject = [("subject", fields.subject)] if fields.subject else []
+    text_from = [] if fields.text_from is TextFrom.CAPTION_OR_TAGS else [fields.text_from.value]
+    return [*sorted(fields.labels.items()), *subject, *text_from]

@@ -20,6 +20,8 @@ from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings
 
 RUNNER = "services.trainer.worker.runner"
+ENGINE = "services.trainer.worker.torch_engine"
+PRETENDING = "services.trainer.worker.pretending"
 
 
 def build(settings: WorkerSettings) -> Service:
@@ -33,7 +35,8 @@ def build(settings: WorkerSettings) -> Service:
         if settings.metrics_listen:
             await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
-        await runner.Worker(settings, catalogue).run()
+        module = await asyncio.to_thread(importlib.import_module, PRETENDING if settings.pretend else ENGINE)
+        await runner.Worker(settings, catalogue, engine=module.engine(settings)).run()
 
     scratch = room("scratch disk", settings.scratch_dir, settings.scratch_room_mib)
     return Service(register=_serves_nothing, needs=(scratch,), background=(work,))

@@ -211,7 +211,7 @@ def test_the_worker_pool_grows_with_the_queue_within_the_quota() -> None:
 def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     overlay = "overlays/prod"
     jobs = {item["metadata"]["name"]: item["spec"] for item in of_kind(overlay, "Job")}
-    assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry")}
+    assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry", "notifier")}
     for name, job in jobs.items():
         (migrates,) = job["template"]["spec"]["containers"]
         service = named(overlay, "Deployment", name.removeprefix("migrate-"))["spec"]["template"]["spec"]

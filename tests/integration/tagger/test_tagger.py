@@ -240,9 +240,7 @@ async def test_another_projects_jobs_and_datasets_are_out_of_reach(suite: Suite)
         for call in (
             suite.tagger.GetTagJob(tagger_service_pb2.GetTagJobRequest(name=job.name)),
             suite.start(),
-            suite.tagger.TagImage(
-                tagger_service_pb2.TagImageRequest(parent="projects/pets", content=disc("red"))
-            ),
+            suite.tagger.TagImage(tagger_service_pb2.TagImageRequest(parent="projects/pets", content=disc("red"))),
         ):
             with pytest.raises(PermissionDenied) as caught:
                 await call
@@ -279,7 +277,7 @@ async def test_a_lone_picture_is_tagged_at_once(suite: Suite) -> None:
 
 async def test_a_deployment_that_only_measures_says_so(suite: Suite) -> None:
     await suite.upload("red", "a.png")
-    assert "TAGGER_WD_MODEL_DIR" in (await suite.run()).note
+    assert "fiveshot taggers add" in (await suite.run()).note
     answer = await suite.tagger.TagImage(
         tagger_service_pb2.TagImageRequest(parent="projects/pets", content=disc("red"))
     )

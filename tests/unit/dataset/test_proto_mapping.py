@@ -98,6 +98,7 @@ def test_a_version_and_a_stat() -> None:
         description="note",
         create_time=resources.timestamp(NOW),
         etag=version.etag,
+        text_from=dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS,
     )
     assert resources.stat_proto(TagStat("red", 3, 1)) == pb.TagStat(label="red", image_count=3, manual_count=1)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dataset.models.resources import ImageFields
+from services.dataset.models.resources import DatasetFields, ImageFields, TextFrom
 from services.dataset.models.tags import Tag
-from services.dataset.models.texts import stands_in, training_text
+from services.dataset.models.texts import own_text, stands_in, training_text, with_trigger
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,10 @@ from services.dataset.models.texts import stands_in, training_text
 )
 def test_the_final_text(caption: str, tags: tuple[str, ...], trigger: str, text: str) -> None:
     fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
-    assert training_text(fields, trigger) == text
+    dataset = DatasetFields(trigger_word=trigger)
+    assert training_text(fields, dataset) == text
     # What a picture says of itself comes before what its dataset says.
-    assert training_text(fields, trigger, "cat") == text or not (caption or tags)
+    assert training_text(fields, replace(dataset, subject="cat")) == text or not (caption or tags)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +52,38 @@ def test_the_final_text(caption: str, tags: tuple[str, ...], trigger: str, text:
     ],
 )
 def test_a_picture_without_words_is_trained_with_the_subject(trigger: str, subject: str, text: str) -> None:
-    once = training_text(ImageFields(), trigger, subject)
+    dataset = DatasetFields(trigger_word=trigger, subject=subject)
+    once = training_text(ImageFields(), dataset)
     assert once == text
-    assert training_text(ImageFields(caption=once), trigger, subject) == once
-    assert training_text(ImageFields(tags=(Tag("red"),)), "", subject) == "red"
+    assert training_text(ImageFields(caption=once), dataset) == once
+    assert training_text(ImageFields(tags=(Tag("red"),)), DatasetFields(subject=subject)) == "red"
+
+
+def test_the_subject_counts_where_nothing_is_left_of_what_the_dataset_chose() -> None:
+    captions = DatasetFields(subject="cat", trigger_word="sks", text_from=TextFrom.CAPTION)
+    assert training_text(ImageFields(tags=(Tag("red"),)), captions) == "sks cat"
+    assert training_text(ImageFields(caption="a dog"), replace(captions, text_from=TextFrom.TAGS)) == "sks cat"
+
+
+@pytest.mark.parametrize(
+    ("text_from", "caption", "tags", "text"),
+    [
+        (TextFrom.CAPTION, "a dog", ("red",), "a dog"),
+        (TextFrom.CAPTION, "", ("red",), ""),
+        (TextFrom.TAGS, "a dog", ("red", "hat"), "red, hat"),
+        (TextFrom.TAGS, "a dog", (), ""),
+        (TextFrom.CAPTION_AND_TAGS, "A dog on grass.", ("a hat", "Dog", "on_grass"), "A dog on grass, a hat"),
+        (TextFrom.CAPTION_AND_TAGS, "A dog.", ("dog",), "A dog."),
+        (TextFrom.CAPTION_AND_TAGS, "", ("red", "hat"), "red, hat"),
+        (TextFrom.CAPTION_AND_TAGS, "a dog", (), "a dog"),
+        (TextFrom.CAPTION_OR_TAGS, "a dog", ("red",), "a dog"),
+    ],
+)
+def test_the_dataset_chooses_between_caption_and_tags(
+    text_from: TextFrom, caption: str, tags: tuple[str, ...], text: str
+) -> None:
+    fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
+    assert own_text(fields, text_from) == text
 
 
 @pytest.mark.parametrize(
@@ -117,7 +146,7 @@ _text = st.text(alphabet="sk Sdé.,-_猫ネコक\u0301", max_size=12)
 
 @given(_text, _text)
 def test_the_rule_changes_nothing_in_its_own_result(caption: str, trigger: str) -> None:
-    once = training_text(ImageFields(caption=caption), trigger)
-    assert training_text(replace(ImageFields(), caption=once), trigger) == once
+    once = with_trigger(caption.strip(), trigger)
+    assert with_trigger(once, trigger) == once
     if trigger.strip() and not unicodedata.combining(trigger.strip()[0]):
         assert stands_in(trigger, once)

@@ -7,8 +7,8 @@ from alembic import op
 
 from services.chassis.sql import JsonText
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 phase = "expand"
 
 
