@@ -1,7 +1,7 @@
 """Writes the JSON schemas of all events from their protos: what consumers of NATS and of webhooks get as `data`.
 
-python -m tools.event_schemas            prints them
-python -m tools.event_schemas --write    into docs/event_schemas.json
+    python -m tools.event_schemas            prints them
+    python -m tools.event_schemas --write    into docs/event_schemas.json
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def tag(
     mode: Annotated[str, typer.Option(help="skip, append or overwrite-auto.")] = "append",
     captioner: Annotated[str, typer.Option(help="Write captions with this captioner instead of tags.")] = "",
     purpose: Annotated[str, typer.Option(help="What the captions are for: thing, person or style.")] = "thing",
-    subject: Annotated[str, typer.Option(help="What the pictures show, such as dog: every caption has it.")] = "",
+    subject: Annotated[str, typer.Option(help="What captions name, such as dog; default: the dataset's subject.")] = "",
     avoid: Annotated[list[str] | None, typer.Option(help="Word that no caption may hold; repeatable.")] = None,
     base_model: Annotated[str, typer.Option(help="Base model whose token limit the captions keep.")] = "",
     filter: Filter = "",

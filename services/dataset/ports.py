@@ -95,7 +95,7 @@ class DatasetReader(Protocol):
         """How many versions the dataset has."""
 
     async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
-        """The newest version of its dataset with the same contents, trigger word and subject."""
+        """The newest version of its dataset with the same contents, trigger word, subject and text_from."""
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:
         """One image of a version. Raises NotFound."""

@@ -148,7 +148,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         for stored in [one.image for one in outcomes if one.image is not None]:
             _counted(stored)
         fields = (await self._datasets.get(parent)).fields
-        return messages.CompleteImageUploadsResponse(results=[transfers.outcome_proto(one, fields) for one in outcomes])
+        return messages.CompleteImageUploadsResponse(
+            results=[transfers.outcome_proto(one, fields) for one in outcomes]
+        )
 
     async def GetImageDownloadUrl(
         self, request: messages.GetImageDownloadUrlRequest, context: Any
@@ -176,7 +178,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         await self._batches.delete(DatasetRef.parse(request.parent, field="parent"), deletes)
         return Empty()
 
-    async def GetImageContent(self, request: messages.GetImageContentRequest, context: Any) -> AsyncIterator[HttpBody]:
+    async def GetImageContent(
+        self, request: messages.GetImageContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
         picture = await self._trained.download(parse_picture(request.name), transfers.form(request))
         async for body in http_bodies.send(transfers.content_file(picture), context):
             yield body

@@ -201,7 +201,9 @@ def suggestion_to_proto(suggestion: Suggestion) -> tagger_pb2.SubjectSuggestion:
         agreeing_images=suggestion.agreeing,
         seen_images=suggestion.pictures,
         question=suggestion.question,
-        candidates=[tagger_pb2.SubjectCandidate(subject=each.noun, score=each.score) for each in suggestion.candidates],
+        candidates=[
+            tagger_pb2.SubjectCandidate(subject=each.noun, score=each.score) for each in suggestion.candidates
+        ],
     )
 
 

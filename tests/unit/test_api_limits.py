@@ -18,10 +18,12 @@ from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.dataset import ports as dataset
 from services.dataset.models.resources import DatasetFields, ImageFields
 from services.dataset.use_cases.images import IMAGES
+from services.notifier import ports as notifier
+from services.notifier.models.webhooks import EDITABLE as OF_A_WEBHOOK
 from services.registry import ports as registry
 from services.registry.models import EDITABLE
 from services.tagger import ports as tagger
-from services.tagger.models import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
+from services.tagger.models.tags import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
 from services.tagger.settings import Settings as TaggerSettings
 from services.tagger.use_cases.subject import MOST_PICTURES
 from services.trainer import ports as trainer
@@ -38,12 +40,14 @@ LISTINGS: dict[str, Listing[Any]] = {
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListAuditRecords": registry.AUDIT_RECORDS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
+    "ListWebhooks": notifier.WEBHOOKS, "ListWebhookDeliveries": notifier.DELIVERIES,
 }  # fmt: skip
 SETTABLE = {
     "Dataset": set(DatasetFields.__dataclass_fields__),
     "Image": set(ImageFields.__dataclass_fields__),
     "Model": set(EDITABLE),
     "ModelVersion": {"labels"},
+    "Webhook": set(OF_A_WEBHOOK),
     # What a job is made with, and what may change of it.
     "TrainingJob": {
         *("base_model", "dataset_version", "parameters", "trigger_word"),

@@ -98,7 +98,9 @@ def _refs(parent: DatasetRef, names: Sequence[str], entry: str, field: str) -> l
                     remedy="Make one call for each dataset.",
                 )
             if ref in refs:
-                raise InvalidArgument(f"{name} comes twice", reason="IMAGE_REPEATED", remedy="Name every image once.")
+                raise InvalidArgument(
+                    f"{name} comes twice", reason="IMAGE_REPEATED", remedy="Name every image once."
+                )
         refs[ref] = index
     return list(refs)
 

@@ -92,8 +92,8 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """What a captioner is asked for. class_noun: what the subject is, "" for what the dataset says. avoid: words that no
-    caption may hold. token_limit: of the base model, 0 where it is not known.
+    """What a captioner is asked for. class_noun: what the subject is, "" for what the dataset says. avoid: words that
+    no caption may hold. token_limit: of the base model, 0 where it is not known.
     """
 
     purpose: Purpose = Purpose.THING

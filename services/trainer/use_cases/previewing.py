@@ -73,7 +73,9 @@ def seen_pictures(planned: PlannedJob) -> list[SeenPicture]:
     ]
 
 
-def _seen(planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], *, held_out: bool) -> SeenPicture:
+def _seen(
+    planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], *, held_out: bool
+) -> SeenPicture:
     size = image.size
     # A masked loss keeps the whole picture and weighs the crop.
     part = (size.crop if not planned.parameters.masked_loss else None) or (0.0, 0.0, 1.0, 1.0)

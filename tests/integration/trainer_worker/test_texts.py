@@ -60,7 +60,9 @@ async def _planned(
     return await planner.plan(request, store=store)
 
 
-async def _prepared(datasets: DatasetServer, object_store: ObjectStore, planned: PlannedJob, folder: Path) -> Run:
+async def _prepared(
+    datasets: DatasetServer, object_store: ObjectStore, planned: PlannedJob, folder: Path
+) -> Run:
     inputs = Inputs(datasets.connection, object_store, patience_s=10)
     items = await inputs.pictures(planned.data.version, folder / "pictures")
     files = files_of(planned.model)
@@ -74,7 +76,9 @@ def _trained(run: Run) -> list[str]:
     for step, forwards in enumerate(epoch_steps(run.plan.buckets, run.spec.parameters, 0)):
         for position, forward in enumerate(forwards):
             latents = run.latents[forward.bucket]
-            drawn = draw_pass(forward, latents, run.captions, [], run.spec.parameters, step=step, position=position)
+            drawn = draw_pass(
+                forward, latents, run.captions, [], run.spec.parameters, step=step, position=position
+            )
             texts.update(zip(forward.items, drawn.captions, strict=True))
     return [texts[number] for number in sorted(texts)]
 
