@@ -85,7 +85,12 @@ class ImportVersion:
         """
         request = await next_in_time(messages, self._idle_s)
         if not isinstance(request, ImportRequest):
-            raise AssertionError("an import begins with its header")
+            raise InvalidArgument(
+                "The import ended before it began",
+                field="content",
+                reason="UPLOAD_HEADER_MISSING",
+                remedy="Send the file; its first message says what it is and where it goes.",
+            )
         _check_name(request.file_name)
         config = adapter_config.read(request.adapter_config) if request.adapter_config else None
         model = NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)

@@ -38,6 +38,31 @@ CREATE TABLE public.datasets (
     subject text DEFAULT ''::text NOT NULL
 );
 
+CREATE TABLE public.edit_images (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    number integer NOT NULL,
+    image_id character varying(63) NOT NULL,
+    before text NOT NULL,
+    after text NOT NULL,
+    mask_key character varying(512),
+    mask_bytes bigint
+);
+
+CREATE TABLE public.edits (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    number integer NOT NULL,
+    method character varying(63) NOT NULL,
+    editor character varying(200) NOT NULL,
+    request_id character varying(200) NOT NULL,
+    fields text NOT NULL,
+    changed_images integer NOT NULL,
+    create_time bigint NOT NULL,
+    undoes integer NOT NULL,
+    undone_by integer NOT NULL
+);
+
 CREATE TABLE public.events (
     "position" bigint NOT NULL,
     id character varying(36) NOT NULL,
@@ -94,7 +119,10 @@ CREATE TABLE public.images (
     content_area text,
     previous_crop text,
     perceptual_hash character varying(16),
-    caption_origin text
+    caption_origin text,
+    mask_key character varying(512),
+    mask_bytes bigint,
+    mask text
 );
 
 CREATE TABLE public.noted_keys (
@@ -140,7 +168,10 @@ CREATE TABLE public.version_images (
     caption_origin text,
     facts text,
     content_area text,
-    perceptual_hash character varying(16)
+    perceptual_hash character varying(16),
+    mask_key character varying(512),
+    mask_bytes bigint,
+    mask text
 );
 
 CREATE TABLE public.versions (
@@ -167,6 +198,12 @@ ALTER TABLE ONLY public.audit_outbox
 
 ALTER TABLE ONLY public.datasets
     ADD CONSTRAINT datasets_pkey PRIMARY KEY (project, dataset_id);
+
+ALTER TABLE ONLY public.edit_images
+    ADD CONSTRAINT edit_images_pkey PRIMARY KEY (project, dataset_id, number, image_id);
+
+ALTER TABLE ONLY public.edits
+    ADD CONSTRAINT edits_pkey PRIMARY KEY (project, dataset_id, number);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_id_key UNIQUE (id);
@@ -205,6 +242,8 @@ ALTER TABLE ONLY public.versions
     ADD CONSTRAINT versions_pkey PRIMARY KEY (project, dataset_id, number);
 
 CREATE INDEX ix_datasets_create_time ON public.datasets USING btree (project, create_time);
+
+CREATE INDEX ix_edit_images_image ON public.edit_images USING btree (project, dataset_id, image_id);
 
 CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
 
