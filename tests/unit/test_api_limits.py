@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from google.api import field_behavior_pb2, resource_pb2
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldOptions, MessageOptions
 
 from gateway.envoy_routes import PUBLIC_SERVICES
@@ -73,15 +73,21 @@ def _fields() -> Iterator[tuple[str, str, str, str]]:
                 yield message, field, " ".join(line.strip(" /") for line in comment.splitlines()), options
 
 
+def _behaviour(field: FieldDescriptor) -> set[int]:
+    # The pool of http_rules has options classes of its own; the bytes are the same.
+    options = FieldOptions.FromString(field.GetOptions().SerializeToString())
+    return set(options.Extensions[field_behavior_pb2.field_behavior])
+
+
 def _requests() -> set[str]:
-    """Messages that a caller sends, with all that is in them."""
+    """Messages that a caller sends, with all that is in them and not the service's to set."""
     found: set[str] = set()
 
     def add(message: Descriptor) -> None:
         if message.name not in found:
             found.add(message.name)
             for field in message.fields:
-                if field.message_type is not None:
+                if field.message_type is not None and field_behavior_pb2.OUTPUT_ONLY not in _behaviour(field):
                     add(field.message_type)
 
     for rule in http_rules(PUBLIC_SERVICES):
@@ -160,7 +166,6 @@ def _resources() -> Iterator[Descriptor]:
         if message.full_name in seen:
             return
         seen.add(message.full_name)
-        # The pool of http_rules has options classes of its own; the bytes are the same.
         options = MessageOptions.FromString(message.GetOptions().SerializeToString())
         if options.Extensions[resource_pb2.resource].type:
             yield message
@@ -178,9 +183,7 @@ def test_a_field_of_a_resource_is_the_callers_to_set_or_output_only() -> None:
     for name, message in found.items():
         open_fields = set()
         for field in message.fields:
-            options = FieldOptions.FromString(field.GetOptions().SerializeToString())
-            behaviour = set(options.Extensions[field_behavior_pb2.field_behavior])
-            if not behaviour & {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER}:
+            if not _behaviour(field) & {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IDENTIFIER}:
                 open_fields.add(field.name)
         # An etag comes back with a change, to guard it.
         assert open_fields - {"etag"} == SETTABLE.get(name, set()), name

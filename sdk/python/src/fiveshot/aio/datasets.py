@@ -31,7 +31,6 @@ PathLike = str | os.PathLike[str]
 class Dataset(EditedDataset):
     """A set of photos of one subject."""
 
-
     async def refresh(self) -> Dataset:
         """Reads it anew."""
         self.message = await self._stubs.dataset.GetDataset(pb.GetDatasetRequest(name=self.name))

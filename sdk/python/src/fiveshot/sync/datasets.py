@@ -32,7 +32,6 @@ PathLike = str | os.PathLike[str]
 class Dataset(EditedDataset):
     """A set of photos of one subject."""
 
-
     def refresh(self) -> Dataset:
         """Reads it anew."""
         self.message = self._stubs.dataset.GetDataset(pb.GetDatasetRequest(name=self.name))
