@@ -158,13 +158,13 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
-
-CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
-
 CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
 CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
+
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 

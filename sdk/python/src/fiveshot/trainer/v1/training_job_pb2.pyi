@@ -946,42 +946,42 @@ class Epoch(_message.Message):
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
-    """Optimizer steps done at its end."""
+    """Optimizer steps done at its end. Output only."""
     loss: _builtins.float
-    """Mean training loss over the epoch."""
+    """Mean training loss over the epoch. Output only."""
     recommended: _builtins.bool
-    """True for the epoch that the evaluation recommends."""
+    """True for the epoch that the evaluation recommends. Output only."""
     reload_difference: _builtins.float
-    """Difference of the exported file's noise prediction to the live model's, as a share of the LoRA's own effect on it."""
+    """Difference of the exported file's noise prediction to the live model's, as a share of the LoRA's own effect on it. Output only."""
     train_seconds: _builtins.float
-    """Seconds of training, without export and previews."""
+    """Seconds of training, without export and previews. Output only."""
     etag: _builtins.str
     """Differs from that of any other epoch; send it back to guard a delete."""
     pretended: _builtins.bool
-    """True when the worker only pretended to train: the files are for tests of programs, and change nothing of a picture."""
+    """True when the worker only pretended to train: the files are for tests of programs, and change nothing of a picture. Output only."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
-        """The LoRA in its formats."""
+        """The LoRA in its formats. Output only."""
 
     @_builtins.property
     def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Preview]:
-        """Three pictures, or as many as the job has prompts; the same prompts and seeds at every epoch."""
+        """Three pictures, or as many as the job has prompts; the same prompts and seeds at every epoch. Output only."""
 
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
-        """What was measured on fixed noise."""
+        """What was measured on fixed noise. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was finished."""
+        """When it was finished. Output only."""
 
     @_builtins.property
     def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
-        """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`."""
+        """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`. Output only."""
 
     @_builtins.property
     def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each."""
+        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each. Output only."""
 
     def __init__(
         self,
