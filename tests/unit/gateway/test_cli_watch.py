@@ -165,6 +165,7 @@ def test_the_dataset_chooses_which_of_caption_and_tags_counts(
         dataset_pb2.Image(),
     ]
     assert [texts.source_of(image, TEXT_FROM[text_from]) for image in images] == sources
+    assert texts.source_of(dataset_pb2.Image(training_text="sks cat"), TEXT_FROM[text_from]) == "dataset"
     texts.tell_competition(Session(), images, TEXT_FROM[text_from])
     told = capsys.readouterr().err
     assert said in told
