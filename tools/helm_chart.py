@@ -2,7 +2,7 @@
 
     make helm                                   write deploy/k8s/dev/suite and deploy/k8s/prod/suite
     .venv-helm/bin/python -m tools.helm_chart check     fail if they differ from the chart
-    .venv-helm/bin/python -m tools.helm_chart try       for tests: from a JSON list of values on stdin to a list of {manifests} or {error}
+    .venv-helm/bin/python -m tools.helm_chart try FILE  for tests: a JSON list of values becomes a list of {manifests, lint} or {error}
 
 It runs in an environment of its own (`.venv-helm`), which has helm-python-sdk and nothing of Fiveshot's.
 """
@@ -80,13 +80,17 @@ def tried(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.helm_chart", description="Renders deploy/helm into deploy/k8s.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.helm_chart", description="Renders deploy/helm into deploy/k8s."
+    )
     parser.add_argument("what", choices=["write", "check", "try"])
-    what = parser.parse_args().what
-    if what == "try":
-        json.dump([tried(values) for values in json.load(sys.stdin)], sys.stdout)
+    parser.add_argument("file", nargs="?", type=Path, help="for try: a JSON list of values")
+    given = parser.parse_args()
+    if given.what == "try":
+        cases = json.loads(given.file.read_text(encoding="utf-8"))
+        json.dump([tried(values) for values in cases], sys.stdout)
         return 0
-    if what == "write":
+    if given.what == "write":
         write()
     if stale := differing():
         print("not what the chart gives; run make helm:", *stale, sep="\n  ", file=sys.stderr)

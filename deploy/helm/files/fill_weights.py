@@ -73,13 +73,19 @@ def fill(name: str, files: list[dict[str, str]], folder: Path) -> bool:
 def publish(new: Path, place: Path) -> None:
     """Puts a whole model in its place, and takes away what was there."""
     old = new.with_name(new.name + ".old")
+    remove(old)
     if place.exists():
         place.rename(old)
     new.rename(place)
-    if old.is_dir():
-        shutil.rmtree(old)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """A folder or a file; nothing if it isn't there."""
+    if path.is_dir():
+        shutil.rmtree(path)
     else:
-        old.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,20 @@ securityContext:
     type: RuntimeDefault
 {{- end }}
 
+{{/*
+Annotations of a pod. Variables and catalogues are read at the start, so another address or catalogue needs new pods. Takes
+root and part.
+*/}}
+{{- define "fiveshot.podAnnotations" -}}
+fiveshot/servers: {{ .root.Values.servers | toJson | sha256sum | trunc 16 }}
+{{- if .root.Values.baseWeights.enabled }}
+fiveshot/catalogue: {{ .root.Values.baseWeights.catalogue | sha256sum | trunc 16 }}
+{{- end }}
+{{- with .part.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* Where pods may run. Takes root and part, the part's values. */}}
 {{- define "fiveshot.placement" -}}
 {{- with .part.nodeSelector }}

@@ -23,9 +23,7 @@ spec:
       labels:
         app.kubernetes.io/name: {{ .name }}
         {{- include "fiveshot.labels" .root | nindent 8 }}
-      {{- with $part.podAnnotations }}
-      annotations: {{- toYaml . | nindent 8 }}
-      {{- end }}
+      annotations: {{- include "fiveshot.podAnnotations" $facts | nindent 8 }}
     spec:
       {{- include "fiveshot.pod" .root | nindent 6 }}
       serviceAccountName: {{ .name }}

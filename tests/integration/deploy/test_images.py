@@ -110,9 +110,7 @@ def test_the_dockerfile_passes_its_linter() -> None:
 def test_what_the_dockerfile_copies_is_in_its_context() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     sources = [
-        source
-        for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)
-        for source in words.split()[:-1]
+        source for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE) for source in words.split()[:-1]
     ]
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert sorted(set(sources)) == sorted(line.removeprefix("!") for line in allowed if line.startswith("!"))
