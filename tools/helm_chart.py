@@ -1,8 +1,8 @@
 """Renders deploy/helm into deploy/k8s with Helm's own engine, so that `kubectl apply -k` needs no Helm.
 
-    make helm                                   write deploy/k8s/dev/suite and deploy/k8s/prod/suite
+    make helm                                           write deploy/k8s/dev/suite and deploy/k8s/prod/suite
     .venv-helm/bin/python -m tools.helm_chart check     fail if they differ from the chart
-    .venv-helm/bin/python -m tools.helm_chart try FILE  for tests: a JSON list of values becomes a list of {manifests, lint} or {error}
+    .venv-helm/bin/python -m tools.helm_chart try FILE  for tests: values in, {manifests, lint} or {error} out
 
 It runs in an environment of its own (`.venv-helm`), which has helm-python-sdk and nothing of Fiveshot's.
 """

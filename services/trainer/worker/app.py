@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 from typing import NoReturn
 
 import grpc
 
 from services.chassis.disk import room
+from services.chassis.logging import get_logger
 from services.chassis.service import Service, run
 from services.chassis.settings import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings
 
+log = get_logger(__name__)
 RUNNER = "services.trainer.worker.runner"
 
 
@@ -34,6 +37,8 @@ def build(settings: WorkerSettings) -> Service:
             await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         await runner.Worker(settings, catalogue).run()
+        log.info("idled_long_enough", seconds=settings.idle_exit_seconds)
+        signal.raise_signal(signal.SIGTERM)
 
     scratch = room("scratch disk", settings.scratch_dir, settings.scratch_room_mib)
     return Service(register=_serves_nothing, needs=(scratch,), background=(work,))

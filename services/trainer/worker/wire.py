@@ -152,6 +152,4 @@ def measurement_to_proto(measurement: Measurement) -> worker_service_pb2.Measure
         )
         for name, part in sorted(measurement.parts.items())
     ]
-    return worker_service_pb2.Measurement(
-        parts=parts, **{name: getattr(measurement, name) for name in _SPELT_ALIKE}
-    )
+    return worker_service_pb2.Measurement(parts=parts, **{name: getattr(measurement, name) for name in _SPELT_ALIKE})

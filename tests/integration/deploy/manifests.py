@@ -63,9 +63,21 @@ def named(overlay: str, kind: str, name: str) -> Object:
 
 
 def pods(overlay: str) -> Iterator[tuple[str, Object]]:
-    """Name and pod template of each workload."""
-    for item in of_kind(overlay, "Deployment", "StatefulSet"):
-        yield item["metadata"]["name"], item["spec"]["template"]
+    """Name and pod template of each workload that stays."""
+    for item in of_kind(overlay, "Deployment", "StatefulSet", "ScaledJob"):
+        yield item["metadata"]["name"], template_of(item)
+
+
+def template_of(item: Object) -> Object:
+    """The pod template of a workload."""
+    found: Object = item["spec"].get("jobTargetRef", item["spec"])["template"]
+    return found
+
+
+def worker(overlay: str) -> Object:
+    """The workers: a Deployment, or a ScaledJob where KEDA starts them."""
+    (found,) = [item for item in of_kind(overlay, "Deployment", "ScaledJob") if item["metadata"]["name"] == "worker"]
+    return found
 
 
 def containers(template: Object) -> list[Object]:

@@ -11,13 +11,21 @@ import yaml
 
 from tests.fixtures.helm_chart import CHART, ROOT, Values, engine, objects, tried
 from tests.fixtures.processes import finished
-from tests.integration.deploy.manifests import containers, named, of_kind, pods
+from tests.integration.deploy.manifests import containers, pods
 
 DIGEST = "sha256:" + "1f" * 32
 # The oldest that Chart.yaml admits, and the newest whose schemas there are.
 VERSIONS = ("1.29", "1.37")
 # Kinds that others add to a cluster; their schemas are not Kubernetes' own.
-ADDED_KINDS = {"ScaledObject", "TriggerAuthentication", "LocalQueue", "PodMonitor", "HTTPRoute", "GRPCRoute"}
+ADDED_KINDS = {
+    "ScaledJob",
+    "ScaledObject",
+    "TriggerAuthentication",
+    "LocalQueue",
+    "PodMonitor",
+    "HTTPRoute",
+    "GRPCRoute",
+}
 SERVICES = ("dataset", "tagger", "trainer", "registry")
 WEIGHTS = {
     "url": "https://models.example.com/unet.safetensors",
@@ -27,7 +35,7 @@ WEIGHTS = {
 EVERYTHING: Values = {
     "images": {
         "prefix": "registry.example.com/team/",
-        "digests": {name: DIGEST for name in (*SERVICES, "gateway", "worker")},
+        "digests": dict.fromkeys((*SERVICES, "gateway", "worker"), DIGEST),
         "pullPolicy": "Always",
         "pullSecrets": [{"name": "registry"}],
     },
@@ -48,7 +56,7 @@ EVERYTHING: Values = {
         "sessions": {"storageClassName": "shared"},
         "env": {"GATEWAY_TRUSTED_PROXIES": 1},
     },
-    "worker": {"runtimeClassName": "nvidia", "nodeSelector": {"pool": "gpu"}},
+    "worker": {"runtimeClassName": "nvidia", "nodeSelector": {"pool": "gpu"}, "keda": {"kind": "ScaledObject"}},
     "baseWeights": {
         "enabled": True,
         "catalogue": '[base_models.big]\nsource = "/base_models/big"\n\ntitle = "Big"\n',
@@ -104,6 +112,7 @@ WRONG: list[tuple[Values, str]] = [
     ({"gateway": {"tls": {"secretName": "Not_A_Name"}}}, "secretName"),
     ({"worker": {"device": "gpu"}}, "device"),
     ({"worker": {"keda": {"minReplicas": 9}}}, "minReplicas"),
+    ({"worker": {"keda": {"kind": "Deployment"}}}, "kind"),
     ({"worker": {"tolerations": [{"key": "a", "operator": "In"}]}}, "operator"),
     ({"baseWeights": {"enabled": True}}, "catalogue"),
     ({"baseWeights": {"enabled": True, "catalogue": "x", "files": [WEIGHTS | {"path": "../etc/passwd"}]}}, "path"),
@@ -138,8 +147,8 @@ def test_every_switch_gives_valid_objects(answers: list[list[dict[str, Any]]], v
             if item["kind"] not in ADDED_KINDS:
                 kubernetes_validate.validate(item, version, strict=True)
     default, everything, plain = ({item["kind"] for item in given} for given in answers)
-    assert everything - default == {"Ingress", "HTTPRoute", "GRPCRoute", "PodMonitor"}
-    assert default - plain == {"Job", "NetworkPolicy", "ScaledObject", "TriggerAuthentication", "LocalQueue"}
+    assert everything - default == {"Ingress", "HTTPRoute", "GRPCRoute", "PodMonitor", "ScaledObject"}
+    assert default - plain == {"Job", "NetworkPolicy", "ScaledJob", "TriggerAuthentication", "LocalQueue"}
 
 
 def test_the_oldest_kubernetes_is_the_one_that_is_checked() -> None:
@@ -221,13 +230,15 @@ def test_notes_warn_of_sessions_that_replicas_do_not_share(tmp_path: Path) -> No
     assert "gateway.sessions.shared" in warned["manifests"]["NOTES.txt"]
 
 
-def test_workers_go_one_by_one_when_the_queue_empties() -> None:
+def test_workers_of_a_deployment_go_slowly_when_the_queue_empties(answers: list[list[dict[str, Any]]]) -> None:
     """Kubernetes chooses who goes; slowly, so that most of them idle by then."""
-    scaled = named("prod", "ScaledObject", "worker")["spec"]
+    (scaled,) = [item["spec"] for item in answers[1] if item["kind"] == "ScaledObject"]
     behaviour = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
     assert behaviour["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
     assert behaviour["stabilizationWindowSeconds"] == scaled["cooldownPeriod"]
-    assert of_kind("dev", "ScaledObject") == []
+    (target,) = [item for item in answers[1] if (item["kind"], item["metadata"]["name"]) == ("Deployment", "worker")]
+    assert "replicas" not in target["spec"]
+    assert {"ScaledJob", "ScaledObject"} & {item["kind"] for item in answers[2]} == set()
 
 
 def _secrets(node: Any) -> list[str]:

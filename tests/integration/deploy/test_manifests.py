@@ -26,11 +26,13 @@ from tests.integration.deploy.manifests import (
     of_kind,
     pods,
     rendered,
+    template_of,
+    worker,
 )
 
 VERSION = "1.37"
 # Kinds that KEDA and Kueue add to a cluster; their schemas are not Kubernetes' own.
-ADDED_KINDS = {"ScaledObject", "TriggerAuthentication", "LocalQueue"}
+ADDED_KINDS = {"ScaledJob", "TriggerAuthentication", "LocalQueue"}
 INSIDE = {name: f"fiveshot-inside-{name}" for name in inside.HOLDERS}
 """The Secrets that `python -m gateway.inside DIR --secrets` prints."""
 overlays = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -188,7 +190,7 @@ def test_the_gateways_authorization_outlives_envoy(overlay: str) -> None:
 
 def test_workers_ask_for_a_gpu_except_in_development() -> None:
     for overlay in OVERLAYS:
-        app = named(overlay, "Deployment", "worker")["spec"]["template"]["spec"]["containers"][0]
+        app = template_of(worker(overlay))["spec"]["containers"][0]
         limits, environment = app["resources"]["limits"], kubernetes_environment(overlay, app)
         if overlay == "dev":
             assert ("nvidia.com/gpu" in limits, environment["WORKER_DEVICE"]) == (False, "cpu")
@@ -197,16 +199,33 @@ def test_workers_ask_for_a_gpu_except_in_development() -> None:
 
 
 def test_the_worker_pool_grows_with_the_queue_within_the_quota() -> None:
-    worker = named("prod", "Deployment", "worker")
-    queue = worker["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
-    named("prod", "LocalQueue", queue)
-    scaled = named("prod", "ScaledObject", "worker")["spec"]
-    trigger = scaled["triggers"][0]
+    scaled = worker("prod")
+    named("prod", "LocalQueue", scaled["metadata"]["labels"]["kueue.x-k8s.io/queue-name"])
+    trigger = scaled["spec"]["triggers"][0]
     access = named("prod", "TriggerAuthentication", trigger["authenticationRef"]["name"])
     secret = access["spec"]["secretTargetRef"][0]
     assert (secret["parameter"], secret["name"]) == ("connection", "fiveshot-secrets")
     assert secret["key"] in SECRETS
-    assert (scaled["minReplicaCount"], trigger["type"]) == (0, "postgresql")
+    assert (scaled["spec"]["minReplicaCount"], trigger["type"]) == (0, "postgresql")
+
+
+def test_a_worker_is_never_chosen_to_go_but_ends_when_it_idles(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled = worker("prod")
+    assert scaled["kind"] == "ScaledJob"
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "worker"},
+        "spec": scaled["spec"]["jobTargetRef"],
+    }
+    for version in ("1.29", VERSION):
+        kubernetes_validate.validate(job, version, strict=True)
+    (app,) = template_of(scaled)["spec"]["containers"]
+    settings = loaded("services.trainer.worker.app", kubernetes_environment("prod", app), monkeypatch)
+    assert settings.model_dump()["idle_exit_seconds"] == 600
+    (stays,) = template_of(worker("dev"))["spec"]["containers"]
+    settings = loaded("services.trainer.worker.app", kubernetes_environment("dev", stays), monkeypatch)
+    assert settings.model_dump()["idle_exit_seconds"] == 0
 
 
 def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def selected(selector: Object, labels: dict[str, str]) -> bool:
 
 
 def lets(rules: list[Object], side: str, peer: dict[str, str] | None, port: int) -> bool:
-    """Whether one of the rules is for this peer and port. side: from or to. peer: None for an address outside the cluster."""
+    """Whether one of the rules is for this peer and port. side: from or to. peer: None outside the cluster."""
     for rule in rules:
         peers: list[Any] = rule.get(side) or [{}]
         ports = [each["port"] for each in rule.get("ports", ())]

@@ -78,7 +78,7 @@ def test_seaweedfs_knows_every_flag() -> None:
 
 async def test_the_autoscalers_query_counts_the_jobs_that_need_a_worker(postgres_url: str) -> None:
     await upgrade(postgres_url, MIGRATIONS)
-    query = named("prod", "ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["query"]
+    query = named("prod", "ScaledJob", "worker")["spec"]["triggers"][0]["metadata"]["query"]
     db = Database(postgres_url)
     try:
         async with db.connect() as connection:
