@@ -77,6 +77,28 @@ test-console: $(STAMP) ## The console's own tests, a fresh build beside dist, an
 	    built=$$(mktemp -d) && npx vite build --outDir $$built --emptyOutDir && diff -r $$built dist && rm -r $$built
 	$(BIN)/python -m pytest tests/console -q -rs
 
+EXAMPLE := examples/typescript
+CLIENT := .venv-openapi-client
+$(CLIENT)/.installed:
+	test -x $(CLIENT)/bin/python || $(PYTHON) -m venv $(CLIENT)
+	$(CLIENT)/bin/pip install --quiet "openapi-python-client==0.29.1"
+	touch $@
+
+test-examples: $(STAMP) $(CLIENT)/.installed ## Clients of others against a stack that pretends: TypeScript, generated from OpenAPI; needs node 20
+	cd $(EXAMPLE) && { test -d node_modules || npm ci --no-audit --no-fund; } && npm run --silent build
+	$(BIN)/python -m pytest tests/examples -q -rs
+
+LANGUAGES := golang-1.19-go golang-1.19-src protoc-gen-go protoc-gen-go-grpc golang-google-protobuf-dev golang-google-grpc-dev \
+    golang-google-genproto-dev golang-github-golang-protobuf-1-5-dev golang-golang-x-net-dev golang-golang-x-text-dev golang-golang-x-sys-dev \
+    protobuf-compiler libprotoc32 libprotobuf32 protobuf-compiler-grpc-java-plugin libprotobuf-java libgrpc-java libguava-java \
+    libgeronimo-annotation-1.3-spec-java
+test-languages: $(STAMP) .languages/.fetched ## Generated Java and Go compile, with Debian 12's compilers; minutes, needs a JDK
+	$(BIN)/python -m pytest tests/languages -q -rs
+
+.languages/.fetched:
+	rm -rf .languages && mkdir .languages && cd .languages && apt-get download -q $(LANGUAGES) && \
+		for each in *.deb; do dpkg-deb --extract $$each . || exit 1; done && rm *.deb && touch .fetched
+
 test-research: $(STAMP) research-font ## Every test of research/, minutes
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable "./research[test]"
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -q
@@ -124,4 +146,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test promtool attack console test-console test-long test-research research-font matrix helm helm-engine chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix helm helm-engine chaos protos lock pretrain clean

@@ -30,7 +30,8 @@ from services.trainer.recipe.costs import JobCost, job_cost
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.worker.files import files_of
-from services.trainer.worker.measuring import RunClock, measurement_of, timed
+from services.trainer.worker.measurements import measurement_of
+from services.trainer.worker.measuring import RunClock, timed
 from services.trainer.worker.pictures import decode_original
 from services.trainer.worker.probing import probe_spec
 

@@ -109,7 +109,7 @@ async def measure(calls: int, burst: int, downloads: int, folder: Path) -> list[
     keys = [api_keys.ApiKey(name, api_keys.digest(each), ("acme",)) for name, each in (("a", key), ("b", other))]
     api_keys.save(folder / "keys.yaml", keys)
     dataset, no_op, real, *ports = servers.free_ports(13)
-    target = dict.fromkeys(("dataset", "tagger", "trainer", "registry"), f"{servers.HOST}:{dataset}")
+    target = dict.fromkeys(("dataset", "tagger", "trainer", "registry", "notifier"), f"{servers.HOST}:{dataset}")
     base = Settings(
         listen=f"{servers.HOST}:{real}", api_keys_file=folder / "keys.yaml", access_log_file=str(folder / "access.log"),
         rate_limit_per_second=0, address_limit_per_second=0, unknown_limit_per_second=0,

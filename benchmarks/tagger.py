@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.tagger [--photos FOLDER] [--rounds 5]
 
 Prints one line of JSON: milliseconds for a picture in each step (decoding, measuring, the views, the network, all of
-`photo`), and for five photographs from bytes to a subject suggestion, with the model's load. Times are medians over the
+`photo`), for tags out of kept scores, whose bytes it prints too, and for five photographs from bytes to a subject
+suggestion, with the model's load. Times are medians over the
 rounds, of the clock and of the core's own time: on a machine with other work only the second one tells. Without
 --photos the pictures are noise with structure at every size, as large as a phone's.
 """
@@ -15,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -27,11 +29,15 @@ from services.tagger.adapters.decoded_pictures import DRAFT_SIDE, MOST_PIXELS, a
 from services.tagger.adapters.measured import MeasuredTagger
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.photo_views import as_input, overview, without_bars
-from services.tagger.models import Picture, TagOptions
+from services.tagger.adapters.sql_kept_scores import packed, unpacked
+from services.tagger.models.pictures import Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.tags import TagOptions
+from services.tagger.use_cases.kept_scores import rounded, worth_keeping
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.subject import suggest
 
 FIVE = 5
+WD_LABELS = 10_861
 
 
 def noise(width: int, height: int) -> bytes:
@@ -74,6 +80,18 @@ def five_photos(photos: list[bytes]) -> str:
     return suggest(seen).question
 
 
+def many_scores() -> Scores:
+    """As many labels as a WD v3 model has, most of them near nothing."""
+    values = np.random.default_rng(0).beta(0.08, 4.0, WD_LABELS)
+    sha256 = "ab" * 32
+    return Scores(tuple(Score(f"label {n}", "general", float(v), False, "wd", sha256) for n, v in enumerate(values)))
+
+
+def rescored(kept: bytes, info: TaggerInfo) -> list[Score]:
+    """What a tag job does with scores that were kept."""
+    return predictions(unpacked(kept).scores, info, TagOptions(threshold=0.4))
+
+
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,6 +113,13 @@ def main() -> None:
     tagger.infer([picture])
     result: dict[str, object] = {name: timed(work, given.rounds) for name, work in steps.items()}
     result["five_photos"] = timed(partial(five_photos, photos), given.rounds)
+    wide = Category("general", 0.35)
+    for name, scores, info in (
+        ("photo", rounded(tagger.infer([picture])[0]), tagger.describe()),
+        ("wd", rounded(many_scores()), replace(tagger.describe(), categories=(wide,))),
+    ):
+        kept = packed(worth_keeping(scores))
+        result[f"kept_{name}"] = {**timed(partial(rescored, kept, info), given.rounds), "bytes": len(kept)}
     result["question"] = five_photos(photos)
     print(json.dumps(result))
 

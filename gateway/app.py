@@ -8,6 +8,7 @@ from typing import NoReturn
 import httpx
 from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.notifier.v1 import notifier_service_pb2
 from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.trainer.v1 import training_service_pb2
@@ -28,7 +29,7 @@ from services.chassis.audit.wire import over_grpc
 from services.chassis.callers import OwnToken
 from services.chassis.service import Service, run
 
-_API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2)
+_API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2, notifier_service_pb2)
 REFLECTED = (
     *(each.full_name for module in _API for each in module.DESCRIPTOR.services_by_name.values()),
     # Without the intake, which is no method of callers.

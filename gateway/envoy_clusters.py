@@ -28,6 +28,7 @@ def clusters(settings: Settings) -> list[Config]:
         _cluster("tagger", settings.tagger_target),
         _cluster("trainer", settings.trainer_target),
         _cluster("registry", settings.registry_target),
+        _cluster("notifier", settings.notifier_target),
     ]
     if settings.jwks_uri:
         found.append(_jwks_cluster(settings.jwks_uri))

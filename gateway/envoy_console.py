@@ -23,6 +23,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
     )
 )  # fmt: skip
+_FOR_GOOD = "public, max-age=31536000, immutable"
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -36,37 +37,44 @@ def console_routes(settings: Settings) -> list[Config]:
     dist = resources.files("gateway").joinpath("console/dist")
     if not settings.console:
         return []
-    skipped = ("ext_authz", "body_limit", "grpc_json_transcoder", *(["json_check"] if settings.check_json else []))
-    found = [_route("/", dist.joinpath("index.html"), "no-store", skipped)]
+    index = dist.joinpath("index.html")
+    found = [file_route(settings, "/", _kind(index), index.read_bytes(), "no-store")]
     for file in sorted(dist.joinpath("assets").iterdir(), key=lambda each: (_kind(each), each.name)):
-        found.append(_route(f"/assets/{file.name}", file, "public, max-age=31536000, immutable", skipped))
+        route = file_route(settings, f"/assets/{file.name}", _kind(file), file.read_bytes(), _FOR_GOOD)
+        found.append(route)
     return found
 
 
-def _kind(file: Traversable) -> str:
-    return _KINDS["." + file.name.rpartition(".")[2]]
-
-
-def _route(path: str, file: Traversable, cache: str, skipped: tuple[str, ...]) -> Config:
-    # mtime 0: the same file gives the same configuration. Every browser takes gzip.
-    body = base64.b64encode(gzip.compress(file.read_bytes(), 9, mtime=0)).decode("ascii")
+def file_route(
+    settings: Settings, path: str, content_type: str, content: bytes, cache: str, *,
+    policy: str = CONTENT_SECURITY_POLICY, zipped: bool = True,
+) -> Config:  # fmt: skip
+    """A route that answers with a file, to everybody. cache: its `cache-control`. zipped: as gzip, which every browser
+    takes."""
+    # mtime 0: the same file gives the same configuration.
+    body = gzip.compress(content, 9, mtime=0) if zipped else content
     headers = {
-        "content-type": _kind(file),
-        "content-encoding": "gzip",
+        "content-type": content_type,
+        **({"content-encoding": "gzip"} if zipped else {}),
         "cache-control": cache,
-        "content-security-policy": CONTENT_SECURITY_POLICY,
+        "content-security-policy": policy,
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
     }
     looks = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     off = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    skipped = ("ext_authz", "body_limit", "grpc_json_transcoder", *(["json_check"] if settings.check_json else []))
     return {
         "match": {"path": path, "headers": [looks]},
-        "direct_response": {"status": 200, "body": {"inline_bytes": body}},
+        "direct_response": {"status": 200, "body": {"inline_bytes": base64.b64encode(body).decode("ascii")}},
         "response_headers_to_add": [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
             for key, value in headers.items()
         ],
         "typed_per_filter_config": dict.fromkeys(skipped, off),
     }
+
+
+def _kind(file: Traversable) -> str:
+    return _KINDS["." + file.name.rpartition(".")[2]]

@@ -166,6 +166,8 @@ def _transcoder(settings: Settings, services: list[str]) -> Config:
             "services": services,
             "convert_grpc_status": True,
             "max_request_body_size": settings.max_json_kb * 1024,
+            # Forms, URLSearchParams and most HTTP libraries write a space so.
+            "query_param_unescape_plus": True,
             # A typo in a query is the caller's mistake, not something to pass over.
             "request_validation_options": {"reject_unknown_query_parameters": True, "reject_unknown_method": True},
             "print_options": {"stream_newline_delimited": True},

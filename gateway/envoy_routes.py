@@ -7,6 +7,7 @@ from typing import Any
 from gateway.envoy_console import MAX_FILE_BYTES, console_routes
 from gateway.envoy_filters import CORS_FILTER, JSON_CHECK, cors_policy, transcoder_for_bytes, unchecked_body
 from gateway.envoy_limits import BODY_LIMIT, unlimited_body
+from gateway.envoy_reference import reference_routes
 from gateway.http_rules import http_rules
 from gateway.settings import Settings
 
@@ -17,6 +18,7 @@ PUBLIC_SERVICES = {
     "fiveshot.tagger.v1.TaggerService": "tagger",
     "fiveshot.trainer.v1.TrainingService": "trainer",
     "fiveshot.registry.v1.RegistryService": "registry",
+    "fiveshot.notifier.v1.NotifierService": "notifier",
     "fiveshot.audit.v1.AuditService": "registry",
 }
 _NO_SNIFFING = {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "ADD_IF_ABSENT"}
@@ -25,7 +27,7 @@ _JSON_VERBS = "POST|PUT|PATCH"
 
 def routes(settings: Settings) -> Config:
     """The route configuration."""
-    found = console_routes(settings)
+    found = [*console_routes(settings), *reference_routes(settings)]
     found += [_grpc_route(settings, service, cluster) for service, cluster in PUBLIC_SERVICES.items()]
     # One service describes all of them, so that a client that asks the gateway learns the whole API.
     for version in ("v1", "v1alpha"):

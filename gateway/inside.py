@@ -60,7 +60,9 @@ MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
         "dataset": (_INTAKE,),
         "tagger": (_INTAKE,),
         "trainer": (_INTAKE,),
+        "notifier": (_INTAKE,),
     },
+    "notifier": {"gateway": ("/fiveshot.notifier.v1.NotifierService/",)},
     # Reflection passes Envoy like any public call, with the token that the authorization adds.
     "authz": {"envoy": ("/envoy.service.auth.v3.Authorization/",), "gateway": ("/grpc.reflection.",)},
 }

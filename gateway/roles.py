@@ -121,6 +121,21 @@ _METHODS = {
         "DeleteModelAlias": _EDITOR,
         "GetUsage": _READER,
     },
+    # An editor may read and pass on all that a webhook carries, and where its requests may go is the operator's to say,
+    # whoever asks. No method needs an admin: a path that cannot be read for certain would then need one, too.
+    "fiveshot.notifier.v1.NotifierService": {
+        "CreateWebhook": _EDITOR,
+        "GetWebhook": _READER,
+        "ListWebhooks": _READER,
+        "UpdateWebhook": _EDITOR,
+        "DeleteWebhook": _EDITOR,
+        "RotateWebhookSecret": _EDITOR,
+        "TestWebhook": _EDITOR,
+        "GetWebhookDelivery": _READER,
+        "ListWebhookDeliveries": _READER,
+        "RedeliverWebhookDelivery": _EDITOR,
+        "GetUsage": _READER,
+    },
     "fiveshot.audit.v1.AuditService": {
         "ListAuditRecords": Role.ADMIN,
     },

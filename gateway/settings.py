@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from gateway.oidc.address import check_address
 from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
 
-SERVICES = ("dataset", "tagger", "trainer", "registry")
+SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 """The services behind; each has a `…_target`."""
 
 
@@ -35,6 +35,7 @@ class Settings(BaseServiceSettings):
     tagger_target: str = Field("127.0.0.1:7452", description="host:port of the tagger service; several with commas")
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer service; several with commas")
     registry_target: str = Field("127.0.0.1:7454", description="host:port of the registry service; several with commas")
+    notifier_target: str = Field("127.0.0.1:7457", description="host:port of the notifier service; several with commas")
 
     # Who may call.
     api_keys_file: Path | None = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
@@ -52,6 +53,7 @@ class Settings(BaseServiceSettings):
     )
     session_hours: float = Field(72, gt=0, le=24 * 90, description="hours after which a browser must sign in again")
     console: bool = Field(True, description="serve the console at /")
+    reference: bool = Field(True, description="serve the API's reference at /docs and /openapi.json, to everybody")
 
     # Signing in to the console at an identity provider.
     oidc_issuer: str = Field(
@@ -95,7 +97,7 @@ class Settings(BaseServiceSettings):
 
     @field_validator(
         "public_listen", "authz_target", "dataset_target", "tagger_target", "trainer_target",
-        "registry_target",
+        "registry_target", "notifier_target",
     )  # fmt: skip
     @classmethod
     def _host_port(cls, value: str) -> str:

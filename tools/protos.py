@@ -1,6 +1,6 @@
-"""Generates the Python code of the protos, and lints and compares them. Works offline.
+"""Generates the Python code of the protos and the OpenAPI document, and lints and compares them. Works offline.
 
-    python -m tools.protos generate        writes the stubs into sdk/python/src, beside the client
+    python -m tools.protos generate        writes the stubs into sdk/python/src, beside the client, and the document
     python -m tools.protos check           fails when they are not what generate would write
     python -m tools.protos lint            buf lint, and buf breaking against the golden descriptor
     python -m tools.protos format          buf format, in place
@@ -75,6 +75,20 @@ def check() -> None:
         stale = differences(fresh, GENERATED)
     if stale:
         raise SystemExit("The stubs in sdk/python/src are stale; run `make protos`. Differs: " + ", ".join(stale))
+    _openapi()
+
+
+def generate_in_place() -> None:
+    """Writes the stubs, then the OpenAPI document, which is made with them."""
+    generate(GENERATED)
+    _openapi("--write")
+
+
+def _openapi(*arguments: str) -> None:
+    # Another process: it must see the stubs as they are now.
+    done = subprocess.run([sys.executable, "-m", "tools.openapi", *arguments], cwd=ROOT, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
 
 
 def lint() -> None:
@@ -103,7 +117,7 @@ def accept() -> None:
 
 def main() -> None:
     commands = {
-        "generate": lambda: generate(GENERATED),
+        "generate": generate_in_place,
         "check": check,
         "lint": lint,
         "format": format_in_place,

@@ -45,6 +45,7 @@ PROCESSES = (
     Process("tagger", "services.tagger.app", "services.tagger.settings"),
     Process("trainer", "services.trainer.app", "services.trainer.settings"),
     Process("registry", "services.registry.app", "services.registry.settings"),
+    Process("notifier", "services.notifier.app", "services.notifier.settings"),
     Process("worker", "services.trainer.worker.app", "services.trainer.worker.settings", "WorkerSettings"),
     Process("gateway", "gateway.app", "gateway.settings"),
 )

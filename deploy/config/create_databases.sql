@@ -3,3 +3,4 @@ CREATE DATABASE fiveshot_dataset;
 CREATE DATABASE fiveshot_tagger;
 CREATE DATABASE fiveshot_trainer;
 CREATE DATABASE fiveshot_registry;
+CREATE DATABASE fiveshot_notifier;

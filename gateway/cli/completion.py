@@ -44,6 +44,7 @@ def _names(collection: str) -> Callable[[typer.Context, str], list[str]]:
 datasets = _names("datasets")
 jobs = _names("trainingJobs")
 models = _names("models")
+webhooks = _names("webhooks")
 base_models = _names("baseModels")
 
 

@@ -9,6 +9,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument
 from fiveshot.sync.calls import pages
+from fiveshot.words import TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import labels, lookup, output
@@ -23,6 +24,7 @@ Filter = Annotated[str, typer.Option(help='Filter, such as: tags:"red" AND facts
 Note = Annotated[str, typer.Option(help="A note to keep with the version.")]
 OrderBy = Annotated[str, typer.Option(help="Sort order, such as: create_time desc")]
 Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
+_TEXT_FROM_HELP = f"What is trained of a picture's words: {', '.join(TEXT_FROM)}."
 SETS, PICTURES, WORDS, VERSIONS = "Photo sets", "Pictures", "Tags and captions", "Frozen versions"
 
 
@@ -34,6 +36,7 @@ def create(
     description: Annotated[str, typer.Option(help="Free text.")] = "",
     trigger_word: Annotated[str, typer.Option(help="The word that stands for the subject in every caption.")] = "",
     num_repeats: Annotated[int, typer.Option(help="How many times each image is used per epoch.")] = 0,
+    text_from: Annotated[str, typer.Option(help=_TEXT_FROM_HELP)] = "caption-or-tags",
     label: labels.Label = None,
 ) -> None:
     """Create an empty dataset."""
@@ -43,6 +46,7 @@ def create(
         description=description,
         trigger_word=trigger_word,
         num_repeats=num_repeats,
+        text_from=chosen(TEXT_FROM, text_from, "text_from"),
         labels=labels.parsed(label),
     )
     dataset = lookup.new_id(dataset, field="dataset_id", kind="dataset")
@@ -95,6 +99,7 @@ def update(
     description: Annotated[str | None, typer.Option(help="Free text.")] = None,
     trigger_word: Annotated[str | None, typer.Option(help="The word for the subject.")] = None,
     num_repeats: Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")] = None,
+    text_from: Annotated[str | None, typer.Option(help=_TEXT_FROM_HELP)] = None,
 ) -> None:
     """Change a dataset's settings."""
     session: Session = ctx.obj
@@ -103,6 +108,7 @@ def update(
         "description": description,
         "trigger_word": trigger_word,
         "num_repeats": num_repeats,
+        "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
     }
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not values:
@@ -160,6 +166,7 @@ def _show(session: Session, dataset: dataset_pb2.Dataset) -> None:
         [
             ("name", dataset.name), ("display name", dataset.display_name), ("description", dataset.description),
             ("trigger word", dataset.trigger_word), ("repeats", dataset.num_repeats or ""),
+            ("text from", next(word for word, value in TEXT_FROM.items() if value == (dataset.text_from or 1))),
             ("labels", labels.shown(dataset.labels)),
             ("images", f"{dataset.image_count} ({output.size(dataset.size_bytes)})"),
             ("created", output.when(dataset.create_time)), ("changed", output.when(dataset.update_time)),

@@ -92,7 +92,10 @@ def _packages() -> list[Finding]:
 def _wanted(requirement: Requirement) -> bool:
     if requirement.marker is None:
         return True
-    extras = ("sql", "s3", "nats", "dataset", "tagger", "trainer", "registry", "worker", "gateway", "cli", "embedded")
+    extras = (
+        "sql", "s3", "nats", "dataset", "tagger", "trainer", "registry", "notifier", "worker", "gateway", "cli",
+        "embedded",
+    )  # fmt: skip
     return any(requirement.marker.evaluate({"extra": extra}) for extra in extras)
 
 

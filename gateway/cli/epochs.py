@@ -69,6 +69,7 @@ def show(ctx: typer.Context, words: Words = None) -> None:
             ("difference after reload", f"{found.reload_difference:.2g}"),
             ("training time", output.duration(found.train_seconds)),
             ("recommended", "yes" if found.recommended else ""),
+            ("pretended", "yes: nothing was trained" if found.pretended else ""),
             ("files", " ".join(found.file_notes)),
         ]
     )  # fmt: skip

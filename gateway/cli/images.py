@@ -50,14 +50,10 @@ def upload(
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
     zipped = [path for path in paths if is_archive(path)]
-    if zipped and update_captions:
-        raise InvalidArgument(
-            "--update-captions does not reach into an archive", field="paths", remedy="Unpack it, and give the folder."
-        )
     rest = [path for path in paths if path not in zipped]
     found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
     result = upload_pictures(session, name, found.pictures, update_present=update_captions)
-    how = {"captions": captions, "folder_repeats": folder_repeats}
+    how = {"captions": captions, "folder_repeats": folder_repeats, "update_present": update_captions}
     for path in zipped:
         with sending(session) as show:
             found.words += upload_archive(session.stubs, name, path, result, on_progress=show, **how)

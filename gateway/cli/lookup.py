@@ -10,6 +10,7 @@ from fiveshot.connection import ID_RULE
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
 from fiveshot.errors import FailedPrecondition, FiveshotError, InvalidArgument, NotFound
+from fiveshot.notifier.v1 import notifier_service_pb2 as notifier_api
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
@@ -153,7 +154,7 @@ def _known(session: Session, collection: str) -> list[str]:
 
 
 def names_in(session: Session, collection: str, *, limit: int = 1000) -> list[str]:
-    """Full names of what a collection holds, the newest first: `datasets`, `trainingJobs`, `models`, `baseModels`."""
+    """Full names of what a collection holds, the newest first: `datasets`, `trainingJobs`, `models` and so on."""
     parent = session.parent
     if collection == "datasets":
         datasets = dataset_api.ListDatasetsRequest(parent=parent)
@@ -164,5 +165,8 @@ def names_in(session: Session, collection: str, *, limit: int = 1000) -> list[st
     if collection == "models":
         models = registry_api.ListModelsRequest(parent=parent)
         return [each.name for each in pages(session.registry.ListModels, models, "models", limit)]
+    if collection == "webhooks":
+        webhooks = notifier_api.ListWebhooksRequest(parent=parent)
+        return [each.name for each in pages(session.notifier.ListWebhooks, webhooks, "webhooks", limit)]
     answer = session.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
     return [each.name for each in answer.base_models]

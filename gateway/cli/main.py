@@ -42,6 +42,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, audit, preview
     tags,
     train,
     usage,
+    webhooks,
     workers,
 )
 from gateway.cli.session import Session
@@ -212,7 +213,7 @@ app.add_typer(train.app, name="train", rich_help_panel=_MAKE)
 app.add_typer(epochs.app, name="epochs", rich_help_panel=_MAKE)
 app.add_typer(models.app, name="models", rich_help_panel=_MAKE)
 app.add_typer(base_models.app, name="base-models", rich_help_panel=_MAKE)
-app.command("taggers", rich_help_panel=_MAKE)(taggers.taggers)
+app.add_typer(taggers.app, name="taggers", rich_help_panel=_MAKE)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)
@@ -223,6 +224,7 @@ app.command("demo", rich_help_panel=_RUN)(demo.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=_REST)
 app.add_typer(project.app, name="project", rich_help_panel=_REST)
 app.add_typer(events.app, name="events", rich_help_panel=_REST)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_REST)
 app.command("usage", rich_help_panel=_REST)(usage.usage)
 app.command("audit-log", rich_help_panel=_REST)(audit_log.audit_log)
 app.command("version", rich_help_panel=_REST)(tell_version)

@@ -163,7 +163,8 @@ def versions(ctx: typer.Context, model: Model, limit: Limit = 50) -> None:
         output.print_list("versions", found)
         return
     rows = (
-        (output.short(v.name), ", ".join(v.aliases), _loss(v), v.lineage.epoch or v.lineage.uploaded_file,
+        (output.short(v.name), ", ".join(v.aliases), _loss(v),
+         (v.lineage.epoch or v.lineage.uploaded_file) + output.pretended(v.lineage),
          output.when(v.create_time), v.description)
         for v in found
     )  # fmt: skip
@@ -255,6 +256,7 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
             ("base model", output.short(lineage.base_model)), ("trigger word", version.trigger_word),
             ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", _loss(version)),
             ("uploaded file", lineage.uploaded_file), ("epoch", lineage.epoch),
+            ("pretended", "yes: nothing was trained" if lineage.pretended else ""),
             ("dataset version", lineage.dataset_version),
             ("dataset digest", lineage.dataset_digest[:16]), ("saved", output.when(version.create_time)),
         ]

@@ -1,7 +1,7 @@
 """How commands speak: tables and sentences for people, JSON for programs, one line an error, telling exit codes.
 
-    0 done · 1 the job failed, or the server did · 2 wrong usage or argument · 3 not found · 4 not allowed ·
-    5 not reachable · 6 not possible in the present state · 7 over a limit · 130 interrupted
+0 done · 1 the job failed, or the server did · 2 wrong usage or argument · 3 not found · 4 not allowed ·
+5 not reachable · 6 not possible in the present state · 7 over a limit · 130 interrupted
 """
 
 from __future__ import annotations
@@ -212,6 +212,11 @@ def seconds_until(timestamp: Timestamp) -> float | None:
         return None
     left = (timestamp.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()
     return left if left > 0 else None
+
+
+def pretended(message: Message) -> str:
+    """What is put after a job, an epoch or where a version comes from: ", pretended", or nothing."""
+    return ", pretended" if getattr(message, "pretended", False) else ""
 
 
 def enum_name(message: Message, field: str) -> str:

@@ -54,7 +54,7 @@ def preview(
     rows = (
         (each.file_name, f"{each.bucket_width}×{each.bucket_height}", f"{each.seen_width}×{each.seen_height}",
          "crop" if each.HasField("crop") else "", f"{each.lost_share:.0%}" if each.lost_share >= 0.005 else "",
-         each.samples_per_epoch or "held out", _tokens(each), output.enum_name(each, "text_source").split("_")[-1],
+         each.samples_per_epoch or "held out", _tokens(each), _source(each),
          each.text)
         for each in seen
     )  # fmt: skip
@@ -71,14 +71,20 @@ def _tokens(each: training_picture_pb2.TrainingPicture) -> str:
     return f"~{each.token_count}{limit}"
 
 
+def _source(each: training_picture_pb2.TrainingPicture) -> str:
+    name = output.enum_name(each, "text_source")
+    return "caption, tags" if name.endswith("caption_and_tags") else name.split("_")[-1]
+
+
 def _words(each: training_picture_pb2.TrainingPicture) -> str:
     return f"{each.file_name}, {each.bucket_width}×{each.bucket_height}: {each.text or '(no text)'}"
 
 
 def _remarks(seen: list[training_picture_pb2.TrainingPicture]) -> list[str]:
     groups = (
-        ("trained with a caption although they have tags too; the tags are not trained",
-         [each for each in seen if each.tags_unused]),
+        ("with tags that are not trained (dataset update --text-from)", [each for each in seen if each.tags_unused]),
+        ("with a caption that is not trained (dataset update --text-from)",
+         [each for each in seen if each.caption_unused]),
         ("have more text than the model reads; the end is cut off",
          [each for each in seen if each.token_limit and each.token_count > each.token_limit]),
         ("without any text", [each for each in seen if not each.text]),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
 from fiveshot.errors import DeadlineExceeded, NotFound
+from fiveshot.notifier.v1 import notifier_service_pb2 as notifier_api
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
@@ -66,6 +67,8 @@ def purge(
 def _kinds(session: Session) -> list[_Kind]:
     """In the order in which they can go: what works on others before them."""
     dataset, tagger, trainer, registry = session.dataset, session.tagger, session.trainer, session.registry
+    notifier = session.notifier
+    webhooks = pages(notifier.ListWebhooks, notifier_api.ListWebhooksRequest(parent=session.parent), "webhooks", 0)
     jobs, tag_jobs = _jobs(session), _tag_jobs(session)
     models = pages(registry.ListModels, registry_api.ListModelsRequest(parent=session.parent), "models", 0)
     datasets = pages(dataset.ListDatasets, dataset_api.ListDatasetsRequest(parent=session.parent), "datasets", 0)
@@ -93,6 +96,13 @@ def _kinds(session: Session) -> list[_Kind]:
             "datasets",
             _names(datasets),
             lambda name: dataset.DeleteDataset(dataset_api.DeleteDatasetRequest(name=name, force=True)),
+        ),
+        # Last, because their receivers may want to hear of the rest.
+        _Kind(
+            "webhooks",
+            "webhooks",
+            _names(webhooks),
+            lambda name: notifier.DeleteWebhook(notifier_api.DeleteWebhookRequest(name=name)),
         ),
     ]
 

@@ -13,6 +13,7 @@ from fiveshot.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from fiveshot.connection import ID_RULE, Endpoint, default_data_folder
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from fiveshot.errors import InvalidArgument
+from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceStub
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fiveshot.sync.calls import Stubs
 from fiveshot.sync.client import Client
@@ -22,7 +23,7 @@ from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub
 from gateway.cli.names import nearest_id
 from gateway.supervisor.folder import LOCAL_PROJECT
 
-_KINDS = {"datasets": "dataset", "trainingJobs": "job", "models": "model"}
+_KINDS = {"datasets": "dataset", "trainingJobs": "job", "models": "model", "webhooks": "webhook"}
 
 
 @dataclass
@@ -62,6 +63,11 @@ class Session:
     def registry(self) -> RegistryServiceStub:
         """Stub of the registry service."""
         return self.stubs.registry
+
+    @cached_property
+    def notifier(self) -> NotifierServiceStub:
+        """Stub of the notifier service."""
+        return self.stubs.notifier
 
     @cached_property
     def audit(self) -> AuditServiceStub:

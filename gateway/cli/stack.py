@@ -21,15 +21,19 @@ from gateway.supervisor.folder import ChildState, DataFolder, StackState
 def up(
     ctx: typer.Context,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
+    pretend: Annotated[
+        bool,
+        typer.Option("--pretend", help="Only pretend to train, in seconds, for tests of programs; in a new --data."),
+    ] = False,
 ) -> None:
     """Start the embedded stack: storage, events, services, a worker and the gateway. Ctrl-C stops it."""
     session: Session = ctx.obj
     folder = DataFolder(session.data)
     if detach:
-        state = run.detach(folder)
+        state = run.detach(folder, pretend=pretend)
         output.print_json(_as_json(state)) if session.json else _tell_ready(folder, state)
         return
-    code = run.run(folder, listen=_Listener(folder, session.json))
+    code = run.run(folder, listen=_Listener(folder, session.json), pretend=pretend)
     raise typer.Exit(output.FAILED if code else output.OK)
 
 

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fiveshot.errors import InvalidArgument
-from fiveshot.sync.datasets import MODES
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
+from fiveshot.trainer.v1.training_service_pb2 import GetBaseModelRequest
+from fiveshot.words import MODES, PURPOSES, chosen
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.cli import output
+from gateway.cli.base_models import base_model_name
 from gateway.cli.session import Session
 
 
 def tag_options(given: Mapping[str, Any]) -> tagger_pb2.TagOptions:
     """TagOptions out of plain values; `mode` by its name, `tagger` by id or full name. Raises InvalidArgument."""
     values = {name: value for name, value in given.items() if value is not None}
-    mode = values.pop("mode", "append")
-    if mode not in MODES:
-        raise InvalidArgument(f"'{mode}' is not a mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
-    tagger = values.pop("tagger", "")
-    name = tagger if not tagger or tagger.startswith("taggers/") else f"taggers/{tagger}"
-    return tagger_pb2.TagOptions(mode=MODES[mode], tagger=name, **values)
+    mode = chosen(MODES, values.pop("mode", "append"), "mode")
+    named: dict[str, Any] = {name: _tagger_name(values.pop(name, "")) for name in ("tagger", "captioner")}
+    return tagger_pb2.TagOptions(mode=mode, **named, **values)
+
+
+def caption_options(
+    session: Session, *, purpose: str, subject: str, avoid: Sequence[str], base_model: str
+) -> tagger_pb2.CaptionOptions:
+    """What a captioner is asked for. base_model: that the captions are for, whose limit they keep; may be empty."""
+    limit = 0
+    if base_model:
+        request = GetBaseModelRequest(name=base_model_name(base_model))
+        limit = session.trainer.GetBaseModel(request).caption_tokens
+    return tagger_pb2.CaptionOptions(
+        purpose=chosen(PURPOSES, purpose, "purpose"), class_noun=subject, avoid=avoid, token_limit=limit
+    )
 
 
 def run_tag_job(
@@ -59,13 +70,23 @@ def suggested_subject(session: Session, dataset: str, *, filter: str = "") -> ta
     return session.tagger.SuggestSubject(pb.SuggestSubjectRequest(dataset=dataset, filter=filter), timeout=120)
 
 
+def _tagger_name(tagger: str) -> str:
+    return tagger if not tagger or tagger.startswith("taggers/") else f"taggers/{tagger}"
+
+
 def tell(job: tagger_pb2.TagJob) -> None:
     state = output.enum_name(job, "state")
-    verb = "would be tagged" if job.dry_run else "tagged"
+    done = "captioned" if job.options.captioner else "tagged"
+    verb = f"would be {done}" if job.dry_run else done
     for change in job.changes:
         signs = [f"+{label}" for label in change.added] + [f"-{label}" for label in change.removed]
+        signs += [change.caption] if change.caption else []
         output.say(f"{output.short(change.image)}: {', '.join(signs) or 'unchanged'}")
     output.say(f"{job.tagged_images} {verb}, {job.skipped_images} left alone, {job.failed_images} failed ({state}).")
+    if job.captioner_calls:
+        output.say(f"{job.captioner_calls} calls to {job.options.captioner}.")
+    if job.rescored_images:
+        output.say(f"{job.rescored_images} out of kept scores, without a model.")
     if job.note:
         output.say(f"Note: {job.note}")
     for failure in job.failures:

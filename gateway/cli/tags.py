@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
@@ -13,7 +13,7 @@ from fiveshot.sync.calls import pages
 from gateway.cli import lookup, output
 from gateway.cli.dataset import WORDS, Dataset, Filter, app
 from gateway.cli.session import Session
-from gateway.cli.tagging import run_tag_job, suggested_subject
+from gateway.cli.tagging import caption_options, run_tag_job, suggested_subject
 from gateway.cli.texts import tell_competition
 
 
@@ -22,21 +22,35 @@ def tag(
     ctx: typer.Context,
     dataset: Dataset,
     tagger: Annotated[str, typer.Option(help="Tagger to use; the default one when empty.")] = "",
-    threshold: Annotated[float | None, typer.Option(help="Minimum score, 0 to 1.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Minimum score of what pictures show, 0 to 1; instant where they were tagged.")
+    ] = None,
+    category_threshold: Annotated[
+        list[str] | None, typer.Option(help="CATEGORY=SCORE, such as colour=0.3; repeatable.")
+    ] = None,
     max_tags: Annotated[int, typer.Option(help="Maximum number of tags per image; 0 means 30.")] = 0,
     exclude: Annotated[list[str] | None, typer.Option(help="Label to leave out; repeatable; * is a wildcard.")] = None,
     prepend: Annotated[list[str] | None, typer.Option(help="Label to put first; repeatable.")] = None,
     trigger: Annotated[bool, typer.Option(help="Put the dataset's trigger word first.")] = True,
     mode: Annotated[str, typer.Option(help="skip, append or overwrite-auto.")] = "append",
+    captioner: Annotated[str, typer.Option(help="Write captions with this captioner instead of tags.")] = "",
+    purpose: Annotated[str, typer.Option(help="What the captions are for: thing, person or style.")] = "thing",
+    subject: Annotated[str, typer.Option(help="What the pictures show, such as dog: every caption has it.")] = "",
+    avoid: Annotated[list[str] | None, typer.Option(help="Word that no caption may hold; repeatable.")] = None,
+    base_model: Annotated[str, typer.Option(help="Base model whose token limit the captions keep.")] = "",
     filter: Filter = "",
     dry_run: Annotated[bool, typer.Option(help="Show what would change; write nothing.")] = False,
 ) -> None:
-    """Tag all pictures; manual edits are never overwritten."""
+    """Tag all pictures, or caption them; manual edits are never overwritten."""
     session: Session = ctx.obj
-    options = {
+    options: dict[str, Any] = {
         "tagger": tagger, "threshold": threshold, "max_tags": max_tags, "exclude": exclude or [],
         "prepend": prepend or [], "prepend_trigger_word": trigger, "mode": mode,
+        "category_thresholds": _thresholds(category_threshold or []),
     }  # fmt: skip
+    if captioner:
+        asked = caption_options(session, purpose=purpose, subject=subject, avoid=avoid or [], base_model=base_model)
+        options = {"tagger": tagger, "mode": mode, "captioner": captioner, "caption": asked}
     name = session.name("datasets", dataset)
     job = run_tag_job(session, name, options, filter=filter, dry_run=dry_run)
     if not session.json:
@@ -104,6 +118,22 @@ def tags(ctx: typer.Context, dataset: Dataset) -> None:
         output.print_json(answer)
         return
     output.table(("label", ">pictures", ">by hand"), ((s.label, s.image_count, s.manual_count) for s in answer.stats))
+
+
+def _thresholds(given: Iterable[str]) -> dict[str, float]:
+    found = {}
+    for text in given:
+        category, separator, score = text.partition("=")
+        try:
+            found[category.strip()] = float(score)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise InvalidArgument(
+                f"'{text}' is not CATEGORY=SCORE", field="category_threshold",
+                remedy="Write --category-threshold colour=0.3; `fiveshot taggers --json` lists the categories.",
+            )  # fmt: skip
+    return found
 
 
 def _replacement(text: str) -> pb.TagEdit:

@@ -150,8 +150,9 @@ def list_(
         output.print_list("trainingJobs", found)
         return
     rows = (
-        (output.short(each.name), output.enum_name(each, "state"), output.short(each.base_model),
-         f"{each.step}/{each.total_steps}", each.epochs_completed, f"{each.loss:.4f}" if each.loss else "",
+        (output.short(each.name), output.enum_name(each, "state") + output.pretended(each),
+         output.short(each.base_model), f"{each.step}/{each.total_steps}", each.epochs_completed,
+         f"{each.loss:.4f}" if each.loss else "",
          each.queue_position or "", output.when(each.create_time), each.display_name)
         for each in found
     )  # fmt: skip
@@ -244,5 +245,5 @@ def _show(session: Session, job: training_job_pb2.TrainingJob) -> None:
 
 
 def _moved(session: Session, job: training_job_pb2.TrainingJob) -> None:
-    text = f"{output.short(job.name)}: {output.enum_name(job, 'state')}"
+    text = f"{output.short(job.name)}: {output.enum_name(job, 'state')}{output.pretended(job)}"
     output.print_json(job) if session.json else output.say(text)

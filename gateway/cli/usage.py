@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.notifier.v1 import notifier_service_pb2
 from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.trainer.v1 import training_service_pb2
 from fiveshot.usage.v1 import usage_pb2
@@ -32,6 +33,7 @@ def _answers(session: Session) -> Iterator[usage_pb2.Usage]:
     yield session.dataset.GetUsage(dataset_service_pb2.GetUsageRequest(name=f"{name}/datasetUsage"))
     yield session.trainer.GetUsage(training_service_pb2.GetUsageRequest(name=f"{name}/trainingUsage"))
     yield session.registry.GetUsage(registry_service_pb2.GetUsageRequest(name=f"{name}/modelUsage"))
+    yield session.notifier.GetUsage(notifier_service_pb2.GetUsageRequest(name=f"{name}/webhookUsage"))
 
 
 def _name(budget: usage_pb2.BudgetUse) -> str:

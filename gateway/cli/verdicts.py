@@ -57,7 +57,7 @@ def _verdict(epochs: Sequence[Epoch], number: int, best: int) -> str:
     found = epochs[number].evaluation
     copy = "; a preview is a copy of a photo" if found.memorisation >= _COPY else ""
     if number == best:
-        return f"recommended{copy}"
+        return f"recommended{copy}{output.pretended(epochs[number])}"
     if not epochs[number].HasField("evaluation"):
         return ""
     if number < best:

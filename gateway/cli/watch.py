@@ -138,6 +138,7 @@ def _epoch_line(epoch: training_job_pb2.Epoch) -> str:
     found = epoch.evaluation
     left = f", {found.photo_error:.0%} of the base model's error left" if found.HasField("photo_error") else ""
     number, previews = output.short(epoch.name), len(epoch.previews)
+    mark += ", pretended" if epoch.pretended else ""
     return f"epoch {number} finished: loss {epoch.loss:.4f}{left}, {previews} previews{mark}"
 
 
@@ -151,6 +152,7 @@ def describe(job: Job) -> list[tuple[str, Any]]:
         ("name", job.name), ("display name", job.display_name), ("base model", output.short(job.base_model)),
         ("dataset version", f"{job.dataset_version} ({job.image_count} images)"), ("trigger word", job.trigger_word),
         ("state", output.enum_name(job, "state") + (f", {job.phase}" if job.phase else "")),
+        ("pretended", "yes: nothing is trained, for tests of programs" if job.pretended else ""),
         ("queue", place), ("held back", job.held_back), ("labels", labels.shown(job.labels)),
         ("steps", f"{job.step} of {job.total_steps}"),
         ("epochs", f"{job.epochs_completed} of {job.parameters.num_epochs}"),

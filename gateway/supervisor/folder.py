@@ -4,9 +4,11 @@
     DIR/state.json          what runs now, with process ids and ports; the CLI finds the gateway through it
     DIR/credentials/        S3 keys, key of page tokens, API keys, who may read events; tokens of processes
     DIR/sessions/           browsers that are signed in to the console, by digest
+    DIR/pretended           there when its workers only pretend to train; a folder is one or the other for good
     DIR/budgets.toml        what each project may use; read whenever it changes
+    DIR/taggers/NAME/       taggers and captioners that were added; looked at whenever somebody asks for taggers
     DIR/logs/NAME.log       what each process prints
-    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,worker,gateway}/
+    DIR/{seaweedfs,nats,dataset,tagger,trainer,registry,notifier,worker,gateway}/
 
 All of it is for its owner only: folders have the mode 0700, files 0600.
 """
@@ -116,6 +118,14 @@ class DataFolder:
         """The log file of a process."""
         return self.sub("logs") / f"{name}.log"
 
+    def is_for_pretending(self, asked: bool) -> bool:
+        """Whether jobs of this folder are pretended. One that is new becomes what is asked for; an old one stays."""
+        mark = self.path / "pretended"
+        if asked and not (self.path / "credentials").exists():
+            _make_private(self.path)
+            mark.touch(mode=0o600)
+        return mark.exists()
+
     @property
     def catalogue(self) -> Path:
         """The base models of this machine, where it has a catalogue of its own."""
@@ -140,6 +150,11 @@ class DataFolder:
             with open_private(path, "w") as file:
                 file.write(_BUDGETS)
         return path
+
+    @property
+    def taggers(self) -> Path:
+        """Taggers and captioners that were added, a folder each."""
+        return self.sub("taggers")
 
     @property
     def event_consumers_file(self) -> Path:

@@ -21,7 +21,7 @@ from gateway.supervisor.servers import DiskFullError
 from gateway.supervisor.supervisor import READY_TIMEOUT_S, Listener, Supervisor, end_leftovers, last_words
 
 if TYPE_CHECKING:
-    from gateway.supervisor.stack import StackSettings
+    pass
 
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.1
@@ -33,8 +33,11 @@ class StackError(Exception):
     """The stack cannot do what was asked; the text is one for people."""
 
 
-def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None = None) -> int:
-    """Runs a stack in this process until a signal; returns its exit code. Raises StackError, FolderBusyError."""
+def run(folder: DataFolder, *, listen: Listener, pretend: bool = False) -> int:
+    """Runs a stack in this process until a signal; returns its exit code. Raises StackError, FolderBusyError.
+
+    pretend: its workers only pretend to train.
+    """
     # Every command imports this module, and few run a stack: what that needs would be half of their start.
     from gateway.supervisor.stack import Stack, StackSettings
     from services.chassis.settings import wrong_variables
@@ -44,7 +47,8 @@ def run(folder: DataFolder, *, listen: Listener, settings: StackSettings | None 
         if orphans:
             listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
         try:
-            settings = settings or StackSettings()
+            settings = StackSettings(pretend=True) if pretend else StackSettings()
+            _refuse_to_mix(folder, settings.pretend)
             _refuse_a_taken_port(settings.listen)
             stack = Stack(folder, settings)
         except (FileNotFoundError, DiskFullError) as error:
@@ -65,10 +69,10 @@ def _private_files() -> Iterator[None]:
         os.umask(before)
 
 
-def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
+def detach(folder: DataFolder, *, tied: bool = False, pretend: bool = False) -> StackState:
     """Starts a stack in a process of its own and waits until it is ready. Raises StackError, FolderBusyError.
 
-    tied: the stack stops when this process dies, however it dies.
+    tied: the stack stops when this process dies, however it dies. pretend: its workers only pretend to train.
     """
     if folder.is_held():
         state = folder.read_state()
@@ -78,6 +82,7 @@ def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
     with open_private(log, "ab") as output:
         process = subprocess.Popen(
             (sys.executable, "-m", "gateway.supervisor", str(folder.path)),
+            env=os.environ | ({"FIVESHOT_PRETEND": "true"} if pretend else {}),
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=PRIVATE_UMASK,
             preexec_fn=die_with_parent(signal.SIGTERM) if tied else None,
         )  # fmt: skip
@@ -93,6 +98,17 @@ def detach(folder: DataFolder, *, tied: bool = False) -> StackState:
         time.sleep(_POLL_S)
     process.terminate()
     raise StackError(f"The stack did not start in time; see {log}")
+
+
+def _refuse_to_mix(folder: DataFolder, pretend: bool) -> None:
+    """Raises StackError where pretended jobs would come among real ones, or the other way round."""
+    if folder.is_for_pretending(pretend) == pretend:
+        return
+    if pretend:
+        raise StackError(f"{folder.path} holds real jobs; give --data a new folder for a stack that pretends")
+    raise StackError(
+        f"{folder.path} holds a stack that pretends; start it with --pretend, or give --data another folder"
+    )
 
 
 def _refuse_a_taken_port(listen: str) -> None:

@@ -5,6 +5,7 @@ Every part can be a running server instead: set its FIVESHOT_ variable (see Stac
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec
 from services.chassis.settings import split_host_port
 
-SERVICES = ("dataset", "tagger", "trainer", "registry")
+SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 # A local stack has few callers; it need not wait long for them when it stops.
 _GRACE_S = 3
 # A worker ends its step before it gives its job back.
@@ -54,7 +55,15 @@ class StackSettings(BaseSettings):
     metrics: bool = Field(
         False, description="serve the metrics of every process; `fiveshot status --json` names the ports"
     )
+    webhook_networks: list[str] = Field(
+        default_factory=list,
+        description="JSON list of private networks that webhooks may be sent to, also by http, such as "
+        '["127.0.0.0/8"]; empty: public addresses by https only',
+    )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
+    pretend: bool = Field(
+        False, description="workers that only pretend to train, in seconds a job; what they make is marked as pretended"
+    )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
 
     @field_validator("listen")
@@ -96,7 +105,7 @@ class Stack:
         self.server = settings.listen or _public_door()
         embedded = self._embedded()
         services = [[self._service("dataset")], [self._service("trainer")]]
-        users = [self._service("tagger"), self._service("registry"), *self._workers()]
+        users = [*(self._service(name) for name in ("tagger", "registry", "notifier")), *self._workers()]
         self.stages = [*([embedded] if embedded else []), *services, users, [self._authz()], [self._envoy()]]
 
     def _embedded(self) -> list[ServerSpec]:
@@ -126,11 +135,15 @@ class Stack:
             "PAGE_TOKEN_KEY": self._credentials.page_token_key,
             "REQUIRE_PROJECT_HEADER": "true",
         }
-        if name != "tagger":
-            own |= self._s3_variables()
+        if name == "tagger":
+            own["TAGGERS_DIR"] = str(self._folder.taggers)
+        else:
             own["BUDGETS_FILE"] = str(self._folder.budgets_file)
-        if name != "tagger":
             own |= self._nats_variables()
+        if name in ("dataset", "trainer", "registry"):
+            own |= self._s3_variables()
+        if name == "notifier":
+            own["ALLOWED_NETWORKS"] = json.dumps(self._settings.webhook_networks)
         if name != "registry":
             own["AUDIT_TARGET"] = self._target("registry")
         if name == "trainer":
@@ -155,6 +168,7 @@ class Stack:
                 "SCRATCH_DIR": str(self._folder.sub(name)),
                 "THREADS": threads,
                 "SHUTDOWN_GRACE_S": str(_WORKER_GRACE_S),
+                **({"PRETEND": "true"} if self._settings.pretend else {}),
             }
             module = "services.trainer.worker.app"
             found.append(self._python(name, module, "WORKER", own, threads=threads, stop_timeout_s=_WORKER_STOP_S))
@@ -177,6 +191,7 @@ class Stack:
             tagger_target=self._target("tagger"),
             trainer_target=self._target("trainer"),
             registry_target=self._target("registry"),
+            notifier_target=self._target("notifier"),
         )
         config = data / "envoy.json"
         envoy_config.write(settings, config)

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from gateway.demo_pictures.subjects import draw_animal, draw_mascot, draw_toy, draw_vehicle
 from services.dataset.use_cases.bars import without_bars
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
-from services.tagger.models import ImageRecord, Picture
+from services.tagger.models.pictures import Picture
+from services.tagger.models.tags import ImageRecord
 from services.tagger.use_cases.crops import CropSuggestion, suggestion
 from services.trainer.recipe.buckets import bucket_shapes
 

@@ -23,7 +23,8 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.pictures import PictureLimits
 from services.tagger.adapters.decoded_pictures import DRAFT_SIDE, MOST_PIXELS, as_picture
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
-from services.tagger.models import OBJECT, Scores, TagOptions
+from services.tagger.models.pictures import OBJECT, Scores
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.subject import Suggestion, suggest
 

@@ -39,10 +39,12 @@ RUNNING_JOBS = Budget("running_jobs", "running jobs", "Wait until one has ended"
 GPU_SECONDS = Budget("gpu_seconds", "seconds", "Wait until earlier work lies behind the window")
 MODELS = Budget("models", "models", "Delete models that are not needed any more")
 MODEL_VERSIONS = Budget("model_versions", "versions", "Delete versions that are not needed any more")
+WEBHOOKS = Budget("webhooks", "webhooks", "Delete webhooks that are not needed any more")
 BUDGETS = {
     budget.name: budget
     for budget in (
         DATASETS, IMAGES, STORED_BYTES, UPLOADS, WAITING_JOBS, RUNNING_JOBS, GPU_SECONDS, MODELS, MODEL_VERSIONS,
+        WEBHOOKS,
     )
 }  # fmt: skip
 """All that the policy file may name: it is one file for the suite, so its words are known here."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -42,7 +41,10 @@ _NOT_IN_TOKEN = re.compile(r"[\s.*>]")
 
 @dataclass(frozen=True)
 class BusEvent:
-    """An event as a subscriber sees it. sequence: its place in the stream, what a subscriber resumes after."""
+    """An event as a subscriber sees it. sequence: its place in the stream, what a subscriber resumes after.
+
+    time: as its header says it, RFC 3339.
+    """
 
     sequence: int
     subject: str
@@ -50,6 +52,21 @@ class BusEvent:
     type: str
     source: str
     data: bytes
+    time: str = ""
+
+    @classmethod
+    def of(cls, message: Msg) -> BusEvent:
+        """The event in a message of the stream."""
+        headers = message.headers or {}
+        return cls(
+            sequence=message.metadata.sequence.stream,
+            subject=message.subject,
+            id=headers.get("ce-id", ""),
+            type=headers.get("ce-type", ""),
+            source=headers.get("ce-source", ""),
+            data=message.data,
+            time=headers.get("ce-time", ""),
+        )
 
 
 def event_subject(project: str, collection: str, id: str, type: str) -> str:
@@ -80,14 +97,17 @@ class EventBus:
         max_age: timedelta | None = None,
         max_bytes: int | None = None,
         timeout_s: float = 5.0,
+        sets_limits: bool = True,
     ) -> None:
-        """max_age, max_bytes: what the stream keeps, its newest events first; None is without end."""
+        """max_age, max_bytes: what the stream keeps, its newest events first; None is without end. sets_limits:
+        false for one that leaves a stream as it is, because others say what that keeps."""
         self._url = url
         self._user = user
         self._password = password
         self._name = name
         self._timeout_s = timeout_s
         self._root = subject_root
+        self._sets_limits = sets_limits
         self._config = StreamConfig(
             name=stream,
             subjects=[f"{subject_root}.>"],
@@ -136,10 +156,12 @@ class EventBus:
                 client = await self._connected()
                 try:
                     await self._ensure_stream(client.jetstream(timeout=self._timeout_s))
+                    self._client = client
                 except (NatsError, OSError) as error:
-                    await client.close()
                     raise self._unavailable() from error
-                self._client = client
+                finally:
+                    if self._client is None:
+                        await client.close()
             return self._client.jetstream(timeout=self._timeout_s)
 
     async def publish(
@@ -163,11 +185,11 @@ class EventBus:
         }
         try:
             try:
-                confirmed = await _shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
+                confirmed = await shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
             except NoStreamResponseError:
                 # The server was replaced by an empty one; the events that follow need their stream again.
                 await self._ensure_stream(jetstream)
-                confirmed = await _shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
+                confirmed = await shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
         return confirmed.seq
@@ -186,15 +208,7 @@ class EventBus:
             raise self._unavailable() from error
         try:
             async for message in subscription.messages:
-                headers = message.headers or {}
-                yield BusEvent(
-                    sequence=message.metadata.sequence.stream,
-                    subject=message.subject,
-                    id=headers.get("ce-id", ""),
-                    type=headers.get("ce-type", ""),
-                    source=headers.get("ce-source", ""),
-                    data=message.data,
-                )
+                yield BusEvent.of(message)
         finally:
             await subscription.unsubscribe()
 
@@ -207,7 +221,19 @@ class EventBus:
         if self._client is None or not self._client.is_connected:
             raise self._unavailable()
         try:
-            await _shielded(self._client.flush(timeout=_PING_S))
+            await shielded(self._client.flush(timeout=_PING_S))
+        except (NatsError, OSError) as error:
+            raise self._unavailable() from error
+
+    @property
+    def stream(self) -> str:
+        """The name of the stream."""
+        return self._config.name or STREAM
+
+    async def restore(self) -> None:
+        """Makes the stream anew where the server was replaced by an empty one."""
+        try:
+            await self._ensure_stream(await self.open())
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -221,7 +247,7 @@ class EventBus:
         await self.open()
         assert self._client is not None
         try:
-            await _shielded(self._client.publish(subject, data))
+            await shielded(self._client.publish(subject, data))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -234,8 +260,8 @@ class EventBus:
             heard(message.data)
 
         try:
-            await _shielded(self._client.subscribe(subject, cb=call))
-            await _shielded(self._client.flush())
+            await shielded(self._client.subscribe(subject, cb=call))
+            await shielded(self._client.flush())
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -246,33 +272,40 @@ class EventBus:
             self._client = None
 
     async def _connected(self) -> Client:
+        client, done = Client(), False
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await nats.connect(
+                await client.connect(
                     self._url,
                     name=self._name,
                     # None leaves them to the URL, where they may stand as well.
                     user=self._user or None,
                     password=self._password or None,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,
+                    reconnect_time_wait=0.5,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
                     # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
                     pending_size=0,
                     error_cb=_on_error,
                     disconnected_cb=_on_disconnect,
                     reconnected_cb=_on_reconnect,
                 )
+            done = True
+            return client
         except (NatsError, OSError, TimeoutError) as error:
             raise self._unavailable() from error
+        finally:
+            # Also of a process that ends while it connects: half a connection is nobody's.
+            if not done:
+                await client.close()
 
     async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
         try:
-            found = (await jetstream.stream_info(self._config.name or STREAM)).config
+            found = (await jetstream.stream_info(self.stream)).config
         except NotFoundError:
             await jetstream.add_stream(self._config)
             return
         changed = {name: getattr(self._config, name) for name in _LIMITS}
-        if changed != {name: getattr(found, name) for name in _LIMITS}:
+        if self._sets_limits and changed != {name: getattr(found, name) for name in _LIMITS}:
             await jetstream.update_stream(found.evolve(**changed))
             log.info("event_stream_changed", **changed)
 
@@ -288,7 +321,7 @@ async def _nothing() -> None:
     """A bus that is away at start holds nobody up."""
 
 
-async def _shielded(call: Awaitable[T]) -> T:
+async def shielded(call: Awaitable[T]) -> T:
     """The call's result. A cancellation reaches the caller at once; nats-py swallows one during a flush."""
     task = asyncio.ensure_future(call)
     try:

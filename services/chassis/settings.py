@@ -108,19 +108,12 @@ class S3Settings(BaseModel):
         return value
 
 
-class NatsSettings(BaseModel):
-    """Where events are published."""
+class NatsClientSettings(BaseModel):
+    """Where the event bus is."""
 
     nats_url: str = Field("", description="nats://host:port; empty: events stay in the event log only")
     nats_user: str = Field("", description="user of the services on that server")
     nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
-    nats_max_age_days: float = Field(
-        30.0, ge=0, le=3650, description="days for which the stream keeps an event; 0: for ever"
-    )
-    nats_max_mb: int = Field(
-        512, ge=0, description="MiB that the stream keeps, then its oldest events go; 0: without end"
-    )
-    nats_replicas: int = Field(1, ge=1, le=5, description="servers that keep the stream; odd, at most those there are")
 
     @field_validator("nats_url")
     @classmethod
@@ -128,6 +121,18 @@ class NatsSettings(BaseModel):
         if value and not value.startswith(("nats://", "tls://")):
             raise ValueError("use nats://HOST:PORT or tls://HOST:PORT")
         return value
+
+
+class NatsSettings(NatsClientSettings):
+    """Where events are published, and what the stream keeps of them."""
+
+    nats_max_age_days: float = Field(
+        30.0, ge=0, le=3650, description="days for which the stream keeps an event; 0: for ever"
+    )
+    nats_max_mb: int = Field(
+        512, ge=0, description="MiB that the stream keeps, then its oldest events go; 0: without end"
+    )
+    nats_replicas: int = Field(1, ge=1, le=5, description="servers that keep the stream; odd, at most those there are")
 
 
 class AuditSettings(BaseModel):

@@ -84,6 +84,7 @@ def build(settings: Settings) -> Service:
         uploads,
         settings.archive_budget,
         settings.archive_limits,
+        utcnow,
         max_bytes=settings.max_archive_mib * MIB,
         idle_s=settings.upload_idle_s,
     )

@@ -97,7 +97,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request: AsyncIterator[messages.ImportImagesRequest], context: Any
     ) -> messages.ImportImagesResponse:
         imported = await self._imports.run(transfers.import_messages(request))
-        return transfers.imported_proto(imported, (await self._datasets.get(imported.dataset)).fields.trigger_word)
+        return transfers.imported_proto(imported, (await self._datasets.get(imported.dataset)).fields)
 
     async def GetImage(self, request: messages.GetImageRequest, context: Any) -> dataset_pb2.Image:
         return await self._shown(await self._images.get(ImageRef.parse(request.name)))
@@ -106,7 +106,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         found, token, total = await self._images.list(resources.list_request(request))
         dataset = await self._datasets.get(DatasetRef.parse(request.parent, field="parent"))
         return messages.ListImagesResponse(
-            images=[resources.image_proto(image, dataset.fields.trigger_word) for image in found],
+            images=[resources.image_proto(image, dataset.fields) for image in found],
             next_page_token=token,
             total_size=total,
         )
@@ -147,9 +147,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         outcomes = await self._direct.complete(parent, [transfers.direct_upload(one) for one in request.uploads])
         for stored in [one.image for one in outcomes if one.image is not None]:
             _counted(stored)
-        trigger_word = (await self._datasets.get(parent)).fields.trigger_word
+        fields = (await self._datasets.get(parent)).fields
         return messages.CompleteImageUploadsResponse(
-            results=[transfers.outcome_proto(one, trigger_word) for one in outcomes]
+            results=[transfers.outcome_proto(one, fields) for one in outcomes]
         )
 
     async def GetImageDownloadUrl(
@@ -245,11 +245,11 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def _shown(self, image: Image) -> dataset_pb2.Image:
         dataset = await self._datasets.get(image.ref.dataset)
-        return resources.image_proto(image, dataset.fields.trigger_word)
+        return resources.image_proto(image, dataset.fields)
 
     async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
-        trigger_word = (await self._datasets.get(parent)).fields.trigger_word
-        return [resources.image_proto(image, trigger_word) for image in images]
+        fields = (await self._datasets.get(parent)).fields
+        return [resources.image_proto(image, fields) for image in images]
 
 
 def _counted(image: Image) -> Image:

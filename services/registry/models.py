@@ -81,9 +81,10 @@ class ModelChanges:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a version comes from. Every field but `step`, the two digests and `uploaded_file` is a resource name.
+    """Where a version comes from. Every field but `step`, the two digests and the last two is a resource name.
 
     uploaded_file: the name of the file from outside that it is made of; all that concerns an epoch is then empty.
+    pretended: the epoch comes from a worker that only pretends to train.
     """
 
     dataset_version: str
@@ -94,6 +95,7 @@ class Lineage:
     step: int
     parameters_sha256: str
     uploaded_file: str = ""
+    pretended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class BaseModelFacts:
 class FinishedEpoch:
     """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
 
-    file_notes: a sentence for each tool that does not apply the files as they were trained.
+    file_notes: a sentence for each tool that does not apply the files as they were trained. pretended: nothing was.
     """
 
     name: str
@@ -214,6 +216,7 @@ class FinishedEpoch:
     parameters_sha256: str
     settings: Mapping[str, str] = field(default_factory=dict)
     file_notes: tuple[str, ...] = ()
+    pretended: bool = False
 
     @property
     def lineage(self) -> Lineage:
@@ -226,6 +229,7 @@ class FinishedEpoch:
             base_model=self.base_model.name,
             step=self.step,
             parameters_sha256=self.parameters_sha256,
+            pretended=self.pretended,
         )
 
 

@@ -192,6 +192,7 @@ def lineage(value: Lineage) -> pb.Lineage:
         step=value.step,
         parameters_sha256=value.parameters_sha256,
         uploaded_file=value.uploaded_file,
+        pretended=value.pretended,
     )
 
 

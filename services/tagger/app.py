@@ -24,12 +24,14 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.tagger.adapters.decoded_pictures import DecodedPictures
 from services.tagger.adapters.grpc_datasets import GrpcDatasets
-from services.tagger.adapters.installed import installed_taggers
+from services.tagger.adapters.installed import InstalledTaggers
+from services.tagger.adapters.sql_kept_scores import SqlKeptScores
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.adapters.tag_job_tables import audit_outbox
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.crops import CropVerb
+from services.tagger.use_cases.image_access import ImageAccess
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_images import ImageTagger
@@ -47,7 +49,13 @@ def build(settings: Settings) -> Service:
     dataset = grpc_client.channel(settings.dataset_target, settings)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="tagger")
     taggers = Taggers(
-        installed_taggers(wd_model_dir=settings.wd_model_dir, photo=settings.photo, threads=settings.threads)
+        InstalledTaggers(
+            wd_model_dir=settings.wd_model_dir,
+            photo=settings.photo,
+            threads=settings.threads,
+            folder=settings.taggers_dir,
+            api_key=settings.captioner_api_key.get_secret_value(),
+        )
     )
     pool = DecodePool(settings.decode_limits, processes=settings.decode_processes)
     decoder = DecodedPictures(pool, max_pixels=settings.max_pixels)
@@ -59,14 +67,16 @@ def build(settings: Settings) -> Service:
         SubjectVerb(datasets, taggers, decoder, executor),
         CropVerb(datasets, taggers, decoder, executor),
     )
-    images = ImageTagger(jobs, datasets, taggers, decoder, executor, patience_s=settings.outage_patience_s)
+    kept = SqlKeptScores(db)
+    access = ImageAccess(datasets, decoder, patience_s=settings.outage_patience_s)
+    images = ImageTagger(jobs, access, taggers, kept, executor, utcnow)
     limits = RunnerLimits(
         parallel_jobs=settings.parallel_jobs,
         parallel_images=settings.parallel_images,
         lease=timedelta(seconds=settings.lease_s),
         keep=timedelta(days=settings.keep_jobs_days),
     )
-    runner = TagJobRunner(jobs, images, changes, utcnow, owner=new_id("tagger"), limits=limits)
+    runner = TagJobRunner(jobs, images, kept, changes, utcnow, owner=new_id("tagger"), limits=limits)
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
         names=NAMES,

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from services.chassis.listing.fields import choice, flag, moment, reference
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
-from services.tagger.models import (
-    DatasetRecord,
-    ImageOutcome,
-    ImageRecord,
-    JobState,
-    Picture,
-    Scores,
-    Tag,
-    TaggerInfo,
-    TagJob,
-)
+from services.tagger.models.jobs import ImageOutcome, JobState, TagJob
+from services.tagger.models.pictures import Picture, Scores, TaggerInfo
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom as shares, 0 to 1, of a picture."""
@@ -42,6 +35,79 @@ class Tagger(Protocol):
 
     def infer(self, batch: Sequence[Picture]) -> list[Scores]:
         """The scores of each picture, in order. A picture that cannot be scored yields Scores(error=...), alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a captioner's server said. cut_short: it had more to say. refused: it would say nothing of this picture."""
+
+    text: str
+    cut_short: bool = False
+    refused: bool = False
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """A vision language model behind an address that the operator has set: a picture and a question in, a text out.
+
+    Lifecycle as `Tagger`. The text is a stranger's: nothing of it may be believed or shown before it is cleaned.
+    """
+
+    def describe(self) -> TaggerInfo:
+        """Of the kind CAPTIONS; batch_size is how many pictures it likes at once."""
+        ...
+
+    def available(self) -> bool:
+        """Whether it is set up; not whether its server answers."""
+        ...
+
+    async def answer(self, picture: Picture, prompt: str, on_call: Callable[[], None]) -> Answer:
+        """Sends the picture, scaled down, with the question; again while the server is away or overloaded.
+
+        on_call: called before each request, for they cost.
+
+        Raises FailedPrecondition(CAPTIONER_REFUSES) where the server refuses every request, such as for a wrong key;
+        FailedPrecondition(CAPTION_REFUSED) where it refuses this picture; Unavailable(CAPTIONER_AWAY) in the end.
+        """
+        ...
+
+
+Backend = Tagger | Captioner
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The backends of a deployment, the default first, and those that cannot be used, with their faults."""
+
+    backends: tuple[Backend, ...]
+    faulty: tuple[TaggerInfo, ...] = ()
+
+
+class TaggerSource(Protocol):
+    """Where the backends come from. They may change while the process runs."""
+
+    def look(self) -> Shelf:
+        """What there is now: the same object as before where nothing has changed. It reads files, so not in a loop."""
+        ...
+
+
+class KeptScores(Protocol):
+    """Raw scores by image and by the fingerprint of the tagger that gave them. Raises Unavailable.
+
+    An image's pixels never change, so they stay true as long as the tagger's fingerprint is the same.
+    """
+
+    async def of(self, images: Sequence[str], fingerprint: str, now: datetime) -> dict[str, Scores]:
+        """Those that are kept, by image; they count as used at this moment."""
+        ...
+
+    async def keep(self, image: str, fingerprint: str, scores: Scores, now: datetime) -> None:
+        """Keeps them, in place of what was kept for the same image and fingerprint."""
+        ...
+
+    async def forget_unused(self, before: datetime) -> int:
+        """Drops what was not used since; returns how many images' scores."""
         ...
 
 
@@ -90,6 +156,10 @@ class Datasets(Protocol):
 
     async def write_tags(self, image: str, tags: Sequence[Tag], etag: str) -> ImageRecord:
         """Replaces the tags. Raises Aborted when the image has changed since `etag`, and NotFound."""
+        ...
+
+    async def write_caption(self, image: str, caption: str, origin: CaptionOrigin, etag: str) -> ImageRecord:
+        """Replaces the caption. Raises as `write_tags`."""
         ...
 
 

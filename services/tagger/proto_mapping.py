@@ -10,15 +10,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis import grpc_errors
 from services.chassis.listing.pages import ListRequest
-from services.tagger.models import (
+from services.tagger.models.jobs import ImageState, JobState, TagJob
+from services.tagger.models.pictures import Kind, Score, TaggerInfo
+from services.tagger.models.tags import (
     DEFAULT_MAX_TAGS,
+    CaptionOptions,
+    CaptionOrigin,
     ImageRecord,
-    ImageState,
-    JobState,
-    Score,
+    Purpose,
     Tag,
-    TaggerInfo,
-    TagJob,
     TagMode,
     TagOptions,
     TagSource,
@@ -46,6 +46,14 @@ _STATES = {
     JobState.FAILED: tagger_pb2.TagJob.STATE_FAILED,
     JobState.CANCELLED: tagger_pb2.TagJob.STATE_CANCELLED,
 }
+_PURPOSES = {
+    tagger_pb2.CaptionOptions.PURPOSE_UNSPECIFIED: Purpose.THING,
+    tagger_pb2.CaptionOptions.PURPOSE_THING: Purpose.THING,
+    tagger_pb2.CaptionOptions.PURPOSE_PERSON: Purpose.PERSON,
+    tagger_pb2.CaptionOptions.PURPOSE_STYLE: Purpose.STYLE,
+}
+_PURPOSES_TO_PROTO = {purpose: value for value, purpose in _PURPOSES.items()}
+_KINDS_TO_PROTO = {Kind.TAGS: tagger_pb2.Tagger.KIND_TAGS, Kind.CAPTIONS: tagger_pb2.Tagger.KIND_CAPTIONS}
 _SOURCES = {
     dataset_pb2.TAG_SOURCE_UNSPECIFIED: TagSource.MANUAL,
     dataset_pb2.TAG_SOURCE_MANUAL: TagSource.MANUAL,
@@ -79,6 +87,13 @@ def options_from_proto(options: tagger_pb2.TagOptions) -> TagOptions:
         adaptive_threshold=options.adaptive_threshold,
         replace=tuple((rule.old_label, rule.new_label) for rule in options.replace),
         keep_overlapping=options.keep_overlapping,
+        captioner=options.captioner,
+        caption=CaptionOptions(
+            purpose=_PURPOSES[options.caption.purpose],
+            class_noun=options.caption.class_noun.strip(),
+            avoid=tuple(options.caption.avoid),
+            token_limit=options.caption.token_limit,
+        ),
     )
 
 
@@ -96,6 +111,17 @@ def options_to_proto(options: TagOptions) -> tagger_pb2.TagOptions:
         adaptive_threshold=options.adaptive_threshold,
         replace=[tagger_pb2.LabelReplacement(old_label=old, new_label=new) for old, new in options.replace],
         keep_overlapping=options.keep_overlapping,
+        captioner=options.captioner,
+        caption=_caption_to_proto(options.caption) if options.captioner else None,
+    )
+
+
+def _caption_to_proto(caption: CaptionOptions) -> tagger_pb2.CaptionOptions:
+    return tagger_pb2.CaptionOptions(
+        purpose=_PURPOSES_TO_PROTO[caption.purpose],
+        class_noun=caption.class_noun,
+        avoid=caption.avoid,
+        token_limit=caption.token_limit,
     )
 
 
@@ -123,9 +149,13 @@ def job_to_proto(job: TagJob, *, with_changes: bool = True) -> tagger_pb2.TagJob
         etag=job.etag,
         note=job_note(job),
         changes=[
-            tagger_pb2.ImageChange(image=outcome.image, added=outcome.added, removed=outcome.removed)
+            tagger_pb2.ImageChange(
+                image=outcome.image, added=outcome.added, removed=outcome.removed, caption=outcome.caption
+            )
             for outcome in (changes if job.dry_run and with_changes else ())
         ],
+        captioner_calls=job.calls,
+        rescored_images=sum(outcome.rescored for outcome in job.outcomes),
     )
 
 
@@ -138,12 +168,19 @@ def tagger_to_proto(info: TaggerInfo, *, is_default: bool) -> tagger_pb2.Tagger:
         domain=info.domain,
         vocabulary=info.vocabulary,
         categories=[
-            tagger_pb2.TaggerCategory(category=category.name, default_threshold=category.threshold)
+            tagger_pb2.TaggerCategory(
+                category=category.name,
+                default_threshold=category.threshold,
+                takes_threshold=category.takes_threshold,
+            )
             for category in info.categories
         ],
         model_sha256=info.model_sha256,
         device=info.device,
         is_default=is_default,
+        kind=_KINDS_TO_PROTO[info.kind],
+        model=info.model,
+        fault=info.fault,
     )
 
 
@@ -210,15 +247,22 @@ def tag_to_proto(tag: Tag) -> dataset_pb2.Tag:
 
 def image_from_proto(image: dataset_pb2.Image) -> ImageRecord:
     """What the tagger needs of an image."""
-    area = image.content_area
+    area, origin = image.content_area, image.caption_origin
     return ImageRecord(
         image.name,
         tuple(tag_from_proto(tag) for tag in image.tags),
         image.etag,
         image.width,
         image.height,
-        (area.left, area.top, area.right, area.bottom) if image.HasField("content_area") else None,
+        _box_from_proto(area) if image.HasField("content_area") else None,
+        image.caption,
+        CaptionOrigin(origin.captioner, origin.model) if image.HasField("caption_origin") else None,
+        _box_from_proto(image.crop) if image.crop.right > image.crop.left else None,
     )
+
+
+def _box_from_proto(crop: dataset_pb2.Crop) -> Box:
+    return crop.left, crop.top, crop.right, crop.bottom
 
 
 def _box_to_proto(box: Box | None) -> dataset_pb2.Crop | None:

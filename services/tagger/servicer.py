@@ -11,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
-from services.tagger.models import project_of
+from services.tagger.models.jobs import project_of
 from services.tagger.use_cases.crops import CropVerb
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
@@ -43,6 +43,7 @@ class TaggerServicer(TaggerServiceServicer):
         self, request: tagger_service_pb2.ListTaggersRequest, context: Any
     ) -> tagger_service_pb2.ListTaggersResponse:
         """All taggers, the default first."""
+        await self._taggers.refresh()
         return tagger_service_pb2.ListTaggersResponse(
             taggers=[
                 proto_mapping.tagger_to_proto(info, is_default=self._taggers.is_default(info))
@@ -129,5 +130,6 @@ class TaggerServicer(TaggerServiceServicer):
         options = proto_mapping.options_from_proto(request.options)
         tagged = await self._tag_picture(request.content, options, project=project_of(request.parent))
         return tagger_service_pb2.TagImageResponse(
-            tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note
+            tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note,
+            caption=tagged.caption,
         )

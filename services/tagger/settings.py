@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
@@ -22,6 +22,12 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, Bas
     wd_model_dir: Path | None = Field(
         None, description="folder of a WD v3 tagger (model.onnx, selected_tags.csv); empty: none"
     )
+    taggers_dir: Path | None = Field(
+        None, description="folder of taggers and captioners, a sub-folder each; a change needs no restart"
+    )
+    captioner_api_key: SecretStr = Field(
+        SecretStr(""), description="API key of captioners whose captioner.toml sets api_key_setting"
+    )
     photo: bool = Field(True, description="offer the tagger of photographs that ships with the service")
     parallel_jobs: int = Field(2, ge=1, le=64, description="tag jobs that run at once in this process")
     parallel_images: int = Field(2, ge=1, le=64, description="images that are tagged at once within a job")
@@ -34,7 +40,9 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, Bas
     )
     lease_s: float = Field(15.0, ge=1, le=600, description="seconds after which a silent process loses its jobs")
     outage_patience_s: float = Field(60.0, ge=0, le=3600, description="seconds to wait for an absent dataset service")
-    keep_jobs_days: float = Field(30.0, ge=0.01, description="days for which ended tag jobs are kept")
+    keep_jobs_days: float = Field(
+        30.0, ge=0.01, description="days for which ended tag jobs, and raw scores that nobody uses, are kept"
+    )
 
     @model_validator(mode="after")
     def _one_picture_fits(self) -> Settings:

@@ -35,7 +35,7 @@ Admit = Callable[[int], None]
 class WorkerAsk:
     """A worker that asks for a job. base_models: that it can load; empty for all. warm_base_model: in memory, or "".
 
-    device_memory_bytes: 0 when it does not say.
+    device_memory_bytes: 0 when it does not say. pretends: it does not really train.
     """
 
     worker_id: str
@@ -43,6 +43,7 @@ class WorkerAsk:
     warm_base_model: str
     device: str
     device_memory_bytes: int = 0
+    pretends: bool = False
 
 
 JOBS: Listing[TrainingJob] = Listing(

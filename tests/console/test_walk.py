@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from gateway.cli.console import sign_in_address
+from gateway.cli.main import app
 from gateway.demo_pictures import draw_subject
 from gateway.supervisor import run, servers
 from gateway.supervisor.folder import DataFolder, StackState
@@ -55,11 +58,17 @@ def test_a_person_gets_from_photos_to_a_model(stack: tuple[DataFolder, StackStat
     for number, picture in enumerate(drawn[:5], start=1):
         picture.save(photos / f"mascot-{number}.png")
     drawn[5].save(photos / HOSTILE)
+    barred = Image.new("RGB", (512, 720), "black")
+    barred.paste(drawn[1].resize((512, 512)), (0, 104))
+    barred.save(photos / "bars.png")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     address, _ = sign_in_address(*stack)
+    adding = ("--data", str(stack[0].path), "keys", "add", "everyone", "--for", "*", "--role", "admin")
+    made = CliRunner().invoke(app, adding)
+    assert made.exit_code == 0, made.output
     shots = Path(os.environ.get("SHOTS", tmp_path / "shots"))
     walked = finished(
-        ("node", CONSOLE / "walk" / "walk.mjs", address, photos, shots),
+        ("node", CONSOLE / "walk" / "walk.mjs", address, photos, shots, made.stdout.strip()),
         cwd=CONSOLE, env={**os.environ, "CHROMIUM": CHROMIUM}, limit_s=LIMIT_S,
     )  # fmt: skip
     assert walked.returncode == 0, f"{walked.stdout}\n{walked.stderr}"

@@ -16,16 +16,8 @@ from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.app import MIGRATIONS
-from services.tagger.models import (
-    ImageOutcome,
-    ImageState,
-    JobState,
-    TagJob,
-    TagMode,
-    TagOptions,
-    completed,
-    given_up,
-)
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob, completed, given_up
+from services.tagger.models.tags import CaptionOptions, Purpose, TagMode, TagOptions
 from services.tagger.ports import TAG_JOBS, TagJobs
 from tests.fakes.tag_jobs import FakeTagJobs
 from tests.fixtures.lists import every_page, first_page
@@ -45,7 +37,10 @@ OPTIONS = TagOptions(
     adaptive_threshold=True,
     replace=(("kitten", "cat"),),
     keep_overlapping=True,
+    captioner="taggers/qwen",
+    caption=CaptionOptions(Purpose.PERSON, "woman", ("tattoo",), 75),
 )
+OUTCOME = ImageOutcome("", ImageState.TAGGED, "", ("a",), ("b",), True, 3, True, "A cät.")
 
 
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])
@@ -148,11 +143,11 @@ async def test_a_job_whose_owner_fell_silent_is_claimed_again_and_the_old_owner_
     job = await stored(jobs, new_job())
     await claimed(jobs, "silent")
     image = job.outcomes[0].image
-    assert await jobs.record(job.name, "silent", ImageOutcome(image, ImageState.TAGGED, "", ("a",), ("b",), True))
+    assert await jobs.record(job.name, "silent", replace(OUTCOME, image=image))
     assert await jobs.claim("heir", now=LATER - timedelta(seconds=1), until=LATER) is None
     heir = await jobs.claim("heir", now=LATER, until=LATER + timedelta(seconds=15))
     assert heir is not None
-    assert heir.outcomes[0] == ImageOutcome(image, ImageState.TAGGED, "", ("a",), ("b",), True)
+    assert heir.outcomes[0] == replace(OUTCOME, image=image)
     assert not await jobs.record(job.name, "silent", ImageOutcome(image, ImageState.FAILED))
     assert not await jobs.end(job.name, "silent", lambda current: completed(current, NOW))
     assert await jobs.renew("silent", until=LATER) == set()

@@ -17,6 +17,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from gateway.supervisor import run, servers
 from gateway.supervisor.folder import DataFolder
 from tests.fakes import pictures
+from tests.fixtures.pretending import five_photos, pretending_stack
 from tests.fixtures.running_stack import PARENT, RunningStack, Stored
 
 
@@ -28,6 +29,7 @@ def running_stack() -> Iterator[RunningStack]:
             environment.delenv(name)
         # A probe of the idle worker would take both cores of a small machine from the other tests.
         environment.setenv("WORKER_PROBE", "false")
+        environment.setenv("FIVESHOT_WEBHOOK_NETWORKS", '["127.0.0.0/8"]')
         environment.setenv("FIVESHOT_LISTEN", f"{servers.HOST}:{servers.free_ports(1)[0]}")
         # Open to all, as a home may be: what keeps others out must be the stack's own doing.
         Path(place).chmod(0o755)
@@ -36,10 +38,24 @@ def running_stack() -> Iterator[RunningStack]:
         # The settings of services read this name as well: a server that a later test starts would want the same port.
         environment.delenv("FIVESHOT_LISTEN")
         environment.delenv("WORKER_PROBE")
+        environment.delenv("FIVESHOT_WEBHOOK_NETWORKS")
         try:
             yield RunningStack(folder, state)
         finally:
             run.stop(folder)
+
+
+@pytest.fixture(scope="package")
+def pretending() -> Iterator[RunningStack]:
+    """A stack that only pretends to train."""
+    with pretending_stack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of five photos."""
+    return five_photos(tmp_path / "photos")
 
 
 @pytest.fixture(scope="package")

@@ -88,7 +88,8 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     assert started["state"] == "ready"
     processes = stack.processes()
     assert set(processes) == {
-        "supervisor", "seaweedfs", "nats", "dataset", "tagger", "trainer", "registry", "worker-1", "authz", "envoy",
+        "supervisor", "seaweedfs", "nats", "dataset", "tagger", "trainer", "registry", "notifier", "worker-1", "authz",
+        "envoy",
     }  # fmt: skip
 
     stack.json("dataset", "create", "toys", "--trigger-word", "sks")

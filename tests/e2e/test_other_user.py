@@ -83,7 +83,7 @@ def test_no_call_is_answered(tried: dict[str, Any]) -> None:
     calls = dict(tried["calls"])
     assert {calls.pop(name) for name in list(calls) if name.startswith("seaweedfs")} == {"UNAVAILABLE"}
     assert set(calls.values()) == {"UNAUTHENTICATED"}
-    assert len(calls) == 6
+    assert len(calls) == 7
     assert set(tried["forged"].values()) == {"UNAUTHENTICATED"}
 
 

@@ -11,7 +11,7 @@ from services.chassis.listing import memory
 from services.chassis.listing.pages import Query
 from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey
-from services.tagger.models import ImageOutcome, JobState, TagJob, cancelled, retried
+from services.tagger.models.jobs import ImageOutcome, JobState, TagJob, cancelled, retried
 from services.tagger.ports import TAG_JOBS
 
 

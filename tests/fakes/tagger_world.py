@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -12,16 +13,9 @@ from services.chassis import request_context
 from services.chassis.errors import Aborted, DomainError, InvalidArgument, NotFound
 from services.chassis.names import etag_of
 from services.chassis.request_context import RequestContext
-from services.tagger.models import (
-    Category,
-    DatasetRecord,
-    ImageRecord,
-    Picture,
-    Score,
-    Scores,
-    Tag,
-    TaggerInfo,
-)
+from services.tagger.models.pictures import Category, Kind, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
+from services.tagger.ports import Answer
 
 DATASET = "projects/acme/datasets/cats"
 
@@ -42,10 +36,10 @@ class ScriptedTagger:
             domain="tests",
             vocabulary=tuple(item.label for item in scores),
             categories=(
-                Category("character", 0.85, adaptive_floor=0.15),
+                Category("character", 0.85, adaptive_floor=0.15, takes_threshold=False),
                 Category("general", 0.35),
-                Category("rating", 0.0, exclusive=True),
-                Category("colour", 0.2),
+                Category("rating", 0.0, exclusive=True, takes_threshold=False),
+                Category("colour", 0.2, takes_threshold=measures_only),
             ),
             model_sha256="" if measures_only else "abc",
             device="cpu",
@@ -69,6 +63,53 @@ class ScriptedTagger:
         return [Scores(error=unknown) if not picture.rgb[0, 0].any() else Scores(self._scores) for picture in batch]
 
 
+class ScriptedCaptioner:
+    """Gives its answers one after the other, then the last one for ever; an error among them is raised."""
+
+    def __init__(self, *answers: str | Answer | DomainError, id: str = "writer") -> None:
+        self._answers = deque(answers or ("A cat on a wall.",))
+        self._info = TaggerInfo(id, id, "", "tests", (), (), "", "remote", 2, kind=Kind.CAPTIONS, model="some-vl")
+        self.prompts: list[str] = []
+        self.seen: list[tuple[int, ...]] = []
+
+    def describe(self) -> TaggerInfo:
+        return self._info
+
+    def available(self) -> bool:
+        return True
+
+    async def answer(self, picture: Picture, prompt: str, on_call: Callable[[], None]) -> Answer:
+        on_call()
+        self.prompts.append(prompt)
+        self.seen.append(picture.rgb.shape)
+        given = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
+        if isinstance(given, DomainError):
+            raise given
+        return given if isinstance(given, Answer) else Answer(given)
+
+
+class FakeKeptScores:
+    """A KeptScores without a database."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], tuple[Scores, datetime]] = {}
+
+    async def of(self, images: Sequence[str], fingerprint: str, now: datetime) -> dict[str, Scores]:
+        found = {image: self.rows[image, fingerprint][0] for image in images if (image, fingerprint) in self.rows}
+        for image, scores in found.items():
+            self.rows[image, fingerprint] = scores, now
+        return found
+
+    async def keep(self, image: str, fingerprint: str, scores: Scores, now: datetime) -> None:
+        self.rows[image, fingerprint] = scores, now
+
+    async def forget_unused(self, before: datetime) -> int:
+        old = [key for key, (_, used) in self.rows.items() if used < before]
+        for key in old:
+            del self.rows[key]
+        return len(old)
+
+
 class FakeDecoder:
     """Takes `picture:<n>` as a picture whose first pixel has the value n, and refuses everything else."""
 
@@ -84,6 +125,9 @@ class _Image:
     tags: tuple[Tag, ...] = ()
     data: bytes = b"picture:7"
     version: int = 1
+    caption: str = ""
+    caption_origin: CaptionOrigin | None = None
+    crop: tuple[float, float, float, float] | None = None
 
 
 @dataclass
@@ -144,6 +188,22 @@ class FakeDatasets:
             raise Aborted("a repeated write finds its own etag gone", reason="ETAG_MISMATCH")
         return self._record(image)
 
+    async def write_caption(self, image: str, caption: str, origin: CaptionOrigin, etag: str) -> ImageRecord:
+        self.before_write(image)
+        self._called()
+        if self._record(image).etag != etag:
+            raise Aborted("the image has changed", reason="ETAG_MISMATCH")
+        self.caption(image, caption, origin)
+        self.writes += 1
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Aborted("a repeated write finds its own etag gone", reason="ETAG_MISMATCH")
+        return self._record(image)
+
+    def caption(self, name: str, caption: str, origin: CaptionOrigin | None = None) -> None:
+        image = self.images[name]
+        self.images[name] = replace(image, caption=caption, caption_origin=origin, version=image.version + 1)
+
     def _called(self) -> None:
         self.callers.append(request_context.current())
         if self.failures:
@@ -153,4 +213,6 @@ class FakeDatasets:
         if name not in self.images:
             raise NotFound(f"There is no image {name}", field="name", remedy="It was deleted.")
         image = self.images[name]
-        return ImageRecord(name, image.tags, etag_of(name, image.version), 1000, 1000)
+        etag = etag_of(name, image.version)
+        written = image.caption, image.caption_origin
+        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop)

@@ -19,7 +19,7 @@ from services.trainer.engine.lora import RunningAverage, add_adapters, trained_w
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.passes import PassInputs
 from services.trainer.engine.precision import autocast, gradient_scaler
-from services.trainer.engine.previews import preview_request, sample_previews
+from services.trainer.engine.previews import preview_request, sampled_pictures, write_previews
 from services.trainer.engine.verification import Probe, verify_artifacts
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, load_catalogue
 from services.trainer.recipe.parameters import TrainingParameters
@@ -77,9 +77,8 @@ def test_a_real_size_trains_samples_and_exports(
     assert peak_mib < load_catalogue(catalogue)[name].memory_mib
 
     with autocast(cuda, "bf16"):
-        previews, _ = sample_previews(
-            family, preview_request(family, chosen, ["a ball"] * 3), tmp_path, lambda _: None
-        )
+        request = preview_request(family, chosen, ["a ball"] * 3)
+        previews = write_previews(sampled_pictures(family, request, lambda _: None), request, tmp_path)
     for preview in previews:
         with Image.open(preview.path) as opened:
             assert opened.size == (SIDES[name], SIDES[name])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.notifier.v1 import notifier_service_pb2, webhook_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import training_job_pb2
@@ -31,6 +32,8 @@ from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.uploads import UploadVerb
 from services.dataset.use_cases.versions import VersionVerbs
+from services.notifier.servicer import NotifierServicer
+from services.notifier.use_cases.webhooks import Webhooks
 from services.registry.servicer import RegistryServicer
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch
@@ -84,7 +87,7 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    imports = ImportVerb(store, NO, budget, ArchiveLimits(), max_bytes=1000, idle_s=5)
+    imports = ImportVerb(store, NO, budget, ArchiveLimits(), now, max_bytes=1000, idle_s=5)
     others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
     others |= {"imports": imports, "exports": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
@@ -103,6 +106,10 @@ def trainer(store: Any) -> TrainingServicer:
 
 def registry(store: Any) -> RegistryServicer:
     return RegistryServicer(Repositories(store, NO, NO), NO, SaveEpoch(store, NO, NO, max_bytes=1), NO, NO)
+
+
+def notifier(store: Any) -> NotifierServicer:
+    return NotifierServicer(Webhooks(store, NO, NO, clock=now), NO, clock=now)
 
 
 async def upload(request: Message) -> AsyncIterator[Message]:
@@ -211,6 +218,23 @@ REQUESTS: list[tuple[str, Callable[[Any], Any], Message, str]] = [
             description="my dog", aliases=["best"], request_id="r-1",
         ),
         "b67069c10a0325fe5f70339c2b16ec65580958a363995c86fb45676327dad331",
+    ),
+    (
+        "CreateWebhook",
+        notifier,
+        notifier_service_pb2.CreateWebhookRequest(
+            parent="projects/acme", webhook_id="mine", request_id="r-1",
+            webhook=webhook_pb2.Webhook(url="https://example.com/", event_types=["fiveshot.usage.*"]),
+        ),
+        "9c98b75a7c7822fbee07c4a75a4778273a7dcfe56459f59c4f012b3109bdd1a6",
+    ),
+    (
+        "RotateWebhookSecret",
+        notifier,
+        notifier_service_pb2.RotateWebhookSecretRequest(
+            name="projects/acme/webhooks/mine", overlap_hours=1, request_id="r-1"
+        ),
+        "f4081e8ded64d7f0deae8cc0b8d5a59d93c2cf8d2dcbba0ad13096707cd95adf",
     ),
 ]  # fmt: skip
 

@@ -1,88 +1,18 @@
-// The main job in a real browser on a running stack: node walk.mjs ADDRESS PHOTOS SHOTS
+// The main job in a real browser on a running stack: node walk.mjs ADDRESS PHOTOS SHOTS [KEY]
 //
-// ADDRESS: what `fiveshot console` prints. PHOTOS: a folder of pictures, in which `broken.jpg` is none. SHOTS: where the
-// screenshots go. Ends with 1 and a sentence when something is not as it should be.
+// ADDRESS: what `fiveshot console` prints. PHOTOS: a folder of pictures, in which `broken.jpg` is none and `bars.png` has
+// black bars. SHOTS: where the screenshots go. KEY: an API key of all projects. Ends with 1 and a sentence when something
+// is not as it should be.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { mkdir, readdir } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import path from 'node:path'
-import { chromium } from 'playwright-core'
+import { readdir } from 'node:fs/promises'
+import { start } from './browser.mjs'
 
-const [address, photos, shots] = process.argv.slice(2)
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const PATIENCE = 1000 * Number(process.env.WALK_PATIENCE_S ?? 240)
-const ALL = process.env.WALK_ALL === '1'
-const VIEWS = [
-  ['en', 'light', 1280, 860],
-  ...(ALL ? [['en', 'dark', 1280, 860], ['zh-CN', 'light', 1280, 860], ['zh-CN', 'dark', 390, 800], ['en', 'light', 360, 740], ['en', 'light', 2560, 1400]] : []),
-]
+const [address, photos, shots, key] = process.argv.slice(2)
+const LONG = process.env.WALK_ALL === '1'
+const { context, page, complaints, faults, look, drop, run } = await start(shots)
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
-})
-const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-GB', acceptDownloads: true, bypassCSP: false })
-const page = await context.newPage()
-page.setDefaultTimeout(PATIENCE)
-const complaints = []
-// What the screens lack, told together at the end.
-const faults = []
-page.on('console', (message) => {
-  // What the walk provokes on purpose: refusals, the cut line, the look for a session before there is one.
-  const wanted = /Failed to load resource|net::ERR/.test(message.text())
-  if (message.type() === 'error' && !wanted) complaints.push(message.text())
-})
-page.on('pageerror', (error) => complaints.push(String(error)))
-await mkdir(shots, { recursive: true })
-
-/** Sets language and theme by the page's own buttons, from under a dialog too. */
-async function wear(language, theme, width, height) {
-  await page.setViewportSize({ width, height })
-  await page.evaluate(
-    ([wanted, look]) => {
-      const press = (found) => found && (found.click(), true)
-      const buttons = () => [...document.querySelectorAll('button')]
-      press(buttons().find((each) => each.textContent.trim() === (wanted === 'en' ? 'English' : '中文')))
-      // The theme's button goes round three states; before signing in there is none.
-      for (let turn = 0; turn < 3 && document.documentElement.dataset.theme !== look; turn += 1) {
-        if (!press(buttons().find((each) => '◐☀☾'.includes(each.textContent.trim())))) document.documentElement.dataset.theme = look
-      }
-    },
-    [language, theme],
-  )
-}
-
-/** The screen as it is in each view, and what axe finds serious in it. */
-async function look(name, { whole = true } = {}) {
-  for (const [language, theme, width, height] of VIEWS) {
-    await wear(language, theme, width, height)
-    await page.evaluate(() => Promise.all([...document.images].map((image) => image.loading === 'lazy' || image.decode().catch(() => undefined))))
-    await page.screenshot({ path: path.join(shots, `${name}-${language}-${theme}-${width}.png`), fullPage: whole && width < 2000 })
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-    if (wide > 1) faults.push(`${name} is ${wide} px too wide at ${width} px, ${language}`)
-    await page.evaluate(AXE)
-    const found = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }))
-    for (const each of found.violations.filter((one) => ['serious', 'critical'].includes(one.impact))) {
-      const where = each.nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).join(', ')
-      faults.push(`axe on ${name}, ${language}, ${theme}, ${width}: ${each.id}: ${where}`)
-    }
-  }
-  await wear(...VIEWS[0])
-  console.log(`seen: ${name}`)
-}
-
-/** A drop of files, as from the desktop. */
-async function drop(names) {
-  const files = names.map((name) => ({ name, type: name.endsWith('.png') ? 'image/png' : 'image/jpeg', bytes: readFileSync(path.join(photos, name)).toString('base64') }))
-  await page.evaluate((given) => {
-    const data = new DataTransfer()
-    for (const { name, type, bytes } of given) data.items.add(new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], name, { type }))
-    for (const kind of ['dragenter', 'dragover', 'drop']) window.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }))
-  }, files)
-}
-
-try {
+await run(async () => {
   const home = new URL(address).origin
   await page.goto(home)
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
@@ -96,7 +26,7 @@ try {
   await look('start')
 
   const names = await readdir(photos)
-  await drop(names)
+  await drop(photos, names)
   await page.getByLabel('Name').fill('Moss the mascot')
   await look('naming')
   await page.getByRole('button', { name: /Create and upload/ }).click()
@@ -104,10 +34,51 @@ try {
   await page.locator('.refused [role=alert]').waitFor()
   await look('photos')
   await page.getByRole('button', { name: 'Dismiss' }).click()
+
+  await page.getByText(/thing.* to look at/).click()
+  // What the audit found is mended by one press, and the press taken back.
+  await page.getByRole('button', { name: 'Cut the bars' }).click()
+  await page.getByText('cropped', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'Cut the bars' }).waitFor({ state: 'detached' })
+  await page.keyboard.press('Control+z')
+  await page.getByText('cropped', { exact: true }).waitFor({ state: 'detached' })
+
+  // A crop by hand and by keys, kept, and the way back.
   await page.getByRole('button', { name: /^Show mascot-1/ }).click()
-  await page.keyboard.press('ArrowRight')
-  await page.getByRole('dialog').getByText('mascot-2.png').waitFor()
+  const dialog = page.getByRole('dialog')
+  const part = dialog.getByRole('group', { name: /^Part that is trained/ })
+  const corner = await dialog.locator('b.se').boundingBox()
+  await page.mouse.move(corner.x + 14, corner.y + 14)
+  await page.mouse.down()
+  await page.mouse.move(corner.x - 80, corner.y - 80, { steps: 4 })
+  await page.mouse.up()
+  await dialog.getByText('A part of it').waitFor()
+  await part.focus()
+  for (const one of ['ArrowRight', 'ArrowDown', 'Shift+ArrowLeft', '-']) await page.keyboard.press(one)
+  await look('crop', { whole: false })
+  await dialog.getByLabel('Repeats').fill('3')
+  await page.keyboard.press('Tab')
   await page.keyboard.press('Escape')
+  await page.getByText('×3', { exact: true }).waitFor()
+  await page.reload()
+  await page.getByText('cropped', { exact: true }).waitFor()
+  await page.getByRole('button', { name: /^Show mascot-1/ }).click()
+  await dialog.getByRole('button', { name: 'The crop before' }).click()
+  await page.keyboard.press('ArrowRight')
+  await dialog.getByText('mascot-2.png').waitFor()
+  await page.keyboard.press('Escape')
+
+  await page.getByRole('button', { name: 'Suggest crops' }).click()
+  await dialog.getByText('bars.png').waitFor()
+  await dialog.getByRole('progressbar').waitFor({ state: 'detached' })
+  await look('suggested', { whole: false })
+  await dialog.getByRole('button', { name: /^Crop \d+ photo/ }).click()
+  await dialog.waitFor({ state: 'detached' })
+  await page.getByText('cropped', { exact: true }).first().waitFor()
+  await page.getByRole('button', { name: 'What the model sees' }).click()
+  await page.locator('figure img').first().waitFor()
+  assert.equal(await page.locator('figure img').first().evaluate((image) => image.decode().then(() => image.naturalWidth)), 64, 'not the size of the training')
+  await look('seen')
 
   await page.getByRole('link', { name: 'On to the words' }).click()
   await page.getByLabel('What is it?').fill('mascot')
@@ -122,13 +93,15 @@ try {
   await first.getByRole('button', { name: 'outdoors', exact: true }).first().waitFor({ state: 'detached' })
   await page.keyboard.press('Control+z')
   await first.getByRole('button', { name: 'outdoors', exact: true }).first().waitFor()
+  await first.getByText(/\d+ \/ \d+ tokens/).waitFor()
   await look('words')
 
   await page.getByRole('link', { name: 'On to the plan' }).click()
   await page.getByLabel('Epochs').fill(process.env.WALK_EPOCHS ?? '3')
+  await page.getByText(/thing.* to look at|Nothing stands against/).waitFor()
   await page.getByLabel('Repeats').fill(process.env.WALK_REPEATS ?? '4')
   await page.getByText('All parameters').click()
-  if (!ALL) await page.getByLabel(/^preview steps/i).fill('6')
+  if (!LONG) await page.getByLabel(/^preview steps/i).fill('6')
   await page.getByLabel(/^rank/i).fill('100000')
   await page.locator('aside [role=alert]').waitFor()
   assert.ok(await page.getByRole('button', { name: 'Start training' }).isDisabled(), 'a wrong plan can be started')
@@ -144,21 +117,36 @@ try {
   await context.setOffline(true)
   await context.setOffline(false)
   await page.reload()
+  // Asleep and awake again.
+  const tools = await context.newCDPSession(page)
+  await tools.send('Page.setWebLifecycleState', { state: 'frozen' })
+  await tools.send('Page.setWebLifecycleState', { state: 'active' })
   await page.locator('.badge', { hasText: 'Done' }).waitFor()
   await page.locator('.uplot canvas').waitFor()
   await look('ran')
 
   await page.getByRole('link', { name: 'Choose an epoch' }).click()
   await page.locator('#cell-0-0 img').waitFor()
+  await page.getByText('recommended', { exact: true }).first().waitFor()
+  await page.getByText('Numbers', { exact: true }).click()
   await look('choose')
   await page.locator('#cell-0-0').focus()
   await page.keyboard.press('ArrowDown')
   await page.keyboard.press('ArrowRight')
   assert.equal(await page.evaluate(() => document.activeElement?.id), 'cell-1-1')
   await page.keyboard.press('Enter')
-  await page.getByLabel('Compare with').selectOption('base')
+  await dialog.getByLabel('Compare with').selectOption('base')
+  await page.getByRole('button', { name: 'Crossfade' }).click()
+  await page.getByRole('slider', { name: 'Crossfade' }).fill('30')
+  await look('crossfade', { whole: false })
+  await page.getByRole('button', { name: 'Line' }).click()
   await look('compare', { whole: false })
-  await page.getByRole('dialog').getByRole('link', { name: 'Keep' }).click()
+  await page.keyboard.press('Escape')
+  const job = /jobs\/([^/]+)/.exec(page.url())[1]
+  await page.goto(`${home}/#/default/jobs/${job}/compare/${job}`)
+  await page.getByText('Nothing: both were started alike').waitFor()
+  await look('beside')
+  await page.getByRole('link', { name: 'Keep', exact: true }).first().click()
 
   await page.getByLabel('Name of the model').fill('Moss')
   await look('keep')
@@ -177,19 +165,29 @@ try {
   await page.getByRole('heading', { name: 'Trainings' }).waitFor()
   await look('home')
 
+  // What another project has is neither shown nor told.
+  const other = await page.evaluate(() => fetch('/v1/projects/other/datasets', { headers: { 'x-fiveshot-console': '1' } }).then((answer) => answer.status))
+  assert.equal(other, 403, 'another project answers')
+  await page.goto(`${home}/#/other/datasets/secret/photos`)
+  await page.getByRole('heading', { name: 'Trainings' }).waitFor()
+  assert.ok(page.url().endsWith('#/default'), 'the page stays in a project that is not one\'s own')
+  await page.getByRole('link', { name: 'Operate' }).click()
+  await page.getByText('shown to keys that open all projects').waitFor()
+  await look('usage')
+
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   await page.reload()
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+  if (key) {
+    await page.getByLabel('Or enter an API key').fill(key)
+    await page.keyboard.press('Enter')
+    await page.getByRole('link', { name: 'Operate' }).click()
+    await page.getByRole('heading', { name: 'Workers' }).waitFor()
+    await look('operate')
+  }
   assert.equal(await page.evaluate(() => window.hacked), undefined, 'a file name ran as a script')
   assert.deepEqual(complaints, [], 'the browser complained')
   assert.deepEqual(faults, [], 'screens have faults')
   console.log('walked from photos to a model')
-} catch (error) {
-  await page.screenshot({ path: path.join(shots, 'failed.png') }).catch(() => undefined)
-  console.error(`at ${page.url()}: ${error.message ?? error}`)
-  for (const each of [...complaints, ...faults]) console.error(each)
-  process.exitCode = 1
-} finally {
-  await browser.close()
-}
+})

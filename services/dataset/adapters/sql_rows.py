@@ -7,6 +7,7 @@ from typing import Any
 
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import (
+    CaptionOrigin,
     Crop,
     Dataset,
     DatasetFields,
@@ -14,6 +15,7 @@ from services.dataset.models.resources import (
     Image,
     ImageFields,
     Picture,
+    TextFrom,
     VersionImage,
 )
 from services.dataset.models.tags import Tag, TagSource
@@ -47,9 +49,11 @@ def dataset_values(dataset: Dataset) -> dict[str, Any]:
 
 def dataset_of(row: Values) -> Dataset:
     """A row as a dataset."""
+    values = {name: row[name] for name in DatasetFields.__dataclass_fields__}
+    values["text_from"] = TextFrom(row["text_from"])
     return Dataset(
         ref=DatasetRef(row["project"], row["dataset_id"]),
-        fields=DatasetFields(**{name: row[name] for name in DatasetFields.__dataclass_fields__}),
+        fields=DatasetFields(**values),
         create_time=row["create_time"],
         update_time=row["update_time"],
         image_count=row["image_count"],
@@ -69,10 +73,8 @@ def image_values(image: Image) -> dict[str, Any]:
         "position": image.position,
         **vars(image.picture),
         **_field_values(image.fields),
-        "facts": list(image.facts),
-        "content_area": _crop_values(image.content_area),
+        **_measured_values(image),
         "previous_crop": _crop_values(image.previous_crop),
-        "perceptual_hash": image.perceptual_hash,
         "revision": image.revision,
         "create_time": image.create_time,
         "update_time": image.update_time,
@@ -89,10 +91,8 @@ def image_of(row: Values) -> Image:
         create_time=row["create_time"],
         update_time=row["update_time"],
         revision=row["revision"],
-        facts=tuple(row["facts"] or ()),
-        content_area=_crop_of(row["content_area"]),
         previous_crop=_crop_of(row["previous_crop"]),
-        perceptual_hash=row["perceptual_hash"] or "",
+        **_measured_of(row),
     )
 
 
@@ -107,6 +107,7 @@ def version_values(version: DatasetVersion) -> dict[str, Any]:
         "size_bytes": version.size_bytes,
         "trigger_word": version.trigger_word,
         "description": version.description,
+        "text_from": version.text_from,
         "create_time": version.create_time,
     }
 
@@ -121,6 +122,7 @@ def version_of(row: Values) -> DatasetVersion:
         trigger_word=row["trigger_word"],
         description=row["description"],
         create_time=row["create_time"],
+        text_from=TextFrom(row["text_from"]),
     )
 
 
@@ -135,6 +137,7 @@ def version_image_values(image: VersionImage) -> dict[str, Any]:
         "position": image.position,
         **vars(image.picture),
         **_field_values(image.fields),
+        **_measured_values(image),
     }
 
 
@@ -146,7 +149,24 @@ def version_image_of(row: Values) -> VersionImage:
         position=row["position"],
         picture=_picture_of(row),
         fields=_fields_of(row),
+        **_measured_of(row),
     )
+
+
+def _measured_values(image: Image | VersionImage) -> dict[str, Any]:
+    return {
+        "facts": list(image.facts),
+        "content_area": _crop_values(image.content_area),
+        "perceptual_hash": image.perceptual_hash,
+    }
+
+
+def _measured_of(row: Values) -> dict[str, Any]:
+    return {
+        "facts": tuple(row["facts"] or ()),
+        "content_area": _crop_of(row["content_area"]),
+        "perceptual_hash": row["perceptual_hash"] or "",
+    }
 
 
 def _picture_of(row: Values) -> Picture:
@@ -159,6 +179,7 @@ def _field_values(fields: ImageFields) -> dict[str, Any]:
         "tags": [_tag_values(tag) for tag in fields.tags],
         "crop": _crop_values(fields.crop),
         "num_repeats": fields.num_repeats,
+        "caption_origin": vars(fields.caption_origin) if fields.caption_origin else None,
     }
 
 
@@ -168,6 +189,7 @@ def _fields_of(row: Values) -> ImageFields:
         tags=tuple(Tag(**{**tag, "source": TagSource(tag["source"])}) for tag in row["tags"]),
         crop=_crop_of(row["crop"]),
         num_repeats=row["num_repeats"],
+        caption_origin=CaptionOrigin(**row["caption_origin"]) if row["caption_origin"] else None,
     )
 
 

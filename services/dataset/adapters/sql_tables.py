@@ -45,6 +45,11 @@ def _picture_columns() -> tuple[Column[Any], ...]:
         Column("tags", JsonText, nullable=False),
         Column("crop", JsonText, nullable=True),
         Column("num_repeats", Integer, nullable=False),
+        # Empty in rows of before each was kept.
+        Column("facts", JsonText, nullable=True),
+        Column("content_area", JsonText, nullable=True),
+        Column("perceptual_hash", String(16), nullable=True),
+        Column("caption_origin", JsonText, nullable=True),
     )
 
 
@@ -65,6 +70,7 @@ datasets = Table(
     Column("last_version", Integer, nullable=False),
     # With a default on the server, for replicas of before.
     Column("labels", JsonText, nullable=False, server_default="{}"),
+    Column("text_from", String(16), nullable=False, server_default="caption_or_tags"),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
@@ -80,10 +86,7 @@ images = Table(
     Column("image_id", String(63), nullable=False),
     Column("position", Integer, nullable=False),
     *_picture_columns(),
-    Column("facts", JsonText, nullable=True),
-    Column("content_area", JsonText, nullable=True),
     Column("previous_crop", JsonText, nullable=True),
-    Column("perceptual_hash", String(16), nullable=True),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
@@ -103,6 +106,7 @@ versions = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("trigger_word", Text, nullable=False),
     Column("description", Text, nullable=False),
+    Column("text_from", String(16), nullable=False, server_default="caption_or_tags"),
     Column("create_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "dataset_id", "number"),
     Index("ix_versions_digest", "project", "dataset_id", "digest"),

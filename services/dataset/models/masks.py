@@ -15,7 +15,7 @@ FieldsT = TypeVar("FieldsT", DatasetFields, ImageFields)
 def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
     """`current` with the fields of `given` that the mask names.
 
-    An empty mask names all that are set (not empty, not 0); `*` names all. Raises
+    An empty mask names all that are set (not empty, not 0, not what an unset enum means); `*` names all. Raises
     InvalidArgument(reason=UPDATE_MASK_INVALID) for a path that is not a field which can be changed.
     """
     changeable = tuple(current.__dataclass_fields__)
@@ -29,5 +29,6 @@ def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
             )
     if "*" in mask:
         return given
-    paths = mask or [name for name in changeable if getattr(given, name)]
+    unset = type(given)()
+    paths = mask or [name for name in changeable if getattr(given, name) != getattr(unset, name)]
     return replace(current, **{path: getattr(given, path) for path in paths})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from services.chassis.names import etag_of
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
@@ -57,13 +58,25 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class CaptionOrigin:
+    """The captioner that wrote a caption, and its model as the server of the model names it."""
+
+    captioner: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
 class ImageFields:
-    """What a caller may change of an image. num_repeats 0: the dataset's value. crop None: the whole picture."""
+    """What a caller may change of an image. num_repeats 0: the dataset's value. crop None: the whole picture.
+
+    caption_origin: None for a person's caption.
+    """
 
     caption: str = ""
     tags: tuple[Tag, ...] = ()
     crop: Crop | None = None
     num_repeats: int = 0
+    caption_origin: CaptionOrigin | None = None
 
 
 @dataclass(frozen=True)
@@ -100,11 +113,21 @@ class Image:
         return replace(self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before)
 
 
+class TextFrom(StrEnum):
+    """What the text of a picture is made of, see `models.texts`."""
+
+    CAPTION_OR_TAGS = "caption_or_tags"
+    CAPTION = "caption"
+    CAPTION_AND_TAGS = "caption_and_tags"
+    TAGS = "tags"
+
+
 @dataclass(frozen=True)
 class DatasetFields:
     """What a caller may change of a dataset. num_repeats 0 means 1. labels: the caller's own.
 
-    The labels stay out of its repr, of which digests of requests are made that were stored before there were any.
+    Labels and text_from stay out of its repr, of which digests of requests are made that were stored before there were
+    any.
     """
 
     display_name: str = ""
@@ -112,6 +135,7 @@ class DatasetFields:
     trigger_word: str = ""
     num_repeats: int = 0
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    text_from: TextFrom = field(default=TextFrom.CAPTION_OR_TAGS, repr=False)
 
 
 @dataclass(frozen=True)
@@ -169,17 +193,26 @@ class Dataset:
 
 @dataclass(frozen=True)
 class VersionImage:
-    """One image as a version pinned it. fields.caption: the text to train on; fields.num_repeats: at least 1."""
+    """One image as a version pinned it. fields.caption: the text to train on; fields.num_repeats: at least 1.
+
+    facts, content_area, perceptual_hash: of the image when it was pinned; nothing in versions of before they were kept.
+    """
 
     ref: VersionImageRef
     position: int
     picture: Picture
     fields: ImageFields
+    facts: tuple[str, ...] = ()
+    content_area: Crop | None = None
+    perceptual_hash: str = ""
 
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """A frozen copy of a dataset; it never changes. digest: of what training reads, see `models.versions`."""
+    """A frozen copy of a dataset; it never changes. digest: of what training reads, see `models.versions`.
+
+    text_from: what its texts were made of.
+    """
 
     ref: VersionRef
     digest: str
@@ -188,6 +221,7 @@ class DatasetVersion:
     trigger_word: str
     description: str
     create_time: datetime
+    text_from: TextFrom = TextFrom.CAPTION_OR_TAGS
 
     @property
     def etag(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from services.dataset.models.resources import ImageFields
+from services.dataset.models.resources import DatasetFields, ImageFields, TextFrom
 
 SEPARATOR = ", "
 _UNSPACED = ("CJK", "HIRAGANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
@@ -15,13 +15,34 @@ _UNSPACED = ("CJK", "HIRAGANA", "IDEOGRAPHIC", "THAI", "LAO", "KHMER", "MYANMAR"
 _JOINERS = "\u200c\u200d"
 
 
-def training_text(fields: ImageFields, trigger_word: str) -> str:
-    """The final text of a picture: its caption, or else its tags joined with ", ", with the trigger word in it.
-
-    The trigger word is put in front unless it already stands there (see `stands_in`). Without caption, tags and trigger
-    word the text is empty. Applied to its own result the rule changes nothing.
+def training_text(fields: ImageFields, dataset: DatasetFields) -> str:
+    """The final text of a picture: its caption, its tags joined with ", ", or both, as the dataset's text_from says,
+    with the dataset's trigger word in it. Empty where there is none of them.
     """
-    text = fields.caption.strip() or SEPARATOR.join(tag.label for tag in fields.tags)
+    return with_trigger(own_text(fields, dataset.text_from), dataset.trigger_word)
+
+
+def own_text(fields: ImageFields, text_from: TextFrom) -> str:
+    """The text without a trigger word. Of caption and tags together, tags that stand in the caption are left out."""
+    caption, labels = fields.caption.strip(), [tag.label for tag in fields.tags]
+    match text_from:
+        case TextFrom.CAPTION:
+            return caption
+        case TextFrom.TAGS:
+            return SEPARATOR.join(labels)
+        case TextFrom.CAPTION_AND_TAGS:
+            rest = [label for label in labels if not stands_in(label.replace("_", " "), caption)]
+            parts = [caption.rstrip(" .,;") if rest else caption, *rest]
+            return SEPARATOR.join(part for part in parts if part)
+        case TextFrom.CAPTION_OR_TAGS:
+            return caption or SEPARATOR.join(labels)
+
+
+def with_trigger(text: str, trigger_word: str) -> str:
+    """The text with the trigger word in front, unless it already stands there (see `stands_in`).
+
+    Applied to its own result it changes nothing.
+    """
     trigger = trigger_word.strip()
     if not trigger or stands_in(trigger, text):
         return text

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from services.dataset.models.names import VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, ImageFields, VersionImage
-from services.dataset.models.texts import training_text
+from services.dataset.models.texts import training_text, with_trigger
 
 
 def effective_repeats(fields: ImageFields, dataset: Dataset) -> int:
@@ -48,9 +48,12 @@ def frozen(
             picture=image.picture,
             fields=replace(
                 image.fields,
-                caption=training_text(image.fields, dataset.fields.trigger_word),
+                caption=training_text(image.fields, dataset.fields),
                 num_repeats=effective_repeats(image.fields, dataset),
             ),
+            facts=image.facts,
+            content_area=image.content_area,
+            perceptual_hash=image.perceptual_hash,
         )
         for position, image in enumerate(images, start=1)
     ]
@@ -62,6 +65,7 @@ def frozen(
         trigger_word=dataset.fields.trigger_word,
         description=description,
         create_time=now,
+        text_from=dataset.fields.text_from,
     )
     return version, pinned
 
@@ -71,7 +75,9 @@ def as_trained(version: DatasetVersion, image: VersionImage) -> VersionImage:
 
     Rows that were written before the trigger word was frozen with the text get it by the same rule; others stay equal.
     """
-    return replace(image, fields=replace(image.fields, caption=training_text(image.fields, version.trigger_word)))
+    return replace(
+        image, fields=replace(image.fields, caption=with_trigger(image.fields.caption, version.trigger_word))
+    )
 
 
 def _crop_numbers(fields: ImageFields) -> list[float] | None:

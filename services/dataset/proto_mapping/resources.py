@@ -13,12 +13,14 @@ from services.chassis.budgets import BudgetUse
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import parse_project
 from services.dataset.models.resources import (
+    CaptionOrigin,
     Crop,
     Dataset,
     DatasetFields,
     DatasetVersion,
     Image,
     ImageFields,
+    TextFrom,
     VersionImage,
 )
 from services.dataset.models.tags import (
@@ -47,6 +49,14 @@ _PROTO_SOURCES = {
     TagSource.AUTO: dataset_pb2.TAG_SOURCE_AUTO,
     TagSource.MEASURED: dataset_pb2.TAG_SOURCE_MEASURED,
 }
+_TEXTS = {
+    dataset_pb2.TEXT_FROM_UNSPECIFIED: TextFrom.CAPTION_OR_TAGS,
+    dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS: TextFrom.CAPTION_OR_TAGS,
+    dataset_pb2.TEXT_FROM_CAPTION: TextFrom.CAPTION,
+    dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS: TextFrom.CAPTION_AND_TAGS,
+    dataset_pb2.TEXT_FROM_TAGS: TextFrom.TAGS,
+}
+_PROTO_TEXTS = {text: value for value, text in _TEXTS.items()}
 
 _Lists = (
     dataset_service_pb2.ListDatasetsRequest
@@ -86,6 +96,7 @@ def dataset_fields(dataset: dataset_pb2.Dataset) -> DatasetFields:
         trigger_word=dataset.trigger_word,
         num_repeats=dataset.num_repeats,
         labels=dict(dataset.labels),
+        text_from=_TEXTS[dataset.text_from],
     )
 
 
@@ -96,6 +107,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         tags=tuple(_tag(tag) for tag in image.tags),
         crop=crop(image.crop),
         num_repeats=image.num_repeats,
+        caption_origin=_origin(image.caption_origin) if image.HasField("caption_origin") else None,
     )
 
 
@@ -134,6 +146,7 @@ def dataset_proto(dataset: Dataset) -> dataset_pb2.Dataset:
         update_time=timestamp(dataset.update_time),
         etag=dataset.etag,
         labels=dict(dataset.fields.labels),
+        text_from=_PROTO_TEXTS[dataset.fields.text_from],
     )
 
 
@@ -148,8 +161,8 @@ def usage_proto(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
     )
 
 
-def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
-    """An image as a message. trigger_word: its dataset's."""
+def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
+    """An image as a message. dataset: the fields of its dataset, which its text depends on."""
     picture, fields = image.picture, image.fields
     return dataset_pb2.Image(
         name=image.ref.name,
@@ -166,11 +179,12 @@ def image_proto(image: Image, trigger_word: str) -> dataset_pb2.Image:
         create_time=timestamp(image.create_time),
         update_time=timestamp(image.update_time),
         etag=image.etag,
-        training_text=training_text(fields, trigger_word),
+        training_text=training_text(fields, dataset),
         facts=image.facts,
         content_area=_crop_proto(image.content_area),
         previous_crop=_crop_proto(image.previous_crop),
         perceptual_hash=image.perceptual_hash,
+        caption_origin=_origin_proto(fields.caption_origin),
     )
 
 
@@ -185,6 +199,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
         description=version.description,
         create_time=timestamp(version.create_time),
         etag=version.etag,
+        text_from=_PROTO_TEXTS[version.text_from],
     )
 
 
@@ -203,6 +218,10 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
         tags=[_tag_proto(tag) for tag in fields.tags],
         crop=_crop_proto(fields.crop),
         num_repeats=fields.num_repeats,
+        facts=image.facts,
+        content_area=_crop_proto(image.content_area),
+        perceptual_hash=image.perceptual_hash,
+        caption_origin=_origin_proto(fields.caption_origin),
     )
 
 
@@ -238,6 +257,14 @@ def _tag_proto(tag: Tag) -> dataset_pb2.Tag:
         model_sha256=tag.model_sha256,
         category=tag.category,
     )
+
+
+def _origin(origin: dataset_pb2.CaptionOrigin) -> CaptionOrigin:
+    return CaptionOrigin(origin.captioner, origin.model)
+
+
+def _origin_proto(origin: CaptionOrigin | None) -> dataset_pb2.CaptionOrigin | None:
+    return dataset_pb2.CaptionOrigin(captioner=origin.captioner, model=origin.model) if origin else None
 
 
 def crop(crop: dataset_pb2.Crop) -> Crop | None:

@@ -12,6 +12,7 @@ from services.chassis import grpc_errors
 from services.chassis.errors import DomainError, InvalidArgument, relocated
 from services.chassis.http_bodies import File, received
 from services.dataset.models.names import DatasetRef
+from services.dataset.models.resources import DatasetFields
 from services.dataset.proto_mapping.resources import crop, image_proto, timestamp
 from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
 from services.dataset.use_cases.exports import Layout
@@ -70,18 +71,19 @@ def import_messages(
             request_id=request.request_id,
             captions=not request.ignore_captions,
             folder_repeats=not request.ignore_folder_repeats,
+            update_present=request.update_present,
         )
 
     return received(requests, header)
 
 
-def imported_proto(imported: Imported, trigger_word: str) -> dataset_service_pb2.ImportImagesResponse:
-    """What became of an archive. trigger_word: its dataset's."""
+def imported_proto(imported: Imported, dataset: DatasetFields) -> dataset_service_pb2.ImportImagesResponse:
+    """What became of an archive for a dataset of these fields."""
     passed_over = [
         dataset_service_pb2.PassedOver(path=str(path), reason=_PASSED_OVER[why]) for path, why in imported.passed_over
     ]
     return dataset_service_pb2.ImportImagesResponse(
-        results=[outcome_proto(one, trigger_word) for one in imported.outcomes],
+        results=[outcome_proto(one, dataset) for one in imported.outcomes],
         passed_over=passed_over,
         subjects=imported.words,
     )
@@ -118,11 +120,13 @@ def address_proto(address: Address) -> dataset_service_pb2.ImageUpload:
     )
 
 
-def outcome_proto(outcome: Outcome, trigger_word: str) -> dataset_service_pb2.UploadResult:
-    """What became of a picture. trigger_word: its dataset's."""
-    result = dataset_service_pb2.UploadResult(file_name=outcome.file_name)
+def outcome_proto(outcome: Outcome, dataset: DatasetFields) -> dataset_service_pb2.UploadResult:
+    """What became of a picture for a dataset of these fields."""
+    result = dataset_service_pb2.UploadResult(
+        file_name=outcome.file_name, differing_fields=outcome.differing, updated=outcome.updated
+    )
     if outcome.image is not None:
-        result.image.CopyFrom(image_proto(outcome.image, trigger_word))
+        result.image.CopyFrom(image_proto(outcome.image, dataset))
     if outcome.error is not None:
         result.error.CopyFrom(grpc_errors.to_proto(outcome.error))
     return result

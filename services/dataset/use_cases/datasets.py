@@ -14,7 +14,7 @@ from services.dataset.models.checks import check_text
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.masks import masked
 from services.dataset.models.names import DatasetRef, parse_project
-from services.dataset.models.resources import Dataset, DatasetFields
+from services.dataset.models.resources import Dataset, DatasetFields, TextFrom
 from services.dataset.ports import DATASETS, Clock, DatasetStore
 from services.dataset.use_cases.upkeep import Upkeep
 
@@ -58,11 +58,14 @@ class DatasetVerbs:
             create_time=now,
             update_time=now,
         )
+        text_from = wanted.fields.text_from
+        # Requests of before there was a choice must be recognised.
+        chosen = () if text_from is TextFrom.CAPTION_OR_TAGS else (text_from.value,)
         key = RequestKey(
             project=wanted.project,
             method="CreateDataset",
             request_id=check_text(wanted.request_id, field="request_id"),
-            digest=digest(wanted.dataset_id, wanted.fields, *sorted(wanted.fields.labels.items())),
+            digest=digest(wanted.dataset_id, wanted.fields, *sorted(wanted.fields.labels.items()), *chosen),
         )
         async with self._store.write() as tx:
             known = await tx.recall(key)
@@ -129,4 +132,5 @@ def _checked(fields: DatasetFields) -> DatasetFields:
         trigger_word=check_text(fields.trigger_word, field="dataset.trigger_word"),
         num_repeats=fields.num_repeats,
         labels=fields.labels,
+        text_from=fields.text_from,
     )

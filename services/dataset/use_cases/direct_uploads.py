@@ -45,11 +45,16 @@ class DirectUpload:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: the image, or the error that an upload of it gets."""
+    """What became of one file: the image, or the error that an upload of it gets.
+
+    differing: of a picture that was there already, fields in which it has something else. updated: they were changed.
+    """
 
     file_name: str
     image: Image | None = None
     error: DomainError | None = None
+    differing: tuple[str, ...] = ()
+    updated: bool = False
 
 
 class DirectUploads:

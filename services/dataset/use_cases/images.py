@@ -18,7 +18,7 @@ from services.chassis.names import check_etag
 from services.dataset.models.checks import check_label, check_text
 from services.dataset.models.masks import masked
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef
-from services.dataset.models.resources import Image, ImageFields, Picture, VersionImage
+from services.dataset.models.resources import CaptionOrigin, Image, ImageFields, Picture, VersionImage
 from services.dataset.models.tags import Tag, TagSource, normal_label
 from services.dataset.ports import Clock, DatasetStore, PictureStore
 from services.dataset.use_cases.upkeep import Upkeep
@@ -179,9 +179,16 @@ def _thumbnail_name(picture: Picture) -> str:
 
 
 def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, now: datetime) -> Image:
-    """The image with the fields that the mask names; itself when they are equal. Raises Aborted, InvalidArgument."""
+    """The image with the fields that the mask names; itself when they are equal. Raises Aborted, InvalidArgument.
+
+    A new caption is a person's unless the mask names its origin too: who sends a whole image back has edited it.
+    """
     check_etag(etag, image.etag, field="image.etag")
-    return image.changed(masked(image.fields, _checked(given), mask), now)
+    fields = masked(image.fields, _checked(given), mask)
+    told = given.caption_origin is not None and "caption_origin" in mask
+    if not fields.caption or (fields.caption != image.fields.caption and not told):
+        fields = replace(fields, caption_origin=None)
+    return image.changed(fields, now)
 
 
 def _checked(fields: ImageFields) -> ImageFields:
@@ -189,7 +196,17 @@ def _checked(fields: ImageFields) -> ImageFields:
         fields,
         caption=check_text(fields.caption, field="image.caption", lines=True),
         tags=tuple(_checked_tag(tag, f"image.tags[{index}]") for index, tag in enumerate(fields.tags)),
+        caption_origin=_checked_origin(fields.caption_origin),
     )
+
+
+def _checked_origin(origin: CaptionOrigin | None) -> CaptionOrigin | None:
+    if origin is None:
+        return None
+    captioner = check_text(origin.captioner, field="image.caption_origin.captioner")
+    model = check_text(origin.model, field="image.caption_origin.model")
+    # Without a captioner it says nothing, as an unset message does.
+    return CaptionOrigin(captioner, model) if captioner else None
 
 
 def _checked_tag(tag: Tag, field: str) -> Tag:

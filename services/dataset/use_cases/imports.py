@@ -9,22 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from fiveshot.layouts import (
-    EXTENSIONS,
-    Arranged,
-    LayoutError,
-    Placed,
-    Why,
-    arrange,
-    caption_text,
-    is_hidden,
-    stored_name,
-)
+from fiveshot.layouts import EXTENSIONS, LayoutError, Placed, Why, caption_text, is_hidden
 
 from services.chassis.budgets import UPLOADS
 from services.chassis.byte_budget import ByteBudget
@@ -39,32 +29,43 @@ from services.chassis.errors import (
 )
 from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
-from services.chassis.zip_archives import Archive, ArchiveLimits, Entry, open_archive
-from services.dataset.models.checks import MAX_CAPTION, MAX_FILE_NAME, check_text
-from services.dataset.models.names import DatasetRef
-from services.dataset.models.resources import Crop
-from services.dataset.ports import DatasetStore
+from services.chassis.zip_archives import Archive, ArchiveLimits, open_archive
+from services.dataset.models.checks import check_text
+from services.dataset.models.names import DatasetRef, ImageRef
+from services.dataset.models.resources import Crop, ImageFields
+from services.dataset.ports import Clock, DatasetStore
+from services.dataset.use_cases.archive_files import (
+    FIELD,
+    MAX_CAPTION_FILE,
+    arranged,
+    checked_caption,
+    fault_of,
+    file_name,
+    small,
+    unreadable,
+)
 from services.dataset.use_cases.direct_uploads import Outcome
+from services.dataset.use_cases.images import edited
 from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
 
-_FIELD = "content"
 _IN_MEMORY = 1024 * 1024
-_MAX_CAPTION_FILE = 64 * 1024
-_MAX_METADATA = 8 * 1024 * 1024
-_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz", ".cbz")
 # What is wrong with one picture; all else is wrong with the call, which can be repeated.
 _OF_A_PICTURE = (InvalidArgument, AlreadyExists, FailedPrecondition)
 
 
 @dataclass(frozen=True)
 class ImportHeader:
-    """What an import announces. sha256: of the archive, "" when not known."""
+    """What an import announces. sha256: of the archive, "" when not known.
+
+    update_present: give pictures that the dataset holds already what the archive says of them.
+    """
 
     dataset: DatasetRef
     sha256: str = ""
     request_id: str = ""
     captions: bool = True
     folder_repeats: bool = True
+    update_present: bool = False
 
 
 @dataclass
@@ -89,6 +90,7 @@ class ImportVerb:
         uploads: UploadVerb,
         budget: ByteBudget,
         limits: ArchiveLimits,
+        clock: Clock,
         *,
         max_bytes: int,
         idle_s: float,
@@ -97,6 +99,7 @@ class ImportVerb:
         self._uploads = uploads
         self._budget = budget
         self._limits = limits
+        self._clock = clock
         self._max_bytes = max_bytes
         self._idle_s = idle_s
 
@@ -135,43 +138,49 @@ class ImportVerb:
             return await self._take(header, file, running.hexdigest())
 
     async def _take(self, header: ImportHeader, file: IO[bytes], sha256: str) -> Imported:
-        archive = await asyncio.to_thread(open_archive, file, self._limits, field=_FIELD)
+        archive = await asyncio.to_thread(open_archive, file, self._limits, field=FIELD)
         hidden = [path for path in archive.entries if is_hidden(path)]
-        faults = {path: fault for path, entry in archive.entries.items() if (fault := _fault(entry))}
+        faults = {path: fault for path, entry in archive.entries.items() if (fault := fault_of(entry))}
         files = [path for path in archive.entries if not is_hidden(path) and path not in faults]
-        arranged = await asyncio.to_thread(_arranged, header, archive, files)
-        if not arranged.pictures and not faults:
+        options = {"captions": header.captions, "folder_repeats": header.folder_repeats}
+        found = await asyncio.to_thread(arranged, archive, files, **options)
+        if not found.pictures and not faults:
             raise InvalidArgument(
                 "The archive holds no picture",
-                field=_FIELD,
+                field=FIELD,
                 reason="ARCHIVE_EMPTY",
                 remedy=f"Fiveshot takes {', '.join(EXTENSIONS)}.",
             )
         await self._remember(header, sha256)
-        imported = Imported(header.dataset, words=arranged.words)
-        imported.passed_over = [*arranged.passed_over, *((path, Why.HIDDEN) for path in hidden)]
-        for placed in arranged.pictures:
-            imported.outcomes.append(await self._picture(header, archive, placed))
+        imported = Imported(header.dataset, words=found.words)
+        imported.passed_over = [*found.passed_over, *((path, Why.HIDDEN) for path in hidden)]
+        for placed in found.pictures:
+            imported.outcomes.append(await self._picture(header, archive, placed, imported))
         imported.outcomes += [Outcome(str(path), error=fault) for path, fault in faults.items() if not is_hidden(path)]
         return imported
 
     async def _remember(self, header: ImportHeader, sha256: str) -> None:
+        updating = ("update_present",) if header.update_present else ()
         key = RequestKey(
             header.dataset.project,
             "ImportImages",
             header.request_id,
-            digest(header.dataset, sha256, header.captions, header.folder_repeats),
+            # Requests of before there was a choice must be recognised.
+            digest(header.dataset, sha256, header.captions, header.folder_repeats, *updating),
         )
         async with self._store.write() as tx:
             await tx.lock_dataset(header.dataset)
             if await tx.recall(key) is None:
                 await tx.remember(key, header.dataset.name)
 
-    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed) -> Outcome:
+    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed, so_far: Imported) -> Outcome:
         name = str(placed.path)
         try:
-            image = await self._uploads.upload(self._messages(header, archive, placed))
+            given = await self._header_of(header, archive, placed)
+            image = await self._uploads.upload(_messages(archive, placed, given))
         except DomainError as error:
+            if error.reason == "IMAGE_DUPLICATE":
+                return await self._present(header, given, Outcome(name, error=relocated(error, _field)), so_far)
             gone = isinstance(error, NotFound) and error.metadata.get("name") != header.dataset.name
             full = isinstance(error, ResourceExhausted) and error.metadata.get("budget", "") != UPLOADS.name
             full = full and error.reason in ("DATASET_FULL", "BUDGET_USED_UP")
@@ -180,111 +189,65 @@ class ImportVerb:
             raise
         return Outcome(name, image=image)
 
-    async def _messages(
-        self, header: ImportHeader, archive: Archive, placed: Placed
-    ) -> AsyncIterator[UploadHeader | bytes]:
+    async def _present(self, header: ImportHeader, given: UploadHeader, refused: Outcome, so_far: Imported) -> Outcome:
+        """Of a picture that the dataset holds already: what the archive says otherwise, changed if that is wanted.
+
+        A second copy within the archive changes nothing: the first has said what is to be said.
+        """
+        assert refused.error is not None
+        ref = ImageRef.parse(refused.error.metadata["image"])
+        twice = any(one.image is not None and one.image.ref == ref for one in so_far.outcomes)
+        said = ImageFields(caption=given.caption.strip(), crop=given.crop, num_repeats=given.num_repeats)
+        async with self._store.write() as tx:
+            try:
+                dataset = await tx.lock_dataset(ref.dataset)
+                image = await tx.image(ref)
+            except NotFound:
+                # Deleted in this moment: it is as if the import had come before.
+                return refused
+            told = [path for path in ("caption", "crop", "num_repeats") if getattr(said, path)]
+            differing = tuple(path for path in told if getattr(said, path) != getattr(image.fields, path))
+            if not differing or twice or not header.update_present:
+                return replace(refused, differing=differing)
+            now = self._clock()
+            updated = edited(image, said, differing, "", now)
+            await tx.save_image(updated)
+            await tx.save_dataset(dataset.touched(now))
+        return Outcome(refused.file_name, image=updated, differing=differing, updated=True)
+
+    async def _header_of(self, header: ImportHeader, archive: Archive, placed: Placed) -> UploadHeader:
         caption = placed.caption
         if placed.caption_file:
-            data = await asyncio.to_thread(_small, archive, placed.caption_file, _MAX_CAPTION_FILE)
+            data = await asyncio.to_thread(small, archive, placed.caption_file, MAX_CAPTION_FILE)
             try:
                 caption = caption_text(data, placed.caption_file.name)
             except LayoutError as error:
-                raise _unreadable(error) from error
-        yield UploadHeader(
+                raise unreadable(error) from error
+        return UploadHeader(
             header.dataset,
-            _file_name(placed.path),
+            file_name(placed.path),
             size_bytes=archive.entries[placed.path].size_bytes,
-            caption=_checked_caption(caption),
+            caption=checked_caption(caption),
             request_id=_request_id(header.request_id, placed.path),
             num_repeats=placed.repeats,
             crop=Crop(*placed.crop) if placed.crop else None,
         )
-        chunks = archive.chunks(placed.path)
-        while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
-            yield chunk
 
     def _too_large(self) -> InvalidArgument:
         return InvalidArgument(
             f"The archive has more than {self._max_bytes} bytes",
-            field=_FIELD,
+            field=FIELD,
             reason="ARCHIVE_TOO_LARGE",
             remedy="Send the pictures in several archives.",
             metadata={"limit_bytes": str(self._max_bytes)},
         )
 
 
-def _arranged(header: ImportHeader, archive: Archive, files: list[PurePosixPath]) -> Arranged:
-    try:
-        return arrange(
-            files,
-            lambda path: _small(archive, path, _MAX_METADATA),
-            captions=header.captions,
-            folder_repeats=header.folder_repeats,
-        )
-    except LayoutError as error:
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: LayoutError) -> InvalidArgument:
-    return InvalidArgument(
-        error.message,
-        field="caption",
-        reason=error.reason,
-        remedy="Mend the text, or set ignore_captions.",
-    )
-
-
-def _fault(entry: Entry) -> InvalidArgument | None:
-    if entry.fault:
-        return InvalidArgument(
-            f"{entry.path.name} {entry.fault}",
-            field=_FIELD,
-            reason="ARCHIVE_ENTRY_UNSUPPORTED",
-            remedy="Pack the file itself, by the usual method.",
-        )
-    if entry.path.suffix.lower() in _ARCHIVES:
-        return InvalidArgument(
-            f"{entry.path.name} is an archive within the archive",
-            field=_FIELD,
-            reason="ARCHIVE_NESTED",
-            remedy="Unpack it, and pack its pictures themselves.",
-        )
-    return None
-
-
-def _small(archive: Archive, path: PurePosixPath, limit: int) -> bytes:
-    """A text of the archive. Raises InvalidArgument."""
-    if archive.entries[path].size_bytes > limit:
-        raise InvalidArgument(
-            f"{path} has more than {limit} bytes",
-            field="caption",
-            reason="CAPTION_TOO_LONG",
-            remedy=f"Shorten the text; a caption has at most {MAX_CAPTION} characters.",
-        )
-    return b"".join(archive.chunks(path))
-
-
-def _checked_caption(caption: str) -> str:
-    if len(caption) > MAX_CAPTION:
-        raise InvalidArgument(
-            f"The caption has {len(caption)} characters, and {MAX_CAPTION} are allowed",
-            field="caption",
-            reason="CAPTION_TOO_LONG",
-            remedy="Shorten it.",
-        )
-    return caption
-
-
-def _file_name(path: PurePosixPath) -> str:
-    name = stored_name(path)
-    if len(name) > MAX_FILE_NAME:
-        raise InvalidArgument(
-            f"The file's name has more than {MAX_FILE_NAME} characters",
-            field="file_name",
-            reason="FILE_NAME_INVALID",
-            remedy="Rename the file.",
-        )
-    return name
+async def _messages(archive: Archive, placed: Placed, header: UploadHeader) -> AsyncIterator[UploadHeader | bytes]:
+    yield header
+    chunks = archive.chunks(placed.path)
+    while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
+        yield chunk
 
 
 def _request_id(request_id: str, path: PurePosixPath) -> str:
@@ -292,4 +255,4 @@ def _request_id(request_id: str, path: PurePosixPath) -> str:
 
 
 def _field(name: str) -> str:
-    return _FIELD if name == "chunk" else name.removeprefix("header.")
+    return FIELD if name == "chunk" else name.removeprefix("header.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKeyConstraint,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from services.chassis.audit.outbox import outbox_table, record_columns
@@ -82,6 +84,7 @@ VERSIONS = Table(
     Column("parameters_sha256", String(64), nullable=False),
     Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("uploaded_file", String(255), nullable=False, server_default=""),
+    Column("pretended", Boolean, nullable=False, server_default=false()),
     Column("create_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "model_id", "number"),
     ForeignKeyConstraint(["project", "model_id"], ["models.project", "models.model_id"], ondelete="CASCADE"),

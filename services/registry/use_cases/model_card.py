@@ -23,6 +23,10 @@ _SAID_BY_FILES = (
     "ss_num_epochs", "ss_epoch", "ss_steps", "ss_learning_rate", "ss_optimizer", "ss_resolution",
 )  # fmt: skip
 _SAID = 200
+_PRETENDED = (
+    "> **Pretended.** Nothing was trained: the worker was one that only pretends to, for tests of programs. "
+    "The files change nothing of a picture."
+)
 
 
 class _OneLine(yaml.SafeDumper):
@@ -42,8 +46,9 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#])")
 def model_card(display_name: str, description: str, epoch: FinishedEpoch) -> str:
     """The card of a version that is made from `epoch`."""
     sections = [
-        f"---\n{_front_matter(epoch.base_model, epoch.trigger_word, _widget(epoch))}---",
+        f"---\n{_front_matter(epoch.base_model, epoch.trigger_word, _widget(epoch), pretended=epoch.pretended)}---",
         f"# {_inline(display_name)}",
+        _PRETENDED if epoch.pretended else "",
         description.strip(),
         _introduction(epoch),
         _gallery(epoch),
@@ -86,7 +91,7 @@ def uploaded_card(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(base: BaseModelFacts, trigger_word: str, widget: Sequence[object]) -> str:
+def _front_matter(base: BaseModelFacts, trigger_word: str, widget: Sequence[object], *, pretended: bool = False) -> str:
     fields: dict[str, object] = {}
     if base.name:
         fields = {"base_model": _base_id(base), "base_model_relation": "adapter"}
@@ -99,6 +104,8 @@ def _front_matter(base: BaseModelFacts, trigger_word: str, widget: Sequence[obje
     if trigger_word:
         fields["instance_prompt"] = trigger_word
     fields["tags"] = ["text-to-image", "lora", *base.hub_tags, "template:sd-lora", "fiveshot"]
+    if pretended:
+        fields["tags"] = ["pretended", "fiveshot"]
     if widget:
         fields["widget"] = widget
     return yaml.dump(fields, Dumper=_OneLine, sort_keys=False, allow_unicode=True, width=100_000)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from services.chassis.pictures import Decoded, PictureLimits
-from services.tagger.models import Picture
+from services.tagger.models.pictures import Picture
 
 # A JPEG of twelve megapixels is decoded at half size in two thirds of the time; no tagger looks at more than this.
 DRAFT_SIDE = 768

@@ -10,7 +10,7 @@ from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.tagger import proto_mapping
-from services.tagger.models import DatasetRecord, ImageRecord, Tag
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
 
 _PAGE_SIZE = 500
 _CALL_S = 15.0
@@ -61,4 +61,13 @@ class GrpcDatasets:
         """See the port."""
         changed = dataset_pb2.Image(name=image, etag=etag, tags=[proto_mapping.tag_to_proto(tag) for tag in tags])
         request = dataset_service_pb2.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=["tags"]))
+        return proto_mapping.image_from_proto(await self._stub.UpdateImage(request, timeout=_CALL_S))
+
+    async def write_caption(self, image: str, caption: str, origin: CaptionOrigin, etag: str) -> ImageRecord:
+        """See the port."""
+        written_by = dataset_pb2.CaptionOrigin(captioner=origin.captioner, model=origin.model)
+        changed = dataset_pb2.Image(name=image, etag=etag, caption=caption, caption_origin=written_by)
+        request = dataset_service_pb2.UpdateImageRequest(
+            image=changed, update_mask=FieldMask(paths=["caption", "caption_origin"])
+        )
         return proto_mapping.image_from_proto(await self._stub.UpdateImage(request, timeout=_CALL_S))

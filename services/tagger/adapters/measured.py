@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.tagger.adapters import measurements
 from services.tagger.adapters.colour_names import COLOUR_NAMES, Floats
-from services.tagger.models import Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.pictures import Category, Picture, Score, Scores, TaggerInfo
 
 TAGGER_ID = "measured"
 

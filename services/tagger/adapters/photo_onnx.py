@@ -20,7 +20,7 @@ from services.tagger.adapters import measurements
 from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
 from services.tagger.adapters.photo_subject import Box, find_subject
 from services.tagger.adapters.photo_views import as_input, close_up, overview, without_bars
-from services.tagger.models import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.pictures import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
 
 TAGGER_ID = "photo"
 WEIGHTS = Path(__file__).parents[1] / "weights" / "efficientnet-lite2"
@@ -86,7 +86,7 @@ class PhotoOnnxTagger:
                 # A kind is never surer than its noun, so with one threshold it is never said alone.
                 Category(OBJECT, _THRESHOLD),
                 Category(KIND, _THRESHOLD),
-                Category("colour", measurements.COLOUR_THRESHOLD),
+                Category("colour", measurements.COLOUR_THRESHOLD, takes_threshold=False),
             ),
             model_sha256=file_sha256(self._path),
             device="cpu",

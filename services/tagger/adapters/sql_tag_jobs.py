@@ -19,16 +19,8 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.tagger.adapters.tag_job_tables import idempotency_keys, tag_job_images, tag_jobs
-from services.tagger.models import (
-    ImageOutcome,
-    ImageState,
-    JobState,
-    TagJob,
-    TagMode,
-    TagOptions,
-    cancelled,
-    retried,
-)
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob, cancelled, retried
+from services.tagger.models.tags import CaptionOptions, Purpose, TagMode, TagOptions
 from services.tagger.ports import TAG_JOBS
 
 _jobs = tag_jobs.c
@@ -192,6 +184,9 @@ async def _outcomes(conn: AsyncConnection, names: Sequence[str]) -> dict[str, li
                 tuple(row.added),
                 tuple(row.removed),
                 row.outside_domain,
+                row.calls,
+                row.rescored,
+                row.caption,
             )
         )
     return found
@@ -254,10 +249,15 @@ def _outcome_columns(outcome: ImageOutcome) -> dict[str, Any]:
         "added": list(outcome.added),
         "removed": list(outcome.removed),
         "outside_domain": outcome.outside_domain,
+        "calls": outcome.calls,
+        "rescored": outcome.rescored,
+        "caption": outcome.caption,
     }
 
 
 def _options(stored: dict[str, Any]) -> TagOptions:
+    # Jobs of before there were captioners have no such options.
+    caption = stored.get("caption", asdict(CaptionOptions()))
     return TagOptions(
         **{
             **stored,
@@ -266,5 +266,8 @@ def _options(stored: dict[str, Any]) -> TagOptions:
             "prepend": tuple(stored["prepend"]),
             "category_thresholds": tuple((name, value) for name, value in stored["category_thresholds"]),
             "replace": tuple((old, new) for old, new in stored["replace"]),
+            "caption": CaptionOptions(
+                **{**caption, "purpose": Purpose(caption["purpose"]), "avoid": tuple(caption["avoid"])}
+            ),
         }
     )

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -56,8 +57,24 @@ tag_job_images = Table(
     Column("added", JsonText, nullable=False),
     Column("removed", JsonText, nullable=False),
     Column("outside_domain", Boolean, nullable=False, server_default=false()),
+    # With defaults on the server, for replicas of before.
+    Column("calls", Integer, nullable=False, server_default="0"),
+    Column("rescored", Boolean, nullable=False, server_default=false()),
+    Column("caption", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("job", "position"),
     Index("ix_tag_job_images_image", "job", "image", unique=True),
+)
+
+# Raw scores of an image by the tagger that gave them: zlib over JSON.
+image_scores = Table(
+    "image_scores",
+    metadata,
+    Column("image", String(300), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("image", "fingerprint"),
+    Index("ix_image_scores_used", "used_at"),
 )
 
 idempotency_keys = idempotency_table(metadata)

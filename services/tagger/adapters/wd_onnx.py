@@ -21,7 +21,7 @@ from PIL import Image
 
 from services.chassis.errors import Internal
 from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
-from services.tagger.models import Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.pictures import Category, Picture, Score, Scores, TaggerInfo
 from services.tagger.use_cases.labels import readable
 
 TAGGER_ID = "wd"
@@ -35,18 +35,18 @@ _LONGEST_LABEL = 100
 
 
 class WdOnnxTagger:
-    """A Tagger around such a folder. threads: cores that one run may use.
+    """A Tagger around such a folder. id: its name among taggers. threads: cores that one run may use.
 
     Raises ValueError when the folder holds something else, OSError when it cannot be read.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 2) -> None:
+    def __init__(self, folder: Path, *, id: str = TAGGER_ID, threads: int = 2) -> None:
         self._model_path = folder / "model.onnx"
         self._model = OnnxModel(self._model_path, threads=threads)
         self._labels = read_labels(folder / "selected_tags.csv")
         thresholds = {**_THRESHOLDS, **_read_thresholds(folder / "thresholds.json")}
         self._info = TaggerInfo(
-            id=TAGGER_ID,
+            id=id,
             display_name=f"WD ({folder.name})",
             description="Names what illustrations and photographs show, in the vocabulary of an image board.",
             domain="illustrations; usable on photographs",
@@ -57,6 +57,7 @@ class WdOnnxTagger:
                     thresholds[name],
                     exclusive=name == "rating",
                     adaptive_floor=_CHARACTER_FLOOR if name == "character" else 0.0,
+                    takes_threshold=name == "general",
                 )
                 for name in _CATEGORIES.values()
             ),
@@ -92,7 +93,7 @@ class WdOnnxTagger:
     def _scores(self, probabilities: Floats) -> Scores:
         return Scores(
             tuple(
-                Score(name, category, float(value), False, TAGGER_ID, self._info.model_sha256)
+                Score(name, category, float(value), False, self._info.id, self._info.model_sha256)
                 for (name, category), value in zip(self._labels, probabilities, strict=True)
                 if category
             )

@@ -8,7 +8,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from services.chassis.errors import DomainError, InvalidArgument, NotFound
-from services.tagger.models import ImageRecord, Picture, project_of
+from services.tagger.models.jobs import project_of
+from services.tagger.models.pictures import Picture
+from services.tagger.models.tags import ImageRecord
 from services.tagger.ports import Datasets, PictureDecoder, SubjectFinder
 from services.tagger.use_cases.cropping import USUAL_SHAPES, Box, Shape, best_crop
 from services.tagger.use_cases.matching_images import matching_images

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.chassis.errors import FailedPrecondition, NotFound
-from services.tagger.models import ImageRecord
+from services.tagger.models.tags import ImageRecord
 from services.tagger.ports import Datasets
 
 

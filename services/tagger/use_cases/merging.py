@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.tagger.models import MAX_TAGS_PER_IMAGE, Score, Tag, TagMode, TagOptions, TagSource
+from services.tagger.models.pictures import Score
+from services.tagger.models.tags import MAX_TAGS_PER_IMAGE, ImageRecord, Tag, TagMode, TagOptions, TagSource
 from services.tagger.use_cases.labels import key
 
 
@@ -22,6 +23,11 @@ class Merge:
 def to_skip(existing: Sequence[Tag], mode: TagMode) -> bool:
     """Whether the mode leaves an image with these tags alone, so that its pixels need not be read."""
     return mode == TagMode.SKIP and bool(existing)
+
+
+def keeps_caption(record: ImageRecord, mode: TagMode) -> bool:
+    """Whether the mode leaves the image's caption alone. A person's caption is always left alone."""
+    return bool(record.caption) and (mode != TagMode.OVERWRITE_AUTO or record.caption_origin is None)
 
 
 def merge(existing: Sequence[Tag], scores: Sequence[Score], options: TagOptions, trigger_word: str = "") -> Merge:

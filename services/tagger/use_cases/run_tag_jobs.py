@@ -14,9 +14,10 @@ from services.chassis.names import project_of
 from services.chassis.patience import every
 from services.chassis.request_context import RequestContext
 from services.chassis.signals import Signals, wait
-from services.tagger.models import ImageState, TagJob, completed, given_up
-from services.tagger.ports import TagJobs
-from services.tagger.use_cases.tag_images import ImageTagger, JobRun
+from services.tagger.models.jobs import ImageState, TagJob, completed, given_up
+from services.tagger.ports import KeptScores, TagJobs
+from services.tagger.use_cases.image_access import JobRun
+from services.tagger.use_cases.tag_images import ImageTagger
 
 log = get_logger(__name__)
 
@@ -27,7 +28,8 @@ _FORGET_S = 3600.0
 @dataclass(frozen=True)
 class RunnerLimits:
     """parallel_jobs: jobs at once; parallel_images: images at once within a job. lease: how long a silent process
-    keeps its jobs. keep: how long ended jobs are kept. poll_s: how late work of another process's making is seen.
+    keeps its jobs. keep: how long ended jobs, and scores that nobody uses, are kept. poll_s: how late work of another
+    process's making is seen.
     """
 
     parallel_jobs: int = 2
@@ -44,6 +46,7 @@ class TagJobRunner:
         self,
         jobs: TagJobs,
         images: ImageTagger,
+        kept: KeptScores,
         changes: Signals,
         now: Callable[[], datetime],
         *,
@@ -52,6 +55,7 @@ class TagJobRunner:
     ) -> None:
         self._jobs = jobs
         self._images = images
+        self._kept = kept
         self._changes = changes
         self._now = now
         self._owner = owner
@@ -153,8 +157,10 @@ class TagJobRunner:
             await asyncio.sleep(_PACE_S)
 
     async def _forget_old(self) -> None:
-        count = await self._jobs.forget(ended_before=self._now() - self._limits.keep)
-        log.info("tag_jobs_forgotten", count=count)
+        before = self._now() - self._limits.keep
+        count = await self._jobs.forget(ended_before=before)
+        scores = await self._kept.forget_unused(before)
+        log.info("tag_jobs_forgotten", count=count, scores=scores)
 
     async def _give_back(self) -> None:
         try:

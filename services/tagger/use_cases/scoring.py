@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace as copy
 
-from services.tagger.models import Category, Score, TaggerInfo, TagOptions
+from services.tagger.models.pictures import Category, Score, TaggerInfo
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.labels import contains_words, key, matcher, readable
 
 
@@ -62,7 +63,7 @@ def _exclusive(scores: Sequence[Score], info: TaggerInfo) -> list[Score]:
 
 def _above_threshold(scores: Sequence[Score], info: TaggerInfo, options: TagOptions) -> list[Score]:
     thresholds = {category.name: _threshold(category, scores, options) for category in info.categories}
-    measured = {category.name: _fixed_threshold(category, options) for category in info.categories}
+    measured = {category.name: fixed_threshold(category, options) for category in info.categories}
     return [
         score
         for score in scores
@@ -72,17 +73,21 @@ def _above_threshold(scores: Sequence[Score], info: TaggerInfo, options: TagOpti
 
 def _threshold(category: Category, scores: Sequence[Score], options: TagOptions) -> float:
     """A measured share or certainty is no vote of a classifier, so MCut looks at predicted scores only."""
-    if not options.adaptive_threshold or category.name in dict(options.category_thresholds):
-        return _fixed_threshold(category, options)
+    named = category.name in dict(options.category_thresholds)
+    if not options.adaptive_threshold or named or category.on_request:
+        return fixed_threshold(category, options)
     predicted = [score.score for score in scores if score.category == category.name and not score.measured]
     return max(category.adaptive_floor, mcut(predicted))
 
 
-def _fixed_threshold(category: Category, options: TagOptions) -> float:
+def fixed_threshold(category: Category, options: TagOptions) -> float:
+    """The least score of a category that the options set; MCut aside."""
     overrides = dict(options.category_thresholds)
     if category.name in overrides:
         return overrides[category.name]
-    return category.threshold if options.threshold is None else options.threshold
+    if options.threshold is None or not category.takes_threshold:
+        return category.threshold
+    return options.threshold
 
 
 def _unique(scores: Sequence[Score]) -> list[Score]:

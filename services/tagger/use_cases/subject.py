@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument
-from services.tagger.models import KIND, OBJECT, Scores, project_of
+from services.tagger.models.jobs import project_of
+from services.tagger.models.pictures import KIND, OBJECT, Scores
 from services.tagger.ports import Datasets, PictureDecoder
 from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers

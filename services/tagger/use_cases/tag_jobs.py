@@ -14,7 +14,8 @@ from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import ResourceName, new_id, project_of
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.signals import Signals, wait
-from services.tagger.models import ImageOutcome, ImageState, TagJob, TagOptions, check_delete
+from services.tagger.models.jobs import ImageOutcome, ImageState, TagJob, check_delete
+from services.tagger.models.tags import TagOptions
 from services.tagger.ports import TAG_JOBS, Datasets, TagJobs
 from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers, note
@@ -69,8 +70,12 @@ class TagJobVerbs:
                 reason="DATASET_ELSEWHERE",
                 remedy="Use the dataset's own project as parent.",
             )
+        await self._taggers.refresh()
         info = self._taggers.check(request.options)
-        content = digest((request.dataset, request.options, request.filter, request.dry_run))
+        options = request.options
+        # Requests of before there were captioners must be recognised.
+        captions = (options.captioner, options.caption) if options.captioner else ()
+        content = digest((request.dataset, options, request.filter, request.dry_run), *captions)
         key = RequestKey(request.project, "TagImages", request.request_id, content)
         earlier = await self._jobs.recall(key)
         if earlier is not None:

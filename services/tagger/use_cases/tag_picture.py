@@ -8,18 +8,22 @@ from dataclasses import dataclass
 
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import InvalidArgument
-from services.tagger.models import Score, TagOptions
+from services.tagger.models.pictures import Score
+from services.tagger.models.tags import TagOptions
 from services.tagger.ports import PictureDecoder
+from services.tagger.use_cases.captioning import caption_of
+from services.tagger.use_cases.kept_scores import rounded
 from services.tagger.use_cases.scoring import predictions
 from services.tagger.use_cases.taggers import Taggers, note
 
 
 @dataclass(frozen=True)
 class TaggedPicture:
-    """The labels, best first, and what the reader should know."""
+    """The labels, best first, or the caption; and what the reader should know."""
 
     scores: tuple[Score, ...]
     note: str
+    caption: str = ""
 
 
 class TagPicture:
@@ -43,6 +47,7 @@ class TagPicture:
     async def __call__(self, content: bytes, options: TagOptions, *, project: str) -> TaggedPicture:
         """Raises InvalidArgument for a file that is too large or no picture, ResourceExhausted(BYTES_IN_FLIGHT), and
         what the tagger says of the picture."""
+        await self._taggers.refresh()
         info = self._taggers.check(options)
         if len(content) > self._max_bytes:
             raise InvalidArgument(
@@ -51,12 +56,15 @@ class TagPicture:
                 reason="IMAGE_TOO_LARGE",
                 remedy="Scale it down or save it as a JPEG.",
             )
-        tagger = self._taggers.get(options.tagger)
         loop = asyncio.get_running_loop()
         with self._budget.holding(project) as held:
             held.at_least(len(content))
             picture = await self._decoder.decode(content, field="content", owner=project)
+            if options.captioner:
+                captioner = self._taggers.captioner(options.captioner)
+                return TaggedPicture((), "", await caption_of(captioner, picture, options.caption, "", lambda: None))
+            tagger = self._taggers.get(options.tagger)
             (raw,) = await loop.run_in_executor(self._executor, tagger.infer, [picture])
         if raw.error is not None:
             raise raw.error
-        return TaggedPicture(tuple(predictions(raw.scores, info, options)), note(info, raw.outside_domain))
+        return TaggedPicture(tuple(predictions(rounded(raw).scores, info, options)), note(info, raw.outside_domain))

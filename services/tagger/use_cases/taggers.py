@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.chassis.errors import DomainError, InvalidArgument, NotFound
-from services.tagger.models import OBJECT, Category, Picture, Scores, TaggerInfo, TagJob, TagOptions
-from services.tagger.ports import SubjectFinder, Tagger
+from services.tagger.models.jobs import TagJob
+from services.tagger.models.pictures import OBJECT, Category, Kind, Picture, Scores, TaggerInfo
+from services.tagger.models.tags import TagOptions
+from services.tagger.ports import Backend, Captioner, Shelf, SubjectFinder, Tagger, TaggerSource
 
 INSTALL_NOTE = (
-    "For more words offline, put the folder of a WD v3 tagger (model.onnx and selected_tags.csv) on this machine and "
-    "name it in TAGGER_WD_MODEL_DIR."
+    "For more words offline, the operator can add the folder of a WD v3 tagger (model.onnx and selected_tags.csv) with "
+    "`fiveshot taggers add FOLDER`."
+)
+CAPTIONER_NOTE = (
+    "The operator can add the folder of a captioner (captioner.toml) with `fiveshot taggers add FOLDER`; no picture is "
+    "sent anywhere before."
 )
 MEASURED_ONLY_NOTE = f"These tags were measured from the pixels; no object was recognised. {INSTALL_NOTE}"
 
 
 class Taggers:
-    """The taggers that can work here. The first is the default.
+    """The backends that can work here. The first is the default, and makes tags.
 
     Raises ValueError when none is given or two have one id: a fault of the composition root.
     """
 
-    def __init__(self, taggers: Sequence[Tagger]) -> None:
-        usable = [tagger for tagger in taggers if tagger.available()]
-        self._by_name = {tagger.describe().name: tagger for tagger in usable}
-        if not usable or len(self._by_name) < len(usable):
+    def __init__(self, source: TaggerSource | Sequence[Backend]) -> None:
+        self._source = _Fixed(Shelf(tuple(source))) if isinstance(source, Sequence) else source
+        self._take(self._source.look())
+
+    async def refresh(self) -> None:
+        """Takes up what was added to the deployment or taken from it since."""
+        shelf = await asyncio.to_thread(self._source.look)
+        if shelf is not self._shelf:
+            self._take(shelf)
+
+    def _take(self, shelf: Shelf) -> None:
+        usable = [backend for backend in shelf.backends if backend.available()]
+        by_name = {backend.describe().name: backend for backend in usable}
+        if not usable or isinstance(usable[0], Captioner) or len(by_name) < len(usable):
             raise ValueError("at least one available tagger is needed, each with its own id")
-        self._default = usable[0].describe().name
+        self._shelf, self._by_name, self._default = shelf, by_name, usable[0].describe().name
 
     def list(self) -> Sequence[TaggerInfo]:
-        """All of them, the default first."""
-        return [tagger.describe() for tagger in self._by_name.values()]
+        """All of them, the default first, those that cannot be used last."""
+        return [*(backend.describe() for backend in self._by_name.values()), *self._shelf.faulty]
 
     def is_default(self, info: TaggerInfo) -> bool:
         """Whether this one is used when a request names none."""
@@ -38,22 +56,49 @@ class Taggers:
 
     def get(self, name: str) -> Tagger:
         """The tagger of this name, the default for "". Raises NotFound that lists what there is."""
-        tagger = self._by_name.get(name or self._default)
-        if tagger is None:
-            raise NotFound(
-                f"There is no tagger '{name}' in this deployment",
+        found = self._by_name.get(name or self._default)
+        if found is None:
+            raise self._not_found(name, "tagger", Kind.TAGS)
+        if isinstance(found, Captioner):
+            raise InvalidArgument(
+                f"'{name}' writes captions, not tags",
                 field="options.tagger",
-                reason="TAGGER_NOT_FOUND",
-                remedy=f"Use one of {', '.join(sorted(self._by_name))}. {INSTALL_NOTE}",
+                reason="TAGGER_WRITES_CAPTIONS",
+                remedy="Name it as the captioner instead.",
             )
-        return tagger
+        return found
+
+    def captioner(self, name: str) -> Captioner:
+        """The captioner of this name. Raises NotFound that lists what there is."""
+        found = self._by_name.get(name)
+        if not isinstance(found, Captioner):
+            raise self._not_found(name, "captioner", Kind.CAPTIONS)
+        return found
+
+    def _not_found(self, name: str, what: str, kind: Kind) -> NotFound:
+        faulty = next((info for info in self._shelf.faulty if info.name == name), None)
+        if faulty is not None:
+            return NotFound(
+                f"The {what} '{name}' cannot be used: {faulty.fault}",
+                field=f"options.{what}",
+                reason="TAGGER_FAULTY",
+                remedy="Ask the operator to mend its folder.",
+            )
+        known = sorted(info.name for info in self.list() if info.kind is kind and not info.fault)
+        install = INSTALL_NOTE if kind is Kind.TAGS else CAPTIONER_NOTE
+        return NotFound(
+            f"There is no {what} '{name}' in this deployment",
+            field=f"options.{what}",
+            reason="TAGGER_NOT_FOUND",
+            remedy=f"Use one of {', '.join(known)}. {install}" if known else install,
+        )
 
     def naming_objects(self) -> Tagger | None:
         """The tagger that says what a picture shows in everyday nouns; not one that is made of several."""
         naming = [
             tagger
             for tagger in self._by_name.values()
-            if not isinstance(tagger, CombinedTagger)
+            if not isinstance(tagger, CombinedTagger | Captioner)
             and any(category.name == OBJECT for category in tagger.describe().categories)
         ]
         return naming[0] if naming else None
@@ -63,7 +108,17 @@ class Taggers:
         return next((tagger for tagger in self._by_name.values() if isinstance(tagger, SubjectFinder)), None)
 
     def check(self, options: TagOptions) -> TaggerInfo:
-        """The chosen tagger. Raises NotFound, and InvalidArgument when a threshold is for a category it has not."""
+        """The chosen backend. Raises NotFound, and InvalidArgument when a threshold is for a category that it has not,
+        or a captioner is named beside a tagger."""
+        if options.captioner:
+            if options.tagger:
+                raise InvalidArgument(
+                    "Both a tagger and a captioner are named",
+                    field="options.captioner",
+                    reason="TAGGER_AND_CAPTIONER",
+                    remedy="Run two jobs, one after the other.",
+                )
+            return self.captioner(options.captioner).describe()
         info = self.get(options.tagger).describe()
         known = {category.name for category in info.categories}
         unknown = sorted(set(dict(options.category_thresholds)) - known)
@@ -86,11 +141,13 @@ class CombinedTagger:
     def __init__(self, id: str, display_name: str, description: str, parts: Sequence[Tagger]) -> None:
         self._parts = [part for part in parts if part.available()]
         infos = [part.describe() for part in self._parts]
+        learnt = [info for info in infos if not info.measures_only]
         categories: dict[str, Category] = {}
         for info in infos:
             for category in info.categories:
-                categories.setdefault(category.name, category)
-        learnt = [info for info in infos if not info.measures_only]
+                # Beside a model what is measured is no answer to what a picture shows.
+                takes = category.takes_threshold and (not learnt or not info.measures_only)
+                categories.setdefault(category.name, replace(category, takes_threshold=takes))
         self._info = TaggerInfo(
             id=id,
             display_name=display_name,
@@ -102,6 +159,7 @@ class CombinedTagger:
             device=next((info.device for info in learnt), "cpu"),
             batch_size=max(info.batch_size for info in infos) if infos else 1,
             measures_only=not learnt,
+            parts=tuple(info.fingerprint for info in infos),
         )
 
     def describe(self) -> TaggerInfo:
@@ -122,8 +180,20 @@ class CombinedTagger:
         return [_joined(row, learnt) for row in zip(*columns, strict=True)]
 
 
+class _Fixed:
+    """A TaggerSource that never changes."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def look(self) -> Shelf:
+        return self._shelf
+
+
 def note(info: TaggerInfo, outside_domain: bool = False) -> str:
     """What the reader of a picture's tags should know; "" when there is nothing to say."""
+    if info.kind is Kind.CAPTIONS:
+        return ""
     if info.measures_only:
         return MEASURED_ONLY_NOTE
     if outside_domain:

@@ -11,6 +11,13 @@ from services.trainer.recipe.plan import PictureSize
 
 _PAGE = 1000
 _TIMEOUT_S = 30.0
+# By whether a caption and whether tags are trained.
+_SOURCES = {
+    (True, True): TextSource.CAPTION_AND_TAGS,
+    (True, False): TextSource.CAPTION,
+    (False, True): TextSource.TAGS,
+    (False, False): TextSource.NONE,
+}
 
 
 class GrpcDatasets:
@@ -50,15 +57,13 @@ class GrpcDatasets:
                 dataset_service_pb2.ListDatasetVersionImagesRequest(parent=name, page_size=_PAGE, page_token=token),
                 timeout=_TIMEOUT_S,
             )
-            images += [_of_version(item) for item in page.images]
+            images += [_of_version(item, version) for item in page.images]
             token = page.next_page_token
             if not token:
                 return TrainingSet(name, version.digest, version.trigger_word, tuple(images))
 
     async def _live(self, name: str) -> TrainingSet:
-        dataset = await self._stub.GetDataset(
-            dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S
-        )
+        dataset = await self._stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S)
         images: list[TrainingImage] = []
         token = ""
         while True:
@@ -66,34 +71,62 @@ class GrpcDatasets:
                 dataset_service_pb2.ListImagesRequest(parent=name, page_size=_PAGE, page_token=token),
                 timeout=_TIMEOUT_S,
             )
-            images += [_of_live(item, dataset.num_repeats) for item in page.images]
+            images += [_of_live(item, dataset) for item in page.images]
             token = page.next_page_token
             if not token:
                 return TrainingSet("", "", dataset.trigger_word, tuple(images))
 
 
-def _of_version(item: dataset_pb2.DatasetVersionImage) -> TrainingImage:
+def _of_version(item: dataset_pb2.DatasetVersionImage, version: dataset_pb2.DatasetVersion) -> TrainingImage:
     size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats))
     tags = tuple(tag.label for tag in item.tags)
-    return TrainingImage(size, item.caption, item.name, item.file_name, tags=tags)
+    return TrainingImage(
+        size,
+        item.caption,
+        item.name,
+        item.file_name,
+        tags_unused=bool(tags) and version.text_from == dataset_pb2.TEXT_FROM_CAPTION,
+        tags=tags,
+        facts=tuple(item.facts),
+        content_area=_box(item.content_area),
+        perceptual_hash=item.perceptual_hash,
+    )
 
 
-def _of_live(item: dataset_pb2.Image, repeats: int) -> TrainingImage:
-    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats or repeats))
-    caption, tags = item.caption.strip(), tuple(tag.label for tag in item.tags)
-    source = TextSource.CAPTION if caption else TextSource.TAGS if tags else TextSource.NONE
+def _of_live(item: dataset_pb2.Image, dataset: dataset_pb2.Dataset) -> TrainingImage:
+    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats or dataset.num_repeats))
+    has_caption, tags = bool(item.caption.strip()), tuple(tag.label for tag in item.tags)
+    takes_caption, takes_tags = _taken(dataset.text_from, has_caption=has_caption)
+    caption, listed = has_caption and takes_caption, bool(tags) and takes_tags
+    source = _SOURCES[caption, listed]
     return TrainingImage(
         size,
         item.training_text,
         item.name,
         item.file_name,
         source,
-        tags_unused=bool(caption and tags),
+        tags_unused=bool(tags) and not listed,
         tags=tags,
         facts=tuple(item.facts),
         content_area=_box(item.content_area),
         perceptual_hash=item.perceptual_hash,
+        caption_unused=has_caption and not caption,
+        caption_counts=dataset.text_from not in (dataset_pb2.TEXT_FROM_TAGS, dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS),
+        tags_count=dataset.text_from != dataset_pb2.TEXT_FROM_CAPTION,
     )
+
+
+def _taken(text_from: dataset_pb2.TextFrom.ValueType, *, has_caption: bool) -> tuple[bool, bool]:
+    """Whether a caption and tags are trained, by what the dataset has chosen."""
+    match text_from:
+        case dataset_pb2.TEXT_FROM_CAPTION:
+            return True, False
+        case dataset_pb2.TEXT_FROM_TAGS:
+            return False, True
+        case dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS:
+            return True, True
+        case _:
+            return True, not has_caption
 
 
 def _box(crop: dataset_pb2.Crop) -> Crop | None:

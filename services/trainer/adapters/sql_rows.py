@@ -162,4 +162,6 @@ def _attempt_from_json(item: Mapping[str, Any]) -> Attempt:
         end_time=datetime.fromisoformat(item["end_time"]) if item["end_time"] else None,
         outcome=Outcome(item["outcome"]) if item["outcome"] else None,
         message=item["message"],
+        # Attempts of before this was kept were real.
+        pretended=item.get("pretended", False),
     )

@@ -132,6 +132,7 @@ epochs = Table(
     Column("train_seconds", Float(53), nullable=False),
     Column("checkpoint", JsonText, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
+    Column("pretended", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("job", "number"),
 )
 

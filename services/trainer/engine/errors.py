@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
 
 class EngineError(Exception):
     """A run that cannot go on.
@@ -24,17 +19,3 @@ class EngineError(Exception):
         self.message = message
         self.remedy = remedy
         self.user_error = user_error
-
-
-@contextmanager
-def out_of_memory_named(remedy: str) -> Iterator[None]:
-    """Turn the device's out-of-memory error into an EngineError that says which smaller settings fit."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise EngineError("OUT_OF_MEMORY", "The device has too little memory for these settings.", remedy) from error
-    except RuntimeError as error:
-        # The CPU allocator raises a plain RuntimeError; only its text tells it from a programming error.
-        if "DefaultCPUAllocator" not in str(error):
-            raise
-        raise EngineError("OUT_OF_MEMORY", "The machine has too little memory for these settings.", remedy) from error

@@ -15,7 +15,7 @@ from torch import Tensor
 from services.trainer.engine.acceleration import uncompiled
 from services.trainer.engine.batches import ForwardPass, draw_pass, epoch_steps
 from services.trainer.engine.epoch_end import finish_epoch, recommended, write_checkpoint
-from services.trainer.engine.errors import EngineError, out_of_memory_named
+from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import (
     Command,
     Hooks,
@@ -26,6 +26,7 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.engine.optimizers import set_mode
+from services.trainer.engine.out_of_memory import out_of_memory_named
 from services.trainer.engine.passes import draw_inputs
 from services.trainer.engine.precision import autocast, choose_device, reproducible
 from services.trainer.engine.preparation import Run, prepare

@@ -33,6 +33,7 @@ class TextSource(StrEnum):
     UNKNOWN = "unspecified"
     CAPTION = "caption"
     TAGS = "tags"
+    CAPTION_AND_TAGS = "caption_and_tags"
     NONE = "none"
 
 
@@ -40,8 +41,9 @@ class TextSource(StrEnum):
 class TrainingImage:
     """One picture of a training set. size: with its crop and the set's own repeats. caption: final text to train on.
 
-    name: of the image, or of the version's. text_source: where the text comes from. tags_unused: it has tags that its
-    caption keeps out. facts, content_area, perceptual_hash: as the dataset service measured them; a version keeps none.
+    name: of the image, or of the version's. text_source: where the text comes from. tags_unused, caption_unused: it has
+    some that are not trained. caption_counts: a caption of its own would be all of its text. tags_count: tags may be
+    part of it. facts, content_area, perceptual_hash: as the dataset service measured them; old versions have none.
     """
 
     size: PictureSize
@@ -54,6 +56,9 @@ class TrainingImage:
     facts: tuple[str, ...] = ()
     content_area: Crop | None = None
     perceptual_hash: str = ""
+    caption_unused: bool = False
+    caption_counts: bool = True
+    tags_count: bool = True
 
 
 @dataclass(frozen=True, slots=True)

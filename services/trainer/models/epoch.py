@@ -56,7 +56,8 @@ class Evaluation:
 class Epoch:
     """An epoch that can be saved. number: from 1; 0 holds the base model's own previews.
 
-    step: optimizer steps at its end. loss: mean over the epoch. checkpoint: files to resume from.
+    step: optimizer steps at its end. loss: mean over the epoch. checkpoint: files to resume from. pretended: comes from
+    a worker that only pretends to train.
     """
 
     job: str
@@ -71,6 +72,7 @@ class Epoch:
     train_seconds: float
     checkpoint: tuple[EpochFile, ...]
     create_time: datetime
+    pretended: bool = False
 
     @property
     def name(self) -> str:

@@ -27,9 +27,7 @@ class JobState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-LEASED = frozenset(
-    {JobState.PREPARING, JobState.RUNNING, JobState.PAUSING, JobState.STOPPING, JobState.CANCELLING}
-)
+LEASED = frozenset({JobState.PREPARING, JobState.RUNNING, JobState.PAUSING, JobState.STOPPING, JobState.CANCELLING})
 """States in which exactly one worker holds the job."""
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
@@ -71,7 +69,7 @@ class Attempt:
     """One time that a worker took the job.
 
     number: from 1. token: of its lease, kept so that a repeated report of its end is recognised. first_step: optimizer
-    steps that were done when it began. outcome: None while it goes on.
+    steps that were done when it began. outcome: None while it goes on. pretended: the worker does not really train.
     """
 
     number: int
@@ -82,6 +80,7 @@ class Attempt:
     end_time: datetime | None = None
     outcome: Outcome | None = None
     message: str = ""
+    pretended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +177,11 @@ class TrainingJob:
     def etag(self) -> str:
         """Changes with every move; progress leaves it alone."""
         return etag_of(self.name, self.revision)
+
+    @property
+    def pretended(self) -> bool:
+        """Whether something of it may come from a worker that only pretends to train."""
+        return any(attempt.pretended for attempt in self.attempts)
 
     @property
     def steps_saved(self) -> int:

@@ -41,14 +41,19 @@ def directive_of(job: TrainingJob) -> Directive:
     return _DIRECTIVES.get(job.state, Directive.CONTINUE)
 
 
-def acquire(job: TrainingJob, *, worker_id: str, token: str, now: datetime, lease: timedelta) -> Change:
-    """A worker takes a waiting job; the points of steps that it will train anew are forgotten."""
+def acquire(
+    job: TrainingJob, *, worker_id: str, token: str, now: datetime, lease: timedelta, pretends: bool = False
+) -> Change:
+    """A worker takes a waiting job; the points of steps that it will train anew are forgotten.
+
+    pretends: it will not really train.
+    """
     if job.state is not JobState.QUEUED:
         raise FailedPrecondition(
             f"The job is {job.state} and cannot be acquired", reason="JOB_STATE", remedy="Acquire another job."
         )
     number = len(job.attempts) + 1
-    attempt = Attempt(number, worker_id, token, start_time=now, first_step=job.steps_saved)
+    attempt = Attempt(number, worker_id, token, start_time=now, first_step=job.steps_saved, pretended=pretends)
     state = JobState.STOPPING if job.stop_requested else JobState.PREPARING
     change = moved(
         job,
@@ -102,13 +107,11 @@ def report_epoch(
     """An epoch is finished and its files are stored. Epochs come in order; a known one changes nothing."""
     held = _held(job, token)
     job = replace(job, lease=replace(held, expires_at=now + lease), update_time=now)
-    epoch = replace(epoch, attempt=len(job.attempts))
+    epoch = replace(epoch, attempt=len(job.attempts), pretended=job.pretended)
     if epoch.number == 0:
         if job.base_previews:
             return Change(job)
-        return Change(
-            replace(job, base_previews=epoch.previews), (BasePreviewsCompleted(epoch.previews),), epoch=epoch
-        )
+        return Change(replace(job, base_previews=epoch.previews), (BasePreviewsCompleted(epoch.previews),), epoch=epoch)
     if epoch.number <= job.epochs_completed:
         return Change(job)
     expected = job.epochs_completed + 1
@@ -211,5 +214,7 @@ def _check_artifacts(epoch: Epoch) -> None:
 def _pace(job: TrainingJob, now: datetime) -> float:
     """Seconds for each training sample, everything included, in the attempt that just ended; 0 when it trained none."""
     attempt = job.attempts[-1]
+    if attempt.pretended:
+        return 0.0
     samples = (job.steps_saved - attempt.first_step) * job.samples_per_step
     return (now - attempt.start_time).total_seconds() / samples if samples > 0 else 0.0

@@ -68,6 +68,7 @@ def epoch_to_proto(epoch: Epoch, *, recommended: bool, file_notes: Iterable[str]
         create_time=to_timestamp(epoch.create_time),
         etag=epoch.etag,
         file_notes=file_notes,
+        pretended=epoch.pretended,
     )
     if epoch.evaluation is not None:
         message.evaluation.CopyFrom(

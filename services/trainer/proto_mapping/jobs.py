@@ -121,6 +121,7 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
         etag=job.etag,
         base_previews=[preview_to_proto(preview) for preview in job.base_previews],
         labels=dict(job.labels),
+        pretended=job.pretended,
     )
     if job.error is not None:
         message.error.CopyFrom(error_to_proto(job.error))
@@ -137,6 +138,7 @@ def _attempt_to_proto(attempt: Attempt) -> training_job_pb2.Attempt:
         worker_id=attempt.worker_id,
         start_time=to_timestamp(attempt.start_time),
         message=attempt.message,
+        pretended=attempt.pretended,
     )
     if attempt.outcome is not None:
         message.outcome = _Attempt.Outcome.Value(f"OUTCOME_{attempt.outcome.value}")

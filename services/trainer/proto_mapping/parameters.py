@@ -56,6 +56,7 @@ def base_model_to_proto(offered: OfferedModel) -> base_model_pb2.BaseModel:
         hub_id=model.hub_id,
         hub_tags=families()[model.family].hub_tags,
         training_shapes=_shapes(model),
+        caption_tokens=model.caption_tokens,
     )
 
 

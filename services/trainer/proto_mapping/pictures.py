@@ -14,6 +14,7 @@ _SOURCES = {
     TextSource.UNKNOWN: _Picture.TEXT_SOURCE_UNSPECIFIED,
     TextSource.CAPTION: _Picture.TEXT_SOURCE_CAPTION,
     TextSource.TAGS: _Picture.TEXT_SOURCE_TAGS,
+    TextSource.CAPTION_AND_TAGS: _Picture.TEXT_SOURCE_CAPTION_AND_TAGS,
     TextSource.NONE: _Picture.TEXT_SOURCE_NONE,
 }
 
@@ -27,6 +28,7 @@ def picture_to_proto(seen: SeenPicture) -> training_picture_pb2.TrainingPicture:
         text=image.caption,
         text_source=_SOURCES[image.text_source],
         tags_unused=image.tags_unused,
+        caption_unused=image.caption_unused,
         token_count=seen.tokens,
         token_limit=seen.token_limit,
         crop=_crop(image.size.crop),

@@ -21,6 +21,7 @@ def ask_from_proto(request: _Service.AcquireJobRequest) -> WorkerAsk:
         request.warm_base_model,
         request.device,
         request.device_memory_bytes,
+        request.pretends,
     )
 
 

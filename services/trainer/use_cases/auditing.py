@@ -159,17 +159,19 @@ def _texts(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
     long = [each for each in pictures if each.token_limit and each.tokens > each.token_limit]
     if long:
         shortened = tuple((each.image.name, _shortened(each.image.caption, each.token_limit)) for each in long)
+        fix = SetCaptions(shortened) if all(each.image.caption_counts for each in long) else None
         yield Finding(
             "caption-too-long", Severity.ATTENTION,
             f"{_pictures(len(long))} {_have(long)} more text than the model reads ({long[0].token_limit} tokens)",
-            "Shorten the texts: what is beyond is not trained.", _names(long), SetCaptions(shortened),
+            "Shorten the texts: what is beyond is not trained.", _names(long), fix,
         )  # fmt: skip
     bare = [each for each in pictures if each.image.text_source is TextSource.NONE]
     if bare and len(bare) < len(pictures):
         yield Finding(
             "uneven-captions", Severity.ATTENTION,
             f"{_pictures(len(bare))} {_have(bare)} no text of their own, while others have",
-            "Tag or caption all pictures, or none.", _names(bare), TagPictures(),
+            "Tag or caption all pictures, or none.", _names(bare),
+            TagPictures() if all(each.image.tags_count for each in bare) else None,
         )  # fmt: skip
     lengths = sorted(each.tokens for each in pictures if each not in bare)
     if lengths and lengths[-1] >= _UNEVEN * max(1, lengths[len(lengths) // 2]):
@@ -199,7 +201,7 @@ def _trigger(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[F
             "trigger-splits", Severity.NOTICE, f"The trigger word '{word}' is read in several pieces",
             "Take a shorter one of letters alone.", fix=SetTriggerWord(_made_up(word)),
         )  # fmt: skip
-    tagged = [each for each in pictures if each.image.tags]
+    tagged = [each for each in pictures if each.image.tags and not each.image.tags_unused]
     counts = Counter(label for each in tagged for label in set(each.image.tags))
     everywhere = tuple(label for label, count in counts.items() if count == len(pictures) and label != word)
     if everywhere and len(pictures) >= ENOUGH_PICTURES:

@@ -167,7 +167,12 @@ class JobWork:
 
     def _taken(self, job: TrainingJob, ask: WorkerAsk) -> Change:
         return worker_moves.acquire(
-            job, worker_id=ask.worker_id, token=self._new_token(), now=self._clock(), lease=self._lease
+            job,
+            worker_id=ask.worker_id,
+            token=self._new_token(),
+            now=self._clock(),
+            lease=self._lease,
+            pretends=ask.pretends,
         )
 
     async def _assignment(self, job: TrainingJob) -> Assignment:

@@ -23,6 +23,8 @@ from services.trainer.worker.settings import WorkerSettings
 
 log = get_logger(__name__)
 RUNNER = "services.trainer.worker.runner"
+ENGINE = "services.trainer.worker.torch_engine"
+PRETENDING = "services.trainer.worker.pretending"
 
 
 def build(settings: WorkerSettings) -> Service:
@@ -36,7 +38,8 @@ def build(settings: WorkerSettings) -> Service:
         if settings.metrics_listen:
             await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
-        await runner.Worker(settings, catalogue).run()
+        module = await asyncio.to_thread(importlib.import_module, PRETENDING if settings.pretend else ENGINE)
+        await runner.Worker(settings, catalogue, engine=module.engine(settings)).run()
         log.info("idled_long_enough", seconds=settings.idle_exit_seconds)
         signal.raise_signal(signal.SIGTERM)
 

@@ -18,19 +18,18 @@ from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotF
 from services.chassis.logging import get_logger
 from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
-from services.trainer.engine.devices import MemoryMeter
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainJobSpec
-from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker import metrics
 from services.trainer.worker.delivery import Delivery
+from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
-from services.trainer.worker.measuring import RunClock, measurement_of
+from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
@@ -65,10 +64,9 @@ class _Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptSettings:
-    """device, cache_dir: for the engine. device_name: for the trainer. All else, but decode_limits: seconds."""
+    """device, cache_dir: for the engine. All else, but decode_limits: seconds."""
 
     device: str
-    device_name: str
     cache_dir: Path | None
     stall_s: float
     heartbeat_s: float
@@ -87,7 +85,7 @@ class Attempt:
     inputs: Inputs
     objects: ObjectStore
     settings: AttemptSettings
-    warm: Warm | None = None
+    engine: Engine
     _why: _Why | None = None
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
@@ -193,11 +191,11 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
-        memory = MemoryMeter(self.settings.device, held_bytes=self.warm.held_bytes if self.warm else 0)
-        self._thread = TrainingThread(spec, delivery.put, clock=self._clock(parameters), warm=self.warm)
+        measure = self.engine.meter()
+        self._thread = TrainingThread(spec, delivery.put, train=self.engine.train, clock=self._clock(parameters))
         try:
             result = await self._thread.run(stall_s=self.settings.stall_s)
-            await self._tell_what_it_took(spec, memory, self._thread.clock)
+            await self._tell_what_it_took(spec, measure, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
                 return RunStatus.CANCELLED
             self._phase = Phase.STORING
@@ -207,10 +205,9 @@ class Attempt:
             await delivery.abandon()
         return result.status
 
-    async def _tell_what_it_took(self, spec: TrainJobSpec, memory: MemoryMeter, clock: RunClock) -> None:
+    async def _tell_what_it_took(self, spec: TrainJobSpec, measure: Measure, clock: RunClock) -> None:
         # A run that goes on from a checkpoint measures as well as a fresh one.
-        name = self.settings.device_name
-        measured = await asyncio.to_thread(measurement_of, spec, self.model, clock, memory, device=name)
+        measured = await asyncio.to_thread(measure, spec, self.model, clock)
         if measured is not None and self._why is not _Why.LOST:
             await self.trainer.report_measurement(measured)
 

@@ -1,24 +1,13 @@
-"""What a run takes: the time of its parts, from the engine's own reports, and the most memory that it held.
-
-Every job is measured, which costs it nothing: a clock is read once a step and phase.
-"""
+"""The time that the parts of a run take, from the engine's own reports: a clock is read once a step and phase."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from services.trainer.engine.devices import MemoryMeter
-from services.trainer.engine.job import Command, EpochResult, Hooks, PhaseProgress, TrainJobSpec
-from services.trainer.engine.processes import process_count
-from services.trainer.recipe.calibration import Measurement, Part
-from services.trainer.recipe.catalogue import BaseModel
-from services.trainer.recipe.costs import job_cost
+from services.trainer.engine.job import Command, EpochResult, Hooks, PhaseProgress
 from services.trainer.recipe.phases import Phase
-from services.trainer.recipe.plan import PictureSize, plan_job
-from services.trainer.worker.pictures import size_of
 
 _PARTS: dict[Phase, str] = {
     Phase.ENCODING: "encoding",
@@ -104,47 +93,3 @@ def timed(hooks: Hooks, clock: RunClock) -> Hooks:
         return hooks.control()
 
     return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, control=control)
-
-
-def measurement_of(
-    spec: TrainJobSpec,
-    model: BaseModel,
-    clock: RunClock,
-    memory: MemoryMeter,
-    *,
-    device: str,
-    probe: bool = False,
-) -> Measurement | None:
-    """What a run took that reached its second step; None for a base model that was not counted, or a shorter run."""
-    if model.costs is None or clock.steps == 0:
-        return None
-    parameters = spec.parameters
-    sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]
-    plan = plan_job(sizes, parameters, model.pixel_multiple)
-    cost = job_cost(
-        model.costs,
-        parameters,
-        plan,
-        # What was found in the cache took no time.
-        neutral_prompts=len(model.neutral_prompts) if Phase.NEUTRAL_PROMPTS in clock.phases else 0,
-        base_previews=Phase.BASE_PREVIEWS in clock.phases,
-    )
-    done = cost.done(clock.epochs, trained=clock.steps / plan.steps.steps_per_epoch)
-    parts = {name: Part(work, clock.seconds.get(name, 0.0)) for name, work in done.items()}
-    return Measurement(
-        device=device,
-        base_model=f"baseModels/{model.id}",
-        mixed_precision=parameters.mixed_precision,
-        batch_size=parameters.batch_size,
-        processes=process_count(spec),
-        parts=parts,
-        start_seconds=clock.seconds.get("start", 0.0),
-        epoch_end_seconds=clock.seconds.get("epoch end", 0.0) / max(1, clock.epochs),
-        epochs=clock.epochs,
-        baseline_bytes=memory.baseline_bytes,
-        peak_bytes=memory.peak_bytes(),
-        memory_bytes=cost.memory_bytes,
-        weight_bytes=cost.weight_bytes,
-        measured_at=datetime.now(UTC),
-        probe=probe,
-    )

@@ -21,11 +21,12 @@ from services.chassis.logging import get_logger
 from services.trainer.engine.devices import MemoryMeter, free_unused_memory
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import RunStatus, TrainItem, TrainJobSpec
+from services.trainer.engine.train_loop import train
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.worker import metrics
 from services.trainer.worker.files import files_of
-from services.trainer.worker.measuring import measurement_of
+from services.trainer.worker.measurements import measurement_of
 from services.trainer.worker.pictures import decode_original
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Stalled, TrainingThread
@@ -105,7 +106,7 @@ class Probes:
         spec = await asyncio.to_thread(probe_spec, model, batch_size, self.folder, self.device)
         await asyncio.to_thread(self.release)
         memory = MemoryMeter(self.device)
-        self._thread = TrainingThread(spec, lambda _: None)
+        self._thread = TrainingThread(spec, lambda _: None, train=train)
         if self._stopping:
             return False
         result = await self._thread.run(stall_s=self.stall_s)

@@ -6,7 +6,6 @@ import asyncio
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from services.chassis.disk import check_room
 from services.chassis.errors import DomainError, Unavailable
@@ -14,14 +13,12 @@ from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
-from services.trainer.engine.devices import device_memory_bytes, device_name, use_threads
-from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
+from services.trainer.worker.engines import Engine
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
-from services.trainer.worker.probing import Probes
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import NoJob, TrainerClient
 from services.trainer.worker.wire import Assignment
@@ -37,6 +34,7 @@ class Worker:
         settings: WorkerSettings,
         catalogue: Mapping[str, BaseModel],
         *,
+        engine: Engine,
         trainer: TrainerClient | None = None,
         begin: Callable[..., Attempt] = Attempt,
     ) -> None:
@@ -47,30 +45,21 @@ class Worker:
         self._trainer_channel = channel(settings.trainer_target, settings)
         self._dataset_channel = channel(settings.dataset_target, settings)
         patience_s = settings.outage_patience_seconds
-        use_threads(settings.threads)
-        self._device_name = device_name(settings.device)
+        self._engine = engine
         self._begin = begin
         self._trainer = trainer or TrainerClient(
             self._trainer_channel,
             worker_id=settings.worker_id,
-            device=self._device_name,
-            device_memory_bytes=device_memory_bytes(settings.device),
+            device=engine.device_name,
+            device_memory_bytes=engine.device_memory_bytes,
+            pretends=engine.pretends,
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
         self._cache = settings.scratch_dir / "latents"
-        self._loaded = Warm()
         self._warm = ""
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
-        self._probes = Probes(
-            catalogue,
-            self._trainer,
-            self._folder / "probe",
-            settings.device,
-            self._device_name,
-            settings.stall_seconds,
-            self._loaded.close,
-        )
+        self._probes = engine.probing(catalogue, self._trainer, self._folder / "probe", settings.stall_seconds)
 
     async def run(self) -> None:
         """Works until it is cancelled, and gives a job at hand back, or until it has idled for as long as it may."""
@@ -91,7 +80,7 @@ class Worker:
                     self._probes.begin(found.unmeasured)
         finally:
             await self._probes.stop()
-            await asyncio.to_thread(self._loaded.close)
+            await asyncio.to_thread(self._engine.close)
             await self._trainer_channel.close(None)
             await self._dataset_channel.close(None)
             self._objects.close()
@@ -101,7 +90,7 @@ class Worker:
         return limit_s > 0 and asyncio.get_running_loop().time() - since >= limit_s
 
     async def _next(self) -> Assignment | NoJob:
-        models = [f"baseModels/{identifier}" for identifier in self._catalogue if self._is_here(identifier)]
+        models = [f"baseModels/{model.id}" for model in self._catalogue.values() if self._engine.loads(model)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
             await asyncio.sleep(10.0)
@@ -136,14 +125,13 @@ class Worker:
             self._objects,
             AttemptSettings(
                 device=self._settings.device,
-                device_name=self._device_name,
                 cache_dir=self._cache if self._settings.latent_cache_mib else None,
                 stall_s=self._settings.stall_seconds,
                 heartbeat_s=self._settings.heartbeat_seconds,
                 patience_s=self._settings.outage_patience_seconds,
                 decode_limits=self._settings.decode_limits,
             ),
-            self._loaded,
+            self._engine,
         )
         task = asyncio.create_task(self._run(attempt))
         try:
@@ -162,7 +150,3 @@ class Worker:
             await attempt.run()
         finally:
             metrics.state("idle")
-
-    def _is_here(self, identifier: str) -> bool:
-        path: Path | None = self._catalogue[identifier].local_path
-        return path is None or path.exists()

@@ -46,6 +46,12 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
+    pretend: bool = Field(
+        False, description="only pretend to train, for tests of programs: a few seconds a job, and everything marked so"
+    )
+    pretend_seconds: float = Field(
+        2.0, ge=0, le=3600, description="how long a pretended job takes, pictures and files apart"
+    )
     probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
     heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")
     acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")

@@ -40,12 +40,20 @@ class TrainerClient:
     """Calls that may be repeated are repeated while the trainer is away. A lost lease raises Aborted."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, *, worker_id: str, device: str, device_memory_bytes: int = 0, patience_s: float
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        worker_id: str,
+        device: str,
+        device_memory_bytes: int = 0,
+        pretends: bool = False,
+        patience_s: float,
     ) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
         self._worker_id = worker_id
         self._device = device
         self._device_memory_bytes = device_memory_bytes
+        self._pretends = pretends
         self._patience_s = patience_s
 
     async def acquire(self, base_models: Sequence[str], *, warm: str, wait_s: float) -> Assignment | NoJob:
@@ -56,6 +64,7 @@ class TrainerClient:
             warm_base_model=warm,
             device=self._device,
             device_memory_bytes=self._device_memory_bytes,
+            pretends=self._pretends,
         )
         request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)

@@ -22,14 +22,13 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
-from services.trainer.engine.train_loop import train
-from services.trainer.engine.warm import Warm
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import kept
 from services.trainer.worker.measuring import RunClock, timed
 from services.trainer.worker.wire import Metric, Progress
 
 Finished = EpochResult | tuple[PreviewImage, ...]
+Train = Callable[[TrainJobSpec, Hooks], TrainResult]
 
 
 class Dropped(Exception):
@@ -57,11 +56,11 @@ class TrainingThread:
         spec: TrainJobSpec,
         on_finished: Callable[[Finished], None],
         *,
+        train: Train,
         clock: RunClock | None = None,
-        warm: Warm | None = None,
     ) -> None:
-        self._warm = warm
         self.clock = clock or RunClock()
+        self._train = train
         self._spec = spec
         self._on_finished = on_finished
         self._loop = asyncio.get_running_loop()
@@ -106,7 +105,7 @@ class TrainingThread:
 
     def _work(self, done: asyncio.Future[TrainResult]) -> None:
         try:
-            result = train(self._spec, timed(self._hooks(), self.clock), self._warm)
+            result = self._train(self._spec, timed(self._hooks(), self.clock))
         except Dropped:
             self._resolve(done, TrainResult(RunStatus.CANCELLED, self._progress.step, None, None), None)
         except Exception as error:

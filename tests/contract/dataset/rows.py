@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from services.dataset.models.names import DatasetRef, ImageRef
-from services.dataset.models.resources import Dataset, DatasetFields, Image, ImageFields, Picture
+from services.dataset.models.resources import (
+    CaptionOrigin,
+    Crop,
+    Dataset,
+    DatasetFields,
+    Image,
+    ImageFields,
+    Picture,
+)
 from services.dataset.models.tags import Tag, TagSource
 from services.dataset.ports import DatasetStore
 
@@ -30,8 +38,14 @@ def image(number: int, *, ref: DatasetRef = SET, sha: str = "", fields: ImageFie
         thumbnail_key=f"t/{ref.dataset}/{number}",
         thumbnail_bytes=900,
     )
-    full = fields or ImageFields("a 'dog'\n☃", (Tag("Red"), Tag("b", TagSource.AUTO, 0.25, "wd", "f" * 64, "general")))
-    return Image(ImageRef(ref, f"img-{number}"), number, picture, full, NOW, NOW)
+    full = fields or ImageFields(
+        "a 'dog'\n☃", (Tag("Red"), Tag("b", TagSource.AUTO, 0.25, "wd", "f" * 64, "general")),
+        caption_origin=CaptionOrigin("qwen", "qwen2.5-vl"),
+    )  # fmt: skip
+    return Image(
+        ImageRef(ref, f"img-{number}"), number, picture, full, NOW, NOW,
+        facts=("square", "bars"), content_area=Crop(0.0, 0.1, 1.0, 0.9), perceptual_hash="0123456789abcdef",
+    )  # fmt: skip
 
 
 async def fill(store: DatasetStore, count: int, *, ref: DatasetRef = SET) -> list[Image]:

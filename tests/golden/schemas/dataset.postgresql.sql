@@ -33,7 +33,8 @@ CREATE TABLE public.datasets (
     revision integer NOT NULL,
     create_time bigint NOT NULL,
     update_time bigint NOT NULL,
-    labels text DEFAULT '{}'::text NOT NULL
+    labels text DEFAULT '{}'::text NOT NULL,
+    text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -91,7 +92,8 @@ CREATE TABLE public.images (
     facts text,
     content_area text,
     previous_crop text,
-    perceptual_hash character varying(16)
+    perceptual_hash character varying(16),
+    caption_origin text
 );
 
 CREATE TABLE public.noted_keys (
@@ -133,7 +135,11 @@ CREATE TABLE public.version_images (
     caption text NOT NULL,
     tags text NOT NULL,
     crop text,
-    num_repeats integer NOT NULL
+    num_repeats integer NOT NULL,
+    caption_origin text,
+    facts text,
+    content_area text,
+    perceptual_hash character varying(16)
 );
 
 CREATE TABLE public.versions (
@@ -145,7 +151,8 @@ CREATE TABLE public.versions (
     size_bytes bigint NOT NULL,
     trigger_word text NOT NULL,
     description text NOT NULL,
-    create_time bigint NOT NULL
+    create_time bigint NOT NULL,
+    text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -207,6 +214,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0006');
+INSERT INTO public.alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

@@ -17,7 +17,7 @@ CREATE TABLE datasets (
     last_version INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
+    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL,
     PRIMARY KEY (project, dataset_id)
 );
 
@@ -41,7 +41,7 @@ CREATE TABLE images (
     num_repeats INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16),
+    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT,
     PRIMARY KEY (project, dataset_id, image_id),
     CONSTRAINT uq_images_position UNIQUE (project, dataset_id, position),
     CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256)
@@ -56,7 +56,7 @@ CREATE TABLE versions (
     size_bytes BIGINT NOT NULL,
     trigger_word TEXT NOT NULL,
     description TEXT NOT NULL,
-    create_time BIGINT NOT NULL,
+    create_time BIGINT NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL,
     PRIMARY KEY (project, dataset_id, number)
 );
 
@@ -78,7 +78,7 @@ CREATE TABLE version_images (
     caption TEXT NOT NULL,
     tags TEXT NOT NULL,
     crop TEXT,
-    num_repeats INTEGER NOT NULL,
+    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16),
     PRIMARY KEY (project, dataset_id, number, image_id)
 );
 
@@ -161,6 +161,6 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0006');
+INSERT INTO alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

@@ -27,6 +27,13 @@ CREATE TABLE public.idempotency_keys (
     created_at bigint NOT NULL
 );
 
+CREATE TABLE public.image_scores (
+    image character varying(300) NOT NULL,
+    fingerprint character varying(64) NOT NULL,
+    scores bytea NOT NULL,
+    used_at bigint NOT NULL
+);
+
 CREATE TABLE public.schema_state (
     id integer NOT NULL,
     revision character varying(32) NOT NULL,
@@ -42,7 +49,10 @@ CREATE TABLE public.tag_job_images (
     message text NOT NULL,
     added text NOT NULL,
     removed text NOT NULL,
-    outside_domain boolean DEFAULT false NOT NULL
+    outside_domain boolean DEFAULT false NOT NULL,
+    calls integer DEFAULT 0 NOT NULL,
+    rescored boolean DEFAULT false NOT NULL,
+    caption text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE public.tag_jobs (
@@ -72,6 +82,9 @@ ALTER TABLE ONLY public.audit_outbox
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
 
+ALTER TABLE ONLY public.image_scores
+    ADD CONSTRAINT image_scores_pkey PRIMARY KEY (image, fingerprint);
+
 ALTER TABLE ONLY public.schema_state
     ADD CONSTRAINT schema_state_pkey PRIMARY KEY (id);
 
@@ -83,6 +96,8 @@ ALTER TABLE ONLY public.tag_jobs
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX ix_image_scores_used ON public.image_scores USING btree (used_at);
+
 CREATE UNIQUE INDEX ix_tag_job_images_image ON public.tag_job_images USING btree (job, image);
 
 CREATE INDEX ix_tag_jobs_project_created ON public.tag_jobs USING btree (project, created_at, name);
@@ -92,6 +107,6 @@ CREATE INDEX ix_tag_jobs_state_created ON public.tag_jobs USING btree (state, cr
 ALTER TABLE ONLY public.tag_job_images
     ADD CONSTRAINT tag_job_images_job_fkey FOREIGN KEY (job) REFERENCES public.tag_jobs(name) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0003');
+INSERT INTO public.alembic_version (version_num) VALUES ('0004');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0004', '0001', '0.1.0');

@@ -32,19 +32,6 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (project, method, request_id)
 );
 
-CREATE TABLE "tag_job_images" (
-    job VARCHAR(200) NOT NULL,
-    position INTEGER NOT NULL,
-    image VARCHAR(300) NOT NULL,
-    state VARCHAR(16) NOT NULL,
-    message TEXT NOT NULL,
-    added TEXT NOT NULL,
-    removed TEXT NOT NULL,
-    outside_domain BOOLEAN DEFAULT 0 NOT NULL,
-    PRIMARY KEY (job, position),
-    FOREIGN KEY(job) REFERENCES tag_jobs (name) ON DELETE CASCADE
-);
-
 CREATE TABLE audit_outbox (
     id VARCHAR(36) NOT NULL,
     revision INTEGER NOT NULL,
@@ -60,6 +47,30 @@ CREATE TABLE audit_outbox (
     address VARCHAR(64) NOT NULL,
     count BIGINT NOT NULL,
     PRIMARY KEY (id, revision)
+);
+
+CREATE TABLE "tag_job_images" (
+    job VARCHAR(200) NOT NULL,
+    position INTEGER NOT NULL,
+    image VARCHAR(300) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    message TEXT NOT NULL,
+    added TEXT NOT NULL,
+    removed TEXT NOT NULL,
+    outside_domain BOOLEAN DEFAULT 0 NOT NULL,
+    calls INTEGER DEFAULT '0' NOT NULL,
+    rescored BOOLEAN DEFAULT 0 NOT NULL,
+    caption TEXT DEFAULT '' NOT NULL,
+    PRIMARY KEY (job, position),
+    FOREIGN KEY(job) REFERENCES tag_jobs (name) ON DELETE CASCADE
+);
+
+CREATE TABLE image_scores (
+    image VARCHAR(300) NOT NULL,
+    fingerprint VARCHAR(64) NOT NULL,
+    scores BLOB NOT NULL,
+    used_at BIGINT NOT NULL,
+    PRIMARY KEY (image, fingerprint)
 );
 
 CREATE TABLE schema_state (
@@ -78,6 +89,8 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE UNIQUE INDEX ix_tag_job_images_image ON tag_job_images (job, image);
 
-INSERT INTO alembic_version (version_num) VALUES ('0003');
+CREATE INDEX ix_image_scores_used ON image_scores (used_at);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0003', '0001', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0004');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0004', '0001', '0.1.0');

@@ -38,7 +38,8 @@ CREATE TABLE public.epochs (
     reload_difference double precision NOT NULL,
     train_seconds double precision NOT NULL,
     checkpoint text NOT NULL,
-    create_time bigint NOT NULL
+    create_time bigint NOT NULL,
+    pretended boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -233,6 +234,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0008');
+INSERT INTO public.alembic_version (version_num) VALUES ('0009');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0009', '0002', '0.1.0');

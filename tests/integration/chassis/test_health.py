@@ -34,8 +34,9 @@ SERVICES = {
     "tagger": "fiveshot.tagger.v1.TaggerService",
     "trainer": "fiveshot.trainer.v1.TrainingService",
     "registry": "fiveshot.registry.v1.RegistryService",
+    "notifier": "fiveshot.notifier.v1.NotifierService",
 }
-WITH_STORE = [name for name in SERVICES if name != "tagger"]
+WITH_STORE = [name for name in SERVICES if name not in ("tagger", "notifier")]
 Status = health_pb2.HealthCheckResponse
 
 

@@ -28,6 +28,7 @@ SECRETS = {
     "tagger-database-url": "postgresql+psycopg://fiveshot:secret@postgres/fiveshot_tagger",
     "trainer-database-url": "postgresql+psycopg://fiveshot:secret@postgres/fiveshot_trainer",
     "registry-database-url": "postgresql+psycopg://fiveshot:secret@postgres/fiveshot_registry",
+    "notifier-database-url": "postgresql+psycopg://fiveshot:secret@postgres/fiveshot_notifier",
     "trainer-database-reader": "postgresql://reader:secret@postgres/fiveshot_trainer",
     "s3-access-key": "access",
     "s3-secret-key": "secret",

@@ -26,7 +26,7 @@ ADDED_KINDS = {
     "HTTPRoute",
     "GRPCRoute",
 }
-SERVICES = ("dataset", "tagger", "trainer", "registry")
+SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 WEIGHTS = {
     "url": "https://models.example.com/unet.safetensors",
     "sha256": "ab" * 32,

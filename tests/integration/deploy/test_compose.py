@@ -115,7 +115,7 @@ def test_a_database_is_made_for_each_service_that_has_one() -> None:
         if name.endswith("_DATABASE_URL")
     ]
     assert {url.rsplit("/", 1)[1] for url in urls} == made
-    assert len(urls) == len(made) == 4
+    assert len(urls) == len(made) == 5
 
 
 def test_images_are_built_for_each_service_from_extras_that_exist() -> None:

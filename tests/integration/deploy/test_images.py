@@ -25,6 +25,7 @@ IMAGES = {
     "services.tagger.app": "tagger",
     "services.trainer.app": "trainer",
     "services.registry.app": "registry",
+    "services.notifier.app": "notifier",
     "gateway.app": "gateway",
     "gateway.envoy_config": "gateway",
     "services.chassis.health_probe": "gateway",

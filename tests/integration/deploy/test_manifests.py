@@ -232,7 +232,7 @@ def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyP
     overlay = "prod"
     # Behind the name stands a digest: a Job can't be changed.
     jobs = {item["metadata"]["name"].rpartition("-")[0]: item["spec"] for item in of_kind(overlay, "Job")}
-    assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry")}
+    assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry", "notifier")}
     for name, job in jobs.items():
         (migrates,) = job["template"]["spec"]["containers"]
         service = named(overlay, "Deployment", name.removeprefix("migrate-"))["spec"]["template"]["spec"]

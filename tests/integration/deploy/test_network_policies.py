@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -9,7 +10,15 @@ import pytest
 from gateway import inside
 from tests.integration.deploy.manifests import OVERLAYS, Object, containers, of_kind, pods
 
-PORTS = {"dataset": 7451, "tagger": 7452, "trainer": 7453, "registry": 7454, "gateway": 7437, "worker": 7456}
+PORTS = {
+    "dataset": 7451,
+    "tagger": 7452,
+    "trainer": 7453,
+    "registry": 7454,
+    "notifier": 7457,
+    "gateway": 7437,
+    "worker": 7456,
+}
 METRICS = 9090
 SERVER_PORTS = {
     "dev": {"database": 5432, "s3": 8333, "nats": 4222},
@@ -21,6 +30,7 @@ NEEDS = {
     "tagger": {"database"},
     "trainer": {"database", "s3", "nats"},
     "registry": {"database", "s3", "nats"},
+    "notifier": {"database", "nats"},
     "worker": {"s3"},
     "gateway": set(),
 }
@@ -104,6 +114,23 @@ def test_each_process_reaches_the_servers_that_it_needs_and_no_others(overlay: s
     for name in NEEDS:
         assert not open_to(overlay, labels[name], None, 80)
         assert not open_to(overlay, labels[name], None, 25)
+
+
+@overlays
+def test_webhooks_reach_the_internet_and_no_private_network(overlay: str) -> None:
+    found = {}
+    for item in of_kind(overlay, "NetworkPolicy"):
+        for rule in item["spec"].get("egress", ()):
+            for peer in rule.get("to", ()):
+                if "ipBlock" in peer:
+                    found[item["metadata"]["name"]] = (peer["ipBlock"], rule["ports"])
+    assert set(found) == {"notifier"}
+    block, ports = found["notifier"]
+    assert ports == [{"protocol": "TCP", "port": 443}]
+    closed = [ip_network(each) for each in block["except"]]
+    for address in ("10.96.0.1", "192.168.1.1", "172.20.0.1", "169.254.169.254", "127.0.0.1"):
+        assert any(ip_address(address) in each for each in closed), address
+    assert not any(ip_address("1.1.1.1") in each for each in closed)
 
 
 @overlays

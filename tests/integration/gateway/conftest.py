@@ -131,6 +131,7 @@ def _settings(folder: Path, public: int, admin: int, absent: int) -> Settings:
         tagger_target=f"127.0.0.1:{absent}",
         trainer_target=f"127.0.0.1:{absent}",
         registry_target=f"127.0.0.1:{absent}",
+        notifier_target=f"127.0.0.1:{absent}",
         cors_origins=["https://app.example"],
         rate_limit_per_second=50,
         rate_limit_burst=60,

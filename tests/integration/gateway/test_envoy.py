@@ -270,7 +270,7 @@ async def test_health_says_which_services_are_missing(gateway: Gateway) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
     services = answer.json()["services"]
     assert services.pop("dataset") == {"status": "SERVING"}
-    assert services == {name: {"status": "UNREACHABLE"} for name in ("tagger", "trainer", "registry")}
+    assert services == {name: {"status": "UNREACHABLE"} for name in ("tagger", "trainer", "registry", "notifier")}
 
 
 async def test_the_access_log_tells_who_called(gateway: Gateway, channel: grpc.aio.Channel) -> None:

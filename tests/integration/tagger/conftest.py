@@ -108,19 +108,20 @@ async def dataset_target(s3_settings: S3Settings, tmp_path: Path) -> AsyncIterat
 @pytest.fixture
 async def suite(dataset_target: str, tmp_path: Path) -> AsyncIterator[Suite]:
     """Both services and an empty dataset with a trigger word."""
-    async with _suite(dataset_target, tmp_path) as suite:
+    async with running_suite(dataset_target, tmp_path) as suite:
         yield suite
 
 
 @pytest.fixture
 async def photo_suite(dataset_target: str, tmp_path: Path) -> AsyncIterator[Suite]:
     """The same with the tagger of photographs."""
-    async with _suite(dataset_target, tmp_path, photo=True) as suite:
+    async with running_suite(dataset_target, tmp_path, photo=True) as suite:
         yield suite
 
 
 @asynccontextmanager
-async def _suite(dataset_target: str, tmp_path: Path, **more: object) -> AsyncIterator[Suite]:
+async def running_suite(dataset_target: str, tmp_path: Path, **more: object) -> AsyncIterator[Suite]:
+    """Both services and an empty dataset with a trigger word; more: settings of the tagger."""
     settings = tagger_settings(dataset_target, f"sqlite+aiosqlite:///{tmp_path / 'tagger.db'}", **more)
     async with serving(settings, build(settings)) as server:
         connections = channel(dataset_target), channel(server.target)

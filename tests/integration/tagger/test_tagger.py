@@ -279,7 +279,7 @@ async def test_a_lone_picture_is_tagged_at_once(suite: Suite) -> None:
 
 async def test_a_deployment_that_only_measures_says_so(suite: Suite) -> None:
     await suite.upload("red", "a.png")
-    assert "TAGGER_WD_MODEL_DIR" in (await suite.run()).note
+    assert "fiveshot taggers add" in (await suite.run()).note
     answer = await suite.tagger.TagImage(
         tagger_service_pb2.TagImageRequest(parent="projects/pets", content=disc("red"))
     )

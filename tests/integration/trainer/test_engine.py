@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from services.trainer.engine.errors import EngineError, out_of_memory_named
+from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import (
     BaseModelFiles,
     Command,
@@ -25,6 +25,7 @@ from services.trainer.engine.job import (
     TrainItem,
     TrainJobSpec,
 )
+from services.trainer.engine.out_of_memory import out_of_memory_named
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.worker.pictures import size_of

@@ -42,7 +42,8 @@ def done(spec: TrainJobSpec, warm: Warm | None = None) -> EpochResult:
 
 
 def content(epoch: EpochResult) -> list[bytes]:
-    return [file.path.read_bytes() for file in (*epoch.artifacts, *epoch.previews)]
+    paths = [file.path for file in epoch.artifacts] + [preview.path for preview in epoch.previews]
+    return [path.read_bytes() for path in paths]
 
 
 def test_files_are_those_of_a_cold_start_whatever_the_job_before(make_spec: MakeSpec, warm: Warm) -> None:

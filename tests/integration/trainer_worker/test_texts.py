@@ -113,6 +113,47 @@ async def test_an_old_version_without_the_trigger_word_trains_with_it(
     assert _trained(run) == ["sks, a gray cat"] * 3
 
 
+async def test_a_version_tells_the_trainer_what_the_live_set_does(
+    datasets: DatasetServer, catalogue_file: Path
+) -> None:
+    await _upload(datasets, ("a cat", "", "sks"))
+    looked = await _planned(datasets, catalogue_file, store=False)
+    planned = await _planned(datasets, catalogue_file)
+    for live, frozen in zip(looked.data.images, planned.data.images, strict=True):
+        assert live.facts
+        assert live.perceptual_hash
+        assert (frozen.facts, frozen.content_area) == (live.facts, live.content_area)
+        assert frozen.perceptual_hash == live.perceptual_hash
+
+
+@pytest.mark.parametrize(
+    ("text_from", "sources", "texts"),
+    [
+        (dataset_pb2.TEXT_FROM_CAPTION, ["caption", "none"], ["sks cat", "sks"]),
+        (dataset_pb2.TEXT_FROM_TAGS, ["tags", "tags"], ["sks, gray cat, grass"] * 2),
+        (
+            dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS,
+            ["caption_and_tags", "tags"],
+            ["sks cat, gray cat, grass", "sks, gray cat, grass"],
+        ),
+    ],
+)
+async def test_what_the_dataset_chooses_is_what_a_training_would_read(
+    datasets: DatasetServer, text_from: dataset_pb2.TextFrom.ValueType, sources: list[str], texts: list[str]
+) -> None:
+    await datasets.new_set(trigger_word="sks")
+    for number, caption in enumerate(("sks cat", "")):
+        await datasets.upload(png(seed=number), file_name=f"{number}.png", caption=caption, tags=TAGS)
+    chosen = dataset_pb2.Dataset(name=SET_NAME, text_from=text_from)
+    await datasets.stub.UpdateDataset(pb.UpdateDatasetRequest(dataset=chosen))
+    reader = GrpcDatasets(datasets.connection)
+    live, frozen = await reader.look(SET_NAME), await reader.pin(SET_NAME)
+    assert [each.text_source for each in live.images] == sources
+    assert [each.caption for each in live.images] == texts == [each.caption for each in frozen.images]
+    assert [each.caption_unused for each in live.images] == [text_from == dataset_pb2.TEXT_FROM_TAGS, False]
+    assert all(each.tags_unused == (text_from == dataset_pb2.TEXT_FROM_CAPTION) for each in live.images)
+
+
 async def test_prompts_that_a_job_is_created_with_are_those_that_are_drawn(
     datasets: DatasetServer, object_store: ObjectStore, catalogue_file: Path, tmp_path: Path
 ) -> None:

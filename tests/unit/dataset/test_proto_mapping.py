@@ -65,7 +65,7 @@ _fields = st.builds(
 @given(_fields)
 def test_image_fields_round_trip(fields: ImageFields) -> None:
     image = Image(ImageRef(SET, "img-1"), 1, PICTURE, fields, NOW, NOW)
-    message = resources.image_proto(image, "sks")
+    message = resources.image_proto(image, DatasetFields(trigger_word="sks"))
     assert "sks" in message.training_text
     assert resources.image_fields(message) == fields
     assert (message.name, message.etag) == ("projects/acme/datasets/dogs/images/img-1", image.etag)
@@ -98,6 +98,7 @@ def test_a_version_and_a_stat() -> None:
         description="note",
         create_time=resources.timestamp(NOW),
         etag=version.etag,
+        text_from=dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS,
     )
     assert resources.stat_proto(TagStat("red", 3, 1)) == pb.TagStat(label="red", image_count=3, manual_count=1)
 

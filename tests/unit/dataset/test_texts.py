@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dataset.models.resources import ImageFields
+from services.dataset.models.resources import DatasetFields, ImageFields, TextFrom
 from services.dataset.models.tags import Tag
-from services.dataset.models.texts import stands_in, training_text
+from services.dataset.models.texts import own_text, stands_in, training_text, with_trigger
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,28 @@ from services.dataset.models.texts import stands_in, training_text
 )
 def test_the_final_text(caption: str, tags: tuple[str, ...], trigger: str, text: str) -> None:
     fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
-    assert training_text(fields, trigger) == text
+    assert training_text(fields, DatasetFields(trigger_word=trigger)) == text
+
+
+@pytest.mark.parametrize(
+    ("text_from", "caption", "tags", "text"),
+    [
+        (TextFrom.CAPTION, "a dog", ("red",), "a dog"),
+        (TextFrom.CAPTION, "", ("red",), ""),
+        (TextFrom.TAGS, "a dog", ("red", "hat"), "red, hat"),
+        (TextFrom.TAGS, "a dog", (), ""),
+        (TextFrom.CAPTION_AND_TAGS, "A dog on grass.", ("a hat", "Dog", "on_grass"), "A dog on grass, a hat"),
+        (TextFrom.CAPTION_AND_TAGS, "A dog.", ("dog",), "A dog."),
+        (TextFrom.CAPTION_AND_TAGS, "", ("red", "hat"), "red, hat"),
+        (TextFrom.CAPTION_AND_TAGS, "a dog", (), "a dog"),
+        (TextFrom.CAPTION_OR_TAGS, "a dog", ("red",), "a dog"),
+    ],
+)
+def test_the_dataset_chooses_between_caption_and_tags(
+    text_from: TextFrom, caption: str, tags: tuple[str, ...], text: str
+) -> None:
+    fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
+    assert own_text(fields, text_from) == text
 
 
 @pytest.mark.parametrize(
@@ -99,7 +119,7 @@ _text = st.text(alphabet="sk Sdé.,-_猫ネコक\u0301", max_size=12)
 
 @given(_text, _text)
 def test_the_rule_changes_nothing_in_its_own_result(caption: str, trigger: str) -> None:
-    once = training_text(ImageFields(caption=caption), trigger)
-    assert training_text(replace(ImageFields(), caption=once), trigger) == once
+    once = with_trigger(caption.strip(), trigger)
+    assert with_trigger(once, trigger) == once
     if trigger.strip() and not unicodedata.combining(trigger.strip()[0]):
         assert stands_in(trigger, once)

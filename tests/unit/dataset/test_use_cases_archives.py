@@ -26,7 +26,7 @@ def _verb(service: Service, **settings: int) -> ImportVerb:
     limits = ArchiveLimits(max_entries=50, max_total_bytes=10 * MIB)
     budget = ByteBudget(total=20 * MIB, per_project=20 * MIB)
     given = {"max_bytes": 10 * MIB, **settings}
-    return ImportVerb(service.store, service.uploads, budget, limits, idle_s=5.0, **given)
+    return ImportVerb(service.store, service.uploads, budget, limits, service.clock, idle_s=5.0, **given)
 
 
 async def _import(service: Service, data: bytes, *, dataset: DatasetRef = SET, **header: object) -> Imported:
@@ -119,6 +119,44 @@ async def test_a_picture_beside_a_bad_one_is_kept(service: Service) -> None:
     assert _told(await _import(service, archive)) == [
         ("good.png", ""), ("same.png", "IMAGE_DUPLICATE"), ("inner.zip", "ARCHIVE_NESTED"),
     ]  # fmt: skip
+
+
+async def test_a_changed_caption_is_named_and_taken_over_when_that_is_wanted(service: Service) -> None:
+    await service.new_set()
+    kept, changed = await service.add(1, caption="a cat"), await service.add(2, caption="old")
+    archive = zipped(
+        {
+            "1.png": png(seed=1), "1.txt": b"a cat", "3_cat/2.PNG": png(seed=2), "3_cat/2.caption": b"new",
+            "silent/1.jpg": jpeg(seed=9),
+        }
+    )  # fmt: skip
+    first = await _import(service, archive)
+    told = {one.file_name: (one.error and one.error.reason, one.differing, one.updated) for one in first.outcomes}
+    assert told == {
+        "1.png": ("IMAGE_DUPLICATE", (), False),
+        "3_cat/2.PNG": ("IMAGE_DUPLICATE", ("caption", "num_repeats"), False),
+        "silent/1.jpg": (None, (), False),
+    }
+    assert (await service.images.get(changed.ref)).fields.caption == "old"
+    second = await _import(service, archive, update_present=True)
+    updated = {one.file_name: one.image for one in second.outcomes if one.updated}
+    assert list(updated) == ["3_cat/2.PNG"]
+    stored = await service.images.get(changed.ref)
+    assert (updated["3_cat/2.PNG"], stored.fields.caption, stored.fields.num_repeats) == (stored, "new", 3)
+    assert await service.images.get(kept.ref) == kept
+    third = await _import(service, archive, update_present=True)
+    assert not any(one.differing or one.updated or one.image for one in third.outcomes)
+
+
+async def test_of_a_picture_that_comes_twice_the_first_one_counts(service: Service) -> None:
+    await service.new_set()
+    archive = zipped({"a.png": png(seed=1), "a.txt": b"one", "b.png": png(seed=1), "b.txt": b"two"})
+    imported = await _import(service, archive, update_present=True)
+    assert [(one.file_name, one.differing, one.updated) for one in imported.outcomes] == [
+        ("a.png", (), False), ("b.png", ("caption",), False),
+    ]  # fmt: skip
+    (image,) = service.store.state.images.values()
+    assert image.fields.caption == "one"
 
 
 async def test_a_full_dataset_takes_what_it_has_room_for() -> None:

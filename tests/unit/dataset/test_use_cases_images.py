@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.chassis.errors import (
@@ -12,7 +14,7 @@ from services.chassis.errors import (
 )
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import ImageRef, VersionImageRef
-from services.dataset.models.resources import Crop, ImageFields
+from services.dataset.models.resources import CaptionOrigin, Crop, ImageFields
 from services.dataset.models.tags import Tag, TagSource
 from services.dataset.use_cases.images import View
 from tests.fakes.pictures import png
@@ -72,6 +74,24 @@ async def test_update_guards_with_the_etag_and_touches_the_dataset(service: Serv
     assert caught.value.field == "image.etag"
     cleared = await service.images.update(made.ref, ImageFields(), ("crop", "tags"), changed.etag)
     assert cleared.fields == ImageFields("a dog", (), None, 2)
+
+
+async def test_a_caption_says_who_wrote_it_until_a_person_changes_it(service: Service) -> None:
+    await service.new_set()
+    image = await service.add()
+    origin = CaptionOrigin("qwen", "qwen2.5-vl")
+    written = ImageFields(caption="a dog", caption_origin=origin)
+    by_machine = await service.images.update(image.ref, written, ("caption", "caption_origin"), "")
+    assert by_machine.fields.caption_origin == origin
+    tagged = await service.images.update(image.ref, ImageFields(tags=(Tag("dog"),)), ("tags",), "")
+    assert tagged.fields.caption_origin == origin
+    for mask in (("caption",), (), ("*",)):
+        await service.images.update(image.ref, written, ("caption", "caption_origin"), "")
+        # A whole image that comes back with another caption was edited.
+        by_hand = await service.images.update(image.ref, replace(written, caption="my dog"), mask, "")
+        assert (by_hand.fields.caption, by_hand.fields.caption_origin) == ("my dog", None)
+    emptied = await service.images.update(image.ref, replace(written, caption=""), ("caption", "caption_origin"), "")
+    assert emptied.fields.caption_origin is None, "nobody wrote what is not there"
 
 
 async def test_a_bad_label_says_which(service: Service) -> None:

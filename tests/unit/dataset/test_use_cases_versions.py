@@ -12,7 +12,7 @@ from services.chassis.errors import (
 )
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import VersionRef
-from services.dataset.models.resources import DatasetFields, ImageFields
+from services.dataset.models.resources import DatasetFields, ImageFields, TextFrom
 from tests.unit.dataset.conftest import SET, Service
 
 
@@ -57,6 +57,41 @@ async def test_rows_from_before_the_trigger_word_was_frozen_are_given_out_with_i
     given, _, _ = await service.versions.list_images(ListRequest(version.ref.name))
     assert [image.fields.caption for image in given] == ["sks, a dog", "a photo of sks."]
     assert (await service.versions.get(version.ref)).digest == version.digest
+
+
+async def test_a_version_keeps_what_was_measured_of_its_pictures(service: Service) -> None:
+    await service.new_set()
+    image = await service.add()
+    version = await service.versions.create(SET, description="", request_id="")
+    await service.images.delete(image.ref, etag="")
+    ((pinned,), _, _) = await service.versions.list_images(ListRequest(version.ref.name))
+    assert image.facts
+    assert (pinned.facts, pinned.perceptual_hash) == (image.facts, image.perceptual_hash)
+    assert pinned.content_area == image.content_area
+
+
+async def test_what_texts_are_made_of_is_frozen_with_them(service: Service) -> None:
+    await service.new_set(text_from=TextFrom.CAPTION)
+    await service.add(0, tags=("red",))
+    await service.add(1, tags=("red",), caption="a dog")
+    texts = {}
+    for text_from in TextFrom:
+        await service.datasets.update(SET, DatasetFields(text_from=text_from), ("text_from",), "")
+        version = await service.versions.create(SET, description="", request_id="")
+        found, _, _ = await service.versions.list_images(ListRequest(version.ref.name))
+        texts[version.text_from] = [each.fields.caption for each in found]
+    assert texts == {
+        TextFrom.CAPTION_OR_TAGS: ["red", "a dog"],
+        TextFrom.CAPTION: ["", "a dog"],
+        TextFrom.CAPTION_AND_TAGS: ["red", "a dog, red"],
+        TextFrom.TAGS: ["red", "red"],
+    }
+
+
+async def test_a_choice_of_the_text_is_kept_by_updates_that_do_not_name_it(service: Service) -> None:
+    await service.new_set(text_from=TextFrom.TAGS)
+    changed = await service.datasets.update(SET, DatasetFields(display_name="Dogs"), (), "")
+    assert (changed.fields.display_name, changed.fields.text_from) == ("Dogs", TextFrom.TAGS)
 
 
 async def test_a_repeated_request_gives_the_first_version(service: Service) -> None:

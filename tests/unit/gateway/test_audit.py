@@ -26,6 +26,8 @@ from services.chassis.request_context import RequestContext
 from services.chassis.service import Service
 from services.dataset import app as dataset_app
 from services.dataset.settings import Settings as DatasetSettings
+from services.notifier import app as notifier_app
+from services.notifier.settings import Settings as NotifierSettings
 from services.registry import app as registry_app
 from services.registry.settings import Settings as RegistrySettings
 from services.tagger import app as tagger_app
@@ -78,6 +80,7 @@ async def services(tmp_path: Path) -> list[Service]:
         tagger_app.build(TaggerSettings(**far)),
         trainer_app.build(TrainerSettings(**far)),
         registry_app.build(RegistrySettings(**common)),
+        notifier_app.build(NotifierSettings(**far)),
     ]
 
 

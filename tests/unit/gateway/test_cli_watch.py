@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
+from fiveshot.words import TEXT_FROM
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -123,12 +124,36 @@ def test_it_is_said_which_of_caption_and_tags_counts(capsys: pytest.CaptureFixtu
         dataset_pb2.Image(name="projects/p/datasets/cat/images/c", file_name="c.jpg"),
     ]
     assert [texts.source_of(image) for image in images] == ["caption", "tags", "nothing"]
-    texts.tell_competition(Session(), images)
+    texts.tell_competition(Session(), images, TEXT_FROM["caption-or-tags"])
     said = capsys.readouterr().err
     assert "1 picture has a caption and tags: the caption is trained, the tags are not" in said
-    assert "fiveshot dataset caption cat a.jpg ''" in said
+    assert "fiveshot dataset update cat --text-from caption-and-tags" in said
     texts.tell_competition(Session(), images[1:])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text_from", "sources", "said"),
+    [
+        ("caption", ["caption", "nothing", "nothing"], "the caption is trained, the tags are not"),
+        ("tags", ["tags", "tags", "nothing"], "the tags are trained, the caption is not"),
+        ("caption-and-tags", ["caption, tags", "tags", "nothing"], ""),
+    ],
+)
+def test_the_dataset_chooses_which_of_caption_and_tags_counts(
+    text_from: str, sources: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = [dataset_pb2.Tag(label="red")]
+    images = [
+        dataset_pb2.Image(name="projects/p/datasets/cat/images/a", caption="a cat", tags=tags),
+        dataset_pb2.Image(tags=tags),
+        dataset_pb2.Image(),
+    ]
+    assert [texts.source_of(image, TEXT_FROM[text_from]) for image in images] == sources
+    texts.tell_competition(Session(), images, TEXT_FROM[text_from])
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(told) == bool(said)
 
 
 def test_pictures_that_teach_little_are_named(capsys: pytest.CaptureFixture[str]) -> None:

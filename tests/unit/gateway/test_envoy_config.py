@@ -34,6 +34,7 @@ def _full() -> Settings:
         tagger_target="tagger:50051",
         trainer_target="trainer:50051",
         registry_target="registry:50051",
+        notifier_target="notifier:50051",
         internal_token=SecretStr("inside"),
         tls_cert_file=Path("/tls/tls.crt"),
         tls_key_file=Path("/tls/tls.key"),

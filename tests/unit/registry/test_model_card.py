@@ -86,3 +86,10 @@ def test_what_an_epoch_lacks_is_left_out() -> None:
     assert not {"widget", "instance_prompt", "license"} & set(fields)
     assert "## Previews" not in card
     assert "ComfyUI" not in card
+
+
+def test_a_pretended_epoch_says_so_before_all_else() -> None:
+    card = model_card("Rex", "", replace(finished_epoch(), pretended=True))
+    assert front_matter(card)["tags"] == ["pretended", "fiveshot"]
+    assert card.partition("# Rex\n\n")[2].startswith("> **Pretended.**")
+    assert "retended" not in model_card("Rex", "", finished_epoch())

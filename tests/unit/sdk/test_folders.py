@@ -25,9 +25,10 @@ def test_a_folder_gives_its_pictures_in_order_and_names_the_rest(tmp_path: Path)
     _files(tmp_path, "b.PNG", "a.jpg", "c.webp", "d.jfif", "a.txt", "lost.txt", ".hidden.png", "notes.md", "sub/e.jpg")
     found = find_pictures([tmp_path])
     assert _names(found) == ["a.jpg", "b.PNG", "c.webp", "d.jfif"]
-    assert [each.path.name for each in found.passed_over] == ["lost.txt", "notes.md", "sub"]
+    assert [each.path.name for each in found.passed_over] == ["lost.txt", "notes.md", "sub", ".hidden.png"]
     assert found.passed_over_in_words() == (
-        "1 caption without a picture, 1 file that is no picture, 1 folder within, entered with recursive"
+        "1 caption without a picture, 1 file that is no picture, 1 folder within, entered with recursive,"
+        " 1 hidden file"
     )
     assert _names(find_pictures([tmp_path], recursive=True)) == ["a.jpg", "b.PNG", "c.webp", "d.jfif", "e.jpg"]
     assert _names(find_pictures([tmp_path / "notes.md"])) == ["notes.md"]
@@ -72,6 +73,7 @@ def test_kohya_folders_are_entered_and_give_their_repeats(tmp_path: Path) -> Non
         ({"a.caption": "by caption", "a.txt": "by txt"}, "by txt"),
         ({"metadata.jsonl": json.dumps({"file_name": "a.jpg", "text": "by line"})}, "by line"),
         ({"metadata.jsonl": json.dumps({"file_name": "a.jpg", "text": "by line"}), "a.txt": "by txt"}, "by txt"),
+        ({"METADATA.JSONL": json.dumps({"file_name": "a.jpg", "text": "by line"})}, "by line"),
         ({}, ""),
     ],
 )

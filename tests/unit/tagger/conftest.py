@@ -13,13 +13,23 @@ import pytest
 
 from services.chassis.listing.pages import PageTokens
 from services.chassis.signals import Signals
-from services.tagger.models import JobState, TagJob, TagOptions
+from services.tagger.models.jobs import JobState, TagJob
+from services.tagger.models.tags import TagOptions
+from services.tagger.use_cases.image_access import ImageAccess
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
 from services.tagger.use_cases.tag_images import ImageTagger
 from services.tagger.use_cases.tag_jobs import StartRequest, TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from tests.fakes.tag_jobs import FakeTagJobs
-from tests.fakes.tagger_world import DATASET, FakeDatasets, FakeDecoder, ScriptedTagger, score
+from tests.fakes.tagger_world import (
+    DATASET,
+    FakeDatasets,
+    FakeDecoder,
+    FakeKeptScores,
+    ScriptedCaptioner,
+    ScriptedTagger,
+    score,
+)
 from tests.fixtures.patience import within
 
 
@@ -29,6 +39,8 @@ class World:
 
     executor: ThreadPoolExecutor
     tagger: ScriptedTagger = field(default_factory=lambda: ScriptedTagger(score("cat"), score("tree", 0.5)))
+    captioner: ScriptedCaptioner = field(default_factory=ScriptedCaptioner)
+    kept: FakeKeptScores = field(default_factory=FakeKeptScores)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     jobs: FakeTagJobs = field(default_factory=FakeTagJobs)
     changes: Signals = field(default_factory=Signals)
@@ -37,18 +49,17 @@ class World:
 
     @property
     def taggers(self) -> Taggers:
-        return Taggers([self.tagger])
+        return Taggers([self.tagger, self.captioner])
 
     @property
     def verbs(self) -> TagJobVerbs:
         return TagJobVerbs(self.jobs, self.datasets, self.taggers, self.changes, lambda: self.now, PageTokens())
 
     def runner(self, owner: str = "me", **limits: object) -> TagJobRunner:
-        images = ImageTagger(
-            self.jobs, self.datasets, self.taggers, FakeDecoder(), self.executor, patience_s=self.patience_s
-        )
+        access = ImageAccess(self.datasets, FakeDecoder(), patience_s=self.patience_s)
+        images = ImageTagger(self.jobs, access, self.taggers, self.kept, self.executor, lambda: self.now)
         chosen = RunnerLimits(**{"poll_s": 0.02, "lease": timedelta(seconds=15), **limits})  # type: ignore[arg-type]
-        return TagJobRunner(self.jobs, images, self.changes, lambda: self.now, owner=owner, limits=chosen)
+        return TagJobRunner(self.jobs, images, self.kept, self.changes, lambda: self.now, owner=owner, limits=chosen)
 
     async def start(self, options: TagOptions | None = None, **request: object) -> TagJob:
         asked = StartRequest("acme", DATASET, options or TagOptions(), **request)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from services.tagger.models import Picture
+from services.tagger.models.pictures import Picture
 
 Colour = tuple[int, int, int]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from services.chassis.errors import FailedPrecondition, NotFound
-from services.tagger.models import ImageRecord, Picture
+from services.tagger.models.pictures import Picture
+from services.tagger.models.tags import ImageRecord
 from services.tagger.use_cases.cropping import USUAL_SHAPES, Box, best_crop
 from services.tagger.use_cases.crops import CropSuggestion, CropVerb, suggestion
 from services.tagger.use_cases.taggers import CombinedTagger, Taggers

@@ -8,7 +8,8 @@ from gateway.demo_pictures.backgrounds import COLOURS
 from services.tagger.adapters.colour_names import COLOUR_NAMES, name_indices, to_oklab
 from services.tagger.adapters.measured import MeasuredTagger
 from services.tagger.adapters.measurements import flat_share
-from services.tagger.models import Picture, TagOptions
+from services.tagger.models.pictures import Picture
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.scoring import predictions
 from tests.unit.tagger.drawings import drawing, photograph, picture
 

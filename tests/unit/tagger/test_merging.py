@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tagger.models import MAX_TAGS_PER_IMAGE, Score, Tag, TagMode, TagOptions, TagSource
+from services.tagger.models.pictures import Score
+from services.tagger.models.tags import MAX_TAGS_PER_IMAGE, Tag, TagMode, TagOptions, TagSource
 from services.tagger.use_cases.labels import key
 from services.tagger.use_cases.merging import merge, to_skip
 from tests.fakes.tagger_world import score

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 import pytest
 
 from services.chassis.errors import FailedPrecondition
-from services.tagger.models import (
+from services.tagger.models.jobs import (
     ImageOutcome,
     ImageState,
     JobState,
     TagJob,
-    TagOptions,
     cancelled,
     completed,
     given_up,
     retried,
 )
+from services.tagger.models.tags import TagOptions
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]

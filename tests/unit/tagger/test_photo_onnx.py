@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from services.tagger.adapters.photo_onnx import WEIGHTS, PhotoOnnxTagger, probabilities, read_table
-from services.tagger.models import KIND, OBJECT, Picture, Score, TagOptions
+from services.tagger.models.pictures import KIND, OBJECT, Picture, Score
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.scoring import predictions
 from tests.fakes.photographs import photo_of_a_clock
 from tests.unit.tagger.drawings import drawing, photograph, picture

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.photo_subject import box_of
-from services.tagger.models import Picture
+from services.tagger.models.pictures import Picture
 from tests.fakes.photographs import photo_of_a_clock
 from tests.unit.tagger.drawings import drawing
 

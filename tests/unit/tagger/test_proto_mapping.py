@@ -7,17 +7,9 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.tagger.v1 import tagger_pb2
 
 from services.tagger import proto_mapping
-from services.tagger.models import (
-    ImageOutcome,
-    ImageState,
-    JobState,
-    Tag,
-    TagJob,
-    TagMode,
-    TagOptions,
-    TagSource,
-)
-from tests.fakes.tagger_world import ScriptedTagger, score
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob
+from services.tagger.models.tags import CaptionOptions, Purpose, Tag, TagMode, TagOptions, TagSource
+from tests.fakes.tagger_world import ScriptedCaptioner, ScriptedTagger, score
 
 OPTIONS = TagOptions(
     tagger="taggers/wd",
@@ -31,6 +23,8 @@ OPTIONS = TagOptions(
     adaptive_threshold=True,
     replace=(("kitten", "cat"),),
     keep_overlapping=True,
+    captioner="taggers/qwen",
+    caption=CaptionOptions(Purpose.PERSON, "woman", ("tattoo",), 75),
 )
 
 
@@ -69,22 +63,23 @@ def test_a_job_shows_its_counts_its_failures_and_the_changes_of_a_dry_run() -> N
         state=JobState.SUCCEEDED,
         note="a note",
         outcomes=(
-            ImageOutcome("i1", ImageState.TAGGED, "", ("cat",), ("dog",)),
-            ImageOutcome("i2", ImageState.SKIPPED),
-            ImageOutcome("i3", ImageState.FAILED, "why"),
+            ImageOutcome("i1", ImageState.TAGGED, "", ("cat",), ("dog",), rescored=True, caption="A cat."),
+            ImageOutcome("i2", ImageState.SKIPPED, calls=1),
+            ImageOutcome("i3", ImageState.FAILED, "why", calls=3),
             ImageOutcome("i4", ImageState.LEFT),
         ),
     )
     wire = proto_mapping.job_to_proto(job)
     assert (wire.total_images, wire.tagged_images, wire.skipped_images, wire.failed_images) == (4, 1, 1, 1)
+    assert (wire.captioner_calls, wire.rescored_images) == (4, 1)
     assert [(failure.image, failure.message) for failure in wire.failures] == [("i3", "why")]
     assert wire.create_time.ToDatetime(UTC) == job.created_at
     assert not wire.HasField("end_time")
     assert not wire.changes
     dry = replace(job, dry_run=True, ended_at=job.created_at, revision=2)
     shown = proto_mapping.job_to_proto(dry)
-    assert [(change.image, list(change.added), list(change.removed)) for change in shown.changes] == [
-        ("i1", ["cat"], ["dog"])
+    assert [(each.image, list(each.added), list(each.removed), each.caption) for each in shown.changes] == [
+        ("i1", ["cat"], ["dog"], "A cat.")
     ]
     assert not proto_mapping.job_to_proto(dry, with_changes=False).changes
     assert shown.HasField("end_time")
@@ -102,3 +97,7 @@ def test_a_tagger_is_listed_with_its_vocabulary_and_thresholds() -> None:
     wire = proto_mapping.tagger_to_proto(ScriptedTagger(score("cat")).describe(), is_default=True)
     assert (wire.name, wire.is_default, list(wire.vocabulary)) == ("taggers/scripted", True, ["cat"])
     assert {category.category: round(category.default_threshold, 2) for category in wire.categories}["general"] == 0.35
+    taking = {category.category for category in wire.categories if category.takes_threshold}
+    assert taking == {"general"}
+    writer = proto_mapping.tagger_to_proto(ScriptedCaptioner().describe(), is_default=False)
+    assert (writer.kind, writer.model) == (tagger_pb2.Tagger.KIND_CAPTIONS, "some-vl")

@@ -12,17 +12,9 @@ from structlog.testing import capture_logs
 from services.chassis import request_context
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.request_context import RequestContext
-from services.tagger.models import (
-    ImageOutcome,
-    ImageState,
-    JobState,
-    Picture,
-    Scores,
-    Tag,
-    TagMode,
-    TagOptions,
-    TagSource,
-)
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState
+from services.tagger.models.pictures import Picture, Scores
+from services.tagger.models.tags import Tag, TagMode, TagOptions, TagSource
 from tests.fakes.tagger_world import ScriptedTagger, score
 from tests.fixtures.patience import scaled, turns, until, within
 from tests.unit.tagger.conftest import World

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tagger.models import Score, TagOptions
+from services.tagger.models.pictures import Category, Score
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.scoring import mcut, predictions
 from tests.fakes.tagger_world import ScriptedTagger, score
 
 INFO = ScriptedTagger().describe()
+CATEGORIES = [category.name for category in INFO.categories]
 
 
 def labels(scores: list[Score], options: TagOptions | None = None) -> list[str]:
@@ -21,10 +25,37 @@ def test_every_category_has_its_own_threshold() -> None:
     assert labels(scores) == ["bob", "cat"]
 
 
-def test_one_threshold_for_all_and_one_for_a_category() -> None:
+def test_one_threshold_is_for_what_a_picture_shows_and_a_category_may_have_its_own() -> None:
     scores = [score("cat", 0.5), score("dog", 0.3), score("alice", 0.4, "character")]
-    assert labels(scores, TagOptions(threshold=0.3)) == ["alice", "cat", "dog"]
-    assert labels(scores, TagOptions(threshold=0.3, category_thresholds=(("general", 0.45),))) == ["alice", "cat"]
+    assert labels(scores, TagOptions(threshold=0.3)) == ["cat", "dog"]
+    assert labels(scores, TagOptions(threshold=0.3, category_thresholds=(("general", 0.45),))) == ["cat"]
+    both = TagOptions(threshold=0.3, category_thresholds=(("character", 0.3),))
+    assert labels(scores, both) == ["alice", "cat", "dog"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(CATEGORIES), st.floats(0, 1)), max_size=20),
+    st.floats(0, 1),
+)
+def test_one_threshold_brings_and_takes_no_tag_of_a_category_that_keeps_its_own(
+    given_scores: list[tuple[str, str, float]], threshold: float
+) -> None:
+    scores = [score(f"{label} {category}", value, category) for label, category, value in given_scores]
+    mine = {category.name for category in INFO.categories if category.takes_threshold}
+    own, asked = (
+        [each.label for each in predictions(scores, INFO, options) if each.category not in mine]
+        for options in (TagOptions(max_tags=200), TagOptions(max_tags=200, threshold=threshold))
+    )
+    assert own == asked
+
+
+def test_a_category_that_is_given_on_request_stays_silent_under_mcut() -> None:
+    info = replace(INFO, categories=(*INFO.categories, Category("secret", 1.0)))
+    scores = [score("seen", 0.9, "secret"), score("unseen", 0.1, "secret"), score("cat", 0.9), score("dog", 0.1)]
+    found = predictions(scores, info, TagOptions(adaptive_threshold=True))
+    assert [each.label for each in found] == ["cat"]
+    asked = TagOptions(adaptive_threshold=True, category_thresholds=(("secret", 0.5),))
+    assert [each.label for each in predictions(scores, info, asked)] == ["cat", "seen"]
 
 
 def test_labels_come_by_category_then_by_score_and_the_cap_keeps_the_best() -> None:

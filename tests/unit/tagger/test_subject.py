@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.chassis.errors import FailedPrecondition, Internal, NotFound
-from services.tagger.models import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.pictures import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
 from services.tagger.use_cases.subject import MOST_PICTURES, SubjectVerb, spread, suggest, with_article
 from services.tagger.use_cases.taggers import CombinedTagger, Taggers
 from tests.fakes.tagger_world import DATASET, FakeDecoder, ScriptedTagger

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
-from services.tagger.models import ImageOutcome, ImageState, JobState, TagOptions
+from services.tagger.models.jobs import ImageOutcome, ImageState, JobState
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.tag_jobs import StartRequest
 from services.tagger.use_cases.taggers import MEASURED_ONLY_NOTE
 from tests.fakes.tagger_world import DATASET, ScriptedTagger
@@ -68,7 +69,7 @@ async def test_a_job_that_can_only_measure_says_so(world: World) -> None:
     world.tagger = ScriptedTagger(measures_only=True)
     note = (await world.start()).note
     assert note == MEASURED_ONLY_NOTE
-    assert "TAGGER_WD_MODEL_DIR" in note
+    assert "fiveshot taggers add" in note
 
 
 async def test_watch_tells_every_state_once_and_ends_with_the_job(world: World) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import InvalidArgument, ResourceExhausted
-from services.tagger.models import ImageOutcome, ImageState, Picture, Scores, TagJob, TagOptions
+from services.tagger.models.jobs import ImageOutcome, ImageState, TagJob
+from services.tagger.models.pictures import Picture, Scores
+from services.tagger.models.tags import TagOptions
 from services.tagger.ports import Tagger
 from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import MEASURED_ONLY_NOTE, CombinedTagger, Taggers, job_note
@@ -117,7 +119,7 @@ def test_a_job_says_how_many_pictures_were_only_measured() -> None:
     outcomes = (ImageOutcome("a", ImageState.TAGGED, outside_domain=True), ImageOutcome("b", ImageState.TAGGED))
     job = TagJob("n", "d", TagOptions(), datetime(2026, 1, 1, tzinfo=UTC), outcomes=outcomes)
     assert job_note(job).startswith("1 of 2 pictures lie outside")
-    assert "TAGGER_WD_MODEL_DIR" in job_note(job)
+    assert "fiveshot taggers add" in job_note(job)
     assert job_note(replace(job, outcomes=outcomes[1:])) == ""
     assert job_note(replace(job, note="known before")) == "known before"
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from services.chassis.errors import Internal
 from services.tagger.adapters.wd_onnx import WdOnnxTagger, preprocess, read_labels
-from services.tagger.models import Picture, TagOptions
+from services.tagger.models.pictures import Picture
+from services.tagger.models.tags import TagOptions
 from services.tagger.use_cases.scoring import predictions
 
 ROWS = [

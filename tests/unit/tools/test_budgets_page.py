@@ -9,6 +9,7 @@ from services.chassis.budget_policy import parse
 from services.chassis.budgets import BUDGETS
 from services.chassis.settings import BudgetSettings
 from services.dataset.settings import Settings as DatasetSettings
+from services.notifier.settings import Settings as NotifierSettings
 from services.registry.settings import Settings as RegistrySettings
 from services.trainer.settings import Settings as TrainerSettings
 
@@ -17,6 +18,7 @@ SETTINGS: dict[str, type[BudgetSettings]] = {
     "dataset": DatasetSettings,
     "trainer": TrainerSettings,
     "registry": RegistrySettings,
+    "notifier": NotifierSettings,
 }
 
 

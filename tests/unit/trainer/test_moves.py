@@ -316,3 +316,21 @@ def test_an_old_token_is_refused_with_the_reason_that_workers_look_for() -> None
             _running(), token="old", outcome=Outcome.SUCCEEDED, error=None, now=NOW, max_failures=MAX_FAILURES
         )
     assert refused.value.reason == "LEASE_LOST"
+
+
+def test_what_a_pretending_worker_does_is_marked_and_teaches_no_pace() -> None:
+    real = worker_moves.acquire(make_job(num_epochs=1), worker_id="w", token="t", now=NOW, lease=LEASE).job
+    assert not real.pretended
+    lost = moves.left(real, NOW + 2 * LEASE, Outcome.RELEASED, "").job
+    later = NOW + 3 * LEASE
+    job = worker_moves.acquire(lost, worker_id="p", token="u", now=later, lease=LEASE, pretends=True).job
+    assert ([each.pretended for each in job.attempts], job.pretended) == ([False, True], True)
+    change = worker_moves.report_epoch(
+        job, make_epoch(1), token="u", recommended_epoch=1, recommendation_reason="", now=later, lease=LEASE
+    )
+    assert change.epoch is not None
+    assert change.epoch.pretended
+    done = worker_moves.complete(
+        change.job, token="u", outcome=Outcome.SUCCEEDED, error=None, now=later + LEASE, max_failures=3
+    ).job
+    assert (done.state, done.seconds_per_sample) == (JobState.SUCCEEDED, 0.0)

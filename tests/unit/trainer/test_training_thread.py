@@ -24,7 +24,6 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.recipe.phases import Phase
-from services.trainer.worker import training
 from services.trainer.worker.delivery import kept
 from services.trainer.worker.training import Finished, Stalled, TrainingThread
 from tests.fixtures.patience import scaled, turns
@@ -34,14 +33,13 @@ DONE = TrainResult(RunStatus.COMPLETED, 2, None, None)
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], tuple[TrainingThread, list[Finished]]]:
+def make() -> Callable[[Engine], tuple[TrainingThread, list[Finished]]]:
     """A thread that runs this engine, and what it finished."""
 
     def build(engine: Engine) -> tuple[TrainingThread, list[Finished]]:
-        monkeypatch.setattr(training, "train", engine)
         finished: list[Finished] = []
         spec: Any = None
-        return TrainingThread(spec, finished.append), finished
+        return TrainingThread(spec, finished.append, train=engine), finished
 
     return build
 

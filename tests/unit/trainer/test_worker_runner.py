@@ -9,6 +9,7 @@ from typing import Any, cast
 from fiveshot.trainer.v1 import training_job_pb2
 
 from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.worker.pretending import PretendedEngine
 from services.trainer.worker.runner import Worker
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import NoJob
@@ -51,7 +52,8 @@ async def test_it_asks_for_what_it_can_load_and_prefers_the_model_that_it_worked
     )
     trainer: Any = _Trainer()
     begin: Any = _Attempt
-    worker = Worker(settings, load_catalogue(settings.catalogue), trainer=trainer, begin=begin)
+    catalogue = load_catalogue(settings.catalogue)
+    worker = Worker(settings, catalogue, engine=PretendedEngine(catalogue, 0), trainer=trainer, begin=begin)
     running = asyncio.create_task(worker.run())
     async with within():
         await trainer.idle.wait()
@@ -68,7 +70,7 @@ async def test_it_ends_when_it_has_idled_for_as_long_as_the_settings_say(tmp_pat
     )  # fmt: skip
     trainer = _Emptying()
     begin: Any = _Attempt
-    worker = Worker(settings, load_catalogue(settings.catalogue), trainer=cast(Any, trainer), begin=begin)
+    worker = Worker(settings, load_catalogue(settings.catalogue), trainer=cast(Any, trainer), begin=begin, engine=PretendedEngine(catalogue)
     async with within():
         await worker.run()
     # It asked again after the job that was there.

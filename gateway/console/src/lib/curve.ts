@@ -22,24 +22,24 @@ export function range(values: number[], share = 0.02): [number, number] {
   return [low - room, high + room]
 }
 
-/** At most `most` points, twice: of each stretch its lowest and highest, so that no spike is lost. */
-export function thin(steps: number[], values: number[], most: number): [number[], number[]] {
-  if (steps.length <= most) return [steps, values]
-  const stretch = Math.ceil(steps.length / (most / 2))
-  const xs: number[] = []
-  const ys: number[] = []
-  for (let from = 0; from < steps.length; from += stretch) {
-    const to = Math.min(from + stretch, steps.length)
+/** Places of at most `most` values: of each stretch its lowest and highest, so that no spike is lost. */
+export function thin(values: number[], most: number): number[] {
+  if (values.length <= most) return values.map((_, at) => at)
+  const stretch = Math.ceil(values.length / (most / 2))
+  const found: number[] = []
+  for (let from = 0; from < values.length; from += stretch) {
+    const to = Math.min(from + stretch, values.length)
     let low = from
     let high = from
     for (let at = from; at < to; at += 1) {
       if (values[at]! < values[low]!) low = at
       if (values[at]! > values[high]!) high = at
     }
-    for (const at of low === high ? [low] : low < high ? [low, high] : [high, low]) {
-      xs.push(steps[at]!)
-      ys.push(values[at]!)
-    }
+    found.push(...(low === high ? [low] : low < high ? [low, high] : [high, low]))
   }
-  return [xs, ys]
+  return found
 }
+
+/** A curve of more points looks the same: of a longer job every so-many-th step is asked for. */
+const MOST_POINTS = 20_000
+export const strideFor = (steps: number) => Math.max(1, Math.ceil(steps / MOST_POINTS))

@@ -5,8 +5,13 @@ import { TrainingJob_State as State, type Epoch, type TrainingJob } from '../gen
 import type { TrainingJobEvent } from '../gen/fiveshot/trainer/v1/training_event_pb'
 import { create } from '@bufbuild/protobuf'
 import { all, faultOf, trainer, type Fault } from './api'
+import { strideFor } from './curve'
 
-const PAGE = 10_000
+// Few enough that decoding one never holds the page up.
+const PAGE = 2000
+// Nothing for so long, and the line is taken up anew: a line that broke in a sleep says nothing.
+const SILENCE_MS = 45_000
+const LOOK_MS = 5000
 const QUEUE_MS = 4000
 const METRICS_MS = 1000
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000]
@@ -21,7 +26,7 @@ export class Follow {
   away = $state(false)
   fault = $state.raw<Fault | null>(null)
   /** Steps, losses; replaced when points arrive. */
-  points = $state.raw<{ steps: number[]; losses: number[]; epochs: number[] }>({ steps: [], losses: [], epochs: [] })
+  points = $state.raw<{ steps: number[]; losses: number[] }>({ steps: [], losses: [] })
 
   #name: string
   #token = ''
@@ -29,6 +34,9 @@ export class Follow {
   #line: AbortController | null = null
   #metricsDue = false
   #fetching = false
+  #stride = 1
+  #heard = Date.now()
+  #looked = Date.now()
 
   constructor(name: string) {
     this.#name = name
@@ -53,20 +61,38 @@ export class Follow {
 
   #pause: (() => void) | null = null
   #wake = () => {
-    if (document.visibilityState === 'visible') this.#pause?.()
+    if (document.visibilityState !== 'visible') return
+    this.#pause?.()
+    // A line that was silent while the page was out of sight may be dead without a word.
+    if (Date.now() - this.#heard > LOOK_MS) this.#anew()
+  }
+
+  #anew(): void {
+    this.#heard = Date.now()
+    this.#line?.abort()
+  }
+
+  /** A clock that jumped means that the machine slept; a long silence may mean that the line is gone. */
+  #guard = () => {
+    const now = Date.now()
+    if (now - this.#looked > 4 * LOOK_MS || now - this.#heard > SILENCE_MS) this.#anew()
+    this.#looked = now
   }
 
   async #run(): Promise<void> {
     let failures = 0
     const queue = setInterval(() => this.job?.state === State.QUEUED && void this.#look(), QUEUE_MS)
-    this.#stop.signal.addEventListener('abort', () => clearInterval(queue))
+    const guard = setInterval(this.#guard, LOOK_MS)
+    this.#stop.signal.addEventListener('abort', () => (clearInterval(queue), clearInterval(guard)))
     while (!this.#stop.signal.aborted) {
       try {
-        this.#line = new AbortController()
+        const line = (this.#line = new AbortController())
+        this.#heard = Date.now()
         const call = { name: this.#name, resumeToken: this.#token }
-        for await (const message of trainer.watchTrainingJob(call, { signal: this.#line.signal })) {
+        for await (const message of trainer.watchTrainingJob(call, { signal: line.signal })) {
           failures = 0
           this.away = false
+          this.#heard = Date.now()
           this.#token = message.resumeToken
           if (message.update.case === 'job') await this.#snapshot(message.update.value)
           else if (message.update.case === 'event') this.#event(message.update.value)
@@ -75,6 +101,7 @@ export class Follow {
         if (ended(this.job)) break
       } catch (error) {
         if (this.#stop.signal.aborted) break
+        if (this.#line?.signal.aborted) continue
         const fault = faultOf(error)
         if (!fault.away && failures > 0) {
           this.fault = fault
@@ -89,6 +116,7 @@ export class Follow {
       })
     }
     clearInterval(queue)
+    clearInterval(guard)
   }
 
   async #look(): Promise<void> {
@@ -101,11 +129,13 @@ export class Follow {
   }
 
   async #snapshot(job: TrainingJob): Promise<void> {
-    this.job = job
-    this.epochs = await all(async (pageToken) => {
+    // Both at once: a job without its epochs would look as if it had none.
+    const epochs = await all(async (pageToken) => {
       const page = await trainer.listEpochs({ parent: this.#name, pageSize: 500, pageToken })
       return [page.epochs, page.nextPageToken]
     })
+    this.job = job
+    this.epochs = epochs
     await this.#metrics()
   }
 
@@ -142,14 +172,17 @@ export class Follow {
   }
 
   async #metrics(): Promise<void> {
-    if (this.#fetching) return
+    if (this.#fetching || !this.job) return
     this.#fetching = true
     try {
-      const { steps, losses, epochs } = this.points
-      const grown = { steps: [...steps], losses: [...losses], epochs: [...epochs] }
+      const stride = strideFor(Number(this.job.totalSteps))
+      // An extended job may be coarser than before: its curve is drawn anew.
+      const { steps, losses } = stride === this.#stride ? this.points : { steps: [], losses: [] }
+      this.#stride = stride
+      const grown = { steps: [...steps], losses: [...losses] }
       let since = BigInt(steps.at(-1) ?? 0)
       for (;;) {
-        const asks = create(ListMetricsRequestSchema, { parent: this.#name, key: 'loss', sinceStep: since, pageSize: PAGE })
+        const asks = create(ListMetricsRequestSchema, { parent: this.#name, key: 'loss', sinceStep: since, stride, pageSize: PAGE })
         const page = await trainer.listMetrics(asks)
         for (const point of page.metrics) {
           const step = Number(point.step)
@@ -157,12 +190,11 @@ export class Follow {
           if (step <= (grown.steps.at(-1) ?? 0)) continue
           grown.steps.push(step)
           grown.losses.push(point.value)
-          grown.epochs.push(point.epoch)
         }
         if (!page.nextSinceStep) break
         since = page.nextSinceStep
       }
-      if (grown.steps.length > steps.length) this.points = grown
+      if (grown.steps.length !== steps.length) this.points = grown
     } finally {
       this.#fetching = false
     }

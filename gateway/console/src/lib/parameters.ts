@@ -42,7 +42,7 @@ export function message(chosen: Chosen, specs: ParameterSpec[], prompts: string[
   for (const spec of specs) {
     const field = FIELDS.get(spec.parameter)
     const given = chosen[spec.parameter]
-    if (!field || given === undefined || given === '') continue
+    if (!field || given == null || given === '') continue
     if (spec.type === Type.BOOLEAN) values[field.localName] = given === true
     else if (spec.type === Type.STRING) values[field.localName] = String(given)
     else if (Number.isFinite(Number(given))) {

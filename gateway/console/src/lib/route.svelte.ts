@@ -1,5 +1,5 @@
 // Addresses live in the fragment: #/PROJECT/datasets/ID/photos. One page is all that the gateway must serve.
-export type Screen = 'start' | 'photos' | 'words' | 'plan' | 'run' | 'choose' | 'keep' | 'model'
+export type Screen = 'start' | 'photos' | 'words' | 'plan' | 'run' | 'choose' | 'keep' | 'compare' | 'model' | 'operate'
 
 export interface Route {
   project: string
@@ -7,6 +7,8 @@ export interface Route {
   dataset: string
   job: string
   epoch: number
+  /** The job beside `job`. */
+  other: string
   model: string
 }
 
@@ -14,17 +16,20 @@ export const DEFAULT_PROJECT = 'default'
 
 export function parse(hash: string): Route {
   const [project, kind, id, screen, extra] = hash.replace(/^#\/?/, '').split('/').map(decode)
-  const route: Route = { project: project || DEFAULT_PROJECT, screen: 'start', dataset: '', job: '', epoch: 0, model: '' }
+  const route: Route = { project: project || DEFAULT_PROJECT, screen: 'start', dataset: '', job: '', epoch: 0, other: '', model: '' }
   if (kind === 'datasets' && id) {
     route.dataset = id
     route.screen = screen === 'words' || screen === 'plan' ? screen : 'photos'
   } else if (kind === 'jobs' && id) {
     route.job = id
-    route.screen = screen === 'choose' || screen === 'keep' ? screen : 'run'
-    route.epoch = Number(extra) || 0
+    route.screen = screen === 'choose' || screen === 'keep' || (screen === 'compare' && extra) ? screen : 'run'
+    if (route.screen === 'compare') route.other = extra ?? ''
+    else route.epoch = Number(extra) || 0
   } else if (kind === 'models' && id) {
     route.model = id
     route.screen = 'model'
+  } else if (kind === 'operate') {
+    route.screen = 'operate'
   }
   return route
 }
@@ -51,6 +56,8 @@ export const links = {
   dataset: (id: string, screen: 'photos' | 'words' | 'plan' = 'photos') => `#/${current.project}/datasets/${id}/${screen}`,
   job: (id: string, screen: 'run' | 'choose' | 'keep' = 'run', epoch = 0) =>
     `#/${current.project}/jobs/${id}/${screen}${epoch ? `/${epoch}` : ''}`,
+  compare: (id: string, other: string) => `#/${current.project}/jobs/${id}/compare/${other}`,
+  operate: () => `#/${current.project}/operate`,
   model: (id: string) => `#/${current.project}/models/${id}`,
 }
 

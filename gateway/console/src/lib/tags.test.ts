@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import { describe, expect, it } from 'vitest'
 import { ImageSchema, TagSchema, TagSource } from '../gen/fiveshot/dataset/v1/dataset_pb'
-import { has, tally, typed, Undo, without } from './tags'
+import { below, has, tally, typed, weak, without } from './tags'
 
 const tags = (...labels: string[]) => labels.map((label) => create(TagSchema, { label, source: TagSource.AUTO }))
 const image = (name: string, ...labels: string[]) => create(ImageSchema, { name, tags: tags(...labels) })
@@ -23,14 +23,13 @@ describe('tags', () => {
   })
 })
 
-describe('undo', () => {
-  it('goes back step by step, and knows when there is nothing', () => {
-    const undo = new Undo()
-    undo.keep(image('a', 'one'))
-    undo.keep(image('a', 'one', 'two'))
-    expect(undo.steps).toBe(2)
-    expect(undo.back()?.tags).toHaveLength(2)
-    expect(undo.back()?.tags).toHaveLength(1)
-    expect(undo.back()).toBeUndefined()
+describe('a threshold', () => {
+  const scored = [0.2, 0.5].map((score) => create(TagSchema, { label: `s${score}`, source: TagSource.AUTO, score }))
+  const own = create(TagSchema, { label: 'mine', source: TagSource.MANUAL })
+  it('drops what a model was less sure of, never what a person wrote', () => {
+    const image = create(ImageSchema, { name: 'a', tags: [...scored, own] })
+    expect(below([image, create(ImageSchema, { name: 'b', tags: [own] })], 0.5)).toEqual({ tags: 1, images: 1 })
+    expect(image.tags.filter((tag) => !weak(tag, 1)).map((tag) => tag.label)).toEqual(['mine'])
+    expect(below([image], 0)).toEqual({ tags: 0, images: 0 })
   })
 })

@@ -25,20 +25,11 @@ export function tally(images: Image[]): [string, number][] {
   return [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
 }
 
-/** What was before each change, newest last. */
-export class Undo {
-  #steps: { name: string; tags: Tag[]; caption: string }[] = []
-
-  keep(image: Image): void {
-    this.#steps.push({ name: image.name, tags: image.tags, caption: image.caption })
-    if (this.#steps.length > 200) this.#steps.shift()
-  }
-
-  get steps(): number {
-    return this.#steps.length
-  }
-
-  back() {
-    return this.#steps.pop()
-  }
+/** The automatic tags that a threshold would drop, and of how many images. */
+export function below(images: Image[], threshold: number): { tags: number; images: number } {
+  const counts = images.map((image) => image.tags.filter((tag) => weak(tag, threshold)).length)
+  return { tags: counts.reduce((sum, count) => sum + count, 0), images: counts.filter(Boolean).length }
 }
+
+/** Only what a model predicted has a score; what a person wrote or pixels say stays. */
+export const weak = (tag: Tag, threshold: number) => tag.source === TagSource.AUTO && tag.score < threshold

@@ -4,7 +4,8 @@
     fs = Client()          # the local stack, or FIVESHOT_SERVER, FIVESHOT_API_KEY, FIVESHOT_PROJECT
 
 `AsyncClient` has the same methods for asyncio. Errors are in `fiveshot.errors`; messages and stubs of the API are in
-`fiveshot.dataset.v1`, `fiveshot.tagger.v1`, `fiveshot.trainer.v1` and `fiveshot.registry.v1`.
+`fiveshot.dataset.v1`, `fiveshot.tagger.v1`, `fiveshot.trainer.v1`, `fiveshot.registry.v1` and
+`fiveshot.notifier.v1`.
 """
 
 from __future__ import annotations

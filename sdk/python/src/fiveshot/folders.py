@@ -73,18 +73,19 @@ class Found:
 
 @dataclass
 class _Walk:
-    """Visible files, and the folders that were not entered, relative to the top."""
+    """Visible files relative to the top, the folders that were not entered, and what is hidden."""
 
     recursive: bool
     repeats: bool
     files: list[PurePosixPath] = field(default_factory=list)
     closed: list[Path] = field(default_factory=list)
+    hidden: list[Path] = field(default_factory=list)
 
     def enter(self, folder: Path, at: PurePosixPath) -> None:
         for entry in sorted(folder.iterdir()):
             if is_hidden(PurePosixPath(entry.name)):
-                continue
-            if entry.is_file():
+                self.hidden.append(entry)
+            elif entry.is_file():
                 self.files.append(at / entry.name)
             elif entry.is_dir() and not entry.is_symlink():
                 if self.recursive or (self.repeats and repeats_of(entry.name)[0]):
@@ -124,6 +125,7 @@ def _folder(folder: Path, found: Found, walk: _Walk, *, captions: bool) -> None:
         raise _typed(error) from error
     passed_over = [PassedOver(folder / path, why) for path, why in arranged.passed_over]
     passed_over += [PassedOver(closed, Why.FOLDER) for closed in walk.closed]
+    passed_over += [PassedOver(hidden, Why.HIDDEN) for hidden in walk.hidden]
     if not arranged.pictures:
         raise NotFound(f"There is no picture in {folder}", remedy=_remedy(walk.closed))
     for each in arranged.pictures:

@@ -94,7 +94,7 @@ def arrange(
     found, present = Arranged(), sorted(files, key=_by_folder)
     lines: dict[PurePosixPath, _Line] = {}
     for file in present if captions else ():
-        if file.name == METADATA:
+        if _is_metadata(file):
             lines |= _lines(file, read(file))
     beside: dict[PurePosixPath, list[PurePosixPath]] = {}
     for file in present:
@@ -153,6 +153,10 @@ def caption_text(data: bytes, name: str) -> str:
         ) from error
 
 
+def _is_metadata(file: PurePath) -> bool:
+    return file.name.lower() == METADATA
+
+
 def _by_folder(path: PurePosixPath) -> list[tuple[bool, str]]:
     """Files before the folders beside them, each by name."""
     return [*((True, part) for part in path.parts[:-1]), (False, path.name)]
@@ -178,7 +182,7 @@ def _folder(
             line = lines.get(file) or _Line("", 0, None)
             text = beside.get(file.stem.lower()) if captions else None
             found.pictures.append(Placed(file, text, line.text, line.repeats or repeats, line.crop))
-        elif file.name != METADATA and not (is_caption and file.stem.lower() in stems):
+        elif not _is_metadata(file) and not (is_caption and file.stem.lower() in stems):
             found.passed_over.append((file, Why.CAPTION if is_caption else Why.OTHER))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.errors import FailedPrecondition
+from fiveshot.notifier.v1 import webhook_pb2
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.trainer.v1 import training_job_pb2
@@ -122,6 +123,11 @@ class TagJobRecord(Record[tagger_pb2.TagJob]):
         return self.message.tagged_images
 
     @property
+    def captioner_calls(self) -> int:
+        """Requests that were made to the captioner's server: what the job cost."""
+        return self.message.captioner_calls
+
+    @property
     def note(self) -> str:
         """What the reader should know."""
         return self.message.note
@@ -138,6 +144,11 @@ class TrainingJobRecord(Record[training_job_pb2.TrainingJob]):
     def state(self) -> str:
         """queued, preparing, running, pausing, paused, stopping, cancelling, succeeded, failed or cancelled."""
         return state_of(self.message)
+
+    @property
+    def pretended(self) -> bool:
+        """Whether a worker that only pretends to train has worked on it."""
+        return self.message.pretended
 
     @property
     def ended(self) -> bool:
@@ -177,6 +188,11 @@ class EpochRecord(Record[training_job_pb2.Epoch]):
         return int(self.id)
 
     @property
+    def pretended(self) -> bool:
+        """Whether nothing was trained: it comes from a worker that only pretends to."""
+        return self.message.pretended
+
+    @property
     def step(self) -> int:
         """Optimizer steps done at its end."""
         return self.message.step
@@ -210,6 +226,11 @@ class ModelVersionRecord(Record[model_pb2.ModelVersion]):
     """A kept epoch; it never changes."""
 
     @property
+    def pretended(self) -> bool:
+        """Whether nothing was trained: its epoch comes from a worker that only pretends to."""
+        return self.message.lineage.pretended
+
+    @property
     def trigger_word(self) -> str:
         """The word that stands for the subject in prompts."""
         return self.message.trigger_word
@@ -223,6 +244,59 @@ class ModelVersionRecord(Record[model_pb2.ModelVersion]):
     def model_card(self) -> str:
         """Markdown with the front matter that model hubs read."""
         return self.message.model_card
+
+
+class WebhookRecord(Record[webhook_pb2.Webhook]):
+    """An address that events are sent to."""
+
+    @property
+    def url(self) -> str:
+        """Where they are sent."""
+        return self.message.url
+
+    @property
+    def event_types(self) -> list[str]:
+        """Which are sent; empty for all but progress."""
+        return list(self.message.event_types)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether nothing is sent."""
+        return self.message.disabled
+
+    @property
+    def secret(self) -> str:
+        """What signs, `whsec_…`; "" unless it was just made."""
+        return self.message.secret
+
+
+class WebhookDeliveryRecord(Record[webhook_pb2.WebhookDelivery]):
+    """An event on its way to a webhook."""
+
+    @property
+    def state(self) -> str:
+        """`pending`, `succeeded` or `failed`."""
+        return state_of(self.message)
+
+    @property
+    def event_id(self) -> str:
+        """The `webhook-id` of every attempt."""
+        return self.message.event_id
+
+    @property
+    def event_type(self) -> str:
+        """Its CloudEvents type."""
+        return self.message.event_type
+
+    @property
+    def status_code(self) -> int:
+        """Of the newest attempt's answer; 0 for none."""
+        return self.message.attempts[-1].status_code if self.message.attempts else 0
+
+    @property
+    def problem(self) -> str:
+        """Why the newest attempt failed, in a sentence; "" when it did not."""
+        return self.message.attempts[-1].message if self.message.attempts else ""
 
 
 def moment(timestamp: Timestamp) -> datetime | None:

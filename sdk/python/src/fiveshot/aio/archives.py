@@ -35,7 +35,8 @@ def is_archive(path: Path) -> bool:
 
 async def upload_archive(
     stubs: Stubs, dataset: str, archive: Path, result: Upload, *,
-    captions: bool = True, folder_repeats: bool = True, on_progress: OnProgress | None = None,
+    captions: bool = True, folder_repeats: bool = True, update_present: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> list[str]:  # fmt: skip
     """Uploads a zip archive of pictures in one call, and adds what became of each of them to `result`.
 
@@ -43,7 +44,7 @@ async def upload_archive(
     """
     first = pb.ImportImagesRequest(
         parent=dataset, ignore_captions=not captions, ignore_folder_repeats=not folder_repeats,
-        request_id=new_request_id(),
+        request_id=new_request_id(), update_present=update_present,
     )  # fmt: skip
 
     async def requests() -> AsyncIterator[pb.ImportImagesRequest]:
@@ -57,12 +58,18 @@ async def upload_archive(
     answer: pb.ImportImagesResponse = await stubs.channel.repeated(once)
     for one in answer.results:
         path = archive / one.file_name
+        if one.updated:
+            result.present.append(path)
+            result.updated.append(path)
+            continue
         if one.WhichOneof("outcome") == "image":
             result.images.append(one.image)
             continue
         error = errors.from_status(one.error)
         if error.reason == DUPLICATE:
             result.present.append(path)
+            if one.differing_fields:
+                result.differing[path] = list(one.differing_fields)
         else:
             result.refused.append(Refusal(path, error))
     for each in answer.passed_over:

@@ -9,6 +9,7 @@ from fiveshot.aio.calls import Channel, Stubs
 from fiveshot.aio.datasets import Datasets
 from fiveshot.aio.models import Models
 from fiveshot.aio.training import TrainingJobs
+from fiveshot.aio.webhooks import Webhooks
 from fiveshot.connection import Patience, endpoint
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
@@ -46,6 +47,7 @@ class AsyncClient:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.webhooks = Webhooks(self.stubs)
 
     async def base_models(self) -> list[base_model_pb2.BaseModel]:
         """The base models that can be fine-tuned, each with its parameters, their defaults and bounds."""

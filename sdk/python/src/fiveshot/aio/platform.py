@@ -14,18 +14,21 @@ from fiveshot.connection import CHANNEL_OPTIONS, Endpoint
 if TYPE_CHECKING:
     from fiveshot.audit.v1.audit_service_pb2_grpc import AuditServiceAsyncStub as AuditStub
     from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub as DatasetStub
+    from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceAsyncStub as NotifierStub
     from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub as RegistryStub
     from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceAsyncStub as TaggerStub
     from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceAsyncStub as TrainingStub
 else:
     from fiveshot.audit.v1.audit_service_pb2_grpc import AuditServiceStub as AuditStub
     from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub as DatasetStub
+    from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceStub as NotifierStub
     from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub as RegistryStub
     from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub as TaggerStub
     from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub as TrainingStub
 
 __all__ = [
-    "AuditStub", "DatasetStub", "Event", "Lock", "RegistryStub", "TaggerStub", "TrainingStub", "close", "each",
+    "AuditStub", "DatasetStub", "Event", "Lock", "NotifierStub", "RegistryStub", "TaggerStub", "TrainingStub", "close",
+    "each",
     "open_channel", "read_bytes", "sleep",
 ]  # fmt: skip
 

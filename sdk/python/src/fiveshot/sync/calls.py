@@ -139,6 +139,7 @@ class Stubs:
         self.tagger: platform.TaggerStub = platform.TaggerStub(on)
         self.trainer: platform.TrainingStub = platform.TrainingStub(on)
         self.registry: platform.RegistryStub = platform.RegistryStub(on)
+        self.notifier: platform.NotifierStub = platform.NotifierStub(on)
         self.audit: platform.AuditStub = platform.AuditStub(on)
 
 

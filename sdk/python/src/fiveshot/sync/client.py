@@ -11,6 +11,7 @@ from fiveshot.sync.calls import Channel, Stubs
 from fiveshot.sync.datasets import Datasets
 from fiveshot.sync.models import Models
 from fiveshot.sync.training import TrainingJobs
+from fiveshot.sync.webhooks import Webhooks
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 
@@ -47,6 +48,7 @@ class Client:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.webhooks = Webhooks(self.stubs)
 
     def base_models(self) -> list[base_model_pb2.BaseModel]:
         """The base models that can be fine-tuned, each with its parameters, their defaults and bounds."""

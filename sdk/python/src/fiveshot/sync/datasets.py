@@ -24,15 +24,11 @@ from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from fiveshot.transfers import PicturesRefused, Saved, Upload
+from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
 PathLike = str | os.PathLike[str]
 MAX_BATCH = 100
-MODES = {
-    "skip": tagger_pb2.TAG_MODE_SKIP,
-    "append": tagger_pb2.TAG_MODE_APPEND,
-    "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
-}
 
 
 class Dataset(DatasetRecord):
@@ -54,11 +50,12 @@ class Dataset(DatasetRecord):
 
     def update(
         self, *, trigger: str | None = None, display_name: str | None = None, description: str | None = None,
-        repeats: int | None = None,
+        repeats: int | None = None, text_from: str | None = None,
     ) -> Dataset:  # fmt: skip
         """Changes what is given. Raises Aborted when somebody else has changed it since it was read."""
         given = {
-            "trigger_word": trigger, "display_name": display_name, "description": description, "num_repeats": repeats
+            "trigger_word": trigger, "display_name": display_name, "description": description, "num_repeats": repeats,
+            "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
         }  # fmt: skip
         paths = [name for name, value in given.items() if value is not None]
         changed = dataset_pb2.Dataset(name=self.name, etag=self.message.etag)
@@ -91,11 +88,6 @@ class Dataset(DatasetRecord):
         """
         given = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
         zipped = [path for path in given if archives.is_archive(path)]
-        if zipped and update_captions:
-            raise InvalidArgument(
-                "update_captions does not reach into an archive", field="update_captions",
-                remedy="Unpack it, and give the folder.",
-            )  # fmt: skip
         rest = [path for path in given if path not in zipped]
         found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
         uploader = transfer.Uploader(
@@ -107,6 +99,7 @@ class Dataset(DatasetRecord):
         for path in zipped:
             archives.upload_archive(
                 self._stubs, self.name, path, result, captions=captions, folder_repeats=folder_repeats,
+                update_present=update_captions,
                 on_progress=on_progress,
             )  # fmt: skip
         self.refresh()
@@ -165,6 +158,10 @@ class Dataset(DatasetRecord):
         max_tags: int = 0,
         mode: str = "append",
         tagger: str = "",
+        captioner: str = "",
+        purpose: str = "thing",
+        avoid: Sequence[str] = (),
+        token_limit: int = 0,
         filter: str = "",
         dry_run: bool = False,
         wait: bool = True,
@@ -174,16 +171,24 @@ class Dataset(DatasetRecord):
 
         exclude: labels to leave out; `*` stands for any text. threshold: least score, 0 to 1. max_tags: 0 is 30.
         mode: `append`, `skip` (photos that have tags) or `overwrite-auto`. options: further fields of TagOptions.
-        wait: until it ends; False returns at once.
+        captioner: writes captions instead of tags, for a `purpose` (`thing`, `person`, `style`), with the subject in
+        them and without what to `avoid`, within the base model's token_limit; 0 is none. wait: until it ends; False
+        returns at once.
         """
-        if mode not in MODES:
-            raise InvalidArgument(f"'{mode}' is not a mode", field="mode", remedy=f"Use one of {', '.join(MODES)}.")
+        chosen_mode = chosen(MODES, mode, "mode")
         first = [label for label in (self.subject, *prepend) if label]
-        chosen: Mapping[str, Any] = {
+        options_given: Mapping[str, Any] = {
             "prepend_trigger_word": True, "exclude": exclude, "prepend": first, "max_tags": max_tags,
-            "mode": MODES[mode], "threshold": threshold,
+            "mode": chosen_mode, "threshold": threshold,
             "tagger": self._stubs.channel.endpoint.resource("taggers", tagger) if tagger else "", **options,
         }  # fmt: skip
+        if captioner:
+            chosen_purpose = chosen(PURPOSES, purpose, "purpose")
+            caption = tagger_pb2.CaptionOptions(
+                purpose=chosen_purpose, class_noun=self.subject, avoid=avoid, token_limit=token_limit
+            )
+            name = self._stubs.channel.endpoint.resource("taggers", captioner)
+            options_given = {**options_given, "captioner": name, "caption": caption}
         unknown = sorted(options.keys() - tagger_pb2.TagOptions.DESCRIPTOR.fields_by_name.keys())
         if unknown:
             raise InvalidArgument(
@@ -191,8 +196,8 @@ class Dataset(DatasetRecord):
                 remedy=f"Use one of {', '.join(sorted(tagger_pb2.TagOptions.DESCRIPTOR.fields_by_name))}.",
             )  # fmt: skip
         request = tagger_api.TagImagesRequest(
-            parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**chosen), filter=filter,
-            dry_run=dry_run,
+            parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**options_given),
+            filter=filter, dry_run=dry_run,
         )  # fmt: skip
         job = TagJob(self._stubs, self._stubs.tagger.TagImages(request))
         return job.wait() if wait else job
@@ -282,15 +287,17 @@ class Datasets:
 
     def create(
         self, id: str = "", *, trigger: str = "", subject: str = "", display_name: str = "", description: str = "",
-        repeats: int = 0,
+        repeats: int = 0, text_from: str = "caption-or-tags",
     ) -> Dataset:  # fmt: skip
         """An empty dataset. id: chosen by the server when empty. trigger: the word that stands for the subject.
 
         subject: what the photos show, such as `gray cat`; see Dataset. repeats: of each photo per epoch; 0 is 1.
+        text_from: what is trained of a photo's words: `caption-or-tags`, `caption`, `caption-and-tags` or `tags`.
         """
         fields = dataset_pb2.Dataset(
-            display_name=display_name, description=description, trigger_word=trigger, num_repeats=repeats
-        )
+            display_name=display_name, description=description, trigger_word=trigger, num_repeats=repeats,
+            text_from=chosen(TEXT_FROM, text_from, "text_from"),
+        )  # fmt: skip
         request = pb.CreateDatasetRequest(parent=self._endpoint.parent, dataset_id=id, dataset=fields)
         return Dataset(self._stubs, self._stubs.dataset.CreateDataset(request), subject=subject)
 

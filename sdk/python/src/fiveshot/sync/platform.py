@@ -13,12 +13,14 @@ import grpc
 from fiveshot.audit.v1.audit_service_pb2_grpc import AuditServiceStub as AuditStub
 from fiveshot.connection import CHANNEL_OPTIONS, Endpoint
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub as DatasetStub
+from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceStub as NotifierStub
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub as RegistryStub
 from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceStub as TaggerStub
 from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub as TrainingStub
 
 __all__ = [
-    "AuditStub", "DatasetStub", "Event", "Lock", "RegistryStub", "TaggerStub", "TrainingStub", "close", "each",
+    "AuditStub", "DatasetStub", "Event", "Lock", "NotifierStub", "RegistryStub", "TaggerStub", "TrainingStub", "close",
+    "each",
     "open_channel", "read_bytes", "sleep",
 ]  # fmt: skip
 

@@ -20,6 +20,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TextFrom:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TextFromEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextFrom.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TEXT_FROM_UNSPECIFIED: _TextFrom.ValueType  # 0
+    """The same as TEXT_FROM_CAPTION_OR_TAGS."""
+    TEXT_FROM_CAPTION_OR_TAGS: _TextFrom.ValueType  # 1
+    """The caption; where there is none, the tags joined with commas."""
+    TEXT_FROM_CAPTION: _TextFrom.ValueType  # 2
+    """The caption alone; tags are never trained."""
+    TEXT_FROM_CAPTION_AND_TAGS: _TextFrom.ValueType  # 3
+    """The caption, then the tags that it does not say already."""
+    TEXT_FROM_TAGS: _TextFrom.ValueType  # 4
+    """The tags alone; captions are never trained."""
+
+class TextFrom(_TextFrom, metaclass=_TextFromEnumTypeWrapper):
+    """What the text is made of that training reads of a picture. The dataset's trigger word comes to any of them."""
+
+TEXT_FROM_UNSPECIFIED: TextFrom.ValueType  # 0
+"""The same as TEXT_FROM_CAPTION_OR_TAGS."""
+TEXT_FROM_CAPTION_OR_TAGS: TextFrom.ValueType  # 1
+"""The caption; where there is none, the tags joined with commas."""
+TEXT_FROM_CAPTION: TextFrom.ValueType  # 2
+"""The caption alone; tags are never trained."""
+TEXT_FROM_CAPTION_AND_TAGS: TextFrom.ValueType  # 3
+"""The caption, then the tags that it does not say already."""
+TEXT_FROM_TAGS: TextFrom.ValueType  # 4
+"""The tags alone; captions are never trained."""
+Global___TextFrom: _TypeAlias = TextFrom  # noqa: Y015
+
 class _TagSource:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -85,6 +117,7 @@ class Dataset(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    TEXT_FROM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: `projects/{project}/datasets/{dataset}`. Set by the service."""
     display_name: _builtins.str
@@ -101,6 +134,8 @@ class Dataset(_message.Message):
     """Bytes of all originals. Output only."""
     etag: _builtins.str
     """Changes with every change of this resource; send it back to guard an update."""
+    text_from: Global___TextFrom.ValueType
+    """Which of caption and tags counts where an image has both. Part of what a version freezes."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the set was created. Output only."""
@@ -127,14 +162,41 @@ class Dataset(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        text_from: Global___TextFrom.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "text_from", b"text_from", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
+
+@_typing.final
+class CaptionOrigin(_message.Message):
+    """The captioner that wrote a caption."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPTIONER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    captioner: _builtins.str
+    """Id of the captioner."""
+    model: _builtins.str
+    """Name of its model, as the server of the model knows it."""
+    def __init__(
+        self,
+        *,
+        captioner: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captioner", b"captioner", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptionOrigin: _TypeAlias = CaptionOrigin  # noqa: Y015
 
 @_typing.final
 class Tag(_message.Message):
@@ -237,6 +299,7 @@ class Image(_message.Message):
     CONTENT_AREA_FIELD_NUMBER: _builtins.int
     PREVIOUS_CROP_FIELD_NUMBER: _builtins.int
     PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
+    CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -252,13 +315,13 @@ class Image(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex. Output only."""
     caption: _builtins.str
-    """What the picture shows, in words. Empty: the tags joined with commas take its place in `training_text`."""
+    """What the picture shows, in words. Whether it or the tags are trained says `Dataset.text_from`."""
     num_repeats: _builtins.int
     """How many times this image is used per epoch; 0 means the dataset's value."""
     etag: _builtins.str
     """Changes with every change of this image; send it back to guard an update."""
     training_text: _builtins.str
-    """The text that a version frozen now would hold: the caption, or else the tags, with the dataset's trigger word. Output only."""
+    """The text that a version frozen now would hold: caption or tags or both, as the dataset's `text_from` says, with its trigger word. Output only."""
     perceptual_hash: _builtins.str
     """pHash of the picture inside its bars, 16 hex digits: pictures that differ in six bits or fewer look the same. Empty for
     an image of before this was measured. Output only.
@@ -293,6 +356,10 @@ class Image(_message.Message):
     def previous_crop(self) -> Global___Crop:
         """The crop before the last change of it, to go back to; unset means the whole picture. Output only."""
 
+    @_builtins.property
+    def caption_origin(self) -> Global___CaptionOrigin:
+        """Who wrote the caption; unset for a person. A change of the caption makes it a person's, unless `update_mask` names this field too."""
+
     def __init__(
         self,
         *,
@@ -315,10 +382,11 @@ class Image(_message.Message):
         content_area: Global___Crop | None = ...,
         previous_crop: Global___Crop | None = ...,
         perceptual_hash: _builtins.str = ...,
+        caption_origin: Global___CaptionOrigin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +408,7 @@ class DatasetVersion(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TEXT_FROM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
@@ -354,6 +423,8 @@ class DatasetVersion(_message.Message):
     """The caller's note."""
     etag: _builtins.str
     """Differs from that of any other version; send it back to guard a delete."""
+    text_from: Global___TextFrom.ValueType
+    """What its texts were made of."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was frozen."""
@@ -369,10 +440,11 @@ class DatasetVersion(_message.Message):
         description: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        text_from: Global___TextFrom.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "text_from", b"text_from", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,6 +467,10 @@ class DatasetVersionImage(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     CROP_FIELD_NUMBER: _builtins.int
     NUM_REPEATS_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    CONTENT_AREA_FIELD_NUMBER: _builtins.int
+    PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
+    CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     file_name: _builtins.str
@@ -410,9 +486,11 @@ class DatasetVersionImage(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the original, in hex."""
     caption: _builtins.str
-    """The final text: the image's caption, or its tags joined with commas, with the trigger word. Training reads it as it is."""
+    """The final text: caption or tags or both, as the dataset's `text_from` said, with the trigger word. Training reads it as it is."""
     num_repeats: _builtins.int
     """How many times it is used per epoch, at least 1; the dataset's value is already applied."""
+    perceptual_hash: _builtins.str
+    """As Image.perceptual_hash when it was frozen."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
         """The image's labels when it was frozen."""
@@ -420,6 +498,18 @@ class DatasetVersionImage(_message.Message):
     @_builtins.property
     def crop(self) -> Global___Crop:
         """The part to train on; unset means all of it."""
+
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As Image.facts when it was frozen; empty in a version of before facts were kept."""
+
+    @_builtins.property
+    def content_area(self) -> Global___Crop:
+        """As Image.content_area when it was frozen."""
+
+    @_builtins.property
+    def caption_origin(self) -> Global___CaptionOrigin:
+        """Who wrote the caption that its text was made of; unset for a person."""
 
     def __init__(
         self,
@@ -435,10 +525,14 @@ class DatasetVersionImage(_message.Message):
         tags: _abc.Iterable[Global___Tag] | None = ...,
         crop: Global___Crop | None = ...,
         num_repeats: _builtins.int = ...,
+        facts: _abc.Iterable[_builtins.str] | None = ...,
+        content_area: Global___Crop | None = ...,
+        perceptual_hash: _builtins.str = ...,
+        caption_origin: Global___CaptionOrigin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "crop", b"crop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "content_type", b"content_type", "crop", b"crop", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

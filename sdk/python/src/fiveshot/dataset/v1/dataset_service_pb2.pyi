@@ -308,6 +308,7 @@ class ImportImagesRequest(_message.Message):
     IGNORE_CAPTIONS_FIELD_NUMBER: _builtins.int
     IGNORE_FOLDER_REPEATS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_PRESENT_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     sha256: _builtins.str
@@ -318,6 +319,8 @@ class ImportImagesRequest(_message.Message):
     """Do not take the repeats of a picture from its folder's name, such as `5_sks cat`."""
     request_id: _builtins.str
     """A repeat with the same id stores nothing twice, and goes on where an import broke off."""
+    update_present: _builtins.bool
+    """Give pictures that the dataset holds already the caption, repeats and crop that they have here."""
     @_builtins.property
     def content(self) -> _httpbody_pb2.HttpBody:
         """The zip archive, or its next piece. Its media type is not looked at."""
@@ -331,10 +334,11 @@ class ImportImagesRequest(_message.Message):
         ignore_captions: _builtins.bool = ...,
         ignore_folder_repeats: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        update_present: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "ignore_captions", b"ignore_captions", "ignore_folder_repeats", b"ignore_folder_repeats", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "ignore_captions", b"ignore_captions", "ignore_folder_repeats", b"ignore_folder_repeats", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "update_present", b"update_present"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -812,8 +816,12 @@ class UploadResult(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELDS_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
     """Its file's name."""
+    updated: _builtins.bool
+    """True where these fields were changed, because `update_present` was set; `image` has them."""
     @_builtins.property
     def image(self) -> _dataset_pb2.Image:
         """It was stored."""
@@ -822,16 +830,22 @@ class UploadResult(_message.Message):
     def error(self) -> _status_pb2.Status:
         """It was refused; with the details that UploadImage would give."""
 
+    @_builtins.property
+    def differing_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a picture that the dataset held already, in an import: fields in which it has something else than the archive gives."""
+
     def __init__(
         self,
         *,
         file_name: _builtins.str = ...,
         image: _dataset_pb2.Image | None = ...,
         error: _status_pb2.Status | None = ...,
+        differing_fields: _abc.Iterable[_builtins.str] | None = ...,
+        updated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "file_name", b"file_name", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differing_fields", b"differing_fields", "error", b"error", "file_name", b"file_name", "image", b"image", "outcome", b"outcome", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["image", "error"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

@@ -145,6 +145,7 @@ class Lineage(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     PARAMETERS_SHA256_FIELD_NUMBER: _builtins.int
     UPLOADED_FILE_FIELD_NUMBER: _builtins.int
+    PRETENDED_FIELD_NUMBER: _builtins.int
     dataset_version: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     dataset_digest: _builtins.str
@@ -161,6 +162,8 @@ class Lineage(_message.Message):
     """Digest of the job's resolved parameters."""
     uploaded_file: _builtins.str
     """Name of the uploaded file, for a version that was imported; the fields above that concern an epoch are then empty."""
+    pretended: _builtins.bool
+    """True for an epoch of a worker that only pretended to train: the files change nothing of a picture."""
     def __init__(
         self,
         *,
@@ -172,10 +175,11 @@ class Lineage(_message.Message):
         step: _builtins.int = ...,
         parameters_sha256: _builtins.str = ...,
         uploaded_file: _builtins.str = ...,
+        pretended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "parameters_sha256", b"parameters_sha256", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

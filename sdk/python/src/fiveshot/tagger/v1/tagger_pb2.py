@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66iveshot/tagger/v1/tagger.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!fiveshot/dataset/v1/dataset.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd7\x01\n\x06Tagger\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12\x12\n\nvocabulary\x18\x05 \x03(\t\x12\x36\n\ncategories\x18\x06 \x03(\x0b\x32\".fiveshot.tagger.v1.TaggerCategory\x12\x14\n\x0cmodel_sha256\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x12\n\nis_default\x18\t \x01(\x08\"=\n\x0eTaggerCategory\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_threshold\x18\x02 \x01(\x02\"Q\n\rTagPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x10\n\x08measured\x18\x04 \x01(\x08\"\xbb\x01\n\x11SubjectSuggestion\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x17\n\x0f\x61greeing_images\x18\x04 \x01(\x05\x12\x13\n\x0bseen_images\x18\x05 \x01(\x05\x12\x10\n\x08question\x18\x06 \x01(\t\x12\x38\n\ncandidates\x18\x07 \x03(\x0b\x32$.fiveshot.tagger.v1.SubjectCandidate\"2\n\x10SubjectCandidate\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"D\n\tCropShape\x12\x1a\n\x05width\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x01(\x01\x12\x1b\n\x06height\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x01(\x01\"\x85\x02\n\x0e\x43ropSuggestion\x12\r\n\x05image\x18\x01 \x01(\t\x12\'\n\x04\x63rop\x18\x02 \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12,\n\x05shape\x18\x05 \x01(\x0b\x32\x1d.fiveshot.tagger.v1.CropShape\x12*\n\x07subject\x18\x06 \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x11\n\tcuts_bars\x18\x07 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12!\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.Status\"\xe0\x04\n\nTagOptions\x12\x38\n\x06tagger\x18\x01 \x01(\tB(\xbaH%r#2!^(taggers/[a-z][a-z0-9-]{0,62})?$\x12\'\n\tthreshold\x18\x02 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x00\x88\x01\x01\x12\x1c\n\x08max_tags\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\"\n\x07\x65xclude\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xf4\x03\"\x06r\x04\x10\x01\x18\x64\x12\x1c\n\x14prepend_trigger_word\x18\x05 \x01(\x08\x12\x33\n\x04mode\x18\x06 \x01(\x0e\x32\x1b.fiveshot.tagger.v1.TagModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12,\n\x07prepend\x18\x07 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\x32\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12k\n\x13\x63\x61tegory_thresholds\x18\x08 \x03(\x0b\x32\x36.fiveshot.tagger.v1.TagOptions.CategoryThresholdsEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x32*\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00\x12\x1a\n\x12\x61\x64\x61ptive_threshold\x18\t \x01(\x08\x12@\n\x07replace\x18\n \x03(\x0b\x32$.fiveshot.tagger.v1.LabelReplacementB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x18\n\x10keep_overlapping\x18\x0b \x01(\x08\x1a\x39\n\x17\x43\x61tegoryThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x0c\n\n_threshold\"Y\n\x10LabelReplacement\x12\x1c\n\told_label\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\'\n\tnew_label\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"\xc8\x05\n\x06TagJob\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12*\n\x07\x64\x61taset\x18\x02 \x01(\tB\x19\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .fiveshot.tagger.v1.TagJob.State\x12\x14\n\x0ctotal_images\x18\x05 \x01(\x05\x12\x15\n\rtagged_images\x18\x06 \x01(\x05\x12\x16\n\x0eskipped_images\x18\x07 \x01(\x05\x12\x15\n\rfailed_images\x18\x08 \x01(\x05\x12\x32\n\x08\x66\x61ilures\x18\t \x03(\x0b\x32 .fiveshot.tagger.v1.ImageFailure\x12\r\n\x05\x65rror\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64ry_run\x18\r \x01(\x08\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12\x0c\n\x04note\x18\x0f \x01(\t\x12\x30\n\x07\x63hanges\x18\x10 \x03(\x0b\x32\x1f.fiveshot.tagger.v1.ImageChange\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05:>\xea\x41;\n\x13\x66iveshot.dev/TagJob\x12$projects/{project}/tagJobs/{tag_job}\"<\n\x0bImageChange\x12\r\n\x05image\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07removed\x18\x03 \x03(\t\".\n\x0cImageFailure\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*h\n\x07TagMode\x12\x18\n\x14TAG_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rTAG_MODE_SKIP\x10\x01\x12\x13\n\x0fTAG_MODE_APPEND\x10\x02\x12\x1b\n\x17TAG_MODE_OVERWRITE_AUTO\x10\x03\x42\x8d\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x0bTaggerProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66iveshot/tagger/v1/tagger.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!fiveshot/dataset/v1/dataset.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe4\x02\n\x06Tagger\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12\x12\n\nvocabulary\x18\x05 \x03(\t\x12\x36\n\ncategories\x18\x06 \x03(\x0b\x32\".fiveshot.tagger.v1.TaggerCategory\x12\x14\n\x0cmodel_sha256\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x12\n\nis_default\x18\t \x01(\x08\x12-\n\x04kind\x18\n \x01(\x0e\x32\x1f.fiveshot.tagger.v1.Tagger.Kind\x12\r\n\x05model\x18\x0b \x01(\t\x12\r\n\x05\x66\x61ult\x18\x0c \x01(\t\">\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TAGS\x10\x01\x12\x11\n\rKIND_CAPTIONS\x10\x02\"V\n\x0eTaggerCategory\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_threshold\x18\x02 \x01(\x02\x12\x17\n\x0ftakes_threshold\x18\x03 \x01(\x08\"Q\n\rTagPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x10\n\x08measured\x18\x04 \x01(\x08\"\xbb\x01\n\x11SubjectSuggestion\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x17\n\x0f\x61greeing_images\x18\x04 \x01(\x05\x12\x13\n\x0bseen_images\x18\x05 \x01(\x05\x12\x10\n\x08question\x18\x06 \x01(\t\x12\x38\n\ncandidates\x18\x07 \x03(\x0b\x32$.fiveshot.tagger.v1.SubjectCandidate\"2\n\x10SubjectCandidate\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"D\n\tCropShape\x12\x1a\n\x05width\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x01(\x01\x12\x1b\n\x06height\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x01(\x01\"\x85\x02\n\x0e\x43ropSuggestion\x12\r\n\x05image\x18\x01 \x01(\t\x12\'\n\x04\x63rop\x18\x02 \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12,\n\x05shape\x18\x05 \x01(\x0b\x32\x1d.fiveshot.tagger.v1.CropShape\x12*\n\x07subject\x18\x06 \x01(\x0b\x32\x19.fiveshot.dataset.v1.Crop\x12\x11\n\tcuts_bars\x18\x07 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12!\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.Status\"\xd2\x05\n\nTagOptions\x12\x38\n\x06tagger\x18\x01 \x01(\tB(\xbaH%r#2!^(taggers/[a-z][a-z0-9-]{0,62})?$\x12\'\n\tthreshold\x18\x02 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x00\x88\x01\x01\x12\x1c\n\x08max_tags\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\"\n\x07\x65xclude\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xf4\x03\"\x06r\x04\x10\x01\x18\x64\x12\x1c\n\x14prepend_trigger_word\x18\x05 \x01(\x08\x12\x33\n\x04mode\x18\x06 \x01(\x0e\x32\x1b.fiveshot.tagger.v1.TagModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12,\n\x07prepend\x18\x07 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\x32\"\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\x12k\n\x13\x63\x61tegory_thresholds\x18\x08 \x03(\x0b\x32\x36.fiveshot.tagger.v1.TagOptions.CategoryThresholdsEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x32*\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00\x12\x1a\n\x12\x61\x64\x61ptive_threshold\x18\t \x01(\x08\x12@\n\x07replace\x18\n \x03(\x0b\x32$.fiveshot.tagger.v1.LabelReplacementB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x18\n\x10keep_overlapping\x18\x0b \x01(\x08\x12;\n\tcaptioner\x18\x0c \x01(\tB(\xbaH%r#2!^(taggers/[a-z][a-z0-9-]{0,62})?$\x12\x33\n\x07\x63\x61ption\x18\r \x01(\x0b\x32\".fiveshot.tagger.v1.CaptionOptions\x1a\x39\n\x17\x43\x61tegoryThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x0c\n\n_threshold\"\x9f\x02\n\x0e\x43\x61ptionOptions\x12\x45\n\x07purpose\x18\x01 \x01(\x0e\x32*.fiveshot.tagger.v1.CaptionOptions.PurposeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12&\n\nclass_noun\x18\x02 \x01(\tB\x12\xbaH\x0fr\r\x18\x64\x32\t^[^,\\n]*$\x12\x1f\n\x05\x61void\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x32\"\x06r\x04\x10\x01\x18\x64\x12\x1f\n\x0btoken_limit\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xd0\x0f(\x00\"\\\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x11\n\rPURPOSE_THING\x10\x01\x12\x12\n\x0ePURPOSE_PERSON\x10\x02\x12\x11\n\rPURPOSE_STYLE\x10\x03\"Y\n\x10LabelReplacement\x12\x1c\n\told_label\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\'\n\tnew_label\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x64\x32\t^[^,\\n]+$\"\xfa\x05\n\x06TagJob\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12*\n\x07\x64\x61taset\x18\x02 \x01(\tB\x19\xfa\x41\x16\n\x14\x66iveshot.dev/Dataset\x12/\n\x07options\x18\x03 \x01(\x0b\x32\x1e.fiveshot.tagger.v1.TagOptions\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .fiveshot.tagger.v1.TagJob.State\x12\x14\n\x0ctotal_images\x18\x05 \x01(\x05\x12\x15\n\rtagged_images\x18\x06 \x01(\x05\x12\x16\n\x0eskipped_images\x18\x07 \x01(\x05\x12\x15\n\rfailed_images\x18\x08 \x01(\x05\x12\x32\n\x08\x66\x61ilures\x18\t \x03(\x0b\x32 .fiveshot.tagger.v1.ImageFailure\x12\r\n\x05\x65rror\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64ry_run\x18\r \x01(\x08\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12\x0c\n\x04note\x18\x0f \x01(\t\x12\x30\n\x07\x63hanges\x18\x10 \x03(\x0b\x32\x1f.fiveshot.tagger.v1.ImageChange\x12\x17\n\x0f\x63\x61ptioner_calls\x18\x11 \x01(\x05\x12\x17\n\x0frescored_images\x18\x12 \x01(\x05\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05:>\xea\x41;\n\x13\x66iveshot.dev/TagJob\x12$projects/{project}/tagJobs/{tag_job}\"M\n\x0bImageChange\x12\r\n\x05image\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07removed\x18\x03 \x03(\t\x12\x0f\n\x07\x63\x61ption\x18\x04 \x01(\t\".\n\x0cImageFailure\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*h\n\x07TagMode\x12\x18\n\x14TAG_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rTAG_MODE_SKIP\x10\x01\x12\x13\n\x0fTAG_MODE_APPEND\x10\x02\x12\x1b\n\x17TAG_MODE_OVERWRITE_AUTO\x10\x03\x42\x8d\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x0bTaggerProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,6 +60,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAGOPTIONS'].fields_by_name['category_thresholds']._serialized_options = b'\272H\023\232\001\020\0202*\014\n\n\035\000\000\200?-\000\000\000\000'
   _globals['_TAGOPTIONS'].fields_by_name['replace']._loaded_options = None
   _globals['_TAGOPTIONS'].fields_by_name['replace']._serialized_options = b'\272H\006\222\001\003\020\310\001'
+  _globals['_TAGOPTIONS'].fields_by_name['captioner']._loaded_options = None
+  _globals['_TAGOPTIONS'].fields_by_name['captioner']._serialized_options = b'\272H%r#2!^(taggers/[a-z][a-z0-9-]{0,62})?$'
+  _globals['_CAPTIONOPTIONS'].fields_by_name['purpose']._loaded_options = None
+  _globals['_CAPTIONOPTIONS'].fields_by_name['purpose']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_CAPTIONOPTIONS'].fields_by_name['class_noun']._loaded_options = None
+  _globals['_CAPTIONOPTIONS'].fields_by_name['class_noun']._serialized_options = b'\272H\017r\r\030d2\t^[^,\\n]*$'
+  _globals['_CAPTIONOPTIONS'].fields_by_name['avoid']._loaded_options = None
+  _globals['_CAPTIONOPTIONS'].fields_by_name['avoid']._serialized_options = b'\272H\r\222\001\n\0202\"\006r\004\020\001\030d'
+  _globals['_CAPTIONOPTIONS'].fields_by_name['token_limit']._loaded_options = None
+  _globals['_CAPTIONOPTIONS'].fields_by_name['token_limit']._serialized_options = b'\272H\007\032\005\030\320\017(\000'
   _globals['_LABELREPLACEMENT'].fields_by_name['old_label']._loaded_options = None
   _globals['_LABELREPLACEMENT'].fields_by_name['old_label']._serialized_options = b'\272H\006r\004\020\001\030d'
   _globals['_LABELREPLACEMENT'].fields_by_name['new_label']._loaded_options = None
@@ -70,34 +80,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAGJOB'].fields_by_name['dataset']._serialized_options = b'\372A\026\n\024fiveshot.dev/Dataset'
   _globals['_TAGJOB']._loaded_options = None
   _globals['_TAGJOB']._serialized_options = b'\352A;\n\023fiveshot.dev/TagJob\022$projects/{project}/tagJobs/{tag_job}'
-  _globals['_TAGMODE']._serialized_start=2704
-  _globals['_TAGMODE']._serialized_end=2808
+  _globals['_TAGMODE']._serialized_start=3341
+  _globals['_TAGMODE']._serialized_end=3445
   _globals['_TAGGER']._serialized_start=238
-  _globals['_TAGGER']._serialized_end=453
-  _globals['_TAGGERCATEGORY']._serialized_start=455
-  _globals['_TAGGERCATEGORY']._serialized_end=516
-  _globals['_TAGPREDICTION']._serialized_start=518
-  _globals['_TAGPREDICTION']._serialized_end=599
-  _globals['_SUBJECTSUGGESTION']._serialized_start=602
-  _globals['_SUBJECTSUGGESTION']._serialized_end=789
-  _globals['_SUBJECTCANDIDATE']._serialized_start=791
-  _globals['_SUBJECTCANDIDATE']._serialized_end=841
-  _globals['_CROPSHAPE']._serialized_start=843
-  _globals['_CROPSHAPE']._serialized_end=911
-  _globals['_CROPSUGGESTION']._serialized_start=914
-  _globals['_CROPSUGGESTION']._serialized_end=1175
-  _globals['_TAGOPTIONS']._serialized_start=1178
-  _globals['_TAGOPTIONS']._serialized_end=1786
-  _globals['_TAGOPTIONS_CATEGORYTHRESHOLDSENTRY']._serialized_start=1715
-  _globals['_TAGOPTIONS_CATEGORYTHRESHOLDSENTRY']._serialized_end=1772
-  _globals['_LABELREPLACEMENT']._serialized_start=1788
-  _globals['_LABELREPLACEMENT']._serialized_end=1877
-  _globals['_TAGJOB']._serialized_start=1880
-  _globals['_TAGJOB']._serialized_end=2592
-  _globals['_TAGJOB_STATE']._serialized_start=2401
-  _globals['_TAGJOB_STATE']._serialized_end=2528
-  _globals['_IMAGECHANGE']._serialized_start=2594
-  _globals['_IMAGECHANGE']._serialized_end=2654
-  _globals['_IMAGEFAILURE']._serialized_start=2656
-  _globals['_IMAGEFAILURE']._serialized_end=2702
+  _globals['_TAGGER']._serialized_end=594
+  _globals['_TAGGER_KIND']._serialized_start=532
+  _globals['_TAGGER_KIND']._serialized_end=594
+  _globals['_TAGGERCATEGORY']._serialized_start=596
+  _globals['_TAGGERCATEGORY']._serialized_end=682
+  _globals['_TAGPREDICTION']._serialized_start=684
+  _globals['_TAGPREDICTION']._serialized_end=765
+  _globals['_SUBJECTSUGGESTION']._serialized_start=768
+  _globals['_SUBJECTSUGGESTION']._serialized_end=955
+  _globals['_SUBJECTCANDIDATE']._serialized_start=957
+  _globals['_SUBJECTCANDIDATE']._serialized_end=1007
+  _globals['_CROPSHAPE']._serialized_start=1009
+  _globals['_CROPSHAPE']._serialized_end=1077
+  _globals['_CROPSUGGESTION']._serialized_start=1080
+  _globals['_CROPSUGGESTION']._serialized_end=1341
+  _globals['_TAGOPTIONS']._serialized_start=1344
+  _globals['_TAGOPTIONS']._serialized_end=2066
+  _globals['_TAGOPTIONS_CATEGORYTHRESHOLDSENTRY']._serialized_start=1995
+  _globals['_TAGOPTIONS_CATEGORYTHRESHOLDSENTRY']._serialized_end=2052
+  _globals['_CAPTIONOPTIONS']._serialized_start=2069
+  _globals['_CAPTIONOPTIONS']._serialized_end=2356
+  _globals['_CAPTIONOPTIONS_PURPOSE']._serialized_start=2264
+  _globals['_CAPTIONOPTIONS_PURPOSE']._serialized_end=2356
+  _globals['_LABELREPLACEMENT']._serialized_start=2358
+  _globals['_LABELREPLACEMENT']._serialized_end=2447
+  _globals['_TAGJOB']._serialized_start=2450
+  _globals['_TAGJOB']._serialized_end=3212
+  _globals['_TAGJOB_STATE']._serialized_start=3021
+  _globals['_TAGJOB_STATE']._serialized_end=3148
+  _globals['_IMAGECHANGE']._serialized_start=3214
+  _globals['_IMAGECHANGE']._serialized_end=3291
+  _globals['_IMAGEFAILURE']._serialized_start=3293
+  _globals['_IMAGEFAILURE']._serialized_end=3339
 # @@protoc_insertion_point(module_scope)

@@ -52,9 +52,32 @@ Global___TagMode: _TypeAlias = TagMode  # noqa: Y015
 
 @_typing.final
 class Tagger(_message.Message):
-    """A way to find tags for a picture, as this deployment offers it. Its name is `taggers/{tagger}`."""
+    """A way to find words for a picture, as this deployment offers it. Its name is `taggers/{tagger}`."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Tagger._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Tagger._Kind.ValueType  # 0
+        """Never used."""
+        KIND_TAGS: Tagger._Kind.ValueType  # 1
+        """Tags: labels with a score."""
+        KIND_CAPTIONS: Tagger._Kind.ValueType  # 2
+        """Captions: it is a captioner. Pictures are sent to the server that the operator has set for it."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What it writes."""
+
+    KIND_UNSPECIFIED: Tagger.Kind.ValueType  # 0
+    """Never used."""
+    KIND_TAGS: Tagger.Kind.ValueType  # 1
+    """Tags: labels with a score."""
+    KIND_CAPTIONS: Tagger.Kind.ValueType  # 2
+    """Captions: it is a captioner. Pictures are sent to the server that the operator has set for it."""
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -65,6 +88,9 @@ class Tagger(_message.Message):
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, such as `taggers/measured`."""
     display_name: _builtins.str
@@ -79,6 +105,12 @@ class Tagger(_message.Message):
     """Where it runs: `cpu` or `cuda`."""
     is_default: _builtins.bool
     """True for the tagger that is used when a request names none."""
+    kind: Global___Tagger.Kind.ValueType
+    """What it writes."""
+    model: _builtins.str
+    """Of a captioner: the model's name, as its server knows it."""
+    fault: _builtins.str
+    """Why it cannot be used, such as a file of its folder that is wrong; empty for one that works."""
     @_builtins.property
     def vocabulary(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every label it can give; empty when the vocabulary is open."""
@@ -99,10 +131,13 @@ class Tagger(_message.Message):
         model_sha256: _builtins.str = ...,
         device: _builtins.str = ...,
         is_default: _builtins.bool = ...,
+        kind: Global___Tagger.Kind.ValueType = ...,
+        model: _builtins.str = ...,
+        fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "description", b"description", "device", b"device", "display_name", b"display_name", "domain", b"domain", "is_default", b"is_default", "model_sha256", b"model_sha256", "name", b"name", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "description", b"description", "device", b"device", "display_name", b"display_name", "domain", b"domain", "fault", b"fault", "is_default", b"is_default", "kind", b"kind", "model", b"model", "model_sha256", b"model_sha256", "name", b"name", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -116,19 +151,23 @@ class TaggerCategory(_message.Message):
 
     CATEGORY_FIELD_NUMBER: _builtins.int
     DEFAULT_THRESHOLD_FIELD_NUMBER: _builtins.int
+    TAKES_THRESHOLD_FIELD_NUMBER: _builtins.int
     category: _builtins.str
     """The group's name, such as `colour`."""
     default_threshold: _builtins.float
     """Scores below it are dropped unless the request says otherwise, 0 to 1."""
+    takes_threshold: _builtins.bool
+    """True where `TagOptions.threshold` takes its place. Other categories keep theirs, unless `category_thresholds` names them."""
     def __init__(
         self,
         *,
         category: _builtins.str = ...,
         default_threshold: _builtins.float = ...,
+        takes_threshold: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "default_threshold", b"default_threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "default_threshold", b"default_threshold", "takes_threshold", b"takes_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -367,10 +406,14 @@ class TagOptions(_message.Message):
     ADAPTIVE_THRESHOLD_FIELD_NUMBER: _builtins.int
     REPLACE_FIELD_NUMBER: _builtins.int
     KEEP_OVERLAPPING_FIELD_NUMBER: _builtins.int
+    CAPTIONER_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
     tagger: _builtins.str
     """Tagger to use, `taggers/{tagger}`; empty means the default one."""
     threshold: _builtins.float
-    """Minimum score, for every category; unset means each category's own default."""
+    """Minimum score of the categories that take it (TaggerCategory.takes_threshold), which are those that say what a picture shows.
+    All others keep their own, so that no tag of another category comes or goes. Unset means each category's own default.
+    """
     max_tags: _builtins.int
     """Maximum number of predicted tags per image, best first; 0 means 30."""
     prepend_trigger_word: _builtins.bool
@@ -381,6 +424,10 @@ class TagOptions(_message.Message):
     """Find each category's threshold in the scores themselves, in the middle of the largest gap (MCut); measured tags keep theirs."""
     keep_overlapping: _builtins.bool
     """Keep `hat` beside `red hat`. By default the label whose words all stand in a longer one of its category is dropped."""
+    captioner: _builtins.str
+    """Write captions with this captioner, `taggers/{tagger}`, instead of tags. Of the other options only `mode` counts then; without
+    it, and with TAG_MODE_APPEND, images that have a caption are left alone. A person's caption is never overwritten.
+    """
     @_builtins.property
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels to leave out. `*` stands for any text; underscore equals space; case is ignored."""
@@ -397,6 +444,10 @@ class TagOptions(_message.Message):
     def replace(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelReplacement]:
         """Labels to give in place of others; the first rule that matches a label is used. Applied before `exclude`."""
 
+    @_builtins.property
+    def caption(self) -> Global___CaptionOptions:
+        """What a captioner is asked for."""
+
     def __init__(
         self,
         *,
@@ -411,16 +462,81 @@ class TagOptions(_message.Message):
         adaptive_threshold: _builtins.bool = ...,
         replace: _abc.Iterable[Global___LabelReplacement] | None = ...,
         keep_overlapping: _builtins.bool = ...,
+        captioner: _builtins.str = ...,
+        caption: Global___CaptionOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "caption", b"caption", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "adaptive_threshold", b"adaptive_threshold", "category_thresholds", b"category_thresholds", "exclude", b"exclude", "keep_overlapping", b"keep_overlapping", "max_tags", b"max_tags", "mode", b"mode", "prepend", b"prepend", "prepend_trigger_word", b"prepend_trigger_word", "replace", b"replace", "tagger", b"tagger", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "adaptive_threshold", b"adaptive_threshold", "caption", b"caption", "captioner", b"captioner", "category_thresholds", b"category_thresholds", "exclude", b"exclude", "keep_overlapping", b"keep_overlapping", "max_tags", b"max_tags", "mode", b"mode", "prepend", b"prepend", "prepend_trigger_word", b"prepend_trigger_word", "replace", b"replace", "tagger", b"tagger", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___TagOptions: _TypeAlias = TagOptions  # noqa: Y015
+
+@_typing.final
+class CaptionOptions(_message.Message):
+    """What a captioner is asked for. Every field has a working default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Purpose:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CaptionOptions._Purpose.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PURPOSE_UNSPECIFIED: CaptionOptions._Purpose.ValueType  # 0
+        """The same as PURPOSE_THING."""
+        PURPOSE_THING: CaptionOptions._Purpose.ValueType  # 1
+        """A thing, an animal or a place: what varies around it is named, not how it looks."""
+        PURPOSE_PERSON: CaptionOptions._Purpose.ValueType  # 2
+        """A person: as a thing; no name, age, origin or looks are named."""
+        PURPOSE_STYLE: CaptionOptions._Purpose.ValueType  # 3
+        """A style: all that is shown is named, not the style itself."""
+
+    class Purpose(_Purpose, metaclass=_PurposeEnumTypeWrapper):
+        """What the pictures are to teach."""
+
+    PURPOSE_UNSPECIFIED: CaptionOptions.Purpose.ValueType  # 0
+    """The same as PURPOSE_THING."""
+    PURPOSE_THING: CaptionOptions.Purpose.ValueType  # 1
+    """A thing, an animal or a place: what varies around it is named, not how it looks."""
+    PURPOSE_PERSON: CaptionOptions.Purpose.ValueType  # 2
+    """A person: as a thing; no name, age, origin or looks are named."""
+    PURPOSE_STYLE: CaptionOptions.Purpose.ValueType  # 3
+    """A style: all that is shown is named, not the style itself."""
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CLASS_NOUN_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    TOKEN_LIMIT_FIELD_NUMBER: _builtins.int
+    purpose: Global___CaptionOptions.Purpose.ValueType
+    """What the pictures are to teach."""
+    class_noun: _builtins.str
+    """What the subject is, such as `dog`: every caption has it, with the dataset's trigger word before it. Empty: not known."""
+    token_limit: _builtins.int
+    """Tokens that the base model reads of a text; a longer caption is cut at the end of a sentence or clause. 0: not known."""
+    @_builtins.property
+    def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words that no caption may hold; case is ignored. An answer with one of them is asked for again, and then refused."""
+
+    def __init__(
+        self,
+        *,
+        purpose: Global___CaptionOptions.Purpose.ValueType = ...,
+        class_noun: _builtins.str = ...,
+        avoid: _abc.Iterable[_builtins.str] | None = ...,
+        token_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "class_noun", b"class_noun", "purpose", b"purpose", "token_limit", b"token_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptionOptions: _TypeAlias = CaptionOptions  # noqa: Y015
 
 @_typing.final
 class LabelReplacement(_message.Message):
@@ -505,6 +621,8 @@ class TagJob(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    CAPTIONER_CALLS_FIELD_NUMBER: _builtins.int
+    RESCORED_IMAGES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     dataset: _builtins.str
@@ -527,6 +645,10 @@ class TagJob(_message.Message):
     """Changes with every change of the job."""
     note: _builtins.str
     """What the reader should know, such as that only measured tags could be given, and how to get more."""
+    captioner_calls: _builtins.int
+    """Requests that were made to the captioner's server, repeats included: what the job cost."""
+    rescored_images: _builtins.int
+    """Images whose kept scores were used, so that no model had to run."""
     @_builtins.property
     def options(self) -> Global___TagOptions:
         """How to tag."""
@@ -566,10 +688,12 @@ class TagJob(_message.Message):
         etag: _builtins.str = ...,
         note: _builtins.str = ...,
         changes: _abc.Iterable[Global___ImageChange] | None = ...,
+        captioner_calls: _builtins.int = ...,
+        rescored_images: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "create_time", b"create_time", "dataset", b"dataset", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "etag", b"etag", "failed_images", b"failed_images", "failures", b"failures", "name", b"name", "note", b"note", "options", b"options", "skipped_images", b"skipped_images", "state", b"state", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captioner_calls", b"captioner_calls", "changes", b"changes", "create_time", b"create_time", "dataset", b"dataset", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "etag", b"etag", "failed_images", b"failed_images", "failures", b"failures", "name", b"name", "note", b"note", "options", b"options", "rescored_images", b"rescored_images", "skipped_images", b"skipped_images", "state", b"state", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -584,8 +708,11 @@ class ImageChange(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     ADDED_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """The image's name."""
+    caption: _builtins.str
+    """The caption that would be written."""
     @_builtins.property
     def added(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels that would be added, in order."""
@@ -600,10 +727,11 @@ class ImageChange(_message.Message):
         image: _builtins.str = ...,
         added: _abc.Iterable[_builtins.str] | None = ...,
         removed: _abc.Iterable[_builtins.str] | None = ...,
+        caption: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "image", b"image", "removed", b"removed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "caption", b"caption", "image", b"image", "removed", b"removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

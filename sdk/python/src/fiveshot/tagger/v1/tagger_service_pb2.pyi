@@ -369,7 +369,7 @@ class TagImageRequest(_message.Message):
     """The picture's bytes, png or jpeg, at most 5 MB."""
     @_builtins.property
     def options(self) -> _tagger_pb2.TagOptions:
-        """How to tag; `mode` and `prepend_trigger_word` are ignored here."""
+        """How to tag; `mode` and `prepend_trigger_word` are ignored here. With `captioner` the answer is a caption."""
 
     def __init__(
         self,
@@ -394,8 +394,11 @@ class TagImageResponse(_message.Message):
 
     TAGS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
     note: _builtins.str
     """What the reader should know, such as that only measured tags could be given, and how to get more."""
+    caption: _builtins.str
+    """The caption, where a captioner was asked."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[_tagger_pb2.TagPrediction]:
         """By category in the tagger's order, best first within each. May be empty: no tags is a valid result."""
@@ -405,10 +408,11 @@ class TagImageResponse(_message.Message):
         *,
         tags: _abc.Iterable[_tagger_pb2.TagPrediction] | None = ...,
         note: _builtins.str = ...,
+        caption: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "note", b"note", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

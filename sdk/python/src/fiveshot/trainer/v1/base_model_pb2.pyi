@@ -38,6 +38,7 @@ class BaseModel(_message.Message):
     HUB_ID_FIELD_NUMBER: _builtins.int
     HUB_TAGS_FIELD_NUMBER: _builtins.int
     TRAINING_SHAPES_FIELD_NUMBER: _builtins.int
+    CAPTION_TOKENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, such as `baseModels/fiveshot-tiny`."""
     display_name: _builtins.str
@@ -58,6 +59,8 @@ class BaseModel(_message.Message):
     """True when a worker of this deployment can load it now."""
     hub_id: _builtins.str
     """Its id on the model hub, `owner/name`; empty when its weights come from elsewhere."""
+    caption_tokens: _builtins.int
+    """Tokens that it reads of a text; 0 where that is not known. What is beyond is not trained."""
     @_builtins.property
     def parameter_specs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSpec]:
         """The parameters that a job may set, with default and bounds. The service owns them."""
@@ -86,10 +89,11 @@ class BaseModel(_message.Message):
         hub_id: _builtins.str = ...,
         hub_tags: _abc.Iterable[_builtins.str] | None = ...,
         training_shapes: _abc.Iterable[Global___TrainingShape] | None = ...,
+        caption_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "training_shapes", b"training_shapes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "caption_tokens", b"caption_tokens", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "training_shapes", b"training_shapes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

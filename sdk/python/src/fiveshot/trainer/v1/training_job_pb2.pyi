@@ -497,6 +497,7 @@ class TrainingJob(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_FIELD_NUMBER: _builtins.int
     HELD_BACK_FIELD_NUMBER: _builtins.int
+    PRETENDED_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
@@ -540,6 +541,8 @@ class TrainingJob(_message.Message):
     """Changes with every change of state."""
     held_back: _builtins.str
     """Why it waits though its turn may have come: a budget of its project that is used up. Output only."""
+    pretended: _builtins.bool
+    """True once a worker that only pretends has worked on it (`fiveshot up --pretend`): its files hold no training. Output only."""
     @_builtins.property
     def parameters(self) -> Global___TrainingParameters:
         """What the caller set on input; resolved values on output."""
@@ -613,11 +616,12 @@ class TrainingJob(_message.Message):
         etag: _builtins.str = ...,
         base_previews: _abc.Iterable[Global___Preview] | None = ...,
         held_back: _builtins.str = ...,
+        pretended: _builtins.bool = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "parameters", b"parameters", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "pretended", b"pretended", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -708,6 +712,7 @@ class Attempt(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    PRETENDED_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Counts up from 1."""
     worker_id: _builtins.str
@@ -716,6 +721,8 @@ class Attempt(_message.Message):
     """How it ended."""
     message: _builtins.str
     """What went wrong, in a sentence; empty otherwise."""
+    pretended: _builtins.bool
+    """True when the worker only pretended to train."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
@@ -733,10 +740,11 @@ class Attempt(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         outcome: Global___Attempt.Outcome.ValueType = ...,
         message: _builtins.str = ...,
+        pretended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "message", b"message", "number", b"number", "outcome", b"outcome", "start_time", b"start_time", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "message", b"message", "number", b"number", "outcome", b"outcome", "pretended", b"pretended", "start_time", b"start_time", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -918,6 +926,7 @@ class Epoch(_message.Message):
     PICTURES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     FILE_NOTES_FIELD_NUMBER: _builtins.int
+    PRETENDED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -932,6 +941,8 @@ class Epoch(_message.Message):
     """Seconds of training, without export and previews."""
     etag: _builtins.str
     """Differs from that of any other epoch; send it back to guard a delete."""
+    pretended: _builtins.bool
+    """True when the worker only pretended to train: the files are for tests of programs, and change nothing of a picture."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
         """The LoRA in its formats."""
@@ -972,10 +983,11 @@ class Epoch(_message.Message):
         pictures: _abc.Iterable[Global___EpochFile] | None = ...,
         etag: _builtins.str = ...,
         file_notes: _abc.Iterable[_builtins.str] | None = ...,
+        pretended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "pretended", b"pretended", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

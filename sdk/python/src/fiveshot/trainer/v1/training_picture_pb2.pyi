@@ -38,6 +38,8 @@ class TrainingPicture(_message.Message):
         """Its tags, joined with commas."""
         TEXT_SOURCE_NONE: TrainingPicture._TextSource.ValueType  # 3
         """The trigger word alone, or nothing."""
+        TEXT_SOURCE_CAPTION_AND_TAGS: TrainingPicture._TextSource.ValueType  # 4
+        """Its caption, then its tags."""
 
     class TextSource(_TextSource, metaclass=_TextSourceEnumTypeWrapper):
         """Where its text comes from."""
@@ -50,6 +52,8 @@ class TrainingPicture(_message.Message):
     """Its tags, joined with commas."""
     TEXT_SOURCE_NONE: TrainingPicture.TextSource.ValueType  # 3
     """The trigger word alone, or nothing."""
+    TEXT_SOURCE_CAPTION_AND_TAGS: TrainingPicture.TextSource.ValueType  # 4
+    """Its caption, then its tags."""
 
     IMAGE_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
@@ -68,6 +72,7 @@ class TrainingPicture(_message.Message):
     ENLARGEMENT_FIELD_NUMBER: _builtins.int
     SAMPLES_PER_EPOCH_FIELD_NUMBER: _builtins.int
     PICTURE_FIELD_NUMBER: _builtins.int
+    CAPTION_UNUSED_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Name of the image, or of the version's image."""
     file_name: _builtins.str
@@ -77,7 +82,7 @@ class TrainingPicture(_message.Message):
     text_source: Global___TrainingPicture.TextSource.ValueType
     """Where the text comes from."""
     tags_unused: _builtins.bool
-    """True where the picture has tags as well, which its caption keeps out of the training."""
+    """True where the picture has tags as well, which are not trained."""
     token_count: _builtins.int
     """Tokens of the text, about: the base model's own tokenizer, which a worker has, decides."""
     token_limit: _builtins.int
@@ -98,6 +103,8 @@ class TrainingPicture(_message.Message):
     """Samples that it gives an epoch; 0 for the picture that is held out to measure on."""
     picture: _builtins.bytes
     """The picture as the model sees it: a JPEG of the bucket's size, at most 1024 pixels a side. Empty with `without_pictures`."""
+    caption_unused: _builtins.bool
+    """True where the picture has a caption as well, which is not trained."""
     @_builtins.property
     def crop(self) -> _dataset_pb2.Crop:
         """The image's crop; unset where it has none."""
@@ -126,10 +133,11 @@ class TrainingPicture(_message.Message):
         enlargement: _builtins.float = ...,
         samples_per_epoch: _builtins.int = ...,
         picture: _builtins.bytes = ...,
+        caption_unused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "seen", b"seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_height", b"bucket_height", "bucket_width", b"bucket_width", "crop", b"crop", "enlargement", b"enlargement", "file_name", b"file_name", "image", b"image", "lost_share", b"lost_share", "picture", b"picture", "samples_per_epoch", b"samples_per_epoch", "seen", b"seen", "seen_height", b"seen_height", "seen_width", b"seen_width", "tags_unused", b"tags_unused", "text", b"text", "text_source", b"text_source", "token_count", b"token_count", "token_limit", b"token_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_height", b"bucket_height", "bucket_width", b"bucket_width", "caption_unused", b"caption_unused", "crop", b"crop", "enlargement", b"enlargement", "file_name", b"file_name", "image", b"image", "lost_share", b"lost_share", "picture", b"picture", "samples_per_epoch", b"samples_per_epoch", "seen", b"seen", "seen_height", b"seen_height", "seen_width", b"seen_width", "tags_unused", b"tags_unused", "text", b"text", "text_source", b"text_source", "token_count", b"token_count", "token_limit", b"token_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

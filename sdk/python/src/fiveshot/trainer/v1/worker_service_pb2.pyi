@@ -65,6 +65,7 @@ class AcquireJobRequest(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PRETENDS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Who asks; the same over the worker's life."""
     warm_base_model: _builtins.str
@@ -73,6 +74,8 @@ class AcquireJobRequest(_message.Message):
     """What it runs on, such as `cpu` or `NVIDIA H200`."""
     device_memory_bytes: _builtins.int
     """Memory of the device in bytes; 0 when it cannot say."""
+    pretends: _builtins.bool
+    """True for a worker that only pretends to train; what it delivers is marked so."""
     @_builtins.property
     def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models that it can load, `baseModels/{base_model}`; empty means all."""
@@ -90,10 +93,11 @@ class AcquireJobRequest(_message.Message):
         wait: _duration_pb2.Duration | None = ...,
         device: _builtins.str = ...,
         device_memory_bytes: _builtins.int = ...,
+        pretends: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "pretends", b"pretends", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

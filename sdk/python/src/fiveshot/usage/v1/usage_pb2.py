@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66iveshot/usage/v1/usage.proto\x12\x11\x66iveshot.usage.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcb\x01\n\x05Usage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x07\x62udgets\x18\x02 \x03(\x0b\x32\x1c.fiveshot.usage.v1.BudgetUseB\x04\xe2\x41\x01\x03:y\xea\x41v\n\x12\x66iveshot.dev/Usage\x12\x1fprojects/{project}/datasetUsage\x12 projects/{project}/trainingUsage\x12\x1dprojects/{project}/modelUsage\"q\n\tBudgetUse\x12\x0e\n\x06\x62udget\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0c\n\x04used\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x86\x01\n\x15\x64\x65v.fiveshot.usage.v1B\nUsageProtoP\x01Z!fiveshot.dev/api/usage/v1;usagev1\xaa\x02\x11\x46iveshot.Usage.V1\xca\x02\x11\x46iveshot\\Usage\\V1\xea\x02\x13\x46iveshot::Usage::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66iveshot/usage/v1/usage.proto\x12\x11\x66iveshot.usage.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"\xee\x01\n\x05Usage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x07\x62udgets\x18\x02 \x03(\x0b\x32\x1c.fiveshot.usage.v1.BudgetUseB\x04\xe2\x41\x01\x03:\x9b\x01\xea\x41\x97\x01\n\x12\x66iveshot.dev/Usage\x12\x1fprojects/{project}/datasetUsage\x12 projects/{project}/trainingUsage\x12\x1dprojects/{project}/modelUsage\x12\x1fprojects/{project}/webhookUsage\"q\n\tBudgetUse\x12\x0e\n\x06\x62udget\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0c\n\x04used\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x86\x01\n\x15\x64\x65v.fiveshot.usage.v1B\nUsageProtoP\x01Z!fiveshot.dev/api/usage/v1;usagev1\xaa\x02\x11\x46iveshot.Usage.V1\xca\x02\x11\x46iveshot\\Usage\\V1\xea\x02\x13\x46iveshot::Usage::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGE'].fields_by_name['budgets']._loaded_options = None
   _globals['_USAGE'].fields_by_name['budgets']._serialized_options = b'\342A\001\003'
   _globals['_USAGE']._loaded_options = None
-  _globals['_USAGE']._serialized_options = b'\352Av\n\022fiveshot.dev/Usage\022\037projects/{project}/datasetUsage\022 projects/{project}/trainingUsage\022\035projects/{project}/modelUsage'
+  _globals['_USAGE']._serialized_options = b'\352A\227\001\n\022fiveshot.dev/Usage\022\037projects/{project}/datasetUsage\022 projects/{project}/trainingUsage\022\035projects/{project}/modelUsage\022\037projects/{project}/webhookUsage'
   _globals['_USAGE']._serialized_start=145
-  _globals['_USAGE']._serialized_end=348
-  _globals['_BUDGETUSE']._serialized_start=350
-  _globals['_BUDGETUSE']._serialized_end=463
+  _globals['_USAGE']._serialized_end=383
+  _globals['_BUDGETUSE']._serialized_start=385
+  _globals['_BUDGETUSE']._serialized_end=498
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,4 @@
-"""What the tagger speaks about: pictures, raw scores, tags with their origin, and jobs with their moves. Pure."""
+"""Tag jobs and their moves. Pure."""
 
 from __future__ import annotations
 
@@ -6,167 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
-
-from services.chassis.errors import DomainError, FailedPrecondition
+from services.chassis.errors import FailedPrecondition
 from services.chassis.names import check_etag, etag_of
-
-DEFAULT_MAX_TAGS = 30
-MAX_TAGS_PER_IMAGE = 200
-"""What the dataset service keeps for one image; a longer list is refused there."""
-OBJECT = "object"
-"""The category of nouns for what a picture shows; subjects are suggested out of it."""
-KIND = "kind"
-"""The category of what a noun's thing is more exactly: the corgi of `dog`."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture.
-
-    rgb: uint8 (height, width, 3), upright, in sRGB, transparency on white; it may be smaller than the original, never
-    below 768 pixels on the shorter side unless the original is. alpha: uint8 (height, width), None when the picture is
-    opaque. width, height: of the original in pixels, upright.
-    """
-
-    rgb: npt.NDArray[np.uint8]
-    alpha: npt.NDArray[np.uint8] | None
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Category:
-    """A group of labels. threshold: scores below it are dropped by default. exclusive: only the best label counts."""
-
-    name: str
-    threshold: float
-    exclusive: bool = False
-    adaptive_floor: float = 0.0
-    """The least threshold that MCut may choose."""
-
-
-@dataclass(frozen=True)
-class TaggerInfo:
-    """What a backend says of itself. Its name is `taggers/{id}`.
-
-    domain: the kind of pictures it knows; outside it it stays silent. model_sha256: "" where nothing was learnt.
-    batch_size: how many pictures `infer` likes at once. measures_only: True when nothing was learnt.
-    """
-
-    id: str
-    display_name: str
-    description: str
-    domain: str
-    vocabulary: tuple[str, ...]
-    categories: tuple[Category, ...]
-    model_sha256: str
-    device: str
-    batch_size: int = 1
-    measures_only: bool = False
-
-    @property
-    def name(self) -> str:
-        """Resource name."""
-        return f"taggers/{self.id}"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A label with its raw score, 0 to 1, and the backend that gave it. measured: computed, not predicted.
-
-    broader: wider nouns that it counts for as well, the nearest first.
-    """
-
-    label: str
-    category: str
-    score: float
-    measured: bool
-    tagger: str
-    model_sha256: str = ""
-    broader: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scores:
-    """All raw scores of one picture, or why there are none. outside_domain: the backend does not know such pictures."""
-
-    scores: tuple[Score, ...] = ()
-    error: DomainError | None = None
-    outside_domain: bool = False
-
-
-class TagSource(StrEnum):
-    """Where a tag comes from."""
-
-    MANUAL = "manual"
-    AUTO = "auto"
-    MEASURED = "measured"
-
-
-@dataclass(frozen=True)
-class Tag:
-    """One label of a stored image; score, tagger, model_sha256 and category are empty for a manual tag."""
-
-    label: str
-    source: TagSource = TagSource.MANUAL
-    score: float = 0.0
-    tagger: str = ""
-    model_sha256: str = ""
-    category: str = ""
-
-
-@dataclass(frozen=True)
-class ImageRecord:
-    """An image of a dataset as it was read; `etag` guards the change that follows.
-
-    width, height: pixels, upright. content_area: left, top, right, bottom of the picture inside its bars, as shares.
-    """
-
-    name: str
-    tags: tuple[Tag, ...]
-    etag: str
-    width: int = 0
-    height: int = 0
-    content_area: tuple[float, float, float, float] | None = None
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
-    """A dataset as it was read."""
-
-    name: str
-    trigger_word: str
-    image_count: int
-
-
-class TagMode(StrEnum):
-    """What to do where an image has tags already."""
-
-    SKIP = "skip"
-    APPEND = "append"
-    OVERWRITE_AUTO = "overwrite_auto"
-
-
-@dataclass(frozen=True)
-class TagOptions:
-    """How raw scores become tags. threshold: for every category; None means each category's own.
-
-    category_thresholds win over threshold. replace: pairs of old and new label. See tagger.proto for the rest.
-    """
-
-    tagger: str = ""
-    threshold: float | None = None
-    max_tags: int = DEFAULT_MAX_TAGS
-    exclude: tuple[str, ...] = ()
-    prepend_trigger_word: bool = False
-    mode: TagMode = TagMode.APPEND
-    prepend: tuple[str, ...] = ()
-    category_thresholds: tuple[tuple[str, float], ...] = ()
-    adaptive_threshold: bool = False
-    replace: tuple[tuple[str, str], ...] = ()
-    keep_overlapping: bool = False
+from services.tagger.models.tags import TagOptions
 
 
 class JobState(StrEnum):
@@ -198,7 +40,9 @@ class ImageState(StrEnum):
 class ImageOutcome:
     """What became of one image. message: why it failed. added, removed: labels, as they were or would be changed.
 
-    outside_domain: no model of the tagger knows such pictures, so that at most measured tags were given.
+    outside_domain: no model of the tagger knows such pictures, so that at most measured tags were given. calls: that
+    were made to a captioner's server, over all tries. rescored: kept scores were used. caption: that was, or would be,
+    written.
     """
 
     image: str
@@ -207,6 +51,9 @@ class ImageOutcome:
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     outside_domain: bool = False
+    calls: int = 0
+    rescored: bool = False
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,6 +85,11 @@ class TagJob:
     def count(self, state: ImageState) -> int:
         """How many images stand in this state."""
         return sum(outcome.state == state for outcome in self.outcomes)
+
+    @property
+    def calls(self) -> int:
+        """Requests to a captioner's server that it has cost so far."""
+        return sum(outcome.calls for outcome in self.outcomes)
 
 
 def cancelled(job: TagJob, now: datetime) -> TagJob:
@@ -315,7 +167,10 @@ def given_up(job: TagJob, error: str, now: datetime) -> TagJob:
 
 
 def _moved(outcomes: tuple[ImageOutcome, ...], old: ImageState, new: ImageState) -> tuple[ImageOutcome, ...]:
-    return tuple(ImageOutcome(outcome.image, new) if outcome.state == old else outcome for outcome in outcomes)
+    return tuple(
+        ImageOutcome(outcome.image, new, calls=outcome.calls) if outcome.state == old else outcome
+        for outcome in outcomes
+    )
 
 
 def project_of(name: str) -> str:

@@ -1,0 +1,30 @@
+// A training as it is being planned, and what of it a browser kept.
+import type { Chosen } from './parameters'
+
+export interface Draft {
+  base: string
+  title: string
+  epochs: string
+  repeats: string
+  chosen: Chosen
+  prompts: string[]
+}
+
+export const empty = (): Draft => ({ base: '', title: '', epochs: '', repeats: '', chosen: {}, prompts: [''] })
+
+/** What this browser kept. Anything else than a draft is none. */
+export function parse(text: string | null): Draft {
+  try {
+    const found = JSON.parse(text ?? '') as Partial<Record<keyof Draft, unknown>>
+    const word = (value: unknown) => (typeof value === 'string' || typeof value === 'number' ? String(value) : '')
+    const chosen = Object.entries(found.chosen && typeof found.chosen === 'object' ? found.chosen : {})
+    const prompts = Array.isArray(found.prompts) ? found.prompts.filter((each) => typeof each === 'string').slice(0, 8) : []
+    return {
+      base: word(found.base), title: word(found.title), epochs: word(found.epochs), repeats: word(found.repeats),
+      chosen: Object.fromEntries(chosen.filter(([, value]) => ['string', 'boolean'].includes(typeof value))) as Chosen,
+      prompts: prompts.length ? prompts : [''],
+    }
+  } catch {
+    return empty()
+  }
+}

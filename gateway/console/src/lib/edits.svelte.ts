@@ -1,0 +1,124 @@
+// Changes of a dataset's images, shown at once and sent in order, and the way back from each.
+import type { Image } from '../gen/fiveshot/dataset/v1/dataset_pb'
+import { datasets, faultOf, type Fault } from './api'
+import type { OpenDataset } from './dataset.svelte'
+import { alike, History, PATHS, type Change } from './history'
+
+const HUNDRED = 100
+/** By the dataset's name: what was changed on one screen can be taken back on another. */
+const histories = new Map<string, History>()
+
+export class Edits {
+  /** So many steps can be taken back. */
+  steps = $state(0)
+  busy = $state(false)
+  /** By the image's name: why its last change was refused. */
+  faults = $state<Record<string, Fault>>({})
+  /** By the image's name: a caption that was refused, so that it can be mended rather than typed again. */
+  texts = $state<Record<string, string>>({})
+  /** Why a change of many was refused. */
+  fault = $state.raw<Fault | null>(null)
+  #open: OpenDataset
+  #history: History
+  // Changes of one image go one after the other: each needs the etag that the one before has made.
+  #lines: Record<string, Promise<void>> = {}
+  #waiting: Record<string, number> = {}
+
+  constructor(open: OpenDataset) {
+    this.#open = open
+    this.#history = histories.get(open.name) ?? new History()
+    histories.set(open.name, this.#history)
+    this.steps = this.#history.length
+  }
+
+  /** Of one image. Shown at once; the server's answer takes its place. */
+  write(image: Image, change: Change, remember = true): void {
+    const now = this.#open.images.find((each) => each.name === image.name) ?? image
+    if (alike(now, change)) return
+    delete this.faults[now.name]
+    delete this.texts[now.name]
+    if (remember) this.#keep([[now.name, before(now, change)]])
+    this.#open.put({ ...now, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
+    this.#waiting[now.name] = (this.#waiting[now.name] ?? 0) + 1
+    this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change))
+  }
+
+  /** Of many images, as one step: all or, of each hundred, nothing. True when all went through. */
+  async many(changes: [Image, Change][], remember = true): Promise<boolean> {
+    const real = changes.filter(([image, change]) => !alike(image, change))
+    if (!real.length) return true
+    this.busy = true
+    this.fault = null
+    const done: [Image, Change][] = []
+    try {
+      await Promise.all(real.map(([image]) => this.#lines[image.name]))
+      for (let from = 0; from < real.length; from += HUNDRED) {
+        const some = real.slice(from, from + HUNDRED)
+        const answer = await datasets.batchUpdateImages({
+          parent: this.#open.name,
+          requests: some.map(([image, change]) => ({ image: { name: image.name, ...change }, updateMask: { paths: pathsOf(change) } })),
+        })
+        answer.images.forEach((image) => this.#open.put(image))
+        done.push(...some)
+      }
+    } catch (error) {
+      this.fault = faultOf(error)
+    }
+    if (remember && done.length) this.#keep(done.map(([image, change]) => [image.name, before(image, change)]))
+    this.busy = false
+    return done.length === real.length
+  }
+
+  /** After a change that the server made to many at once: what they were before. */
+  async compare(earlier: Image[]): Promise<void> {
+    await this.#open.load()
+    const now = new Map(this.#open.images.map((image) => [image.name, image]))
+    const step: [string, Change][] = []
+    for (const image of earlier) {
+      const fields: Change = { tags: image.tags, caption: image.caption, crop: image.crop }
+      const found = now.get(image.name)
+      if (found && !alike(found, fields)) step.push([image.name, fields])
+    }
+    if (step.length) this.#keep(step)
+  }
+
+  /** Takes the last step back. */
+  async back(): Promise<void> {
+    const step = this.#history.pop()
+    this.steps = this.#history.length
+    const found = (step ?? []).flatMap(([name, change]): [Image, Change][] => {
+      const image = this.#open.images.find((each) => each.name === name)
+      return image ? [[image, change]] : []
+    })
+    if (found.length === 1) this.write(found[0]![0], found[0]![1], false)
+    else if (!(await this.many(found, false)) && step) this.#keep(step)
+  }
+
+  #keep(step: [string, Change][]): void {
+    this.#history.push(step)
+    this.steps = this.#history.length
+  }
+
+  async #send(name: string, change: Change): Promise<void> {
+    const known = this.#open.images.find((each) => each.name === name)
+    try {
+      const image = { name, etag: known?.etag ?? '', ...change }
+      const answer = await datasets.updateImage({ image, updateMask: { paths: pathsOf(change) } })
+      this.#waiting[name]! -= 1
+      const shown = this.#open.images.find((each) => each.name === name)
+      const later = this.#waiting[name] && shown ? { tags: shown.tags, caption: shown.caption, crop: shown.crop, numRepeats: shown.numRepeats } : {}
+      this.#open.put({ ...answer, ...later })
+    } catch (error) {
+      this.#waiting[name]! -= 1
+      this.faults[name] = faultOf(error)
+      if (change.caption !== undefined) this.texts[name] = change.caption
+      await datasets.getImage({ name }).then((now) => this.#open.put(now)).catch(() => undefined)
+    }
+  }
+}
+
+const pathsOf = (change: Change) => Object.keys(change).map((field) => PATHS[field as keyof Change]!)
+
+function before(image: Image, change: Change): Change {
+  return Object.fromEntries(Object.keys(change).map((field) => [field, image[field as keyof Change]])) as Change
+}

@@ -1,0 +1,60 @@
+// A training as it is being planned, kept in this browser for each dataset: nothing typed is lost between screens or by
+// a reload. The base model is chosen here too, because crops, audit and token counts depend on it.
+import type { BaseModel } from '../gen/fiveshot/trainer/v1/base_model_pb'
+import { faultOf, trainer, type Fault } from './api'
+import { empty, parse, type Draft } from './draft'
+import { message } from './parameters'
+
+const offer = $state<{ models: BaseModel[]; fault: Fault | null }>({ models: [], fault: null })
+let asked: Promise<void> | null = null
+
+/** The base models on offer, asked for once a visit. */
+export function baseModels(): BaseModel[] {
+  return offer.models
+}
+export const offerFault = () => offer.fault
+
+export function loadModels(): Promise<void> {
+  asked ??= trainer.listBaseModels({}).then(
+    (page) => void Object.assign(offer, { models: page.baseModels, fault: null }),
+    (error) => {
+      asked = null
+      offer.fault = faultOf(error)
+    },
+  )
+  return asked
+}
+
+export class Plan {
+  draft = $state<Draft>(empty())
+  #key: string
+  #dataset: string
+
+  constructor(dataset: string) {
+    this.#dataset = dataset
+    this.#key = `plan:${dataset}`
+    this.draft = parse(localStorage.getItem(this.#key))
+    void loadModels()
+    $effect(() => {
+      localStorage.setItem(this.#key, JSON.stringify(this.draft))
+    })
+  }
+
+  /** The chosen base model; where none is, or it is gone, the first that a worker can load. */
+  get model(): BaseModel | undefined {
+    const models = baseModels()
+    return models.find((each) => each.name === this.draft.base) ?? models.find((each) => each.available) ?? models[0]
+  }
+
+  /** The job as it would be created. */
+  job(displayName: string) {
+    const specs = this.model?.parameterSpecs ?? []
+    const { title, chosen, epochs, repeats, prompts } = this.draft
+    return {
+      displayName: title.trim() || displayName,
+      baseModel: this.model?.name ?? '',
+      datasetVersion: this.#dataset,
+      parameters: message({ ...chosen, num_epochs: epochs, num_repeats: repeats }, specs, prompts),
+    }
+  }
+}

@@ -1,0 +1,36 @@
+"""The words by which both clients and the command line name the choices of tagging and of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.errors import InvalidArgument
+from fiveshot.tagger.v1 import tagger_pb2
+
+V = TypeVar("V")
+
+MODES = {
+    "skip": tagger_pb2.TAG_MODE_SKIP,
+    "append": tagger_pb2.TAG_MODE_APPEND,
+    "overwrite-auto": tagger_pb2.TAG_MODE_OVERWRITE_AUTO,
+}
+PURPOSES = {
+    "thing": tagger_pb2.CaptionOptions.PURPOSE_THING,
+    "person": tagger_pb2.CaptionOptions.PURPOSE_PERSON,
+    "style": tagger_pb2.CaptionOptions.PURPOSE_STYLE,
+}
+TEXT_FROM = {
+    "caption-or-tags": dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS,
+    "caption": dataset_pb2.TEXT_FROM_CAPTION,
+    "caption-and-tags": dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS,
+    "tags": dataset_pb2.TEXT_FROM_TAGS,
+}
+
+
+def chosen(values: Mapping[str, V], word: str, field: str) -> V:
+    """What a word stands for. Raises InvalidArgument that lists the words there are."""
+    if word not in values:
+        raise InvalidArgument(f"'{word}' is not a {field}", field=field, remedy=f"Use one of {', '.join(values)}.")
+    return values[word]

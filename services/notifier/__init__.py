@@ -1,0 +1,1 @@
+"""Webhooks: events of a project, sent to the addresses that the project names."""

@@ -1,0 +1,1 @@
+"""What stands behind the ports: SQL, JetStream and HTTP."""

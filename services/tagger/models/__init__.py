@@ -1,0 +1,1 @@
+"""What the tagger speaks about. Pure: no wire, no store, no clock."""
