@@ -70,7 +70,9 @@ async def test_it_ends_when_it_has_idled_for_as_long_as_the_settings_say(tmp_pat
     )  # fmt: skip
     trainer = _Emptying()
     begin: Any = _Attempt
-    worker = Worker(settings, load_catalogue(settings.catalogue), trainer=cast(Any, trainer), begin=begin, engine=PretendedEngine(catalogue)
+    catalogue = load_catalogue(settings.catalogue)
+    engine = PretendedEngine(catalogue, 0)
+    worker = Worker(settings, catalogue, engine=engine, trainer=cast(Any, trainer), begin=begin)
     async with within():
         await worker.run()
     # It asked again after the job that was there.
