@@ -140,6 +140,11 @@ def test_no_pod_of_the_suite_is_left_out(overlay: str) -> None:
             assert not open_to(overlay, STRANGER, own, 1), name
             assert not open_to(overlay, own, None, 1), name
             assert own["app.kubernetes.io/part-of"] == "fiveshot"
+    # One that a later release brings, without a policy of its own.
+    new = {"app.kubernetes.io/part-of": "fiveshot", "app.kubernetes.io/name": "new"}
+    for other in (None, STRANGER, *labels_of(overlay).values()):
+        assert not open_to(overlay, other, new, 7500)
+        assert not open_to(overlay, new, other, 7500)
 
 
 @overlays
