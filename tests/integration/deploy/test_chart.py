@@ -11,7 +11,7 @@ import yaml
 
 from tests.fixtures.helm_chart import CHART, ROOT, Values, engine, objects, tried
 from tests.fixtures.processes import finished
-from tests.integration.deploy.manifests import containers, pods
+from tests.integration.deploy.manifests import SETTINGS, containers, pods
 
 DIGEST = "sha256:" + "1f" * 32
 # The oldest that Chart.yaml admits, and the newest whose schemas there are.
@@ -174,6 +174,30 @@ def test_secrets_that_exist_are_used_under_their_names(answers: list[list[dict[s
         *(f"my-inside-{name}" for name in (*SERVICES, "gateway", "envoy", "worker")),
     }  # fmt: skip
     assert not [item for given in answers for item in given if item["kind"] == "Secret"]
+
+
+def test_every_variable_is_a_setting_of_its_process(answers: list[list[dict[str, Any]]]) -> None:
+    seen = set()
+    for item in answers[1]:
+        if item["kind"] not in ("Deployment", "Job"):
+            continue
+        for container in containers(item["spec"]["template"]):
+            words = " ".join([*container.get("command", ()), *container.get("args", ())]).split()
+            for module in {word for word in words if word in SETTINGS}:
+                prefix = str(SETTINGS[module].model_config["env_prefix"])
+                known = {f"{prefix}{name}".upper() for name in SETTINGS[module].model_fields}
+                names = [entry["name"] for entry in container["env"]]
+                assert set(names) <= known
+                assert len(set(names)) == len(names)
+                seen |= set(names)
+    wanted = {
+        "TRAINER_CATALOGUE",
+        "WORKER_CATALOGUE",
+        "GATEWAY_TLS_KEY_FILE",
+        "DATASET_S3_PUBLIC_SECURE",
+        "WORKER_S3_REGION",
+    }
+    assert wanted | {"GATEWAY_TRUSTED_PROXIES", "DATASET_LOG_LEVEL"} <= seen
 
 
 def test_base_weights_reach_trainer_and_workers_read_only(answers: list[list[dict[str, Any]]]) -> None:
