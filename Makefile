@@ -50,8 +50,8 @@ test: $(STAMP) lint promtool helm-engine ## The whole suite, with the real serve
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -m smoke -q; tests=$$?; \
 	wait $$mypy; typed=$$?; echo "mypy:"; cat $$types; rm -f $$types; test $$tests -eq 0 && test $$typed -eq 0
 
-attack: $(STAMP) ## Every nasty picture with the product's own limits; minutes
-	$(BIN)/python -m pytest tests/attack -q
+attack: $(STAMP) ## The long forms of hostile input: every nasty picture, 100,000 forged calls, crowds; half an hour
+	$(BIN)/python -m pytest tests/attack -q -s
 
 test-long: $(STAMP) chaos ## Long forms: make chaos, and a queue of 1,000 jobs
 	QUEUE_JOBS=1000 $(BIN)/python -m pytest tests/integration/trainer_jobs/test_replicas.py -q
@@ -134,8 +134,13 @@ protos: $(STAMP) ## Generate the stubs in sdk/python/src again
 	$(BIN)/python -m tools.protos format
 	$(BIN)/python -m tools.protos generate
 
-lock: $(STAMP) ## Write requirements.lock from this environment
+lock: $(STAMP) ## Write requirements.lock from this environment, and deploy/locks with digests for the images
 	$(BIN)/python -m tools.lock > requirements.lock
+	test -x $(BIN)/uv || $(BIN)/pip install --quiet "uv>=0.13"
+	$(BIN)/python -m tools.image_locks
+
+sbom: $(STAMP) ## Write the bill of materials of every image, CycloneDX, into OUT (sbom)
+	$(BIN)/python -m tools.sbom "$(or $(OUT),sbom)"
 
 pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hours; see research/fiveshot_tiny/README.md)
 	$(BIN)/python -m research.fiveshot_tiny vae 60
@@ -144,6 +149,6 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 	$(BIN)/python -m research.fiveshot_tiny golden tests/golden/fiveshot_tiny.png
 
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
+	rm -rf $(VENV) sbom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix helm helm-engine chaos protos lock pretrain clean
+.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix helm helm-engine chaos protos lock sbom pretrain clean

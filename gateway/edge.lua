@@ -1,11 +1,11 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER, REFUSED (reason
--- -> {status, message}), and the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
+-- REFUSED (reason -> {status, message}), and the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
--- It refuses what no service need see (oversize headers, credentials or path variables in a query), and answers from
--- memory for a credential that the authorization service has just let through with a call of the same shape.
+-- It refuses what no service need see (oversize headers, bodies that announce too much, credentials or path variables in
+-- a query), and answers from memory for a credential that the authorization service has just let through with a call of the same shape.
 
 local SPACE = "fiveshot.edge"
 local JWT = "envoy.filters.http.jwt_authn"
@@ -84,6 +84,9 @@ function envoy_on_request(handle)
   local path = headers:get(":path") or ""
   if bytes > MAX_HEADER_BYTES then
     return refuse(handle, "HEADERS_TOO_LARGE")
+  end
+  if (tonumber(headers:get("content-length") or "0") or 0) > MAX_BODY_BYTES then
+    return refuse(handle, "BODY_TOO_LARGE")
   end
   if path == HEALTH_PATH then
     return

@@ -9,7 +9,11 @@ from services.chassis.settings import split_host_port
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
-HTTP2_WINDOW = 1024 * 1024
+STREAM_WINDOW = 256 * 1024
+# What nobody reads on stays in the window of its stream and counts in that of the connection, which all callers share:
+# were it smaller than all of its streams' together, a few slow readers would hold up everybody's answers.
+_STREAMS_A_CONNECTION = 1_000
+_CONNECTION_WINDOW = _STREAMS_A_CONNECTION * STREAM_WINDOW
 # Calls at work in one service, watches and uploads among them. Far above what one answers at a time, so that a burst
 # waits instead of failing; what overflows gets RESOURCE_EXHAUSTED.
 _MAX_REQUESTS = 20_000
@@ -37,7 +41,11 @@ def clusters(settings: Settings) -> list[Config]:
 
 def _cluster(name: str, target: str) -> Config:
     """A gRPC service by name or address. A name with several addresses is balanced call by call."""
-    http2 = {"initial_stream_window_size": HTTP2_WINDOW, "initial_connection_window_size": 4 * HTTP2_WINDOW}
+    http2 = {
+        "max_concurrent_streams": _STREAMS_A_CONNECTION,
+        "initial_stream_window_size": STREAM_WINDOW,
+        "initial_connection_window_size": _CONNECTION_WINDOW,
+    }
     return {
         "name": name,
         "type": "STRICT_DNS",

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gateway.envoy_clusters import HTTP2_WINDOW, clusters
+from gateway.envoy_clusters import STREAM_WINDOW, clusters
 from gateway.envoy_filters import http_filters
 from gateway.envoy_replies import local_replies
 from gateway.envoy_routes import PUBLIC_SERVICES, routes
@@ -32,7 +32,8 @@ _CONNECTION_IDLE_S = 120
 # Memory for the buffers of connections is what these budgets guard; docs/gateway.md says how they belong together.
 _MAX_CONNECTIONS = 50_000
 _STREAMS_A_CONNECTION = 1000
-_CONNECTION_BUFFER = 1024 * 1024
+_CONNECTION_BUFFER = 256 * 1024
+_CONNECTION_WINDOW = 4 * 1024 * 1024
 # Above the limit of the edge, which answers with a reason; beyond this Envoy can only reset an HTTP/2 stream.
 _MAX_HEADERS_KB = 192
 
@@ -95,8 +96,9 @@ def _connection_manager(settings: Settings) -> Config:
         },
         "http2_protocol_options": {
             "max_concurrent_streams": _STREAMS_A_CONNECTION,
-            "initial_stream_window_size": HTTP2_WINDOW,
-            "initial_connection_window_size": 4 * HTTP2_WINDOW,
+            "initial_stream_window_size": STREAM_WINDOW,
+            # A caller that waits for itself is its own affair; this is what one connection may make the gateway hold.
+            "initial_connection_window_size": _CONNECTION_WINDOW,
         },
         "early_header_mutation_extensions": [_strip_reserved_headers()],
         "preserve_external_request_id": True,

@@ -35,6 +35,8 @@ JSON_CHECK = "json_check"
 CHECK_KEY = "x-fiveshot-check"
 """Tells the authorization process which of its two questions is asked; without it: who is calling?"""
 
+# Of a file on its way in; above what a connection's buffer holds.
+_PIECE_BYTES = 1024 * 1024
 # The answer comes in well under a millisecond; the rest is for a machine that is busy with other things.
 _AUTHORIZATION_TIMEOUT = "5s"
 
@@ -92,9 +94,9 @@ def unchecked_body() -> Config:
 
 
 def transcoder_for_bytes(settings: Settings, services: list[str]) -> Config:
-    """What a route says that takes files as they are: the transcoder holds them whole, up to their own limit."""
+    """What a route says that takes files as they are: a piece becomes a message as it comes, the file is never held."""
     typed = _transcoder(settings, services)["typed_config"]
-    return {**typed, "max_request_body_size": settings.max_upload_mb * 1024 * 1024}
+    return {**typed, "max_request_body_size": _PIECE_BYTES}
 
 
 def _draining() -> Config:

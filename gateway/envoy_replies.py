@@ -69,6 +69,8 @@ BY_REASON = {
         "Addresses end up in logs: withdraw this key, and send its successor in the header x-api-key."),
     "QUERY_OVERRIDES_PATH": Reply(400, _INVALID_ARGUMENT, "A query parameter names a field that the path already sets",
         "Remove the parameter; the path says which resource is meant."),
+    "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
+        "Send less at once; the operator sets the limit (GATEWAY_MAX_UPLOAD_MB)."),
     "HEADERS_TOO_LARGE": Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",
         "Send fewer and shorter headers; a token should carry claims, not data."),
 }  # fmt: skip

@@ -55,13 +55,9 @@ def routes(settings: Settings) -> Config:
 def _grpc_route(settings: Settings, service: str, cluster: str) -> Config:
     return {
         "match": {"prefix": f"/{service}/"},
-        # No limit of the gateway's own: uploads and watches last as long as they last; callers set deadlines.
-        "route": {
-            "cluster": cluster,
-            "timeout": "0s",
-            "max_stream_duration": {"grpc_timeout_header_max": "0s"},
-            "retry_policy": _retries(),
-        },
+        # No limit of the gateway's own: uploads and watches last as long as they last. A caller's deadline reaches the
+        # service, which ends the call with its status; Envoy would reset the stream, which looks like INTERNAL.
+        "route": {"cluster": cluster, "timeout": "0s", "retry_policy": _retries()},
         # Messages pass one by one; each service has its own limit for them.
         "typed_per_filter_config": _no_json(settings),
     }

@@ -62,7 +62,7 @@ def _unknown(value: object, message: Descriptor, prefix: str) -> Iterator[FieldV
     for name, item in value.items():
         field = fields.get(name)
         if field is None:
-            yield FieldViolation(prefix + name[:100], _description(name, message))
+            yield FieldViolation(prefix + _shown(name), _description(name, message))
         elif (inner := _inner(field)) is not None:
             for each, where in _items(field, item):
                 yield from _unknown(each, inner, f"{prefix}{field.name}{where}.")
@@ -86,6 +86,11 @@ def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]
         yield from ((item, f"[{number}]") for number, item in enumerate(value))
     else:
         yield value, ""
+
+
+def _shown(name: str) -> str:
+    """A name as it may stand in an answer: JSON can spell half of a character, which no other encoding can."""
+    return name[:100].encode("utf-8", "replace").decode("utf-8")
 
 
 def _description(name: str, message: Descriptor) -> str:

@@ -51,6 +51,10 @@ _METHODS = {
         "BatchGetImages": _READER,
         "BatchUpdateImages": _EDITOR,
         "BatchDeleteImages": _EDITOR,
+        "UploadImageMask": _EDITOR,
+        "BatchSetImageMasks": _EDITOR,
+        "ListEdits": _READER,
+        "UndoEdit": _EDITOR,
         "EditTags": _EDITOR,
         "ListTagStats": _READER,
         "CreateDatasetVersion": _EDITOR,
@@ -73,6 +77,7 @@ _METHODS = {
         "TagImage": _READER,
         "SuggestSubject": _READER,
         "SuggestCrops": _READER,
+        "SuggestMasks": _READER,
     },
     "fiveshot.trainer.v1.TrainingService": {
         "ListBaseModels": _READER,

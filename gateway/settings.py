@@ -91,7 +91,9 @@ class Settings(BaseServiceSettings):
         1.0, ge=0, le=60, description="seconds for which Envoy remembers that a credential was good; 0: it always asks"
     )
     max_json_kb: int = Field(256, ge=1, le=16_384, description="largest body of a JSON call, in KiB")
-    max_upload_mb: int = Field(64, ge=1, le=512, description="largest file sent as the body of an HTTP call, in MiB")
+    max_upload_mb: int = Field(
+        4096, ge=1, le=65_536, description="MiB that a body may announce; each service has limits of its own below"
+    )
     max_header_kb: int = Field(32, ge=4, le=64, description="largest headers of a call altogether, in KiB")
     check_json: bool = Field(True, description="refuse JSON bodies with fields that the method does not have")
 

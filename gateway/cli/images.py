@@ -24,9 +24,7 @@ from gateway.cli.session import Session
 from gateway.cli.texts import tell_competition, tell_faults
 from gateway.cli.transfer import as_json, sending, tell, upload_pictures
 
-Image = Annotated[
-    str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)
-]
+Image = Annotated[str, typer.Argument(help="File name, id or full name of the picture.", autocompletion=image_files)]
 _NAMED = 20
 
 

@@ -14,7 +14,7 @@ from gateway.cli import output
 from gateway.cli.base_models import base_model_name
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
-from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet
+from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet, veiled
 from gateway.cli.train import START, BaseModel, Repeats, Resolution, Set, Source, app
 
 _ALL_S = 600.0
@@ -45,22 +45,26 @@ def preview(
     seen = list(session.trainer.PreviewTraining(request, timeout=_ALL_S))
     if sheet is not None:
         title = f"{output.short(job.dataset_version)} as {output.short(job.base_model)} sees it"
-        save_sheet(draw_sheet(title, [Entry([each.picture], [_words(each)]) for each in seen]), sheet)
+        entries = [
+            Entry([veiled(each.picture, each.mask) if each.mask else each.picture], [_words(each)]) for each in seen
+        ]
+        save_sheet(draw_sheet(title, entries), sheet)
     if session.json:
         for each in seen:
             each.ClearField("picture")
+            each.ClearField("mask")
         output.print_list("pictures", seen)
         return
     rows = (
         (each.file_name, f"{each.bucket_width}×{each.bucket_height}", f"{each.seen_width}×{each.seen_height}",
-         "crop" if each.HasField("crop") else "", f"{each.lost_share:.0%}" if each.lost_share >= 0.005 else "",
+         _has(each), f"{each.lost_share:.0%}" if each.lost_share >= 0.005 else "",
          each.samples_per_epoch or "held out", _tokens(each), _source(each),
          each.text)
         for each in seen
     )  # fmt: skip
     columns = ("file", ">trained at", ">out of", "has", ">cut", ">samples", ">tokens", "from", "text")
     output.table(columns, rows)
-    for line in _remarks(seen):
+    for line in _remarks(seen, masked=job.parameters.masked_loss):
         output.note(line)
     if sheet is not None:
         output.say(f"Sheet: {sheet}")
@@ -76,17 +80,23 @@ def _source(each: training_picture_pb2.TrainingPicture) -> str:
     return "caption, tags" if name.endswith("caption_and_tags") else name.split("_")[-1]
 
 
+def _has(each: training_picture_pb2.TrainingPicture) -> str:
+    return " ".join(word for word, has in (("crop", each.HasField("crop")), ("mask", each.has_mask)) if has)
+
+
 def _words(each: training_picture_pb2.TrainingPicture) -> str:
     return f"{each.file_name}, {each.bucket_width}×{each.bucket_height}: {each.text or '(no text)'}"
 
 
-def _remarks(seen: list[training_picture_pb2.TrainingPicture]) -> list[str]:
+def _remarks(seen: list[training_picture_pb2.TrainingPicture], *, masked: bool) -> list[str]:
     groups = (
         ("with tags that are not trained (dataset update --text-from)", [each for each in seen if each.tags_unused]),
         ("with a caption that is not trained (dataset update --text-from)",
          [each for each in seen if each.caption_unused]),
         ("have more text than the model reads; the end is cut off",
          [each for each in seen if each.token_limit and each.token_count > each.token_limit]),
+        ("have masks that this training does not use; set masked_loss=true to train what they mark",
+         [each for each in seen if each.has_mask and not masked]),
         ("without any text", [each for each in seen if not each.text]),
         ("lose more than a tenth to the form of their bucket", [each for each in seen if each.lost_share > _LOST]),
         ("are enlarged: they have fewer pixels than they are trained at",

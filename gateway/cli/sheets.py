@@ -5,16 +5,18 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from fiveshot.errors import AlreadyExists, InvalidArgument
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, font, paste
 
 _COLUMNS = 3
 _TEXT_HEIGHT = 52
 _CHARACTERS = 29
+_VEIL = "#7a1fa2"
 _ENDINGS = (".png", ".jpg", ".jpeg")
 
 
@@ -47,6 +49,16 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
             lines = "\n".join(textwrap.wrap(words.replace("×", "x"), _CHARACTERS)[:3])
             draw.multiline_text((left, y + CELL + 4), lines, fill=PALE, font=font(13), spacing=2)
     return sheet
+
+
+def veiled(picture: bytes, mask: bytes) -> bytes:
+    """A picture as a JPEG whose parts outside the mask lie under a veil. mask: grey, of any size."""
+    image = Image.open(BytesIO(picture)).convert("RGB")
+    kept = Image.open(BytesIO(mask)).convert("L").resize(image.size, Image.Resampling.BILINEAR)
+    under = Image.blend(ImageOps.grayscale(image).convert("RGB"), Image.new("RGB", image.size, _VEIL), 0.65)
+    buffer = BytesIO()
+    Image.composite(image, under, kept).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
 
 
 def check_sheet(path: Path, *, force: bool) -> None:

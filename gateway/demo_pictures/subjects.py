@@ -157,9 +157,7 @@ KINDS: dict[str, tuple[str, Callable[[random.Random, int], Image.Image]]] = {
 VIEW_BACKGROUNDS: tuple[str, ...] = ("blue", "meadow", "yellow", "night", "pink", "beach", "white", "snow", "green")
 
 
-def draw_subject(
-    kind: str, count: int, seed: int, size: int = 512, *, hue: int = 0
-) -> list[tuple[Image.Image, str]]:
+def draw_subject(kind: str, count: int, seed: int, size: int = 512, *, hue: int = 0) -> list[tuple[Image.Image, str]]:
     """`count` RGB pictures of `size` x `size` pixels of one subject, each with its caption.
 
     hue: degrees by which the subject's colours are turned; another hue is another subject of the same kind.

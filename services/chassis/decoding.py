@@ -34,10 +34,29 @@ def decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any
     return decoded
 
 
+def of_first_message(behavior: Callable[[Any, Any], Any], *, streams: bool) -> Callable[[Any, Any], Any]:
+    """The behavior of a method with one request message, as one of a stream: UNDECODABLE when no whole message came.
+
+    The library leaves such a call without an answer for as long as its client stays. streams: its answers do.
+    """
+
+    async def first(requests: AsyncIterator[Any]) -> Any:
+        return await anext(requests, UNDECODABLE)
+
+    async def answered(requests: AsyncIterator[Any], context: Any) -> Any:
+        return await behavior(await first(requests), context)
+
+    async def streamed(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for answer in behavior(await first(requests), context):
+            yield answer
+
+    return streamed if streams else answered
+
+
 def undecodable() -> InvalidArgument:
     """The error of such a call."""
     return InvalidArgument(
-        "The bytes of the request are not a message of this method",
+        "What came is no message of this method",
         reason="MESSAGE_MALFORMED",
         remedy="Send the request message that the protos name for this method, encoded by a protobuf library.",
     )

@@ -7,7 +7,9 @@ may succeed. The remedy travels in ErrorInfo.metadata["remedy"] (https://google.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import grpc
 from google.protobuf import any_pb2
@@ -37,11 +39,16 @@ STATUS_CODES: dict[type[errors.DomainError], grpc.StatusCode] = {
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
-# Trailers share 8 KiB by default; an error that does not fit would arrive as a bare RESOURCE_EXHAUSTED.
+# Trailers share 8 KiB by default; an error that does not fit would arrive as a bare RESOURCE_EXHAUSTED. What is left
+# is for the request id and for the names of the trailers.
+_MAX_TRAILER_BYTES = 6 * 1024
 _MAX_VIOLATIONS = 16
 _MAX_SENTENCE = 1000
 _MAX_DESCRIPTION = 200
+# A character takes up to twelve bytes in `grpc-message` and four in the details; with 15 of them any error fits.
+_HALVINGS = 6
 
+_PLAIN = string.punctuation + " "
 _CLASSES = {code: kind for kind, code in STATUS_CODES.items()}
 
 # What a person can do when the failure comes from the transport and carries no details of ours.
@@ -62,25 +69,36 @@ def status_code(error: errors.DomainError) -> grpc.StatusCode:
 
 
 def to_proto(error: errors.DomainError) -> status_pb2.Status:
-    """The wire form of an error."""
-    metadata = dict(error.metadata)
+    """The wire form of an error: all of it where that fits, otherwise its beginnings."""
+    status = _to_proto(error, 1)
+    for halving in range(1, _HALVINGS + 1):
+        if _trailer_bytes(status) <= _MAX_TRAILER_BYTES:
+            break
+        status = _to_proto(error, 2**halving)
+    return status
+
+
+def _to_proto(error: errors.DomainError, part: int) -> status_pb2.Status:
+    """part: only one of so many parts of each text and list is kept."""
+    sentence, description, count = _MAX_SENTENCE // part, _MAX_DESCRIPTION // part, max(1, _MAX_VIOLATIONS // part)
+    metadata = {key[:sentence]: value[:sentence] for key, value in list(error.metadata.items())[:count]}
     if error.remedy:
-        metadata[REMEDY_KEY] = error.remedy[:_MAX_SENTENCE]
+        metadata[REMEDY_KEY] = error.remedy[:sentence]
     details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata))]
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field, description=violation.description[:_MAX_DESCRIPTION]
+                field=violation.field[:description], description=violation.description[:description]
             )
-            for violation in error.violations[:_MAX_VIOLATIONS]
+            for violation in error.violations[:count]
         ]
         details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
     if error.quotas:
         quotas = [
             error_details_pb2.QuotaFailure.Violation(
-                subject=quota.subject, description=quota.description[:_MAX_DESCRIPTION]
+                subject=quota.subject[:description], description=quota.description[:description]
             )
-            for quota in error.quotas[:_MAX_VIOLATIONS]
+            for quota in error.quotas[:count]
         ]
         details.append(_packed(error_details_pb2.QuotaFailure(violations=quotas)))
     if error.retry_after_s is not None:
@@ -88,7 +106,12 @@ def to_proto(error: errors.DomainError) -> status_pb2.Status:
         retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
         details.append(_packed(retry))
     code = code_pb2.Code.Value(status_code(error).name)
-    return status_pb2.Status(code=code, message=error.message[:_MAX_SENTENCE], details=details)
+    return status_pb2.Status(code=code, message=error.message[:sentence], details=details)
+
+
+def _trailer_bytes(status: status_pb2.Status) -> int:
+    """What a status takes as trailers: its details in base64, its message with three bytes for one that is no ASCII."""
+    return len(quote(status.message, safe=_PLAIN)) + (len(status.SerializeToString()) + 2) // 3 * 4
 
 
 def to_status(error: errors.DomainError) -> grpc.Status:

@@ -57,16 +57,14 @@ def _refusing(handler: Any, error: DomainError) -> grpc.RpcMethodHandler[Any, An
 
 
 def rebuilt(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    """The same kind of handler around another behavior."""
-    kinds = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }
-    build: Any = kinds[(handler.request_streaming, handler.response_streaming)]
+    """A handler around another behavior, which takes what that of the given one takes.
+
+    The server sees a stream of requests in each: it would not answer a call of one message that never comes.
+    """
+    streams = handler.response_streaming
+    build: Any = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
     rebuilt: grpc.RpcMethodHandler[Any, Any] = build(
-        behavior,
+        behavior if handler.request_streaming else decoding.of_first_message(behavior, streams=streams),
         request_deserializer=decoding.decoder(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )

@@ -1,8 +1,9 @@
 """What the server checks of every request message before a servicer sees it.
 
 The field rules are written in the protos (protovalidate); the project rule compares every resource name in the message
-with the projects that the caller may touch. Which fields hold resource names, the protos say too: `name` and `parent`,
-what is annotated as a google.api.resource_reference, and what must begin with `projects/`. All other text is free.
+with the projects that the caller may touch. Which fields hold resource names, the protos say too: `name`, `names` and
+`parent`, what is annotated as a google.api.resource_reference, and what must begin with `projects/`. All other text is
+free.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from services.chassis.request_context import RequestContext, require_project
 
 _PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
 # Fields that hold a resource name whatever is said of them (https://google.aip.dev/122, https://google.aip.dev/132).
-_NAME_FIELDS = frozenset({"name", "parent"})
+_NAME_FIELDS = frozenset({"name", "names", "parent"})
 _PATTERN_MESSAGE = re.compile(r"does not match regex pattern `(.+)`", re.DOTALL)
 # The regular expressions of our protos in words; the longer ones first.
 _FORMS = {

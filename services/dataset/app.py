@@ -33,11 +33,14 @@ from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.edits import EditVerbs
 from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
+from services.dataset.use_cases.mask_intake import MaskIntake
+from services.dataset.use_cases.masks import MaskVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
@@ -77,11 +80,25 @@ def build(settings: Settings) -> Service:
         idle_s=settings.upload_idle_s,
         reservation=reservation,
     )
+    masks = MaskVerbs(
+        store,
+        pictures,
+        MaskIntake(settings.limits, decoder),
+        upkeep,
+        utcnow,
+        budget,
+        budgets,
+        at_once=uploading,
+        limits=settings.limits,
+        idle_s=settings.upload_idle_s,
+        reservation=reservation,
+    )
     images = ImageVerbs(store, pictures, upkeep, utcnow, tokens)
     versions = VersionVerbs(store, upkeep, utcnow, tokens)
     imports = ImportVerb(
         store,
         uploads,
+        masks,
         settings.archive_budget,
         settings.archive_limits,
         utcnow,
@@ -100,6 +117,8 @@ def build(settings: Settings) -> Service:
         imports=imports,
         exports=ExportVerb(versions, images),
         usage=UsageVerbs(store, budgets, uploading),
+        masks=masks,
+        edits=EditVerbs(store, utcnow),
     )
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(

@@ -18,8 +18,9 @@ from services.chassis.listing.fields import moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.pictures import Decoded, PictureLimits
 from services.chassis.requests.keys import RequestKey
-from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
-from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.edits import Edit, ImageChange
+from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.resources import Dataset, DatasetVersion, Image, Mask, VersionImage
 from services.dataset.models.usage import ProjectUsage
 
 
@@ -102,6 +103,18 @@ class DatasetReader(Protocol):
     async def version_images(self, ref: VersionRef, query: Query) -> list[VersionImage]:
         """A page of the version's images (see `VERSION_IMAGES`)."""
 
+    async def edits(self, ref: DatasetRef) -> list[Edit]:
+        """The edits that are kept, newest first."""
+
+    async def newest_edit(self, ref: DatasetRef) -> Edit | None:
+        """The last of them, which is never thinned out."""
+
+    async def edit(self, ref: EditRef) -> Edit:
+        """One edit. Raises NotFound."""
+
+    async def changes(self, ref: EditRef) -> list[ImageChange]:
+        """What an edit changed of the images that are still there."""
+
     async def usage(self, project: str) -> ProjectUsage:
         """What a project uses now."""
 
@@ -136,8 +149,29 @@ class DatasetWriter(DatasetReader, Protocol):
     async def save_image(self, image: Image) -> None:
         """Writes an image's new state."""
 
+    async def keep_mask(self, ref: DatasetRef, mask: Mask) -> None:
+        """Ends the reservation of a mask's key, as `keep_keys` does; an image that is saved next refers to it.
+
+        It is released when neither an image nor a version nor a change of an edit refers to it any more.
+        """
+
+    async def add_edit(self, edit: Edit) -> None:
+        """Adds an edit with the number after the newest."""
+
+    async def save_edit(self, edit: Edit) -> None:
+        """Writes an edit that goes on."""
+
+    async def mark_undone(self, ref: EditRef, by: int) -> None:
+        """Notes which edit took this one back."""
+
+    async def add_changes(self, ref: EditRef, changes: Sequence[ImageChange]) -> None:
+        """Adds changes of images that the edit has none of yet."""
+
+    async def thin_edits(self, ref: DatasetRef, *, keep: int) -> None:
+        """Leaves the newest edits of several images and the newest of one, `keep` of each, and releases masks."""
+
     async def remove_image(self, image: Image) -> None:
-        """Removes the image, and releases its keys unless a version has pinned it."""
+        """Removes the image and its changes, and releases its keys unless a version has pinned it."""
 
     async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
         """Adds a version with its images."""
@@ -228,7 +262,15 @@ class PictureDecoder(Protocol):
     """Decodes pictures of strangers where they can do no harm. Cancelling a call ends its decoding."""
 
     async def read(
-        self, data: bytes, limits: PictureLimits, *, draft_side: int, most_pixels: int, field: str, owner: str
+        self,
+        data: bytes,
+        limits: PictureLimits,
+        *,
+        draft_side: int,
+        most_pixels: int,
+        keep_alpha: bool = False,
+        field: str,
+        owner: str,
     ) -> Decoded:
         """Decodes every pixel and hands over a reduced picture, as `pictures.read` says.
 

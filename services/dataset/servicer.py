@@ -12,15 +12,18 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies, telemetry
 from services.chassis.names import project_of
-from services.dataset.models.names import DatasetRef, ImageRef, VersionRef, parse_picture
+from services.dataset.models.edits import Edit
+from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
 from services.dataset.proto_mapping import resources, transfers
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
+from services.dataset.use_cases.edits import EditVerbs
 from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
+from services.dataset.use_cases.masks import MaskVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
@@ -50,6 +53,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         imports: ImportVerb,
         exports: ExportVerb,
         usage: UsageVerbs,
+        masks: MaskVerbs,
+        edits: EditVerbs,
     ) -> None:
         self._datasets = datasets
         self._uploads = uploads
@@ -62,6 +67,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._imports = imports
         self._exports = exports
         self._usage = usage
+        self._masks = masks
+        self._edits = edits
 
     async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         return resources.dataset_proto(await self._datasets.create(resources.new_dataset(request)))
@@ -170,17 +177,35 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request: messages.BatchUpdateImagesRequest, context: Any
     ) -> messages.BatchUpdateImagesResponse:
         parent = DatasetRef.parse(request.parent, field="parent")
-        changed = await self._batches.update(parent, [resources.image_edit(one) for one in request.requests])
-        return messages.BatchUpdateImagesResponse(images=await self._all_shown(parent, changed))
+        changed, edit = await self._batches.update(parent, [resources.image_edit(one) for one in request.requests])
+        return messages.BatchUpdateImagesResponse(images=await self._all_shown(parent, changed), edit=_name(edit))
+
+    async def UploadImageMask(
+        self, request: AsyncIterator[messages.UploadImageMaskRequest], context: Any
+    ) -> dataset_pb2.Image:
+        return await self._shown(await self._masks.upload(transfers.mask_messages(request)))
+
+    async def BatchSetImageMasks(
+        self, request: messages.BatchSetImageMasksRequest, context: Any
+    ) -> messages.BatchSetImageMasksResponse:
+        parent = DatasetRef.parse(request.parent, field="parent")
+        changed, edit = await self._masks.set_all(parent, [transfers.new_mask(one) for one in request.requests])
+        return messages.BatchSetImageMasksResponse(images=await self._all_shown(parent, changed), edit=_name(edit))
+
+    async def ListEdits(self, request: messages.ListEditsRequest, context: Any) -> messages.ListEditsResponse:
+        found = await self._edits.list(DatasetRef.parse(request.parent, field="parent"))
+        return messages.ListEditsResponse(edits=[resources.edit_proto(edit) for edit in found])
+
+    async def UndoEdit(self, request: messages.UndoEditRequest, context: Any) -> dataset_pb2.Edit:
+        undone = await self._edits.undo(EditRef.parse(request.name), validate_only=request.validate_only)
+        return resources.edit_proto(undone)
 
     async def BatchDeleteImages(self, request: messages.BatchDeleteImagesRequest, context: Any) -> Empty:
         deletes = [ImageDelete(one.name, one.etag) for one in request.requests]
         await self._batches.delete(DatasetRef.parse(request.parent, field="parent"), deletes)
         return Empty()
 
-    async def GetImageContent(
-        self, request: messages.GetImageContentRequest, context: Any
-    ) -> AsyncIterator[HttpBody]:
+    async def GetImageContent(self, request: messages.GetImageContentRequest, context: Any) -> AsyncIterator[HttpBody]:
         picture = await self._trained.download(parse_picture(request.name), transfers.form(request))
         async for body in http_bodies.send(transfers.content_file(picture), context):
             yield body
@@ -191,8 +216,11 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             filter_text=request.filter,
             edits=[resources.tag_edit(edit) for edit in request.edits],
             validate_only=request.validate_only,
+            etag=request.etag,
         )
-        return messages.EditTagsResponse(matched_images=outcome.matched_images, changed_images=outcome.changed_images)
+        return messages.EditTagsResponse(
+            matched_images=outcome.matched_images, changed_images=outcome.changed_images, edit=_name(outcome.edit)
+        )
 
     async def ListTagStats(self, request: messages.ListTagStatsRequest, context: Any) -> messages.ListTagStatsResponse:
         stats = await self._tags.stats(DatasetRef.parse(request.parent, field="parent"))
@@ -250,6 +278,10 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def _all_shown(self, parent: DatasetRef, images: list[Image]) -> list[dataset_pb2.Image]:
         fields = (await self._datasets.get(parent)).fields
         return [resources.image_proto(image, fields) for image in images]
+
+
+def _name(edit: Edit | None) -> str:
+    return edit.ref.name if edit else ""
 
 
 def _counted(image: Image) -> Image:

@@ -32,6 +32,7 @@ from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.crops import CropVerb
 from services.tagger.use_cases.image_access import ImageAccess
+from services.tagger.use_cases.masks import MaskVerb
 from services.tagger.use_cases.run_tag_jobs import RunnerLimits, TagJobRunner
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_images import ImageTagger
@@ -66,6 +67,7 @@ def build(settings: Settings) -> Service:
         TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes, budget=settings.picture_budget),
         SubjectVerb(datasets, taggers, decoder, executor),
         CropVerb(datasets, taggers, decoder, executor),
+        MaskVerb(datasets, taggers, decoder, executor),
     )
     kept = SqlKeptScores(db)
     access = ImageAccess(datasets, decoder, patience_s=settings.outage_patience_s)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
 from services.chassis.listing.fields import choice, flag, moment, reference
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
@@ -117,6 +120,23 @@ class SubjectFinder(Protocol):
 
     def find_subject(self, picture: Picture, inside: Box) -> Box | None:
         """Left, top, right, bottom of the subject with a margin, as shares of the part `inside` the picture's bars.
+
+        None where nothing stands out, or for a picture that is no photograph.
+        """
+        ...
+
+
+@runtime_checkable
+class MaskFinder(Protocol):
+    """Draws the mask of what a photograph shows. Called from several threads at once, as `Tagger.infer`."""
+
+    def describe(self) -> TaggerInfo:
+        """As `Tagger.describe`."""
+        ...
+
+    def find_mask(self, picture: Picture, inside: Box) -> npt.NDArray[np.float32] | None:
+        """What belongs to the subject, (rows, columns) in 0 to 1 over the part `inside` the picture's bars, soft at its
+        edges and of any size.
 
         None where nothing stands out, or for a picture that is no photograph.
         """

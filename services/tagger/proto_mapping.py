@@ -25,6 +25,7 @@ from services.tagger.models.tags import (
 )
 from services.tagger.use_cases.cropping import Box
 from services.tagger.use_cases.crops import CropSuggestion
+from services.tagger.use_cases.masks import MaskSuggestion
 from services.tagger.use_cases.subject import Suggestion
 from services.tagger.use_cases.taggers import job_note
 
@@ -200,9 +201,7 @@ def suggestion_to_proto(suggestion: Suggestion) -> tagger_pb2.SubjectSuggestion:
         agreeing_images=suggestion.agreeing,
         seen_images=suggestion.pictures,
         question=suggestion.question,
-        candidates=[
-            tagger_pb2.SubjectCandidate(subject=each.noun, score=each.score) for each in suggestion.candidates
-        ],
+        candidates=[tagger_pb2.SubjectCandidate(subject=each.noun, score=each.score) for each in suggestion.candidates],
     )
 
 
@@ -216,6 +215,18 @@ def crop_to_proto(found: CropSuggestion) -> tagger_pb2.CropSuggestion:
         shape=tagger_pb2.CropShape(width=found.shape[0], height=found.shape[1]) if found.shape else None,
         subject=_box_to_proto(found.subject),
         cuts_bars=found.error is None and found.image.content_area is not None,
+        etag=found.image.etag,
+        error=grpc_errors.to_proto(found.error) if found.error else None,
+    )
+
+
+def mask_to_proto(found: MaskSuggestion) -> tagger_pb2.MaskSuggestion:
+    """The mask of an image."""
+    return tagger_pb2.MaskSuggestion(
+        image=found.image.name,
+        png=found.png,
+        covered_share=found.covered_share,
+        tagger=found.tagger,
         etag=found.image.etag,
         error=grpc_errors.to_proto(found.error) if found.error else None,
     )

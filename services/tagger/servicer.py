@@ -13,6 +13,7 @@ from services.chassis.names import ResourceName
 from services.tagger import proto_mapping
 from services.tagger.models.jobs import project_of
 from services.tagger.use_cases.crops import CropVerb
+from services.tagger.use_cases.masks import MaskVerb
 from services.tagger.use_cases.subject import SubjectVerb
 from services.tagger.use_cases.tag_jobs import PROJECT, StartRequest, TagJobVerbs
 from services.tagger.use_cases.tag_picture import TagPicture
@@ -32,12 +33,14 @@ class TaggerServicer(TaggerServiceServicer):
         tag_picture: TagPicture,
         suggest_subject: SubjectVerb,
         suggest_crops: CropVerb,
+        suggest_masks: MaskVerb,
     ) -> None:
         self._taggers = taggers
         self._jobs = jobs
         self._tag_picture = tag_picture
         self._suggest_subject = suggest_subject
         self._suggest_crops = suggest_crops
+        self._suggest_masks = suggest_masks
 
     async def ListTaggers(
         self, request: tagger_service_pb2.ListTaggersRequest, context: Any
@@ -121,6 +124,14 @@ class TaggerServicer(TaggerServiceServicer):
         shapes = [(shape.width, shape.height) for shape in request.shapes]
         async for found in self._suggest_crops(request.dataset, request.filter, request.images, shapes):
             yield proto_mapping.crop_to_proto(found)
+
+    async def SuggestMasks(
+        self, request: tagger_service_pb2.SuggestMasksRequest, context: Any
+    ) -> AsyncIterator[tagger_pb2.MaskSuggestion]:
+        """A mask of each picture's subject."""
+        DATASET.parse(request.dataset, field="dataset")
+        async for found in self._suggest_masks(request.dataset, request.filter, request.images):
+            yield proto_mapping.mask_to_proto(found)
 
     async def TagImage(
         self, request: tagger_service_pb2.TagImageRequest, context: Any

@@ -236,8 +236,11 @@ class Datasets(Protocol):
     async def pin(self, name: str) -> TrainingSet:
         """The same, but a dataset is frozen first. NotFound; FailedPrecondition when it holds no image."""
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
-        """A part of a picture (shares of its upright sides) scaled to a size (width, height), as a JPEG. NotFound."""
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
+        """A part of a picture (shares of its upright sides) scaled to a size (width, height), as a JPEG. NotFound.
+
+        mask: that part of its mask instead, as a grey PNG.
+        """
 
 
 class Artifacts(Protocol):

@@ -99,9 +99,7 @@ async def test_no_job_is_lost_or_doubled_whatever_is_killed(
     print(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}")
     draw = random.Random(SEED)
     folder = server_folder / f"chaos-{request.node.callspec.id}"
-    async with chaos_world(
-        folder, database_url, dataset_target, catalogue_file, simulated_workers=WORKERS
-    ) as world:
+    async with chaos_world(folder, database_url, dataset_target, catalogue_file, simulated_workers=WORKERS) as world:
         count = max(10, int(SECONDS * 2))
         raging = asyncio.create_task(_rage(world, draw))
         names = [await _create(world, project, number) for number in range(count)]

@@ -110,9 +110,7 @@ async def test_one_request_makes_one_job(jobs: TagJobs) -> None:
 
 
 async def test_equal_requests_at_the_same_moment_make_one_job(jobs: TagJobs) -> None:
-    made = await asyncio.gather(
-        *(jobs.create(new_job(f"t{number}"), KEY) for number in range(6))
-    )
+    made = await asyncio.gather(*(jobs.create(new_job(f"t{number}"), KEY) for number in range(6)))
     assert len({job.name for job in made}) == 1
     _, total = await jobs.list("p", first_page(TAG_JOBS))
     assert total == 1

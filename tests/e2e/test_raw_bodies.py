@@ -83,9 +83,7 @@ async def test_an_archive_goes_up_and_a_version_comes_back_as_one(http: httpx.As
     assert got.headers["content-length"] == str(len(got.content))
     assert got.headers["content-disposition"] == 'attachment; filename="zips-v1-kohya.zip"'
     assert unzipped(got.content)["5_zips/a.jpg"] == large
-    known = await http.get(
-        f"/v1/{version['name']}:export?layout=kohya", headers={"if-none-match": got.headers["etag"]}
-    )
+    known = await http.get(f"/v1/{version['name']}:export?layout=kohya", headers={"if-none-match": got.headers["etag"]})
     assert (known.status_code, known.content) == (304, b"")
 
 

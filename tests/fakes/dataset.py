@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -14,9 +14,10 @@ from services.chassis.errors import Aborted, NotFound, Unavailable
 from services.chassis.listing import memory
 from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
+from services.dataset.models.edits import Edit, ImageChange
 from services.dataset.models.faults import dataset_exists, not_found
-from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
-from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.resources import Dataset, DatasetVersion, Image, Mask, VersionImage
 from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS, DatasetReader, DatasetWriter
 
@@ -44,6 +45,8 @@ class State:
     version_images: dict[VersionImageRef, VersionImage] = field(default_factory=dict)
     requests: dict[tuple[str, str, str], tuple[str, str, datetime]] = field(default_factory=dict)
     keys: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    edits: dict[EditRef, Edit] = field(default_factory=dict)
+    changes: dict[tuple[EditRef, str], ImageChange] = field(default_factory=dict)
 
     def copied(self) -> State:
         """A copy whose changes do not show here."""
@@ -170,6 +173,7 @@ class FakeView:
         live = [image.picture for image in state.images.values() if image.ref.dataset.project == project]
         pinned = [one.picture for one in state.version_images.values() if one.ref.version.dataset.project == project]
         sizes = {picture.original_key: picture.stored_bytes for picture in (*live, *pinned)}
+        sizes |= {mask.key: mask.size_bytes for ref, mask in self._masks() if ref.project == project}
         datasets = sum(ref.project == project for ref in state.datasets)
         return ProjectUsage(datasets, len(live), sum(sizes.values()))
 
@@ -198,11 +202,14 @@ class FakeView:
         state = self._state
         pictures = [image.picture for image in state.images.values() if image.ref.dataset == ref]
         pictures += [image.picture for image in state.version_images.values() if image.ref.version.dataset == ref]
+        masks = {mask.key for owner, mask in self._masks() if owner == ref}
+        state.edits = {key: edit for key, edit in state.edits.items() if key.dataset != ref}
+        state.changes = {key: change for key, change in state.changes.items() if key[0].dataset != ref}
         state.images = {key: image for key, image in state.images.items() if key.dataset != ref}
         state.versions = {key: version for key, version in state.versions.items() if key.dataset != ref}
         state.version_images = {k: image for k, image in state.version_images.items() if k.version.dataset != ref}
         del state.datasets[ref]
-        self._release([key for picture in pictures for key in picture.keys])
+        self._release([*masks, *(key for picture in pictures for key in picture.keys)])
 
     async def add_image(self, image: Image) -> None:
         """See the port."""
@@ -214,7 +221,13 @@ class FakeView:
 
     async def remove_image(self, image: Image) -> None:
         """See the port."""
-        del self._state.images[image.ref]
+        state, before = self._state, self._mask_keys()
+        del state.images[image.ref]
+        state.changes = {
+            key: change for key, change in state.changes.items()
+            if key[0].dataset != image.ref.dataset or change.image != image.ref.image
+        }  # fmt: skip
+        self._release(before - self._mask_keys())
         pinned = self._state.version_images
         if not any(ref.version.dataset == image.ref.dataset and ref.image == image.ref.image for ref in pinned):
             self._release(image.picture.keys)
@@ -228,12 +241,76 @@ class FakeView:
         """See the port."""
         state = self._state
         pinned = [image for image in state.version_images.values() if image.ref.version == ref]
+        masks = self._mask_keys()
         del state.versions[ref]
         state.version_images = {key: image for key, image in state.version_images.items() if key.version != ref}
         held = {image.picture.original_key for image in state.images.values()}
         held |= {image.picture.original_key for image in state.version_images.values()}
         free = [image.picture for image in pinned if image.picture.original_key not in held]
+        self._release(masks - self._mask_keys())
         self._release([key for picture in free for key in picture.keys])
+
+    async def keep_mask(self, ref: DatasetRef, mask: Mask) -> None:
+        """See the port."""
+        await self.keep_keys([mask.key])
+
+    async def edits(self, ref: DatasetRef) -> list[Edit]:
+        """See the port."""
+        mine = [self._with_images(edit) for edit in self._state.edits.values() if edit.ref.dataset == ref]
+        return sorted(mine, key=lambda edit: edit.ref.number, reverse=True)
+
+    async def newest_edit(self, ref: DatasetRef) -> Edit | None:
+        """See the port."""
+        return next(iter(await self.edits(ref)), None)
+
+    async def edit(self, ref: EditRef) -> Edit:
+        """See the port."""
+        return self._with_images(_found(self._state.edits.get(ref), ref.name))
+
+    async def changes(self, ref: EditRef) -> list[ImageChange]:
+        """See the port."""
+        mine = [change for (edit, _), change in self._state.changes.items() if edit == ref]
+        return sorted(mine, key=lambda change: change.image)
+
+    async def add_edit(self, edit: Edit) -> None:
+        """See the port."""
+        assert edit.ref not in self._state.edits
+        self._state.edits[edit.ref] = edit
+
+    async def save_edit(self, edit: Edit) -> None:
+        """See the port."""
+        self._state.edits[edit.ref] = edit
+
+    async def mark_undone(self, ref: EditRef, by: int) -> None:
+        """See the port."""
+        self._state.edits[ref] = replace(self._state.edits[ref], undone_by=by)
+
+    async def add_changes(self, ref: EditRef, changes: Sequence[ImageChange]) -> None:
+        """See the port."""
+        self._state.changes.update({(ref, change.image): change for change in changes})
+
+    async def thin_edits(self, ref: DatasetRef, *, keep: int) -> None:
+        """See the port."""
+        state, before, mine = self._state, self._mask_keys(), await self.edits(ref)
+        large = [edit.ref for edit in mine if edit.changed_images > 1]
+        small = [edit.ref for edit in mine if edit.changed_images <= 1]
+        old = {*large[keep:], *small[keep:]}
+        state.edits = {key: edit for key, edit in state.edits.items() if key not in old}
+        state.changes = {key: change for key, change in state.changes.items() if key[0] not in old}
+        self._release(before - self._mask_keys())
+
+    def _with_images(self, edit: Edit) -> Edit:
+        return replace(edit, images=tuple(sorted(image for ref, image in self._state.changes if ref == edit.ref)))
+
+    def _masks(self) -> list[tuple[DatasetRef, Mask]]:
+        state = self._state
+        live = [(image.ref.dataset, image.mask) for image in state.images.values()]
+        pinned = [(image.ref.version.dataset, image.mask) for image in state.version_images.values()]
+        before = [(ref.dataset, change.before.get("mask")) for (ref, _), change in state.changes.items()]
+        return [(ref, mask) for ref, mask in (*live, *pinned, *before) if isinstance(mask, Mask)]
+
+    def _mask_keys(self) -> set[str]:
+        return {mask.key for _, mask in self._masks()}
 
     async def recall(self, key: RequestKey) -> str | None:
         """See the port."""
@@ -259,7 +336,7 @@ class FakeView:
         for key in keys:
             del self._state.keys[key]
 
-    def _release(self, keys: Sequence[str]) -> None:
+    def _release(self, keys: Iterable[str]) -> None:
         self._state.keys.update({key: (datetime.now(UTC), True) for key in keys})
 
 

@@ -41,9 +41,7 @@ def test_a_comment_says_output_only_where_the_annotation_does() -> None:
     for source in sources():
         fields = re.findall(r"((?:[ ]*//[^\n]*\n)+)[ ]*([\w.<>, ]+ = \d+[^;]*);", (PROTOS / source).read_text())
         assert not [
-            declared
-            for comment, declared in fields
-            if ("Output only" in comment) != ("OUTPUT_ONLY" in declared)
+            declared for comment, declared in fields if ("Output only" in comment) != ("OUTPUT_ONLY" in declared)
         ], source
 
 
@@ -90,9 +88,7 @@ def _new_model(model: Any) -> object:
         (model_pb2.Model(name="projects/acme/models/m", description="x"), registry_mapping.given_model),
     ],
 )
-def test_what_a_caller_says_of_an_output_only_field_is_ignored(
-    message: Message, read: Callable[[Any], object]
-) -> None:
+def test_what_a_caller_says_of_an_output_only_field_is_ignored(message: Message, read: Callable[[Any], object]) -> None:
     assert _output_only(message)
     bare, forged = type(message)(), type(message)()
     bare.CopyFrom(message)

@@ -87,15 +87,15 @@ def dataset(store: Any) -> DatasetServicer:
     upload = UploadVerb(store, NO, NO, NO, now, budget, limits=limits, idle_s=5, reservation=NO)
     versions = VersionVerbs(store, NO, now, PageTokens())
     datasets = DatasetVerbs(store, NO, now, PageTokens())
-    imports = ImportVerb(store, NO, budget, ArchiveLimits(), now, max_bytes=1000, idle_s=5)
+    imports = ImportVerb(store, NO, NO, budget, ArchiveLimits(), now, max_bytes=1000, idle_s=5)
     others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
-    others |= {"imports": imports, "exports": NO}
+    others |= {"imports": imports, "exports": NO, "masks": NO, "edits": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
 def tagger(store: Any) -> TaggerServicer:
     taggers = Taggers([ScriptedTagger(score("cat"))])
-    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO, NO)
+    return TaggerServicer(taggers, TagJobVerbs(store, NO, taggers, Signals(), now, PageTokens()), NO, NO, NO, NO)
 
 
 def trainer(store: Any) -> TrainingServicer:

@@ -18,9 +18,12 @@ from services.chassis.errors import Aborted
 from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database, unique_violation, utcnow
 from services.dataset.adapters import sql_rows as rows
+from services.dataset.adapters.sql_edits import HOLDERS, SqlEdits
 from services.dataset.adapters.sql_reader import REQUESTS, SqlReader, of_dataset, of_image
 from services.dataset.adapters.sql_tables import (
     datasets,
+    edit_images,
+    edits,
     images,
     noted_keys,
     version_images,
@@ -29,7 +32,7 @@ from services.dataset.adapters.sql_tables import (
 from services.dataset.adapters.sql_usage import count, usage_of
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.names import DatasetRef, VersionRef
-from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
+from services.dataset.models.resources import Dataset, DatasetVersion, Image, Mask, VersionImage
 from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import DatasetReader, DatasetWriter
 
@@ -73,7 +76,7 @@ class SqlDatasetStore:
             return await REQUESTS.forget_older_than(conn, max(utcnow() - before, timedelta()))
 
 
-class SqlWriter(SqlReader):
+class SqlWriter(SqlEdits):
     """Implements ports.DatasetWriter inside one transaction."""
 
     async def lock_dataset(self, ref: DatasetRef) -> Dataset:
@@ -107,8 +110,12 @@ class SqlWriter(SqlReader):
             columns = table.c.original_key, table.c.size_bytes, table.c.thumbnail_key, table.c.thumbnail_bytes
             for row in await self._conn.execute(select(*columns).where(of_dataset(table, ref))):
                 sizes |= {row.original_key: row.size_bytes, row.thumbnail_key: row.thumbnail_bytes}
+        for table in HOLDERS:
+            masks = select(table.c.mask_key, table.c.mask_bytes).where(table.c.mask_key.is_not(None))
+            for mask in await self._conn.execute(masks.where(of_dataset(table, ref))):
+                sizes[mask.mask_key] = mask.mask_bytes
         gone = {}
-        for table in (version_images, versions, images, datasets):
+        for table in (edit_images, edits, version_images, versions, images, datasets):
             gone[table] = (await self._conn.execute(delete(table).where(of_dataset(table, ref)))).rowcount
         await self._release(sorted(sizes))
         less = {"images": -gone[images], "stored_bytes": -sum(sizes.values())}
@@ -123,9 +130,20 @@ class SqlWriter(SqlReader):
         """See the port."""
         await self._conn.execute(update(images).where(of_image(images, image.ref)).values(rows.image_values(image)))
 
+    async def keep_mask(self, ref: DatasetRef, mask: Mask) -> None:
+        """See the port."""
+        await self.keep_keys([mask.key])
+        await count(self._conn, ref.project, stored_bytes=mask.size_bytes)
+
     async def remove_image(self, image: Image) -> None:
         """See the port."""
-        await self._conn.execute(delete(images).where(of_image(images, image.ref)))
+        masks = {image.mask.key: image.mask.size_bytes} if image.mask else {}
+        held = select(edit_images.c.mask_key, edit_images.c.mask_bytes).where(edit_images.c.mask_key.is_not(None))
+        for row in await self._conn.execute(held.where(of_image(edit_images, image.ref))):
+            masks[row.mask_key] = row.mask_bytes
+        for table in (images, edit_images):
+            await self._conn.execute(delete(table).where(of_image(table, image.ref)))
+        await self._release_masks(image.ref.dataset, masks)
         pins = select(version_images.c.number).where(of_image(version_images, image.ref)).limit(1)
         pinned = await self._conn.scalar(pins) is not None
         freed = 0 if pinned else image.picture.stored_bytes
@@ -145,10 +163,12 @@ class SqlWriter(SqlReader):
         await self._conn.execute(delete(version_images).where(own))
         number = versions.c.number == ref.number
         await self._conn.execute(delete(versions).where(of_dataset(versions, ref.dataset), number))
+        frozen = [rows.version_image_of(row) for row in pinned]
+        await self._release_masks(ref.dataset, {one.mask.key: one.mask.size_bytes for one in frozen if one.mask})
         held: set[str] = set()
         for table in (images, version_images):
             held |= set(await self._conn.scalars(select(table.c.image_id).where(of_dataset(table, ref.dataset))))
-        free = [rows.version_image_of(row).picture for row in pinned if row["image_id"] not in held]
+        free = [image.picture for image in frozen if image.ref.image not in held]
         await self._release([key for picture in free for key in picture.keys])
         await count(self._conn, ref.dataset.project, stored_bytes=-sum(picture.stored_bytes for picture in free))
 
@@ -176,9 +196,6 @@ class SqlWriter(SqlReader):
                 reason="UPLOAD_TOO_SLOW",
                 remedy="Upload it again.",
             )
-
-    async def _release(self, keys: Sequence[str]) -> None:
-        await self._note(keys, due=utcnow(), claimed=True)
 
     async def _note(self, keys: Sequence[str], *, due: datetime, claimed: bool) -> None:
         if keys:

@@ -12,10 +12,19 @@ from services.chassis.listing.sql import SqlListing
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.dataset.adapters import sql_rows as rows
-from services.dataset.adapters.sql_tables import datasets, idempotency_keys, images, version_images, versions
+from services.dataset.adapters.sql_tables import (
+    datasets,
+    edit_images,
+    edits,
+    idempotency_keys,
+    images,
+    version_images,
+    versions,
+)
 from services.dataset.adapters.sql_usage import usage_of
+from services.dataset.models.edits import Edit, ImageChange
 from services.dataset.models.faults import not_found
-from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, VersionImage
 from services.dataset.models.usage import ProjectUsage
 from services.dataset.ports import DATASETS, VERSION_IMAGES, VERSIONS
@@ -92,6 +101,32 @@ class SqlReader:
         statement = _VERSION_IMAGES.page(query, _of_version(ref))
         return [rows.version_image_of(row) for row in await self._all(statement)]
 
+    async def edits(self, ref: DatasetRef) -> list[Edit]:
+        """See the port."""
+        mine = select(edits).where(of_dataset(edits, ref)).order_by(edits.c.number.desc())
+        touched: dict[int, list[str]] = {}
+        columns = edit_images.c
+        for row in await self._conn.execute(
+            select(columns.number, columns.image_id).where(of_dataset(edit_images, ref)).order_by(columns.image_id)
+        ):
+            touched.setdefault(row.number, []).append(row.image_id)
+        return [rows.edit_of(row, tuple(touched.get(row["number"], ()))) for row in await self._all(mine)]
+
+    async def newest_edit(self, ref: DatasetRef) -> Edit | None:
+        """See the port."""
+        statement = select(edits).where(of_dataset(edits, ref)).order_by(edits.c.number.desc()).limit(1)
+        found = await self._all(statement)
+        return await self._with_images(found[0]) if found else None
+
+    async def edit(self, ref: EditRef) -> Edit:
+        """See the port."""
+        return await self._with_images(await self._one(select(edits).where(of_edit(edits, ref)), ref.name))
+
+    async def changes(self, ref: EditRef) -> list[ImageChange]:
+        """See the port."""
+        statement = select(edit_images).where(of_edit(edit_images, ref)).order_by(edit_images.c.image_id)
+        return [rows.change_of(row) for row in await self._all(statement)]
+
     async def usage(self, project: str) -> ProjectUsage:
         """See the port."""
         return await usage_of(self._conn, project)
@@ -99,6 +134,11 @@ class SqlReader:
     async def request_is_known(self, key: RequestKey) -> bool:
         """See the port."""
         return await REQUESTS.is_known(self._conn, key)
+
+    async def _with_images(self, row: rows.Values) -> Edit:
+        ref = rows.edit_of(row, ()).ref
+        touched = select(edit_images.c.image_id).where(of_edit(edit_images, ref)).order_by(edit_images.c.image_id)
+        return rows.edit_of(row, tuple(await self._conn.scalars(touched)))
 
     async def _all(self, statement: Select[Any]) -> list[rows.Values]:
         return [dict(row) for row in (await self._conn.execute(statement)).mappings()]
@@ -118,6 +158,11 @@ def of_dataset(table: Table, ref: DatasetRef) -> ColumnElement[bool]:
 def of_image(table: Table, ref: ImageRef) -> ColumnElement[bool]:
     """The row of one image, or its rows in all versions."""
     return and_(of_dataset(table, ref.dataset), table.c.image_id == ref.image)
+
+
+def of_edit(table: Table, ref: EditRef) -> ColumnElement[bool]:
+    """The row of an edit, or the rows of its changes."""
+    return and_(of_dataset(table, ref.dataset), table.c.number == ref.number)
 
 
 def _of_version(ref: VersionRef) -> ColumnElement[bool]:

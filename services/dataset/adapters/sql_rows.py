@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
+from services.dataset.models.edits import FIELDS, Edit, ImageChange, Value
+from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import (
     CaptionOrigin,
     Crop,
@@ -14,6 +16,8 @@ from services.dataset.models.resources import (
     DatasetVersion,
     Image,
     ImageFields,
+    Mask,
+    MaskSource,
     Picture,
     TextFrom,
     VersionImage,
@@ -75,6 +79,7 @@ def image_values(image: Image) -> dict[str, Any]:
         **_field_values(image.fields),
         **_measured_values(image),
         "previous_crop": _crop_values(image.previous_crop),
+        **_mask_columns(image.mask),
         "revision": image.revision,
         "create_time": image.create_time,
         "update_time": image.update_time,
@@ -93,6 +98,7 @@ def image_of(row: Values) -> Image:
         revision=row["revision"],
         previous_crop=_crop_of(row["previous_crop"]),
         **_measured_of(row),
+        mask=_mask_of(row["mask"]),
     )
 
 
@@ -138,6 +144,7 @@ def version_image_values(image: VersionImage) -> dict[str, Any]:
         **vars(image.picture),
         **_field_values(image.fields),
         **_measured_values(image),
+        **_mask_columns(image.mask),
     }
 
 
@@ -150,7 +157,55 @@ def version_image_of(row: Values) -> VersionImage:
         picture=_picture_of(row),
         fields=_fields_of(row),
         **_measured_of(row),
+        mask=_mask_of(row["mask"]),
     )
+
+
+def edit_values(edit: Edit) -> dict[str, Any]:
+    """An edit as a row."""
+    return {
+        "project": edit.ref.dataset.project,
+        "dataset_id": edit.ref.dataset.dataset,
+        "number": edit.ref.number,
+        "method": edit.method,
+        "editor": edit.editor[:200],
+        "request_id": edit.request_id[:200],
+        "fields": list(edit.fields),
+        "changed_images": edit.changed_images,
+        "create_time": edit.create_time,
+        "undoes": edit.undoes,
+        "undone_by": edit.undone_by,
+    }
+
+
+def edit_of(row: Values, images: tuple[str, ...]) -> Edit:
+    """A row as an edit. images: ids of its images that are still there."""
+    names = ("method", "editor", "request_id", "changed_images", "create_time", "undoes", "undone_by")
+    ref = EditRef(DatasetRef(row["project"], row["dataset_id"]), row["number"])
+    return Edit(ref=ref, fields=tuple(row["fields"]), images=images, **{name: row[name] for name in names})
+
+
+def change_values(ref: EditRef, change: ImageChange) -> dict[str, Any]:
+    """A change of an image as a row."""
+    held = change.before.get("mask")
+    return {
+        "project": ref.dataset.project,
+        "dataset_id": ref.dataset.dataset,
+        "number": ref.number,
+        "image_id": change.image,
+        "before": {name: _plain(value) for name, value in change.before.items()},
+        "after": {name: _plain(value) for name, value in change.after.items()},
+        "mask_key": held.key if isinstance(held, Mask) else None,
+        "mask_bytes": held.size_bytes if isinstance(held, Mask) else None,
+    }
+
+
+def change_of(row: Values) -> ImageChange:
+    """A row as a change of an image."""
+    before, after = (
+        {name: _value(name, row[side][name]) for name in FIELDS if name in row[side]} for side in ("before", "after")
+    )
+    return ImageChange(row["image_id"], before, after)
 
 
 def _measured_values(image: Image | VersionImage) -> dict[str, Any]:
@@ -186,7 +241,7 @@ def _field_values(fields: ImageFields) -> dict[str, Any]:
 def _fields_of(row: Values) -> ImageFields:
     return ImageFields(
         caption=row["caption"],
-        tags=tuple(Tag(**{**tag, "source": TagSource(tag["source"])}) for tag in row["tags"]),
+        tags=_tags_of(row["tags"]),
         crop=_crop_of(row["crop"]),
         num_repeats=row["num_repeats"],
         caption_origin=CaptionOrigin(**row["caption_origin"]) if row["caption_origin"] else None,
@@ -205,3 +260,51 @@ def _tag_values(tag: Tag) -> dict[str, Any]:
     """Only what is said: most tags are a label and a source."""
     values = {"label": tag.label, "source": tag.source.value}
     return values | {name: value for name, value in vars(tag).items() if value and name not in values}
+
+
+def _tags_of(values: list[Values]) -> tuple[Tag, ...]:
+    return tuple(Tag(**{**tag, "source": TagSource(tag["source"])}) for tag in values)
+
+
+def _mask_columns(mask: Mask | None) -> dict[str, Any]:
+    return {
+        "mask_key": mask.key if mask else None,
+        "mask_bytes": mask.size_bytes if mask else None,
+        "mask": _plain(mask),
+    }
+
+
+def _mask_of(values: Values | None) -> Mask | None:
+    if not values:
+        return None
+    moment, source = datetime.fromisoformat(values["create_time"]), MaskSource(values["source"])
+    return Mask(**{**values, "create_time": moment, "source": source})
+
+
+def _plain(value: Value) -> Any:
+    """A field's value as JSON takes it."""
+    match value:
+        case Crop():
+            return _crop_values(value)
+        case Mask():
+            return {**vars(value), "create_time": value.create_time.isoformat(), "source": value.source.value}
+        case CaptionOrigin():
+            return dict(vars(value))
+        case tuple():
+            return [_tag_values(tag) for tag in value]
+        case _:
+            return value
+
+
+def _value(name: str, plain: Any) -> Value:
+    match name:
+        case "crop":
+            return _crop_of(plain)
+        case "mask":
+            return _mask_of(plain)
+        case "caption_origin":
+            return CaptionOrigin(**plain) if plain else None
+        case "tags":
+            return _tags_of(plain)
+        case _:
+            return plain  # type: ignore[no-any-return]

@@ -50,6 +50,10 @@ def _picture_columns() -> tuple[Column[Any], ...]:
         Column("content_area", JsonText, nullable=True),
         Column("perceptual_hash", String(16), nullable=True),
         Column("caption_origin", JsonText, nullable=True),
+        # Where the mask is and what it takes, to count it; all else of it beside them.
+        Column("mask_key", String(512), nullable=True),
+        Column("mask_bytes", BigInteger, nullable=True),
+        Column("mask", JsonText, nullable=True),
     )
 
 
@@ -123,6 +127,40 @@ version_images = Table(
     *_picture_columns(),
     PrimaryKeyConstraint("project", "dataset_id", "number", "image_id"),
     Index("ix_version_images_image", "project", "dataset_id", "image_id"),
+)
+
+# What calls changed of images, to take it back (see models.edits).
+edits = Table(
+    "edits",
+    metadata,
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("method", String(63), nullable=False),
+    Column("editor", String(200), nullable=False),
+    Column("request_id", String(200), nullable=False),
+    Column("fields", JsonText, nullable=False),
+    Column("changed_images", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("undoes", Integer, nullable=False),
+    Column("undone_by", Integer, nullable=False),
+    PrimaryKeyConstraint("project", "dataset_id", "number"),
+)
+
+edit_images = Table(
+    "edit_images",
+    metadata,
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("image_id", String(63), nullable=False),
+    Column("before", JsonText, nullable=False),
+    Column("after", JsonText, nullable=False),
+    # Of the mask before, whose bytes are kept for the undoing.
+    Column("mask_key", String(512), nullable=True),
+    Column("mask_bytes", BigInteger, nullable=True),
+    PrimaryKeyConstraint("project", "dataset_id", "number", "image_id"),
+    Index("ix_edit_images_image", "project", "dataset_id", "image_id"),
 )
 
 # Keys of the object store that are being written, or that nothing refers to any more (see ports).

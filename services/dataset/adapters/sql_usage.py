@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.outbox import Outbox
 from services.chassis.sql import Database
 from services.chassis.usage_events import usage_event
-from services.dataset.adapters.sql_tables import datasets, events, images, project_usage, version_images
+from services.dataset.adapters.sql_tables import datasets, edit_images, events, images, project_usage, version_images
 from services.dataset.models.usage import ProjectUsage
 
 _usage = project_usage.c
@@ -95,8 +95,17 @@ async def _counted_anew(conn: AsyncConnection, project: str) -> ProjectUsage:
         )
     ).subquery()
     stored = await conn.scalar(select(func.sum(held.c.size_bytes + held.c.thumbnail_bytes)))
+    masks = union(
+        *(
+            select(table.c.mask_key, table.c.mask_bytes).where(
+                table.c.project == project, table.c.mask_key.is_not(None)
+            )
+            for table in (images, version_images, edit_images)
+        )
+    ).subquery()
+    masked = await conn.scalar(select(func.sum(masks.c.mask_bytes)))
     sets, live = [
         await conn.scalar(select(func.count()).select_from(table).where(table.c.project == project)) or 0
         for table in (datasets, images)
     ]
-    return ProjectUsage(sets, live, int(stored or 0))
+    return ProjectUsage(sets, live, int(stored or 0) + int(masked or 0))

@@ -25,3 +25,14 @@ def dataset_exists(ref: DatasetRef) -> AlreadyExists:
         remedy="Choose another id, or leave it empty to get a new one.",
         metadata={"name": ref.name},
     )
+
+
+def no_mask(name: str) -> NotFound:
+    """The image has no mask, or not any more."""
+    return NotFound(
+        f"{name} has no mask",
+        field="view",
+        reason="MASK_NOT_FOUND",
+        remedy="Set one with UploadImageMask or BatchSetImageMasks.",
+        metadata={"name": name},
+    )

@@ -15,6 +15,7 @@ _PROJECT = ResourceName("projects/{project}")
 _DATASET = ResourceName("projects/{project}/datasets/{dataset}")
 _IMAGE = ResourceName("projects/{project}/datasets/{dataset}/images/{image}")
 _VERSION = re.compile(r"(?P<dataset>projects/[^/]+/datasets/[^/]+)/versions/(?P<number>[1-9][0-9]{0,8})(?P<rest>/.+)?")
+_EDIT = re.compile(r"(?P<dataset>projects/[^/]+/datasets/[^/]+)/edits/(?P<number>[1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,27 @@ class VersionImageRef:
     def name(self) -> str:
         """The resource name."""
         return f"{self.version.name}/images/{self.image}"
+
+
+@dataclass(frozen=True)
+class EditRef:
+    """`projects/{project}/datasets/{dataset}/edits/{number}`."""
+
+    dataset: DatasetRef
+    number: int
+
+    @classmethod
+    def parse(cls, name: str, *, field: str = "name") -> EditRef:
+        """Raises InvalidArgument(reason=NAME_INVALID)."""
+        match = _EDIT.fullmatch(name)
+        if match is None:
+            raise _invalid(name, field, "projects/{project}/datasets/{dataset}/edits/{edit}")
+        return cls(DatasetRef.parse(match["dataset"], field=field), int(match["number"]))
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"{self.dataset.name}/edits/{self.number}"
 
 
 def parse_project(name: str, *, field: str = "parent") -> str:

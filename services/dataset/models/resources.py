@@ -57,6 +57,31 @@ class Picture:
         return self.size_bytes + self.thumbnail_bytes
 
 
+class MaskSource(StrEnum):
+    """Who drew a mask."""
+
+    UPLOADED = "uploaded"
+    SUGGESTED = "suggested"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A stored mask: a grey PNG over the whole upright picture. sha256: hex, of the file. key: this mask's alone.
+
+    tagger: id of the one that suggested it. covered_share: of the picture, 0 to 1.
+    """
+
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    key: str
+    covered_share: float
+    create_time: datetime
+    source: MaskSource = MaskSource.UPLOADED
+    tagger: str = ""
+
+
 @dataclass(frozen=True)
 class CaptionOrigin:
     """The captioner that wrote a caption, and its model as the server of the model names it."""
@@ -85,7 +110,7 @@ class Image:
 
     facts: what its pixels say of its format and quality, never part of a caption. content_area: the picture inside its
     bars, None where it has none. previous_crop: the one before the last change of it. perceptual_hash: 16 hex
-    digits, see `use_cases.likeness`; "" where it was never measured.
+    digits, see `use_cases.likeness`; "" where it was never measured. mask: what a masked loss trains of it.
     """
 
     ref: ImageRef
@@ -99,6 +124,7 @@ class Image:
     content_area: Crop | None = None
     previous_crop: Crop | None = None
     perceptual_hash: str = ""
+    mask: Mask | None = None
 
     @property
     def etag(self) -> str:
@@ -111,6 +137,12 @@ class Image:
             return self
         before = self.previous_crop if fields.crop == self.fields.crop else self.fields.crop
         return replace(self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before)
+
+    def masked(self, mask: Mask | None, now: datetime) -> Image:
+        """The image with another mask; itself when it is the same."""
+        if mask == self.mask:
+            return self
+        return replace(self, mask=mask, update_time=now, revision=self.revision + 1)
 
 
 class TextFrom(StrEnum):
@@ -205,6 +237,7 @@ class VersionImage:
     facts: tuple[str, ...] = ()
     content_area: Crop | None = None
     perceptual_hash: str = ""
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True)

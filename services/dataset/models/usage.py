@@ -9,7 +9,7 @@ from datetime import datetime
 @dataclass(frozen=True)
 class ProjectUsage:
     """images: of its datasets now. stored_bytes: of all pictures that its datasets or their versions hold, each picture
-    once, thumbnails included."""
+    once, thumbnails included, and of all masks, also those that an edit keeps so that it can be undone."""
 
     datasets: int = 0
     images: int = 0

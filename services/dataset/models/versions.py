@@ -19,7 +19,8 @@ def effective_repeats(fields: ImageFields, dataset: Dataset) -> int:
 
 
 def contents_digest(images: Sequence[VersionImage]) -> str:
-    """SHA-256, hex, over canonical JSON of each image's digest, caption, crop and repeats, in order.
+    """SHA-256, hex, over canonical JSON of each image's digest, caption, crop and repeats, in order, and of its mask
+    where it has one.
 
     Canonical: keys sorted, no spaces, UTF-8, numbers in their shortest form that reads back the same.
     """
@@ -29,6 +30,7 @@ def contents_digest(images: Sequence[VersionImage]) -> str:
             "crop": _crop_numbers(image.fields),
             "num_repeats": image.fields.num_repeats,
             "sha256": image.picture.sha256,
+            **({"mask": image.mask.sha256} if image.mask else {}),
         }
         for image in images
     ]
@@ -54,6 +56,7 @@ def frozen(
             facts=image.facts,
             content_area=image.content_area,
             perceptual_hash=image.perceptual_hash,
+            mask=image.mask,
         )
         for position, image in enumerate(images, start=1)
     ]

@@ -11,7 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.budgets import BudgetUse
 from services.chassis.listing.pages import ListRequest
-from services.dataset.models.names import parse_project
+from services.dataset.models.edits import Edit
+from services.dataset.models.names import EditRef, ImageRef, parse_project
 from services.dataset.models.resources import (
     CaptionOrigin,
     Crop,
@@ -20,6 +21,8 @@ from services.dataset.models.resources import (
     DatasetVersion,
     Image,
     ImageFields,
+    Mask,
+    MaskSource,
     TextFrom,
     VersionImage,
 )
@@ -185,6 +188,7 @@ def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
         previous_crop=_crop_proto(image.previous_crop),
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
+        mask=_mask_proto(image.mask),
     )
 
 
@@ -222,6 +226,23 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
         content_area=_crop_proto(image.content_area),
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
+        mask=_mask_proto(image.mask),
+    )
+
+
+def edit_proto(edit: Edit) -> dataset_pb2.Edit:
+    """An edit as a message."""
+    dataset = edit.ref.dataset
+    return dataset_pb2.Edit(
+        name=edit.ref.name,
+        method=edit.method,
+        fields=edit.fields,
+        changed_images=edit.changed_images,
+        editor=edit.editor,
+        create_time=timestamp(edit.create_time),
+        undoes=EditRef(dataset, edit.undoes).name if edit.undoes else "",
+        undone_by=EditRef(dataset, edit.undone_by).name if edit.undone_by else "",
+        images=[ImageRef(dataset, image).name for image in edit.images],
     )
 
 
@@ -275,3 +296,19 @@ def crop(crop: dataset_pb2.Crop) -> Crop | None:
 
 def _crop_proto(crop: Crop | None) -> dataset_pb2.Crop | None:
     return dataset_pb2.Crop(left=crop.left, top=crop.top, right=crop.right, bottom=crop.bottom) if crop else None
+
+
+def _mask_proto(mask: Mask | None) -> dataset_pb2.Mask | None:
+    if mask is None:
+        return None
+    suggested = mask.source is MaskSource.SUGGESTED
+    return dataset_pb2.Mask(
+        width=mask.width,
+        height=mask.height,
+        size_bytes=mask.size_bytes,
+        sha256=mask.sha256,
+        source=dataset_pb2.MASK_SOURCE_SUGGESTED if suggested else dataset_pb2.MASK_SOURCE_UPLOADED,
+        tagger=mask.tagger,
+        covered_share=mask.covered_share,
+        create_time=timestamp(mask.create_time),
+    )

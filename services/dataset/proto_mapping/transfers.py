@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from fiveshot.dataset.v1 import dataset_service_pb2
+from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.layouts import Why
 
 from services.chassis import grpc_errors
 from services.chassis.errors import DomainError, InvalidArgument, relocated
 from services.chassis.http_bodies import File, received
-from services.dataset.models.names import DatasetRef
-from services.dataset.models.resources import DatasetFields
+from services.dataset.models.names import DatasetRef, ImageRef
+from services.dataset.models.resources import DatasetFields, MaskSource
 from services.dataset.proto_mapping.resources import crop, image_proto, timestamp
 from services.dataset.use_cases.direct_uploads import Address, DirectUpload, Outcome
 from services.dataset.use_cases.exports import Layout
 from services.dataset.use_cases.images import Download, View
 from services.dataset.use_cases.imports import Imported, ImportHeader
+from services.dataset.use_cases.masks import MaskHeader, NewMask
 from services.dataset.use_cases.trained_pictures import Form
 from services.dataset.use_cases.uploads import UploadHeader
 
@@ -26,10 +27,12 @@ _PASSED_OVER = {
     Why.OTHER: dataset_service_pb2.PassedOver.REASON_NO_PICTURE,
     Why.CAPTION: dataset_service_pb2.PassedOver.REASON_CAPTION_WITHOUT_PICTURE,
     Why.LINE: dataset_service_pb2.PassedOver.REASON_LINE_WITHOUT_PICTURE,
+    Why.MASK: dataset_service_pb2.PassedOver.REASON_MASK_WITHOUT_PICTURE,
 }
 _VIEWS = {
     dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,
     dataset_service_pb2.DownloadImageRequest.VIEW_CROP: View.CROP,
+    dataset_service_pb2.DownloadImageRequest.VIEW_MASK: View.MASK,
 }
 
 
@@ -75,6 +78,23 @@ def import_messages(
         )
 
     return received(requests, header)
+
+
+def mask_messages(
+    requests: AsyncIterator[dataset_service_pb2.UploadImageMaskRequest],
+) -> AsyncIterator[MaskHeader | bytes]:
+    """The pieces of a mask."""
+
+    def header(request: dataset_service_pb2.UploadImageMaskRequest) -> MaskHeader:
+        return MaskHeader(ImageRef.parse(request.name), sha256=request.sha256, etag=request.etag)
+
+    return received(requests, header)
+
+
+def new_mask(request: dataset_service_pb2.SetImageMaskRequest) -> NewMask:
+    """The mask of one image, set or taken away."""
+    source = MaskSource.SUGGESTED if request.source == dataset_pb2.MASK_SOURCE_SUGGESTED else MaskSource.UPLOADED
+    return NewMask(request.name, request.png, request.etag, source, request.tagger)
 
 
 def imported_proto(imported: Imported, dataset: DatasetFields) -> dataset_service_pb2.ImportImagesResponse:

@@ -12,9 +12,9 @@ from services.chassis.names import check_etag, check_id, new_id
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
 from services.dataset.models.faults import dataset_exists
-from services.dataset.models.masks import masked
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import Dataset, DatasetFields, TextFrom
+from services.dataset.models.update_masks import masked
 from services.dataset.ports import DATASETS, Clock, DatasetStore
 from services.dataset.use_cases.upkeep import Upkeep
 

@@ -21,6 +21,7 @@ from services.dataset.use_cases.images import Download, ImageVerbs, View
 from services.dataset.use_cases.versions import VersionVerbs
 
 _PAGE = 1000
+_MASKS = "masks"
 _NO_FILE_NAME = '<>:"/\\|?*'
 """What some systems do not let a file be called."""
 _LOCAL_BYTES, _DESCRIPTOR_BYTES, _CENTRAL_BYTES, _END_BYTES = 30, 16, 46, 22
@@ -37,15 +38,18 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True)
 class _File:
-    """A file of the archive: a picture of the version, or a text."""
+    """A file of the archive: a picture of the version, its mask, or a text."""
 
     path: str
     image: VersionImage | None = None
     text: bytes = b""
+    mask: bool = False
 
     @property
     def size(self) -> int:
-        return self.image.picture.size_bytes if self.image else len(self.text)
+        if self.image is None:
+            return len(self.text)
+        return self.image.mask.size_bytes if self.mask and self.image.mask else self.image.picture.size_bytes
 
 
 class ExportVerb:
@@ -88,7 +92,8 @@ class ExportVerb:
         if file.image is None:
             yield file.text
             return
-        async for chunk in (await self._images.download(file.image.ref, View.ORIGINAL)).chunks:
+        form = View.MASK if file.mask else View.ORIGINAL
+        async for chunk in (await self._images.download(file.image.ref, form)).chunks:
             yield chunk
 
 
@@ -106,6 +111,10 @@ def _files(version: DatasetVersion, images: list[VersionImage], layout: Layout) 
             files.append(_File(str(path.with_suffix(".txt")), text=fields.caption.encode()))
         crop = astuple(fields.crop) if fields.crop else None
         line = {"file_name": str(path), "text": fields.caption, "num_repeats": fields.num_repeats, "crop": crop}
+        if image.mask is not None:
+            mask = str(PurePosixPath(_MASKS, path.name).with_suffix(".png"))
+            files.append(_File(mask, image=image, mask=True))
+            line["mask"] = mask
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     return [_File(METADATA, text="".join(lines).encode()), *files]
 

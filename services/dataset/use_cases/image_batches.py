@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from services.chassis.errors import DomainError, InvalidArgument, within
 from services.chassis.names import check_etag
+from services.dataset.models.edits import Edit
 from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Image, ImageFields
 from services.dataset.ports import Clock, DatasetStore
+from services.dataset.use_cases.edits import naming_editor, record
 from services.dataset.use_cases.images import edited
 from services.dataset.use_cases.upkeep import Upkeep
 
@@ -43,53 +45,58 @@ class ImageBatches:
 
     async def get(self, parent: DatasetRef, names: Sequence[str]) -> list[Image]:
         """The images in the order of their names. Raises NotFound, InvalidArgument."""
-        refs = _refs(parent, names, "names[{}]", "")
+        refs = refs_of(parent, names, "names[{}]", "")
         found = []
         async with self._store.read() as view:
             for index, ref in enumerate(refs):
-                with _entry(f"names[{index}]", ""):
+                with entry(f"names[{index}]", ""):
                     found.append(await view.image(ref))
         return found
 
-    async def update(self, parent: DatasetRef, edits: Sequence[ImageEdit]) -> list[Image]:
-        """Changes the images in one transaction. Raises NotFound, Aborted for an old etag, InvalidArgument."""
-        refs = _refs(parent, [edit.name for edit in edits], "requests[{}]", "image.name")
-        images = []
+    async def update(self, parent: DatasetRef, edits: Sequence[ImageEdit]) -> tuple[list[Image], Edit | None]:
+        """Changes the images in one transaction; them and the edit that it was, None when nothing changed.
+
+        Raises NotFound, Aborted for an old etag, InvalidArgument.
+        """
+        refs = refs_of(parent, [edit.name for edit in edits], "requests[{}]", "image.name")
+        changes = []
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(parent)
             now = self._clock()
-            changed = False
             for index, (ref, edit) in enumerate(zip(refs, edits, strict=True)):
-                with _entry(f"requests[{index}]", "image.name"):
-                    current = await tx.image(ref)
-                    image = edited(current, edit.given, edit.mask, edit.etag, now)
-                if image is not current:
-                    await tx.save_image(image)
-                    changed = True
-                images.append(image)
-            if changed:
+                with entry(f"requests[{index}]", "image.name"):
+                    async with naming_editor(tx, ref):
+                        current = await tx.image(ref)
+                        changes.append((current, edited(current, edit.given, edit.mask, edit.etag, now)))
+            made = await record(tx, parent, changes, "BatchUpdateImages")
+            if made:
                 await tx.save_dataset(dataset.touched(now))
-        return images
+        return [after for _, after in changes], made
 
     async def delete(self, parent: DatasetRef, deletes: Sequence[ImageDelete]) -> None:
         """Deletes the images in one transaction; versions keep theirs. Raises NotFound, Aborted, InvalidArgument."""
-        refs = _refs(parent, [one.name for one in deletes], "requests[{}]", "name")
+        refs = refs_of(parent, [one.name for one in deletes], "requests[{}]", "name")
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(parent)
             for index, (ref, one) in enumerate(zip(refs, deletes, strict=True)):
-                with _entry(f"requests[{index}]", "name"):
+                with entry(f"requests[{index}]", "name"):
                     image = await tx.image(ref)
-                    check_etag(one.etag, image.etag)
+                    async with naming_editor(tx, ref):
+                        check_etag(one.etag, image.etag)
                 await tx.remove_image(image)
                 dataset = dataset.without_image(image, self._clock())
             await tx.save_dataset(dataset)
         await self._upkeep.sweep_soon()
 
 
-def _refs(parent: DatasetRef, names: Sequence[str], entry: str, field: str) -> list[ImageRef]:
+def refs_of(parent: DatasetRef, names: Sequence[str], path: str, field: str) -> list[ImageRef]:
+    """The images of a request, each once and all of one dataset. path: of an entry, with {} for its number.
+
+    Raises InvalidArgument.
+    """
     refs: dict[ImageRef, int] = {}
     for index, name in enumerate(names):
-        with _entry(entry.format(index), field):
+        with entry(path.format(index), field):
             ref = ImageRef.parse(name, field="")
             if ref.dataset != parent:
                 raise InvalidArgument(
@@ -98,15 +105,14 @@ def _refs(parent: DatasetRef, names: Sequence[str], entry: str, field: str) -> l
                     remedy="Make one call for each dataset.",
                 )
             if ref in refs:
-                raise InvalidArgument(
-                    f"{name} comes twice", reason="IMAGE_REPEATED", remedy="Name every image once."
-                )
+                raise InvalidArgument(f"{name} comes twice", reason="IMAGE_REPEATED", remedy="Name every image once.")
         refs[ref] = index
     return list(refs)
 
 
 @contextmanager
-def _entry(path: str, field: str) -> Iterator[None]:
+def entry(path: str, field: str) -> Iterator[None]:
+    """Errors of the block as those of one entry of a request."""
     try:
         yield
     except DomainError as error:

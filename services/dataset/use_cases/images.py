@@ -16,11 +16,13 @@ from services.chassis.listing.filters import Filter, parse_filter
 from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.names import check_etag
 from services.dataset.models.checks import check_label, check_text
-from services.dataset.models.masks import masked
+from services.dataset.models.faults import no_mask
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef
 from services.dataset.models.resources import CaptionOrigin, Image, ImageFields, Picture, VersionImage
 from services.dataset.models.tags import Tag, TagSource, normal_label
+from services.dataset.models.update_masks import masked
 from services.dataset.ports import Clock, DatasetStore, PictureStore
+from services.dataset.use_cases.edits import naming_editor, record
 from services.dataset.use_cases.upkeep import Upkeep
 
 
@@ -60,6 +62,7 @@ class View(Enum):
     ORIGINAL = "original"
     THUMBNAIL = "thumbnail"
     CROP = "crop"
+    MASK = "mask"
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,9 @@ class ImageVerbs:
             dataset = await tx.lock_dataset(ref.dataset)
             current = await tx.image(ref)
             now = self._clock()
-            updated = edited(current, given, mask, etag, now)
-            if updated is not current:
-                await tx.save_image(updated)
+            async with naming_editor(tx, ref):
+                updated = edited(current, given, mask, etag, now)
+            if await record(tx, ref.dataset, [(current, updated)], "UpdateImage"):
                 await tx.save_dataset(dataset.touched(now))
         return updated
 
@@ -121,16 +124,17 @@ class ImageVerbs:
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref.dataset)
             image = await tx.image(ref)
-            check_etag(etag, image.etag)
+            async with naming_editor(tx, ref):
+                check_etag(etag, image.etag)
             await tx.remove_image(image)
             await tx.save_dataset(dataset.without_image(image, self._clock()))
         await self._upkeep.sweep_soon()
 
     async def stored(self, ref: ImageRef | VersionImageRef, form: View) -> tuple[str, str]:
         """The key of a picture's bytes, and the name to save them under. Raises NotFound, InvalidArgument."""
-        if form is View.CROP:
+        if form in (View.CROP, View.MASK):
             raise InvalidArgument(
-                "A crop is drawn when it is asked for, so there is no address that serves it",
+                f"A {form.value} is not served by an address",
                 field="view",
                 reason="VIEW_NOT_STORED",
                 remedy="Read it with DownloadImage or GetImageContent.",
@@ -142,11 +146,18 @@ class ImageVerbs:
 
     async def download(self, ref: ImageRef | VersionImageRef, form: View) -> Download:
         """A picture's stored bytes, live or as a version pinned it. Raises NotFound."""
-        picture = (await self.record(ref)).picture
+        record = await self.record(ref)
+        picture = record.picture
         if form is View.THUMBNAIL:
             chunks = self._chunks(ref, picture.thumbnail_key, sha256="")
             name, etag = _thumbnail_name(picture), f"{picture.sha256}-thumbnail"
             return Download(name, "image/jpeg", picture.thumbnail_bytes, etag, chunks)
+        if form is View.MASK:
+            mask = record.mask
+            if mask is None:
+                raise no_mask(ref.name)
+            chunks = self._chunks(ref, mask.key, sha256=mask.sha256)
+            return Download(f"{_stem(picture)}-mask.png", "image/png", mask.size_bytes, mask.sha256, chunks)
         chunks = self._chunks(ref, picture.original_key, sha256=picture.sha256)
         return Download(picture.file_name, picture.content_type, picture.size_bytes, picture.sha256, chunks)
 
@@ -163,7 +174,9 @@ class ImageVerbs:
                 yield chunk
         except NotFound as error:
             # Deleted between the two reads: this raises NotFound with the name. Otherwise the bytes are lost.
-            await self.record(ref)
+            found = await self.record(ref)
+            if key not in found.picture.keys and (found.mask is None or found.mask.key != key):
+                raise no_mask(ref.name) from error
             raise _lost(ref.name) from error
         if sha256 and digest.hexdigest() != sha256:
             raise _lost(ref.name)
@@ -175,7 +188,11 @@ def image_filter(text: str) -> Filter:
 
 
 def _thumbnail_name(picture: Picture) -> str:
-    return f"{picture.file_name.rpartition('.')[0] or picture.file_name}-thumbnail.jpg"
+    return f"{_stem(picture)}-thumbnail.jpg"
+
+
+def _stem(picture: Picture) -> str:
+    return picture.file_name.rpartition(".")[0] or picture.file_name
 
 
 def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, now: datetime) -> Image:

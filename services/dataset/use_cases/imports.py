@@ -46,6 +46,7 @@ from services.dataset.use_cases.archive_files import (
 )
 from services.dataset.use_cases.direct_uploads import Outcome
 from services.dataset.use_cases.images import edited
+from services.dataset.use_cases.masks import MaskHeader, MaskVerbs
 from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
 
 _IN_MEMORY = 1024 * 1024
@@ -88,6 +89,7 @@ class ImportVerb:
         self,
         store: DatasetStore,
         uploads: UploadVerb,
+        masks: MaskVerbs,
         budget: ByteBudget,
         limits: ArchiveLimits,
         clock: Clock,
@@ -97,6 +99,7 @@ class ImportVerb:
     ) -> None:
         self._store = store
         self._uploads = uploads
+        self._masks = masks
         self._budget = budget
         self._limits = limits
         self._clock = clock
@@ -114,7 +117,12 @@ class ImportVerb:
         """
         header = await next_in_time(messages, self._idle_s)
         if not isinstance(header, ImportHeader):
-            raise AssertionError("an import begins with its header")
+            raise InvalidArgument(
+                "The import ended before it began",
+                field="content",
+                reason="UPLOAD_HEADER_MISSING",
+                remedy="Send the file; its first message says what it is and where it goes.",
+            )
         check_text(header.request_id, field="request_id")
         async with self._store.read() as view:
             await view.dataset(header.dataset)
@@ -155,7 +163,7 @@ class ImportVerb:
         imported = Imported(header.dataset, words=found.words)
         imported.passed_over = [*found.passed_over, *((path, Why.HIDDEN) for path in hidden)]
         for placed in found.pictures:
-            imported.outcomes.append(await self._picture(header, archive, placed, imported))
+            imported.outcomes += await self._picture(header, archive, placed, imported)
         imported.outcomes += [Outcome(str(path), error=fault) for path, fault in faults.items() if not is_hidden(path)]
         return imported
 
@@ -173,21 +181,30 @@ class ImportVerb:
             if await tx.recall(key) is None:
                 await tx.remember(key, header.dataset.name)
 
-    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed, so_far: Imported) -> Outcome:
+    async def _picture(self, header: ImportHeader, archive: Archive, placed: Placed, so_far: Imported) -> list[Outcome]:
+        """What became of a picture, and of its mask where that was refused."""
         name = str(placed.path)
         try:
             given = await self._header_of(header, archive, placed)
             image = await self._uploads.upload(_messages(archive, placed, given))
         except DomainError as error:
             if error.reason == "IMAGE_DUPLICATE":
-                return await self._present(header, given, Outcome(name, error=relocated(error, _field)), so_far)
+                return [await self._present(header, given, Outcome(name, error=relocated(error, _field)), so_far)]
             gone = isinstance(error, NotFound) and error.metadata.get("name") != header.dataset.name
             full = isinstance(error, ResourceExhausted) and error.metadata.get("budget", "") != UPLOADS.name
             full = full and error.reason in ("DATASET_FULL", "BUDGET_USED_UP")
             if gone or full or isinstance(error, _OF_A_PICTURE):
-                return Outcome(name, error=relocated(error, _field))
+                return [Outcome(name, error=relocated(error, _field))]
             raise
-        return Outcome(name, image=image)
+        if placed.mask is None:
+            return [Outcome(name, image=image)]
+        try:
+            mask = await self._masks.upload(_mask(archive, placed.mask, image.ref))
+        except DomainError as error:
+            if not isinstance(error, (*_OF_A_PICTURE, ResourceExhausted)):
+                raise
+            return [Outcome(name, image=image), Outcome(str(placed.mask), error=relocated(error, _field))]
+        return [Outcome(name, image=mask)]
 
     async def _present(self, header: ImportHeader, given: UploadHeader, refused: Outcome, so_far: Imported) -> Outcome:
         """Of a picture that the dataset holds already: what the archive says otherwise, changed if that is wanted.
@@ -246,6 +263,13 @@ class ImportVerb:
 async def _messages(archive: Archive, placed: Placed, header: UploadHeader) -> AsyncIterator[UploadHeader | bytes]:
     yield header
     chunks = archive.chunks(placed.path)
+    while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
+        yield chunk
+
+
+async def _mask(archive: Archive, path: PurePosixPath, image: ImageRef) -> AsyncIterator[MaskHeader | bytes]:
+    yield MaskHeader(image)
+    chunks = archive.chunks(path)
     while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
         yield chunk
 

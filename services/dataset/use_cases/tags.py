@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from services.chassis.errors import ResourceExhausted
 from services.chassis.listing.memory import matching
+from services.chassis.names import check_etag
 from services.dataset.models.checks import check_label
+from services.dataset.models.edits import Edit
 from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Image
 from services.dataset.models.tags import (
@@ -23,15 +25,17 @@ from services.dataset.models.tags import (
     tag_stats,
 )
 from services.dataset.ports import Clock, DatasetReader, DatasetStore
+from services.dataset.use_cases.edits import naming_editor, record
 from services.dataset.use_cases.images import IMAGES, image_filter
 
 
 @dataclass(frozen=True)
 class EditOutcome:
-    """How many images matched the filter, and how many of them change."""
+    """How many images matched the filter, and how many of them change. edit: what was done, None if nothing was."""
 
     matched_images: int
     changed_images: int
+    edit: Edit | None = None
 
 
 class TagVerbs:
@@ -42,38 +46,41 @@ class TagVerbs:
         self._clock = clock
 
     async def edit(
-        self, ref: DatasetRef, *, filter_text: str, edits: Sequence[TagEdit], validate_only: bool
+        self, ref: DatasetRef, *, filter_text: str, edits: Sequence[TagEdit], validate_only: bool, etag: str = ""
     ) -> EditOutcome:
         """Does the edits in order on all images that match, all or none; with validate_only it only counts.
 
-        Raises NotFound, InvalidArgument, ResourceExhausted(TOO_MANY_TAGS).
+        etag: the dataset's. Raises NotFound, InvalidArgument, Aborted for an old etag, and
+        ResourceExhausted(TOO_MANY_TAGS).
         """
         wanted = image_filter(filter_text)
         checked = [_checked(edit, f"edits[{index}]") for index, edit in enumerate(edits)]
         if validate_only:
             async with self._store.read() as view:
-                await view.dataset(ref)
+                async with naming_editor(view, ref):
+                    check_etag(etag, (await view.dataset(ref)).etag)
                 matched = matching(await view.images(ref), wanted, IMAGES)
             return EditOutcome(len(matched), len(self._changed(matched, checked)))
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref)
+            async with naming_editor(tx, ref):
+                check_etag(etag, dataset.etag)
             matched = matching(await tx.images(ref), wanted, IMAGES)
             changed = self._changed(matched, checked)
-            for image in changed:
-                await tx.save_image(image)
-            if changed:
+            made = await record(tx, ref, changed, "EditTags")
+            if made is not None:
                 await tx.save_dataset(dataset.touched(self._clock()))
-        return EditOutcome(len(matched), len(changed))
+        return EditOutcome(len(matched), len(changed), made)
 
     async def stats(self, ref: DatasetRef) -> list[TagStat]:
         """How often each label stands in the dataset, most frequent first. Raises NotFound."""
         async with self._store.read() as view:
             return tag_stats([image.fields.tags for image in await _images(view, ref)])
 
-    def _changed(self, matched: Sequence[Image], edits: Sequence[TagEdit]) -> list[Image]:
-        """The new states of the images that the edits change."""
+    def _changed(self, matched: Sequence[Image], edits: Sequence[TagEdit]) -> list[tuple[Image, Image]]:
+        """The images that the edits change, before and after."""
         now = self._clock()
-        changed: list[Image] = []
+        changed: list[tuple[Image, Image]] = []
         for image in matched:
             tags = edited(image.fields.tags, edits)
             if len(tags) > max(MAX_TAGS, len(image.fields.tags)):
@@ -86,7 +93,7 @@ class TagVerbs:
                 )
             updated = image.changed(replace(image.fields, tags=tags), now)
             if updated is not image:
-                changed.append(updated)
+                changed.append((image, updated))
         return changed
 
 

@@ -1,4 +1,4 @@
-"""The part of a picture that is trained, as a picture of its own: VIEW_CROP."""
+"""The part of a picture that is trained, and of its mask, as pictures of their own: VIEW_CROP and VIEW_MASK."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from services.dataset.models.names import ImageRef, VersionImageRef
 from services.dataset.models.resources import Crop
 from services.dataset.ports import PictureDecoder
 from services.dataset.use_cases.images import Download, ImageVerbs, View
+from services.dataset.use_cases.mask_intake import png_of
 
 MOST_SIDE = 2048
 # A part of a large picture is cut out of its full size as far as a decoder's memory allows.
@@ -46,13 +47,15 @@ class TrainedPictures:
 
     async def download(self, ref: ImageRef | VersionImageRef, form: Form) -> Download:
         """A picture, live or as a version pinned it. Raises NotFound, InvalidArgument, ResourceExhausted, DataLoss."""
+        if form.view is View.MASK and (form.crop or form.size):
+            return await self._mask(ref, form)
         if form.view is not View.CROP:
             if form.crop or form.size:
                 raise InvalidArgument(
                     "A part or a size is given, but another view than the crop is asked for",
                     field="view",
                     reason="VIEW_TAKES_NO_CROP",
-                    remedy="Set view to VIEW_CROP, or leave crop, width and height out.",
+                    remedy="Set view to VIEW_CROP or VIEW_MASK, or leave crop, width and height out.",
                 )
             return await self._images.download(ref, form.view)
         record = await self._images.record(ref)
@@ -75,13 +78,35 @@ class TrainedPictures:
         etag = f"{record.picture.sha256}-{'-'.join(f'{edge:g}' for edge in vars(crop).values())}-{form.size}"
         return Download(f"{stem}-crop.jpg", "image/jpeg", len(jpeg), etag, _chunks(jpeg))
 
+    async def _mask(self, ref: ImageRef | VersionImageRef, form: Form) -> Download:
+        """A part of the mask, or all of it at another size: a grey PNG."""
+        whole = await self._images.download(ref, View.MASK)
+        project = (ref.dataset if isinstance(ref, ImageRef) else ref.version.dataset).project
+        with self._budget.holding(project) as held:
+            held.at_least(whole.size_bytes or 0)
+            data = b"".join([chunk async for chunk in whole.chunks])
+            decoded = await self._decoder.read(
+                data, self._limits, draft_side=_DECODED_SIDE, most_pixels=_DECODED_PIXELS, field="name", owner=project
+            )
+            png = await asyncio.to_thread(_drawn_mask, decoded.rgb, form.crop or _WHOLE, form.size)
+        return Download(whole.file_name, "image/png", len(png), f"{whole.etag}-{form.crop}-{form.size}", _chunks(png))
+
+
+def _drawn_mask(image: Pillow.Image, crop: Crop, size: tuple[int, int] | None) -> bytes:
+    grey, edges = image.convert("L"), _edges(crop, image.size)
+    if size is None:
+        return png_of(grey.crop(crop.pixels(image.size)))
+    return png_of(grey.resize(size, Pillow.Resampling.BOX, box=edges))
+
+
+def _edges(crop: Crop, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    return crop.left * size[0], crop.top * size[1], crop.right * size[0], crop.bottom * size[1]
+
 
 def _drawn(image: Pillow.Image, crop: Crop, size: tuple[int, int] | None) -> bytes:
     if size is not None:
         # As the engine does it: one resampling of exactly this part.
-        edges = (
-            crop.left * image.width, crop.top * image.height, crop.right * image.width, crop.bottom * image.height,
-        )  # fmt: skip
+        edges = _edges(crop, image.size)
         return pictures.to_jpeg(image.resize(size, Pillow.Resampling.LANCZOS, box=edges), quality=95)
     return pictures.to_jpeg(pictures.resize_within(image.crop(crop.pixels(image.size)), MOST_SIDE), quality=95)
 

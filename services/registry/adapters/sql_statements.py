@@ -68,9 +68,7 @@ async def take_turn(conn: AsyncConnection, project: str, admit: Admit | None) ->
         await conn.execute(lock, {"kept": f"kept|{project}"})
 
 
-async def admitted(
-    conn: AsyncConnection, project: str, admit: Admit | None, *, model: bool, version: bool
-) -> None:
+async def admitted(conn: AsyncConnection, project: str, admit: Admit | None, *, model: bool, version: bool) -> None:
     """Asks whether a model or a version may be added."""
     if admit is None:
         return

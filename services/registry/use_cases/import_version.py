@@ -69,7 +69,12 @@ class ImportVersion:
         """
         request = await next_in_time(messages, self._idle_s)
         if not isinstance(request, ImportRequest):
-            raise AssertionError("an import begins with its header")
+            raise InvalidArgument(
+                "The import ended before it began",
+                field="content",
+                reason="UPLOAD_HEADER_MISSING",
+                remedy="Send the file; its first message says what it is and where it goes.",
+            )
         _check_name(request.file_name)
         model = NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
         display_name, _ = await self._commits.target(model, create=request.create_model)

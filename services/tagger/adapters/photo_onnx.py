@@ -18,6 +18,7 @@ from PIL import Image
 
 from services.tagger.adapters import measurements
 from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
+from services.tagger.adapters.photo_mask import find_mask
 from services.tagger.adapters.photo_subject import Box, find_subject
 from services.tagger.adapters.photo_views import as_input, close_up, overview, without_bars
 from services.tagger.models.pictures import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
@@ -106,12 +107,13 @@ class PhotoOnnxTagger:
 
     def find_subject(self, picture: Picture, inside: Box) -> Box | None:
         """See the port SubjectFinder."""
-        height, width = picture.rgb.shape[:2]
-        left, top, right, bottom = inside
-        part = picture.rgb[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-        if not part.size or measurements.flat_share(part) > _DRAWING:
-            return None
-        return find_subject(self._model, part)
+        part = _photograph(picture, inside)
+        return None if part is None else find_subject(self._model, part)
+
+    def find_mask(self, picture: Picture, inside: Box) -> Floats | None:
+        """See the port MaskFinder."""
+        part = _photograph(picture, inside)
+        return None if part is None else find_mask(self._model, part)
 
     def _look(self, picture: Picture) -> Scores:
         if measurements.flat_share(picture.rgb) > _DRAWING:
@@ -165,6 +167,14 @@ class PhotoOnnxTagger:
 
     def _score(self, label: str, category: str, value: float, broader: tuple[str, ...]) -> Score:
         return Score(label, category, min(value, 1.0), False, TAGGER_ID, self._info.model_sha256, broader)
+
+
+def _photograph(picture: Picture, inside: Box) -> npt.NDArray[np.uint8] | None:
+    """The part of the picture; None where it is no photograph."""
+    height, width = picture.rgb.shape[:2]
+    left, top, right, bottom = inside
+    part = picture.rgb[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    return part if part.size and measurements.flat_share(part) <= _DRAWING else None
 
 
 def probabilities(logits: Floats, table: Table) -> Floats:

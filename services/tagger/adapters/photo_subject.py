@@ -43,7 +43,7 @@ def find_subject(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> Box | None:
     squeezed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2)
     _, evidence = model.run(as_input([squeezed, *(_quarter(image, across, down) for across, down in _QUARTERS)]))
     whole, *quarters = evidence.std(axis=1)
-    return box_of(_above_the_ground(_joined(quarters)) * _something(_finer(whole, _GRID)))
+    return box_of(above_the_ground(_joined(quarters)) * something(finer(whole, _GRID)))
 
 
 def box_of(excitement: Floats) -> Box | None:
@@ -72,20 +72,22 @@ def _joined(quarters: Sequence[Floats]) -> Floats:
     half = _GRID // 2
     whole = np.empty((_GRID, _GRID), np.float32)
     for (across, down), each in zip(_QUARTERS, quarters, strict=True):
-        whole[down * half : (down + 1) * half, across * half : (across + 1) * half] = _finer(each, half)
+        whole[down * half : (down + 1) * half, across * half : (across + 1) * half] = finer(each, half)
     return whole
 
 
-def _finer(excitement: Floats, side: int) -> Floats:
+def finer(excitement: Floats, side: int) -> Floats:
+    """The excitement in so many rows and columns, interpolated."""
     fine = Image.fromarray(excitement.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(fine, np.float32)
 
 
-def _above_the_ground(excitement: Floats) -> Floats:
+def above_the_ground(excitement: Floats) -> Floats:
+    """What exceeds the excitement of half of all places."""
     return np.asarray(np.clip(excitement - np.median(excitement), 0, None), np.float32)
 
 
-def _something(excitement: Floats) -> Floats:
+def something(excitement: Floats) -> Floats:
     """1 where the whole picture shows something, down to 0 where it is empty."""
     above = np.clip(excitement - np.percentile(excitement, _EMPTY), 0, None)
     most = float(above.max())

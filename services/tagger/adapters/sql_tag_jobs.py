@@ -193,9 +193,7 @@ async def _outcomes(conn: AsyncConnection, names: Sequence[str]) -> dict[str, li
 
 
 async def _change(conn: AsyncConnection, name: str, **values: Any) -> None:
-    await conn.execute(
-        update(tag_jobs).where(_jobs.name == name).values(revision=_jobs.revision + 1, **values)
-    )
+    await conn.execute(update(tag_jobs).where(_jobs.name == name).values(revision=_jobs.revision + 1, **values))
 
 
 async def _move(conn: AsyncConnection, name: str, move: Callable[[TagJob], TagJob]) -> TagJob:

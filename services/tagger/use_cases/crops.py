@@ -13,7 +13,7 @@ from services.tagger.models.pictures import Picture
 from services.tagger.models.tags import ImageRecord
 from services.tagger.ports import Datasets, PictureDecoder, SubjectFinder
 from services.tagger.use_cases.cropping import USUAL_SHAPES, Box, Shape, best_crop
-from services.tagger.use_cases.matching_images import matching_images
+from services.tagger.use_cases.matching_images import chosen_images
 from services.tagger.use_cases.taggers import Taggers
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -48,19 +48,7 @@ class CropVerb:
         self, dataset: str, filter: str, images: Sequence[str], shapes: Sequence[Shape]
     ) -> AsyncIterator[CropSuggestion]:
         """Raises NotFound for an unknown dataset or image, FailedPrecondition where there is no image."""
-        records = await matching_images(self._datasets, dataset, filter)
-        if images:
-            known = {record.name: record for record in records}
-            missing = [name for name in images if name not in known]
-            if missing:
-                raise NotFound(
-                    f"{dataset} has no image {missing[0]}" + (" that matches the filter" if filter else ""),
-                    field=f"images[{list(images).index(missing[0])}]",
-                    reason="RESOURCE_NOT_FOUND",
-                    remedy="List the dataset's images to see their names.",
-                )
-            records = [known[name] for name in dict.fromkeys(images)]
-        for record in records:
+        for record in await chosen_images(self._datasets, dataset, filter, images):
             yield await self._suggest(record, shapes or USUAL_SHAPES)
 
     async def _suggest(self, record: ImageRecord, shapes: Sequence[Shape]) -> CropSuggestion:

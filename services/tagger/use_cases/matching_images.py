@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.tagger.models.tags import ImageRecord
 from services.tagger.ports import Datasets
+
+
+async def chosen_images(datasets: Datasets, dataset: str, filter: str, names: Sequence[str]) -> list[ImageRecord]:
+    """Those of these names, each once, in their order; all that match where none are given.
+
+    Raises NotFound, and FailedPrecondition as `matching_images` does.
+    """
+    records = await matching_images(datasets, dataset, filter)
+    if not names:
+        return records
+    known = {record.name: record for record in records}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise NotFound(
+            f"{dataset} has no image {missing[0]}" + (" that matches the filter" if filter else ""),
+            field=f"images[{list(names).index(missing[0])}]",
+            reason="RESOURCE_NOT_FOUND",
+            remedy="List the dataset's images to see their names.",
+        )
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 async def matching_images(datasets: Datasets, dataset: str, filter: str) -> list[ImageRecord]:

@@ -64,11 +64,7 @@ def _exclusive(scores: Sequence[Score], info: TaggerInfo) -> list[Score]:
 def _above_threshold(scores: Sequence[Score], info: TaggerInfo, options: TagOptions) -> list[Score]:
     thresholds = {category.name: _threshold(category, scores, options) for category in info.categories}
     measured = {category.name: fixed_threshold(category, options) for category in info.categories}
-    return [
-        score
-        for score in scores
-        if score.score >= (measured if score.measured else thresholds)[score.category]
-    ]
+    return [score for score in scores if score.score >= (measured if score.measured else thresholds)[score.category]]
 
 
 def _threshold(category: Category, scores: Sequence[Score], options: TagOptions) -> float:
@@ -102,7 +98,5 @@ def _without_overlaps(scores: Sequence[Score]) -> list[Score]:
     return [
         score
         for score in scores
-        if not any(
-            other.category == score.category and contains_words(other.label, score.label) for other in scores
-        )
+        if not any(other.category == score.category and contains_words(other.label, score.label) for other in scores)
     ]

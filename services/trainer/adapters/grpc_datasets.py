@@ -9,6 +9,7 @@ from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.plan import PictureSize
 
+_Form = dataset_service_pb2.DownloadImageRequest
 _PAGE = 1000
 _TIMEOUT_S = 30.0
 # By whether a caption and whether tags are trained.
@@ -35,11 +36,11 @@ class GrpcDatasets:
         request = dataset_service_pb2.CreateDatasetVersionRequest(parent=name)
         return await self._version((await self._stub.CreateDatasetVersion(request, timeout=_TIMEOUT_S)).name)
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
         left, top, right, bottom = part
-        request = dataset_service_pb2.DownloadImageRequest(
+        request = _Form(
             name=image,
-            view=dataset_service_pb2.DownloadImageRequest.VIEW_CROP,
+            view=_Form.VIEW_MASK if mask else _Form.VIEW_CROP,
             crop=dataset_pb2.Crop(left=left, top=top, right=right, bottom=bottom),
             width=size[0],
             height=size[1],
@@ -78,7 +79,7 @@ class GrpcDatasets:
 
 
 def _of_version(item: dataset_pb2.DatasetVersionImage, version: dataset_pb2.DatasetVersion) -> TrainingImage:
-    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats))
+    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats), masked=item.HasField("mask"))
     tags = tuple(tag.label for tag in item.tags)
     return TrainingImage(
         size,
@@ -94,7 +95,8 @@ def _of_version(item: dataset_pb2.DatasetVersionImage, version: dataset_pb2.Data
 
 
 def _of_live(item: dataset_pb2.Image, dataset: dataset_pb2.Dataset) -> TrainingImage:
-    size = PictureSize(item.width, item.height, _box(item.crop), max(1, item.num_repeats or dataset.num_repeats))
+    repeats = max(1, item.num_repeats or dataset.num_repeats)
+    size = PictureSize(item.width, item.height, _box(item.crop), repeats, masked=item.HasField("mask"))
     has_caption, tags = bool(item.caption.strip()), tuple(tag.label for tag in item.tags)
     takes_caption, takes_tags = _taken(dataset.text_from, has_caption=has_caption)
     caption, listed = has_caption and takes_caption, bool(tags) and takes_tags

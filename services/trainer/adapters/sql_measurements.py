@@ -72,9 +72,6 @@ class SqlMeasurements:
 def _measurement(stored: Mapping[str, Any], own: Mapping[str, Any]) -> Measurement:
     """A field of another version is left out; one that is missing has its default."""
     known = {field.name for field in fields(Measurement)}
-    parts = {
-        name: Part(Counted(**part["work"]), part["seconds"])
-        for name, part in stored["parts"].items()
-    }
+    parts = {name: Part(Counted(**part["work"]), part["seconds"]) for name, part in stored["parts"].items()}
     values = {name: value for name, value in stored.items() if name in known}
     return Measurement(**{**values, **own, "parts": parts})

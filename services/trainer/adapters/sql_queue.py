@@ -169,9 +169,7 @@ async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
 
 
 async def _active(conn: AsyncConnection) -> dict[str, int]:
-    rows = await conn.execute(
-        select(_job.project, func.count().label("jobs")).where(_held).group_by(_job.project)
-    )
+    rows = await conn.execute(select(_job.project, func.count().label("jobs")).where(_held).group_by(_job.project))
     return {row.project: row.jobs for row in rows}
 
 

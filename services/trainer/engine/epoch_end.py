@@ -100,7 +100,7 @@ def _probe(run: Run) -> Probe:
     bucket, item = run.latents[0], run.plan.buckets[0].items[0]
     multiple = run.family.pixel_multiple // run.family.latent_factor
     side = -(-PROBE_SIDE // multiple) * multiple
-    clean = bucket.plain(item)[..., :side, :side]
+    clean = bucket.plain(item)[0][..., :side, :side]
     generator = torch_generator(run.family.device, run.spec.parameters.seed, "probe")
     noise = torch.randn(clean.shape, generator=generator, device=clean.device)
     position = torch.full((1,), 0.5, device=clean.device)

@@ -27,10 +27,11 @@ from services.trainer.recipe.workload import EVALUATION_BATCH, EvaluationSamples
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A clean latent [1, C, h, w] and its caption."""
+    """A clean latent [1, C, h, w], its caption, and the weights of its loss [1, 1, h, w] or None."""
 
     latent: Tensor
     caption: str
+    mask: Tensor | None = None
 
 
 class Evaluator:
@@ -61,7 +62,7 @@ class Evaluator:
         self._base_fit = self._fit()
         self._base_moved = self._loss("moved", self._moved, samples.moved)
         self._base_held_out = self._loss("hold-out", self._held_out, samples.held_out)
-        self._base_answers = [prediction for prediction, _ in self._predictions("drift", self._neutral, samples.drift)]
+        self._base_answers = [answer for answer, _, _ in self._predictions("drift", self._neutral, samples.drift)]
 
     def measure(self, previews: Sequence[Image.Image]) -> Evaluation:
         """Evaluate the current weights, whose previews these are."""
@@ -85,7 +86,7 @@ class Evaluator:
         """Mean over so many predictions; None where there is nothing to measure."""
         pairs = self._predictions(purpose, examples, samples)
         return (
-            float(torch.cat([per_sample_loss(answer, target, None) for answer, target in pairs]).mean())
+            float(torch.cat([per_sample_loss(answer, target, mask) for answer, target, mask in pairs]).mean())
             if pairs
             else None
         )
@@ -93,14 +94,16 @@ class Evaluator:
     def _drift(self) -> float:
         if not self._neutral:
             return 0.0
-        answers = [answer for answer, _ in self._predictions("drift", self._neutral, self._samples.drift)]
+        answers = [answer for answer, _, _ in self._predictions("drift", self._neutral, self._samples.drift)]
         moved = sum(float((a - b).square().sum()) for a, b in zip(answers, self._base_answers, strict=True))
         size = sum(float(base.square().sum()) for base in self._base_answers)
         return moved / max(size, 1e-12)
 
     @torch.no_grad()
-    def _predictions(self, purpose: str, examples: list[Example], samples: int) -> list[tuple[Tensor, Tensor]]:
-        """(prediction, target) of ``samples`` noised examples, each at a noise level of its own.
+    def _predictions(
+        self, purpose: str, examples: list[Example], samples: int
+    ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+        """(prediction, target, weights) of ``samples`` noised examples, each at a noise level of its own.
 
         Levels are spread evenly over the whole range, and the examples take turns, in an order that depends on the
         seed only. The purpose is part of the seed: epochs of a run that is resumed see the noise of those before.
@@ -115,12 +118,14 @@ class Evaluator:
             chosen = [(example, level) for example, level in turns if tuple(example.latent.shape) == shape]
             latents = torch.cat([example.latent for example, _ in chosen])
             captions = [example.caption for example, _ in chosen]
+            masks = _joined([example for example, _ in chosen])
             generator = torch_generator(self._family.device, self._seed, "evaluation", purpose, repr(shape))
             noise = torch.randn(latents.shape, generator=generator, device=latents.device)
             position = torch.tensor([level for _, level in chosen], device=latents.device)
             for start in range(0, len(latents), EVALUATION_BATCH):
                 part = slice(start, start + EVALUATION_BATCH)
-                pairs.append(self._predict(latents[part], noise[part], position[part], captions[part]))
+                pair = self._predict(latents[part], noise[part], position[part], captions[part])
+                pairs.append((*pair, None if masks is None else masks[part]))
         return pairs
 
     def _predict(self, latents: Tensor, noise: Tensor, position: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
@@ -130,3 +135,11 @@ class Evaluator:
             conditioning = self._family.encode_text(captions)
             answer = self._family.predict(noisy, schedule.timesteps(position), conditioning)
         return answer.float(), schedule.target(latents, noise, position)
+
+
+def _joined(examples: Sequence[Example]) -> Tensor | None:
+    """The weights of all examples [B, 1, h, w], 1 where one has none; None where no one has any."""
+    if all(example.mask is None for example in examples):
+        return None
+    plain = torch.ones_like(examples[0].latent[:, :1])
+    return torch.cat([plain if example.mask is None else example.mask for example in examples])

@@ -53,6 +53,7 @@ class TrainItem:
         repeats: its own, which ``num_repeats`` multiplies to samples an epoch.
         crop: part of the upright picture to use, or None for all of it.
         name: how errors and metadata call the picture; never a path of this machine.
+        mask_path: grey PNG over the whole upright picture, white where a masked loss counts; None for no mask.
     """
 
     image_path: Path
@@ -60,6 +61,7 @@ class TrainItem:
     repeats: int = 1
     crop: Crop | None = None
     name: str = ""
+    mask_path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from torch import Tensor
 from services.trainer.engine.families.autoencoder import Posterior
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.losses import region_mask
-from services.trainer.engine.pictures import Picture, View, region_in_view, render, views_of
+from services.trainer.engine.masks import check_covered, loss_weights
+from services.trainer.engine.pictures import Picture, View, mask_in_view, region_in_view, render, views_of
 from services.trainer.engine.precision import on_device
 from services.trainer.engine.tensor_cache import TensorCache
 from services.trainer.recipe.parameters import TrainingParameters
@@ -50,9 +51,10 @@ class BucketLatents:
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return mean + self.std[index] * noise, None if self.mask is None else self.mask[index]
 
-    def plain(self, member: int) -> Tensor:
-        """The mean latent [1, C, h, w] of a member's plain view."""
-        return self.mean[self.rows[member][0]].unsqueeze(0)
+    def plain(self, member: int) -> tuple[Tensor, Tensor | None]:
+        """The mean latent [1, C, h, w] of a member's plain view, and its loss weights [1, 1, h, w] or None."""
+        row = self.rows[member][0]
+        return self.mean[row].unsqueeze(0), None if self.mask is None else self.mask[row].unsqueeze(0)
 
 
 class LatentEncoder:
@@ -78,7 +80,7 @@ class LatentEncoder:
             key = self._key(picture.digest, shape, repr(views))
             pixels = [render(picture.image, view, shape) for view in views]
             parts.append(self._through_cache(key, numpy.stack(pixels)))
-            masks.extend(self._mask(picture, view, shape) for view in views)
+            masks.extend(self.mask(picture, view, shape, parameters) for view in views)
             rows[member] = tuple(range(count, count + len(views)))
             count += len(views)
             self._on_done()
@@ -89,12 +91,25 @@ class LatentEncoder:
         """Posterior of ready pixels uint8 [N, H, W, 3], such as a regularisation set."""
         return self._through_cache(self._key(digest, pixels.shape[1:3], "pixels"), pixels)
 
-    def _mask(self, picture: Picture, view: View, shape: tuple[int, int]) -> Tensor | None:
+    def mask(
+        self, picture: Picture, view: View, shape: tuple[int, int], parameters: TrainingParameters
+    ) -> Tensor | None:
+        """Loss weights [1, h, w] of a view: by the picture's mask, or else its crop; None where there is nothing to
+        mask.
+
+        Raises:
+            EngineError: MASK_OUTSIDE_CROP.
+        """
+        factor = self._family.latent_factor
+        shares = mask_in_view(picture, view, shape, factor)
+        if shares is not None:
+            if view == views_of(picture, shape, parameters)[0]:
+                check_covered(shares, picture.item.name or picture.item.image_path.name)
+            return loss_weights(shares, parameters.unmasked_weight)
         region = region_in_view(picture, view)
         if region is None:
             return None
-        factor = self._family.latent_factor
-        return region_mask(shape[1] // factor, shape[0] // factor, region)
+        return region_mask(shape[1] // factor, shape[0] // factor, region, parameters.unmasked_weight)
 
     def _key(self, digest: str, shape: tuple[int, ...], views: str) -> str:
         return f"{self._model_digest}|{digest}|{shape}|{views}"

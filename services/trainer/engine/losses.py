@@ -36,7 +36,7 @@ def batch_loss(losses: Tensor, weights: Tensor, samples_in_step: Tensor) -> Tens
     return (losses * weights).sum() / samples_in_step
 
 
-def region_mask(height: int, width: int, region: tuple[float, float, float, float], outside: float = 0.1) -> Tensor:
+def region_mask(height: int, width: int, region: tuple[float, float, float, float], outside: float) -> Tensor:
     """Loss weights [1, height, width] with mean 1: ``outside`` the region the weight is that share of the inside's.
 
     Args:

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
 from services.trainer.engine.base_samples import BaseSamples, Report
@@ -23,10 +24,11 @@ from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhasePr
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
+from services.trainer.engine.masks import loss_weights
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.picture_losses import PictureLosses
-from services.trainer.engine.pictures import Picture, moved, open_picture, render, views_of
+from services.trainer.engine.pictures import Picture, moved, moved_masks, open_picture, render, views_of
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
 from services.trainer.engine.previews import preview_request
 from services.trainer.engine.processes import Processes
@@ -52,8 +54,8 @@ PARAMETERS_FREE_TO_CHANGE = (
     "preview_guidance",
 )
 """A checkpoint may be resumed with other values of these: more epochs, other pictures of the same weights."""
-PARAMETERS_SINCE_ADDED = ("lr_num_cycles", "lr_power")
-"""Checkpoints older than these were written as if they were 1, which leaves them out of the identity."""
+PARAMETERS_SINCE_ADDED = {"lr_num_cycles": 1, "lr_power": 1, "unmasked_weight": 0.1}
+"""Checkpoints older than these were written as if they had these values, which leaves them out of the identity."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         neutral = samples_of_base.neutral()
         report(Phase.BASE_EVALUATION, 0, 1)
         training = [
-            Example(bucket.plain(item), captions[item])
+            _example(bucket, item, pictures[item], captions[item])
             for bucket, members in zip(latents, plan.buckets, strict=True)
             for item in members.items
         ]
@@ -206,7 +208,10 @@ def _reporter(hooks: Hooks) -> Report:
 
 
 def _plan(pictures: Sequence[Picture], spec: TrainJobSpec, family: Family) -> JobPlan:
-    sizes = [PictureSize(*picture.size, picture.item.crop, picture.item.repeats) for picture in pictures]
+    sizes = [
+        PictureSize(*picture.size, picture.item.crop, picture.item.repeats, masked=picture.mask is not None)
+        for picture in pictures
+    ]
     try:
         return plan_job(sizes, spec.parameters, family.pixel_multiple)
     except InvalidParameter as error:
@@ -256,8 +261,16 @@ def _encode(
     shapes = shapes if spec.parameters.aspect_buckets else shapes[:1]
     shape = nearest_shape(*pictures[plan.held_out].trained_size, shapes)
     plain = replace(spec.parameters, crop_variants=1, flip=False)
-    posterior, _, _ = encoder.encode_pictures({0: pictures[plan.held_out]}, shape, plain)
-    return buckets, Example(posterior.mean, captions[plan.held_out])
+    kept = pictures[plan.held_out]
+    posterior, (mask,), _ = encoder.encode_pictures({0: kept}, shape, plain)
+    weights = mask.unsqueeze(0).to(family.device) if mask is not None and kept.mask is not None else None
+    return buckets, Example(posterior.mean, captions[plan.held_out], weights)
+
+
+def _example(bucket: BucketLatents, item: int, picture: Picture, caption: str) -> Example:
+    """A training picture to measure on, weighed by its mask where it has one."""
+    latent, weights = bucket.plain(item)
+    return Example(latent, caption, weights if picture.mask is not None else None)
 
 
 def _moved_examples(
@@ -275,8 +288,16 @@ def _moved_examples(
     for item, bucket in chosen:
         shape = (bucket.width, bucket.height)
         posterior = encoder.encode_pixels(moved(pictures[item], shape), f"moved|{pictures[item].digest}|{shape}")
-        examples += [Example(mean.unsqueeze(0), captions[item]) for mean in posterior.mean]
+        shares = moved_masks(pictures[item], shape, family.latent_factor)
+        weights = [None] * 2 if shares is None else [_weights(each, spec, family) for each in shares]
+        examples += [
+            Example(mean.unsqueeze(0), captions[item], mask) for mean, mask in zip(posterior.mean, weights, strict=True)
+        ]
     return examples
+
+
+def _weights(shares: numpy.ndarray, spec: TrainJobSpec, family: Family) -> Tensor:
+    return loss_weights(shares, spec.parameters.unmasked_weight).unsqueeze(0).to(family.device)
 
 
 def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingParameters) -> CopyDetector:
@@ -292,10 +313,16 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture])
     parameters = {
         name: value
         for name, value in asdict(spec.parameters).items()
-        if name not in PARAMETERS_FREE_TO_CHANGE and not (name in PARAMETERS_SINCE_ADDED and value == 1)
+        if name not in PARAMETERS_FREE_TO_CHANGE and PARAMETERS_SINCE_ADDED.get(name) != value
     }
     items = [
-        (picture.digest, picture.item.caption, samples_of(picture.item.repeats, spec.parameters), picture.item.crop)
+        (
+            picture.digest,
+            picture.item.caption,
+            samples_of(picture.item.repeats, spec.parameters),
+            picture.item.crop,
+            *([picture.mask_digest] if picture.mask_digest else []),
+        )
         for picture in pictures
     ]
     return hashlib.sha256(to_json([fingerprint, parameters, items]).encode()).hexdigest()

@@ -66,9 +66,7 @@ def before_memorising(evaluations: Sequence[Evaluation]) -> int:
     return len(evaluations)
 
 
-def recommend(
-    evaluations: Sequence[Evaluation], *, finished: bool, pictures: Named = Named()
-) -> Recommendation:
+def recommend(evaluations: Sequence[Evaluation], *, finished: bool, pictures: Named = Named()) -> Recommendation:
     """The last epoch before memorising begins, or an earlier one (from 1) whose score is clearly better.
 
     Schedules that fall to zero average noise away towards the end, so the last epoch is the one to beat.
@@ -125,4 +123,3 @@ def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -
     if finished and chosen == len(evaluations) > 1 and gain(evaluation) - gain(evaluations[-2]) > STILL_FALLING:
         parts.append("It was still getting better at the end: more epochs may help.")
     return " ".join(parts)
-

@@ -41,6 +41,8 @@ def picture_to_proto(seen: SeenPicture) -> training_picture_pb2.TrainingPicture:
         enlargement=seen.enlargement,
         samples_per_epoch=seen.samples,
         picture=seen.picture,
+        mask=seen.mask,
+        has_mask=image.size.masked,
     )
 
 

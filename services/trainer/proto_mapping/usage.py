@@ -14,9 +14,7 @@ def usage_to_proto(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
     """The use of each budget."""
     message = usage_pb2.Usage(name=name)
     for use in uses:
-        told = message.budgets.add(
-            budget=use.budget.name, unit=use.budget.unit, used=use.used, limit=use.limit
-        )
+        told = message.budgets.add(budget=use.budget.name, unit=use.budget.unit, used=use.used, limit=use.limit)
         if use.window is not None:
             told.window.CopyFrom(to_duration(use.window))
     return message

@@ -158,9 +158,7 @@ def smaller(parameters: TrainingParameters) -> Iterator[Change]:
             yield change
 
 
-def what_fits(
-    memory_of: Callable[[Change], float | None], changes: Iterator[Change], limit: float
-) -> Change | None:
+def what_fits(memory_of: Callable[[Change], float | None], changes: Iterator[Change], limit: float) -> Change | None:
     """The first change with which a job needs at most ``limit`` bytes. memory_of: None for one that is not offered."""
     for change in changes:
         memory = memory_of(change)

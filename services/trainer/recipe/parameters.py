@@ -62,6 +62,7 @@ class TrainingParameters:
     crop_variants: int
     crop_jitter: float
     masked_loss: bool
+    unmasked_weight: float
     regularization_fraction: float
     prior_weight: float
     ema_decay: float
@@ -166,7 +167,10 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _switch("flip", False, "Mirror half of the samples; not for subjects with a left and a right side."),
     _number("crop_variants", 1, 1, 32, "Slightly different crops that are prepared of each picture."),
     _number("crop_jitter", 0.0, 0.0, 0.5, "Largest share of a side that a crop variant cuts away."),
-    _switch("masked_loss", False, "Keep the whole picture and weight the loss to the chosen crop instead of cutting."),
+    _switch(
+        "masked_loss", False, "Weigh the loss by each picture's mask; one without a mask is kept whole, by its crop."
+    ),
+    _number("unmasked_weight", 0.1, 0.0, 1.0, "With masked_loss: weight of what lies outside the mask or crop."),
     _number("regularization_fraction", 0.0, 0.0, 4.0, "Pictures of the base model's own domain per subject picture."),
     _number("prior_weight", 1.0, 0.0, 10.0, "Weight of the regularisation pictures' loss."),
     _number("ema_decay", 0.0, 0.0, 0.9999, "Decay of the running average of the adapter that is exported; 0 is off."),

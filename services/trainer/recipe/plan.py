@@ -28,12 +28,18 @@ class PictureSize:
             ratio may lead to another bucket.
         crop: the part that is trained, or None for all of it.
         repeats: the picture's own, which the job's ``num_repeats`` multiplies.
+        masked: it has a mask, so that a masked loss cuts its crop all the same.
     """
 
     width: int
     height: int
     crop: Crop | None = None
     repeats: int = 1
+    masked: bool = False
+
+    def trained_crop(self, parameters: TrainingParameters) -> Crop | None:
+        """The part that is cut out. A masked loss keeps a picture without a mask whole, and weighs the crop."""
+        return self.crop if self.masked or not parameters.masked_loss else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,7 @@ def plan_job(pictures: Sequence[PictureSize], parameters: TrainingParameters, pi
     """
     held_out = held_out_picture(len(pictures), parameters)
     trained = [number for number in range(len(pictures)) if number != held_out]
-    use_crop = not parameters.masked_loss
-    sizes = [cropped_size(p.width, p.height, p.crop if use_crop else None) for p in pictures]
+    sizes = [cropped_size(p.width, p.height, p.trained_crop(parameters)) for p in pictures]
     try:
         planned = plan_buckets(
             [sizes[number] for number in trained],

@@ -88,9 +88,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         async for seen in self._do.previewing(asked, draw=not request.without_pictures):
             yield picture_to_proto(seen)
 
-    async def AuditDataset(
-        self, request: _Service.AuditDatasetRequest, context: Any
-    ) -> audit_pb2.DatasetAudit:
+    async def AuditDataset(self, request: _Service.AuditDatasetRequest, context: Any) -> audit_pb2.DatasetAudit:
         return audit_to_proto(await self._do.auditing(request_from_proto(request)))
 
     async def CreateTrainingJob(self, request: _Service.CreateTrainingJobRequest, context: Any) -> _Job:
@@ -143,9 +141,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         workers = await self._do.operating.workers()
         return _Service.ListWorkersResponse(workers=[worker_to_proto(worker) for worker in workers])
 
-    async def GetTrainingQueue(
-        self, request: _Service.GetTrainingQueueRequest, context: Any
-    ) -> _Service.TrainingQueue:
+    async def GetTrainingQueue(self, request: _Service.GetTrainingQueueRequest, context: Any) -> _Service.TrainingQueue:
         return queue_to_proto(await self._do.operating.queue())
 
     async def WatchTrainingJob(

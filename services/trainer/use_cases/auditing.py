@@ -36,6 +36,7 @@ _BAR_LEFT = 0.004
 """Of a picture's side: so much of a bar may be left in what is seen."""
 _UNEVEN = 4
 _TRIGGER_TOKENS = 3
+_MADE_UP = "ohwx"
 _FACTS = (
     ("blurry", "blurry", "The model would learn the blur."),
     ("underexposed", "too dark", "Brighten them, or take them out."),
@@ -101,13 +102,15 @@ def _likeness(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
     kept: list[SeenPicture] = []
     alike: list[SeenPicture] = []
     copies = 0
-    for each in pictures:
+    # Of equal pictures the one with the most pixels stays, and of those the first.
+    for each in sorted(pictures, key=lambda one: -one.image.size.width * one.image.size.height):
         nearest = min((_distance(each, other) for other in kept), default=64)
         if nearest <= _ALIKE:
             alike.append(each)
             copies += nearest <= _COPY
         else:
             kept.append(each)
+    alike.sort(key=pictures.index)
     if alike:
         blocking = len(pictures) - copies < least
         yield Finding(
@@ -189,6 +192,7 @@ def _trigger(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[F
         yield Finding(
             "no-trigger-word", Severity.NOTICE, "The dataset has no trigger word",
             "Set a word that no text uses otherwise, such as ohwx: it calls the subject in prompts.",
+            fix=SetTriggerWord(_MADE_UP),
         )  # fmt: skip
         return
     if is_common(word):
@@ -236,7 +240,7 @@ def _shortened(text: str, limit: int) -> str:
 def _made_up(word: str) -> str:
     letters = [letter for letter in word.casefold() if letter.isascii() and letter.isalpha()]
     consonants = [letter for letter in letters if letter not in "aeiou"]
-    return f"{''.join(consonants)[:3] or 'ohw'}x"
+    return f"{''.join(consonants)[:3] or _MADE_UP[:3]}x"
 
 
 def _names(pictures: Sequence[SeenPicture]) -> tuple[str, ...]:

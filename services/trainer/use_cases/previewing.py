@@ -27,7 +27,7 @@ class SeenPicture:
         lost_share: of the crop, that the bucket's form cuts away, 0 to 1.
         enlargement: how much it is scaled up to fill the bucket; 1 or less where it has the pixels.
         samples: that it gives an epoch; 0 when it is held out.
-        picture: a JPEG of the bucket's form, or empty.
+        picture: a JPEG of the bucket's form, or empty. mask: a grey PNG of its size, where a masked loss has one.
     """
 
     image: TrainingImage
@@ -40,6 +40,7 @@ class SeenPicture:
     enlargement: float
     samples: int
     picture: bytes = b""
+    mask: bytes = b""
 
 
 class TrainingPreview:
@@ -57,7 +58,9 @@ class TrainingPreview:
                 scale = min(1.0, LARGEST_DRAWN / max(seen.bucket))
                 size = max(1, round(seen.bucket[0] * scale)), max(1, round(seen.bucket[1] * scale))
                 jpeg = await self._datasets.draw(seen.image.name, seen.seen, size)
-                yield replace(seen, picture=jpeg)
+                masked = planned.parameters.masked_loss and seen.image.size.masked
+                mask = await self._datasets.draw(seen.image.name, seen.seen, size, mask=True) if masked else b""
+                yield replace(seen, picture=jpeg, mask=mask)
             else:
                 yield seen
 
@@ -73,12 +76,9 @@ def seen_pictures(planned: PlannedJob) -> list[SeenPicture]:
     ]
 
 
-def _seen(
-    planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], *, held_out: bool
-) -> SeenPicture:
+def _seen(planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], *, held_out: bool) -> SeenPicture:
     size = image.size
-    # A masked loss keeps the whole picture and weighs the crop.
-    part = (size.crop if not planned.parameters.masked_loss else None) or (0.0, 0.0, 1.0, 1.0)
+    part = size.trained_crop(planned.parameters) or (0.0, 0.0, 1.0, 1.0)
     box = part[0] * size.width, part[1] * size.height, part[2] * size.width, part[3] * size.height
     across, down = box[2] - box[0], box[3] - box[1]
     bucket = nearest_shape(across, down, shapes)

@@ -125,9 +125,7 @@ class JobReading:
         """
         stride, limit = max(1, stride), min(page_size or 1000, 10_000)
         await self._store.get(job)
-        found = await self._store.metrics(
-            job, keys or ("loss",), since_step=since_step, stride=stride, limit=limit + 1
-        )
+        found = await self._store.metrics(job, keys or ("loss",), since_step=since_step, stride=stride, limit=limit + 1)
         points = first_steps(found, limit)
         return points, points[-1].step if len(points) < len(found) else 0
 

@@ -44,9 +44,7 @@ class JobWatch:
         self._signals = signals
         self._reading = reading
 
-    async def watch(
-        self, name: str, resume_token: str = "", *, from_start: bool = False
-    ) -> AsyncIterator[WatchItem]:
+    async def watch(self, name: str, resume_token: str = "", *, from_start: bool = False) -> AsyncIterator[WatchItem]:
         """Everything after the token, or from the first event, or a snapshot and what follows.
 
         NotFound; InvalidArgument for the token.

@@ -168,7 +168,9 @@ class Attempt:
         job = self.assignment.job
         parameters = self._parameters()
         with metrics.spending("downloading"):
-            items = await self.inputs.pictures(job.dataset_version, self.folder / "pictures")
+            items = await self.inputs.pictures(
+                job.dataset_version, self.folder / "pictures", masks=parameters.masked_loss
+            )
             resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
         delivery = Delivery(
             self.assignment,

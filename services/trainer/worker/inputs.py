@@ -15,6 +15,7 @@ from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import TrainItem
 
+_Form = dataset_service_pb2.DownloadImageRequest
 _PAGE = 1000
 _CALL_S = 60.0
 
@@ -27,16 +28,19 @@ class Inputs:
         self._objects = objects
         self._patience_s = patience_s
 
-    async def pictures(self, version: str, folder: Path) -> tuple[TrainItem, ...]:
-        """The version's pictures in its order, with its own repeats.
+    async def pictures(self, version: str, folder: Path, *, masks: bool) -> tuple[TrainItem, ...]:
+        """The version's pictures in its order, with its own repeats; with their masks where a job asks for them.
 
-        Raises DataLoss when a picture's bytes are not those that were pinned.
+        Raises DataLoss when the bytes of a picture or mask are not those that were pinned.
         """
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         items = []
         for number, image in enumerate(await self._images(version)):
             path = folder / f"{number:04d}.{'png' if image.content_type == 'image/png' else 'jpg'}"
-            await self._download(image, path)
+            await self._download(image, path, image.sha256, _Form.VIEW_ORIGINAL)
+            mask = folder / f"{number:04d}-mask.png" if masks and image.HasField("mask") else None
+            if mask is not None:
+                await self._download(image, mask, image.mask.sha256, _Form.VIEW_MASK)
             crop = image.crop
             cut = image.HasField("crop") and crop.right > crop.left and crop.bottom > crop.top
             items.append(
@@ -46,6 +50,7 @@ class Inputs:
                     repeats=max(1, image.num_repeats),
                     crop=(crop.left, crop.top, crop.right, crop.bottom) if cut else None,
                     name=image.file_name,
+                    mask_path=mask,
                 )
             )
         return tuple(items)
@@ -81,17 +86,17 @@ class Inputs:
             if not token:
                 return images
 
-    async def _download(self, image: dataset_pb2.DatasetVersionImage, path: Path) -> None:
-        request = dataset_service_pb2.DownloadImageRequest(
-            name=image.name, view=dataset_service_pb2.DownloadImageRequest.VIEW_ORIGINAL
-        )
+    async def _download(
+        self, image: dataset_pb2.DatasetVersionImage, path: Path, sha256: str, form: _Form.View.ValueType
+    ) -> None:
+        request = _Form(name=image.name, view=form)
 
         async def call() -> bytes:
             stream = self._datasets.DownloadImage(request, timeout=_CALL_S)
             return b"".join([message.chunk async for message in stream])
 
         data = await patiently(call, what="dataset service", patience_s=self._patience_s)
-        _check(data, image.sha256, image.file_name)
+        _check(data, sha256, image.file_name)
         await asyncio.to_thread(path.write_bytes, data)
 
 

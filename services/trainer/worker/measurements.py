@@ -32,7 +32,10 @@ def measurement_of(
     if model.costs is None or clock.steps == 0:
         return None
     parameters = spec.parameters
-    sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]
+    sizes = [
+        PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
+        for item in spec.items
+    ]
     plan = plan_job(sizes, parameters, model.pixel_multiple)
     cost = job_cost(
         model.costs,

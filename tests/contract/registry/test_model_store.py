@@ -50,9 +50,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[ModelStore]:
     await db.dispose()
 
 
-def key(
-    request_id: str = "", digest: str = "d", method: str = "SaveEpoch", project: str = "pets"
-) -> RequestKey:
+def key(request_id: str = "", digest: str = "d", method: str = "SaveEpoch", project: str = "pets") -> RequestKey:
     return RequestKey(project, method, request_id, digest)
 
 
@@ -95,9 +93,7 @@ async def test_a_request_is_remembered_for_its_project_and_method(store: ModelSt
     assert await store.recall(key("r", method="CreateModel")) == made.name
     assert await store.create_model(new("rex"), key("r", method="CreateModel")) == made
     await refused(store.recall(key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
-    await refused(
-        store.create_model(new("max"), key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED"
-    )
+    await refused(store.create_model(new("max"), key("r", "x", "CreateModel")), InvalidArgument, "REQUEST_ID_REUSED")
     for other in (key("r", method="CreateModel", project="zoo"), key("r"), key("")):
         assert await store.recall(other) is None
     assert await store.forget_requests(timedelta(days=1)) == 0
@@ -190,6 +186,7 @@ async def test_versions_are_listed_newest_first_with_their_own_files_and_aliases
     for number, given in enumerate(drafts, 1):
         await store.add_version(given, create=new("rex"), aliases=[f"v-{number}"], key=key())
     await store.add_version(draft("max"), create=new("max"), aliases=["v-1"], key=key())
+
     async def read(query: Query) -> list[ModelVersion]:
         found, total = await store.list_versions("pets", "rex", query)
         assert total == 3

@@ -42,9 +42,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
         await conn.execute(insert(shares).values(project="acme", served_at=None))
         outbox = Outbox(events)
         for number in (1, 2):
-            await outbox.append(
-                conn, aggregate=NAME, type="t", subject="s", source=NAME, payload="{}", sequence=number
-            )
+            await outbox.append(conn, aggregate=NAME, type="t", subject="s", source=NAME, payload="{}", sequence=number)
         assert await sql_metrics.add_metrics(conn, NAME, metrics_of(1, 2, 3), stored=0) == 3
     await upgrade(database_url, MIGRATIONS)
     store = SqlJobStore(db, Outbox(events), Signals())

@@ -37,6 +37,31 @@ CREATE TABLE public.datasets (
     text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL
 );
 
+CREATE TABLE public.edit_images (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    number integer NOT NULL,
+    image_id character varying(63) NOT NULL,
+    before text NOT NULL,
+    after text NOT NULL,
+    mask_key character varying(512),
+    mask_bytes bigint
+);
+
+CREATE TABLE public.edits (
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    number integer NOT NULL,
+    method character varying(63) NOT NULL,
+    editor character varying(200) NOT NULL,
+    request_id character varying(200) NOT NULL,
+    fields text NOT NULL,
+    changed_images integer NOT NULL,
+    create_time bigint NOT NULL,
+    undoes integer NOT NULL,
+    undone_by integer NOT NULL
+);
+
 CREATE TABLE public.events (
     "position" bigint NOT NULL,
     id character varying(36) NOT NULL,
@@ -93,7 +118,10 @@ CREATE TABLE public.images (
     content_area text,
     previous_crop text,
     perceptual_hash character varying(16),
-    caption_origin text
+    caption_origin text,
+    mask_key character varying(512),
+    mask_bytes bigint,
+    mask text
 );
 
 CREATE TABLE public.noted_keys (
@@ -139,7 +167,10 @@ CREATE TABLE public.version_images (
     caption_origin text,
     facts text,
     content_area text,
-    perceptual_hash character varying(16)
+    perceptual_hash character varying(16),
+    mask_key character varying(512),
+    mask_bytes bigint,
+    mask text
 );
 
 CREATE TABLE public.versions (
@@ -165,6 +196,12 @@ ALTER TABLE ONLY public.audit_outbox
 
 ALTER TABLE ONLY public.datasets
     ADD CONSTRAINT datasets_pkey PRIMARY KEY (project, dataset_id);
+
+ALTER TABLE ONLY public.edit_images
+    ADD CONSTRAINT edit_images_pkey PRIMARY KEY (project, dataset_id, number, image_id);
+
+ALTER TABLE ONLY public.edits
+    ADD CONSTRAINT edits_pkey PRIMARY KEY (project, dataset_id, number);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_id_key UNIQUE (id);
@@ -204,6 +241,8 @@ ALTER TABLE ONLY public.versions
 
 CREATE INDEX ix_datasets_create_time ON public.datasets USING btree (project, create_time);
 
+CREATE INDEX ix_edit_images_image ON public.edit_images USING btree (project, dataset_id, image_id);
+
 CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
@@ -214,6 +253,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0007');
+INSERT INTO public.alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');

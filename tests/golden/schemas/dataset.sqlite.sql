@@ -41,7 +41,7 @@ CREATE TABLE images (
     num_repeats INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT,
+    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT, mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT,
     PRIMARY KEY (project, dataset_id, image_id),
     CONSTRAINT uq_images_position UNIQUE (project, dataset_id, position),
     CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256)
@@ -78,7 +78,7 @@ CREATE TABLE version_images (
     caption TEXT NOT NULL,
     tags TEXT NOT NULL,
     crop TEXT,
-    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16),
+    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16), mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT,
     PRIMARY KEY (project, dataset_id, number, image_id)
 );
 
@@ -141,6 +141,33 @@ CREATE TABLE audit_outbox (
     PRIMARY KEY (id, revision)
 );
 
+CREATE TABLE edits (
+    project VARCHAR(63) NOT NULL,
+    dataset_id VARCHAR(63) NOT NULL,
+    number INTEGER NOT NULL,
+    method VARCHAR(63) NOT NULL,
+    editor VARCHAR(200) NOT NULL,
+    request_id VARCHAR(200) NOT NULL,
+    fields TEXT NOT NULL,
+    changed_images INTEGER NOT NULL,
+    create_time BIGINT NOT NULL,
+    undoes INTEGER NOT NULL,
+    undone_by INTEGER NOT NULL,
+    PRIMARY KEY (project, dataset_id, number)
+);
+
+CREATE TABLE edit_images (
+    project VARCHAR(63) NOT NULL,
+    dataset_id VARCHAR(63) NOT NULL,
+    number INTEGER NOT NULL,
+    image_id VARCHAR(63) NOT NULL,
+    "before" TEXT NOT NULL,
+    "after" TEXT NOT NULL,
+    mask_key VARCHAR(512),
+    mask_bytes BIGINT,
+    PRIMARY KEY (project, dataset_id, number, image_id)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -161,6 +188,8 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0007');
+CREATE INDEX ix_edit_images_image ON edit_images (project, dataset_id, image_id);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0008');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');

@@ -350,6 +350,17 @@ MALFORMED = b"\x12\xff"
 
 
 @pytest.mark.parametrize(
+    "method",
+    [f"/{NAME}/Unary", f"/{NAME}/Responses", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"],
+)
+async def test_a_call_of_one_message_that_never_comes_is_answered(running: RunningServer, method: str) -> None:
+    async with grpc.aio.insecure_channel(running.target) as connection, within():
+        raw: Any = connection
+        call = raw.stream_stream(method)(iter(()))
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
     ("kind", "method"),
     [
         ("unary_unary", f"/{NAME}/Unary"),

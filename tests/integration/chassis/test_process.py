@@ -105,7 +105,6 @@ def events(log: list[dict[str, Any]]) -> list[str]:
 async def test_a_signal_lets_running_calls_finish(launch: Launch, tmp_path: Path, number: signal.Signals) -> None:
     process = await launch(tmp_path / "port")
     async with channel(await listening(process, tmp_path / "port")) as connection:
-
         taken = asyncio.Event()
 
         async def slow() -> AsyncIterator[EnumValue]:

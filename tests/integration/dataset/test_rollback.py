@@ -76,9 +76,7 @@ async def test_old_replicas_serve_while_and_after_a_newer_release_adds(
             assert answer.total_size == made
 
         # The next release takes away what this one needs: it says so at once, and does not start again.
-        await upgrade(
-            database_url, later(newer, tmp_path / "next", body=TAKE_AWAY, marks=CONTRACT, revision="9002")
-        )
+        await upgrade(database_url, later(newer, tmp_path / "next", body=TAKE_AWAY, marks=CONTRACT, revision="9002"))
 
         async def told() -> bool:
             listed = await health_pb2_grpc.HealthStub(connection).List(health_pb2.HealthListRequest())

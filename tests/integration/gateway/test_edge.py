@@ -16,7 +16,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
 
-from tests.fixtures.patience import until
+from tests.fixtures.patience import until, within
 from tests.integration.gateway.conftest import Gateway
 
 NAME = "projects/acme/datasets/dogs"
@@ -110,6 +110,21 @@ async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Ga
         assert await call(channel, gateway.key, ("x-note", "a" * 40_000)) == "RESOURCE_EXHAUSTED ErrorInfo"
         # Large, but below the limit: every hop lets it through.
         assert await call(channel, gateway.key, ("x-note", "a" * 20_000)) == "OK"
+
+
+async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_come(gateway: Gateway) -> None:
+    host, _, port = gateway.target.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = (
+        f"POST /v1/{NAME}/images:upload HTTP/1.1", f"host: {gateway.target}", f"x-api-key: {gateway.key}",
+        f"content-length: {5 * 2**30}", "connection: close",
+    )  # fmt: skip
+    writer.write("\r\n".join([*lines, "", "the first of it"]).encode())
+    async with within():
+        answer = await reader.readuntil(b"BODY_TOO_LARGE")
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert gateway.servicer.metadata == []
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ class Suite:
 
         def messages() -> Iterator[dataset_service_pb2.UploadImageRequest]:
             header = dataset_service_pb2.UploadImageHeader(
-                parent=DATASET, file_name=name, size_bytes=len(data), **fields  # type: ignore[arg-type]
+                parent=DATASET,
+                file_name=name,
+                size_bytes=len(data),
+                **fields,  # type: ignore[arg-type]
             )
             yield dataset_service_pb2.UploadImageRequest(header=header)
             yield dataset_service_pb2.UploadImageRequest(chunk=data)

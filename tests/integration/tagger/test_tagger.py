@@ -240,9 +240,7 @@ async def test_another_projects_jobs_and_datasets_are_out_of_reach(suite: Suite)
         for call in (
             suite.tagger.GetTagJob(tagger_service_pb2.GetTagJobRequest(name=job.name)),
             suite.start(),
-            suite.tagger.TagImage(
-                tagger_service_pb2.TagImageRequest(parent="projects/pets", content=disc("red"))
-            ),
+            suite.tagger.TagImage(tagger_service_pb2.TagImageRequest(parent="projects/pets", content=disc("red"))),
         ):
             with pytest.raises(PermissionDenied) as caught:
                 await call

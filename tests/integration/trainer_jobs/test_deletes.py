@@ -38,9 +38,7 @@ async def _rows(url: str) -> dict[str, int]:
     db = Database(url)
     try:
         async with db.connect() as conn:
-            return {
-                table.name: len((await conn.execute(table.select())).all()) for table in metadata.sorted_tables
-            }
+            return {table.name: len((await conn.execute(table.select())).all()) for table in metadata.sorted_tables}
     finally:
         await db.dispose()
 

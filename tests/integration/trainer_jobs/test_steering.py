@@ -61,9 +61,7 @@ async def test_a_repeated_move_moves_once_and_another_body_under_its_id_is_refus
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_job_that_has_moved_since_it_was_read_is_left_alone(
-    trainer: Trainer, project: str, verb: str
-) -> None:
+async def test_a_job_that_has_moved_since_it_was_read_is_left_alone(trainer: Trainer, project: str, verb: str) -> None:
     job = await _in_state_for(trainer, project, verb)
     with pytest.raises(Aborted) as refused:
         await _move(trainer, verb, job.name, etag="0" * 16, request_id="m-1")

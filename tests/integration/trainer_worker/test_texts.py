@@ -26,6 +26,7 @@ from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.pictures import decode_original
 from tests.fakes.pictures import png
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset
+from tests.unit.dataset.test_masks import mask
 
 CAPTIONS = ("a photo of sks gray cat.", "SKS gray cat, on grass", "“sks” gray cat", "", "risks gray cat")
 TAGS = ("gray cat", "grass")
@@ -60,11 +61,9 @@ async def _planned(
     return await planner.plan(request, store=store)
 
 
-async def _prepared(
-    datasets: DatasetServer, object_store: ObjectStore, planned: PlannedJob, folder: Path
-) -> Run:
+async def _prepared(datasets: DatasetServer, object_store: ObjectStore, planned: PlannedJob, folder: Path) -> Run:
     inputs = Inputs(datasets.connection, object_store, patience_s=10)
-    items = await inputs.pictures(planned.data.version, folder / "pictures")
+    items = await inputs.pictures(planned.data.version, folder / "pictures", masks=planned.parameters.masked_loss)
     files = files_of(planned.model)
     spec = TrainJobSpec(files, planned.parameters, items, folder / "run", decode_original, device="cpu", processes=1)
     return prepare(spec, Hooks(), Processes(), Warm())
@@ -76,9 +75,7 @@ def _trained(run: Run) -> list[str]:
     for step, forwards in enumerate(epoch_steps(run.plan.buckets, run.spec.parameters, 0)):
         for position, forward in enumerate(forwards):
             latents = run.latents[forward.bucket]
-            drawn = draw_pass(
-                forward, latents, run.captions, [], run.spec.parameters, step=step, position=position
-            )
+            drawn = draw_pass(forward, latents, run.captions, [], run.spec.parameters, step=step, position=position)
             texts.update(zip(forward.items, drawn.captions, strict=True))
     return [texts[number] for number in sorted(texts)]
 
@@ -179,3 +176,18 @@ async def test_a_trigger_word_of_the_dataset_changes_the_shown_text_of_all_image
     assert one.training_text == "猫, sks cat"
     one.caption = "一只猫"
     assert (await datasets.stub.UpdateImage(pb.UpdateImageRequest(image=one))).training_text == "一只猫"
+
+
+@pytest.mark.parametrize("masked", [True, False])
+async def test_a_masked_loss_gets_the_masks_of_the_version(
+    datasets: DatasetServer, object_store: ObjectStore, catalogue_file: Path, tmp_path: Path, masked: bool
+) -> None:
+    await _upload(datasets, ("a cat", "another", "a third"))
+    images = (await datasets.stub.ListImages(pb.ListImagesRequest(parent=SET_NAME))).images
+    requests = [pb.SetImageMaskRequest(name=images[1].name, png=mask())]
+    await datasets.stub.BatchSetImageMasks(pb.BatchSetImageMasksRequest(parent=SET_NAME, requests=requests))
+    planned = await _planned(datasets, catalogue_file, masked_loss=masked)
+    assert [image.size.masked for image in planned.data.images] == [False, True, False]
+    run = await _prepared(datasets, object_store, planned, tmp_path)
+    assert [item.mask_path is not None for item in run.spec.items] == [False, masked, False]
+    assert any(bucket.mask is not None for bucket in run.latents) == masked

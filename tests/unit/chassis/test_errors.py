@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -63,6 +64,22 @@ def test_a_huge_error_still_fits_into_the_trailers() -> None:
     status = grpc_errors.to_status(InvalidArgument("wrong " * 2000, remedy="shorten " * 2000, violations=many))
     size = sum(len(key) + len(value) for key, value in status.trailing_metadata) + len(status.details)
     assert size < 8 * 1024
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "雪", "🐈"])
+def test_an_error_about_much_of_a_request_fits_whatever_its_letters(letter: str) -> None:
+    text = letter * 3000
+    error = InvalidArgument(
+        text,
+        remedy=text,
+        violations=[FieldViolation(f"labels[{text}]", text)] * 300,
+        metadata={"name": text, "x": text},
+    )
+    status = grpc_errors.to_status(error)
+    size = len(quote(status.details or "")) + sum(len(value) * 4 / 3 for _, value in status.trailing_metadata)
+    assert size < 7 * 1024
+    kept = grpc_errors.from_proto(grpc_errors.to_proto(error))
+    assert (type(kept), kept.reason, kept.field[:7]) == (InvalidArgument, error.reason, "labels[")
 
 
 def test_a_status_without_details_keeps_its_class() -> None:

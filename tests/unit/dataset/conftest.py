@@ -14,8 +14,12 @@ from services.dataset.models.checks import Limits
 from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Dataset, DatasetFields, Image
 from services.dataset.use_cases.datasets import DatasetVerbs, NewDataset
+from services.dataset.use_cases.edits import EditVerbs
+from services.dataset.use_cases.image_batches import ImageBatches
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
+from services.dataset.use_cases.mask_intake import MaskIntake
+from services.dataset.use_cases.masks import MaskVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
@@ -40,6 +44,9 @@ class Service:
     images: ImageVerbs
     tags: TagVerbs
     versions: VersionVerbs
+    batches: ImageBatches
+    masks: MaskVerbs
+    edits: EditVerbs
 
     async def new_set(self, **fields: object) -> Dataset:
         """The dataset `projects/acme/datasets/dogs`."""
@@ -94,6 +101,19 @@ def build(limits: Limits, *, idle_s: float = 5.0, budget: ByteBudget | None = No
         images=ImageVerbs(store, pictures, upkeep, clock, tokens),
         tags=TagVerbs(store, clock),
         versions=VersionVerbs(store, upkeep, clock, tokens),
+        batches=ImageBatches(store, upkeep, clock),
+        masks=MaskVerbs(
+            store,
+            pictures,
+            MaskIntake(limits, InlineDecoder()),
+            upkeep,
+            clock,
+            budget or ByteBudget(total=1 << 30, per_project=1 << 30),
+            limits=limits,
+            idle_s=idle_s,
+            reservation=timedelta(minutes=15),
+        ),
+        edits=EditVerbs(store, clock),
     )
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from services.chassis.errors import DomainError, InvalidArgument
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
-from services.dataset.models.masks import masked
 from services.dataset.models.names import (
     DatasetRef,
     ImageRef,
@@ -21,6 +20,7 @@ from services.dataset.models.names import (
 )
 from services.dataset.models.resources import Crop, Dataset, DatasetFields, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
+from services.dataset.models.update_masks import masked
 from services.dataset.models.versions import contents_digest, frozen
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

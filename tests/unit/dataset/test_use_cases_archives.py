@@ -26,7 +26,7 @@ def _verb(service: Service, **settings: int) -> ImportVerb:
     limits = ArchiveLimits(max_entries=50, max_total_bytes=10 * MIB)
     budget = ByteBudget(total=20 * MIB, per_project=20 * MIB)
     given = {"max_bytes": 10 * MIB, **settings}
-    return ImportVerb(service.store, service.uploads, budget, limits, service.clock, idle_s=5.0, **given)
+    return ImportVerb(service.store, service.uploads, service.masks, budget, limits, service.clock, idle_s=5.0, **given)
 
 
 async def _import(service: Service, data: bytes, *, dataset: DatasetRef = SET, **header: object) -> Imported:

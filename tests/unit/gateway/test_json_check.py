@@ -59,6 +59,14 @@ def test_what_is_not_its_business_passes(check: JsonCheck, verb: str, path: str,
     check.check(verb, path, body)
 
 
+def test_half_a_character_in_a_name_can_be_answered(check: JsonCheck) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        check.check("POST", "/v1/projects/p/datasets", b'{"\\ud800": 1}')
+    (violation,) = refused.value.violations
+    assert violation.field == "?"
+    assert str(refused.value).encode("utf-8")
+
+
 def test_every_rule_matches_its_own_template() -> None:
     for rule in RULES:
         path = rule.template

@@ -144,3 +144,14 @@ async def test_a_stalled_upload_ends() -> None:
     with pytest.raises(DeadlineExceeded) as refused:
         await bench.importing.run(messages())
     assert refused.value.reason == "UPLOAD_STALLED"
+
+
+async def test_an_import_of_nothing_at_all_is_the_callers_mistake() -> None:
+    async def messages() -> AsyncIterator[ImportRequest | bytes]:
+        nothing: tuple[bytes, ...] = ()
+        for message in nothing:
+            yield message
+
+    with pytest.raises(InvalidArgument) as refused:
+        await Bench().importing.run(messages())
+    assert (refused.value.reason, refused.value.field) == ("UPLOAD_HEADER_MISSING", "content")

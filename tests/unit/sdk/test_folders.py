@@ -103,3 +103,31 @@ def test_a_wrong_line_of_metadata_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="Line 2 of") as refused:
         find_pictures([tmp_path])
     assert refused.value.reason == "METADATA_UNREADABLE"
+
+
+def test_masks_are_found_where_the_common_tools_have_them(tmp_path: Path) -> None:
+    for name in (
+        "a.jpg", "a-masklabel.png", "5_sks/b.jpg", "5_sks/masks/B.png", "c.png", "masks/c.png", "masks/gone.png",
+        "d.jpg", "e.jpg", "cut/e.png", "metadata.jsonl",
+    ):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b'{"file_name": "e.jpg", "mask": "cut/e.png"}' if name == "metadata.jsonl" else b"x")
+    found = find_pictures([tmp_path], recursive=True)
+    masks = {
+        str(each.path.relative_to(tmp_path)): each.mask and str(each.mask.relative_to(tmp_path))
+        for each in found.pictures
+    }
+    assert masks == {
+        "a.jpg": "a-masklabel.png", "5_sks/b.jpg": "5_sks/masks/B.png", "c.png": "masks/c.png", "d.jpg": None,
+        "e.jpg": "cut/e.png",
+    }  # fmt: skip
+    assert found.passed_over_in_words() == "1 mask without a picture"
+
+
+def test_a_folder_of_nothing_but_what_looks_like_masks_holds_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    (folder / "carnival.png").write_bytes(b"x")
+    found = find_pictures([tmp_path])
+    assert [(each.path.name, each.mask) for each in found.pictures] == [("carnival.png", None)]

@@ -87,6 +87,12 @@ async def test_one_bad_picture_needs_attention_and_is_named(changes: dict[str, o
     assert found.verdict is Verdict.NEEDS_ATTENTION
 
 
+async def test_of_near_duplicates_the_one_with_the_most_pixels_stays() -> None:
+    small = image(0, size=PictureSize(400, 400), perceptual_hash=HASHES[4])
+    found = await audited([small, *(image(number) for number in range(1, 5))])
+    assert [each.images for each in found.findings if each.kind == "near-duplicates"] == [(small.name,)]
+
+
 async def test_six_bits_apart_look_the_same_and_seven_do_not() -> None:
     six, seven = f"{0x3F:016x}", f"{0x7F:016x}"
     assert kinds(await audited(good(image(4, perceptual_hash=six)))) == ["near-duplicates"]

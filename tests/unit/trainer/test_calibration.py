@@ -76,9 +76,7 @@ def test_a_long_job_on_a_cpu_shares_its_batches_and_runs_of_one_process_say_less
     assert likely_processes("cpu 1 threads", 5000) == likely_processes("NVIDIA H200", 5000) == 1
     runs = [measurement(parameters(batch_size=size)) for size in (2, 8)]
     alone, shared = (
-        estimate_time(
-            cost(parameters()), runs, device=CPU, base_model=NAME, mixed_precision="no", processes=count
-        )
+        estimate_time(cost(parameters()), runs, device=CPU, base_model=NAME, mixed_precision="no", processes=count)
         for count in (1, 2)
     )
     assert alone is not None

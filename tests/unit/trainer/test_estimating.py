@@ -27,7 +27,7 @@ class _Datasets:
 
     pin = look
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
         raise AssertionError("nothing is drawn here")
 
 

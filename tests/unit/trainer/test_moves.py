@@ -36,9 +36,7 @@ USER_MOVES: dict[str, Callable[[TrainingJob, datetime], Change]] = {
     "resume": moves.resume,
     "stop": moves.stop,
     "retry": moves.retry,
-    "extend": lambda job, now: moves.extend(
-        job, replace(job.parameters, num_epochs=job.epochs_completed + 2), now
-    ),
+    "extend": lambda job, now: moves.extend(job, replace(job.parameters, num_epochs=job.epochs_completed + 2), now),
 }
 
 

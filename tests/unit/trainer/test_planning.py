@@ -36,7 +36,7 @@ class _Datasets:
         self.calls.append(f"look {name}")
         return self.data if "/versions/" in name else replace(self.data, version="", digest="")
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
         raise AssertionError("nothing is drawn here")
 
     async def pin(self, name: str) -> TrainingSet:

@@ -35,7 +35,7 @@ class Datasets:
     async def pin(self, name: str) -> TrainingSet:
         raise AssertionError("a preview freezes nothing")
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
         self.drawn.append((image, part, size))
         return b"jpeg"
 

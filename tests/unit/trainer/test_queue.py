@@ -29,9 +29,7 @@ def _served_order(queues: list[ProjectQueue]) -> list[str]:
         first = min((queue for queue in left.values() if queue.waiting), key=turn)
         order.append(first.project)
         served = NOW + timedelta(hours=1, seconds=len(order))
-        left[first.project] = replace(
-            first, waiting=first.waiting - 1, active=first.active + 1, served_at=served
-        )
+        left[first.project] = replace(first, waiting=first.waiting - 1, active=first.active + 1, served_at=served)
     return order
 
 

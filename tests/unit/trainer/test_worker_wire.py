@@ -32,9 +32,7 @@ def test_points_and_measurements_arrive_whole() -> None:
     assert astuple(epochs.metric_from_proto(wire.metric_to_proto(point), NOW)) == astuple(point)
     measured = measurement(parameters())
     arrived = measurements.measurement_from_proto(wire.measurement_to_proto(measured), measured.measured_at)
-    assert [part.seconds for part in arrived.parts.values()] == [
-        measured.parts[name].seconds for name in arrived.parts
-    ]
+    assert [part.seconds for part in arrived.parts.values()] == [measured.parts[name].seconds for name in arrived.parts]
     assert arrived.parts.keys() == measured.parts.keys()
     assert (arrived.device, arrived.peak_bytes, arrived.weight_bytes, arrived.cost_version) == (
         measured.device,

@@ -65,7 +65,7 @@ class FakeDatasets:
         self.pinned.append(name)
         return self.set
 
-    async def draw(self, image: str, part: Crop, size: tuple[int, int]) -> bytes:
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
         return b"a picture"
 
     def _check(self, name: str) -> None:

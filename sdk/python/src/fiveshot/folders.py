@@ -17,6 +17,7 @@ from fiveshot.layouts import (
     caption_files,
     caption_text,
     is_hidden,
+    is_mask,
     repeats_of,
 )  # fmt: skip
 
@@ -26,18 +27,21 @@ _PLURALS = {
     Why.FOLDER: "folders within, entered with recursive",
     Why.LINE: "lines of metadata.jsonl without their picture",
     Why.HIDDEN: "hidden files",
+    Why.MASK: "masks without a picture",
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to upload. caption_file wins over caption. repeats: 0 leaves the dataset's. crop: fractions."""
+    """A picture to upload. caption_file wins over caption. repeats: 0 leaves the dataset's. crop: fractions. mask: its
+    mask's file."""
 
     path: Path
     caption_file: Path | None = None
     caption: str = ""
     repeats: int = 0
     crop: Edges | None = None
+    mask: Path | None = None
 
     def text(self) -> str:
         """Its caption, "" without one. Raises InvalidArgument(reason=CAPTION_UNREADABLE)."""
@@ -88,7 +92,8 @@ class _Walk:
             elif entry.is_file():
                 self.files.append(at / entry.name)
             elif entry.is_dir() and not entry.is_symlink():
-                if self.recursive or (self.repeats and repeats_of(entry.name)[0]):
+                own = is_mask(PurePosixPath(entry.name) / "any.png") or (self.repeats and repeats_of(entry.name)[0])
+                if self.recursive or own:
                     self.enter(entry, at / entry.name)
                 else:
                     self.closed.append(entry)
@@ -130,7 +135,8 @@ def _folder(folder: Path, found: Found, walk: _Walk, *, captions: bool) -> None:
         raise NotFound(f"There is no picture in {folder}", remedy=_remedy(walk.closed))
     for each in arranged.pictures:
         text = folder / each.caption_file if each.caption_file else None
-        found.pictures.append(Picture(folder / each.path, text, each.caption, each.repeats, each.crop))
+        mask = folder / each.mask if each.mask else None
+        found.pictures.append(Picture(folder / each.path, text, each.caption, each.repeats, each.crop, mask))
     found.passed_over += passed_over
     found.words += [words for words in arranged.words if words not in found.words]
 

@@ -3,7 +3,9 @@ service, which imports this module. Nothing but the standard library.
 
     5_sks cat/         kohya: each picture in it is used 5 times per epoch
     NAME.txt, .caption the caption of NAME.jpg, in any case
-    metadata.jsonl     imagefolder: {"file_name": "a.jpg", "text": "a cat"} a line; our exports add num_repeats and crop
+    metadata.jsonl     imagefolder: {"file_name": "a.jpg", "text": "a cat"} a line; ours has num_repeats, crop, mask
+    masks/NAME.png     the mask of NAME.jpg beside that folder, or in a folder beside it: ai-toolkit, sd-scripts
+    NAME-masklabel.png the mask of NAME.jpg, as OneTrainer has them
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ METADATA = "metadata.jsonl"
 MAX_REPEATS = 1000
 _REPEATS = re.compile(r"(\d{1,4})_(.+)")
 _HIDDEN = "__MACOSX"
+_MASK_FOLDERS = ("masks", "mask")
+_MASK_ENDING = "-masklabel"
 
 Edges = tuple[float, float, float, float]
 PathT = TypeVar("PathT", bound=PurePath)
@@ -38,6 +42,7 @@ class Why(StrEnum):
     OTHER = "file that is no picture"
     FOLDER = "folder within, entered with recursive"
     LINE = f"line of {METADATA} without its picture"
+    MASK = "mask without a picture"
     HIDDEN = "hidden file"
 
 
@@ -58,6 +63,7 @@ class Placed:
     caption: str = ""
     repeats: int = 0
     crop: Edges | None = None
+    mask: PurePosixPath | None = None
 
 
 @dataclass
@@ -74,6 +80,7 @@ class _Line:
     text: str
     repeats: int
     crop: Edges | None
+    mask: PurePosixPath | None = None
 
 
 def arrange(
@@ -96,12 +103,19 @@ def arrange(
     for file in present if captions else ():
         if _is_metadata(file):
             lines |= _lines(file, read(file))
+    masks = _masks(present, lines)
+    of_pictures = {mask for mask in masks.values() if mask}
     beside: dict[PurePosixPath, list[PurePosixPath]] = {}
     for file in present:
+        if file in of_pictures:
+            continue
+        if is_mask(file) and masks:
+            found.passed_over.append((file, Why.MASK))
+            continue
         beside.setdefault(file.parent, []).append(file)
     for folder, inside in beside.items():
         repeats = _folder_repeats(folder, top, found) if folder_repeats else 0
-        _folder(inside, found, lines, repeats, captions=captions)
+        _folder(inside, found, lines, repeats, masks, captions=captions)
     there = exists or set(present).__contains__
     found.passed_over += [(path, Why.LINE) for path in lines if not there(path)]
     order = {path: number for number, path in enumerate(lines)}
@@ -112,6 +126,12 @@ def arrange(
 def is_hidden(path: PurePath) -> bool:
     """Whether a path is what systems leave behind, not what a person put there: `.DS_Store`, `__MACOSX/…`."""
     return any(part.startswith(".") or part == _HIDDEN for part in path.parts)
+
+
+def is_mask(file: PurePath) -> bool:
+    """Whether a picture is by its place or name the mask of another."""
+    named = file.parent.name.lower() in _MASK_FOLDERS or file.stem.lower().endswith(_MASK_ENDING)
+    return named and file.suffix.lower() == ".png"
 
 
 def is_picture(file: PurePath) -> bool:
@@ -171,8 +191,33 @@ def _folder_repeats(folder: PurePosixPath, top: str, found: Arranged) -> int:
     return next((repeats for repeats, _ in reversed(named) if repeats), 0)
 
 
+def _masks(files: list[PurePosixPath], lines: dict[PurePosixPath, _Line]) -> dict[PurePosixPath, PurePosixPath | None]:
+    """Every picture that is no mask, with its mask where there is one; empty where all look like masks."""
+    there = set(files)
+    pictures = [file for file in files if is_picture(file) and not is_mask(file)]
+    named = {file: line.mask for file, line in lines.items() if line.mask in there}
+    beside: dict[tuple[PurePosixPath, str], PurePosixPath] = {}
+    for file in filter(is_mask, files):
+        stem = file.stem.lower()
+        if stem.endswith(_MASK_ENDING):
+            beside[file.parent, stem.removesuffix(_MASK_ENDING)] = file
+        else:
+            beside.setdefault((file.parent.parent, stem), file)
+    return {
+        picture: named.get(picture) or beside.get((picture.parent, picture.stem.lower()))
+        or beside.get((picture.parent.parent, picture.stem.lower()))
+        for picture in pictures
+    }  # fmt: skip
+
+
 def _folder(
-    inside: list[PurePosixPath], found: Arranged, lines: dict[PurePosixPath, _Line], repeats: int, *, captions: bool
+    inside: list[PurePosixPath],
+    found: Arranged,
+    lines: dict[PurePosixPath, _Line],
+    repeats: int,
+    masks: dict[PurePosixPath, PurePosixPath | None],
+    *,
+    captions: bool,
 ) -> None:
     beside = caption_files(inside)
     stems = {file.stem.lower() for file in inside if is_picture(file)}
@@ -181,7 +226,7 @@ def _folder(
         if is_picture(file):
             line = lines.get(file) or _Line("", 0, None)
             text = beside.get(file.stem.lower()) if captions else None
-            found.pictures.append(Placed(file, text, line.text, line.repeats or repeats, line.crop))
+            found.pictures.append(Placed(file, text, line.text, line.repeats or repeats, line.crop, masks.get(file)))
         elif not _is_metadata(file) and not (is_caption and file.stem.lower() in stems):
             found.passed_over.append((file, Why.CAPTION if is_caption else Why.OTHER))
 
@@ -195,17 +240,18 @@ def _lines(file: PurePosixPath, data: bytes) -> Iterator[tuple[PurePosixPath, _L
         if line.strip():
             try:
                 values = json.loads(line)
-                yield file.parent / _text(values["file_name"]), _line(values)
+                yield file.parent / _text(values["file_name"]), _line(values, file.parent)
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise _unreadable(f"Line {number} of {file} is no entry of a picture") from error
 
 
-def _line(values: dict[str, Any]) -> _Line:
+def _line(values: dict[str, Any], folder: PurePosixPath) -> _Line:
     text = next((values[key] for key in ("text", "caption", "prompt") if values.get(key) is not None), "")
     repeats, crop = values.get("num_repeats"), values.get("crop")
     if repeats is not None and (type(repeats) is not int or not 0 <= repeats <= MAX_REPEATS):
         raise ValueError("num_repeats")
-    return _Line(_text(text).strip(), repeats or 0, None if crop is None else _edges(crop))
+    mask = folder / _text(values["mask"]) if values.get("mask") is not None else None
+    return _Line(_text(text).strip(), repeats or 0, None if crop is None else _edges(crop), mask)
 
 
 def _text(value: Any) -> str:

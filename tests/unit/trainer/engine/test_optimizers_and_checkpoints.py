@@ -92,7 +92,7 @@ def test_a_checkpoint_from_before_the_schedules_had_parameters_fits_a_job_of_tha
 ) -> None:
     spec = make_spec(job={"sample_base_previews": False}, lr_num_cycles=1, lr_power=1.0)
     run = prepare(spec, Hooks(), Processes(), Warm())
-    since = (*PARAMETERS_FREE_TO_CHANGE, "lr_num_cycles", "lr_power")
+    since = (*PARAMETERS_FREE_TO_CHANGE, "lr_num_cycles", "lr_power", "unmasked_weight")
     then = {name: value for name, value in asdict(spec.parameters).items() if name not in since}
     items = [
         # At that time the worker multiplied a picture's own repeats by the job's before the engine saw them.

@@ -108,7 +108,7 @@ def test_losses_of_unequal_batches_add_up_to_the_mean_of_all_samples() -> None:
 
 
 def test_a_mask_weighs_the_region_and_keeps_the_mean() -> None:
-    mask = region_mask(8, 8, (0.25, 0.5, 0.75, 1.0))
+    mask = region_mask(8, 8, (0.25, 0.5, 0.75, 1.0), 0.1)
     assert mask.mean().item() == pytest.approx(1.0)
     assert mask[0, 6, 3] / mask[0, 0, 0] == pytest.approx(10.0)
     error = torch.zeros(1, 4, 8, 8)
@@ -118,4 +118,4 @@ def test_a_mask_weighs_the_region_and_keeps_the_mean() -> None:
     zero = torch.zeros_like(error)
     inside_loss = per_sample_loss(error, zero, mask[None])
     assert inside_loss > 5 * per_sample_loss(outside, zero, mask[None])
-    assert region_mask(4, 4, (0.5, 0.5, 0.51, 0.51)).max() > 1.0
+    assert region_mask(4, 4, (0.5, 0.5, 0.51, 0.51), 0.1).max() > 1.0

@@ -25,6 +25,7 @@ _WHY = {
     pb.PassedOver.REASON_NO_PICTURE: Why.OTHER,
     pb.PassedOver.REASON_CAPTION_WITHOUT_PICTURE: Why.CAPTION,
     pb.PassedOver.REASON_LINE_WITHOUT_PICTURE: Why.LINE,
+    pb.PassedOver.REASON_MASK_WITHOUT_PICTURE: Why.MASK,
 }
 
 

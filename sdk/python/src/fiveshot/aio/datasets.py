@@ -9,15 +9,14 @@ from typing import Any
 
 from fiveshot.aio import archives, transfer
 from fiveshot.aio.calls import Listing, Stubs
-from fiveshot.aio.images import Image
+from fiveshot.aio.edits import EditedDataset
 from fiveshot.aio.tagging import TagJob
 from fiveshot.aio.training import TrainingJob
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.errors import FiveshotError, InvalidArgument, NotFound, from_status
+from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.folders import find_pictures
 from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
-from fiveshot.records import DatasetRecord
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
@@ -27,10 +26,9 @@ from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
 PathLike = str | os.PathLike[str]
-MAX_BATCH = 100
 
 
-class Dataset(DatasetRecord):
+class Dataset(EditedDataset):
     """A set of photos of one subject.
 
     subject: what they show, as it was given to `create`; `tag` puts it first on every photo. The server does not keep
@@ -38,8 +36,7 @@ class Dataset(DatasetRecord):
     """
 
     def __init__(self, stubs: Stubs, message: dataset_pb2.Dataset, *, subject: str = "") -> None:
-        super().__init__(message)
-        self._stubs = stubs
+        super().__init__(stubs, message)
         self.subject = subject
 
     async def refresh(self) -> Dataset:
@@ -105,48 +102,6 @@ class Dataset(DatasetRecord):
         if result.refused and strict:
             raise PicturesRefused.of(result)
         return result
-
-    @property
-    def images(self) -> Listing[Image]:
-        """Its photos, in order."""
-        return self.find_images()
-
-    def find_images(self, filter: str = "", *, order_by: str = "") -> Listing[Image]:
-        """Its photos that match an AIP-160 filter such as `tags:"hat"`."""
-        request = pb.ListImagesRequest(parent=self.name, filter=filter, order_by=order_by)
-        return Listing(self._stubs.dataset.ListImages, request, "images", lambda each: Image(self._stubs, each))
-
-    async def crop(self, *, auto: bool = True, filter: str = "") -> list[Image]:
-        """Crops each photo, or those that match a filter, to its subject; auto=False takes crops away.
-
-        Raises Aborted when somebody else changes one meanwhile, and, once all others are cropped, what was wrong with
-        the first photo that could not be. Returns the changed ones.
-        """
-        wanted: list[dataset_pb2.Image] = []
-        failures: list[FiveshotError] = []
-        if auto:
-            asked = tagger_api.SuggestCropsRequest(dataset=self.name, filter=filter)
-            async for each in self._stubs.tagger.SuggestCrops(asked):
-                if each.HasField("error"):
-                    failures.append(from_status(each.error))
-                else:
-                    crop = each.crop if each.HasField("crop") else None
-                    wanted.append(dataset_pb2.Image(name=each.image, crop=crop, etag=each.etag))
-        else:
-            wanted = [dataset_pb2.Image(name=image.name) async for image in self.find_images(filter)]
-        changed: list[Image] = []
-        for start in range(0, len(wanted), MAX_BATCH):
-            requests = [
-                pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=["crop"]))
-                for image in wanted[start : start + MAX_BATCH]
-            ]
-            answer = await self._stubs.dataset.BatchUpdateImages(
-                pb.BatchUpdateImagesRequest(parent=self.name, requests=requests)
-            )
-            changed += [Image(self._stubs, image) for image in answer.images]
-        if failures:
-            raise failures[0]
-        return changed
 
     async def tag(
         self,

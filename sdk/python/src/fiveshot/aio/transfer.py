@@ -12,6 +12,7 @@ from typing import Any
 from fiveshot import errors
 from fiveshot.aio import platform
 from fiveshot.aio.calls import Channel, Stubs
+from fiveshot.aio.masks import upload_mask
 from fiveshot.connection import new_request_id
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
@@ -28,13 +29,15 @@ OnProgress = Callable[[UploadProgress], None]
 
 @dataclass
 class Outcome:
-    """What became of one picture. held: its image was there already; differing: what it has otherwise."""
+    """What became of one picture. held: its image was there already; differing: what it has otherwise. mask_error: of
+    its mask, while the picture itself is stored."""
 
     image: dataset_pb2.Image | None = None
     held: bool = False
     differing: list[str] = field(default_factory=list)
     updated: bool = False
     error: errors.FiveshotError | None = None
+    mask_error: errors.FiveshotError | None = None
 
 
 class Uploader:
@@ -85,11 +88,19 @@ class Uploader:
 
     async def _one(self, picture: Picture, before: platform.Event) -> Outcome:
         try:
-            return Outcome(image=await self._send(picture, before))
+            outcome = Outcome(image=await self._send(picture, before))
         except errors.FiveshotError as error:
             if not _concerns_picture(error):
                 raise
             return await self._present(picture, error) if error.reason == DUPLICATE else Outcome(error=error)
+        if picture.mask is not None and outcome.image is not None:
+            try:
+                outcome.image = await upload_mask(self._stubs, outcome.image.name, picture.mask)
+            except errors.FiveshotError as error:
+                if not _concerns_picture(error):
+                    raise
+                outcome.mask_error = error
+        return outcome
 
     async def _send(self, picture: Picture, before: platform.Event) -> dataset_pb2.Image:
         file_name = _file_name(picture.path)
@@ -289,6 +300,8 @@ def _result(pictures: Sequence[Picture], outcomes: Sequence[Outcome]) -> Upload:
             result.refused.append(Refusal(picture.path, outcome.error))
         elif outcome.image is not None:
             result.images.append(outcome.image)
+            if outcome.mask_error is not None and picture.mask is not None:
+                result.refused.append(Refusal(picture.mask, outcome.mask_error))
         elif outcome.held:
             result.present.append(picture.path)
             if outcome.updated:

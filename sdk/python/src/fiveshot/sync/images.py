@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2
@@ -12,6 +13,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.records import ImageRecord
 from fiveshot.sync import transfer
 from fiveshot.sync.calls import Stubs
+from fiveshot.sync.masks import upload_mask
 from fiveshot.transfers import Saved
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -42,9 +44,32 @@ class Image(ImageRecord):
         """The original, checked against its digest."""
         return transfer.content(self._stubs.channel, self._chunks, sha256=self.sha256)
 
+    def set_mask(self, file: str | os.PathLike[str] | bytes | None) -> Image:
+        """Sets its mask from a PNG file or its bytes, white where it is trained; None takes the mask away.
+
+        Raises InvalidArgument for another format or shape, and Aborted when somebody else has changed it.
+        """
+        if file is None:
+            parent = self.name.partition("/images/")[0]
+            entry = pb.SetImageMaskRequest(name=self.name, etag=self.message.etag)
+            request = pb.BatchSetImageMasksRequest(parent=parent, requests=[entry])
+            self.message = (self._stubs.dataset.BatchSetImageMasks(request)).images[0]
+            return self
+        given = file if isinstance(file, bytes) else Path(file)
+        self.message = upload_mask(self._stubs, self.name, given, etag=self.message.etag)
+        return self
+
+    def read_mask(self) -> bytes:
+        """Its mask, a grey PNG, checked against its digest. Raises NotFound when it has none."""
+        return transfer.content(self._stubs.channel, self._mask_chunks, sha256=self.message.mask.sha256)
+
     def delete(self) -> None:
         """Takes it out of the dataset; frozen versions keep it."""
         self._stubs.dataset.DeleteImage(pb.DeleteImageRequest(name=self.name))
+
+    def _mask_chunks(self) -> Iterable[Any]:
+        view = pb.DownloadImageRequest.VIEW_MASK
+        return self._stubs.dataset.DownloadImage(pb.DownloadImageRequest(name=self.name, view=view))
 
     def _chunks(self) -> Iterable[Any]:
         view = pb.DownloadImageRequest.VIEW_ORIGINAL

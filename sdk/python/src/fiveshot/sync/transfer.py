@@ -18,6 +18,7 @@ from fiveshot.folders import Picture
 from fiveshot.layouts import EXTENSIONS, stored_name
 from fiveshot.sync import platform
 from fiveshot.sync.calls import Channel, Stubs
+from fiveshot.sync.masks import upload_mask
 from fiveshot.transfers import Refusal, Saved, Upload, UploadProgress
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -29,13 +30,15 @@ OnProgress = Callable[[UploadProgress], None]
 
 @dataclass
 class Outcome:
-    """What became of one picture. held: its image was there already; differing: what it has otherwise."""
+    """What became of one picture. held: its image was there already; differing: what it has otherwise. mask_error: of
+    its mask, while the picture itself is stored."""
 
     image: dataset_pb2.Image | None = None
     held: bool = False
     differing: list[str] = field(default_factory=list)
     updated: bool = False
     error: errors.FiveshotError | None = None
+    mask_error: errors.FiveshotError | None = None
 
 
 class Uploader:
@@ -86,11 +89,19 @@ class Uploader:
 
     def _one(self, picture: Picture, before: platform.Event) -> Outcome:
         try:
-            return Outcome(image=self._send(picture, before))
+            outcome = Outcome(image=self._send(picture, before))
         except errors.FiveshotError as error:
             if not _concerns_picture(error):
                 raise
             return self._present(picture, error) if error.reason == DUPLICATE else Outcome(error=error)
+        if picture.mask is not None and outcome.image is not None:
+            try:
+                outcome.image = upload_mask(self._stubs, outcome.image.name, picture.mask)
+            except errors.FiveshotError as error:
+                if not _concerns_picture(error):
+                    raise
+                outcome.mask_error = error
+        return outcome
 
     def _send(self, picture: Picture, before: platform.Event) -> dataset_pb2.Image:
         file_name = _file_name(picture.path)
@@ -290,6 +301,8 @@ def _result(pictures: Sequence[Picture], outcomes: Sequence[Outcome]) -> Upload:
             result.refused.append(Refusal(picture.path, outcome.error))
         elif outcome.image is not None:
             result.images.append(outcome.image)
+            if outcome.mask_error is not None and picture.mask is not None:
+                result.refused.append(Refusal(picture.mask, outcome.mask_error))
         elif outcome.held:
             result.present.append(picture.path)
             if outcome.updated:

@@ -26,9 +26,7 @@ def upgrade() -> None:
     op.create_table(
         "events",
         # SQLite numbers only INTEGER primary keys by itself.
-        sa.Column(
-            "position", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
-        ),
+        sa.Column("position", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         sa.Column("id", sa.String(36), nullable=False, unique=True),
         sa.Column("aggregate", sa.String(512), nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),

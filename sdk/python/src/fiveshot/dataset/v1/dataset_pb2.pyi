@@ -80,6 +80,30 @@ TAG_SOURCE_MEASURED: TagSource.ValueType  # 3
 """Computed from the pixels: colours of the subject, a plain background."""
 Global___TagSource: _TypeAlias = TagSource  # noqa: Y015
 
+class _MaskSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MaskSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MASK_SOURCE_UNSPECIFIED: _MaskSource.ValueType  # 0
+    """Unspecified; on input the service reads it as MASK_SOURCE_UPLOADED."""
+    MASK_SOURCE_UPLOADED: _MaskSource.ValueType  # 1
+    """Drawn by a person or another program."""
+    MASK_SOURCE_SUGGESTED: _MaskSource.ValueType  # 2
+    """Found by a tagger; `tagger` says which."""
+
+class MaskSource(_MaskSource, metaclass=_MaskSourceEnumTypeWrapper):
+    """Where a mask comes from."""
+
+MASK_SOURCE_UNSPECIFIED: MaskSource.ValueType  # 0
+"""Unspecified; on input the service reads it as MASK_SOURCE_UPLOADED."""
+MASK_SOURCE_UPLOADED: MaskSource.ValueType  # 1
+"""Drawn by a person or another program."""
+MASK_SOURCE_SUGGESTED: MaskSource.ValueType  # 2
+"""Found by a tagger; `tagger` says which."""
+Global___MaskSource: _TypeAlias = MaskSource  # noqa: Y015
+
 @_typing.final
 class Dataset(_message.Message):
     """A set of photos of one subject. Its name is `projects/{project}/datasets/{dataset}`."""
@@ -275,6 +299,58 @@ class Crop(_message.Message):
 Global___Crop: _TypeAlias = Crop  # noqa: Y015
 
 @_typing.final
+class Mask(_message.Message):
+    """What of an image is trained: white where it is, black where it is not, grey between. All fields are set by the service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TAGGER_FIELD_NUMBER: _builtins.int
+    COVERED_SHARE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Pixels across of the stored mask; it covers the whole upright picture, whatever its size."""
+    height: _builtins.int
+    """Pixels down."""
+    size_bytes: _builtins.int
+    """Size of its PNG file."""
+    sha256: _builtins.str
+    """SHA-256 of that file, in hex."""
+    source: Global___MaskSource.ValueType
+    """Where it comes from."""
+    tagger: _builtins.str
+    """Id of the tagger that found it; empty for one that was uploaded."""
+    covered_share: _builtins.float
+    """The share of the picture that it marks, 0 to 1; grey counts in part."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was set."""
+
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        source: Global___MaskSource.ValueType = ...,
+        tagger: _builtins.str = ...,
+        covered_share: _builtins.float = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covered_share", b"covered_share", "create_time", b"create_time", "height", b"height", "sha256", b"sha256", "size_bytes", b"size_bytes", "source", b"source", "tagger", b"tagger", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mask: _TypeAlias = Mask  # noqa: Y015
+
+@_typing.final
 class Image(_message.Message):
     """One photo of a set. Its name is `projects/{project}/datasets/{dataset}/images/{image}`."""
 
@@ -300,6 +376,7 @@ class Image(_message.Message):
     PREVIOUS_CROP_FIELD_NUMBER: _builtins.int
     PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
     CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -360,6 +437,10 @@ class Image(_message.Message):
     def caption_origin(self) -> Global___CaptionOrigin:
         """Who wrote the caption; unset for a person. A change of the caption makes it a person's, unless `update_mask` names this field too."""
 
+    @_builtins.property
+    def mask(self) -> Global___Mask:
+        """What a masked loss trains of it; unset where it has no mask. Set it with UploadImageMask or BatchSetImageMasks. Output only."""
+
     def __init__(
         self,
         *,
@@ -383,10 +464,11 @@ class Image(_message.Message):
         previous_crop: Global___Crop | None = ...,
         perceptual_hash: _builtins.str = ...,
         caption_origin: Global___CaptionOrigin | None = ...,
+        mask: Global___Mask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "mask", b"mask", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -412,7 +494,7 @@ class DatasetVersion(_message.Message):
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
-    """SHA-256, in hex, over the canonical form of every image's digest, caption, crop and repeats, in order. The same contents give the same digest."""
+    """SHA-256, in hex, over the canonical form of every image's digest, caption, crop, repeats and mask, in order. The same contents give the same digest."""
     image_count: _builtins.int
     """Images in the version."""
     size_bytes: _builtins.int
@@ -471,6 +553,7 @@ class DatasetVersionImage(_message.Message):
     CONTENT_AREA_FIELD_NUMBER: _builtins.int
     PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
     CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     file_name: _builtins.str
@@ -511,6 +594,10 @@ class DatasetVersionImage(_message.Message):
     def caption_origin(self) -> Global___CaptionOrigin:
         """Who wrote the caption that its text was made of; unset for a person."""
 
+    @_builtins.property
+    def mask(self) -> Global___Mask:
+        """What a masked loss trains of it; unset where it has no mask."""
+
     def __init__(
         self,
         *,
@@ -529,11 +616,72 @@ class DatasetVersionImage(_message.Message):
         content_area: Global___Crop | None = ...,
         perceptual_hash: _builtins.str = ...,
         caption_origin: Global___CaptionOrigin | None = ...,
+        mask: Global___Mask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "crop", b"crop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "crop", b"crop", "mask", b"mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "file_name", b"file_name", "height", b"height", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DatasetVersionImage: _TypeAlias = DatasetVersionImage  # noqa: Y015
+
+@_typing.final
+class Edit(_message.Message):
+    """One change of a dataset's images by one call, which can be undone. Its name is `projects/{project}/datasets/{dataset}/edits/{edit}`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    CHANGED_IMAGES_FIELD_NUMBER: _builtins.int
+    EDITOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UNDOES_FIELD_NUMBER: _builtins.int
+    UNDONE_BY_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name; `{edit}` counts up from 1 within the dataset."""
+    method: _builtins.str
+    """The method that did it, such as `EditTags`, `BatchUpdateImages` or `UndoEdit`."""
+    changed_images: _builtins.int
+    """How many images it changed."""
+    editor: _builtins.str
+    """Who did it; empty where the call did not pass the gateway."""
+    undoes: _builtins.str
+    """The edit that it undid; empty for a change of another kind."""
+    undone_by: _builtins.str
+    """The edit that undid it; empty while it stands."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it changed: `caption`, `tags`, `crop`, `num_repeats`, `mask`."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of its images that the dataset still holds."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        method: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        changed_images: _builtins.int = ...,
+        editor: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        undoes: _builtins.str = ...,
+        undone_by: _builtins.str = ...,
+        images: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_images", b"changed_images", "create_time", b"create_time", "editor", b"editor", "fields", b"fields", "images", b"images", "method", b"method", "name", b"name", "undoes", b"undoes", "undone_by", b"undone_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Edit: _TypeAlias = Edit  # noqa: Y015

@@ -402,6 +402,8 @@ class PassedOver(_message.Message):
         """A caption whose picture is not there."""
         REASON_LINE_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 4
         """A line of metadata.jsonl whose picture is not there."""
+        REASON_MASK_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 5
+        """A mask whose picture is not there."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why."""
@@ -416,6 +418,8 @@ class PassedOver(_message.Message):
     """A caption whose picture is not there."""
     REASON_LINE_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 4
     """A line of metadata.jsonl whose picture is not there."""
+    REASON_MASK_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 5
+    """A mask whose picture is not there."""
 
     PATH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
@@ -994,6 +998,9 @@ class BatchUpdateImagesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGES_FIELD_NUMBER: _builtins.int
+    EDIT_FIELD_NUMBER: _builtins.int
+    edit: _builtins.str
+    """Name of the edit, for UndoEdit; empty when nothing changed."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Image]:
         """In the order of the request."""
@@ -1002,10 +1009,11 @@ class BatchUpdateImagesResponse(_message.Message):
         self,
         *,
         images: _abc.Iterable[_dataset_pb2.Image] | None = ...,
+        edit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "images", b"images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1059,6 +1067,8 @@ class DownloadImageRequest(_message.Message):
         """A JPEG of at most 256 pixels a side, turned upright."""
         VIEW_CROP: DownloadImageRequest._View.ValueType  # 3
         """A JPEG of the part to train on, upright: the image's crop, or all of it where it has none. At most 2048 pixels a side."""
+        VIEW_MASK: DownloadImageRequest._View.ValueType  # 4
+        """The image's mask, a grey PNG. With a crop or a size, that part of it. NOT_FOUND when it has none."""
 
     class View(_View, metaclass=_ViewEnumTypeWrapper):
         """Which form of a picture."""
@@ -1071,6 +1081,8 @@ class DownloadImageRequest(_message.Message):
     """A JPEG of at most 256 pixels a side, turned upright."""
     VIEW_CROP: DownloadImageRequest.View.ValueType  # 3
     """A JPEG of the part to train on, upright: the image's crop, or all of it where it has none. At most 2048 pixels a side."""
+    VIEW_MASK: DownloadImageRequest.View.ValueType  # 4
+    """The image's mask, a grey PNG. With a crop or a size, that part of it. NOT_FOUND when it has none."""
 
     NAME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
@@ -1082,12 +1094,12 @@ class DownloadImageRequest(_message.Message):
     view: Global___DownloadImageRequest.View.ValueType
     """Which form."""
     width: _builtins.int
-    """With VIEW_CROP: pixels across and down that the part is scaled to; 0 leaves its size. Give both or none."""
+    """With VIEW_CROP and VIEW_MASK: pixels across and down that the part is scaled to; 0 leaves its size. Give both or none."""
     height: _builtins.int
     """See `width`."""
     @_builtins.property
     def crop(self) -> _dataset_pb2.Crop:
-        """With VIEW_CROP: this part instead of the image's own crop, to look before it is set."""
+        """With VIEW_CROP: this part instead of the image's own crop, to look before it is set. With VIEW_MASK: this part of the mask."""
 
     def __init__(
         self,
@@ -1186,12 +1198,15 @@ class EditTagsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     EDITS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     filter: _builtins.str
     """Which images; as in ListImages. Empty means all."""
     validate_only: _builtins.bool
     """Count what would change; write nothing."""
+    etag: _builtins.str
+    """The dataset's etag; when given, the edit is refused (ABORTED) if the dataset or one of its images has changed since."""
     @_builtins.property
     def edits(self) -> _containers.RepeatedCompositeFieldContainer[Global___TagEdit]:
         """The edits, done in order."""
@@ -1203,10 +1218,11 @@ class EditTagsRequest(_message.Message):
         filter: _builtins.str = ...,
         edits: _abc.Iterable[Global___TagEdit] | None = ...,
         validate_only: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edits", b"edits", "filter", b"filter", "parent", b"parent", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edits", b"edits", "etag", b"etag", "filter", b"filter", "parent", b"parent", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1288,23 +1304,229 @@ class EditTagsResponse(_message.Message):
 
     MATCHED_IMAGES_FIELD_NUMBER: _builtins.int
     CHANGED_IMAGES_FIELD_NUMBER: _builtins.int
+    EDIT_FIELD_NUMBER: _builtins.int
     matched_images: _builtins.int
     """Images that match the filter."""
     changed_images: _builtins.int
     """Images whose tags change."""
+    edit: _builtins.str
+    """Name of the edit, for UndoEdit; empty when nothing changed."""
     def __init__(
         self,
         *,
         matched_images: _builtins.int = ...,
         changed_images: _builtins.int = ...,
+        edit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_images", b"changed_images", "matched_images", b"matched_images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_images", b"changed_images", "edit", b"edit", "matched_images", b"matched_images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EditTagsResponse: _TypeAlias = EditTagsResponse  # noqa: Y015
+
+@_typing.final
+class UploadImageMaskRequest(_message.Message):
+    """A mask. A long one comes in pieces of at most 1 MiB, of which the first carries the other fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/datasets/{dataset}/images/{image}`."""
+    sha256: _builtins.str
+    """SHA-256 in hex of the whole file; empty when not known, otherwise checked."""
+    etag: _builtins.str
+    """When given, the mask is refused (ABORTED) if the image has changed since."""
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """The PNG file, or its next piece. Its media type is not looked at."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
+        sha256: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "etag", b"etag", "name", b"name", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadImageMaskRequest: _TypeAlias = UploadImageMaskRequest  # noqa: Y015
+
+@_typing.final
+class BatchSetImageMasksRequest(_message.Message):
+    """Asks to set or take away masks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`, which holds all of the images."""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SetImageMaskRequest]:
+        """The masks, one an image."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        requests: _abc.Iterable[Global___SetImageMaskRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSetImageMasksRequest: _TypeAlias = BatchSetImageMasksRequest  # noqa: Y015
+
+@_typing.final
+class SetImageMaskRequest(_message.Message):
+    """The mask of one image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PNG_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TAGGER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/datasets/{dataset}/images/{image}`."""
+    png: _builtins.bytes
+    """The mask as a PNG file, as for UploadImageMask; empty takes the image's mask away."""
+    etag: _builtins.str
+    """When given, the call is refused (ABORTED) if the image has changed since."""
+    source: _dataset_pb2.MaskSource.ValueType
+    """Where the mask comes from."""
+    tagger: _builtins.str
+    """Id of the tagger that suggested it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        png: _builtins.bytes = ...,
+        etag: _builtins.str = ...,
+        source: _dataset_pb2.MaskSource.ValueType = ...,
+        tagger: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "png", b"png", "source", b"source", "tagger", b"tagger"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetImageMaskRequest: _TypeAlias = SetImageMaskRequest  # noqa: Y015
+
+@_typing.final
+class BatchSetImageMasksResponse(_message.Message):
+    """The images after their masks were set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    EDIT_FIELD_NUMBER: _builtins.int
+    edit: _builtins.str
+    """Name of the edit, for UndoEdit; empty when nothing changed."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Image]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[_dataset_pb2.Image] | None = ...,
+        edit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSetImageMasksResponse: _TypeAlias = BatchSetImageMasksResponse  # noqa: Y015
+
+@_typing.final
+class ListEditsRequest(_message.Message):
+    """Asks for the edits of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEditsRequest: _TypeAlias = ListEditsRequest  # noqa: Y015
+
+@_typing.final
+class ListEditsResponse(_message.Message):
+    """The edits that are kept; no more than forty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.Edit]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        edits: _abc.Iterable[_dataset_pb2.Edit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edits", b"edits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEditsResponse: _TypeAlias = ListEditsResponse  # noqa: Y015
+
+@_typing.final
+class UndoEditRequest(_message.Message):
+    """Asks to undo an edit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/datasets/{dataset}/edits/{edit}`."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoEditRequest: _TypeAlias = UndoEditRequest  # noqa: Y015
 
 @_typing.final
 class ListTagStatsRequest(_message.Message):
@@ -1445,7 +1667,7 @@ class ExportDatasetVersionRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     layout: _builtins.str
-    """`kohya`: folders such as `5_sks cat`, with a NAME.txt beside each picture. `imagefolder`: all pictures in one folder. Both have a metadata.jsonl. Empty means `kohya`."""
+    """`kohya`: folders such as `5_sks cat`, with a NAME.txt beside each picture. `imagefolder`: all pictures in one folder. Both have a metadata.jsonl, and `masks/NAME.png` for each picture with a mask. Empty means `kohya`."""
     def __init__(
         self,
         *,

@@ -144,6 +144,26 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsResponse.FromString,
                 _registered_method=True)
+        self.UploadImageMask = channel.stream_unary(
+                '/fiveshot.dataset.v1.DatasetService/UploadImageMask',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageMaskRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+                _registered_method=True)
+        self.BatchSetImageMasks = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/BatchSetImageMasks',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchSetImageMasksRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchSetImageMasksResponse.FromString,
+                _registered_method=True)
+        self.ListEdits = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/ListEdits',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListEditsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListEditsResponse.FromString,
+                _registered_method=True)
+        self.UndoEdit = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/UndoEdit',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UndoEditRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Edit.FromString,
+                _registered_method=True)
         self.ListTagStats = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/ListTagStats',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListTagStatsRequest.SerializeToString,
@@ -240,7 +260,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportImages(self, request_iterator, context):
-        """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole.
+        """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,6 +357,34 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadImageMask(self, request_iterator, context):
+        """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchSetImageMasks(self, request, context):
+        """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEdits(self, request, context):
+        """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoEdit(self, request, context):
+        """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTagStats(self, request, context):
         """Counts the labels of a dataset, most frequent first.
         """
@@ -366,7 +414,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportDatasetVersion(self, request, context):
-        """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest.
+        """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -500,6 +548,26 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.EditTags,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsResponse.SerializeToString,
+            ),
+            'UploadImageMask': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadImageMask,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageMaskRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.SerializeToString,
+            ),
+            'BatchSetImageMasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSetImageMasks,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchSetImageMasksRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchSetImageMasksResponse.SerializeToString,
+            ),
+            'ListEdits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEdits,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListEditsRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListEditsResponse.SerializeToString,
+            ),
+            'UndoEdit': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoEdit,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UndoEditRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Edit.SerializeToString,
             ),
             'ListTagStats': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTagStats,
@@ -1110,6 +1178,114 @@ class DatasetService:
             '/fiveshot.dataset.v1.DatasetService/EditTags',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.EditTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadImageMask(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/UploadImageMask',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UploadImageMaskRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSetImageMasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/BatchSetImageMasks',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchSetImageMasksRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.BatchSetImageMasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEdits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/ListEdits',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListEditsRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListEditsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoEdit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/UndoEdit',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UndoEditRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.Edit.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,7 +52,7 @@ class DatasetServiceStub:
     UploadImageContent: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]
     """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
     ImportImages: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.ImportImagesRequest, _dataset_service_pb2.ImportImagesResponse]
-    """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
+    """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
     CreateImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]
     """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
     CompleteImageUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]
@@ -79,6 +79,14 @@ class DatasetServiceStub:
     """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
+    UploadImageMask: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageMaskRequest, _dataset_pb2.Image]
+    """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old."""
+    BatchSetImageMasks: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchSetImageMasksRequest, _dataset_service_pb2.BatchSetImageMasksResponse]
+    """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK."""
+    ListEdits: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListEditsRequest, _dataset_service_pb2.ListEditsResponse]
+    """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one."""
+    UndoEdit: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UndoEditRequest, _dataset_pb2.Edit]
+    """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone."""
     ListTagStats: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]
     """Counts the labels of a dataset, most frequent first."""
     CreateDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetVersionRequest, _dataset_pb2.DatasetVersion]
@@ -88,7 +96,7 @@ class DatasetServiceStub:
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
     """Lists a dataset's versions, newest first."""
     ExportDatasetVersion: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.ExportDatasetVersionRequest, _httpbody_pb2.HttpBody]
-    """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest."""
+    """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest."""
     DeleteDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]
@@ -116,7 +124,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     UploadImageContent: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageContentRequest, _dataset_pb2.Image]  # type: ignore[assignment]
     """Uploads one picture over HTTP: the body is the file as it is, its name stands in the query. Checked and stored as by UploadImage."""
     ImportImages: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.ImportImagesRequest, _dataset_service_pb2.ImportImagesResponse]  # type: ignore[assignment]
-    """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
+    """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
     CreateImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateImageUploadsRequest, _dataset_service_pb2.CreateImageUploadsResponse]  # type: ignore[assignment]
     """Gives out addresses of the object store for up to 100 pictures, which take them past this service. Put each picture to its address, then call CompleteImageUploads."""
     CompleteImageUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteImageUploadsRequest, _dataset_service_pb2.CompleteImageUploadsResponse]  # type: ignore[assignment]
@@ -143,6 +151,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Downloads a picture over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
     EditTags: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.EditTagsRequest, _dataset_service_pb2.EditTagsResponse]  # type: ignore[assignment]
     """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
+    UploadImageMask: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadImageMaskRequest, _dataset_pb2.Image]  # type: ignore[assignment]
+    """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old."""
+    BatchSetImageMasks: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.BatchSetImageMasksRequest, _dataset_service_pb2.BatchSetImageMasksResponse]  # type: ignore[assignment]
+    """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK."""
+    ListEdits: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListEditsRequest, _dataset_service_pb2.ListEditsResponse]  # type: ignore[assignment]
+    """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one."""
+    UndoEdit: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UndoEditRequest, _dataset_pb2.Edit]  # type: ignore[assignment]
+    """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone."""
     ListTagStats: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListTagStatsRequest, _dataset_service_pb2.ListTagStatsResponse]  # type: ignore[assignment]
     """Counts the labels of a dataset, most frequent first."""
     CreateDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
@@ -152,7 +168,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
     """Lists a dataset's versions, newest first."""
     ExportDatasetVersion: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.ExportDatasetVersionRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest."""
+    """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest."""
     DeleteDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a version with its images, as far as nothing else holds them. FAILED_PRECONDITION unless `force`, because a training job may need it."""
     ListDatasetVersionImages: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionImagesRequest, _dataset_service_pb2.ListDatasetVersionImagesResponse]  # type: ignore[assignment]
@@ -225,7 +241,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.ImportImagesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ImportImagesResponse, _abc.Awaitable[_dataset_service_pb2.ImportImagesResponse]]:
-        """Uploads a zip archive of pictures with their captions, in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
+        """Uploads a zip archive of pictures with their captions and masks (`masks/NAME.png`, `NAME-masklabel.png`), in folders as kohya and imagefolder lay them out; over HTTP the body is the archive as it is. Each picture is checked and stored as by UploadImage; what fails is named by its path in the archive, and what is right is kept. An archive that is damaged or hostile is refused whole."""
 
     @_abc_1.abstractmethod
     def CreateImageUploads(
@@ -332,6 +348,38 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Edits the tags of all images that match a filter, in one transaction. `validate_only` reports how many would change."""
 
     @_abc_1.abstractmethod
+    def UploadImageMask(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.UploadImageMaskRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Image, _abc.Awaitable[_dataset_pb2.Image]]:
+        """Sets the mask of one image: a PNG of its upright shape in any size, white where the subject is, grey for soft edges; over HTTP the body is the file as it is. It is stored as 8 bit grey with at most 2048 pixels a side. INVALID_ARGUMENT for another format or shape, and for a mask that marks nothing. ABORTED when the etag is old."""
+
+    @_abc_1.abstractmethod
+    def BatchSetImageMasks(
+        self,
+        request: _dataset_service_pb2.BatchSetImageMasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.BatchSetImageMasksResponse, _abc.Awaitable[_dataset_service_pb2.BatchSetImageMasksResponse]]:
+        """Sets or takes away the masks of up to 100 images of one dataset, all or none. ABORTED when an etag is old. Read a mask with DownloadImage or GetImageContent and VIEW_MASK."""
+
+    @_abc_1.abstractmethod
+    def ListEdits(
+        self,
+        request: _dataset_service_pb2.ListEditsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.ListEditsResponse, _abc.Awaitable[_dataset_service_pb2.ListEditsResponse]]:
+        """Lists the edits of a dataset's images that can be undone, newest first: the last twenty of several images and the last twenty of one."""
+
+    @_abc_1.abstractmethod
+    def UndoEdit(
+        self,
+        request: _dataset_service_pb2.UndoEditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Edit, _abc.Awaitable[_dataset_pb2.Edit]]:
+        """Takes back an edit, whoever made it: every field that it changed is again as it was before. ABORTED, and nothing is changed, when one of them was changed since; the error says by whom. Images deleted meanwhile stay so. This is an edit itself, so it can be undone."""
+
+    @_abc_1.abstractmethod
     def ListTagStats(
         self,
         request: _dataset_service_pb2.ListTagStatsRequest,
@@ -369,7 +417,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.ExportDatasetVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
-        """Downloads a version as a zip archive of the originals with their final texts, repeats and crops. Imported into an empty dataset it gives a version of the same digest."""
+        """Downloads a version as a zip archive of the originals with their final texts, repeats, crops and masks. Imported into an empty dataset it gives a version of the same digest."""
 
     @_abc_1.abstractmethod
     def DeleteDatasetVersion(

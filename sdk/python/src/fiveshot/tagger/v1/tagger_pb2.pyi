@@ -370,6 +370,50 @@ class CropSuggestion(_message.Message):
 Global___CropSuggestion: _TypeAlias = CropSuggestion  # noqa: Y015
 
 @_typing.final
+class MaskSuggestion(_message.Message):
+    """The mask of one picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PNG_FIELD_NUMBER: _builtins.int
+    COVERED_SHARE_FIELD_NUMBER: _builtins.int
+    TAGGER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """The image's name."""
+    png: _builtins.bytes
+    """A grey PNG of the whole picture's shape with at most 512 pixels a side, white where the subject is; empty where nothing stands out, and with an `error`. Set it with BatchSetImageMasks."""
+    covered_share: _builtins.float
+    """The share of the picture that it marks, 0 to 1."""
+    tagger: _builtins.str
+    """Id of the tagger whose network found it."""
+    etag: _builtins.str
+    """The image's etag, to guard the change."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why nothing can be said of this picture."""
+
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        png: _builtins.bytes = ...,
+        covered_share: _builtins.float = ...,
+        tagger: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covered_share", b"covered_share", "error", b"error", "etag", b"etag", "image", b"image", "png", b"png", "tagger", b"tagger"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaskSuggestion: _TypeAlias = MaskSuggestion  # noqa: Y015
+
+@_typing.final
 class TagOptions(_message.Message):
     """How raw scores become tags. Every field has a working default."""
 

@@ -329,6 +329,38 @@ class SuggestCropsRequest(_message.Message):
 Global___SuggestCropsRequest: _TypeAlias = SuggestCropsRequest  # noqa: Y015
 
 @_typing.final
+class SuggestMasksRequest(_message.Message):
+    """Asks for masks of the pictures of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    filter: _builtins.str
+    """Which images, as in ListImages; empty means all."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of images, if not all that match the filter."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        images: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "filter", b"filter", "images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestMasksRequest: _TypeAlias = SuggestMasksRequest  # noqa: Y015
+
+@_typing.final
 class DeleteTagJobRequest(_message.Message):
     """Asks to delete one tag job."""
 

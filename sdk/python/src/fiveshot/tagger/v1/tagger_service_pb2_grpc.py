@@ -82,6 +82,11 @@ class TaggerServiceStub:
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.FromString,
                 _registered_method=True)
+        self.SuggestMasks = channel.unary_stream(
+                '/fiveshot.tagger.v1.TaggerService/SuggestMasks',
+                request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestMasksRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.MaskSuggestion.FromString,
+                _registered_method=True)
         self.DeleteTagJob = channel.unary_unary(
                 '/fiveshot.tagger.v1.TaggerService/DeleteTagJob',
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.DeleteTagJobRequest.SerializeToString,
@@ -164,6 +169,14 @@ class TaggerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuggestMasks(self, request, context):
+        """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+        NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteTagJob(self, request, context):
         """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended.
         """
@@ -225,6 +238,11 @@ def add_TaggerServiceServicer_to_server(servicer, server):
                     servicer.SuggestCrops,
                     request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.FromString,
                     response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.SerializeToString,
+            ),
+            'SuggestMasks': grpc.unary_stream_rpc_method_handler(
+                    servicer.SuggestMasks,
+                    request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestMasksRequest.FromString,
+                    response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.MaskSuggestion.SerializeToString,
             ),
             'DeleteTagJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteTagJob,
@@ -481,6 +499,33 @@ class TaggerService:
             '/fiveshot.tagger.v1.TaggerService/SuggestCrops',
             fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.SerializeToString,
             fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuggestMasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.tagger.v1.TaggerService/SuggestMasks',
+            fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestMasksRequest.SerializeToString,
+            fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.MaskSuggestion.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,10 @@ class TaggerServiceStub:
     trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
     NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
     """
+    SuggestMasks: _grpc.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestMasksRequest, _tagger_pb2.MaskSuggestion]
+    """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+    NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+    """
     DeleteTagJob: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]
     """Deletes a job that has ended; what it tagged stays. FAILED_PRECONDITION when it has not ended."""
     TagImage: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.TagImageRequest, _tagger_service_pb2.TagImageResponse]
@@ -89,6 +93,10 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     SuggestCrops: _aio.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestCropsRequest, _tagger_pb2.CropSuggestion]  # type: ignore[assignment]
     """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
     trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+    NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+    """
+    SuggestMasks: _aio.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestMasksRequest, _tagger_pb2.MaskSuggestion]  # type: ignore[assignment]
+    """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
     NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
     """
     DeleteTagJob: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.DeleteTagJobRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -173,6 +181,16 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_tagger_pb2.CropSuggestion], _abc.AsyncIterator[_tagger_pb2.CropSuggestion]]:
         """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
         trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
+        NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+        """
+
+    @_abc_1.abstractmethod
+    def SuggestMasks(
+        self,
+        request: _tagger_service_pb2.SuggestMasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_tagger_pb2.MaskSuggestion], _abc.AsyncIterator[_tagger_pb2.MaskSuggestion]]:
+        """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
         NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
         """
 

@@ -73,6 +73,8 @@ class TrainingPicture(_message.Message):
     SAMPLES_PER_EPOCH_FIELD_NUMBER: _builtins.int
     PICTURE_FIELD_NUMBER: _builtins.int
     CAPTION_UNUSED_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    HAS_MASK_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Name of the image, or of the version's image."""
     file_name: _builtins.str
@@ -105,6 +107,10 @@ class TrainingPicture(_message.Message):
     """The picture as the model sees it: a JPEG of the bucket's size, at most 1024 pixels a side. Empty with `without_pictures`."""
     caption_unused: _builtins.bool
     """True where the picture has a caption as well, which is not trained."""
+    mask: _builtins.bytes
+    """A grey PNG of the same size: white where the loss counts in full. Only with a masked loss, of pictures that have a mask, and not with `without_pictures`."""
+    has_mask: _builtins.bool
+    """True where the image has a mask, whether or not the job uses it."""
     @_builtins.property
     def crop(self) -> _dataset_pb2.Crop:
         """The image's crop; unset where it has none."""
@@ -134,10 +140,12 @@ class TrainingPicture(_message.Message):
         samples_per_epoch: _builtins.int = ...,
         picture: _builtins.bytes = ...,
         caption_unused: _builtins.bool = ...,
+        mask: _builtins.bytes = ...,
+        has_mask: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["crop", b"crop", "seen", b"seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_height", b"bucket_height", "bucket_width", b"bucket_width", "caption_unused", b"caption_unused", "crop", b"crop", "enlargement", b"enlargement", "file_name", b"file_name", "image", b"image", "lost_share", b"lost_share", "picture", b"picture", "samples_per_epoch", b"samples_per_epoch", "seen", b"seen", "seen_height", b"seen_height", "seen_width", b"seen_width", "tags_unused", b"tags_unused", "text", b"text", "text_source", b"text_source", "token_count", b"token_count", "token_limit", b"token_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_height", b"bucket_height", "bucket_width", b"bucket_width", "caption_unused", b"caption_unused", "crop", b"crop", "enlargement", b"enlargement", "file_name", b"file_name", "has_mask", b"has_mask", "image", b"image", "lost_share", b"lost_share", "mask", b"mask", "picture", b"picture", "samples_per_epoch", b"samples_per_epoch", "seen", b"seen", "seen_height", b"seen_height", "seen_width", b"seen_width", "tags_unused", b"tags_unused", "text", b"text", "text_source", b"text_source", "token_count", b"token_count", "token_limit", b"token_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,43 @@
+"""Masks on their way to the server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fiveshot import errors
+from fiveshot.aio import platform
+from fiveshot.aio.calls import Stubs
+from fiveshot.dataset.v1 import dataset_pb2
+from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from google.api.httpbody_pb2 import HttpBody
+
+_PIECE_BYTES = 256 * 1024
+
+
+async def upload_mask(stubs: Stubs, image: str, file: Path | bytes, *, etag: str = "") -> dataset_pb2.Image:
+    """Sets the mask of an image. file: a PNG, or its bytes. Raises what is wrong with it."""
+    if isinstance(file, bytes):
+        data = file
+    else:
+        try:
+            data = await platform.read_bytes(file)
+        except OSError as error:
+            raise errors.InvalidArgument(
+                f"{file.name} cannot be read: {error.strerror}", field="file_name", reason="FILE_UNREADABLE",
+                remedy="Check its path and its permissions.",
+            ) from None  # fmt: skip
+    first = pb.UploadImageMaskRequest(name=image, sha256=hashlib.sha256(data).hexdigest(), etag=etag)
+
+    async def requests() -> AsyncIterator[pb.UploadImageMaskRequest]:
+        yield first
+        for start in range(0, len(data), _PIECE_BYTES):
+            yield pb.UploadImageMaskRequest(content=HttpBody(data=data[start : start + _PIECE_BYTES]))
+
+    async def once(left: float | None) -> Any:
+        return await stubs.dataset.UploadImageMask(requests())
+
+    masked: dataset_pb2.Image = await stubs.channel.repeated(once)
+    return masked
