@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw
 from services.trainer.engine.batches import epoch_steps
 from services.trainer.engine.evaluation import Example
 from services.trainer.engine.job import Hooks, TrainItem, TrainJobSpec
+from services.trainer.engine.optimizer_step import train_step
 from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes
-from services.trainer.engine.train_loop import _train_step
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.parameters import resolve
@@ -53,7 +53,7 @@ def trained(spec: TrainJobSpec) -> Run:
     run = prepare(spec, Hooks(), Processes(), Warm())
     for epoch in range(spec.parameters.num_epochs):
         for passes in epoch_steps(run.plan.buckets, spec.parameters, epoch):
-            _train_step(run, passes)
+            train_step(run, passes)
             run.place.step += 1
     return run
 

@@ -1,6 +1,7 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
 -- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
--- REFUSED (reason -> {status, message}), and the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
+-- REFUSED (reason -> {status, message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), and the
+-- sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
@@ -124,7 +125,17 @@ function envoy_on_request(handle)
   metadata:set(SPACE, "asks", "1")
 end
 
+-- A gRPC server refuses a message that is too large before any code of ours sees it, and without details.
+local function explain(headers)
+  local message = headers:get("grpc-message") or ""
+  if headers:get("grpc-status") == "8" and message:find("message larger than max", 1, true) then
+    headers:replace("grpc-message", TOO_LARGE_MESSAGE)
+    headers:replace("grpc-status-details-bin", TOO_LARGE_DETAILS)
+  end
+end
+
 function envoy_on_response(handle)
+  explain(handle:headers())
   local metadata = handle:streamInfo():dynamicMetadata()
   local own = metadata:get(SPACE)
   local answer = metadata:get("envoy.filters.http.ext_authz")

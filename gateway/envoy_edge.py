@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from gateway.envoy_replies import BY_REASON, EDGE_SPACE
+from gateway.envoy_replies import BY_REASON, EDGE_SPACE, MESSAGE_TOO_LARGE, TOO_LARGE, in_trailers, status_of
 from gateway.http_rules import HttpRule
 from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
@@ -36,6 +36,8 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
         f"local ADDRESS_HEADER = {json.dumps(ADDRESS_KEY)}",
         f"local REFUSED = {_refusals()}",
+        f"local TOO_LARGE_MESSAGE = {json.dumps(TOO_LARGE.message)}",
+        f"local TOO_LARGE_DETAILS = {json.dumps(in_trailers(status_of(TOO_LARGE, MESSAGE_TOO_LARGE)))}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",
     ]

@@ -84,6 +84,14 @@ _OVERLOADED = Reply(
     "Wait a moment, then try again at a lower rate.",
     again=True,
 )
+MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+TOO_LARGE = Reply(
+    413,
+    _RESOURCE_EXHAUSTED,
+    "A message of this call is larger than the service takes",
+    "Send files through the upload methods, in messages of at most 1 MiB.",
+)
+"""What edge.lua says in place of a gRPC server that could not read on, whose own words carry no details."""
 # gRPC callers get the plain message in grpc-message, not a JSON text. A transcoded call looks like gRPC by then, but
 # for the header in which the transcoder keeps the path.
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
@@ -97,7 +105,7 @@ _WANTS_GRPC = {"and_filter": {"filters": [{"header_filter": {"header": each}} fo
 def replies() -> dict[str, Reply]:
     """Every reply by its reason."""
     by_status = {f"GATEWAY_HTTP_{reply.status}": reply for reply in BY_STATUS}
-    return {**BY_REASON, OVERLOADED: _OVERLOADED, **by_status}
+    return {**BY_REASON, OVERLOADED: _OVERLOADED, MESSAGE_TOO_LARGE: TOO_LARGE, **by_status}
 
 
 def local_replies() -> Config:
@@ -125,6 +133,11 @@ def status_of(reply: Reply, reason: str) -> status_pb2.Status:
     return status
 
 
+def in_trailers(status: status_pb2.Status) -> str:
+    """The status as gRPC's `grpc-status-details-bin` carries it."""
+    return base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
+
+
 def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = False) -> list[Config]:
     """The reply for JSON and for gRPC callers. own_message: JSON callers get Envoy's own text, which tells more."""
     status = status_of(reply, reason)
@@ -141,10 +154,11 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
         "headers_to_add": wait,
     }
     status.code = reply.grpc_code or reply.code
-    details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
     as_grpc = {
         "filter": {"and_filter": {"filters": [applies, _WANTS_GRPC]}},
-        "headers_to_add": [_header("grpc-status-details-bin", details), _header("grpc-status", str(status.code))],
+        "headers_to_add": [
+            _header("grpc-status-details-bin", in_trailers(status)), _header("grpc-status", str(status.code)),
+        ],
         "body_format_override": {"text_format_source": {"inline_string": reply.message}},
     }
     return [as_json, as_grpc]

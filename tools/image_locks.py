@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "deploy" / "locks"
-IMAGES = ("dataset", "tagger", "trainer", "registry", "gateway", "worker")
+IMAGES = ("dataset", "tagger", "trainer", "registry", "notifier", "gateway", "worker")
 """The extras that are images."""
 BUILD = "build"
 """The lock of what builds our own wheels."""

@@ -48,7 +48,7 @@ def list_(
          m.license, "yes" if m.available else "no", m.description)
         for m in answer.base_models
     )  # fmt: skip
-    output.table(("base model", "family", ">pixels", ">memory", "licence", "available", "what it is"), rows)
+    output.table(("base model", "?family", ">pixels", ">memory", "licence", "available", "what it is"), rows)
 
 
 @app.command()
@@ -145,7 +145,7 @@ def _list_known(session: Session) -> None:
          each["license"])
         for each in found["known"]
     )  # fmt: skip
-    output.table(("base model", "title", "family", ">pixels", ">weights", ">memory to train", "licence"), rows)
+    output.table(("base model", "?title", "?family", ">pixels", ">weights", ">memory", "licence"), rows)
     output.next_step(session, "fiveshot base-models add ID --source FOLDER")
 
 

@@ -35,6 +35,7 @@ def create(
     display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     description: Annotated[str, typer.Option(help="Free text.")] = "",
     trigger_word: Annotated[str, typer.Option(help="The word that stands for the subject in every caption.")] = "",
+    subject: Annotated[str, typer.Option(help="What the photos show, such as: gray cat")] = "",
     num_repeats: Annotated[int, typer.Option(help="How many times each image is used per epoch.")] = 0,
     text_from: Annotated[str, typer.Option(help=_TEXT_FROM_HELP)] = "caption-or-tags",
     label: labels.Label = None,
@@ -45,6 +46,7 @@ def create(
         display_name=display_name,
         description=description,
         trigger_word=trigger_word,
+        subject=subject,
         num_repeats=num_repeats,
         text_from=chosen(TEXT_FROM, text_from, "text_from"),
         labels=labels.parsed(label),
@@ -98,8 +100,11 @@ def update(
     display_name: Annotated[str | None, typer.Option(help="Display name.")] = None,
     description: Annotated[str | None, typer.Option(help="Free text.")] = None,
     trigger_word: Annotated[str | None, typer.Option(help="The word for the subject.")] = None,
+    subject: Annotated[str | None, typer.Option(help="What the photos show, such as: gray cat")] = None,
     num_repeats: Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")] = None,
     text_from: Annotated[str | None, typer.Option(help=_TEXT_FROM_HELP)] = None,
+    label: labels.Changed = None,
+    remove_label: labels.Removed = None,
 ) -> None:
     """Change a dataset's settings."""
     session: Session = ctx.obj
@@ -107,13 +112,19 @@ def update(
         "display_name": display_name,
         "description": description,
         "trigger_word": trigger_word,
+        "subject": subject,
         "num_repeats": num_repeats,
         "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
     }
+    name = session.name("datasets", dataset)
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    etag = ""
+    if label or remove_label:
+        current = session.dataset.GetDataset(pb.GetDatasetRequest(name=name))
+        values["labels"], etag = labels.changed(current.labels, label, remove_label), current.etag
     if not values:
         raise InvalidArgument("No change was given", remedy="Give at least one option, such as --trigger-word.")
-    changed = dataset_pb2.Dataset(name=session.name("datasets", dataset), **values)
+    changed = dataset_pb2.Dataset(name=name, etag=etag, **values)
     request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=list(values)))
     _show(session, session.dataset.UpdateDataset(request))
 
@@ -165,7 +176,8 @@ def _show(session: Session, dataset: dataset_pb2.Dataset) -> None:
     output.facts(
         [
             ("name", dataset.name), ("display name", dataset.display_name), ("description", dataset.description),
-            ("trigger word", dataset.trigger_word), ("repeats", dataset.num_repeats or ""),
+            ("trigger word", dataset.trigger_word), ("subject", dataset.subject),
+            ("repeats", dataset.num_repeats or ""),
             ("text from", next(word for word, value in TEXT_FROM.items() if value == (dataset.text_from or 1))),
             ("labels", labels.shown(dataset.labels)),
             ("images", f"{dataset.image_count} ({output.size(dataset.size_bytes)})"),

@@ -50,11 +50,15 @@ def upload(
     zipped = [path for path in paths if is_archive(path)]
     rest = [path for path in paths if path not in zipped]
     found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
-    result = upload_pictures(session, name, found.pictures, update_present=update_captions)
     how = {"captions": captions, "folder_repeats": folder_repeats, "update_present": update_captions}
-    for path in zipped:
-        with sending(session) as show:
-            found.words += upload_archive(session.stubs, name, path, result, on_progress=show, **how)
+    try:
+        result = upload_pictures(session, name, found.pictures, update_present=update_captions)
+        for path in zipped:
+            with sending(session) as show:
+                found.words += upload_archive(session.stubs, name, path, result, on_progress=show, **how)
+    except KeyboardInterrupt:
+        output.note("What has arrived is kept. Give the same command again to upload the rest.")
+        raise
     found.passed_over += result.passed_over
     if session.json:
         passed = [{"path": str(each.path), "why": each.why} for each in found.passed_over]

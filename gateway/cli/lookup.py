@@ -50,6 +50,18 @@ def job(session: Session, given: str) -> str:
     return str(newest.name)
 
 
+def last_two_jobs(session: Session) -> list[str]:
+    """Names of the project's two newest jobs, the older one first. Raises NotFound when there are not two."""
+    request = training_api.ListTrainingJobsRequest(parent=session.parent, order_by="create_time desc")
+    found = list(pages(session.trainer.ListTrainingJobs, request, "training_jobs", 2))
+    if len(found) < 2:
+        raise NotFound(
+            f"{session.parent} has {'one training job' if found else 'no training job'}", field="job", reason="NO_JOB",
+            remedy="Start another one with `fiveshot train start DATASET`, and compare the two.",
+        )  # fmt: skip
+    return [each.name for each in reversed(found)]
+
+
 def epoch(session: Session, job_name: str, word: str) -> str:
     """The name of an epoch: a number, `recommended` (or `best`, or nothing), or `last`.
 
@@ -138,15 +150,28 @@ def with_suggestion(session: Session, error: FiveshotError) -> FiveshotError:
     missing = _MISSING.search(error.message) if isinstance(error, NotFound) else None
     if missing is None or "Did you mean" in error.remedy:
         return error
+    collection, given = missing[1] or missing[2], missing[3]
     try:
-        near = did_you_mean(missing[3], _known(session, missing[1] or missing[2]))
+        known = _known(session, collection)
     except FiveshotError:
         # The error to tell of is the first one.
         return error
-    remedy = f"{near} {error.remedy}".strip() if near else error.remedy
+    if given in known:
+        # It is something below it that is not there.
+        return error
+    near = did_you_mean(given, known)
+    remedy = f"{near} {error.remedy}" if near else f"{error.remedy} {_elsewhere(collection, given)}"
     return NotFound(
-        error.message, reason=error.reason, remedy=remedy, metadata=error.metadata, violations=error.violations
+        error.message, reason=error.reason, remedy=remedy.strip(), metadata=error.metadata, violations=error.violations
     )
+
+
+def _elsewhere(collection: str, identifier: str) -> str:
+    """What to do about a name that is like none that there is."""
+    if collection == "datasets":
+        return f"Make it with `fiveshot dataset create {identifier}`, or see `fiveshot dataset list`."
+    noun = {"trainingJobs": "train", "models": "models"}.get(collection, "base-models")
+    return f"See `fiveshot {noun} list`."
 
 
 def _known(session: Session, collection: str) -> list[str]:

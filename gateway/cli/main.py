@@ -16,7 +16,7 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting: commands of others
+from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting, updating: commands of others
     archives,
     audit,
     audit_log,
@@ -43,6 +43,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, 
     taggers,
     tags,
     train,
+    updating,
     usage,
     webhooks,
     workers,

@@ -58,12 +58,14 @@ def metrics(
 @app.command(rich_help_panel=FOLLOW)
 def compare(
     ctx: typer.Context,
-    one: Annotated[str, typer.Argument(help="Id or full name of a job.", autocompletion=jobs)],
+    one: Annotated[
+        str, typer.Argument(help="Id or full name of a job; the one before the last when empty.", autocompletion=jobs)
+    ] = "",
     other: Annotated[str, typer.Argument(help="The other job; the last one when empty.", autocompletion=jobs)] = "",
 ) -> None:
-    """Compare two jobs: the parameters in which they differ, and what came of each."""
+    """Compare two jobs, the last two by default: the parameters in which they differ, and what came of each."""
     session: Session = ctx.obj
-    names = [lookup.job(session, given) for given in (one, other)]
+    names = [lookup.job(session, one), lookup.job(session, other)] if one else lookup.last_two_jobs(session)
     first, second = (session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)) for name in names)
     best = [
         session.trainer.GetEpoch(pb.GetEpochRequest(name=f"{job.name}/epochs/{job.recommended_epoch}"))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fiveshot import peft_folders
 from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync.calls import pages
-from fiveshot.sync.models import SAVE_TIMEOUT_S, Models
-from fiveshot.sync.transfer import save as keep
+from fiveshot.sync.models import SAVE_TIMEOUT_S, Models, save_file
 from fiveshot.transfers import Saved
 
 from gateway.cli import labels, lookup, output
@@ -67,7 +67,9 @@ def save(
 def import_(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Id of the model to put it into.")],
-    file: Annotated[Path, typer.Argument(help="A LoRA of kohya, diffusers or PEFT: a .safetensors file.")],
+    file: Annotated[
+        Path, typer.Argument(help="A LoRA of kohya, diffusers or PEFT: a .safetensors file, or PEFT's folder.")
+    ],
     create: Annotated[bool, typer.Option(help="Create the model if it does not exist.")] = False,
     base_model: Annotated[str, typer.Option(help="Id of the base model that it is made for.")] = "",
     trigger_word: Annotated[str, typer.Option(help="The word for the subject; what the file says by default.")] = "",
@@ -77,7 +79,7 @@ def import_(
 ) -> None:
     """Keep a LoRA file from elsewhere as the next version of a model."""
     session: Session = ctx.obj
-    if not file.is_file():
+    if not file.is_file() and not (file / peft_folders.WEIGHTS).is_file():
         raise NotFound(f"There is no file {file}", field="file_name", remedy="Check the path.")
     model = lookup.new_id(model, field="model_id", kind="model")
     with sending(session) as show:
@@ -99,11 +101,14 @@ def create(
     display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     description: Annotated[str, typer.Option(help="Free text.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Tag to find it by; repeatable.")] = None,
+    label: labels.Label = None,
 ) -> None:
     """Create an empty model."""
     session: Session = ctx.obj
     model = lookup.new_id(model, field="model_id", kind="model")
-    fields = model_pb2.Model(display_name=display_name, description=description, tags=tag or [])
+    fields = model_pb2.Model(
+        display_name=display_name, description=description, tags=tag or [], labels=labels.parsed(label)
+    )
     made = session.registry.CreateModel(pb.CreateModelRequest(parent=session.parent, model_id=model, model=fields))
     output.print_json(made) if session.json else output.say(made.name)
 
@@ -141,7 +146,7 @@ def show(
     session: Session = ctx.obj
     if not version and not card:
         found = session.registry.GetModel(pb.GetModelRequest(name=session.name("models", model)))
-        output.print_json(found) if session.json else _show_model(found)
+        output.print_json(found) if session.json else show_model(found)
         return
     request = pb.GetModelVersionRequest(name=_version(session, model, version or "latest"))
     kept = session.registry.GetModelVersion(request)
@@ -177,9 +182,17 @@ def download_(
     model: Model,
     version: Version = "latest",
     file_id: Annotated[
-        str, typer.Option("--file", help="kohya (the default), diffusers, preview-1 and so on, or contact-sheet.")
+        str,
+        typer.Option(
+            "--file",
+            "--format",
+            help="kohya (the default), diffusers, peft, preview-1 and so on, or contact-sheet; a LoRA that is stored in"
+            " another form is rewritten.",
+        ),
     ] = "",
-    to: Annotated[Path | None, typer.Option("--to", "-o", help="Output file; defaults to the file's own name.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", "-o", help="Output file, for peft a folder; defaults to the file's own name.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Download one file of a version; its digest is checked."""
@@ -206,7 +219,7 @@ def alias(
         raise InvalidArgument("No version was given", field="version", remedy=remedy)
     else:
         answer = session.registry.SetModelAlias(pb.SetModelAliasRequest(name=target, alias=name, version=version))
-    output.print_json(answer) if session.json else _show_model(answer)
+    output.print_json(answer) if session.json else show_model(answer)
 
 
 @app.command()
@@ -222,8 +235,7 @@ def delete(
 
 def download_version(session: Session, version: str, file_id: str, to: Path | None, *, force: bool = False) -> Saved:
     """Downloads a file of a version, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
-    request = pb.DownloadModelVersionRequest(name=version, file_id=file_id)
-    return keep(session.stubs.channel, lambda: session.registry.DownloadModelVersion(request), to, overwrite=force)
+    return save_file(session.stubs, version, file_id, to, overwrite=force)
 
 
 def _version(session: Session, model: str, version: str) -> str:
@@ -234,11 +246,13 @@ def _aliases(model: model_pb2.Model) -> str:
     return ", ".join(f"{name} → {output.short(target)}" for name, target in sorted(model.aliases.items()))
 
 
-def _show_model(model: model_pb2.Model) -> None:
+def show_model(model: model_pb2.Model) -> None:
+    """Prints the facts of a model."""
     output.facts(
         [
             ("name", model.name), ("display name", model.display_name), ("description", model.description),
-            ("tags", ", ".join(model.tags)), ("versions", model.version_count), ("aliases", _aliases(model)),
+            ("tags", ", ".join(model.tags)), ("labels", labels.shown(model.labels)),
+            ("versions", model.version_count), ("aliases", _aliases(model)),
             ("created", output.when(model.create_time)), ("changed", output.when(model.update_time)),
         ]
     )  # fmt: skip
@@ -253,6 +267,7 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
     output.facts(
         [
             ("name", version.name), ("note", version.description), ("aliases", ", ".join(version.aliases)),
+            ("labels", labels.shown(version.labels)),
             ("base model", output.short(lineage.base_model)), ("trigger word", version.trigger_word),
             ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", _loss(version)),
             ("uploaded file", lineage.uploaded_file), ("epoch", lineage.epoch),
@@ -262,6 +277,6 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
         ]
     )  # fmt: skip
     output.table(
-        ("file", "name", ">size", "sha256"),
+        ("file", "name", ">size", "?sha256"),
         ((f.file_id, f.file_name, output.size(f.size_bytes), f.sha256) for f in version.files),
     )

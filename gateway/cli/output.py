@@ -18,6 +18,7 @@ from fiveshot.transfers import Saved
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -143,7 +144,7 @@ def saved(session: Any, file: Saved) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """Prints a table; a column that begins with `>` is set right.
+    """Prints a table; a column that begins with `>` is set right, one with `?` goes where the terminal is too narrow.
 
     The first column names the row and is never broken; a column in which no row has anything is left out.
     """
@@ -151,15 +152,29 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     if not cells:
         say("Nothing found.")
         return
-    filled = [any(row[number] for row in cells) for number in range(len(columns))]
+    filled = _shown(columns, cells)
     grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         if filled[number]:
-            side: Literal["left", "right"] = "right" if column.startswith(">") else "left"
-            grid.add_column(column.lstrip(">"), justify=side, overflow="fold", no_wrap=number == 0)
+            side: Literal["left", "right"] = "right" if ">" in column[:2] else "left"
+            grid.add_column(column.lstrip(">?"), justify=side, overflow="fold", no_wrap=number == 0)
     for row in cells:
         grid.add_row(*(cell for cell, shown in zip(row, filled, strict=True) if shown))
     out.print(grid)
+
+
+def _shown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[bool]:
+    """Which columns have something, and fit: those with a `?` go, the last one first, while the others lack room."""
+    filled = [any(row[number] for row in cells) for number in range(len(columns))]
+    widths = [
+        max(cell_len(column.lstrip(">?")), *(cell_len(row[number]) for row in cells))
+        for number, column in enumerate(columns)
+    ]
+    for number in reversed(range(len(columns))):
+        wanted = [width + 2 for width, shown in zip(widths, filled, strict=True) if shown]
+        if sum(wanted) - 2 > out.width and filled[number] and columns[number].startswith("?"):
+            filled[number] = False
+    return filled
 
 
 def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:

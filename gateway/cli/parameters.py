@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fiveshot.errors import FieldViolation, InvalidArgument
+from fiveshot.errors import FieldViolation, FiveshotError, InvalidArgument
 from fiveshot.trainer.v1.training_job_pb2 import TrainingParameters
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -14,10 +14,16 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 _INTEGERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 
 
-def parameters(named: Mapping[str, Any], assignments: Sequence[str], prompts: Sequence[str]) -> TrainingParameters:
+def parameters(
+    named: Mapping[str, Any],
+    assignments: Sequence[str],
+    prompts: Sequence[str],
+    check: Callable[[TrainingParameters], object] = lambda rest: None,
+) -> TrainingParameters:
     """What a job sets: `named` values that are not None, then NAME=VALUE texts.
 
-    Raises InvalidArgument with every field that is wrong. Bounds are the service's business: it knows the base model.
+    check: asks the service about the rest when some are wrong; it knows the base model, and with it the bounds.
+    Raises InvalidArgument with every field that is wrong.
     """
     result = TrainingParameters(preview_prompts=prompts)
     for name, value in named.items():
@@ -33,12 +39,20 @@ def parameters(named: Mapping[str, Any], assignments: Sequence[str], prompts: Se
                 setattr(result, name, value)
         except InvalidArgument as fault:
             faults.append(fault)
-    if len(faults) == 1:
+    if not faults:
+        return result
+    found: list[FieldViolation] = []
+    try:
+        check(result)
+    except InvalidArgument as fault:
+        found = [*fault.violations]
+    except FiveshotError:
+        # What else is wrong can be told once these are right.
+        pass
+    if len(faults) == 1 and not found:
         raise faults[0]
-    if faults:
-        wrong = [FieldViolation(fault.field, str(fault).rstrip(".")) for fault in faults]
-        raise InvalidArgument(f"{len(faults)} parameters are wrong", violations=wrong)
-    return result
+    wrong = [FieldViolation(fault.field, str(fault).rstrip(".")) for fault in faults] + found
+    raise InvalidArgument(f"{len(wrong)} parameters are wrong", reason="PARAMETER_INVALID", violations=wrong)
 
 
 def _assigned(assignment: str) -> tuple[str, Any]:

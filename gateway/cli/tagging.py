@@ -38,12 +38,18 @@ def caption_options(
 
 
 def run_tag_job(
-    session: Session, dataset: str, options: Mapping[str, Any], *, filter: str = "", dry_run: bool = False
+    session: Session,
+    dataset: str,
+    options: Mapping[str, Any],
+    *,
+    filter: str = "",
+    dry_run: bool = False,
+    own: Mapping[str, str] | None = None,
 ) -> tagger_pb2.TagJob:
-    """Starts a tag job, follows it to its end and tells what came of it."""
+    """Starts a tag job, follows it to its end and tells what came of it. own: labels of the job."""
     parent = "/".join(dataset.split("/")[:2])
     request = pb.TagImagesRequest(
-        parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run
+        parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run, labels=own
     )
     created = job = session.tagger.TagImages(request)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -10,7 +10,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument
 from fiveshot.sync.calls import pages
 
-from gateway.cli import lookup, output
+from gateway.cli import labels, lookup, output
 from gateway.cli.dataset import WORDS, Dataset, Filter, app
 from gateway.cli.session import Session
 from gateway.cli.tagging import caption_options, run_tag_job, suggested_subject
@@ -31,15 +31,16 @@ def tag(
     max_tags: Annotated[int, typer.Option(help="Maximum number of tags per image; 0 means 30.")] = 0,
     exclude: Annotated[list[str] | None, typer.Option(help="Label to leave out; repeatable; * is a wildcard.")] = None,
     prepend: Annotated[list[str] | None, typer.Option(help="Label to put first; repeatable.")] = None,
-    trigger: Annotated[bool, typer.Option(help="Put the dataset's trigger word first.")] = True,
+    trigger: Annotated[bool, typer.Option(help="Put the dataset's trigger word and subject first.")] = True,
     mode: Annotated[str, typer.Option(help="skip, append or overwrite-auto.")] = "append",
     captioner: Annotated[str, typer.Option(help="Write captions with this captioner instead of tags.")] = "",
     purpose: Annotated[str, typer.Option(help="What the captions are for: thing, person or style.")] = "thing",
-    subject: Annotated[str, typer.Option(help="What the pictures show, such as dog: every caption has it.")] = "",
+    subject: Annotated[str, typer.Option(help="What captions name, such as dog; default: the dataset's subject.")] = "",
     avoid: Annotated[list[str] | None, typer.Option(help="Word that no caption may hold; repeatable.")] = None,
     base_model: Annotated[str, typer.Option(help="Base model whose token limit the captions keep.")] = "",
     filter: Filter = "",
     dry_run: Annotated[bool, typer.Option(help="Show what would change; write nothing.")] = False,
+    label: labels.Label = None,
 ) -> None:
     """Tag all pictures, or caption them; manual edits are never overwritten."""
     session: Session = ctx.obj
@@ -52,7 +53,7 @@ def tag(
         asked = caption_options(session, purpose=purpose, subject=subject, avoid=avoid or [], base_model=base_model)
         options = {"tagger": tagger, "mode": mode, "captioner": captioner, "caption": asked}
     name = session.name("datasets", dataset)
-    job = run_tag_job(session, name, options, filter=filter, dry_run=dry_run)
+    job = run_tag_job(session, name, options, filter=filter, dry_run=dry_run, own=labels.parsed(label))
     if not session.json:
         request = pb.ListImagesRequest(parent=name)
         tell_competition(session, list(pages(session.dataset.ListImages, request, "images", 0)))

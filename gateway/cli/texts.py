@@ -21,11 +21,13 @@ _OR, _BOTH = TEXT_FROM["caption-or-tags"], TEXT_FROM["caption-and-tags"]
 
 
 def source_of(image: dataset_pb2.Image, text_from: int = _OR) -> str:
-    """Where the text of a picture comes from: `caption`, `tags`, `caption, tags` or `nothing`."""
+    """Where the text of a picture comes from: `caption`, `tags`, `caption, tags`, `dataset` (its words alone), or
+    `nothing`."""
     caption = "caption" if image.caption and text_from != _TAGS else ""
     takes_tags = text_from in (_TAGS, _BOTH) or (text_from != _CAPTION and not caption)
     tags = "tags" if image.tags and takes_tags else ""
-    return ", ".join(part for part in (caption, tags) if part) or "nothing"
+    own = ", ".join(part for part in (caption, tags) if part)
+    return own or ("dataset" if image.training_text else "nothing")
 
 
 def show_texts(session: Session, dataset: str) -> None:

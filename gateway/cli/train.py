@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 from fiveshot.errors import InvalidArgument
@@ -78,7 +79,7 @@ def start(
         dataset_version=session.name("datasets", source),
         display_name=display_name,
         priority=priority,
-        parameters=parameters(named, set_ or [], prompt or []),
+        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, base_model, source)),
         labels=labels.parsed(label),
     )
     request = pb.CreateTrainingJobRequest(
@@ -119,7 +120,7 @@ def estimate(
     job = training_job_pb2.TrainingJob(
         base_model=base_model_name(base_model),
         dataset_version=session.name("datasets", source),
-        parameters=parameters(named, set_ or [], []),
+        parameters=parameters(named, set_ or [], [], _estimating(session, base_model, source)),
     )
     answer = session.trainer.EstimateTrainingJob(pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job))
     if session.json:
@@ -151,12 +152,11 @@ def list_(
         return
     rows = (
         (output.short(each.name), output.enum_name(each, "state") + output.pretended(each),
-         output.short(each.base_model), f"{each.step}/{each.total_steps}", each.epochs_completed,
-         f"{each.loss:.4f}" if each.loss else "",
-         each.queue_position or "", output.when(each.create_time), each.display_name)
+         f"{each.step}/{each.total_steps}", each.epochs_completed, f"{each.loss:.4f}" if each.loss else "",
+         each.queue_position or "", output.short(each.base_model), each.display_name, output.when(each.create_time))
         for each in found
     )  # fmt: skip
-    columns = ("job", "state", "base model", ">steps", ">epochs", ">loss", ">queue", "created", "display name")
+    columns = ("job", "state", ">steps", "?>epochs", ">loss", ">queue", "?base model", "?display name", "?created")
     output.table(columns, rows)
 
 
@@ -224,6 +224,20 @@ def extend(
     name = lookup.job(session, "".join(job))
     request = pb.ExtendTrainingJobRequest(name=name, additional_epochs=min(int(epochs), 2**31 - 1))
     _moved(session, session.trainer.ExtendTrainingJob(request))
+
+
+def _estimating(session: Session, base_model: str, source: str) -> Callable[[training_job_pb2.TrainingParameters], Any]:
+    """Has the service look at parameters for a job, without making one."""
+
+    def estimate(given: training_job_pb2.TrainingParameters) -> Any:
+        name = session.name("datasets", source)
+        job = training_job_pb2.TrainingJob(
+            base_model=base_model_name(base_model), dataset_version=name, parameters=given
+        )
+        request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
+        return session.trainer.EstimateTrainingJob(request)
+
+    return estimate
 
 
 def _follow(session: Session, name: str) -> None:

@@ -84,6 +84,8 @@ class View:
             self._line(_epoch_line(event.epoch_completed.epoch))
         elif kind == "base_previews_completed":
             self._line("previews of the base model are there")
+        elif kind == "notice":
+            self._line(event.notice.text)
         elif kind == "state_changed":
             self._state(event.state_changed)
         elif kind == "created":
@@ -93,8 +95,9 @@ class View:
         state = output.enum_name(job, "state")
         waiting = f", {job.queue_position - 1} before it" if job.queue_position > 1 else ""
         self._line(f"{output.short(job.name)}: {state}{waiting}")
-        if job.held_back:
-            self._line(job.held_back)
+        for text in (*job.notices, job.held_back):
+            if text:
+                self._line(text)
         self._progress.update(self._bar, description=state, total=max(1, job.total_steps), completed=job.step)
 
     def _state(self, change: training_event_pb2.JobStateChanged) -> None:
@@ -157,7 +160,8 @@ def describe(job: Job) -> list[tuple[str, Any]]:
         ("steps", f"{job.step} of {job.total_steps}"),
         ("epochs", f"{job.epochs_completed} of {job.parameters.num_epochs}"),
         ("loss", f"{job.loss:.4f}" if job.loss else ""), ("left", output.duration(left) if left else ""),
-        ("recommended epoch", best), ("attempts", len(job.attempts)), ("error", error),
+        ("recommended epoch", best), ("attempts", len(job.attempts)), ("notices", " ".join(job.notices)),
+        ("error", error),
         ("created", output.when(job.create_time)), ("started", output.when(job.start_time)),
         ("ended", output.when(job.end_time)),
     ]  # fmt: skip

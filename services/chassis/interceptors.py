@@ -65,6 +65,19 @@ def server_interceptors(
     return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings, audit)]
 
 
+async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
+    """Answers a method that nobody registered. It is not counted: who calls chooses its name."""
+    error = errors.Unimplemented(
+        "The service has no such method",
+        reason="METHOD_UNKNOWN",
+        remedy="Check the name against the API reference, and that both sides run the same version.",
+    )
+    status = grpc_errors.to_status(error)
+    await context.abort(status.code, status.details, status.trailing_metadata)
+    # Never reached: it makes this a stream, which the trace around it expects.
+    yield b""
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Identity, checks, errors, metrics, log and audit of each call."""
 
@@ -81,7 +94,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
-            return None  # type: ignore[return-value]
+            return grpc.stream_stream_rpc_method_handler(_no_such_method)
         if method.startswith(_UNTOUCHED):
             return rebuilt(handler, decoding.guarded_behavior(handler))
         if handler.response_streaming:

@@ -39,6 +39,7 @@ DATASETS: Listing[Dataset] = Listing(
     fields={
         "display_name": text(fold=str.casefold),
         "trigger_word": text(),
+        "subject": text(),
         "labels": text_map(),
         "create_time": moment(),
         "update_time": moment(),
@@ -94,8 +95,8 @@ class DatasetReader(Protocol):
     async def count_versions(self, ref: DatasetRef) -> int:
         """How many versions the dataset has."""
 
-    async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
-        """The newest version with these contents, for the same trigger word."""
+    async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
+        """The newest version of its dataset with the same contents, trigger word, subject and text_from."""
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:
         """One image of a version. Raises NotFound."""

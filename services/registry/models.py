@@ -14,6 +14,9 @@ LATEST = "latest"
 NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
 KOHYA = "kohya"
 DIFFUSERS = "diffusers"
+PEFT = "peft"
+# The settings that PEFT reads from beside such a file.
+PEFT_CONFIG = "peft-config"
 CONTACT_SHEET = "contact-sheet"
 EDITABLE = ("display_name", "description", "tags", "labels")
 

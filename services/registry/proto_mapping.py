@@ -126,6 +126,7 @@ def import_messages(
             trigger_word=request.trigger_word,
             sha256=request.sha256,
             request_id=request.request_id,
+            adapter_config=request.adapter_config,
         )
 
     return received(requests, header)

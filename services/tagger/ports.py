@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from services.chassis.listing.fields import choice, flag, moment, reference
+from services.chassis.listing.fields import choice, flag, moment, reference, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.tagger.models.jobs import ImageOutcome, JobState, TagJob
@@ -190,6 +190,7 @@ TAG_JOBS: Listing[TagJob] = Listing(
         "state": choice(list(JobState), prefix="STATE_"),
         "dataset": reference("{parent}/datasets/", operators=("=", "!=")),
         "dry_run": flag(),
+        "labels": text_map(),
         "create_time": moment(),
         "end_time": moment(),
     },

@@ -149,6 +149,7 @@ def job_to_proto(job: TagJob, *, with_changes: bool = True) -> tagger_pb2.TagJob
         dry_run=job.dry_run,
         etag=job.etag,
         note=job_note(job),
+        labels=dict(job.labels),
         changes=[
             tagger_pb2.ImageChange(
                 image=outcome.image, added=outcome.added, removed=outcome.removed, caption=outcome.caption

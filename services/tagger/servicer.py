@@ -65,6 +65,7 @@ class TaggerServicer(TaggerServiceServicer):
                 filter=request.filter,
                 request_id=request.request_id,
                 dry_run=request.dry_run,
+                labels=dict(request.labels),
             )
         )
         return proto_mapping.job_to_proto(job)

@@ -222,7 +222,8 @@ async def test_a_failed_job_can_be_retried_for_its_failed_images(jobs: TagJobs) 
 
 async def test_lists_are_newest_first_paged_filtered_and_counted(jobs: TagJobs) -> None:
     for number in range(5):
-        await stored(jobs, new_job(f"t{number}", age_s=10 * (number // 2)))
+        job = replace(new_job(f"t{number}", age_s=10 * (number // 2)), labels={"team": "pets"} if number < 2 else {})
+        assert (await stored(jobs, job)).labels == job.labels
     await stored(jobs, new_job("elsewhere", project="q"))
     everything, total = await jobs.list("p", first_page(TAG_JOBS))
     assert [job.name[-2:] for job in everything] == ["t1", "t0", "t3", "t2", "t4"]
@@ -245,6 +246,8 @@ async def test_lists_are_newest_first_paged_filtered_and_counted(jobs: TagJobs) 
         ("dataset = e", 0),
         ("dataset != e AND dry_run = false", 5),
         ("dry_run = true", 0),
+        ('labels.team = "pets"', 2),
+        ("labels:team AND state = QUEUED", 1),
         ('end_time > "2000-01-01"', 1),
         ('NOT end_time > "2000-01-01"', 4),
         ("state = FAILED AND state = RUNNING", 0),

@@ -13,6 +13,7 @@ from fiveshot.sync.training import TrainingJob
 from fiveshot.updates import Update
 from PIL import Image
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from gateway.demo_pictures import draw_subject
 from tests.fixtures.cut_line import CutLine
@@ -89,6 +90,24 @@ async def test_the_lines_of_the_page_work_as_they_stand_over_a_line_that_is_cut(
             assert (await best.previews[0].read())[:4] == b"\x89PNG"
             model = await client.models.get("my-cat")
             assert [version.id async for version in model.versions] == ["1"]
+            dataset = await client.datasets.get("cat")
+            assert dataset.subject == "gray cat"
+            await dataset.update(labels={"kind": "test"})
+            assert [one.id async for one in client.datasets.list('labels.kind = "test"')] == ["cat"]
+            kept = await model.version()
+            # What was kept in kohya's form alone is to be had in the others.
+            imported = await client.models.import_file("my-cat", "my-cat.safetensors", base_model="fiveshot-tiny")
+            assert imported.files == ["kohya"]
+            made = await imported.download(workplace / "made.safetensors", format="diffusers")
+            assert set(load_file(made.path)) == set(load_file((await kept.download(format="diffusers")).path))
+            folder = (await imported.download(workplace / "peft", format="peft")).path
+            assert (folder / "unet" / "adapter_config.json").is_file()
+            peft = await client.models.import_file("my-cat", folder / "unet")
+            assert peft.files == ["peft", "peft-config"]
+            back = (await peft.download(workplace / "back.safetensors")).path
+            assert {key for key in load_file(workplace / "my-cat.safetensors") if key.startswith("lora_unet_")} == set(
+                load_file(back)
+            )
             # Other tests count what the stack holds.
             await model.delete(force=True)
             await (await client.jobs.get(job.id)).delete(force=True)

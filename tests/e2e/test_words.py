@@ -96,7 +96,7 @@ def test_pictures_get_tags_captions_and_both(stack: RunningStack, tmp_path: Path
         assert "1 calls to taggers/writer." in done.stdout
         server.behave = lambda _: said("A clock in a hall.")
         with Client(stack.server, api_key=stack.api_key) as client:
-            job = client.datasets.get(NAME, subject="clock").tag(captioner="writer", mode="overwrite-auto")
+            job = client.datasets.get(NAME).update(subject="clock").tag(captioner="writer", mode="overwrite-auto")
             assert (job.tagged_images, job.captioner_calls) == (1, 1)
             assert texts(stack) == [("caption", "A sks clock in a hall.")]
             with pytest.raises(InvalidArgument, match="not a purpose"):

@@ -152,10 +152,11 @@ class FakeView:
         """See the port."""
         return sum(version.dataset == ref for version in self._state.versions)
 
-    async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
+    async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
         """See the port."""
-        mine = [version for version in self._state.versions.values() if version.ref.dataset == ref]
-        same = [v for v in mine if v.digest == digest and v.trigger_word == trigger_word]
+        mine = [each for each in self._state.versions.values() if each.ref.dataset == version.ref.dataset]
+        words = ("digest", "trigger_word", "subject", "text_from")
+        same = [each for each in mine if all(getattr(each, word) == getattr(version, word) for word in words)]
         return max(same, key=lambda version: version.ref.number, default=None)
 
     async def version_image(self, ref: VersionImageRef) -> VersionImage:

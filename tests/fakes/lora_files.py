@@ -24,6 +24,30 @@ DIFFUSERS: Tensors = {
     "text_encoder.text_model.layers.0.fc1.lora_A.weight": _DOWN,
 }
 OLD_DIFFUSERS: Tensors = {"unet.mid_block.attn1.processor.to_q_lora.down.weight": ("F32", (4, 8), bytes(128))}
+_TO_Q = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+_TO_Q_DOTTED = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+_FILLED_DOWN = ("F16", (4, 8), struct.pack("<32e", *(number / 8 for number in range(32))))
+_FILLED_UP = ("BF16", (8, 4), struct.pack("<32H", *(0x3F80 + number for number in range(32))))
+KOHYA_WHOLE: Tensors = {
+    f"lora_unet_{_TO_Q}.lora_down.weight": _FILLED_DOWN,
+    f"lora_unet_{_TO_Q}.lora_up.weight": _FILLED_UP,
+    f"lora_unet_{_TO_Q}.alpha": ("F32", (), struct.pack("<f", 4.0)),
+}
+DIFFUSERS_WHOLE: Tensors = {
+    f"unet.{_TO_Q_DOTTED}.lora_A.weight": _FILLED_DOWN,
+    f"unet.{_TO_Q_DOTTED}.lora_B.weight": _FILLED_UP,
+}
+PEFT_WHOLE: Tensors = {
+    f"base_model.model.{_TO_Q_DOTTED}.lora_A.weight": _FILLED_DOWN,
+    f"base_model.model.{_TO_Q_DOTTED}.lora_B.weight": _FILLED_UP,
+}
+LOHA: Tensors = {f"lora_unet_{_TO_Q}.{name}": _DOWN for name in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")}
+DORA: Tensors = {**KOHYA_WHOLE, f"lora_unet_{_TO_Q}.dora_scale": ("F16", (8, 1), bytes(16))}
+STRANGE: Tensors = {key.replace("attentions", "gadgets"): tensor for key, tensor in KOHYA_WHOLE.items()}
+HALVES: Tensors = {f"unet.{_TO_Q_DOTTED}.lora_A.weight": _FILLED_DOWN}
+SMALL_NUMBERS: Tensors = {
+    **KOHYA_WHOLE, f"lora_unet_{_TO_Q}.lora_down.weight": ("F8_E4M3", (4, 8), bytes(32))
+}  # fmt: skip
 PEFT: Tensors = {"base_model.model.blocks.0.to_q.lora_A.weight": _DOWN}
 METADATA = {"ss_network_alpha": "8.0", "ss_steps": "120", "modelspec.trigger_phrase": "sks"}
 

@@ -1,6 +1,7 @@
 """A worker whose adapter goes out of bounds after some step: `python -m tests.fakes.nan_worker`.
 
-NAN_AFTER says after how many steps; all other settings are the worker's. The loss that follows is the engine's own.
+NAN_AFTER says after how many steps, with commas between several; all other settings are the worker's. The loss that
+follows is the engine's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _steps = itertools.count(1)
 
 
 def _spoil(optimizer: Optimizer, _arguments: Any, _keywords: Any) -> None:
-    if next(_steps) == int(os.environ["NAN_AFTER"]):
+    if str(next(_steps)) in os.environ["NAN_AFTER"].split(","):
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 weight.data.fill_(math.nan)

@@ -50,6 +50,9 @@ def _filled(message: Message) -> Message:
     for field in _output_only(message):
         if field.is_repeated:
             values = getattr(message, field.name)
+            if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                values["forged"] = "forged"
+                continue
             values.add() if field.message_type else values.append("forged")
         elif field.message_type is not None:
             getattr(message, field.name).SetInParent()

@@ -84,10 +84,12 @@ class SqlReader:
         statement = select(func.count()).select_from(versions).where(of_dataset(versions, ref))
         return await self._conn.scalar(statement) or 0
 
-    async def version_with_contents(self, ref: DatasetRef, digest: str, trigger_word: str) -> DatasetVersion | None:
+    async def version_like(self, version: DatasetVersion) -> DatasetVersion | None:
         """See the port."""
-        same = (versions.c.digest == digest, versions.c.trigger_word == trigger_word)
-        statement = select(versions).where(of_dataset(versions, ref), *same).order_by(versions.c.number.desc()).limit(1)
+        words = ("digest", "trigger_word", "subject", "text_from")
+        same = [versions.c[name] == getattr(version, name) for name in words]
+        mine = select(versions).where(of_dataset(versions, version.ref.dataset), *same)
+        statement = mine.order_by(versions.c.number.desc()).limit(1)
         found = await self._all(statement)
         return rows.version_of(found[0]) if found else None
 

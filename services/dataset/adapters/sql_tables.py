@@ -75,6 +75,7 @@ datasets = Table(
     # With a default on the server, for replicas of before.
     Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("text_from", String(16), nullable=False, server_default="caption_or_tags"),
+    Column("subject", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
@@ -112,6 +113,7 @@ versions = Table(
     Column("description", Text, nullable=False),
     Column("text_from", String(16), nullable=False, server_default="caption_or_tags"),
     Column("create_time", UtcDateTime, nullable=False),
+    Column("subject", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("project", "dataset_id", "number"),
     Index("ix_versions_digest", "project", "dataset_id", "digest"),
 )

@@ -158,8 +158,8 @@ class TextFrom(StrEnum):
 class DatasetFields:
     """What a caller may change of a dataset. num_repeats 0 means 1. labels: the caller's own.
 
-    Labels and text_from stay out of its repr, of which digests of requests are made that were stored before there were
-    any.
+    subject: what the photos show. It, labels and text_from stay out of the repr, of which digests of requests are made
+    that were stored before there were any.
     """
 
     display_name: str = ""
@@ -168,6 +168,7 @@ class DatasetFields:
     num_repeats: int = 0
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     text_from: TextFrom = field(default=TextFrom.CAPTION_OR_TAGS, repr=False)
+    subject: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ class DatasetVersion:
     description: str
     create_time: datetime
     text_from: TextFrom = TextFrom.CAPTION_OR_TAGS
+    subject: str = ""
 
     @property
     def etag(self) -> str:

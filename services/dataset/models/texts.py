@@ -17,9 +17,16 @@ _JOINERS = "\u200c\u200d"
 
 def training_text(fields: ImageFields, dataset: DatasetFields) -> str:
     """The final text of a picture: its caption, its tags joined with ", ", or both, as the dataset's text_from says,
-    with the dataset's trigger word in it. Empty where there is none of them.
+    with the dataset's trigger word in it.
+
+    Where there is none of them it is trigger word and subject: `sks gray cat`; without these too it is empty. Applied
+    to its own result, as a caption that is trained, the rule changes nothing.
     """
-    return with_trigger(own_text(fields, dataset.text_from), dataset.trigger_word)
+    text, subject = own_text(fields, dataset.text_from), dataset.subject.strip()
+    trigger = dataset.trigger_word.strip()
+    if not text and subject:
+        return subject if not trigger or stands_in(trigger, subject) else f"{trigger} {subject}"
+    return with_trigger(text, trigger)
 
 
 def own_text(fields: ImageFields, text_from: TextFrom) -> str:

@@ -66,6 +66,7 @@ def frozen(
         image_count=len(pinned),
         size_bytes=sum(image.picture.size_bytes for image in pinned),
         trigger_word=dataset.fields.trigger_word,
+        subject=dataset.fields.subject,
         description=description,
         create_time=now,
         text_from=dataset.fields.text_from,

@@ -58,14 +58,11 @@ class DatasetVerbs:
             create_time=now,
             update_time=now,
         )
-        text_from = wanted.fields.text_from
-        # Requests of before there was a choice must be recognised.
-        chosen = () if text_from is TextFrom.CAPTION_OR_TAGS else (text_from.value,)
         key = RequestKey(
             project=wanted.project,
             method="CreateDataset",
             request_id=check_text(wanted.request_id, field="request_id"),
-            digest=digest(wanted.dataset_id, wanted.fields, *sorted(wanted.fields.labels.items()), *chosen),
+            digest=digest(wanted.dataset_id, wanted.fields, *_later(wanted.fields)),
         )
         async with self._store.write() as tx:
             known = await tx.recall(key)
@@ -130,7 +127,15 @@ def _checked(fields: DatasetFields) -> DatasetFields:
         display_name=check_text(fields.display_name, field="dataset.display_name"),
         description=check_text(fields.description, field="dataset.description", lines=True),
         trigger_word=check_text(fields.trigger_word, field="dataset.trigger_word"),
+        subject=check_text(fields.subject, field="dataset.subject"),
         num_repeats=fields.num_repeats,
         labels=fields.labels,
         text_from=fields.text_from,
     )
+
+
+def _later(fields: DatasetFields) -> list[object]:
+    """What a request may say since there are digests of requests; nothing for one that says none of it."""
+    subject = [("subject", fields.subject)] if fields.subject else []
+    text_from = [] if fields.text_from is TextFrom.CAPTION_OR_TAGS else [fields.text_from.value]
+    return [*sorted(fields.labels.items()), *subject, *text_from]

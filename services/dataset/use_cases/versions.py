@@ -50,7 +50,7 @@ class VersionVerbs:
                     remedy="Upload at least one picture first; five or more make a good set.",
                 )
             version, pinned = frozen(dataset, images, description=note, now=self._clock())
-            same = await tx.version_with_contents(ref, version.digest, version.trigger_word)
+            same = await tx.version_like(version)
             if same is not None:
                 version = same
             else:

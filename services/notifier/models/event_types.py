@@ -15,6 +15,7 @@ EVENT_TYPES = (
     PROGRESS,
     "fiveshot.training_job.base_previews_completed",
     "fiveshot.training_job.epoch_completed",
+    "fiveshot.training_job.notice",
     "fiveshot.usage.gpu_seconds",
     "fiveshot.usage.stored_bytes",
     DISABLED,

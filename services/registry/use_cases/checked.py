@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 
-from services.chassis.errors import DataLoss
+from services.chassis.errors import DataLoss, NotFound
+from services.registry.models import ModelFile, ModelVersion
+from services.registry.ports import FileStore
 
 
 async def checked(chunks: AsyncIterator[bytes], *, size_bytes: int, sha256: str, what: str) -> AsyncIterator[bytes]:
@@ -25,6 +27,21 @@ async def checked(chunks: AsyncIterator[bytes], *, size_bytes: int, sha256: str,
         raise _corrupt(what, f"{seen} bytes instead of {size_bytes}")
     if digest.hexdigest() != sha256:
         raise _corrupt(what, f"SHA-256 {digest.hexdigest()} instead of {sha256}")
+
+
+async def stored_bytes(files: FileStore, version: ModelVersion, file: ModelFile) -> AsyncIterator[bytes]:
+    """A file of a version, checked. Raises DataLoss when it is lost or its bytes are not the saved ones."""
+    what = f"{file.file_name} of {version.name}"
+    stored = files.read(file.object_key)
+    try:
+        async for chunk in checked(stored, size_bytes=file.size_bytes, sha256=file.sha256, what=what):
+            yield chunk
+    except NotFound as error:
+        raise DataLoss(
+            f"{what} is missing from the object store",
+            reason="FILE_LOST",
+            remedy="Restore the bucket from its backup, or save the epoch again.",
+        ) from error
 
 
 def _corrupt(what: str, difference: str) -> DataLoss:

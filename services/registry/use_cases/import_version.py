@@ -11,10 +11,21 @@ from services.chassis.errors import InvalidArgument, ResourceExhausted
 from services.chassis.logging import get_logger
 from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
-from services.registry.models import BaseModelFacts, EpochFile, Lineage, ModelFile, ModelVersion, NewModel, VersionDraft
+from services.registry.models import (
+    PEFT,
+    PEFT_CONFIG,
+    BaseModelFacts,
+    EpochFile,
+    Lineage,
+    ModelFile,
+    ModelVersion,
+    NewModel,
+    VersionDraft,
+)
 from services.registry.ports import EpochSource, FileStore, ModelStore
 from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.committing import Commits
+from services.registry.use_cases.forms import adapter_config
 from services.registry.use_cases.lora_files import FIELD, LoraFile, inspected
 from services.registry.use_cases.model_card import uploaded_card
 from services.registry.use_cases.titles import SUFFIX, Measured
@@ -26,7 +37,10 @@ _MAX_TRIGGER = 100
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What comes before a file's bytes. base_model, trigger_word, sha256: "" when not said."""
+    """What comes before a file's bytes. base_model, trigger_word, sha256: "" when not said.
+
+    adapter_config: the text of the settings beside a file of PEFT's form, "" when there are none.
+    """
 
     project: str
     model_id: str
@@ -39,6 +53,7 @@ class ImportRequest:
     trigger_word: str = ""
     sha256: str = ""
     request_id: str = ""
+    adapter_config: str = ""
 
 
 class ImportVersion:
@@ -63,8 +78,9 @@ class ImportVersion:
     async def run(self, messages: AsyncIterator[ImportRequest | bytes]) -> ModelVersion:
         """Reads a header and then the file, and keeps it.
 
-        Raises InvalidArgument (FILE_NAME_INVALID, MODEL_FILE_DIGEST_MISMATCH and the reasons of `inspected`), NotFound
-        (model or base model), ResourceExhausted(VERSION_TOO_LARGE, BUDGET_USED_UP), DeadlineExceeded(UPLOAD_STALLED).
+        Raises InvalidArgument (FILE_NAME_INVALID, MODEL_FILE_DIGEST_MISMATCH, ADAPTER_CONFIG_INVALID,
+        ADAPTER_CONFIG_UNUSED and the reasons of `inspected`), NotFound (model or base model),
+        ResourceExhausted(VERSION_TOO_LARGE, BUDGET_USED_UP), DeadlineExceeded(UPLOAD_STALLED).
         Nothing is stored unless the stream ends well. A repeated request gives the first version.
         """
         request = await next_in_time(messages, self._idle_s)
@@ -76,6 +92,7 @@ class ImportVersion:
                 remedy="Send the file; its first message says what it is and where it goes.",
             )
         _check_name(request.file_name)
+        config = adapter_config.read(request.adapter_config) if request.adapter_config else None
         model = NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
         display_name, _ = await self._commits.target(model, create=request.create_model)
         await self._commits.check_room(request.project)
@@ -90,14 +107,44 @@ class ImportVersion:
                 reason="MODEL_FILE_DIGEST_MISMATCH",
                 remedy="Send the file again; it was damaged in transit, or the digest is of another file.",
             )
+        files = [replace(file, file_id=found.form)]
+        if config is not None:
+            if found.form != PEFT:
+                await self._commits.remove(files)
+                raise InvalidArgument(
+                    f"Settings of PEFT come with a file of its form, and this one is of {found.form}'s",
+                    field="adapter_config",
+                    reason="ADAPTER_CONFIG_UNUSED",
+                    remedy="Send the file without them: it says by itself how strongly it applies.",
+                )
+            found.alpha = config.alpha_of("", found.rank or config.rank)
+            files.append(await self._settings(request, files[0]))
         version = await self._commits.add(
-            _draft(request, replace(file, file_id=found.form), found, base, display_name),
+            _draft(request, tuple(files), found, base, display_name),
             create=model if request.create_model else None,
             aliases=request.aliases,
             key=_key(request, file.sha256),
         )
         log.info("model_imported", version=version.name, form=found.form)
         return version
+
+    async def _settings(self, request: ImportRequest, file: ModelFile) -> ModelFile:
+        """The settings, stored beside the file."""
+        text = request.adapter_config.encode()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield text
+
+        key = f"{file.object_key.rpartition('/')[0]}/{PEFT_CONFIG}"
+        measured = Measured(chunks())
+        try:
+            await self._files.put(key, aiter(measured), "application/json")
+        except BaseException:
+            await self._commits.remove([file])
+            raise
+        return ModelFile(
+            PEFT_CONFIG, "adapter_config.json", "application/json", measured.size_bytes, measured.sha256, key
+        )
 
     async def _stored(
         self, request: ImportRequest, messages: AsyncIterator[ImportRequest | bytes], found: LoraFile
@@ -124,17 +171,18 @@ class ImportVersion:
 
 
 def _draft(
-    request: ImportRequest, file: ModelFile, found: LoraFile, base: BaseModelFacts, display_name: str
+    request: ImportRequest, files: tuple[ModelFile, ...], found: LoraFile, base: BaseModelFacts, display_name: str
 ) -> VersionDraft:
     said = found.metadata.get("modelspec.trigger_phrase", "").strip()
     trigger_word = request.trigger_word.strip() or (said if len(said) <= _MAX_TRIGGER else "")
+    file = files[0]
     shown = EpochFile(file.file_id, file.file_name, file.content_type, file.size_bytes, file.sha256)
     steps = found.metadata.get("ss_steps", "")
     return VersionDraft(
         project=request.project,
         model_id=request.model_id,
         description=request.description,
-        files=(file,),
+        files=files,
         lineage=Lineage(
             dataset_version="",
             dataset_digest="",
@@ -161,6 +209,7 @@ def _key(request: ImportRequest, sha256: str) -> RequestKey:
     asked = digest(
         request.model_id, request.file_name, request.create_model, request.display_name, request.description,
         request.aliases, request.base_model, request.trigger_word, sha256,
+        *([request.adapter_config] if request.adapter_config else []),
     )  # fmt: skip
     return RequestKey(request.project, "ImportModelVersion", request.request_id, asked)
 

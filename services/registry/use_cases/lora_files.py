@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.chassis.errors import InvalidArgument
-from services.registry.models import DIFFUSERS, KOHYA
+from services.registry.models import DIFFUSERS, KOHYA, PEFT
 
-PEFT = "peft"
 FIELD = "content"
 _LENGTH = struct.Struct("<Q")
 _MAX_RANK = 65_536

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 
-from services.chassis.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from services.chassis.errors import InvalidArgument, NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.registry.models import (
@@ -17,7 +17,8 @@ from services.registry.models import (
     parse_version_name,
 )
 from services.registry.ports import VERSIONS, FileStore, ModelStore
-from services.registry.use_cases.checked import checked
+from services.registry.use_cases.checked import stored_bytes
+from services.registry.use_cases.conversions import FORMS, Conversions, can_be_made
 
 log = get_logger(__name__)
 
@@ -26,6 +27,7 @@ class Versions:
     """Get, list and download versions."""
 
     def __init__(self, store: ModelStore, files: FileStore, tokens: PageTokens) -> None:
+        self._conversions = Conversions(files)
         self._store = store
         self._files = files
         self._tokens = tokens
@@ -73,32 +75,24 @@ class Versions:
     async def download(self, name: str, file_id: str) -> tuple[ModelFile, AsyncIterator[bytes]]:
         """One file and its bytes, which are checked against its digest while they go out.
 
-        file_id: "" for kohya, or the first where there is none. Raises NotFound; the stream raises DataLoss when the
-        stored bytes are not the saved ones.
+        file_id: "" for kohya, or the first where there is none; a form that the version was not stored in is made of
+        one that it was. Raises NotFound, and what `Conversions.make` raises; the stream raises DataLoss when the stored
+        bytes are not the saved ones.
         """
         version = await self.get(name)
         file = version.file(file_id or KOHYA)
         if file is None and not file_id:
             file = next(iter(version.draft.files), None)
+        if file is None and can_be_made(version, file_id):
+            return await self._conversions.make(version, file_id)
         if file is None:
             has = ", ".join(item.file_id for item in version.draft.files)
+            made = [form for form in FORMS if can_be_made(version, form)]
+            more = f" {', '.join(made)} can be made of them." if made else ""
             raise NotFound(
                 f"{version.name} has no file '{file_id or KOHYA}'",
                 field="file_id",
                 reason="FILE_NOT_FOUND",
-                remedy=f"It has {has}.",
+                remedy=f"It has {has}.{more}",
             )
-        return file, self._bytes(version, file)
-
-    async def _bytes(self, version: ModelVersion, file: ModelFile) -> AsyncIterator[bytes]:
-        what = f"{file.file_name} of {version.name}"
-        stored = self._files.read(file.object_key)
-        try:
-            async for chunk in checked(stored, size_bytes=file.size_bytes, sha256=file.sha256, what=what):
-                yield chunk
-        except NotFound as error:
-            raise DataLoss(
-                f"{what} is missing from the object store",
-                reason="FILE_LOST",
-                remedy="Restore the bucket from its backup, or save the epoch again.",
-            ) from error
+        return file, stored_bytes(self._files, version, file)

@@ -27,7 +27,7 @@ class GrpcDatasets:
         """See the port."""
         request = dataset_service_pb2.GetDatasetRequest(name=name)
         dataset = await self._stub.GetDataset(request, timeout=_CALL_S)
-        return DatasetRecord(dataset.name, dataset.trigger_word, dataset.image_count)
+        return DatasetRecord(dataset.name, dataset.trigger_word, dataset.image_count, dataset.subject)
 
     async def list_images(self, dataset: str, filter: str) -> list[ImageRecord]:
         """See the port."""

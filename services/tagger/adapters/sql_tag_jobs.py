@@ -222,6 +222,7 @@ def _job(row: Row[Any], outcomes: Sequence[ImageOutcome]) -> TagJob:
         revision=row.revision,
         request_id=row.request_id,
         principal=row.principal,
+        labels=row.labels,
         outcomes=tuple(outcomes),
     )
 
@@ -237,6 +238,7 @@ def _job_columns(job: TagJob) -> dict[str, Any]:
         "options": asdict(job.options),
         "request_id": job.request_id[:128],
         "principal": job.principal[:200],
+        "labels": dict(job.labels),
     }
 
 

@@ -42,6 +42,8 @@ tag_jobs = Table(
     # Who runs the job, and until when others leave it alone.
     Column("owner", String(80), nullable=False),
     Column("owned_until", UtcDateTime, nullable=True),
+    # With a default on the server, for replicas of before.
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     Index("ix_tag_jobs_project_created", "project", "created_at", "name"),
     Index("ix_tag_jobs_state_created", "state", "created_at"),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -76,6 +77,7 @@ class TagJob:
     request_id: str = ""
     principal: str = ""
     outcomes: tuple[ImageOutcome, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:

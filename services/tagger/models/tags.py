@@ -66,6 +66,12 @@ class DatasetRecord:
     name: str
     trigger_word: str
     image_count: int
+    subject: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Trigger word and subject, those that it has."""
+        return tuple(word for word in (self.trigger_word, self.subject) if word)
 
 
 class TagMode(StrEnum):
@@ -86,8 +92,8 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """What a captioner is asked for. class_noun: what the subject is, "" where that is not known. avoid: words that no
-    caption may hold. token_limit: of the base model, 0 where it is not known.
+    """What a captioner is asked for. class_noun: what the subject is, "" for what the dataset says. avoid: words that
+    no caption may hold. token_limit: of the base model, 0 where it is not known.
     """
 
     purpose: Purpose = Purpose.THING

@@ -9,6 +9,7 @@ from services.chassis.signals import Interrupted, unless
 from services.tagger.models.jobs import ImageOutcome, ImageState
 from services.tagger.models.pictures import Picture
 from services.tagger.models.tags import CaptionOrigin, ImageRecord
+from services.tagger.use_cases.caption_prompts import for_dataset
 from services.tagger.use_cases.captioning import caption_of
 from services.tagger.use_cases.image_access import ImageAccess, JobRun, Stopped
 from services.tagger.use_cases.merging import keeps_caption
@@ -68,7 +69,8 @@ async def _ask(run: JobRun, image: str, picture: Picture) -> str:
         run.calls[image] += 1
 
     try:
-        text = await caption_of(run.captioner, picture, run.job.options.caption, run.trigger_word, on_call)
+        options = for_dataset(run.job.options.caption, run.dataset)
+        text = await caption_of(run.captioner, picture, options, run.dataset.trigger_word, on_call)
     except DomainError as error:
         if isinstance(error, FailedPrecondition) and error.reason == "CAPTIONER_REFUSES":
             run.hopeless.append(error)

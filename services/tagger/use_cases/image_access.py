@@ -13,7 +13,7 @@ from services.chassis.patience import patiently
 from services.chassis.signals import Interrupted, unless
 from services.tagger.models.jobs import TagJob, project_of
 from services.tagger.models.pictures import Picture
-from services.tagger.models.tags import ImageRecord
+from services.tagger.models.tags import DatasetRecord, ImageRecord
 from services.tagger.ports import Captioner, Datasets, PictureDecoder, Tagger
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class JobRun:
     owner: str
     tagger: Tagger | None
     captioner: Captioner | None
-    trigger_word: str
+    dataset: DatasetRecord
     batches: tuple[tuple[str, ...], ...]
     stop: asyncio.Event
     calls: Counter[str] = field(default_factory=Counter)

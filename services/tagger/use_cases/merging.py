@@ -30,17 +30,17 @@ def keeps_caption(record: ImageRecord, mode: TagMode) -> bool:
     return bool(record.caption) and (mode != TagMode.OVERWRITE_AUTO or record.caption_origin is None)
 
 
-def merge(existing: Sequence[Tag], scores: Sequence[Score], options: TagOptions, trigger_word: str = "") -> Merge:
+def merge(existing: Sequence[Tag], scores: Sequence[Score], options: TagOptions, words: Sequence[str] = ()) -> Merge:
     """Existing tags and predictions as one list: leading labels, then what stays in its order, then what is new.
 
-    scores: what `predictions` kept, best first. trigger_word: of the dataset; used when the options ask for it. Leading
-    labels are manual tags and move to the front when they stand elsewhere. At most MAX_TAGS_PER_IMAGE tags result; the
-    weakest new ones give way.
+    scores: what `predictions` kept, best first. words: of the dataset, its trigger word and subject; used
+    when the options ask for them. Leading labels are manual tags and move to the front when they stand elsewhere. At
+    most MAX_TAGS_PER_IMAGE tags result; the weakest new ones give way.
     """
     if to_skip(existing, options.mode):
         return Merge(tuple(existing), (), (), False)
     new = {key(score.label): _tag(score) for score in scores}
-    leading = _leading(existing, options, trigger_word)
+    leading = _leading(existing, options, words)
     led = {key(tag.label) for tag in leading}
     staying = [tag for tag in _staying(existing, new, options.mode) if key(tag.label) not in led]
     taken = led | {key(tag.label) for tag in staying}
@@ -57,9 +57,8 @@ def merge(existing: Sequence[Tag], scores: Sequence[Score], options: TagOptions,
     )
 
 
-def _leading(existing: Sequence[Tag], options: TagOptions, trigger_word: str) -> list[Tag]:
-    labels = [trigger_word] if options.prepend_trigger_word and trigger_word else []
-    labels += options.prepend
+def _leading(existing: Sequence[Tag], options: TagOptions, words: Sequence[str]) -> list[Tag]:
+    labels = [*(words if options.prepend_trigger_word else ()), *options.prepend]
     manual = {key(tag.label): tag for tag in existing if tag.source == TagSource.MANUAL}
     # A person's own spelling of a leading label is kept.
     return list({key(label): manual.get(key(label), Tag(label)) for label in labels}.values())

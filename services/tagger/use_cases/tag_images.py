@@ -60,7 +60,7 @@ class ImageTagger:
         size = (captioner or self._taggers.get(options.tagger)).describe().batch_size
         batches = tuple(tuple(pending[start : start + size]) for start in range(0, len(pending), size))
         calls = Counter({outcome.image: outcome.calls for outcome in job.outcomes})
-        return JobRun(job, owner, tagger, captioner, dataset.trigger_word, batches, stop, calls)
+        return JobRun(job, owner, tagger, captioner, dataset, batches, stop, calls)
 
     async def tag(self, run: JobRun, batch: Sequence[str]) -> None:
         """Handles a batch and records an outcome for each image, unless the run is stopped before."""
@@ -155,7 +155,7 @@ class ImageTagger:
             if now.tags == intended:
                 # The write arrived and only its answer was lost.
                 return None
-            merged = merge(now.tags, kept, run.job.options, run.trigger_word)
+            merged = merge(now.tags, kept, run.job.options, run.dataset.words)
             if not merged.changed:
                 done = ImageOutcome(now.name, ImageState.SKIPPED)
                 return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.chassis import request_context
@@ -37,6 +37,7 @@ class StartRequest:
     filter: str = ""
     request_id: str = ""
     dry_run: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class TagJobVerbs:
@@ -73,9 +74,10 @@ class TagJobVerbs:
         await self._taggers.refresh()
         info = self._taggers.check(request.options)
         options = request.options
-        # Requests of before there were captioners must be recognised.
+        # Requests of before there were captioners and labels must be recognised.
         captions = (options.captioner, options.caption) if options.captioner else ()
-        content = digest((request.dataset, options, request.filter, request.dry_run), *captions)
+        asked = (request.dataset, options, request.filter, request.dry_run)
+        content = digest(asked, *captions, *sorted(request.labels.items()))
         key = RequestKey(request.project, "TagImages", request.request_id, content)
         earlier = await self._jobs.recall(key)
         if earlier is not None:
@@ -91,6 +93,7 @@ class TagJobVerbs:
             note=note(info),
             request_id=caller.request_id,
             principal=caller.principal,
+            labels=request.labels,
             outcomes=tuple(ImageOutcome(image, ImageState.PENDING) for image in images),
         )
         stored = await self._jobs.create(job, key)

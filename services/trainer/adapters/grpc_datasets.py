@@ -61,7 +61,7 @@ class GrpcDatasets:
             images += [_of_version(item, version) for item in page.images]
             token = page.next_page_token
             if not token:
-                return TrainingSet(name, version.digest, version.trigger_word, tuple(images))
+                return TrainingSet(name, version.digest, version.trigger_word, tuple(images), version.subject)
 
     async def _live(self, name: str) -> TrainingSet:
         dataset = await self._stub.GetDataset(dataset_service_pb2.GetDatasetRequest(name=name), timeout=_TIMEOUT_S)
@@ -75,7 +75,7 @@ class GrpcDatasets:
             images += [_of_live(item, dataset) for item in page.images]
             token = page.next_page_token
             if not token:
-                return TrainingSet("", "", dataset.trigger_word, tuple(images))
+                return TrainingSet("", "", dataset.trigger_word, tuple(images), dataset.subject)
 
 
 def _of_version(item: dataset_pb2.DatasetVersionImage, version: dataset_pb2.DatasetVersion) -> TrainingImage:

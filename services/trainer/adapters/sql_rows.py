@@ -68,6 +68,7 @@ _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
     "error": lambda job: {"error": asdict(job.error) if job.error else None},
     "attempts": lambda job: {"attempts": [_attempt_to_json(attempt) for attempt in job.attempts]},
     "lease": _lease_columns,
+    "notices": lambda job: {"notices": list(job.notices)},
     "base_previews": lambda job: {"base_previews": [asdict(preview) for preview in job.base_previews]},
 }
 """The columns that each field of a job fills."""
@@ -104,6 +105,7 @@ def job_from_row(row: RowMapping) -> TrainingJob:
         error=_record(JobError, row["error"]) if row["error"] else None,
         attempts=tuple(_attempt_from_json(item) for item in row["attempts"]),
         lease=lease,
+        notices=tuple(row["notices"]),
         base_previews=tuple(_record(Preview, item) for item in row["base_previews"]),
     )
 

@@ -71,6 +71,7 @@ jobs = Table(
     # Whether the events of its progress were removed after its end.
     Column("thinned", Boolean, nullable=False, server_default=false()),
     Column("labels", JsonText, nullable=False, server_default="{}"),
+    Column("notices", JsonText, nullable=False, server_default="[]"),
     Column("queued_at", UtcDateTime, nullable=False),
     # When it came into its state; jobs that have not moved since before this was kept have none.
     Column("state_time", UtcDateTime, nullable=True),

@@ -18,6 +18,9 @@ it a ``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files 
     batches          the order of an epoch, its forward passes, and every choice of a sample
     passes           what one forward pass computes on, every draw made
     step             the arithmetic of one optimizer step
+    optimizer_step   one step of a run: passes drawn and computed, weights moved
+    micro_batches    passes in smaller parts where memory is short
+    not_finite       back to the last checkpoint from a loss that is not a number
     graph_step       the step recorded as CUDA graphs
     acceleration     graphs, compiled blocks: chosen by device and length of the job
     noise            every random draw, derived from (seed, step, purpose)

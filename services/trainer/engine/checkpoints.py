@@ -41,6 +41,8 @@ class Place:
         losses: loss of each step so far.
         evaluations: evaluation of each finished epoch, as a dict of its fields.
         picture_losses: of each finished epoch, and of the steps of the next one, see ``picture_losses``.
+        rate_factor: what the learning rate was multiplied by after a loss that was not a number.
+        micro_batch: samples at most that are computed at once, 0 for whole passes.
     """
 
     fingerprint: str
@@ -50,6 +52,8 @@ class Place:
     losses: list[float] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     picture_losses: list[Counts] = field(default_factory=list)
+    rate_factor: float = 1.0
+    micro_batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def save_checkpoint(folder: Path, place: Place, state: TrainingState) -> None:
     save_file(tensors, partial / "optimizer.safetensors")
     document = {
         "format": FORMAT,
-        "progress": asdict(place),
+        "progress": _progress(place),
         "optimizer": optimizer,
         "schedule": _numbers({key: value for key, value in state.schedule.state_dict().items() if key != "lr_lambdas"}),
         "scaler": state.scaler.state_dict(),
@@ -119,6 +123,13 @@ def load_checkpoint(folder: Path, fingerprint: str, state: TrainingState) -> Pla
     state.schedule.load_state_dict({**state.schedule.state_dict(), **document["schedule"]})
     state.scaler.load_state_dict(document["scaler"])
     return place
+
+
+def _progress(place: Place) -> dict[str, Any]:
+    """What workers of before these fields can read as well, unless there is something to say."""
+    values = asdict(place)
+    unset = {"rate_factor": 1.0, "micro_batch": 0}
+    return {name: value for name, value in values.items() if name not in unset or value != unset[name]}
 
 
 def _numbers(schedule: dict[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def write_checkpoint(run: Run, name: str) -> Path:
     folder = run.spec.output_dir / "checkpoints" / name
     _report(run, Phase.CHECKPOINT, 0, 1)
     save_checkpoint(folder, run.place, run.state)
+    run.checkpoint, run.checkpoint_step = folder, run.place.step
     for older in folder.parent.iterdir():
         if older != folder and older != run.spec.resume_from:
             shutil.rmtree(older)

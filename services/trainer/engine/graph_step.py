@@ -126,6 +126,12 @@ class RecordedStep(Step):
             self._replay_update = self._recorded(self._update_in_place)
         self._replay_update()
 
+    def forget(self) -> None:
+        """Give up every recording as well, with the memory that they hold: they add to gradients that are gone."""
+        super().forget()
+        self._passes.clear()
+        self._replay_update = None
+
     def _update_in_place(self) -> Tensor:
         self._clip()
         self._state.optimizer.step()

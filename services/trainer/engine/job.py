@@ -117,6 +117,7 @@ class TrainJobSpec:
         processes: on a CPU, processes that share each batch; 0 lets the engine choose. Sums round differently with
             another count, so a resumed run is bitwise equal only with the same one.
         sample_base_previews: draw the base model's own previews first (the first row of the contact sheet).
+        rate_factor: what the learning rate is multiplied by from here on; the loop's own, see ``not_finite``.
         acceleration: for measurements; None lets the engine choose by device and length of the job.
     """
 
@@ -133,6 +134,7 @@ class TrainJobSpec:
     device: str = "auto"
     processes: int = 0
     sample_base_previews: bool = True
+    rate_factor: float = 1.0
     acceleration: Acceleration | None = None
 
 
@@ -143,6 +145,18 @@ class PhaseProgress:
     phase: Phase
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the user should know of how the run goes, a sentence.
+
+    Attributes:
+        back_to_step: later steps are trained anew; None when the run goes on from where it is.
+    """
+
+    text: str
+    back_to_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +291,12 @@ class Hooks:
     """Callbacks, all called on the thread that trains. An exception of a callback ends the run and comes through.
 
     On an accelerator ``on_step`` comes in small bursts: losses are read from the device a few times a second only.
+    ``on_notice`` may say the same again when a run is resumed.
     """
 
     on_phase: Callable[[PhaseProgress], None] = _ignore
     on_step: Callable[[StepMetrics], None] = _ignore
     on_base_previews: Callable[[tuple[PreviewImage, ...]], None] = _ignore
     on_epoch: Callable[[EpochResult], None] = _ignore
+    on_notice: Callable[[Notice], None] = _ignore
     control: Callable[[], Command] = field(default=lambda: Command.CONTINUE)

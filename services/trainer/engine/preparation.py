@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy
 import torch
@@ -26,6 +27,8 @@ from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.masks import loss_weights
 from services.trainer.engine.metadata import RunFacts
+from services.trainer.engine.micro_batches import in_parts
+from services.trainer.engine.not_finite import slow_down
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.picture_losses import PictureLosses
 from services.trainer.engine.pictures import Picture, moved, moved_masks, open_picture, render, views_of
@@ -84,6 +87,9 @@ class Run:
     thumbnails: list[Image.Image]
     facts: RunFacts
     place: Place
+    checkpoint: Path | None
+    """The last one, None before the first; ``checkpoint_step`` steps are done there."""
+    checkpoint_step: int
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -171,6 +177,12 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
+    if spec.rate_factor != 1.0:
+        slow_down(state, spec.rate_factor)
+        place.rate_factor *= spec.rate_factor
+    if place.micro_batch:
+        acceleration = replace(acceleration, graphs=False)
+        hooks.on_notice(in_parts(place.micro_batch))
     picture_losses = PictureLosses(len(spec.items), device)
     if len(place.picture_losses) > place.epoch:
         begun = place.picture_losses.pop()
@@ -200,6 +212,8 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         thumbnails=[_thumbnail(picture) for picture in pictures],
         facts=RunFacts(fingerprint, plan.buckets, plan.steps, identity[:16]),
         place=place,
+        checkpoint=spec.resume_from,
+        checkpoint_step=place.step,
     )
 
 

@@ -45,6 +45,12 @@ class Step:
         self._state.scaler.update()
         self._state.optimizer.zero_grad(set_to_none=True)
 
+    def forget(self) -> None:
+        """Drop the gradients of a step that is not done to its end."""
+        for weight in self._weights:
+            weight.grad = None
+        self.sample_losses = torch.empty(0)
+
     def _clip(self) -> None:
         if self._parameters.max_grad_norm > 0.0:
             self._state.scaler.unscale_(self._state.optimizer)

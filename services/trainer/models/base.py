@@ -69,6 +69,7 @@ class TrainingSet:
     digest: str
     trigger_word: str
     images: tuple[TrainingImage, ...]
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

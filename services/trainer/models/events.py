@@ -50,7 +50,14 @@ class BasePreviewsCompleted:
     previews: tuple[Preview, ...]
 
 
-JobEvent = Created | StateChanged | Progressed | EpochCompleted | BasePreviewsCompleted
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """The job helped itself and goes on. text: how, a sentence."""
+
+    text: str
+
+
+JobEvent = Created | StateChanged | Progressed | EpochCompleted | BasePreviewsCompleted | Noticed
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class TrainingJob:
         seconds_per_sample: measured by the attempt that finished the job; 0 before.
         labels: the caller's own.
         state_time: when it came into its state; None for a job of before that was kept.
+        notices: what it did to help itself, a sentence each, oldest first.
         revision: counts the changes of state and of what a caller may edit.
     """
 
@@ -162,6 +163,7 @@ class TrainingJob:
     labels: Mapping[str, str] = field(default_factory=dict)
     state_time: datetime | None = None
     revision: int = 1
+    notices: tuple[str, ...] = ()
 
     @property
     def total_steps(self) -> int:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import ARTIFACT_FORMS, Epoch, Metric
-from services.trainer.models.events import BasePreviewsCompleted, EpochCompleted, Progressed
+from services.trainer.models.events import BasePreviewsCompleted, EpochCompleted, Noticed, Progressed
 from services.trainer.models.job import (
     Attempt,
     Directive,
@@ -28,6 +28,9 @@ from services.trainer.models.moves import attempt_ended, left, moved
 
 PROGRESS_PAUSE = timedelta(milliseconds=500)
 """Progress is told at most twice a second."""
+
+MOST_NOTICES = 20
+"""Of a job; later ones are dropped."""
 
 _DIRECTIVES = {
     JobState.PAUSING: Directive.PAUSE,
@@ -76,8 +79,14 @@ def heartbeat(
     metrics: Sequence[Metric],
     now: datetime,
     lease: timedelta,
+    notices: Sequence[str] = (),
+    back_to_step: int | None = None,
 ) -> Change:
-    """A sign of life: renews the lease, brings progress and points, and may turn PREPARING into RUNNING."""
+    """A sign of life: renews the lease, brings progress and points, and may turn PREPARING into RUNNING.
+
+    notices: those that the job has change nothing. back_to_step: points of later steps are forgotten before those of
+    this report are added; None when the attempt did not go back.
+    """
     held = _held(job, token)
     kept = replace(held, expires_at=now + lease)
     # A worker in a long phase says the same twice a second; only what is new is told.
@@ -91,7 +100,12 @@ def heartbeat(
     if news and due:
         told = replace(change.job, progress_told_at=now)
         change = Change(told, (*change.events, Progressed(progress, job.total_steps)))
-    return replace(change, metrics=tuple(metrics))
+    new = [text for text in dict.fromkeys(notices) if text not in job.notices]
+    new = new[: max(0, MOST_NOTICES - len(job.notices))]
+    if new:
+        told = replace(change.job, notices=(*job.notices, *new))
+        change = Change(told, (*change.events, *(Noticed(text) for text in new)))
+    return replace(change, metrics=tuple(metrics), forget_metrics_after=back_to_step)
 
 
 def report_epoch(

@@ -12,6 +12,7 @@ from services.trainer.models.events import (
     Created,
     EpochCompleted,
     JobEvent,
+    Noticed,
     Progressed,
     StateChanged,
 )
@@ -76,6 +77,8 @@ def _fill(message: training_event_pb2.TrainingJobEvent, event: JobEvent, job: Tr
             message.epoch_completed.epoch.CopyFrom(epoch_to_proto(event.epoch, recommended=event.recommended))
         case BasePreviewsCompleted():
             message.base_previews_completed.previews.extend(preview_to_proto(item) for item in event.previews)
+        case Noticed():
+            message.notice.text = event.text
 
 
 _TYPES: dict[type[JobEvent], str] = {
@@ -84,4 +87,5 @@ _TYPES: dict[type[JobEvent], str] = {
     Progressed: "progress",
     EpochCompleted: "epoch_completed",
     BasePreviewsCompleted: "base_previews_completed",
+    Noticed: "notice",
 }

@@ -121,6 +121,7 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
         etag=job.etag,
         base_previews=[preview_to_proto(preview) for preview in job.base_previews],
         labels=dict(job.labels),
+        notices=job.notices,
         pretended=job.pretended,
     )
     if job.error is not None:

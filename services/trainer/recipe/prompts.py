@@ -18,7 +18,7 @@ _LONGEST_NOUN = 3
 
 
 def with_prompts(
-    parameters: TrainingParameters, templates: Sequence[str], captions: Sequence[str]
+    parameters: TrainingParameters, templates: Sequence[str], captions: Sequence[str], subject: str = ""
 ) -> TrainingParameters:
     """The parameters with a prompt for each preview: as many as the user's own or their seeds, and at least three.
 
@@ -28,13 +28,14 @@ def with_prompts(
     Args:
         templates: of the base model (catalogue), with ``{caption}`` and ``{trigger_word}``.
         captions: final texts of the dataset's pictures, in its order.
+        subject: what the dataset says that they show; found in the captions where it says nothing.
     """
     texts = [text.strip() for text in captions if text.strip()]
     caption = texts[0] if texts else parameters.trigger_word or "a photo"
     # A template needs something to call the subject; without a trigger word its own caption says it best.
-    subject = subject_phrase(parameters.trigger_word, texts) or caption
+    phrase = _named(parameters.trigger_word, subject) or subject_phrase(parameters.trigger_word, texts) or caption
     prompts = list(parameters.preview_prompts)
-    for text in (*(each.format(caption=caption, trigger_word=subject) for each in templates), *texts):
+    for text in (*(each.format(caption=caption, trigger_word=phrase) for each in templates), *texts):
         prompt = text[:MAX_PROMPT_CHARACTERS].strip()
         if prompt and prompt not in prompts:
             prompts.append(prompt)
@@ -42,6 +43,12 @@ def with_prompts(
     while len(prompts) < count:
         prompts.append(prompts[-1] if prompts else caption)
     return replace(parameters, preview_prompts=tuple(prompts[:count]))
+
+
+def _named(trigger_word: str, subject: str) -> str:
+    """The trigger word with the subject, ``sks gray cat``; "" without a subject."""
+    words = [_bare(word).casefold() for word in subject.split()]
+    return subject.strip() if not subject or trigger_word.casefold() in words else f"{trigger_word} {subject}".strip()
 
 
 def subject_phrase(trigger_word: str, captions: Sequence[str]) -> str:

@@ -46,6 +46,8 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
             progress_from_proto(request),
             [metric_from_proto(metric, now) for metric in request.metrics],
             running=request.running,
+            notices=tuple(request.notices),
+            back_to_step=request.back_to_step if request.HasField("back_to_step") else None,
         )
         return _Service.HeartbeatResponse(directive=directive_to_proto(directive))
 

@@ -110,7 +110,8 @@ class Planner:
         _check_count(data, least)
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
-        parameters = with_prompts(parameters, model.preview_templates, [image.caption for image in data.images])
+        captions = [image.caption for image in data.images]
+        parameters = with_prompts(parameters, model.preview_templates, captions, data.subject)
         return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
 
     async def _read(self, dataset: str, *, store: bool) -> TrainingSet:

@@ -100,7 +100,15 @@ class JobWork:
         return SHARED_LOOK_AGAIN_S if self._signals.shared else LOOK_AGAIN_S
 
     async def heartbeat(
-        self, name: str, token: str, progress: Progress, metrics: Sequence[Metric], *, running: bool
+        self,
+        name: str,
+        token: str,
+        progress: Progress,
+        metrics: Sequence[Metric],
+        *,
+        running: bool,
+        notices: Sequence[str] = (),
+        back_to_step: int | None = None,
     ) -> Directive:
         """Renews the lease and says what to do."""
 
@@ -113,6 +121,8 @@ class JobWork:
                 metrics=metrics,
                 now=self._clock(),
                 lease=self._lease,
+                notices=notices,
+                back_to_step=back_to_step,
             )
 
         return worker_moves.directive_of(await self._store.change(name, move))

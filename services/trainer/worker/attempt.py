@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
-from fiveshot.trainer.v1 import worker_service_pb2
 from safetensors import SafetensorError
 
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
@@ -33,23 +32,20 @@ from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
+from services.trainer.worker.unheard import Unheard
 from services.trainer.worker.wire import (
     Assignment,
     Directive,
     JobError,
-    Metric,
     Outcome,
     Progress,
     given_parameters,
-    metric_to_proto,
 )
 
 log = get_logger(__name__)
 
 _DISAGREEMENTS = ("EPOCH_OUT_OF_ORDER", "EPOCHS_MISSING", "FILE_MISSING")
 """The trainer lacks what it was given, as after a database's failover; another attempt begins with what it has."""
-_MOST_METRICS = 9_000
-"""Points of one heartbeat; more wait for the next one."""
 
 
 class _Why(Enum):
@@ -91,7 +87,7 @@ class Attempt:
     _thread: TrainingThread | None = None
     _stalled: Stalled | None = None
     _phase: Phase = Phase.DOWNLOADING
-    _unsent: list[Metric] = field(default_factory=list)
+    _unheard: Unheard = field(default_factory=Unheard)
 
     def release(self) -> None:
         """Gives the job back at the next chance."""
@@ -231,11 +227,10 @@ class Attempt:
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
         while True:
-            report = self._thread.take_report() if self._thread else Report(Progress(phase=self._phase), (), False)
-            self._unsent += report.metrics
+            report = self._report()
             try:
-                self._obey(await self.trainer.heartbeat(self._request(report)))
-                del self._unsent[:_MOST_METRICS]
+                self._obey(await self.trainer.heartbeat(self._unheard.request(self.assignment, report)))
+                self._unheard.heard()
                 heard_at = loop.time()
             except (Aborted, NotFound):
                 self._drop(_Why.LOST)
@@ -248,31 +243,19 @@ class Attempt:
             await asyncio.sleep(self.settings.heartbeat_s)
 
     async def _tell_the_rest(self) -> None:
-        """The points since the last heartbeat, which no later one brings; a trainer that is away misses them."""
-        report = self._thread.take_report() if self._thread else Report(Progress(phase=self._phase), (), False)
-        self._unsent += report.metrics
+        """What happened since the last heartbeat, which no later one brings; a trainer that is away misses it."""
+        report = self._report()
         try:
-            while self._unsent:
-                await self.trainer.heartbeat(self._request(report))
-                del self._unsent[:_MOST_METRICS]
+            while self._unheard:
+                await self.trainer.heartbeat(self._unheard.request(self.assignment, report))
+                self._unheard.heard()
         except DomainError as error:
             log.warning("last_points_unheard", training_job=self.assignment.job.name, reason=error.reason)
 
-    def _request(self, report: Report) -> worker_service_pb2.HeartbeatRequest:
-        progress = report.progress
-        return worker_service_pb2.HeartbeatRequest(
-            training_job=self.assignment.job.name,
-            lease_token=self.assignment.token,
-            metrics=[metric_to_proto(metric) for metric in self._unsent[:_MOST_METRICS]],
-            step=max(progress.step, self.assignment.job.step),
-            epoch=progress.epoch or self.assignment.job.epochs_completed,
-            phase=progress.phase,
-            loss=progress.loss,
-            images_per_second=progress.images_per_second,
-            eta_seconds=progress.eta_seconds,
-            learning_rate=progress.learning_rate,
-            running=report.running,
-        )
+    def _report(self) -> Report:
+        report = self._thread.take_report() if self._thread else Report(Progress(phase=self._phase), (), False)
+        self._unheard.add(report)
+        return report
 
     def _obey(self, directive: Directive) -> None:
         if directive is Directive.PAUSE:

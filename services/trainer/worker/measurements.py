@@ -28,8 +28,11 @@ def measurement_of(
     device: str,
     probe: bool = False,
 ) -> Measurement | None:
-    """What a run took that reached its second step; None for a base model that was not counted, or a shorter run."""
-    if model.costs is None or clock.steps == 0:
+    """What a run took that reached its second step; None for a base model that was not counted, or a shorter run.
+
+    A run that had to help itself took more than such a job takes, and says nothing either.
+    """
+    if model.costs is None or clock.steps == 0 or not clock.ordinary:
         return None
     parameters = spec.parameters
     sizes = [

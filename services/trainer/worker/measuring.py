@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from services.trainer.engine.job import Command, EpochResult, Hooks, PhaseProgress
+from services.trainer.engine.job import Command, EpochResult, Hooks, Notice, PhaseProgress
 from services.trainer.recipe.phases import Phase
 
 _PARTS: dict[Phase, str] = {
@@ -45,6 +45,8 @@ class RunClock:
         self.phases: set[Phase] = set()
         self.steps = 0
         self.epochs = 0
+        self.ordinary = True
+        """Whether the run took what such a job takes: no second try, no batches in parts."""
 
     def phase(self, progress: PhaseProgress) -> None:
         """A report that something is done tells of the time before it, one that something begins of what follows.
@@ -88,8 +90,12 @@ def timed(hooks: Hooks, clock: RunClock) -> Hooks:
         clock.epoch()
         hooks.on_epoch(result)
 
+    def on_notice(notice: Notice) -> None:
+        clock.ordinary = False
+        hooks.on_notice(notice)
+
     def control() -> Command:
         clock.step()
         return hooks.control()
 
-    return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, control=control)
+    return replace(hooks, on_phase=on_phase, on_epoch=on_epoch, on_notice=on_notice, control=control)

@@ -15,6 +15,7 @@ from services.trainer.engine.job import (
     Command,
     EpochResult,
     Hooks,
+    Notice,
     PhaseProgress,
     PreviewImage,
     RunStatus,
@@ -41,11 +42,16 @@ class Stalled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened since the last report. running: training has begun."""
+    """What happened since the last report. running: training has begun.
+
+    back_to_step: points of earlier reports with later steps no longer hold; None when they do.
+    """
 
     progress: Progress
     metrics: tuple[Metric, ...]
     running: bool
+    notices: tuple[str, ...] = ()
+    back_to_step: int | None = None
 
 
 class TrainingThread:
@@ -67,6 +73,8 @@ class TrainingThread:
         self._lock = threading.Lock()
         self._progress = Progress(phase=Phase.STARTING)
         self._metrics: list[Metric] = []
+        self._notices: list[str] = []
+        self._back_to_step: int | None = None
         self._running = False
         self._heard_at = time.monotonic()
         self._let_go = threading.Event()
@@ -99,8 +107,12 @@ class TrainingThread:
     def take_report(self) -> Report:
         """Progress now, and the points since the last call."""
         with self._lock:
-            report = Report(self._progress, tuple(self._metrics), self._running)
+            report = Report(
+                self._progress, tuple(self._metrics), self._running, tuple(self._notices), self._back_to_step
+            )
             self._metrics.clear()
+            self._notices.clear()
+            self._back_to_step = None
         return report
 
     def _work(self, done: asyncio.Future[TrainResult]) -> None:
@@ -132,6 +144,7 @@ class TrainingThread:
             on_step=self._step,
             on_base_previews=self._base_previews,
             on_epoch=self._epoch,
+            on_notice=self._notice,
             control=self._control,
         )
 
@@ -171,6 +184,14 @@ class TrainingThread:
         folder: Path = self._spec.output_dir / "to-deliver" / f"epoch-{result.epoch:04d}"
         result = kept(result, folder)
         self._on_loop(lambda: self._on_finished(result))
+
+    def _notice(self, notice: Notice) -> None:
+        with self._lock:
+            self._heard_at = time.monotonic()
+            self._notices.append(notice.text)
+            if notice.back_to_step is not None:
+                self._back_to_step = notice.back_to_step
+                self._metrics = [metric for metric in self._metrics if metric.step <= notice.back_to_step]
 
     def _control(self) -> Command:
         if self._let_go.is_set():

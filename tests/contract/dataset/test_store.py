@@ -12,7 +12,7 @@ import pytest
 from services.chassis.errors import Aborted, AlreadyExists, DomainError, InvalidArgument, NotFound
 from services.chassis.requests.keys import RequestKey
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
-from services.dataset.models.resources import Crop, ImageFields
+from services.dataset.models.resources import Crop, ImageFields, TextFrom
 from services.dataset.models.versions import frozen
 from services.dataset.ports import VERSION_IMAGES, VERSIONS, DatasetStore
 from tests.contract.dataset.rows import NOW, SET, dataset, fill, image
@@ -129,8 +129,10 @@ async def test_versions(store: DatasetStore) -> None:
             images_of = partial(view.version_images, version.ref)
             assert await every_page(VERSION_IMAGES, images_of, order_by=order) == list(wanted)
         assert await view.version_image(pinned[2].ref) == pinned[2]
-        assert await view.version_with_contents(SET, version.digest, "") == version
-        assert await view.version_with_contents(SET, version.digest, "sks") is None
+        assert await view.version_like(version) == version
+        assert await view.version_like(replace(version, trigger_word="sks")) is None
+        assert await view.version_like(replace(version, subject="cat")) is None
+        assert await view.version_like(replace(version, text_from=TextFrom.TAGS)) is None
         assert (await view.dataset(SET)).last_version == 2
 
 

@@ -34,7 +34,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     await upgrade(database_url, MIGRATIONS, revision="0001")
     db = Database(database_url)
     row = job_to_row(make_job())
-    del row["last_event"], row["last_metric_step"], row["labels"], row["state_time"]
+    del row["last_event"], row["last_metric_step"], row["labels"], row["state_time"], row["notices"]
     async with db.begin() as conn:
         # The table as the first revision had it.
         old = Table(jobs.name, MetaData(), *(Column(name, jobs.c[name].type) for name in row))
@@ -61,6 +61,7 @@ async def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
         make_job(),
         base_previews=(Preview("preview-1", "a dog", 7, 64, 64, "b" * 64),),
         recommendation_reason="Fits best — “so far”.",
+        notices=("First.", "Then — “so”."),
     )
     await store.create(moves.create(job), NO_KEY)
     assert await store.get(NAME) == job

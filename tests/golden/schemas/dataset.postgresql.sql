@@ -34,7 +34,8 @@ CREATE TABLE public.datasets (
     create_time bigint NOT NULL,
     update_time bigint NOT NULL,
     labels text DEFAULT '{}'::text NOT NULL,
-    text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL
+    text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL,
+    subject text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE public.edit_images (
@@ -183,7 +184,8 @@ CREATE TABLE public.versions (
     trigger_word text NOT NULL,
     description text NOT NULL,
     create_time bigint NOT NULL,
-    text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL
+    text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL,
+    subject text DEFAULT ''::text NOT NULL
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -253,6 +255,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0008');
+INSERT INTO public.alembic_version (version_num) VALUES ('0009');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0009', '0001', '0.1.0');

@@ -17,7 +17,7 @@ CREATE TABLE datasets (
     last_version INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL,
+    update_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL, subject TEXT DEFAULT '' NOT NULL,
     PRIMARY KEY (project, dataset_id)
 );
 
@@ -56,7 +56,7 @@ CREATE TABLE versions (
     size_bytes BIGINT NOT NULL,
     trigger_word TEXT NOT NULL,
     description TEXT NOT NULL,
-    create_time BIGINT NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL,
+    create_time BIGINT NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL, subject TEXT DEFAULT '' NOT NULL,
     PRIMARY KEY (project, dataset_id, number)
 );
 
@@ -190,6 +190,6 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_edit_images_image ON edit_images (project, dataset_id, image_id);
 
-INSERT INTO alembic_version (version_num) VALUES ('0008');
+INSERT INTO alembic_version (version_num) VALUES ('0009');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0009', '0001', '0.1.0');

@@ -150,7 +150,8 @@ CREATE TABLE public.training_jobs (
     last_metric_step bigint NOT NULL,
     thinned boolean DEFAULT false NOT NULL,
     labels text DEFAULT '{}'::text NOT NULL,
-    state_time bigint
+    state_time bigint,
+    notices text DEFAULT '[]'::text NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -234,6 +235,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0009');
+INSERT INTO public.alembic_version (version_num) VALUES ('0010');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0009', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');

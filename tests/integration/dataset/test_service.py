@@ -10,6 +10,7 @@ from io import BytesIO
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
 from PIL import Image
 from sqlalchemy import insert
 
@@ -101,6 +102,33 @@ async def test_from_photos_to_a_version(dataset_server: DatasetServer) -> None:
     assert not any(stored.values())
     usage = await stub.GetUsage(pb.GetUsageRequest(name="projects/acme/datasetUsage"))
     assert [budget.used for budget in usage.budgets] == [0, 0, 0, 0]
+
+
+async def test_a_picture_without_words_is_frozen_with_the_subject(dataset_server: DatasetServer) -> None:
+    stub = dataset_server.stub
+    await dataset_server.new_set(trigger_word="sks", subject="gray cat")
+    image = await dataset_server.upload(pictures.png())
+    assert image.training_text == "sks gray cat"
+    request = pb.CreateDatasetVersionRequest(parent=SET_NAME)
+    first = await stub.CreateDatasetVersion(request)
+    assert first.subject == "gray cat"
+    for words, text in ((("sks", "cat"), "sks cat"), (("", "cat"), "cat"), (("", ""), "")):
+        given = dataset_pb2.Dataset(name=SET_NAME, trigger_word=words[0], subject=words[1])
+        mask = FieldMask(paths=["trigger_word", "subject"])
+        await stub.UpdateDataset(pb.UpdateDatasetRequest(dataset=given, update_mask=mask))
+        version = await stub.CreateDatasetVersion(request)
+        pinned = (await stub.ListDatasetVersionImages(pb.ListDatasetVersionImagesRequest(parent=version.name))).images
+        assert ([each.caption for each in pinned], version.subject) == ([text], words[1])
+    listed = await stub.ListDatasets(pb.ListDatasetsRequest(parent="projects/acme", filter='subject = "cat"'))
+    assert not listed.datasets
+    # What was frozen first stays as it was.
+    pinned = (await stub.ListDatasetVersionImages(pb.ListDatasetVersionImagesRequest(parent=first.name))).images
+    assert [each.caption for each in pinned] == ["sks gray cat"]
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await stub.CreateDataset(
+            pb.CreateDatasetRequest(parent="projects/acme", dataset=dataset_pb2.Dataset(subject="a, b"))
+        )
+    assert refused.value.field == "dataset.subject"
 
 
 async def test_downloads_say_type_and_size_first(dataset_server: DatasetServer) -> None:

@@ -112,6 +112,30 @@ async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Ga
         assert await call(channel, gateway.key, ("x-note", "a" * 20_000)) == "OK"
 
 
+async def test_a_method_that_is_not_there_and_a_message_too_large_come_with_details(gateway: Gateway) -> None:
+    async def failed(path: str, body: bytes) -> Any:
+        method = channel.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await method(body, metadata=(("x-api-key", gateway.key),))
+        return rpc_status.from_call(caught.value)  # type: ignore[arg-type]
+
+    service = "/fiveshot.dataset.v1.DatasetService"
+    large = b"\x0a" + b"\x80\x80\x80\x08" + bytes(16 * 1024 * 1024)
+    async with grpc.aio.insecure_channel(gateway.target) as channel:
+        for path, body, code, reason in (
+            (f"{service}/Nothing", b"", code_pb2.UNIMPLEMENTED, "METHOD_UNKNOWN"),
+            (f"{service}/CreateDataset", large, code_pb2.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
+            ("/fiveshot.nothing.v1.Nothing/Nothing", b"", code_pb2.UNIMPLEMENTED, "GATEWAY_HTTP_404"),
+        ):
+            status = await failed(path, body)
+            assert status is not None, path
+            info = error_details_pb2.ErrorInfo()
+            assert status.details[0].Unpack(info)
+            assert (status.code, info.reason, bool(info.metadata["remedy"])) == (code, reason, True)
+        assert await call(channel, gateway.key) == "OK"
+    assert [seen["x-fiveshot-principal"] for seen in gateway.servicer.metadata] == ["key:good"]
+
+
 async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_come(gateway: Gateway) -> None:
     host, _, port = gateway.target.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))

@@ -9,35 +9,22 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from services.trainer.engine.export import write_artifacts
-from services.trainer.engine.families import load_family
-from services.trainer.engine.families.base import Family
-from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.recipe.families.readers import TOOLS
 from services.trainer.recipe.parameters import TrainingParameters
-from tests.fixtures.miniatures import write_flux, write_sdxl, write_stable_diffusion_2, write_stable_diffusion_real
+from tests.fixtures.adapted_models import MODELS, TOLERANCE, AdaptedModel, difference, load, trained_changes
 from tests.fixtures.processes import finished
 from tests.readers import automatic1111, comfyui, sd_scripts
-from tests.readers.diffusers_files import applied, merged_changes
+from tests.readers.diffusers_files import applied
 from tests.readers.reading import Base, Reading
 
-TOLERANCE = 1e-5
-"""Of the largest change of any weight."""
-MODELS = {
-    "stable-diffusion-1": write_stable_diffusion_real,
-    "stable-diffusion-2": write_stable_diffusion_2,
-    "sdxl": write_sdxl,
-    "flux": write_flux,
-}
 READERS: Mapping[str, Callable[[Mapping[str, Tensor], Base], Reading]] = {
     # And Forge, whose rules are the same.
     "ComfyUI": comfyui.read,
@@ -61,67 +48,19 @@ CASES = EVERY_CASE if ALL else [
 """The short form leaves out what is part of another case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A miniature: where it lies, loaded, and as readers know it."""
-
-    folder: Path
-    family: Family
-    base: Base
-
-
 @pytest.fixture(scope="module", params=MODELS)
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("readers") / request.param
-    files = MODELS[request.param](folder)
-    family = load_family(files, torch.device("cpu"), torch.float32)
-    weights = {
-        f"{component}.{name.removeprefix('text_model.')}": layer.weight.detach().clone()
-        for component, module in family.components.items()
-        for name, layer in module.named_modules()
-        if isinstance(layer, (nn.Linear, nn.Conv2d))
-    }
-    second = files.architecture.startswith("stable-diffusion-v2")
-    return Model(folder, family, Base(files.family, second, dict(family.denoiser.config), weights))
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AdaptedModel:
+    return load(MODELS[request.param], tmp_path_factory.mktemp("readers") / request.param)
 
 
 @pytest.fixture(scope="module")
-def pipeline(model: Model) -> Any:
+def pipeline(model: AdaptedModel) -> Any:
     return copy.deepcopy(model.family).pipeline()
-
-
-def adapted(model: Model, parameters: TrainingParameters) -> tuple[Family, dict[str, nn.Module]]:
-    """The model with adapters whose weights are far from their start."""
-    family = model.family.with_components({name: copy.deepcopy(one) for name, one in model.family.components.items()})
-    carriers = add_adapters(family, parameters)
-    generator = torch.Generator().manual_seed(3)
-    for weight in trained_weights(carriers).values():
-        weight.data += torch.randn(weight.shape, generator=generator) * 0.2
-    return family, carriers
-
-
-def trained_changes(carriers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    return {
-        f"{component}.{name}": change
-        for component, module in carriers.items()
-        for name, (change, _) in merged_changes(module).items()
-    }
-
-
-def difference(changes: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> float:
-    """Largest difference of any layer, as a share of the largest change; a layer too many or too few counts whole."""
-    largest = max(float(change.abs().max()) for change in trained.values())
-    worst = 0.0
-    for name in {*changes, *trained}:
-        zero = torch.zeros(())
-        one, other = changes.get(name, zero), trained.get(name, zero)
-        worst = max(worst, float((one - other).abs().max()) / largest)
-    return worst
 
 
 @pytest.mark.parametrize(("adapter", "targets", "text"), CASES)
 def test_each_tool_applies_the_files_as_the_facts_say(
-    model: Model,
+    model: AdaptedModel,
     pipeline: Any,
     parameters: Callable[..., TrainingParameters],
     tmp_path: Path,
@@ -131,7 +70,7 @@ def test_each_tool_applies_the_files_as_the_facts_say(
 ) -> None:
     facts = model.family.facts
     chosen = parameters(adapter=adapter, target_modules=targets, train_text_encoder=text, rank=3, alpha=5.0)
-    family, carriers = adapted(model, chosen)
+    family, carriers = model.adapted(chosen)
     trained = trained_changes(carriers)
     assert all(change.abs().max() > 1e-3 for change in trained.values())
     files = write_artifacts(tmp_path, "x", family, carriers, chosen, {"ss_epoch": "1"})
@@ -157,19 +96,19 @@ def test_each_tool_applies_the_files_as_the_facts_say(
     assert seen == said
 
 
-def test_the_facts_name_no_tool_that_is_not_looked_at(model: Model) -> None:
+def test_the_facts_name_no_tool_that_is_not_looked_at(model: AdaptedModel) -> None:
     for form in model.family.facts.forms:
         assert set(form.readers) <= {*READERS, "Forge", "diffusers"} == set(TOOLS)
 
 
 @pytest.mark.skipif(not OLD_PYTHON, reason="make matrix sets FIVESHOT_OLD_DIFFUSERS")
 def test_an_older_diffusers_applies_every_file_that_todays_does(
-    model: Model, parameters: Callable[..., TrainingParameters], tmp_path: Path
+    model: AdaptedModel, parameters: Callable[..., TrainingParameters], tmp_path: Path
 ) -> None:
     files: dict[Path, dict[str, Tensor]] = {}
     for number, (adapter, targets, text) in enumerate(EVERY_CASE):
         chosen = parameters(adapter=adapter, target_modules=targets, train_text_encoder=text, rank=3, alpha=5.0)
-        family, carriers = adapted(model, chosen)
+        family, carriers = model.adapted(chosen)
         for file in write_artifacts(tmp_path, f"{number}-{adapter}", family, carriers, chosen, {"ss_epoch": "1"}):
             form = next(form for form in family.facts.forms if form.form == file.form)
             if adapter in form.readers.get("diffusers", ()):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from fiveshot.registry.v1 import registry_service_pb2
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
-from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
+from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
 
 from services.chassis.grpc_client import channel
 from services.chassis.service import serving
@@ -119,7 +119,38 @@ async def test_a_full_disk_ends_the_job_with_a_remedy_and_keeps_its_epochs(
     await trainer.stub.CancelTrainingJob(_Service.CancelTrainingJobRequest(name=job.name))
 
 
-async def test_a_loss_that_is_no_number_ends_the_job_with_a_remedy_and_keeps_its_epochs(
+async def test_a_loss_that_is_no_number_once_is_told_and_the_job_goes_on(
+    trainer: Trainer, project: str, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 5 * 4 // 2
+    monkeypatch.setenv("NAN_AFTER", str(steps + 4))
+    start_worker(trainer.target, module="tests.fakes.nan_worker")
+    parameters = Parameters(num_epochs=2, num_repeats=4, lr_scheduler="constant", lr_warmup_steps=0)
+    job = await trainer.create(project, parameters=parameters)
+    done = await wait_for(trainer, job.name, _ended)
+    assert done.state == Job.STATE_SUCCEEDED, done.error
+    assert len(done.attempts) == 1
+    (notice,) = done.notices
+    assert notice.startswith(f"The loss at step {steps + 5} is not a number; training went back to step {steps}")
+    told = [event.notice.text async for event in _events(trainer, job.name) if event.WhichOneof("payload") == "notice"]
+    assert told == [notice]
+    # Each step once: those of the second try in place of those that it trained anew.
+    request = _Service.ListMetricsRequest(parent=job.name, keys=["learning_rate"], page_size=1000)
+    points = (await trainer.stub.ListMetrics(request)).metrics
+    assert [point.step for point in points] == list(range(1, 2 * steps + 1))
+    first, second = points[0].value, points[-1].value
+    assert [point.value for point in points] == [first] * steps + [second] * steps
+    assert second == pytest.approx(first / 2)
+
+
+async def _events(trainer: Trainer, name: str) -> AsyncIterator[training_event_pb2.TrainingJobEvent]:
+    """All events of a job that has ended."""
+    async for answer in trainer.stub.WatchTrainingJob(_Service.WatchTrainingJobRequest(name=name, from_start=True)):
+        if answer.WhichOneof("update") == "event":
+            yield answer.event
+
+
+async def test_a_loss_that_is_no_number_again_ends_the_job_with_a_remedy_and_keeps_its_epochs(
     trainer: Trainer,
     project: str,
     start_worker: StartWorker,
@@ -128,7 +159,8 @@ async def test_a_loss_that_is_no_number_ends_the_job_with_a_remedy_and_keeps_its
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = 5 * 8 // 2
-    monkeypatch.setenv("NAN_AFTER", str(steps * 2 + 7))
+    # The first try sees it by the end of its third epoch; the second one begins with that epoch and meets another.
+    monkeypatch.setenv("NAN_AFTER", f"{steps * 2 + 7},{steps * 3 + 1}")
     start_worker(trainer.target, module="tests.fakes.nan_worker")
     job = await trainer.create(project, parameters=Parameters(num_epochs=5, num_repeats=8))
     failed = await wait_for(trainer, job.name, _ended)

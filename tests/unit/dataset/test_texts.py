@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,33 @@ from services.dataset.models.texts import own_text, stands_in, training_text, wi
 )
 def test_the_final_text(caption: str, tags: tuple[str, ...], trigger: str, text: str) -> None:
     fields = ImageFields(caption=caption, tags=tuple(Tag(label) for label in tags))
-    assert training_text(fields, DatasetFields(trigger_word=trigger)) == text
+    dataset = DatasetFields(trigger_word=trigger)
+    assert training_text(fields, dataset) == text
+    # What a picture says of itself comes before what its dataset says.
+    assert training_text(fields, replace(dataset, subject="cat")) == text or not (caption or tags)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "subject", "text"),
+    [
+        ("sks", "gray cat", "sks gray cat"),
+        ("", "gray cat", "gray cat"),
+        ("Sks", "a sks cat", "a sks cat"),
+        (" sks ", "  ", "sks"),
+    ],
+)
+def test_a_picture_without_words_is_trained_with_the_subject(trigger: str, subject: str, text: str) -> None:
+    dataset = DatasetFields(trigger_word=trigger, subject=subject)
+    once = training_text(ImageFields(), dataset)
+    assert once == text
+    assert training_text(ImageFields(caption=once), dataset) == once
+    assert training_text(ImageFields(tags=(Tag("red"),)), DatasetFields(subject=subject)) == "red"
+
+
+def test_the_subject_counts_where_nothing_is_left_of_what_the_dataset_chose() -> None:
+    captions = DatasetFields(subject="cat", trigger_word="sks", text_from=TextFrom.CAPTION)
+    assert training_text(ImageFields(tags=(Tag("red"),)), captions) == "sks cat"
+    assert training_text(ImageFields(caption="a dog"), replace(captions, text_from=TextFrom.TAGS)) == "sks cat"
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,24 @@ def test_parameters_take_the_type_of_their_field() -> None:
     assert [item.field for item in refused.value.violations] == ["rank", "no_such", "seed", "num_epochs"]
 
 
+def test_what_the_service_finds_wrong_is_named_with_what_the_command_line_does() -> None:
+    def check(rest: training_job_pb2.TrainingParameters) -> None:
+        assert rest.alpha == 8
+        found = errors.FieldViolation("training_job.parameters.alpha", "too much")
+        raise errors.InvalidArgument("", violations=[found])
+
+    with pytest.raises(errors.InvalidArgument) as refused:
+        parameters({}, ["no_such=1", "alpha=8"], [], check)
+    assert [item.field for item in refused.value.violations] == ["no_such", "training_job.parameters.alpha"]
+
+    def away(rest: training_job_pb2.TrainingParameters) -> None:
+        raise errors.Unavailable("away")
+
+    with pytest.raises(errors.InvalidArgument, match="There is no parameter 'no_such'"):
+        parameters({}, ["no_such=1"], [], away)
+    assert parameters({}, ["alpha=8"], [], away).alpha == 8
+
+
 def test_tag_options_by_plain_values() -> None:
     found = tag_options({"mode": "overwrite-auto", "tagger": "measured", "threshold": None, "max_tags": 5})
     assert (found.tagger, found.max_tags, found.HasField("threshold")) == ("taggers/measured", 5, False)

@@ -109,6 +109,10 @@ def test_a_picture_that_is_not_there_or_there_twice() -> None:
     assert "img-0, img-1" in twice.value.remedy
 
 
+def test_the_last_two_jobs_are_compared_by_default() -> None:
+    assert lookup.last_two_jobs(_session()) == ["projects/p/trainingJobs/job-1", "projects/p/trainingJobs/job-2"]
+
+
 @pytest.mark.parametrize(
     ("given", "near"),
     [("backpack_dog", "backpack-dog"), ("Köter Nr. 5", "koter-nr-5"), ("2024", "dataset-2024"), ("??", "dataset")],
@@ -133,8 +137,14 @@ def test_what_was_meant_is_said_when_a_name_is_not_found(name: str, near: str) -
     assert (told.remedy, told.field) == (f"Did you mean {near}? Check it.", "name")
 
 
-def test_an_error_that_nothing_is_like_stays_as_it_is() -> None:
-    far = errors.NotFound("projects/p/datasets/zebra does not exist")
-    assert lookup.with_suggestion(_session(), far).remedy == ""
+def test_where_nothing_is_like_it_the_list_is_named_and_other_errors_stay_as_they_are() -> None:
+    far = errors.NotFound("projects/p/datasets/zebra does not exist", remedy="Check it.")
+    assert lookup.with_suggestion(_session(), far).remedy == (
+        "Check it. Make it with `fiveshot dataset create zebra`, or see `fiveshot dataset list`."
+    )
+    job = errors.NotFound("projects/p/trainingJobs/zebra does not exist")
+    assert lookup.with_suggestion(_session(), job).remedy == "See `fiveshot train list`."
+    below = errors.NotFound("projects/p/models/my-cat/versions/1 has no file 'x'", remedy="It has kohya.")
+    assert lookup.with_suggestion(_session(), below) is below
     other = errors.InvalidArgument("projects/p/datasets/cta is wrong")
     assert lookup.with_suggestion(_session(), other) is other

@@ -47,6 +47,21 @@ def test_a_line_fits_the_terminal_and_is_not_clipped(width: int) -> None:
     assert ("12.3 images/s" in line) is (width >= 100)
 
 
+def test_a_notice_is_a_line_of_a_watch_and_stands_with_the_job() -> None:
+    text = "The loss at step 7 is not a number; training went back to its start and goes on at half the learning rate."
+    written = io.StringIO()
+    with watch.View(Console(file=written, width=300)) as view:
+        event = training_event_pb2.TrainingJobEvent(notice=training_event_pb2.JobNotice(text=text))
+        view.show(training_service_pb2.WatchTrainingJobResponse(event=event))
+    assert written.getvalue().splitlines() == [text]
+    job = training_job_pb2.TrainingJob(name=JOB, notices=[text, "Then."])
+    assert dict(watch.describe(job))["notices"] == f"{text} Then."
+    late = io.StringIO()
+    with watch.View(Console(file=late, width=300)) as view:
+        view.show(training_service_pb2.WatchTrainingJobResponse(job=job))
+    assert late.getvalue().splitlines()[1:] == [text, "Then."]
+
+
 class _Interrupted:
     def WatchTrainingJob(self, request: Any) -> Any:
         raise KeyboardInterrupt
@@ -150,6 +165,7 @@ def test_the_dataset_chooses_which_of_caption_and_tags_counts(
         dataset_pb2.Image(),
     ]
     assert [texts.source_of(image, TEXT_FROM[text_from]) for image in images] == sources
+    assert texts.source_of(dataset_pb2.Image(training_text="sks cat"), TEXT_FROM[text_from]) == "dataset"
     texts.tell_competition(Session(), images, TEXT_FROM[text_from])
     told = capsys.readouterr().err
     assert said in told

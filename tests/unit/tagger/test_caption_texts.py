@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tagger.models.tags import CaptionOptions, Purpose
+from services.tagger.models.tags import CaptionOptions, DatasetRecord, Purpose
 from services.tagger.ports import Answer
-from services.tagger.use_cases.caption_prompts import question
+from services.tagger.use_cases.caption_prompts import for_dataset, question
 from services.tagger.use_cases.caption_texts import about_tokens, cleaned, complaint_about, holds, named, shortened
 from services.tagger.use_cases.captioning import usable
 
@@ -117,3 +117,10 @@ def test_a_question_names_what_is_wanted_and_never_the_trigger_word() -> None:
         assert part in asked
     assert "style" in question(CaptionOptions(Purpose.STYLE))
     assert "'dog'" in question(CaptionOptions(class_noun="dog"))
+
+
+def test_the_datasets_subject_is_the_noun_where_none_is_given() -> None:
+    dataset = DatasetRecord("projects/p/datasets/d", "sks", 1, "dog")
+    assert for_dataset(CaptionOptions(avoid=("red",)), dataset) == CaptionOptions(class_noun="dog", avoid=("red",))
+    for kept in (CaptionOptions(class_noun="puppy"), CaptionOptions(Purpose.STYLE)):
+        assert for_dataset(kept, dataset) == kept

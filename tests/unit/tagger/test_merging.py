@@ -55,7 +55,7 @@ def test_a_manual_tag_beats_the_same_prediction_in_every_mode() -> None:
 
 def test_the_trigger_word_comes_first_as_a_manual_tag() -> None:
     options = TagOptions(prepend_trigger_word=True, prepend=("photo",))
-    merged = merge((auto("cat"), auto("sks")), [score("tree")], options, trigger_word="sks")
+    merged = merge((auto("cat"), auto("sks")), [score("tree")], options, words=["sks"])
     assert [(tag.label, tag.source) for tag in merged.tags[:2]] == [
         ("sks", TagSource.MANUAL),
         ("photo", TagSource.MANUAL),
@@ -64,9 +64,15 @@ def test_the_trigger_word_comes_first_as_a_manual_tag() -> None:
     assert merged.added == ("photo", "tree")
 
 
+def test_the_subject_follows_the_trigger_word() -> None:
+    options = TagOptions(prepend_trigger_word=True, prepend=("photo",))
+    merged = merge((), [score("Gray Cat"), score("tree")], options, words=["sks", "gray cat"])
+    assert [tag.label for tag in merged.tags] == ["sks", "gray cat", "photo", "tree"]
+
+
 def test_without_a_trigger_word_or_without_the_option_none_is_added() -> None:
-    assert merge((), [], TagOptions(prepend_trigger_word=True), trigger_word="").tags == ()
-    assert merge((), [], TagOptions(), trigger_word="sks").tags == ()
+    assert merge((), [], TagOptions(prepend_trigger_word=True), words=[]).tags == ()
+    assert merge((), [], TagOptions(), words=["sks"]).tags == ()
 
 
 def test_leading_labels_are_exempt_from_exclusion_and_keep_a_persons_spelling() -> None:

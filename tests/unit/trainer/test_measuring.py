@@ -85,7 +85,7 @@ class _Thread:
     started: list[TrainJobSpec]
     running: asyncio.Event
 
-    def __init__(self, spec: TrainJobSpec, _: object) -> None:
+    def __init__(self, spec: TrainJobSpec, _: object, *, train: object) -> None:
         self.started.append(spec)
         self._let_go = asyncio.Event()
         self.clock = RunClock()

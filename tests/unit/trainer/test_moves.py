@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.chassis.errors import Aborted, DomainError, FailedPrecondition, InvalidArgument
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
-from services.trainer.models.events import Progressed, StateChanged
+from services.trainer.models.events import Noticed, Progressed, StateChanged
 from services.trainer.models.job import (
     LEASED,
     TERMINAL,
@@ -314,6 +314,38 @@ def test_an_old_token_is_refused_with_the_reason_that_workers_look_for() -> None
             _running(), token="old", outcome=Outcome.SUCCEEDED, error=None, now=NOW, max_failures=MAX_FAILURES
         )
     assert refused.value.reason == "LEASE_LOST"
+
+
+def test_a_notice_is_told_once_whoever_brings_it_and_a_job_keeps_so_many() -> None:
+    def beat(job: TrainingJob, *notices: str) -> Change:
+        return worker_moves.heartbeat(
+            job, token="t", progress=job.progress, running=True, metrics=(), now=NOW, lease=LEASE, notices=notices
+        )
+
+    first = beat(_running(), "One.", "Two.", "One.")
+    assert [event.text for event in first.events if isinstance(event, Noticed)] == ["One.", "Two."]
+    again = beat(first.job, "Two.", "Three.")
+    assert [event.text for event in again.events if isinstance(event, Noticed)] == ["Three."]
+    assert again.job.notices == ("One.", "Two.", "Three.")
+    many = beat(again.job, *(f"{number}." for number in range(30)))
+    assert len(many.job.notices) == worker_moves.MOST_NOTICES
+    assert not [event for event in beat(many.job, "More.").events if isinstance(event, Noticed)]
+
+
+def test_an_attempt_that_goes_back_has_the_points_of_later_steps_forgotten() -> None:
+    def beat(back_to_step: int | None) -> Change:
+        return worker_moves.heartbeat(
+            _running(),
+            token="t",
+            progress=Progress(step=4),
+            running=True,
+            metrics=(),
+            now=NOW,
+            lease=LEASE,
+            back_to_step=back_to_step,
+        )
+
+    assert [beat(back).forget_metrics_after for back in (None, 0, 3)] == [None, 0, 3]
 
 
 def test_what_a_pretending_worker_does_is_marked_and_teaches_no_pace() -> None:

@@ -31,6 +31,21 @@ def test_missing_prompts_come_from_the_templates_and_captions(
     assert with_prompts(filled, (), ["other"]) == filled, "what is filled in stays"
 
 
+@pytest.mark.parametrize(
+    ("trigger_word", "subject", "prompt"),
+    [
+        ("sks", "gray cat", "x sks gray cat"),
+        ("", "gray cat", "x gray cat"),
+        ("sks", "a SKS cat", "x a SKS cat"),
+        ("sks", "", "x sks dog"),
+    ],
+)
+def test_templates_ask_for_the_subject_that_the_dataset_names(trigger_word: str, subject: str, prompt: str) -> None:
+    parameters = resolve(DEFAULT_SPECS, {"trigger_word": trigger_word})
+    filled = with_prompts(parameters, ("x {trigger_word}",), ["sks dog, red", "sks dog, blue"], subject)
+    assert filled.preview_prompts[0] == prompt
+
+
 def test_there_are_as_many_previews_as_prompts_or_seeds_of_the_users_own() -> None:
     prompts = tuple(f"prompt {number}" for number in range(8))
     eight = with_prompts(resolve(DEFAULT_SPECS, {"preview_prompts": prompts}), TEMPLATES, ["one"])

@@ -9,7 +9,7 @@ from fiveshot.trainer.v1 import base_model_pb2, training_event_pb2, training_job
 
 from services.trainer.models.base import OfferedModel
 from services.trainer.models.epoch import Evaluation
-from services.trainer.models.events import Created, EpochCompleted, JobEvent, Progressed, StateChanged
+from services.trainer.models.events import Created, EpochCompleted, JobEvent, Noticed, Progressed, StateChanged
 from services.trainer.models.job import JobError, JobState, Outcome, Progress
 from services.trainer.proto_mapping.epochs import epoch_from_proto, epoch_to_proto, file_to_proto
 from services.trainer.proto_mapping.events import event_from_payload, event_payload, event_type
@@ -77,6 +77,7 @@ def test_every_event_is_stored_whole_and_read_back() -> None:
         StateChanged(JobState.RUNNING, JobState.FAILED, "It failed.", error, 2),
         Progressed(Progress(step=3, epoch=1, loss=0.25, eta_seconds=2.5), 30),
         EpochCompleted(make_epoch(1), recommended=True),
+        Noticed("Batches are computed in parts."),
     )
     for number, event in enumerate(events, 1):
         payload = event_payload(event, job, event_id=f"id-{number}", sequence=number, moment=NOW)
@@ -91,7 +92,7 @@ def test_every_event_is_stored_whole_and_read_back() -> None:
 
 def test_every_payload_of_the_api_has_an_event() -> None:
     fields = {field.name for field in training_event_pb2.TrainingJobEvent.DESCRIPTOR.oneofs[0].fields}
-    assert fields == {"created", "state_changed", "progress", "epoch_completed", "base_previews_completed"}
+    assert fields == {"created", "state_changed", "progress", "epoch_completed", "base_previews_completed", "notice"}
 
 
 def test_a_job_shows_its_error_and_hides_its_lease() -> None:
@@ -101,3 +102,7 @@ def test_a_job_shows_its_error_and_hides_its_lease() -> None:
     assert message.end_time.ToDatetime(tzinfo=NOW.tzinfo) == NOW
     assert not message.HasField("start_time")
     assert message.total_steps == 30
+
+
+def test_a_job_shows_its_notices_in_order() -> None:
+    assert list(stored_job_to_proto(replace(make_job(), notices=("First.", "Then."))).notices) == ["First.", "Then."]

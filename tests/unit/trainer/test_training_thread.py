@@ -16,6 +16,7 @@ from services.trainer.engine.job import (
     EpochResult,
     Evaluation,
     Hooks,
+    Notice,
     PhaseProgress,
     Recommendation,
     RunStatus,
@@ -65,6 +66,24 @@ async def test_steps_become_progress_and_points_that_are_taken_once(make: Any) -
     assert thread.take_report().metrics == ()
     await turns(1)
     assert finished == [()]
+
+
+async def test_a_run_that_goes_back_takes_its_later_points_back(make: Any) -> None:
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        hooks.on_step(_step(1))
+        hooks.on_step(_step(2))
+        hooks.on_notice(Notice("It went back.", back_to_step=1))
+        hooks.on_step(_step(2))
+        hooks.on_notice(Notice("It goes on."))
+        return DONE
+
+    thread, _ = make(engine)
+    await thread.run(stall_s=scaled(30))
+    report = thread.take_report()
+    assert (report.notices, report.back_to_step) == (("It went back.", "It goes on."), 1)
+    assert [point.step for point in report.metrics if point.key == "loss"] == [1, 2]
+    after = thread.take_report()
+    assert (after.notices, after.back_to_step) == ((), None)
 
 
 async def test_a_phase_tells_how_far_it_is(make: Any) -> None:

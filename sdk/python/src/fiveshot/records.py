@@ -60,6 +60,16 @@ class DatasetRecord(Record[dataset_pb2.Dataset]):
         return self.message.trigger_word
 
     @property
+    def subject(self) -> str:
+        """What the photos show, such as `gray cat`."""
+        return self.message.subject
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The caller's own."""
+        return dict(self.message.labels)
+
+    @property
     def display_name(self) -> str:
         """For listings."""
         return self.message.display_name
@@ -146,6 +156,11 @@ class TrainingJobRecord(Record[training_job_pb2.TrainingJob]):
         return state_of(self.message)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """The caller's own."""
+        return dict(self.message.labels)
+
+    @property
     def pretended(self) -> bool:
         """Whether a worker that only pretends to train has worked on it."""
         return self.message.pretended
@@ -212,6 +227,11 @@ class ModelRecord(Record[model_pb2.Model]):
     """A named series of trained adapters."""
 
     @property
+    def labels(self) -> dict[str, str]:
+        """The caller's own."""
+        return dict(self.message.labels)
+
+    @property
     def aliases(self) -> dict[str, str]:
         """Alias to the name of its version."""
         return dict(self.message.aliases)
@@ -234,6 +254,11 @@ class ModelVersionRecord(Record[model_pb2.ModelVersion]):
     def trigger_word(self) -> str:
         """The word that stands for the subject in prompts."""
         return self.message.trigger_word
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The caller's own."""
+        return dict(self.message.labels)
 
     @property
     def files(self) -> list[str]:

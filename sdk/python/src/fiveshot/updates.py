@@ -14,9 +14,10 @@ from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 class Update:
     """What a watch says: one thing that happened, and where the job stands after it.
 
-    kind: `job` (a snapshot), `created`, `state`, `progress`, `epoch` or `base_previews`. loss: mean over the last
-    steps, None before the first. eta: time to the end, None while it is not known. epoch: the current one, from 1; of
-    the kind `epoch` the one that was finished. text: a sentence where a state needs one. message: the answer itself.
+    kind: `job` (a snapshot), `created`, `state`, `progress`, `epoch`, `base_previews` or `notice` (the job helped
+    itself and goes on). loss: mean over the last steps, None before the first. eta: time to the end, None while it is
+    not known. epoch: the current one, from 1; of the kind `epoch` the one that was finished. text: a sentence where a
+    state needs one, and that of a notice. message: the answer itself.
     """
 
     kind: str = "job"
@@ -46,6 +47,8 @@ class Update:
             known |= _of_job(event.created.job)
         elif kind == "state":
             known["text"] = event.state_changed.error.message or event.state_changed.message
+        elif kind == "notice":
+            known["text"] = event.notice.text
         elif kind == "epoch":
             done = event.epoch_completed.epoch
             known |= {"epoch": int(done.name.rsplit("/", 1)[-1]), "step": done.step}
@@ -63,7 +66,7 @@ class Update:
 
 _KINDS = {
     "created": "created", "state_changed": "state", "progress": "progress", "epoch_completed": "epoch",
-    "base_previews_completed": "base_previews",
+    "base_previews_completed": "base_previews", "notice": "notice",
 }  # fmt: skip
 
 

@@ -29,15 +29,7 @@ PathLike = str | os.PathLike[str]
 
 
 class Dataset(EditedDataset):
-    """A set of photos of one subject.
-
-    subject: what they show, as it was given to `create`; `tag` puts it first on every photo. The server does not keep
-    it: give it to `get` again.
-    """
-
-    def __init__(self, stubs: Stubs, message: dataset_pb2.Dataset, *, subject: str = "") -> None:
-        super().__init__(stubs, message)
-        self.subject = subject
+    """A set of photos of one subject."""
 
     async def refresh(self) -> Dataset:
         """Reads it anew."""
@@ -45,19 +37,22 @@ class Dataset(EditedDataset):
         return self
 
     async def update(
-        self, *, trigger: str | None = None, display_name: str | None = None, description: str | None = None,
-        repeats: int | None = None, text_from: str | None = None,
+        self, *, trigger: str | None = None, subject: str | None = None, display_name: str | None = None,
+        description: str | None = None, repeats: int | None = None, text_from: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Dataset:  # fmt: skip
-        """Changes what is given. Raises Aborted when somebody else has changed it since it was read."""
-        given = {
-            "trigger_word": trigger, "display_name": display_name, "description": description, "num_repeats": repeats,
+        """Changes what is given. labels: instead of those that it has.
+
+        Raises Aborted when somebody else has changed it since it was read.
+        """
+        given: dict[str, Any] = {
+            "trigger_word": trigger, "subject": subject, "display_name": display_name, "description": description,
+            "num_repeats": repeats, "labels": labels,
             "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
         }  # fmt: skip
-        paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Dataset(name=self.name, etag=self.message.etag)
-        for path in paths:
-            setattr(changed, path, given[path])
-        request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=paths))
+        values = {name: value for name, value in given.items() if value is not None}
+        changed = dataset_pb2.Dataset(name=self.name, etag=self.message.etag, **values)
+        request = pb.UpdateDatasetRequest(dataset=changed, update_mask=FieldMask(paths=list(values)))
         self.message = await self._stubs.dataset.UpdateDataset(request)
         return self
 
@@ -118,6 +113,7 @@ class Dataset(EditedDataset):
         token_limit: int = 0,
         filter: str = "",
         dry_run: bool = False,
+        labels: Mapping[str, str] | None = None,
         wait: bool = True,
         **options: Any,
     ) -> TagJob:
@@ -129,18 +125,14 @@ class Dataset(EditedDataset):
         them and without what to `avoid`, within the base model's token_limit; 0 is none. wait: until it ends; False
         returns at once.
         """
-        chosen_mode = chosen(MODES, mode, "mode")
-        first = [label for label in (self.subject, *prepend) if label]
         options_given: Mapping[str, Any] = {
-            "prepend_trigger_word": True, "exclude": exclude, "prepend": first, "max_tags": max_tags,
-            "mode": chosen_mode, "threshold": threshold,
+            "prepend_trigger_word": True, "exclude": exclude, "prepend": prepend, "max_tags": max_tags,
+            "mode": chosen(MODES, mode, "mode"), "threshold": threshold,
             "tagger": self._stubs.channel.endpoint.resource("taggers", tagger) if tagger else "", **options,
         }  # fmt: skip
         if captioner:
             chosen_purpose = chosen(PURPOSES, purpose, "purpose")
-            caption = tagger_pb2.CaptionOptions(
-                purpose=chosen_purpose, class_noun=self.subject, avoid=avoid, token_limit=token_limit
-            )
+            caption = tagger_pb2.CaptionOptions(purpose=chosen_purpose, avoid=avoid, token_limit=token_limit)
             name = self._stubs.channel.endpoint.resource("taggers", captioner)
             options_given = {**options_given, "captioner": name, "caption": caption}
         unknown = sorted(options.keys() - tagger_pb2.TagOptions.DESCRIPTOR.fields_by_name.keys())
@@ -151,7 +143,7 @@ class Dataset(EditedDataset):
             )  # fmt: skip
         request = tagger_api.TagImagesRequest(
             parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**options_given),
-            filter=filter, dry_run=dry_run,
+            filter=filter, dry_run=dry_run, labels=labels,
         )  # fmt: skip
         job = TagJob(self._stubs, await self._stubs.tagger.TagImages(request))
         return await job.wait() if wait else job
@@ -241,24 +233,25 @@ class Datasets:
 
     async def create(
         self, id: str = "", *, trigger: str = "", subject: str = "", display_name: str = "", description: str = "",
-        repeats: int = 0, text_from: str = "caption-or-tags",
+        repeats: int = 0, text_from: str = "caption-or-tags", labels: Mapping[str, str] | None = None,
     ) -> Dataset:  # fmt: skip
         """An empty dataset. id: chosen by the server when empty. trigger: the word that stands for the subject.
 
-        subject: what the photos show, such as `gray cat`; see Dataset. repeats: of each photo per epoch; 0 is 1.
+        subject: what the photos show, such as `gray cat`: the text of photos without any, first among their tags, and
+        what captions name and previews ask for. repeats: of each photo per epoch; 0 is 1.
         text_from: what is trained of a photo's words: `caption-or-tags`, `caption`, `caption-and-tags` or `tags`.
         """
         fields = dataset_pb2.Dataset(
-            display_name=display_name, description=description, trigger_word=trigger, num_repeats=repeats,
-            text_from=chosen(TEXT_FROM, text_from, "text_from"),
+            display_name=display_name, description=description, trigger_word=trigger, subject=subject,
+            num_repeats=repeats, labels=labels, text_from=chosen(TEXT_FROM, text_from, "text_from"),
         )  # fmt: skip
         request = pb.CreateDatasetRequest(parent=self._endpoint.parent, dataset_id=id, dataset=fields)
-        return Dataset(self._stubs, await self._stubs.dataset.CreateDataset(request), subject=subject)
+        return Dataset(self._stubs, await self._stubs.dataset.CreateDataset(request))
 
-    async def get(self, dataset: str, *, subject: str = "") -> Dataset:
+    async def get(self, dataset: str) -> Dataset:
         """One by id or full name. Raises NotFound."""
         request = pb.GetDatasetRequest(name=self._endpoint.resource("datasets", dataset))
-        return Dataset(self._stubs, await self._stubs.dataset.GetDataset(request), subject=subject)
+        return Dataset(self._stubs, await self._stubs.dataset.GetDataset(request))
 
     def list(self, filter: str = "", *, order_by: str = "") -> Listing[Dataset]:
         """Those that match an AIP-160 filter, the newest first."""

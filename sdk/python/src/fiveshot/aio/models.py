@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import AsyncIterable, Sequence
+import tempfile
+from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fiveshot import peft_folders
 from fiveshot.aio import transfer
 from fiveshot.aio.archives import OnProgress, import_model
 from fiveshot.aio.calls import Listing, Stubs
+from fiveshot.errors import NotFound
 from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.transfers import Saved
+from google.protobuf.field_mask_pb2 import FieldMask
 
 # Copying and checking every file of a large epoch takes its time.
 SAVE_TIMEOUT_S = 600.0
+PEFT = "peft"
 
 
 class ModelVersion(ModelVersionRecord):
@@ -32,21 +38,26 @@ class ModelVersion(ModelVersionRecord):
         """Writes one of its `files`; it gets its name only when it is complete and its digest is right.
 
         to: a file, or a folder to put it in under its own name; None is the working folder. format: `kohya` as
-        A1111 and ComfyUI read it, `diffusers`, or another of `files`. Raises NotFound, AlreadyExists, DataLoss.
+        A1111 and ComfyUI read it, `diffusers`, `peft`, or another of `files`; a LoRA that is stored in another form is
+        rewritten. For `peft` `to` is a folder, as PEFT reads it: weights and settings, in a folder for each network.
+        Raises NotFound, AlreadyExists, DataLoss, FailedPrecondition(FORM_NOT_POSSIBLE).
         """
-        return await transfer.save(self._stubs.channel, lambda: self._chunks(format), to, overwrite=overwrite)
+        return await save_file(self._stubs, self.name, format, to, overwrite=overwrite)
 
     async def read(self, format: str = "kohya") -> bytes:
         """One of its files, checked against its digest."""
-        return await transfer.content(self._stubs.channel, lambda: self._chunks(format))
+        return await transfer.content(self._stubs.channel, lambda: _chunks(self._stubs, self.name, format))
+
+    async def update(self, *, labels: Mapping[str, str]) -> ModelVersion:
+        """Gives it other labels; nothing else of a version changes. Raises Aborted when it has changed since."""
+        given = model_pb2.ModelVersion(name=self.name, etag=self.message.etag, labels=labels)
+        request = pb.UpdateModelVersionRequest(model_version=given, update_mask=FieldMask(paths=["labels"]))
+        self.message = await self._stubs.registry.UpdateModelVersion(request)
+        return self
 
     async def delete(self, *, force: bool = False) -> None:
         """Deletes it. force: also when an alias names it."""
         await self._stubs.registry.DeleteModelVersion(pb.DeleteModelVersionRequest(name=self.name, force=force))
-
-    def _chunks(self, file_id: str) -> AsyncIterable[Any]:
-        request = pb.DownloadModelVersionRequest(name=self.name, file_id=file_id)
-        return self._stubs.registry.DownloadModelVersion(request)
 
 
 class Model(ModelRecord):
@@ -68,6 +79,23 @@ class Model(ModelRecord):
         """A version by number or alias. Raises NotFound."""
         request = pb.GetModelVersionRequest(name=f"{self.name}/versions/{which}")
         return ModelVersion(self._stubs, await self._stubs.registry.GetModelVersion(request))
+
+    async def update(
+        self, *, display_name: str | None = None, description: str | None = None, tags: Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Model:  # fmt: skip
+        """Changes what is given; labels and tags take the place of those that it has.
+
+        Raises Aborted when somebody else has changed it since it was read.
+        """
+        given: dict[str, Any] = {
+            "display_name": display_name, "description": description, "tags": tags, "labels": labels
+        }  # fmt: skip
+        values = {name: value for name, value in given.items() if value is not None}
+        changed = model_pb2.Model(name=self.name, etag=self.message.etag, **values)
+        request = pb.UpdateModelRequest(model=changed, update_mask=FieldMask(paths=list(values)))
+        self.message = await self._stubs.registry.UpdateModel(request)
+        return self
 
     async def set_alias(self, alias: str, version: int) -> None:
         """Points an alias at a version."""
@@ -96,9 +124,11 @@ class Models:
         request = pb.GetModelRequest(name=self._endpoint.resource("models", model))
         return Model(self._stubs, await self._stubs.registry.GetModel(request))
 
-    async def create(self, id: str = "", *, display_name: str = "", description: str = "") -> Model:
+    async def create(
+        self, id: str = "", *, display_name: str = "", description: str = "", labels: Mapping[str, str] | None = None
+    ) -> Model:
         """An empty model. id: chosen by the server when empty."""
-        fields = model_pb2.Model(display_name=display_name, description=description)
+        fields = model_pb2.Model(display_name=display_name, description=description, labels=labels)
         request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
         return Model(self._stubs, await self._stubs.registry.CreateModel(request))
 
@@ -109,15 +139,16 @@ class Models:
     ) -> ModelVersion:  # fmt: skip
         """Keeps a LoRA of kohya, diffusers or PEFT (.safetensors) as the next version of a model.
 
-        create: the model, if there is none. base_model: id of that which it is made for. trigger: what the file says
-        by default. Raises InvalidArgument for a file that is none.
+        file: or the folder that PEFT saved, whose adapter_config.json says how strongly the LoRA applies. create: the
+        model, if there is none. base_model: id of that which it is made for. trigger: what the file says by default.
+        Raises InvalidArgument for a file that is none.
         """
-        path = Path(file)
+        path, settings = peft_folders.weights_of(Path(file))
         name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
         first = pb.ImportModelVersionRequest(
             parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
             base_model=name, trigger_word=trigger, display_name=display_name, description=description,
-            aliases=aliases,
+            aliases=aliases, adapter_config=settings,
         )  # fmt: skip
         return ModelVersion(self._stubs, await import_model(self._stubs, first, path, on_progress))
 
@@ -127,12 +158,35 @@ class Models:
         return Listing(self._stubs.registry.ListModels, request, "models", lambda message: Model(self._stubs, message))
 
 
+async def save_file(
+    stubs: Stubs, version: str, file_id: str, to: str | os.PathLike[str] | None, *, overwrite: bool
+) -> Saved:
+    """Writes a file of a version (full name), as `ModelVersion.download`; file_id: "" for kohya."""
+    if file_id != PEFT:
+        return await transfer.save(stubs.channel, lambda: _chunks(stubs, version, file_id), to, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="fiveshot-") as spare:
+        saved = await transfer.save(stubs.channel, lambda: _chunks(stubs, version, PEFT), spare)
+        folder, settings = Path(to) if to is not None else Path(saved.path.stem), Path(spare) / peft_folders.SETTINGS
+        if saved.path.suffix != ".zip":
+            # It came in this form, perhaps without its settings.
+            with contextlib.suppress(NotFound):
+                await transfer.save(stubs.channel, lambda: _chunks(stubs, version, "peft-config"), settings)
+        peft_folders.unpack(saved.path, settings, folder, overwrite=overwrite)
+    return Saved(folder, saved.size, saved.sha256)
+
+
 async def save_epoch(
-    stubs: Stubs, epoch: str, model: str, *, create: bool, display_name: str, description: str, aliases: tuple[str, ...]
-) -> ModelVersion:
+    stubs: Stubs, epoch: str, model: str, *, create: bool, display_name: str, description: str,
+    aliases: tuple[str, ...], labels: Mapping[str, str] | None,
+) -> ModelVersion:  # fmt: skip
     """Copies an epoch (full name) into a model as its next version."""
     request = pb.SaveEpochRequest(
         parent=stubs.channel.endpoint.parent, epoch=epoch, model_id=model, create_model=create,
-        display_name=display_name, description=description, aliases=aliases,
+        display_name=display_name, description=description, aliases=aliases, labels=labels,
     )  # fmt: skip
     return ModelVersion(stubs, await stubs.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S))
+
+
+def _chunks(stubs: Stubs, version: str, file_id: str) -> AsyncIterable[Any]:
+    return stubs.registry.DownloadModelVersion(pb.DownloadModelVersionRequest(name=version, file_id=file_id))
+

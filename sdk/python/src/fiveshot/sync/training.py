@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from fiveshot.transfers import Saved
 from fiveshot.updates import Update
+from google.protobuf.field_mask_pb2 import FieldMask
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +87,7 @@ class Epoch(EpochRecord):
 
     def save(
         self, model: str, *, create: bool = True, display_name: str = "", description: str = "",
-        aliases: tuple[str, ...] = (),
+        aliases: tuple[str, ...] = (), labels: Mapping[str, str] | None = None,
     ) -> ModelVersion:  # fmt: skip
         """Keeps it as the next version of a model (id), which is created where it does not exist.
 
@@ -94,7 +95,7 @@ class Epoch(EpochRecord):
         """
         return save_epoch(
             self._stubs, self.name, model, create=create, display_name=display_name, description=description,
-            aliases=aliases,
+            aliases=aliases, labels=labels,
         )  # fmt: skip
 
     def download(
@@ -196,6 +197,19 @@ class TrainingJob(TrainingJobRecord):
             if not answer.next_since_step:
                 return found
             since_step = answer.next_since_step
+
+    def update(
+        self, *, display_name: str | None = None, priority: int | None = None, labels: Mapping[str, str] | None = None
+    ) -> TrainingJob:
+        """Changes what is given. labels: instead of those that it has.
+
+        Raises Aborted when it has changed since it was read, which a running job does all the time: refresh it first.
+        """
+        given: dict[str, Any] = {"display_name": display_name, "priority": priority, "labels": labels}
+        values = {name: value for name, value in given.items() if value is not None}
+        changed = training_job_pb2.TrainingJob(name=self.name, etag=self.message.etag, **values)
+        request = pb.UpdateTrainingJobRequest(training_job=changed, update_mask=FieldMask(paths=list(values)))
+        return self._is(self._stubs.trainer.UpdateTrainingJob(request))
 
     def cancel(self) -> TrainingJob:
         """Ends it; finished epochs are kept."""

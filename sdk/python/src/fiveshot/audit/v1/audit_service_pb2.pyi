@@ -34,7 +34,7 @@ class ListAuditRecordsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`, or `projects/-`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str

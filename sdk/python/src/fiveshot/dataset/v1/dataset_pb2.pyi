@@ -142,6 +142,7 @@ class Dataset(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     TEXT_FROM_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: `projects/{project}/datasets/{dataset}`. Set by the service."""
     display_name: _builtins.str
@@ -160,6 +161,8 @@ class Dataset(_message.Message):
     """Changes with every change of this resource; send it back to guard an update."""
     text_from: Global___TextFrom.ValueType
     """Which of caption and tags counts where an image has both. Part of what a version freezes."""
+    subject: _builtins.str
+    """What the photos show, such as `gray cat`. Where `text_from` finds no words at a picture, it is trained with it, after the trigger word; tagging puts it first; previews ask for it. May be empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the set was created. Output only."""
@@ -187,10 +190,11 @@ class Dataset(_message.Message):
         etag: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         text_from: Global___TextFrom.ValueType = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "text_from", b"text_from", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "num_repeats", b"num_repeats", "size_bytes", b"size_bytes", "subject", b"subject", "text_from", b"text_from", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,7 +384,7 @@ class Image(_message.Message):
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
-    """The file's name as the caller gave it; a label, never a path."""
+    """The file's name as the caller gave it; a label, never a path. Output only."""
     content_type: _builtins.str
     """`image/png` or `image/jpeg`, from the bytes, not from the name. Output only."""
     width: _builtins.int
@@ -398,7 +402,7 @@ class Image(_message.Message):
     etag: _builtins.str
     """Changes with every change of this image; send it back to guard an update."""
     training_text: _builtins.str
-    """The text that a version frozen now would hold: caption or tags or both, as the dataset's `text_from` says, with its trigger word. Output only."""
+    """The text that a version frozen now would hold: caption or tags or both, as the dataset's `text_from` says, or else the dataset's subject, with its trigger word. Output only."""
     perceptual_hash: _builtins.str
     """pHash of the picture inside its bars, 16 hex digits: pictures that differ in six bits or fewer look the same. Empty for
     an image of before this was measured. Output only.
@@ -491,25 +495,28 @@ class DatasetVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     TEXT_FROM_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
-    """SHA-256, in hex, over the canonical form of every image's digest, caption, crop, repeats and mask, in order. The same contents give the same digest."""
+    """SHA-256, in hex, over the canonical form of every image's digest, caption, crop, repeats and mask, in order. The same contents give the same digest. Output only."""
     image_count: _builtins.int
-    """Images in the version."""
+    """Images in the version. Output only."""
     size_bytes: _builtins.int
-    """Bytes of all originals."""
+    """Bytes of all originals. Output only."""
     trigger_word: _builtins.str
-    """The dataset's trigger word when it was frozen."""
+    """The dataset's trigger word when it was frozen. Output only."""
     description: _builtins.str
-    """The caller's note."""
+    """The caller's note. Output only."""
     etag: _builtins.str
     """Differs from that of any other version; send it back to guard a delete."""
     text_from: Global___TextFrom.ValueType
-    """What its texts were made of."""
+    """What its texts were made of. Output only."""
+    subject: _builtins.str
+    """The dataset's subject when it was frozen. Output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was frozen."""
+        """When it was frozen. Output only."""
 
     def __init__(
         self,
@@ -523,10 +530,11 @@ class DatasetVersion(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         text_from: Global___TextFrom.ValueType = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "text_from", b"text_from", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "subject", b"subject", "text_from", b"text_from", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -557,46 +565,46 @@ class DatasetVersionImage(_message.Message):
     name: _builtins.str
     """Resource name."""
     file_name: _builtins.str
-    """The file's name as it was uploaded."""
+    """The file's name as it was uploaded. Output only."""
     content_type: _builtins.str
-    """`image/png` or `image/jpeg`."""
+    """`image/png` or `image/jpeg`. Output only."""
     width: _builtins.int
-    """Pixels across, after EXIF rotation."""
+    """Pixels across, after EXIF rotation. Output only."""
     height: _builtins.int
-    """Pixels down, after EXIF rotation."""
+    """Pixels down, after EXIF rotation. Output only."""
     size_bytes: _builtins.int
-    """Size of the original."""
+    """Size of the original. Output only."""
     sha256: _builtins.str
-    """SHA-256 of the original, in hex."""
+    """SHA-256 of the original, in hex. Output only."""
     caption: _builtins.str
-    """The final text: caption or tags or both, as the dataset's `text_from` said, with the trigger word. Training reads it as it is."""
+    """The final text: caption or tags or both, as the dataset's `text_from` said, or else the dataset's subject, with the trigger word. Training reads it as it is. Output only."""
     num_repeats: _builtins.int
-    """How many times it is used per epoch, at least 1; the dataset's value is already applied."""
+    """How many times it is used per epoch, at least 1; the dataset's value is already applied. Output only."""
     perceptual_hash: _builtins.str
-    """As Image.perceptual_hash when it was frozen."""
+    """As Image.perceptual_hash when it was frozen. Output only."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]:
-        """The image's labels when it was frozen."""
+        """The image's labels when it was frozen. Output only."""
 
     @_builtins.property
     def crop(self) -> Global___Crop:
-        """The part to train on; unset means all of it."""
+        """The part to train on; unset means all of it. Output only."""
 
     @_builtins.property
     def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As Image.facts when it was frozen; empty in a version of before facts were kept."""
+        """As Image.facts when it was frozen; empty in a version of before facts were kept. Output only."""
 
     @_builtins.property
     def content_area(self) -> Global___Crop:
-        """As Image.content_area when it was frozen."""
+        """As Image.content_area when it was frozen. Output only."""
 
     @_builtins.property
     def caption_origin(self) -> Global___CaptionOrigin:
-        """Who wrote the caption that its text was made of; unset for a person."""
+        """Who wrote the caption that its text was made of; unset for a person. Output only."""
 
     @_builtins.property
     def mask(self) -> Global___Mask:
-        """What a masked loss trains of it; unset where it has no mask."""
+        """What a masked loss trains of it; unset where it has no mask. Output only."""
 
     def __init__(
         self,
@@ -644,26 +652,26 @@ class Edit(_message.Message):
     name: _builtins.str
     """Resource name; `{edit}` counts up from 1 within the dataset."""
     method: _builtins.str
-    """The method that did it, such as `EditTags`, `BatchUpdateImages` or `UndoEdit`."""
+    """The method that did it, such as `EditTags`, `BatchUpdateImages` or `UndoEdit`. Output only."""
     changed_images: _builtins.int
-    """How many images it changed."""
+    """How many images it changed. Output only."""
     editor: _builtins.str
-    """Who did it; empty where the call did not pass the gateway."""
+    """Who did it; empty where the call did not pass the gateway. Output only."""
     undoes: _builtins.str
-    """The edit that it undid; empty for a change of another kind."""
+    """The edit that it undid; empty for a change of another kind. Output only."""
     undone_by: _builtins.str
-    """The edit that undid it; empty while it stands."""
+    """The edit that undid it; empty while it stands. Output only."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it changed: `caption`, `tags`, `crop`, `num_repeats`, `mask`."""
+        """What it changed: `caption`, `tags`, `crop`, `num_repeats`, `mask`. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When. Output only."""
 
     @_builtins.property
     def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Those of its images that the dataset still holds."""
+        """Those of its images that the dataset still holds. Output only."""
 
     def __init__(
         self,

@@ -525,7 +525,7 @@ class ListImagesRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 100."""
+    """Maximum number to return; 0 means 100, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
@@ -1725,7 +1725,7 @@ class ListDatasetVersionsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     order_by: _builtins.str
@@ -1791,7 +1791,7 @@ class ListDatasetVersionImagesRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 100."""
+    """Maximum number to return; 0 means 100, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     order_by: _builtins.str

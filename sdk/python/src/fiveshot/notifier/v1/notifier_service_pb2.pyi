@@ -92,7 +92,7 @@ class ListWebhooksRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
@@ -294,7 +294,7 @@ class ListWebhookDeliveriesRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/webhooks/{webhook}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str

@@ -94,7 +94,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def aliases(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Aliases that point at versions, such as `latest` or `production`. Set through SetModelAlias."""
+        """Aliases that point at versions, such as `latest` or `production`. Set through SetModelAlias. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -266,38 +266,38 @@ class ModelVersion(_message.Message):
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the model."""
     description: _builtins.str
-    """The caller's note."""
+    """The caller's note. Output only."""
     trigger_word: _builtins.str
-    """The word that stands for the subject in prompts."""
+    """The word that stands for the subject in prompts. Output only."""
     loss: _builtins.float
-    """Mean training loss of the epoch; 0 for an imported file."""
+    """Mean training loss of the epoch; 0 for an imported file. Output only."""
     rank: _builtins.int
-    """LoRA rank; of an imported file the largest of its layers, 0 when it does not say."""
+    """LoRA rank; of an imported file the largest of its layers, 0 when it does not say. Output only."""
     alpha: _builtins.float
-    """LoRA alpha; the adapter is scaled by alpha / rank."""
+    """LoRA alpha; the adapter is scaled by alpha / rank. Output only."""
     model_card: _builtins.str
-    """Model card in Markdown, with the front matter that model hubs read."""
+    """Model card in Markdown, with the front matter that model hubs read. Output only."""
     etag: _builtins.str
     """Changes when an alias comes or goes; send it back to guard a delete."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]:
-        """Its files; the LoRA as `kohya` and `diffusers`, and its previews."""
+        """Its files; the LoRA as `kohya` and `diffusers`, and its previews. Output only."""
 
     @_builtins.property
     def lineage(self) -> Global___Lineage:
-        """Where it comes from."""
+        """Where it comes from. Output only."""
 
     @_builtins.property
     def preview_prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Prompts of the previews, in order."""
+        """Prompts of the previews, in order. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was saved."""
+        """When it was saved. Output only."""
 
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the aliases that point here."""
+        """Names of the aliases that point here. Output only."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

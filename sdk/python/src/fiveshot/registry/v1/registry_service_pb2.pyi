@@ -93,7 +93,7 @@ class ListModelsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
@@ -163,7 +163,7 @@ class UpdateModelRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """`display_name`, `description`, `tags`; empty means all that are set."""
+        """`display_name`, `description`, `tags`, `labels`; empty means all that are set."""
 
     def __init__(
         self,
@@ -334,6 +334,7 @@ class ImportModelVersionRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ADAPTER_CONFIG_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/models/{model}`."""
     file_name: _builtins.str
@@ -352,6 +353,8 @@ class ImportModelVersionRequest(_message.Message):
     """A note to keep with the version."""
     request_id: _builtins.str
     """A repeat with the same id returns the first answer; the same id with another file is refused."""
+    adapter_config: _builtins.str
+    """The text of the `adapter_config.json` that lies beside a file of PEFT's form, which says how strongly it applies; kept with it as `peft-config`. Without it alpha equals the rank."""
     @_builtins.property
     def content(self) -> _httpbody_pb2.HttpBody:
         """The file, or its next piece. Its media type is not looked at."""
@@ -374,10 +377,11 @@ class ImportModelVersionRequest(_message.Message):
         description: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        adapter_config: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base_model", b"base_model", "content", b"content", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_config", b"adapter_config", "aliases", b"aliases", "base_model", b"base_model", "content", b"content", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "file_name", b"file_name", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,7 +423,7 @@ class ListModelVersionsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/models/{model}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     order_by: _builtins.str
@@ -516,7 +520,7 @@ class DownloadModelVersionRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`, or the first file where there is none."""
+    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` where it is not stored so: it is rewritten on the way, for `peft` as a zip archive with a folder for each network."""
     def __init__(
         self,
         *,
@@ -542,7 +546,7 @@ class GetModelFileContentRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/models/{model}/versions/{version}`; the version is a number or an alias."""
     file_id: _builtins.str
-    """Which file; empty means `kohya`, or the first file where there is none."""
+    """Which file; empty means `kohya`, or the first file where there is none. A LoRA is also to be had as `kohya`, `diffusers` or `peft` where it is not stored so: it is rewritten on the way, for `peft` as a zip archive with a folder for each network."""
     def __init__(
         self,
         *,

@@ -461,7 +461,7 @@ class TagOptions(_message.Message):
     max_tags: _builtins.int
     """Maximum number of predicted tags per image, best first; 0 means 30."""
     prepend_trigger_word: _builtins.bool
-    """Put the dataset's trigger word first, as a manual tag."""
+    """Put the dataset's trigger word first, then its subject, as manual tags."""
     mode: Global___TagMode.ValueType
     """What to do with existing tags."""
     adaptive_threshold: _builtins.bool
@@ -559,7 +559,7 @@ class CaptionOptions(_message.Message):
     purpose: Global___CaptionOptions.Purpose.ValueType
     """What the pictures are to teach."""
     class_noun: _builtins.str
-    """What the subject is, such as `dog`: every caption has it, with the dataset's trigger word before it. Empty: not known."""
+    """What the subject is, such as `dog`: every caption has it, with the dataset's trigger word before it. Empty: the dataset's subject, except for a style."""
     token_limit: _builtins.int
     """Tokens that the base model reads of a text; a longer caption is cut at the end of a sentence or clause. 0: not known."""
     @_builtins.property
@@ -649,6 +649,26 @@ class TagJob(_message.Message):
     STATE_CANCELLED: TagJob.State.ValueType  # 5
     """Stopped on request; what was tagged stays."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
@@ -667,51 +687,56 @@ class TagJob(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     CAPTIONER_CALLS_FIELD_NUMBER: _builtins.int
     RESCORED_IMAGES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     dataset: _builtins.str
-    """The dataset it works on."""
+    """The dataset it works on. Output only."""
     state: Global___TagJob.State.ValueType
-    """Where it stands."""
+    """Where it stands. Output only."""
     total_images: _builtins.int
-    """Images to handle."""
+    """Images to handle. Output only."""
     tagged_images: _builtins.int
-    """Images whose tags were written, or would be in a dry run."""
+    """Images whose tags were written, or would be in a dry run. Output only."""
     skipped_images: _builtins.int
-    """Images skipped, because they had tags (TAG_MODE_SKIP) or because nothing changed."""
+    """Images skipped, because they had tags (TAG_MODE_SKIP) or because nothing changed. Output only."""
     failed_images: _builtins.int
-    """Images that failed."""
+    """Images that failed. Output only."""
     error: _builtins.str
-    """Why the job failed; empty otherwise."""
+    """Why the job failed; empty otherwise. Output only."""
     dry_run: _builtins.bool
-    """Only count and show; write nothing."""
+    """Only count and show; write nothing. Output only."""
     etag: _builtins.str
     """Changes with every change of the job."""
     note: _builtins.str
-    """What the reader should know, such as that only measured tags could be given, and how to get more."""
+    """What the reader should know, such as that only measured tags could be given, and how to get more. Output only."""
     captioner_calls: _builtins.int
-    """Requests that were made to the captioner's server, repeats included: what the job cost."""
+    """Requests that were made to the captioner's server, repeats included: what the job cost. Output only."""
     rescored_images: _builtins.int
-    """Images whose kept scores were used, so that no model had to run."""
+    """Images whose kept scores were used, so that no model had to run. Output only."""
     @_builtins.property
     def options(self) -> Global___TagOptions:
-        """How to tag."""
+        """How to tag. Output only."""
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageFailure]:
-        """Why images failed, one entry an image."""
+        """Why images failed, one entry an image. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """When it was created. Output only."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it runs."""
+        """When it ended; unset while it runs. Output only."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageChange]:
-        """What would change at each image; filled in a dry run, not in lists."""
+        """What would change at each image; filled in a dry run, not in lists. Output only."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's own, as it was started with them; lists filter by them: `labels.team = "pets"`, `labels:team`. Output only."""
 
     def __init__(
         self,
@@ -734,10 +759,11 @@ class TagJob(_message.Message):
         changes: _abc.Iterable[Global___ImageChange] | None = ...,
         captioner_calls: _builtins.int = ...,
         rescored_images: _builtins.int = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captioner_calls", b"captioner_calls", "changes", b"changes", "create_time", b"create_time", "dataset", b"dataset", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "etag", b"etag", "failed_images", b"failed_images", "failures", b"failures", "name", b"name", "note", b"note", "options", b"options", "rescored_images", b"rescored_images", "skipped_images", b"skipped_images", "state", b"state", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captioner_calls", b"captioner_calls", "changes", b"changes", "create_time", b"create_time", "dataset", b"dataset", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "etag", b"etag", "failed_images", b"failed_images", "failures", b"failures", "labels", b"labels", "name", b"name", "note", b"note", "options", b"options", "rescored_images", b"rescored_images", "skipped_images", b"skipped_images", "state", b"state", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

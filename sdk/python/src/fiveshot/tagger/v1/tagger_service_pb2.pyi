@@ -66,12 +66,33 @@ class TagImagesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PARENT_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`; the dataset must belong to it."""
     dataset: _builtins.str
@@ -86,6 +107,10 @@ class TagImagesRequest(_message.Message):
     def options(self) -> _tagger_pb2.TagOptions:
         """How to tag."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Words of the caller's own to find the job by, at most 64."""
+
     def __init__(
         self,
         *,
@@ -95,10 +120,11 @@ class TagImagesRequest(_message.Message):
         filter: _builtins.str = ...,
         request_id: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "dry_run", b"dry_run", "filter", b"filter", "options", b"options", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "dry_run", b"dry_run", "filter", b"filter", "labels", b"labels", "options", b"options", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -140,11 +166,11 @@ class ListTagJobsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `state`, `dataset`, `dry_run`, `create_time` and `end_time`, such as `state = STATE_RUNNING OR dry_run = true`."""
+    """AIP-160 over `state`, `dataset`, `dry_run`, `labels`, `create_time` and `end_time`, such as `state = STATE_RUNNING OR dry_run = true`."""
     order_by: _builtins.str
     """`create_time`, with ` desc` for descending order; empty for newest first."""
     def __init__(
@@ -398,7 +424,7 @@ class TagImageRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`, for whom the work is done."""
     content: _builtins.bytes
-    """The picture's bytes, png or jpeg, at most 5 MB."""
+    """The picture's bytes, png or jpeg, at most 5 MiB unless the operator allows another size."""
     @_builtins.property
     def options(self) -> _tagger_pb2.TagOptions:
         """How to tag; `mode` and `prepend_trigger_word` are ignored here. With `captioner` the answer is a caption."""

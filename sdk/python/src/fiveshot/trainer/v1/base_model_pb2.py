@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fiveshot/trainer/v1/base_model.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xae\x03\n\tBaseModel\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x19\n\x11native_resolution\x18\x06 \x01(\x05\x12\x13\n\x0blabel_style\x18\x07 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x03\x12;\n\x0fparameter_specs\x18\t \x03(\x0b\x32\".fiveshot.trainer.v1.ParameterSpec\x12\x11\n\tavailable\x18\n \x01(\x08\x12\x0e\n\x06hub_id\x18\x0b \x01(\t\x12\x10\n\x08hub_tags\x18\x0c \x03(\t\x12;\n\x0ftraining_shapes\x18\r \x03(\x0b\x32\".fiveshot.trainer.v1.TrainingShape\x12\x16\n\x0e\x63\x61ption_tokens\x18\x0e \x01(\x05:4\xea\x41\x31\n\x16\x66iveshot.dev/BaseModel\x12\x17\x62\x61seModels/{base_model}\".\n\rTrainingShape\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xbe\x02\n\rParameterSpec\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\x35\n\x04type\x18\x02 \x01(\x0e\x32\'.fiveshot.trainer.v1.ParameterSpec.Type\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\"b\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTYPE_INTEGER\x10\x01\x12\x0f\n\x0bTYPE_NUMBER\x10\x02\x12\x0f\n\x0bTYPE_STRING\x10\x03\x12\x10\n\x0cTYPE_BOOLEAN\x10\x04\x42\n\n\x08_minimumB\n\n\x08_maximumB\x96\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x0e\x42\x61seModelProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fiveshot/trainer/v1/base_model.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xfc\x03\n\tBaseModel\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x66\x61mily\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07license\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1f\n\x11native_resolution\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0blabel_style\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cmemory_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x41\n\x0fparameter_specs\x18\t \x03(\x0b\x32\".fiveshot.trainer.v1.ParameterSpecB\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06hub_id\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08hub_tags\x18\x0c \x03(\tB\x04\xe2\x41\x01\x03\x12\x41\n\x0ftraining_shapes\x18\r \x03(\x0b\x32\".fiveshot.trainer.v1.TrainingShapeB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63\x61ption_tokens\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03:4\xea\x41\x31\n\x16\x66iveshot.dev/BaseModel\x12\x17\x62\x61seModels/{base_model}\".\n\rTrainingShape\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xbe\x02\n\rParameterSpec\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\x35\n\x04type\x18\x02 \x01(\x0e\x32\'.fiveshot.trainer.v1.ParameterSpec.Type\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\"b\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTYPE_INTEGER\x10\x01\x12\x0f\n\x0bTYPE_NUMBER\x10\x02\x12\x0f\n\x0bTYPE_STRING\x10\x03\x12\x10\n\x0cTYPE_BOOLEAN\x10\x04\x42\n\n\x08_minimumB\n\n\x08_maximumB\x96\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x0e\x42\x61seModelProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.trainer.v1B\016BaseModelProtoP\001Z%fiveshot.dev/api/trainer/v1;trainerv1\252\002\023Fiveshot.Trainer.V1\312\002\023Fiveshot\\Trainer\\V1\352\002\025Fiveshot::Trainer::V1'
   _globals['_BASEMODEL'].fields_by_name['name']._loaded_options = None
   _globals['_BASEMODEL'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_BASEMODEL'].fields_by_name['display_name']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['description']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['description']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['family']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['family']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['license']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['license']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['native_resolution']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['native_resolution']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['label_style']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['label_style']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['memory_bytes']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['memory_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['parameter_specs']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['parameter_specs']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['available']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['available']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['hub_id']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['hub_id']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['hub_tags']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['hub_tags']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['training_shapes']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['training_shapes']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['caption_tokens']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['caption_tokens']._serialized_options = b'\342A\001\003'
   _globals['_BASEMODEL']._loaded_options = None
   _globals['_BASEMODEL']._serialized_options = b'\352A1\n\026fiveshot.dev/BaseModel\022\027baseModels/{base_model}'
   _globals['_BASEMODEL']._serialized_start=122
-  _globals['_BASEMODEL']._serialized_end=552
-  _globals['_TRAININGSHAPE']._serialized_start=554
-  _globals['_TRAININGSHAPE']._serialized_end=600
-  _globals['_PARAMETERSPEC']._serialized_start=603
-  _globals['_PARAMETERSPEC']._serialized_end=921
-  _globals['_PARAMETERSPEC_TYPE']._serialized_start=799
-  _globals['_PARAMETERSPEC_TYPE']._serialized_end=897
+  _globals['_BASEMODEL']._serialized_end=630
+  _globals['_TRAININGSHAPE']._serialized_start=632
+  _globals['_TRAININGSHAPE']._serialized_end=678
+  _globals['_PARAMETERSPEC']._serialized_start=681
+  _globals['_PARAMETERSPEC']._serialized_end=999
+  _globals['_PARAMETERSPEC_TYPE']._serialized_start=877
+  _globals['_PARAMETERSPEC_TYPE']._serialized_end=975
 # @@protoc_insertion_point(module_scope)

@@ -42,36 +42,36 @@ class BaseModel(_message.Message):
     name: _builtins.str
     """Resource name, such as `baseModels/fiveshot-tiny`."""
     display_name: _builtins.str
-    """Display name."""
+    """Display name. Output only."""
     description: _builtins.str
-    """What it is good for, in a sentence or two."""
+    """What it is good for, in a sentence or two. Output only."""
     family: _builtins.str
-    """Family of architectures, such as `stable-diffusion`, `sdxl` or `flux`."""
+    """Family of architectures, such as `stable-diffusion`, `sdxl` or `flux`. Output only."""
     license: _builtins.str
-    """Licence of the weights, an SPDX id where there is one."""
+    """Licence of the weights, an SPDX id where there is one. Output only."""
     native_resolution: _builtins.int
-    """Resolution it was trained at, in pixels per side."""
+    """Resolution it was trained at, in pixels per side. Output only."""
     label_style: _builtins.str
-    """How its captions are best written: `tags` or `sentence`."""
+    """How its captions are best written: `tags` or `sentence`. Output only."""
     memory_bytes: _builtins.int
-    """Accelerator memory that its default recipe needs, in bytes; 0 where it runs on a CPU."""
+    """Accelerator memory that its default recipe needs, in bytes; 0 where it runs on a CPU. Output only."""
     available: _builtins.bool
-    """True when a worker of this deployment can load it now."""
+    """True when a worker of this deployment can load it now. Output only."""
     hub_id: _builtins.str
-    """Its id on the model hub, `owner/name`; empty when its weights come from elsewhere."""
+    """Its id on the model hub, `owner/name`; empty when its weights come from elsewhere. Output only."""
     caption_tokens: _builtins.int
-    """Tokens that it reads of a text; 0 where that is not known. What is beyond is not trained."""
+    """Tokens that it reads of a text; 0 where that is not known. What is beyond is not trained. Output only."""
     @_builtins.property
     def parameter_specs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSpec]:
-        """The parameters that a job may set, with default and bounds. The service owns them."""
+        """The parameters that a job may set, with default and bounds. The service owns them. Output only."""
 
     @_builtins.property
     def hub_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags by which people search a model hub for models of its family, such as `stable-diffusion-xl`."""
+        """Tags by which people search a model hub for models of its family, such as `stable-diffusion-xl`. Output only."""
 
     @_builtins.property
     def training_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingShape]:
-        """Shapes that its default recipe trains pictures in, the square first. SuggestCrops takes them."""
+        """Shapes that its default recipe trains pictures in, the square first. SuggestCrops takes them. Output only."""
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class TrainingJobEvent(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     EPOCH_COMPLETED_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_COMPLETED_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Globally unique; the CloudEvents id and the NATS message id."""
     training_job: _builtins.str
@@ -70,6 +71,10 @@ class TrainingJobEvent(_message.Message):
     def base_previews_completed(self) -> Global___BasePreviewsCompleted:
         """The base model's own previews are ready, before any training."""
 
+    @_builtins.property
+    def notice(self) -> Global___JobNotice:
+        """The job helped itself and goes on."""
+
     def __init__(
         self,
         *,
@@ -83,12 +88,13 @@ class TrainingJobEvent(_message.Message):
         progress: Global___JobProgress | None = ...,
         epoch_completed: Global___EpochCompleted | None = ...,
         base_previews_completed: Global___BasePreviewsCompleted | None = ...,
+        notice: Global___JobNotice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "epoch_completed", b"epoch_completed", "payload", b"payload", "progress", b"progress", "state_changed", b"state_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "epoch_completed", b"epoch_completed", "notice", b"notice", "payload", b"payload", "progress", b"progress", "state_changed", b"state_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "epoch_completed", b"epoch_completed", "event_id", b"event_id", "payload", b"payload", "progress", b"progress", "sequence", b"sequence", "state", b"state", "state_changed", b"state_changed", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "epoch_completed", b"epoch_completed", "event_id", b"event_id", "notice", b"notice", "payload", b"payload", "progress", b"progress", "sequence", b"sequence", "state", b"state", "state_changed", b"state_changed", "training_job", b"training_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "state_changed", "progress", "epoch_completed", "base_previews_completed"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "state_changed", "progress", "epoch_completed", "base_previews_completed", "notice"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -255,3 +261,25 @@ class BasePreviewsCompleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BasePreviewsCompleted: _TypeAlias = BasePreviewsCompleted  # noqa: Y015
+
+@_typing.final
+class JobNotice(_message.Message):
+    """Something that the user should know of how a job goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """A sentence."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobNotice: _TypeAlias = JobNotice  # noqa: Y015

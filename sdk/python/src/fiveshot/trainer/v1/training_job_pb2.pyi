@@ -505,6 +505,7 @@ class TrainingJob(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_FIELD_NUMBER: _builtins.int
     HELD_BACK_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     PRETENDED_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -588,6 +589,12 @@ class TrainingJob(_message.Message):
         """Base previews, sampled before training; files of epoch 0. Output only."""
 
     @_builtins.property
+    def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it did to help itself, a sentence each, in order: half the learning rate after a loss that was not a number,
+        batches in parts where memory was short. At most 20. Output only.
+        """
+
+    @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Words of the caller's own, at most 64; lists filter by them: `labels.team = "pets"`, `labels:team`."""
 
@@ -624,12 +631,13 @@ class TrainingJob(_message.Message):
         etag: _builtins.str = ...,
         base_previews: _abc.Iterable[Global___Preview] | None = ...,
         held_back: _builtins.str = ...,
+        notices: _abc.Iterable[_builtins.str] | None = ...,
         pretended: _builtins.bool = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "parameters", b"parameters", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "parameters", b"parameters", "phase", b"phase", "pretended", b"pretended", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "labels", b"labels", "loss", b"loss", "name", b"name", "notices", b"notices", "parameters", b"parameters", "phase", b"phase", "pretended", b"pretended", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -938,42 +946,42 @@ class Epoch(_message.Message):
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
-    """Optimizer steps done at its end."""
+    """Optimizer steps done at its end. Output only."""
     loss: _builtins.float
-    """Mean training loss over the epoch."""
+    """Mean training loss over the epoch. Output only."""
     recommended: _builtins.bool
-    """True for the epoch that the evaluation recommends."""
+    """True for the epoch that the evaluation recommends. Output only."""
     reload_difference: _builtins.float
-    """Difference of the exported file's noise prediction to the live model's, as a share of the LoRA's own effect on it."""
+    """Difference of the exported file's noise prediction to the live model's, as a share of the LoRA's own effect on it. Output only."""
     train_seconds: _builtins.float
-    """Seconds of training, without export and previews."""
+    """Seconds of training, without export and previews. Output only."""
     etag: _builtins.str
     """Differs from that of any other epoch; send it back to guard a delete."""
     pretended: _builtins.bool
-    """True when the worker only pretended to train: the files are for tests of programs, and change nothing of a picture."""
+    """True when the worker only pretended to train: the files are for tests of programs, and change nothing of a picture. Output only."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
-        """The LoRA in its formats."""
+        """The LoRA in its formats. Output only."""
 
     @_builtins.property
     def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Preview]:
-        """Three pictures, or as many as the job has prompts; the same prompts and seeds at every epoch."""
+        """Three pictures, or as many as the job has prompts; the same prompts and seeds at every epoch. Output only."""
 
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
-        """What was measured on fixed noise."""
+        """What was measured on fixed noise. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was finished."""
+        """When it was finished. Output only."""
 
     @_builtins.property
     def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochFile]:
-        """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`."""
+        """The previews as files, then `contact-sheet`: the training pictures above the previews of all epochs so far. Workers report them among `files`. Output only."""
 
     @_builtins.property
     def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each."""
+        """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each. Output only."""
 
     def __init__(
         self,

@@ -254,7 +254,7 @@ class ListTrainingJobsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 50."""
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
@@ -921,7 +921,7 @@ class ListEpochsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}/trainingJobs/{training_job}`."""
     page_size: _builtins.int
-    """Maximum number to return; 0 means 100."""
+    """Maximum number to return; 0 means 100, and more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     order_by: _builtins.str

@@ -174,6 +174,8 @@ class HeartbeatRequest(_message.Message):
     ETA_SECONDS_FIELD_NUMBER: _builtins.int
     LEARNING_RATE_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
+    BACK_TO_STEP_FIELD_NUMBER: _builtins.int
     training_job: _builtins.str
     """The job."""
     lease_token: _builtins.str
@@ -194,9 +196,15 @@ class HeartbeatRequest(_message.Message):
     """Current learning rate."""
     running: _builtins.bool
     """True once training has begun; the job is then RUNNING."""
+    back_to_step: _builtins.int
+    """Set when the attempt went back: metrics of later steps are forgotten, before those of this heartbeat are added."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[_training_job_pb2.Metric]:
         """Metrics since the last heartbeat."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the user should know of how the attempt goes, a sentence each; one that the job has is not told again."""
 
     def __init__(
         self,
@@ -212,12 +220,16 @@ class HeartbeatRequest(_message.Message):
         eta_seconds: _builtins.float = ...,
         learning_rate: _builtins.float = ...,
         running: _builtins.bool = ...,
+        notices: _abc.Iterable[_builtins.str] | None = ...,
+        back_to_step: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_back_to_step", b"_back_to_step", "back_to_step", b"back_to_step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "eta_seconds", b"eta_seconds", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "lease_token", b"lease_token", "loss", b"loss", "metrics", b"metrics", "phase", b"phase", "running", b"running", "step", b"step", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_back_to_step", b"_back_to_step", "back_to_step", b"back_to_step", "epoch", b"epoch", "eta_seconds", b"eta_seconds", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "lease_token", b"lease_token", "loss", b"loss", "metrics", b"metrics", "notices", b"notices", "phase", b"phase", "running", b"running", "step", b"step", "training_job", b"training_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__back_to_step: _TypeAlias = _typing.Literal["back_to_step"]  # noqa: Y015
+    _WhichOneofArgType__back_to_step: _TypeAlias = _typing.Literal["_back_to_step", b"_back_to_step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__back_to_step) -> _WhichOneofReturnType__back_to_step | None: ...
 
 Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
 

@@ -1,0 +1,22 @@
+"""Tag jobs carry labels of their callers' own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from services.chassis.sql import JsonText
+
+revision = "0005"
+down_revision = "0004"
+phase = "expand"
+
+
+def upgrade() -> None:
+    """Adds the labels; the default stays for replicas of the release before."""
+    op.add_column("tag_jobs", sa.Column("labels", JsonText, nullable=False, server_default="{}"))
+
+
+def downgrade() -> None:
+    """Takes the column away."""
+    op.drop_column("tag_jobs", "labels")
