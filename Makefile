@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 FONTS := research/.fonts
 # The versions that most people had at the end of 2025.
 OLD := .venv-diffusers-0.36
+# Helm's engine as a library, apart from everything else.
+HELM := .venv-helm
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -41,7 +43,7 @@ unit: $(STAMP) ## Unit tests only
 
 # Types are checked beside the tests, and shown once those have ended. Folders with the longest files begin, so that
 # short ones fill all workers to the end; there is one more than cores, because tests of outages mostly wait. FIVESHOT_TEST_PATIENCE=4 multiplies every limit on a slow or busy machine.
-test: $(STAMP) lint promtool ## The whole suite, with the real servers on free ports
+test: $(STAMP) lint promtool helm-engine ## The whole suite, with the real servers on free ports
 	@types=$$(mktemp); $(BIN)/mypy >$$types 2>&1 & mypy=$$!; trap 'kill $$mypy' INT TERM; \
 	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration tests/contract tests/unit \
 	    -q -n 3 --dist loadfile --no-loadscope-reorder --durations=25 && \
@@ -113,6 +115,18 @@ promtool: $(STAMP) ## Fetch Prometheus' checker of rules, without root, where th
 		cd $(VENV) && apt-get download -q prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xf - ./usr/bin/promtool && \
 		mv usr/bin/promtool bin/ && rm -r usr prometheus_*.deb; } || echo "promtool is missing: alert rules will not be tested"
 
+helm: $(HELM)/.installed ## Render deploy/k8s from the chart in deploy/helm
+	$(HELM)/bin/python -m tools.helm_chart write
+
+$(HELM)/.installed:
+	test -x $(HELM)/bin/python || $(PYTHON) -m venv $(HELM)
+	$(HELM)/bin/pip install --quiet "helm-python-sdk==0.2.2"
+	touch $@
+
+# Without it the tests that render the chart are skipped and say so.
+helm-engine:
+	@test -e $(HELM)/.installed || $(MAKE) $(HELM)/.installed || echo "Helm's engine is missing: the chart will not be tested"
+
 chaos: $(STAMP) ## Kill parts of the suite at random, half an hour at most; CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 KILL_POINTS=20 $(BIN)/python -m pytest tests/chaos -q -s
 
@@ -137,4 +151,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) sbom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix chaos protos lock sbom pretrain clean
+.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix helm helm-engine chaos protos lock sbom pretrain clean

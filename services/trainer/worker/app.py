@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 from typing import NoReturn
 
 import grpc
 
 from services.chassis.disk import room
+from services.chassis.logging import get_logger
 from services.chassis.service import Service, run
 from services.chassis.settings import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings
 
+log = get_logger(__name__)
 RUNNER = "services.trainer.worker.runner"
 ENGINE = "services.trainer.worker.torch_engine"
 PRETENDING = "services.trainer.worker.pretending"
@@ -37,6 +40,8 @@ def build(settings: WorkerSettings) -> Service:
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         module = await asyncio.to_thread(importlib.import_module, PRETENDING if settings.pretend else ENGINE)
         await runner.Worker(settings, catalogue, engine=module.engine(settings)).run()
+        log.info("idled_long_enough", seconds=settings.idle_exit_seconds)
+        signal.raise_signal(signal.SIGTERM)
 
     scratch = room("scratch disk", settings.scratch_dir, settings.scratch_room_mib)
     return Service(register=_serves_nothing, needs=(scratch,), background=(work,))

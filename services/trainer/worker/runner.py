@@ -62,16 +62,20 @@ class Worker:
         self._probes = engine.probing(catalogue, self._trainer, self._folder / "probe", settings.stall_seconds)
 
     async def run(self) -> None:
-        """Works until it is cancelled; a job at hand is given back then."""
+        """Works until it is cancelled, and gives a job at hand back, or until it has idled for as long as it may."""
         metrics.state("idle")
         # What lies there is left from a process that died.
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         try:
+            idle_since = asyncio.get_running_loop().time()
             while True:
                 with metrics.spending("idle"):
                     found = await self._next()
                 if isinstance(found, Assignment):
                     await self._work_on(found)
+                    idle_since = asyncio.get_running_loop().time()
+                elif self._idled(idle_since):
+                    return
                 elif self._settings.probe:
                     self._probes.begin(found.unmeasured)
         finally:
@@ -80,6 +84,10 @@ class Worker:
             await self._trainer_channel.close(None)
             await self._dataset_channel.close(None)
             self._objects.close()
+
+    def _idled(self, since: float) -> bool:
+        limit_s = self._settings.idle_exit_seconds
+        return limit_s > 0 and asyncio.get_running_loop().time() - since >= limit_s
 
     async def _next(self) -> Assignment | NoJob:
         models = [f"baseModels/{model.id}" for model in self._catalogue.values() if self._engine.loads(model)]

@@ -55,6 +55,9 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
     heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")
     acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")
+    idle_exit_seconds: float = Field(
+        0.0, ge=0, description="after so long without a job the process ends, with 0; 0: it waits for ever"
+    )
     stall_seconds: float = Field(
         1800.0, gt=0, description="after so long without a word from the engine the process gives up and ends"
     )

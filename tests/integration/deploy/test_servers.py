@@ -69,7 +69,7 @@ def test_seaweedfs_knows_every_flag() -> None:
     known = finished([binary("weed"), "help", "mini"])
     options = known.stdout + known.stderr
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
-    pod = named("overlays/dev", "StatefulSet", "s3")["spec"]["template"]["spec"]
+    pod = named("dev", "StatefulSet", "s3")["spec"]["template"]["spec"]
     for arguments in (compose["services"]["seaweedfs"]["command"], pod["containers"][0]["args"]):
         assert arguments[0] == "mini"
         flags = [argument.split("=")[0] for argument in arguments[1:]]
@@ -78,7 +78,7 @@ def test_seaweedfs_knows_every_flag() -> None:
 
 async def test_the_autoscalers_query_counts_the_jobs_that_need_a_worker(postgres_url: str) -> None:
     await upgrade(postgres_url, MIGRATIONS)
-    query = named("overlays/prod", "ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["query"]
+    query = named("prod", "ScaledJob", "worker")["spec"]["triggers"][0]["metadata"]["query"]
     db = Database(postgres_url)
     try:
         async with db.connect() as connection:

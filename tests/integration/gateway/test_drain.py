@@ -46,7 +46,7 @@ async def test_calls_at_work_finish_and_new_ones_go_elsewhere(gateway: Gateway) 
 
 
 def _pre_stop(gateway: Gateway) -> list[str]:
-    pod = named("overlays/prod", "Deployment", "gateway")["spec"]["template"]["spec"]
+    pod = named("prod", "Deployment", "gateway")["spec"]["template"]["spec"]
     (envoy,) = pod["containers"]
     command = envoy["lifecycle"]["preStop"]["exec"]["command"]
     assert any("9901" in word for word in command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fiveshot.trainer.v1 import training_job_pb2
 
@@ -12,6 +12,7 @@ from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.worker.pretending import PretendedEngine
 from services.trainer.worker.runner import Worker
 from services.trainer.worker.settings import WorkerSettings
+from services.trainer.worker.trainer_client import NoJob
 from services.trainer.worker.wire import Assignment
 from tests.fixtures.patience import within
 
@@ -60,3 +61,30 @@ async def test_it_asks_for_what_it_can_load_and_prefers_the_model_that_it_worked
     await asyncio.gather(running, return_exceptions=True)
     assert trainer.warm == ["", "baseModels/fiveshot-tiny"]
     assert all("baseModels/fiveshot-tiny" in asked for asked in trainer.asked)
+
+
+async def test_it_ends_when_it_has_idled_for_as_long_as_the_settings_say(tmp_path: Path) -> None:
+    settings = WorkerSettings(
+        s3_endpoint="127.0.0.1:1", s3_access_key="k", s3_secret_key="s", s3_bucket="bucket", scratch_dir=tmp_path,
+        idle_exit_seconds=1e-9, probe=False,
+    )  # fmt: skip
+    trainer = _Emptying()
+    begin: Any = _Attempt
+    catalogue = load_catalogue(settings.catalogue)
+    engine = PretendedEngine(catalogue, 0)
+    worker = Worker(settings, catalogue, engine=engine, trainer=cast(Any, trainer), begin=begin)
+    async with within():
+        await worker.run()
+    # It asked again after the job that was there.
+    assert trainer.asked == 2
+
+
+class _Emptying:
+    """Gives out one job, then says that there is none."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float) -> Assignment | NoJob:
+        self.asked += 1
+        return Assignment(JOB, "t", 1, "p/", ()) if self.asked == 1 else NoJob()
