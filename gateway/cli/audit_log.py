@@ -35,7 +35,8 @@ def audit_log(
          _outcome(each), each.count if each.count > 1 else "", each.address, each.request_id)
         for each in found
     )  # fmt: skip
-    output.table(("time", "who", "role", "method", "resource", "outcome", ">calls", "address", "request"), rows)
+    names = ("time", "who", "?role", "method", "resource", "outcome", "?>calls", "?address", "?request")
+    output.table(names, rows)
 
 
 def _about(record: audit_pb2.AuditRecord) -> str:

@@ -42,7 +42,6 @@ COMMANDS = [
     ("dataset upload photos huge.png", output.USAGE, "IMAGE_TOO_MANY_PIXELS; field chunk"),
     ("dataset upload photos no.zip", output.USAGE, "ARCHIVE_UNREADABLE; field content"),
     ("dataset upload photos bad.zip", output.USAGE, "IMAGE_TYPE_MISMATCH; field content"),
-    ("dataset upload photos bad.zip --update-captions", output.USAGE, "INVALID_ARGUMENT; field paths"),
     ("dataset upload none no.zip", output.NOT_FOUND, "RESOURCE_NOT_FOUND; field parent"),
     ("models import cat no.safetensors --create", output.USAGE, "MODEL_FILE_PICKLE; field content"),
     ("models import cat no.zip --create", output.USAGE, "FILE_NAME_INVALID; field file_name"),
@@ -180,6 +179,7 @@ def test_a_purge_counts_first_and_leaves_nothing(filled_stack: RunningStack, tmp
         ("dataset", "freeze", "cat"),
         ("train", "start", "cat", "--epochs", "1"),
         ("models", "import", "cat", str(tmp_path / "cat.safetensors"), "--create", "--base-model", "fiveshot-tiny"),
+        ("webhooks", "create", "http://127.0.0.1:9/hook", "--id", "hook"),
     ]
     for step in steps:
         done = filled_stack.command(*whole, *step)
@@ -187,14 +187,14 @@ def test_a_purge_counts_first_and_leaves_nothing(filled_stack: RunningStack, tmp
     shown = json.loads(filled_stack.command(*whole, "workers", "--json").stdout)
     assert {"project": "projects/brief"}.items() <= shown["queue"]["projects"][0].items()
     assert "jobs wait" in filled_stack.command(*whole, "workers").stdout
-    counts = {"tagJobs": 1, "trainingJobs": 1, "models": 1, "datasets": 1}
+    counts = {"tagJobs": 1, "trainingJobs": 1, "models": 1, "datasets": 1, "webhooks": 1}
     for yes, left in ((False, counts), (True, dict.fromkeys(counts, 0))):
         done = filled_stack.command(*whole, "project", "purge", "--json", *(["--yes"] if yes else []))
         assert json.loads(done.stdout) == {"project": "projects/brief", "deleted": yes, "counts": counts}
         after = filled_stack.command(*whole, "project", "purge", "--json")
         assert json.loads(after.stdout)["counts"] == left
     assert filled_stack.command(*whole, "project", "purge").stdout == (
-        "This would delete 0 tag jobs, 0 training jobs, 0 models, 0 datasets of projects/brief.\n"
+        "This would delete 0 tag jobs, 0 training jobs, 0 models, 0 datasets, 0 webhooks of projects/brief.\n"
     )
     filled_stack.command("keys", "remove", "all")
 

@@ -11,14 +11,17 @@ import mmap
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import IO, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any
 
 from services.registry.use_cases.forms.refusal import cannot
 
-Floats = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    # Most registries never convert a file, so numpy is loaded by the first that does.
+    import numpy.typing as npt
+    from numpy import float32
+
+    Floats = npt.NDArray[float32]
+
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Bytes of a number of the types that can be calculated with."""
 ROUNDED = 1e-3
@@ -41,6 +44,8 @@ class Tensor:
 
     def numbers(self) -> Floats:
         """Its numbers in float32, in its shape."""
+        import numpy as np
+
         raw = self.load()
         if self.kind == "BF16":
             wide = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
@@ -59,6 +64,8 @@ class Tensor:
         """Every number multiplied; in float32 where its own type would lose a part of that."""
         if factor == 1.0:
             return self
+        import numpy as np
+
         exact = self.numbers() * np.float32(factor)
         lost = float(np.linalg.norm(_widened(exact, self.kind) - exact))
         kind = self.kind if lost <= ROUNDED * float(np.linalg.norm(exact)) else "F32"
@@ -108,6 +115,8 @@ def write(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str,
 
 
 def _narrowed(values: Floats, kind: str) -> bytes:
+    import numpy as np
+
     if kind != "BF16":
         with np.errstate(over="ignore"):
             return values.astype({"F64": "<f8", "F32": "<f4", "F16": "<f2"}[kind]).tobytes()
