@@ -21,7 +21,7 @@ from tests.fixtures.running_stack import RunningStack
 
 CUTS = 20
 # More than the largest event takes, so that every line brings the watch on.
-ANSWERED = 5000
+ANSWERED = 3_000
 
 pytestmark = pytest.mark.skipif(not can_run_typescript(), reason="the example is not built: make test-examples")
 
