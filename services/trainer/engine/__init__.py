@@ -43,5 +43,6 @@ it a ``TrainJobSpec`` and callbacks, and gets ``EpochResult`` records and files 
     recommendation   the epoch to keep, and why
     output           contact sheet and loss plot
     errors           EngineError: reason, message, remedy
+    out_of_memory    knows a device's and a machine's lack of memory, and names what to change
     quiet            keeps libraries from writing into the worker's log
 """

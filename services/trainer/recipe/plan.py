@@ -55,10 +55,6 @@ class StepPlan:
     def total_steps(self) -> int:
         return self.steps_per_epoch * self.num_epochs
 
-    @property
-    def total_samples(self) -> int:
-        return self.samples_per_epoch * self.num_epochs
-
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
