@@ -112,6 +112,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         crop=crop(image.crop),
         num_repeats=image.num_repeats,
         caption_origin=_origin(image.caption_origin) if image.HasField("caption_origin") else None,
+        text_areas=tuple(filter(None, map(crop, image.text_areas))),
     )
 
 
@@ -191,6 +192,7 @@ def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
+        text_areas=map(_crop_proto, fields.text_areas),
     )
 
 
@@ -230,6 +232,7 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
+        text_areas=map(_crop_proto, fields.text_areas),
     )
 
 
