@@ -34,7 +34,9 @@ def written(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
         )  # fmt: skip
     crops = []
     for each in pictures:
-        part = without_text(each.image.size.crop or each.image.content_area or (0.0, 0.0, 1.0, 1.0), shown[each.image.name])
+        part = without_text(
+            each.image.size.crop or each.image.content_area or (0.0, 0.0, 1.0, 1.0), shown[each.image.name]
+        )
         if part is not None and each.image.name not in repeated:
             crops.append((each.image.name, part))
     if crops:
