@@ -19,7 +19,7 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Writing:
-    """height: of the letters, as a share of the shorter side. place: rows t, m, b and columns l, c, r. alpha: 0 to 1."""
+    """height: of the letters, of the shorter side. place: rows t, m, b and columns l, c, r. alpha: 0 to 1."""
 
     name: str
     text: str
