@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class ImageTagger:
-    """Handles images of claimed jobs. kept: scores of earlier jobs, which spare the model. text: None to look for none."""
+    """Handles images of claimed jobs. kept: scores of earlier jobs, which spare the model. text: None for no look."""
 
     def __init__(
         self,
