@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from services.chassis import telemetry
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
 from services.chassis.needs import Need
+from services.chassis.s3_identity import identity
 from services.chassis.settings import S3Settings
 
 CHUNK_BYTES = 256 * 1024
@@ -64,18 +66,21 @@ class ObjectStore:
 
     def __init__(self, settings: S3Settings) -> None:
         self.bucket = settings.s3_bucket
-        self._pool = _pool()
-        self._client = _client(settings, settings.s3_endpoint, settings.s3_secure, self._pool)
+        self._pool = _pool(settings)
+        self._identity = identity(settings, self._pool)
+        self._client = self._made(settings, settings.s3_endpoint, settings.s3_secure, self._pool)
         # Signing is arithmetic; this client never connects, so the public name need not resolve here.
         self._signer = (
-            _client(settings, settings.s3_public_endpoint, settings.s3_public_secure, self._pool)
+            self._made(settings, settings.s3_public_endpoint, settings.s3_public_secure, self._pool)
             if settings.s3_public_endpoint
             else self._client
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         # Pings have a thread and a connection of their own and try once: a busy store is not one that is away.
-        self._ping_pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1.5, read=1.5), retries=False)
-        self._pinger = _client(settings, settings.s3_endpoint, settings.s3_secure, self._ping_pool)
+        self._ping_pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=1.5, read=1.5), retries=False, ssl_context=_tls(settings)
+        )
+        self._pinger = self._made(settings, settings.s3_endpoint, settings.s3_secure, self._ping_pool)
         self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="s3-ping")
 
     def need(self) -> Need:
@@ -156,19 +161,45 @@ class ObjectStore:
         """A URL that reads the object until it expires; `filename` is what a browser saves it as."""
         safe = "".join(letter for letter in filename if letter.isalnum() or letter in "._- ")
         headers: dict[str, Any] = {"response-content-disposition": f'attachment; filename="{safe}"'} if safe else {}
-        return self._signer.presigned_get_object(
-            self.bucket, _checked(key), expires=expires, response_headers=headers or None
+        sign = partial(
+            self._signer.presigned_get_object,
+            self.bucket,
+            _checked(key),
+            expires=expires,
+            response_headers=headers or None,
         )
+        return await self._signed(sign)
 
     async def presign_put(self, key: str, *, expires: timedelta) -> str:
         """A URL that writes the object until it expires. What arrives must be checked afterwards."""
-        return self._signer.presigned_put_object(self.bucket, _checked(key), expires=expires)
+        return await self._signed(
+            partial(self._signer.presigned_put_object, self.bucket, _checked(key), expires=expires)
+        )
 
     def close(self) -> None:
         """Closes the pooled connections and lets the threads end."""
         for threads, pool in ((self._threads, self._pool), (self._ping_thread, self._ping_pool)):
             threads.shutdown(wait=False, cancel_futures=True)
             pool.clear()
+
+    async def _signed(self, sign: Callable[[], str]) -> str:
+        # With a key signing is arithmetic; an identity may have to be fetched first.
+        return sign() if self._identity is None or self._identity.fixed else await self._run(sign)
+
+    def _made(self, settings: S3Settings, endpoint: str, secure: bool, pool: urllib3.PoolManager) -> Minio:
+        client = Minio(
+            endpoint,
+            secure=secure,
+            # A named region spares a request before the first one and lets the signer work without a connection.
+            region=settings.s3_region,
+            http_client=pool,
+            credentials=self._identity,
+        )
+        if settings.s3_addressing == "virtual":
+            client.enable_virtual_style_endpoint()
+        elif settings.s3_addressing == "path":
+            client.disable_virtual_style_endpoint()
+        return client
 
     async def _closed(self) -> None:
         self.close()
@@ -240,24 +271,18 @@ class ObjectStore:
         return self._stat(key)
 
 
-def _pool() -> urllib3.PoolManager:
+def _pool(settings: S3Settings) -> urllib3.PoolManager:
     return urllib3.PoolManager(
         maxsize=_THREADS,
         timeout=urllib3.Timeout(connect=3, read=60),
         retries=urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+        ssl_context=_tls(settings),
     )
 
 
-def _client(settings: S3Settings, endpoint: str, secure: bool, pool: urllib3.PoolManager) -> Minio:
-    return Minio(
-        endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        secure=secure,
-        # A named region spares a request before the first one and lets the signer work without a connection.
-        region=settings.s3_region,
-        http_client=pool,
-    )
+def _tls(settings: S3Settings) -> ssl.SSLContext:
+    """Of the store, and of who gives an identity for it."""
+    return ssl.create_default_context(cafile=str(settings.s3_ca_file) if settings.s3_ca_file else None)
 
 
 def _translating(call: Callable[[], T]) -> Callable[[], T]:
@@ -271,12 +296,29 @@ def _translating(call: Callable[[], T]) -> Callable[[], T]:
                 ERRORS.labels(typed.reason).inc()
             raise typed from error
         except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ConnectionError) as error:
+            untrusted = _certificate_error(error)
+            if untrusted is not None:
+                ERRORS.labels("STORAGE_REFUSED").inc()
+                raise Internal(
+                    f"The object store's certificate is not trusted ({untrusted.verify_message})",
+                    reason="STORAGE_REFUSED",
+                    remedy="Name the authority that signed it in S3_CA_FILE, and the host as the certificate does.",
+                ) from error
             ERRORS.labels("STORAGE_UNAVAILABLE").inc()
             raise Unavailable(
                 "The object store does not answer", reason="STORAGE_UNAVAILABLE", remedy="Try again in a moment."
             ) from error
 
     return guarded
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The complaint about a certificate behind an error of the connection, if that is what it was."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = getattr(error, "reason", None) or error.__cause__ or error.__context__
+        if not isinstance(error, BaseException):
+            return None
+    return error
 
 
 def _typed(error: S3Error) -> DomainError:

@@ -46,7 +46,7 @@ MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 def build(settings: Settings) -> Service:
     """Everything that the service is made of. The dataset service may be away: jobs wait for it."""
-    db = Database(settings.database_url)
+    db = Database(settings.database_address, pool_size=settings.database_pool_size)
     dataset = grpc_client.channel(settings.dataset_target, settings)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="tagger")
     taggers = Taggers(

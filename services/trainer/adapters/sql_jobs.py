@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import tracing
 from services.chassis.errors import AlreadyExists
 from services.chassis.listing.pages import Query
 from services.chassis.nats_events import event_subject
@@ -56,6 +58,7 @@ class SqlJobStore:
             return await self._recalled(conn, key)
 
     async def create(self, change: Change, key: RequestKey, admit: Admit | None = None) -> TrainingJob:
+        change = replace(change, job=replace(change.job, traceparent=tracing.current()))
         try:
             async with self._db.begin() as conn:
                 await sql_queue.ensure_share(conn, change.job.project)
@@ -322,6 +325,7 @@ class SqlJobStore:
             payload=lambda event_id, sequence, moment: event_payload(
                 event, job, event_id=event_id, sequence=sequence, moment=moment
             ),
+            traceparent=job.traceparent,
         )
 
     def _tell(self, change: Change) -> None:
