@@ -1,7 +1,7 @@
 """Settings of how a process reaches servers that others run: TLS, identities, several addresses.
 
-Each group is a part of one in `settings.py`, so no two may have a validator of one name. Files are read once while the settings are checked, so that a wrong path
-or a damaged file ends the start with a line that names the variable.
+Each group is a part of one in `settings.py`, so no two may have a validator of one name. Files are read once while the
+settings are checked, so that a wrong path or a damaged file ends the start with a line that names the variable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the metrics, and the trace of a job, tell of jobs: each change that a replica has stored, and now and then the queue as a whole.
+"""What metrics and traces tell of jobs: each change that a replica has stored, and now and then the queue as a whole.
 
 The counters of several replicas add up. The gauges are of the whole deployment, the same from each replica: take their
 maximum. Base models are those of the catalogue, so their number is known.
