@@ -27,6 +27,7 @@ from services.tagger.adapters.grpc_datasets import GrpcDatasets
 from services.tagger.adapters.installed import InstalledTaggers
 from services.tagger.adapters.sql_kept_scores import SqlKeptScores
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
+from services.tagger.adapters.tag_job_spans import tag_job_span
 from services.tagger.adapters.tag_job_tables import audit_outbox
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
@@ -78,7 +79,8 @@ def build(settings: Settings) -> Service:
         lease=timedelta(seconds=settings.lease_s),
         keep=timedelta(days=settings.keep_jobs_days),
     )
-    runner = TagJobRunner(jobs, images, kept, changes, utcnow, owner=new_id("tagger"), limits=limits)
+    owner = new_id("tagger")
+    runner = TagJobRunner(jobs, images, kept, changes, utcnow, owner=owner, limits=limits, around=tag_job_span)
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
         names=NAMES,

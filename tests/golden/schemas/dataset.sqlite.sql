@@ -118,7 +118,7 @@ CREATE TABLE events (
     source VARCHAR(512) NOT NULL,
     payload TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    published_at BIGINT,
+    published_at BIGINT, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (position),
     CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
     UNIQUE (id)
@@ -190,6 +190,6 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_edit_images_image ON edit_images (project, dataset_id, image_id);
 
-INSERT INTO alembic_version (version_num) VALUES ('0009');
+INSERT INTO alembic_version (version_num) VALUES ('0010');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0009', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0001', '0.1.0');
