@@ -134,7 +134,13 @@ class EventBus:
 
     @classmethod
     def of(
-        cls, settings: NatsClientSettings, *, name: str, stream: str = STREAM, subject_root: str = SUBJECT_ROOT
+        cls,
+        settings: NatsClientSettings,
+        *,
+        name: str,
+        stream: str = STREAM,
+        subject_root: str = SUBJECT_ROOT,
+        timeout_s: float = 5.0,
     ) -> EventBus:
         """The bus that the settings name. Those of a process that only reads leave the stream as it is."""
         limits: dict[str, Any] = {"sets_limits": False}
@@ -153,6 +159,7 @@ class EventBus:
             tls=settings.nats_tls(),
             stream=stream,
             subject_root=subject_root,
+            timeout_s=timeout_s,
             **limits,
         )
 

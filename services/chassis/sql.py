@@ -250,9 +250,10 @@ _REFUSALS = (
 def away(error: DBAPIError) -> DomainError:
     """What the first connection to a database met, in the server's words, for the operator: Unavailable, or Internal
     where the settings or the server's must change."""
-    said = str(error.orig).strip().splitlines()
-    why = said[-1].strip() if said else "no answer"
-    if any(refusal in str(error.orig) for refusal in _REFUSALS):
+    said = [line.strip() for line in str(error.orig).splitlines() if line.strip()] or ["no answer"]
+    refusals = [line for line in said if any(refusal in line for refusal in _REFUSALS)]
+    why = (refusals or said)[0].rpartition(" failed: ")[2]
+    if refusals:
         return Internal(
             f"The database refused the connection ({why})",
             reason="DATABASE_REFUSED",
