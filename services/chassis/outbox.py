@@ -161,10 +161,10 @@ def new_event(
     traceparent: str = "",
 ) -> OutboxEvent:
     """An event of this moment, under a new id unless one is given, for `Outbox.append` or a caller that writes the row
-    itself. traceparent: of what it belongs to where no call is running."""
+    itself. traceparent: of what it belongs to where no call of a recorded trace is running."""
     event_id, moment = id or str(uuid.uuid4()), utcnow()
     text = payload if isinstance(payload, str) else payload(event_id, sequence, moment)
-    caused_by = tracing.current() or traceparent
+    caused_by = tracing.current() if tracing.recorded() or not traceparent else traceparent
     return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment, caused_by)
 
 

@@ -109,6 +109,11 @@ def current() -> str:
     return carrier.get(TRACEPARENT, "")
 
 
+def recorded() -> bool:
+    """Whether the running span is one that is kept, here or where it was begun."""
+    return trace.get_current_span().get_span_context().trace_flags.sampled
+
+
 def add_to(metadata: MutableMapping[str, str]) -> None:
     """Adds the running span to the metadata of a call."""
     _form.inject(metadata)

@@ -35,7 +35,7 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
 from services.trainer.models.epoch import Epoch, Metric
-from services.trainer.models.events import JobEvent, StateChanged, StoredEvent
+from services.trainer.models.events import JobEvent, Progressed, StateChanged, StoredEvent
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
 from services.trainer.ports import QUEUE, Admit, Move, WorkerAsk
@@ -325,7 +325,8 @@ class SqlJobStore:
             payload=lambda event_id, sequence, moment: event_payload(
                 event, job, event_id=event_id, sequence=sequence, moment=moment
             ),
-            traceparent=job.traceparent,
+            # Progress is told so often that it is in no trace, as the heartbeats are not that bring it.
+            traceparent="" if isinstance(event, Progressed) else job.traceparent,
         )
 
     def _tell(self, change: Change) -> None:
