@@ -61,9 +61,11 @@ def listeners(settings: Settings) -> list[Config]:
     """The door, where the settings want one."""
     if not settings.envoy_metrics_listen:
         return []
+    # Without a query, which would be handed on: the page has switches.
+    exactly = {":method": "GET", ":path": "/metrics"}
+    headers = [{"name": name, "string_match": {"exact": value}} for name, value in exactly.items()]
     route = {
-        "match": {"path": "/metrics", "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
-        # The caller's query goes: the page has switches that make it larger.
+        "match": {"path": "/metrics", "headers": headers},
         "route": {"cluster": _CLUSTER, "regex_rewrite": {"pattern": {"regex": "^.*$"}, "substitution": _PAGE}},
     }
     manager = {

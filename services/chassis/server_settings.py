@@ -86,6 +86,13 @@ class OtlpSettings(BaseModel):
         1.0, ge=0, le=1, description="share of the traces that begin here which are recorded; others go on as they came"
     )
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _collector_is_no_url(cls, value: str) -> str:
+        if "/" in value:
+            raise ValueError("give host:port without a scheme or a path; otlp_secure chooses TLS")
+        return value
+
     @field_validator("otlp_headers")
     @classmethod
     def _are_headers(cls, value: SecretStr) -> SecretStr:

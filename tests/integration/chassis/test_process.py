@@ -264,7 +264,7 @@ async def test_wrong_settings_of_traces_are_told_by_their_variables(launch: Laun
     assert process.returncode == 2
     assert sorted(output.decode().splitlines()[1:]) == [
         f"  FIVESHOT_OTLP_CA_FILE: {tmp_path / 'ca.pem'}: No such file or directory",
-        "  FIVESHOT_OTLP_ENDPOINT: 'https://collector:4317' is not host:port, for example 127.0.0.1:8080",
+        "  FIVESHOT_OTLP_ENDPOINT: give host:port without a scheme or a path; otlp_secure chooses TLS",
         "  FIVESHOT_OTLP_HEADERS: header 1 is not name=value",
         "  FIVESHOT_TRACE_SHARE: Input should be less than or equal to 1",
     ]

@@ -73,8 +73,17 @@ async def test_the_door_for_metrics_shows_them_and_nothing_else(tmp_path: Path, 
     async with _gateway(tmp_path, **given) as public:
         await _ask(public, "/v1/anything")
         async with httpx.AsyncClient(base_url=f"http://{servers.HOST}:{door}") as http:
-            page = await http.get("/metrics?format=html&usedonly=0&filter=ssl")
-            for path in ("/", "/stats", "/config_dump", "/certs", "/quitquitquit", "/metrics/../config_dump"):
+            page = await http.get("/metrics")
+            assert page.headers["content-type"].startswith("text/plain")
+            for path in (
+                "/metrics?filter=ssl",
+                "/",
+                "/stats",
+                "/config_dump",
+                "/certs",
+                "/quitquitquit",
+                "/metrics/../config_dump",
+            ):
                 assert (await http.get(path)).status_code == 404, path
             for verb in ("POST", "PUT", "DELETE"):
                 assert (await http.request(verb, "/metrics")).status_code == 404
