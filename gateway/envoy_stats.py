@@ -51,7 +51,7 @@ def stats_config(settings: Settings) -> Config:
     """Keeps what the door is to show, where there is one: labels are the names of clusters and nothing of callers."""
     if not settings.envoy_metrics_listen:
         return {}
-    patterns = [{"prefix": prefix} for prefix in _KEPT_PREFIXES]
+    patterns: list[Config] = [{"prefix": prefix} for prefix in _KEPT_PREFIXES]
     expressions = [rf"cluster\.[a-z_]+\.({_KEPT_OF_CLUSTERS})", _KEPT_LIMITS]
     patterns += [{"safe_regex": {"regex": each}} for each in expressions]
     return {"stats_config": {"stats_matcher": {"inclusion_list": {"patterns": patterns}}}}

@@ -196,9 +196,9 @@ class ObjectStore:
             credentials=self._identity,
         )
         if settings.s3_addressing == "virtual":
-            client.enable_virtual_style_endpoint()
+            client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
         elif settings.s3_addressing == "path":
-            client.disable_virtual_style_endpoint()
+            client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
         return client
 
     async def _closed(self) -> None:

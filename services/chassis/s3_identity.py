@@ -12,7 +12,8 @@ import threading
 from pathlib import Path
 
 import urllib3
-from minio.credentials import Credentials, IamAwsProvider, Provider, StaticProvider, WebIdentityProvider
+from minio.credentials.credentials import Credentials
+from minio.credentials.providers import IamAwsProvider, Provider, StaticProvider, WebIdentityProvider
 
 from services.chassis.errors import Internal, Unavailable
 from services.chassis.settings import S3Settings

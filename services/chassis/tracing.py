@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from opentelemetry import context as contexts
@@ -33,7 +33,8 @@ LONGEST = 55
 """Characters of a traceparent."""
 
 _SPELLING = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-Attributes = Mapping[str, str | int | float | bool]
+Attributes = Mapping[str, Any]
+"""Texts, numbers and truths."""
 # The trace alone: what else a caller might send along, such as `baggage`, is not for the processes inside.
 _form = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("fiveshot")

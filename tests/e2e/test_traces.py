@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 from fiveshot import AsyncClient, Client
 from opentelemetry import context, trace
@@ -24,7 +25,7 @@ async def test_one_trace_leads_from_the_caller_to_the_webhook(
     pretending: RunningStack, photos: Path, spans: Receiver
 ) -> None:
     number, caller, unwanted = secrets.token_hex(16), secrets.token_hex(8), secrets.token_hex(16)
-    mine = {"server": pretending.server, "api_key": pretending.api_key}
+    mine: dict[str, Any] = {"server": pretending.server, "api_key": pretending.api_key}
     async with receiver() as there, AsyncClient(**mine) as fs:
         hook = await fs.webhooks.create(there.url, id="traced", event_types=["fiveshot.training_job.*"])
         dataset = await fs.datasets.create("traced", trigger="sks")

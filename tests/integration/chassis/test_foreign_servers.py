@@ -28,7 +28,7 @@ from tests.fixtures.nats_cluster import running_cluster
 from tests.fixtures.patience import scaled, until
 from tests.fixtures.postgres import USER, admin, prepared_postgres
 from tests.fixtures.processes import running
-from tests.integration.chassis.test_outbox import MIGRATIONS
+from tests.integration.chassis.tables import MIGRATIONS
 
 HOST = servers.HOST
 

@@ -127,12 +127,11 @@ def trace_metadata() -> tuple[tuple[str, str], ...]:
     """What tells the server to which trace a call belongs: the program's running OpenTelemetry span, else TRACEPARENT
     of the environment; nothing where there is neither."""
     # A program that has a span has loaded this; for the others it need not be installed.
-    propagate = sys.modules.get("opentelemetry.propagate")
-    if propagate is not None:
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier)
-        if _TRACEPARENT.fullmatch(carrier.get("traceparent", "")):
-            return (("traceparent", carrier["traceparent"]),)
+    traces = sys.modules.get("opentelemetry.trace")
+    if traces is not None:
+        span = traces.get_current_span().get_span_context()
+        if span.is_valid:
+            return (("traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"),)
     given = os.environ.get("TRACEPARENT", "")
     return (("traceparent", given),) if _TRACEPARENT.fullmatch(given) else ()
 
