@@ -25,6 +25,7 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
+from services.chassis.nats_client import EventClient, servers_of
 from services.chassis.needs import Need
 from services.chassis.settings import NatsClientSettings, NatsSettings
 
@@ -108,7 +109,7 @@ class EventBus:
         """url: of one server, or of several with commas. credentials: file of a user's JWT and key. tls: demanded of
         every server where it is given. max_age, max_bytes: what the stream keeps, its newest events first; None is
         without end. sets_limits: false for one that leaves a stream as it is, because others say what that keeps."""
-        self._servers = _servers(url, secure=tls is not None)
+        self._servers = servers_of(url, secure=tls is not None)
         self._user = user
         self._password = password
         self._credentials = credentials
@@ -305,33 +306,20 @@ class EventBus:
             self._client = None
 
     async def _connected(self) -> Client:
-        client, done = _Client(demands_tls=self._tls is not None), False
+        client = EventClient(demands_tls=self._tls is not None)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await client.connect(
-                    self._servers,
-                    name=self._name,
-                    # None leaves them to the URL, where they may stand as well.
-                    user=self._user or None,
-                    password=self._password or None,
-                    user_credentials=str(self._credentials) if self._credentials else None,
-                    tls=self._tls,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
-                    # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
-                    pending_size=0,
-                    error_cb=_on_error,
-                    disconnected_cb=_on_disconnect,
-                    reconnected_cb=_on_reconnect,
-                )
-            done = True
-            return client
+            await client.come_up(
+                self._servers,
+                name=self._name,
+                user=self._user,
+                password=self._password,
+                credentials=self._credentials,
+                tls=self._tls,
+                timeout_s=self._timeout_s,
+            )
         except (NatsError, OSError, TimeoutError) as error:
             raise self._unavailable(client.last_error) from error
-        finally:
-            # Also of a process that ends while it connects: half a connection is nobody's.
-            if not done:
-                await client.close()
+        return client
 
     async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
         try:
@@ -354,26 +342,6 @@ class EventBus:
         )
 
 
-class _Client(Client):
-    """The library's client speaks TLS where a server demands it; this one also where its own settings do, before it
-    shows anybody a password."""
-
-    def __init__(self, *, demands_tls: bool) -> None:
-        super().__init__()
-        self._demands_tls = demands_tls
-
-    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        if self._demands_tls and not info.get("tls_required"):
-            raise NatsError("the server speaks no TLS, which the settings demand")
-        await super()._process_info(info, initial_connection)
-
-
-def _servers(url: str, *, secure: bool) -> list[str]:
-    """The addresses in a list with commas."""
-    found = [each.strip() for each in url.split(",")]
-    return [each.replace("nats://", "tls://", 1) for each in found] if secure else found
-
-
 async def _nothing() -> None:
     """A bus that is away at start holds nobody up."""
 
@@ -386,15 +354,3 @@ async def shielded(call: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
-
-
-async def _on_error(error: Exception) -> None:
-    log.warning("event_bus_error", error=str(error) or type(error).__name__)
-
-
-async def _on_disconnect() -> None:
-    log.warning("event_bus_disconnected")
-
-
-async def _on_reconnect() -> None:
-    log.info("event_bus_reconnected")

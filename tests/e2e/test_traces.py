@@ -33,7 +33,9 @@ async def test_one_trace_leads_from_the_caller_to_the_webhook(
         async with AsyncClient(**mine, traceparent=f"00-{unwanted}-{caller}-00") as silent:
             await silent.datasets.get("traced")
         async with AsyncClient(**mine, traceparent=f"00-{number}-{caller}-01") as traced:
-            job = await (await traced.datasets.get("traced")).train(epochs=2)
+            seen = await traced.datasets.get("traced")
+            await seen.tag()
+            job = await seen.train(epochs=2)
             _ = [update async for update in job.watch()]
         name = job.message.name
 
@@ -47,8 +49,13 @@ async def test_one_trace_leads_from_the_caller_to_the_webhook(
         await hook.delete()
 
     found = {span.id: span for span in spans.of(number)}
-    assert {span.service for span in found.values()} == {"gateway", "dataset", "trainer", "worker", "notifier"}
+    assert {span.service for span in found.values()} == {
+        "gateway", "dataset", "tagger", "trainer", "worker", "notifier",
+    }  # fmt: skip
     assert {span.parent for span in found.values()} - found.keys() == {caller}
+    (tagging,) = _named(found, "tag job", "tagger")
+    assert found[tagging.parent].name.endswith("TagImages")
+    assert {span.service for span in found.values() if span.parent == tagging.id} == {"dataset"}
     (created,) = _named(found, CREATE, "trainer")
     assert found[created.parent].service == "gateway"
     (attempt,) = _named(found, "attempt", "worker")
