@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gateway import envoy_stats, envoy_tracing
 from gateway.envoy_clusters import STREAM_WINDOW, clusters
 from gateway.envoy_filters import http_filters
 from gateway.envoy_replies import local_replies
@@ -25,6 +26,7 @@ Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
 # Headers by which the gateway speaks to the services; from outside they are a forgery.
 RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, ROLE_KEY, ADDRESS_KEY, INTERNAL_TOKEN_KEY)
+_TRACE_HEADERS = ("traceparent", "tracestate")
 # A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
 _STREAM_IDLE_S = 3600
 # A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.
@@ -41,8 +43,12 @@ _MAX_HEADERS_KB = 192
 def render(settings: Settings) -> Config:
     """The whole bootstrap configuration as a dict that goes to JSON."""
     return {
-        **({"admin": {"address": _address(settings.admin_listen)}} if settings.admin_listen else {}),
-        "static_resources": {"listeners": [_listener(settings)], "clusters": clusters(settings)},
+        **envoy_stats.admin(settings),
+        **envoy_stats.stats_config(settings),
+        "static_resources": {
+            "listeners": [_listener(settings), *envoy_stats.listeners(settings)],
+            "clusters": [*clusters(settings), *envoy_tracing.collector(settings), *envoy_stats.clusters(settings)],
+        },
         "overload_manager": {"resource_monitors": [_connection_limit()]},
     }
 
@@ -100,7 +106,9 @@ def _connection_manager(settings: Settings) -> Config:
             # A caller that waits for itself is its own affair; this is what one connection may make the gateway hold.
             "initial_connection_window_size": _CONNECTION_WINDOW,
         },
-        "early_header_mutation_extensions": [_strip_reserved_headers()],
+        "early_header_mutation_extensions": [_strip_reserved_headers(settings)],
+        **envoy_tracing.tracing(settings),
+        **envoy_tracing.request_ids(),
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
         "access_log": [_access_log(settings)],
@@ -110,12 +118,13 @@ def _connection_manager(settings: Settings) -> Config:
     }
 
 
-def _strip_reserved_headers() -> Config:
+def _strip_reserved_headers(settings: Settings) -> Config:
+    names = RESERVED_HEADERS if settings.trace_callers else (*RESERVED_HEADERS, *_TRACE_HEADERS)
     return {
         "name": "strip_reserved_headers",
         "typed_config": {
             "@type": f"{_TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"remove": name} for name in RESERVED_HEADERS],
+            "mutations": [{"remove": name} for name in names],
         },
     }
 
@@ -133,6 +142,7 @@ def _access_log(settings: Settings) -> Config:
         "bytes_received": "%BYTES_RECEIVED%",
         "bytes_sent": "%BYTES_SENT%",
         "request_id": "%REQ(X-REQUEST-ID)%",
+        "trace_id": "%TRACE_ID%",
         "principal": f"%REQ({PRINCIPAL_KEY.upper()})%",
         "upstream": "%UPSTREAM_CLUSTER%",
         "peer": "%DOWNSTREAM_REMOTE_ADDRESS%",

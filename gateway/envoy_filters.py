@@ -31,6 +31,8 @@ JWT_FAILURE_KEY = "failure"
 HEALTH_PATH = "/healthz"
 """Answered by the authorization process, for everybody."""
 
+_UNTRACED = rf"{HEALTH_PATH}|/grpc\.reflection\..*"
+
 JSON_CHECK = "json_check"
 CHECK_KEY = "x-fiveshot-check"
 """Tells the authorization process which of its two questions is asked; without it: who is calling?"""
@@ -100,9 +102,12 @@ def transcoder_for_bytes(settings: Settings, services: list[str]) -> Config:
 
 
 def _draining() -> Config:
-    """Answers 503 in the place of the authorization process once this Envoy is about to end; see the pod's preStop."""
-    exact = [{"name": ":path", "string_match": {"exact": HEALTH_PATH}}]
-    return _filter("draining", "health_check.v3.HealthCheck", {"pass_through_mode": True, "headers": exact})
+    """Answers 503 in the place of the authorization process once this Envoy is about to end; see the pod's preStop.
+
+    Whatever it takes for a question about health has no span, so it takes reflection for one as well.
+    """
+    path = [{"name": ":path", "string_match": {"safe_regex": {"regex": _UNTRACED}}}]
+    return _filter("draining", "health_check.v3.HealthCheck", {"pass_through_mode": True, "headers": path})
 
 
 def _jwt(settings: Settings) -> Config:

@@ -24,6 +24,16 @@ class Settings(BaseServiceSettings):
     admin_listen: str = Field(
         "", description="host:port of Envoy's admin page, which shows secrets to all who reach it; empty: none"
     )
+    envoy_metrics_listen: str = Field(
+        "", description="host:port of Envoy's own metrics for Prometheus, for everybody who reaches it; empty: none"
+    )
+    envoy_admin_socket: Path = Field(
+        Path("/tmp/fiveshot-envoy-admin.sock"),
+        description="Unix socket that Envoy makes for itself, from which that page is read; not with admin_listen",
+    )
+    trace_callers: bool = Field(
+        True, description="go on with the traces of callers, by their traceparent; false: every trace begins here"
+    )
     tls_cert_file: Path | None = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
     tls_key_file: Path | None = Field(None, description="private key in PEM")
     cors_origins: list[str] = Field(default_factory=list, description="JSON list of origins whose pages may call")
@@ -107,7 +117,7 @@ class Settings(BaseServiceSettings):
             split_host_port(each)
         return value
 
-    @field_validator("admin_listen")
+    @field_validator("admin_listen", "envoy_metrics_listen")
     @classmethod
     def _host_port_or_none(cls, value: str) -> str:
         if value:

@@ -51,6 +51,10 @@ _TRAINING_SHARE = _share(
     _rate("fiveshot_worker_seconds_total", of='{part="training"}'), _rate("fiveshot_worker_seconds_total")
 )
 _TIME_BY_PART = f"{_rate('fiveshot_worker_seconds_total', 'part')} / scalar({_rate('fiveshot_worker_seconds_total')})"
+# Envoy's own, at the gateway's second door for metrics.
+_ANSWERS, _PUBLIC = "envoy_http_downstream_rq_xx", '{envoy_http_conn_manager_prefix="public"}'
+_SERVED = '{envoy_cluster_name!~"stats|otlp|jwks"}'
+_LIMITED, _OVERFLOWS = "envoy_http_local_rate_limit_rate_limited", "envoy_cluster_upstream_rq_pending_overflow"
 _DEPTH = Panel(
     "Jobs waiting", "short", {"{{base_model}}": "max by (base_model) (fiveshot_trainer_queue_depth)"}, stacked=True
 )
@@ -242,6 +246,40 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                 "Object store errors",
                 "ops",
                 {"{{job}} {{reason}}": _rate("fiveshot_store_errors_total", "job, reason")},
+            ),
+            Panel(
+                "Answers of the gateway",
+                "reqps",
+                {"{{envoy_response_code_class}}xx": _rate(_ANSWERS, "envoy_response_code_class", of=_PUBLIC)},
+                stacked=True,
+                about="By HTTP status. A gRPC call that fails has 200 and its own code in the trailers.",
+            ),
+            Panel(
+                "Refused by a limit of the gateway",
+                "reqps",
+                {"{{envoy_local_http_ratelimit_prefix}}": _rate(_LIMITED, "envoy_local_http_ratelimit_prefix")},
+            ),
+            Panel(
+                "Connections to the gateway",
+                "short",
+                {"{{instance}}": f"sum by (instance) (envoy_http_downstream_cx_active{_PUBLIC})"},
+                stacked=True,
+            ),
+            Panel(
+                "Replicas that the gateway calls",
+                "short",
+                {"{{envoy_cluster_name}}": f"min by (envoy_cluster_name) (envoy_cluster_membership_healthy{_SERVED})"},
+                about="Of the gateway that sees the fewest.",
+            ),
+            Panel(
+                "Calls that the gateway tried again",
+                "reqps",
+                {"{{envoy_cluster_name}}": _rate("envoy_cluster_upstream_rq_retry", "envoy_cluster_name", of=_SERVED)},
+            ),
+            Panel(
+                "Calls that overflowed at the gateway",
+                "reqps",
+                {"{{envoy_cluster_name}}": _rate(_OVERFLOWS, "envoy_cluster_name", of=_SERVED)},
             ),
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import signal
 import sys
 from itertools import islice
@@ -56,6 +57,7 @@ from services.chassis.errors import DomainError
 from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
+_GLOBAL_FLAGS = ("--json", "--trace")
 
 
 class ErrorsBecomeExitCodes(TyperGroup):
@@ -154,7 +156,7 @@ def hoist(args: list[str]) -> list[str]:
     for argument in left:
         if argument == "--":
             rest += [argument, *left]
-        elif argument == "--json" or (argument.partition("=")[0] in _GLOBAL_OPTIONS and "=" in argument):
+        elif argument in _GLOBAL_FLAGS or (argument.partition("=")[0] in _GLOBAL_OPTIONS and "=" in argument):
             first.append(argument)
         elif argument in _GLOBAL_OPTIONS:
             first += [argument, *list(islice(left, 1))]
@@ -197,12 +199,19 @@ def root(
         Path | None, typer.Option(envvar="FIVESHOT_DATA", help="Data folder of the local stack.", file_okay=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Have all calls recorded as one trace; prints its id to stderr.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_told_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """Five photos in, your own image model out. These options may appear anywhere in a command."""
     ctx.obj = Session(server, api_key, project, json, ca_file, data or default_data_folder())
+    if trace:
+        trace_id = secrets.token_hex(16)
+        ctx.obj.traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+        output.err.print(f"Trace {trace_id}", highlight=False)
 
 
 def tell_version(ctx: typer.Context) -> None:

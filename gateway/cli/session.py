@@ -28,7 +28,8 @@ _KINDS = {"datasets": "dataset", "trainingJobs": "job", "models": "model", "webh
 
 @dataclass
 class Session:
-    """What every command gets. server: host:port, or https://host:port for TLS. json: print machine-readable output."""
+    """What every command gets. server: host:port, or https://host:port for TLS. json: print machine-readable output.
+    traceparent: of the trace that all calls of the command belong to; "" leaves it to the environment."""
 
     server: str = ""
     api_key: str = ""
@@ -36,12 +37,14 @@ class Session:
     json: bool = False
     ca_file: Path | None = None
     data: Path = field(default_factory=default_data_folder)
+    traceparent: str = ""
 
     @cached_property
     def stubs(self) -> Stubs:
         """Stubs of every service. Raises Unavailable when no server was named and no local stack runs."""
         return Client(
-            self.server, api_key=self.api_key, project=self.project, ca_file=self.ca_file, data=self.data
+            self.server, api_key=self.api_key, project=self.project, ca_file=self.ca_file, data=self.data,
+            traceparent=self.traceparent,
         ).stubs  # fmt: skip
 
     @cached_property

@@ -6,6 +6,7 @@ see is what `fiveshot up` runs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -217,8 +218,19 @@ def configure_nats(data_dir: Path, port: int, password: str, consumers: Sequence
     return path
 
 
-def envoy(config_path: Path, *, ports: Mapping[str, int], data_dir: Path) -> ServerSpec:
-    """Envoy with a rendered configuration. ports: "listener", and "admin" if the configuration has such a page."""
+def short_socket(folder: Path, name: str) -> Path:
+    """Where a Unix socket of a folder lies: in it, or under /tmp where its path would be too long."""
+    inside = folder / name
+    if len(str(inside)) <= _MAX_SOCKET_PATH:
+        return inside
+    return Path("/tmp") / f"fiveshot-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}-{name}"
+
+
+def envoy(
+    config_path: Path, *, ports: Mapping[str, int], data_dir: Path, leftovers: tuple[Path, ...] = ()
+) -> ServerSpec:
+    """Envoy with a rendered configuration. ports: "listener", and "admin" if the configuration has such a page, and
+    "metrics" if it shows those. leftovers: sockets that it makes."""
     argv = (
         str(binary("envoy")), "-c", str(config_path), "--disable-hot-restart", "--concurrency", "2",
         "--log-level", "warning", "--drain-time-s", "5", "--drain-strategy", "immediate",
@@ -229,6 +241,7 @@ def envoy(config_path: Path, *, ports: Mapping[str, int], data_dir: Path) -> Ser
         ready=lambda: _envoy_ready(ports),
         ports=dict(ports),
         data_dir=data_dir,
+        leftovers=leftovers,
     )
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,6 +55,8 @@ class StackSettings(BaseSettings):
     metrics: bool = Field(
         False, description="serve the metrics of every process; `fiveshot status --json` names the ports"
     )
+    otlp_endpoint: str = Field("", description="OpenTelemetry collector, gRPC, host:port; empty: no spans are sent")
+    trace_share: float = Field(1.0, ge=0, le=1, description="share of the traces that are recorded, where they begin")
     webhook_networks: list[str] = Field(
         default_factory=list,
         description="JSON list of private networks that webhooks may be sent to, also by http, such as "
@@ -66,7 +68,7 @@ class StackSettings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
 
-    @field_validator("listen")
+    @field_validator("listen", "otlp_endpoint")
     @classmethod
     def _address(cls, value: str) -> str:
         if value:
@@ -99,9 +101,10 @@ class Stack:
         self._credentials_folder = folder.sub("credentials")
         inside.make(self._credentials_folder)
         names = ("authz", *SERVICES, *(f"worker-{n + 1}" for n in range(settings.workers)))
-        found = servers.free_ports(2 * len(names))
+        found = servers.free_ports(2 * len(names) + 1)
         self._ports = dict(zip(names, found, strict=False))
-        self._metrics_ports = dict(zip(names, found[len(names) :], strict=True)) if settings.metrics else {}
+        measured = (*names, "envoy")
+        self._metrics_ports = dict(zip(measured, found[len(names) :], strict=True)) if settings.metrics else {}
         self.server = settings.listen or _public_door()
         embedded = self._embedded()
         services = [[self._service("dataset")], [self._service("trainer")]]
@@ -192,11 +195,23 @@ class Stack:
             trainer_target=self._target("trainer"),
             registry_target=self._target("registry"),
             notifier_target=self._target("notifier"),
+            otlp_endpoint=self._settings.otlp_endpoint,
+            trace_share=self._settings.trace_share,
+            **self._envoy_metrics(data),
         )
         config = data / "envoy.json"
         envoy_config.write(settings, config)
-        port = int(self.server.rpartition(":")[2])
-        return servers.envoy(config, ports={"listener": port}, data_dir=data)
+        ports = {"listener": int(self.server.rpartition(":")[2])}
+        if not settings.envoy_metrics_listen:
+            return servers.envoy(config, ports=ports, data_dir=data)
+        ports["metrics"] = self._metrics_ports["envoy"]
+        return servers.envoy(config, ports=ports, data_dir=data, leftovers=(settings.envoy_admin_socket,))
+
+    def _envoy_metrics(self, data: Path) -> dict[str, Any]:
+        if "envoy" not in self._metrics_ports:
+            return {}
+        listen = f"{HOST}:{self._metrics_ports['envoy']}"
+        return {"envoy_metrics_listen": listen, "envoy_admin_socket": servers.short_socket(data, "admin.sock")}
 
     def _python(
         self, name: str, module: str, prefix: str, own: Mapping[str, str], *, threads: str = "1",
@@ -209,6 +224,7 @@ class Stack:
             "LISTEN": self._target(name),
             "PORT_FILE": str(port_file),
             **self._inside(name),
+            **self._traces(),
             "SHUTDOWN_GRACE_S": str(_GRACE_S),
             **own,
         }
@@ -242,6 +258,10 @@ class Stack:
         if name in inside.MAY_CALL:
             found["CALLERS_FILE"] = str(inside.callers_file(self._credentials_folder, name))
         return found
+
+    def _traces(self) -> dict[str, str]:
+        given = self._settings
+        return {"OTLP_ENDPOINT": given.otlp_endpoint, "TRACE_SHARE": str(given.trace_share)}
 
     def _s3_variables(self) -> dict[str, str]:
         chosen = self._s3_keys(self._credentials)

@@ -11,9 +11,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc
-from opentelemetry import propagate
 
-from services.chassis import grpc_errors, request_context
+from services.chassis import grpc_errors, request_context, tracing
 from services.chassis.callers import OwnToken
 from services.chassis.settings import BaseServiceSettings
 
@@ -43,7 +42,7 @@ class _Interceptor:
         }
         if context.projects is not None:
             ours[request_context.PROJECTS_KEY] = request_context.format_projects(context.projects)
-        propagate.inject(ours)
+        tracing.add_to(ours)
         for key, value in ours.items():
             if value and key not in metadata:
                 metadata.add(key, value)

@@ -16,9 +16,8 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 
-from services.chassis import decoding, errors, grpc_errors, request_context, telemetry
+from services.chassis import call_spans, decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.audit.calls import AuditedCall, Auditing
 from services.chassis.callers import Callers
 from services.chassis.internal_token import InternalTokenInterceptor, rebuilt
@@ -57,12 +56,8 @@ def server_interceptors(
     settings: BaseServiceSettings, audit: Auditing | None = None
 ) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks."""
-    # Without the health service: nobody traces probes, and its Watch is a coroutine where OpenTelemetry takes
-    # a generator for granted.
-    tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
-        filter_=filters.negate(filters.health_check())
-    )
-    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings, audit)]
+    reflection = InternalTokenInterceptor(settings, methods="/grpc.reflection.")
+    return [reflection, call_spans.interceptor(), CallInterceptor(settings, audit)]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -127,6 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             call = _Call(method, context, streams=True)
             try:
                 async for response in behavior(self._admit(request, context, call), context):
+                    call.sent += 1
                     yield response
             except BaseException as error:
                 await call.fail(error)
@@ -141,6 +137,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         caller = self._identify(context)
         # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
         request_context.enter(caller)
+        call_spans.describe_caller(caller)
         context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))
         process = self._authorize(caller, _metadata(context), call.method)
         if self._audit is not None:
@@ -181,15 +178,18 @@ class _Call:
     """The bookkeeping of one call: start, outcome, end.
 
     request: its first message, once that is there. audited: what its audit record grows from. made: name in its answer.
+    sent: messages of a stream so far.
     """
 
     request: Message | None = None
     audited: AuditedCall | None = None
     made = ""
+    sent = 0
     _reason = ""
 
     def __init__(self, method: str, context: Any, *, streams: bool) -> None:
         self.method = method
+        self._streams = streams
         self._seconds = (STREAM_SECONDS if streams else CALL_SECONDS).labels(method)
         # The call has a task of its own, and with it a context.
         self._waited: list[float] = []
@@ -203,6 +203,7 @@ class _Call:
     def begin(self, request: Message) -> None:
         """Takes the first message."""
         self.request = request
+        call_spans.describe_request(request)
         if self.audited is not None:
             self.audited.about(request)
 
@@ -226,6 +227,7 @@ class _Call:
         """Counts and logs the call."""
         seconds = time.perf_counter() - self._started - sum(self._waited)
         self._running.dec()
+        call_spans.describe_end(self._reason, self.sent if self._streams else None)
         if self.audited is not None:
             self.audited.close(self._code.name, self._reason, self.made)
         CALLS.labels(self.method, self._code.name).inc()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -23,8 +25,9 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
+from services.chassis.nats_client import EventClient, servers_of
 from services.chassis.needs import Need
-from services.chassis.settings import NatsSettings
+from services.chassis.settings import NatsClientSettings, NatsSettings
 
 log = get_logger(__name__)
 
@@ -43,7 +46,7 @@ _NOT_IN_TOKEN = re.compile(r"[\s.*>]")
 class BusEvent:
     """An event as a subscriber sees it. sequence: its place in the stream, what a subscriber resumes after.
 
-    time: as its header says it, RFC 3339.
+    time: as its header says it, RFC 3339. traceparent: of what caused it; "" where its publisher does not say.
     """
 
     sequence: int
@@ -53,6 +56,7 @@ class BusEvent:
     source: str
     data: bytes
     time: str = ""
+    traceparent: str = ""
 
     @classmethod
     def of(cls, message: Msg) -> BusEvent:
@@ -66,6 +70,7 @@ class BusEvent:
             source=headers.get("ce-source", ""),
             data=message.data,
             time=headers.get("ce-time", ""),
+            traceparent=headers.get("ce-traceparent", ""),
         )
 
 
@@ -91,6 +96,8 @@ class EventBus:
         name: str,
         user: str = "",
         password: str = "",
+        credentials: Path | None = None,
+        tls: ssl.SSLContext | None = None,
         stream: str = STREAM,
         subject_root: str = SUBJECT_ROOT,
         replicas: int = 1,
@@ -99,11 +106,14 @@ class EventBus:
         timeout_s: float = 5.0,
         sets_limits: bool = True,
     ) -> None:
-        """max_age, max_bytes: what the stream keeps, its newest events first; None is without end. sets_limits:
-        false for one that leaves a stream as it is, because others say what that keeps."""
-        self._url = url
+        """url: of one server, or of several with commas. credentials: file of a user's JWT and key. tls: demanded of
+        every server where it is given. max_age, max_bytes: what the stream keeps, its newest events first; None is
+        without end. sets_limits: false for one that leaves a stream as it is, because others say what that keeps."""
+        self._servers = servers_of(url, secure=tls is not None)
         self._user = user
         self._password = password
+        self._credentials = credentials
+        self._tls = tls
         self._name = name
         self._timeout_s = timeout_s
         self._root = subject_root
@@ -125,19 +135,33 @@ class EventBus:
 
     @classmethod
     def of(
-        cls, settings: NatsSettings, *, name: str, stream: str = STREAM, subject_root: str = SUBJECT_ROOT
+        cls,
+        settings: NatsClientSettings,
+        *,
+        name: str,
+        stream: str = STREAM,
+        subject_root: str = SUBJECT_ROOT,
+        timeout_s: float = 5.0,
     ) -> EventBus:
-        """The bus that the settings name."""
+        """The bus that the settings name. Those of a process that only reads leave the stream as it is."""
+        limits: dict[str, Any] = {"sets_limits": False}
+        if isinstance(settings, NatsSettings):
+            limits = {
+                "replicas": settings.nats_replicas,
+                "max_age": timedelta(days=settings.nats_max_age_days),
+                "max_bytes": settings.nats_max_mb * 1024 * 1024,
+            }
         return cls(
             settings.nats_url,
             name=name,
             user=settings.nats_user,
             password=settings.nats_password.get_secret_value(),
+            credentials=settings.nats_credentials_file,
+            tls=settings.nats_tls(),
             stream=stream,
             subject_root=subject_root,
-            replicas=settings.nats_replicas,
-            max_age=timedelta(days=settings.nats_max_age_days),
-            max_bytes=settings.nats_max_mb * 1024 * 1024,
+            timeout_s=timeout_s,
+            **limits,
         )
 
     @classmethod
@@ -165,12 +189,21 @@ class EventBus:
             return self._client.jetstream(timeout=self._timeout_s)
 
     async def publish(
-        self, *, subject: str, event_id: str, type: str, source: str, data: bytes, time: datetime | None = None
+        self,
+        *,
+        subject: str,
+        event_id: str,
+        type: str,
+        source: str,
+        data: bytes,
+        time: datetime | None = None,
+        traceparent: str = "",
     ) -> int:
         """Publishes and waits until the server has stored the event; returns its sequence in the stream.
 
         type: `fiveshot.training_job.state_changed`. source: the resource that it is about. data: JSON. The project in
-        the subject becomes the CloudEvents subject, by which meters tell whose the event is.
+        the subject becomes the CloudEvents subject, by which meters tell whose the event is. traceparent: goes along as
+        CloudEvents' extension for distributed tracing says.
         """
         jetstream = await self.open()
         headers = {
@@ -182,6 +215,7 @@ class EventBus:
             "ce-subject": subject.removeprefix(f"{self._root}.").partition(".")[0],
             "ce-time": (time or datetime.now(UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "content-type": "application/json",
+            **({"ce-traceparent": traceparent} if traceparent else {}),
         }
         try:
             try:
@@ -272,31 +306,20 @@ class EventBus:
             self._client = None
 
     async def _connected(self) -> Client:
-        client, done = Client(), False
+        client = EventClient(demands_tls=self._tls is not None)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await client.connect(
-                    self._url,
-                    name=self._name,
-                    # None leaves them to the URL, where they may stand as well.
-                    user=self._user or None,
-                    password=self._password or None,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
-                    # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
-                    pending_size=0,
-                    error_cb=_on_error,
-                    disconnected_cb=_on_disconnect,
-                    reconnected_cb=_on_reconnect,
-                )
-            done = True
-            return client
+            await client.come_up(
+                self._servers,
+                name=self._name,
+                user=self._user,
+                password=self._password,
+                credentials=self._credentials,
+                tls=self._tls,
+                timeout_s=self._timeout_s,
+            )
         except (NatsError, OSError, TimeoutError) as error:
-            raise self._unavailable() from error
-        finally:
-            # Also of a process that ends while it connects: half a connection is nobody's.
-            if not done:
-                await client.close()
+            raise self._unavailable(client.last_error) from error
+        return client
 
     async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
         try:
@@ -309,11 +332,13 @@ class EventBus:
             await jetstream.update_stream(found.evolve(**changed))
             log.info("event_stream_changed", **changed)
 
-    def _unavailable(self) -> Unavailable:
+    def _unavailable(self, cause: Exception | None = None) -> Unavailable:
+        """cause: what a server said when it refused the connection."""
+        why = f" ({' '.join(str(cause).split())})" if cause is not None and str(cause) else ""
         return Unavailable(
-            "The event bus does not answer",
+            f"The event bus does not answer{why}",
             reason="EVENT_BUS_UNAVAILABLE",
-            remedy="Check that NATS runs with JetStream and takes the user and password of this process.",
+            remedy="Check that NATS runs with JetStream, speaks the TLS that this process wants, and takes its user.",
         )
 
 
@@ -329,15 +354,3 @@ async def shielded(call: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
-
-
-async def _on_error(error: Exception) -> None:
-    log.warning("event_bus_error", error=str(error) or type(error).__name__)
-
-
-async def _on_disconnect() -> None:
-    log.warning("event_bus_disconnected")
-
-
-async def _on_reconnect() -> None:
-    log.info("event_bus_reconnected")

@@ -11,8 +11,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from opentelemetry import trace
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -32,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis import telemetry
+from services.chassis import telemetry, tracing
 from services.chassis.patience import patiently
 from services.chassis.signals import Signals, wait
 from services.chassis.sql import Database, UtcDateTime, utcnow
@@ -53,7 +55,8 @@ _COUNTED = 10_000
 class OutboxEvent:
     """One event. aggregate: resource name of what changed. sequence: its number within the aggregate, from 1.
 
-    type: CloudEvents type. subject: NATS subject. source: CloudEvents source. payload: JSON text.
+    type: CloudEvents type. subject: NATS subject. source: CloudEvents source. payload: JSON text. traceparent: of the
+    call that caused it; "" where none is known.
     """
 
     id: str
@@ -64,6 +67,7 @@ class OutboxEvent:
     source: str
     payload: str
     created_at: datetime
+    traceparent: str = ""
 
 
 def events_table(metadata: MetaData, name: str = "events") -> Table:
@@ -82,6 +86,7 @@ def events_table(metadata: MetaData, name: str = "events") -> Table:
         Column("payload", Text, nullable=False),
         Column("created_at", UtcDateTime, nullable=False),
         Column("published_at", UtcDateTime, nullable=True),
+        Column("traceparent", String(tracing.LONGEST), nullable=False, server_default=""),
         UniqueConstraint("aggregate", "sequence", name=f"uq_{name}_aggregate_sequence"),
         Index(f"ix_{name}_unpublished", "published_at", "position"),
     )
@@ -153,12 +158,14 @@ def new_event(
     source: str,
     payload: str | Callable[[str, int, datetime], str],
     id: str = "",
+    traceparent: str = "",
 ) -> OutboxEvent:
     """An event of this moment, under a new id unless one is given, for `Outbox.append` or a caller that writes the row
-    itself."""
+    itself. traceparent: of what it belongs to where no call of a recorded trace is running."""
     event_id, moment = id or str(uuid.uuid4()), utcnow()
     text = payload if isinstance(payload, str) else payload(event_id, sequence, moment)
-    return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment)
+    caused_by = tracing.current() if tracing.recorded() or not traceparent else traceparent
+    return OutboxEvent(event_id, aggregate, sequence, type, subject, source, text, moment, caused_by)
 
 
 def stable_id(*parts: object) -> str:
@@ -222,14 +229,7 @@ class Relay:
         done: list[str] = []
         try:
             for event in events:
-                await bus.publish(
-                    subject=event.subject,
-                    event_id=event.id,
-                    type=event.type,
-                    source=event.source,
-                    data=event.payload.encode(),
-                    time=event.created_at,
-                )
+                await _publish(bus, event)
                 done.append(event.id)
         finally:
             if done:
@@ -237,6 +237,35 @@ class Relay:
                     await conn.execute(update(table).where(table.c.id.in_(done)).values(published_at=utcnow()))
                 PUBLISHED.inc(len(done))
         return len(done)
+
+
+async def _publish(bus: EventBus, event: OutboxEvent) -> None:
+    """Publishes an event. Its span begins when it was written: how long is how far behind the relay was."""
+    publishing = partial(
+        bus.publish,
+        subject=event.subject,
+        event_id=event.id,
+        type=event.type,
+        source=event.source,
+        data=event.payload.encode(),
+        time=event.created_at,
+        traceparent=event.traceparent,
+    )
+    if not event.traceparent:
+        await publishing()
+        return
+    attributes = {
+        "messaging.system": "nats",
+        "messaging.operation.name": "publish",
+        "messaging.destination.name": event.subject,
+        "messaging.message.id": event.id,
+        "fiveshot.resource": event.aggregate,
+        "fiveshot.event_sequence": event.sequence,
+    }
+    name = f"publish {event.type}"
+    producer = trace.SpanKind.PRODUCER
+    with tracing.span(name, parent=event.traceparent, kind=producer, since=event.created_at, attributes=attributes):
+        await publishing()
 
 
 def _event(row: Row[tuple[object, ...]]) -> OutboxEvent:

@@ -21,31 +21,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import urllib3
-from minio import Minio
 from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import S3Error
 
-from services.chassis import telemetry
-from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
+from services.chassis.errors import Internal, NotFound
 from services.chassis.needs import Need
+from services.chassis.s3_connection import ABSENT, connected, pool, tls, translating
+from services.chassis.s3_identity import identity
 from services.chassis.settings import S3Settings
 
 CHUNK_BYTES = 256 * 1024
-_THREADS = 16
+THREADS = 16
 _LIST_BATCH = 500
-_ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject", "NoSuchVersion", "ResourceNotFound"})
-_BUSY = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "XMinioServerNotInitialized"})
-
 T = TypeVar("T")
-
-SECONDS = telemetry.histogram("fiveshot_store_request_seconds", "Seconds of a request to the object store.")
-ERRORS = telemetry.counter(
-    "fiveshot_store_errors_total", "Requests that failed or were refused, absent objects apart.", ("reason",)
-)
-for _reason in ("STORAGE_UNAVAILABLE", "STORAGE_REFUSED"):
-    # A counter that begins with its first error hides that error from rates.
-    ERRORS.labels(_reason)
 
 
 @dataclass(frozen=True)
@@ -64,18 +53,21 @@ class ObjectStore:
 
     def __init__(self, settings: S3Settings) -> None:
         self.bucket = settings.s3_bucket
-        self._pool = _pool()
-        self._client = _client(settings, settings.s3_endpoint, settings.s3_secure, self._pool)
+        self._pool = pool(settings, THREADS)
+        self._identity = identity(settings, self._pool)
+        self._client = connected(settings, settings.s3_endpoint, settings.s3_secure, self._pool, self._identity)
         # Signing is arithmetic; this client never connects, so the public name need not resolve here.
         self._signer = (
-            _client(settings, settings.s3_public_endpoint, settings.s3_public_secure, self._pool)
+            connected(settings, settings.s3_public_endpoint, settings.s3_public_secure, self._pool, self._identity)
             if settings.s3_public_endpoint
             else self._client
         )
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
         # Pings have a thread and a connection of their own and try once: a busy store is not one that is away.
-        self._ping_pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1.5, read=1.5), retries=False)
-        self._pinger = _client(settings, settings.s3_endpoint, settings.s3_secure, self._ping_pool)
+        self._ping_pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=1.5, read=1.5), retries=False, ssl_context=tls(settings)
+        )
+        self._pinger = connected(settings, settings.s3_endpoint, settings.s3_secure, self._ping_pool, self._identity)
         self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="s3-ping")
 
     def need(self) -> Need:
@@ -90,7 +82,7 @@ class ObjectStore:
         """Asks the server once for the bucket, beside all that is at work. Raises Unavailable, or NotFound when the
         bucket is gone."""
         ask = partial(self._pinger.bucket_exists, bucket_name=self.bucket)
-        if not await asyncio.get_running_loop().run_in_executor(self._ping_thread, _translating(ask)):
+        if not await asyncio.get_running_loop().run_in_executor(self._ping_thread, translating(ask)):
             raise NotFound(
                 f"The bucket {self.bucket} does not exist",
                 reason="OBJECT_NOT_FOUND",
@@ -156,25 +148,36 @@ class ObjectStore:
         """A URL that reads the object until it expires; `filename` is what a browser saves it as."""
         safe = "".join(letter for letter in filename if letter.isalnum() or letter in "._- ")
         headers: dict[str, Any] = {"response-content-disposition": f'attachment; filename="{safe}"'} if safe else {}
-        return self._signer.presigned_get_object(
-            self.bucket, _checked(key), expires=expires, response_headers=headers or None
+        sign = partial(
+            self._signer.presigned_get_object,
+            self.bucket,
+            _checked(key),
+            expires=expires,
+            response_headers=headers or None,
         )
+        return await self._signed(sign)
 
     async def presign_put(self, key: str, *, expires: timedelta) -> str:
         """A URL that writes the object until it expires. What arrives must be checked afterwards."""
-        return self._signer.presigned_put_object(self.bucket, _checked(key), expires=expires)
+        return await self._signed(
+            partial(self._signer.presigned_put_object, self.bucket, _checked(key), expires=expires)
+        )
 
     def close(self) -> None:
         """Closes the pooled connections and lets the threads end."""
-        for threads, pool in ((self._threads, self._pool), (self._ping_thread, self._ping_pool)):
+        for threads, connections in ((self._threads, self._pool), (self._ping_thread, self._ping_pool)):
             threads.shutdown(wait=False, cancel_futures=True)
-            pool.clear()
+            connections.clear()
+
+    async def _signed(self, sign: Callable[[], str]) -> str:
+        # With a key signing is arithmetic; an identity may have to be fetched first.
+        return sign() if self._identity is None or self._identity.fixed else await self._run(sign)
 
     async def _closed(self) -> None:
         self.close()
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _translating(call))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, translating(call))
 
     def _ensure_bucket(self) -> None:
         if self._client.bucket_exists(self.bucket):
@@ -226,7 +229,7 @@ class ObjectStore:
 
     def _delete_many(self, keys: Iterable[str]) -> None:
         refused = list(self._client.remove_objects(self.bucket, (DeleteObject(key) for key in keys)))
-        refused = [item for item in refused if item.code not in _ABSENT]
+        refused = [item for item in refused if item.code not in ABSENT]
         if refused:
             raise Internal(
                 f"The object {refused[0].name} could not be deleted",
@@ -238,63 +241,6 @@ class ObjectStore:
     def _copy(self, source_key: str, key: str) -> ObjectInfo:
         self._client.copy_object(self.bucket, key, CopySource(self.bucket, source_key))
         return self._stat(key)
-
-
-def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(
-        maxsize=_THREADS,
-        timeout=urllib3.Timeout(connect=3, read=60),
-        retries=urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
-    )
-
-
-def _client(settings: S3Settings, endpoint: str, secure: bool, pool: urllib3.PoolManager) -> Minio:
-    return Minio(
-        endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        secure=secure,
-        # A named region spares a request before the first one and lets the signer work without a connection.
-        region=settings.s3_region,
-        http_client=pool,
-    )
-
-
-def _translating(call: Callable[[], T]) -> Callable[[], T]:
-    def guarded() -> T:
-        try:
-            with telemetry.timing(SECONDS):
-                return call()
-        except S3Error as error:
-            typed = _typed(error)
-            if not isinstance(typed, NotFound):
-                ERRORS.labels(typed.reason).inc()
-            raise typed from error
-        except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ConnectionError) as error:
-            ERRORS.labels("STORAGE_UNAVAILABLE").inc()
-            raise Unavailable(
-                "The object store does not answer", reason="STORAGE_UNAVAILABLE", remedy="Try again in a moment."
-            ) from error
-
-    return guarded
-
-
-def _typed(error: S3Error) -> DomainError:
-    if error.code in _ABSENT:
-        return NotFound(
-            f"The object {error.object_name or ''} does not exist",
-            reason="OBJECT_NOT_FOUND",
-            remedy="It was deleted meanwhile; if not, restore the bucket from its backup.",
-            metadata={"key": error.object_name or ""},
-        )
-    if error.code in _BUSY:
-        return Unavailable("The object store is busy", reason="STORAGE_UNAVAILABLE", remedy="Try again in a moment.")
-    return Internal(
-        f"The object store refused the request ({error.code})",
-        reason="STORAGE_REFUSED",
-        remedy="Check the keys, the bucket and the clock of this service.",
-        metadata={"code": str(error.code)},
-    )
 
 
 def _checked(key: str) -> str:

@@ -21,7 +21,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-from services.chassis import logging, telemetry
+from services.chassis import logging, telemetry, tracing
 from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
 from services.chassis.grpc_server import Register, RunningServer, start_server
@@ -119,10 +119,10 @@ def run(
     settings = load(settings_class)
     logging.configure(settings, service=name)
     telemetry.BUILD.labels(name, release()).set(1)
-    tracing = telemetry.configure(settings, service=name)
+    end_tracing = tracing.configure(settings, service=name)
     code = asyncio.run(_life(settings, build, migrate=task == "migrate"))
-    if tracing is not None:
-        tracing.shutdown()
+    if end_tracing is not None:
+        end_tracing()
     # At its end Python searches all objects for garbage, which takes over a second with torch. What lives now needs no
     # search, for the process ends; handlers of the exit still run.
     gc.freeze()

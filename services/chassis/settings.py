@@ -19,13 +19,21 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.server_settings import (
+    DatabaseServerSettings,
+    NatsServerSettings,
+    OtlpSettings,
+    S3ServerSettings,
+    with_options,
+)
+
 
 def service_config(prefix: str) -> SettingsConfigDict:
     """The model configuration of a settings class whose variables all start with `prefix` (`DATASET_`)."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
-class BaseServiceSettings(BaseSettings):
+class BaseServiceSettings(OtlpSettings, BaseSettings):
     """What every process has, whichever service it is."""
 
     model_config = service_config("FIVESHOT_")
@@ -35,7 +43,6 @@ class BaseServiceSettings(BaseSettings):
     metrics_listen: str = Field("", description="host:port of the Prometheus endpoint; empty turns it off")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
-    otlp_endpoint: str = Field("", description="OpenTelemetry collector, gRPC, host:port; empty turns export off")
     internal_token: SecretStr | None = Field(
         None,
         description="token that calls from inside the suite carry; when set, a call needs it or the projects header",
@@ -62,15 +69,15 @@ class BaseServiceSettings(BaseSettings):
         split_host_port(value)
         return value
 
-    @field_validator("metrics_listen")
+    @field_validator("metrics_listen", "otlp_endpoint")
     @classmethod
-    def _metrics_listen_is_host_port(cls, value: str) -> str:
+    def _host_port_or_empty(cls, value: str) -> str:
         if value:
             split_host_port(value)
         return value
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(DatabaseServerSettings):
     """Where the truth is kept."""
 
     database_url: str = Field(
@@ -87,8 +94,14 @@ class SqlSettings(BaseModel):
             raise ValueError("use sqlite+aiosqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
         return value
 
+    @property
+    def database_address(self) -> str:
+        """The URL with all that the settings say of the connection."""
+        sqlite = self.database_url.startswith("sqlite")
+        return self.database_url if sqlite else with_options(self.database_url, self.database_options())
 
-class S3Settings(BaseModel):
+
+class S3Settings(S3ServerSettings):
     """Where the bytes are kept: any server that speaks S3."""
 
     s3_endpoint: str = Field("127.0.0.1:9000", description="host:port, without http://")
@@ -108,18 +121,21 @@ class S3Settings(BaseModel):
         return value
 
 
-class NatsClientSettings(BaseModel):
+class NatsClientSettings(NatsServerSettings):
     """Where the event bus is."""
 
-    nats_url: str = Field("", description="nats://host:port; empty: events stay in the event log only")
+    nats_url: str = Field(
+        "", description="nats://host:port, several with commas; empty: events stay in the event log only"
+    )
     nats_user: str = Field("", description="user of the services on that server")
     nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
 
     @field_validator("nats_url")
     @classmethod
     def _nats_scheme(cls, value: str) -> str:
-        if value and not value.startswith(("nats://", "tls://")):
-            raise ValueError("use nats://HOST:PORT or tls://HOST:PORT")
+        for each in value.split(",") if value else ():
+            if not each.strip().startswith(("nats://", "tls://")):
+                raise ValueError("use nats://HOST:PORT or tls://HOST:PORT, several with commas")
         return value
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.types import BigInteger, Text, TypeDecorator
 
 from services.chassis import telemetry
-from services.chassis.errors import Unavailable
+from services.chassis.errors import DomainError, Internal, Unavailable
 
 SECONDS = telemetry.histogram(
     "fiveshot_database_transaction_seconds", "Seconds of a transaction, with its wait for a connection.", ("kind",)
@@ -229,6 +229,41 @@ def unique_violation(error: IntegrityError) -> bool:
 
 def _unavailable() -> Unavailable:
     return Unavailable("The database does not answer", reason="DATABASE_UNAVAILABLE", remedy="Try again in a moment.")
+
+
+_REFUSALS = (
+    "certificate verify failed",
+    "does not match host name",
+    "server does not support SSL",
+    "certificate authentication failed",
+    "requires a valid client certificate",
+    "private key file",
+    "root certificate file",
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "invalid sslmode",
+)
+"""What waiting does not help; libpq tells it in words alone."""
+
+
+def away(error: DBAPIError) -> DomainError:
+    """What the first connection to a database met, in the server's words, for the operator: Unavailable, or Internal
+    where the settings or the server's must change."""
+    said = [line.strip() for line in str(error.orig).splitlines() if line.strip()] or ["no answer"]
+    refusals = [line for line in said if any(refusal in line for refusal in _REFUSALS)]
+    why = (refusals or said)[0].rpartition(" failed: ")[2]
+    if refusals:
+        return Internal(
+            f"The database refused the connection ({why})",
+            reason="DATABASE_REFUSED",
+            remedy="Check DATABASE_URL with its user and password, DATABASE_SSLMODE and the files beside it.",
+        )
+    return Unavailable(
+        f"The database does not answer ({why})",
+        reason="DATABASE_UNAVAILABLE",
+        remedy="Check that the server runs and that the database address is right.",
+    )
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -22,12 +22,11 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.needs import Need
 from services.chassis.schema_state import READ, check_serves, demanded, read, state_of, too_old, write
 from services.chassis.settings import SqlSettings
-from services.chassis.sql import CONNECT_S, SQLITE_BUSY_MS, Database, sqlite_file
+from services.chassis.sql import CONNECT_S, SQLITE_BUSY_MS, Database, away, sqlite_file
 
 log = get_logger(__name__)
 
@@ -142,11 +141,7 @@ def _connected(url: str) -> Iterator[Connection]:
                 connection.commit()
             yield connection
     except (OperationalError, InterfaceError) as error:
-        raise Unavailable(
-            "The database does not answer",
-            reason="DATABASE_UNAVAILABLE",
-            remedy="Check that the server runs and that the database address is right.",
-        ) from error
+        raise away(error) from error
     finally:
         engine.dispose()
 

@@ -1,7 +1,4 @@
-"""Traces (OpenTelemetry) and metrics (Prometheus) of a process.
-
-Spans are exported in batches and only when a collector is named: a span written at once doubles the cost of a call.
-"""
+"""Metrics of a process (Prometheus)."""
 
 from __future__ import annotations
 
@@ -9,48 +6,16 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from opentelemetry import trace
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 
-from services.chassis.settings import BaseServiceSettings, split_host_port
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+from services.chassis.settings import split_host_port
 
 BUILD = Gauge("fiveshot_build_info", "The release that runs; always 1.", ("service", "release"))
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,47}")
 _MOST_WORDS = 100
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
-def configure(settings: BaseServiceSettings, *, service: str) -> TracerProvider | None:
-    """Starts exporting spans to `settings.otlp_endpoint`; None, and no cost, when that is empty.
-
-    The provider is process-wide and sends its last batch when the process ends.
-    """
-    if not settings.otlp_endpoint:
-        return None
-    # Imported here, because most processes export nothing and these are a tenth of what they load.
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-
-    provider = TracerProvider(
-        resource=Resource.create({SERVICE_NAME: service}), sampler=ParentBased(TraceIdRatioBased(1.0))
-    )
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)))
-    trace.set_tracer_provider(provider)
-    return provider
-
-
-def tracer(name: str) -> trace.Tracer:
-    """A tracer for spans of the caller's own: `with tracer(__name__).start_as_current_span("decode"): …`."""
-    return trace.get_tracer(name)
 
 
 def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:

@@ -56,7 +56,7 @@ def build(settings: Settings) -> Service:
     """Everything that the service is made of. The event bus may be away: events wait for it."""
     budgets = project_budgets(settings)
     uploading = AtOnce(budgets, UPLOADS)
-    db = Database(settings.database_url)
+    db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
     store, pictures = SqlDatasetStore(db), S3PictureStore(objects)

@@ -51,7 +51,7 @@ MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 def build(settings: Settings) -> Service:
     """Everything that the service is made of. The trainer may be away: only saving an epoch needs it."""
-    db = Database(settings.database_url)
+    db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     trainer = grpc_client.channel(settings.trainer_target, settings)
     store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)

@@ -27,6 +27,7 @@ from services.tagger.adapters.grpc_datasets import GrpcDatasets
 from services.tagger.adapters.installed import InstalledTaggers
 from services.tagger.adapters.sql_kept_scores import SqlKeptScores
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
+from services.tagger.adapters.tag_job_spans import tag_job_span
 from services.tagger.adapters.tag_job_tables import audit_outbox
 from services.tagger.adapters.written_text import PpOcrTextFinder
 from services.tagger.servicer import TaggerServicer
@@ -47,7 +48,7 @@ MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 def build(settings: Settings) -> Service:
     """Everything that the service is made of. The dataset service may be away: jobs wait for it."""
-    db = Database(settings.database_url)
+    db = Database(settings.database_address, pool_size=settings.database_pool_size)
     dataset = grpc_client.channel(settings.dataset_target, settings)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="tagger")
     taggers = Taggers(
@@ -81,7 +82,8 @@ def build(settings: Settings) -> Service:
         lease=timedelta(seconds=settings.lease_s),
         keep=timedelta(days=settings.keep_jobs_days),
     )
-    runner = TagJobRunner(jobs, images, kept, changes, utcnow, owner=new_id("tagger"), limits=limits)
+    owner = new_id("tagger")
+    runner = TagJobRunner(jobs, images, kept, changes, utcnow, owner=owner, limits=limits, around=tag_job_span)
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
         names=NAMES,

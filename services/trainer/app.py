@@ -60,7 +60,7 @@ def build(settings: Settings) -> Service:
     the one, and events wait for the other."""
     with blaming("catalogue", InvalidCatalogue):
         catalogue = load_catalogue(settings.catalogue)
-    db = Database(settings.database_url, pool_size=settings.database_pool_size)
+    db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     dataset = grpc_client.channel(settings.dataset_target, settings)
     bus = EventBus.of(settings, name="trainer") if settings.nats_url else None

@@ -17,6 +17,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from gateway.supervisor import run, servers
 from gateway.supervisor.folder import DataFolder
 from tests.fakes import pictures
+from tests.fixtures.otlp_receiver import Receiver, receiver
 from tests.fixtures.pretending import five_photos, pretending_stack
 from tests.fixtures.running_stack import PARENT, RunningStack, Stored
 
@@ -46,9 +47,22 @@ def running_stack() -> Iterator[RunningStack]:
 
 
 @pytest.fixture(scope="package")
-def pretending() -> Iterator[RunningStack]:
-    """A stack that only pretends to train."""
-    with pretending_stack() as stack:
+def spans() -> Iterator[Receiver]:
+    """What collects the spans of the stack that pretends."""
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def pretending(spans: Receiver) -> Iterator[RunningStack]:
+    """A stack that only pretends to train, with traces."""
+    variables = {
+        "FIVESHOT_OTLP_ENDPOINT": spans.target,
+        "FIVESHOT_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
+        # Nobody waits five seconds for a batch.
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    with pretending_stack(**variables) as stack:
         yield stack
 
 

@@ -181,7 +181,7 @@ def _every_metric_that_someone_looks_at_is_there(stack: Stack) -> None:
     """Every name in a panel or an alert rule has a value after a job, also those that count trouble."""
     children = stack.json("status")["children"].values()
     ports = [child["ports"]["metrics"] for child in children if "metrics" in child["ports"]]
-    assert len(ports) == 7
+    assert len(ports) == 8
     # The trainer looks at its queue every few seconds.
     until_blocking(lambda: "fiveshot_trainer_workers" in scraped(ports), what="the trainer to look at its queue")
     samples = scraped(ports)

@@ -43,7 +43,7 @@ Annotations of a pod. Variables and catalogues are read at the start, so another
 root and part.
 */}}
 {{- define "fiveshot.podAnnotations" -}}
-fiveshot/servers: {{ .root.Values.servers | toJson | sha256sum | trunc 16 }}
+fiveshot/servers: {{ dict "servers" .root.Values.servers "tracing" .root.Values.tracing | toJson | sha256sum | trunc 16 }}
 {{- if .root.Values.baseWeights.enabled }}
 fiveshot/catalogue: {{ .root.Values.baseWeights.catalogue | sha256sum | trunc 16 }}
 {{- end }}
@@ -96,6 +96,73 @@ topologySpreadConstraints:
   valueFrom: {configMapKeyRef: {name: fiveshot-servers, key: {{ .key }}}}
 {{- end }}
 
+{{/* Where a key of the Secret of certificates lies in a pod. Takes root and file. */}}
+{{- define "fiveshot.certificate" -}}
+{{- if not .root.Values.servers.certificates.secretName }}
+{{- fail (printf "%s is a key of servers.certificates.secretName, which is empty" .file) }}
+{{- end -}}
+/certificates/{{ .file }}
+{{- end }}
+
+{{/* The variables of the files of one server. Takes root, prefix (DATASET_NATS) and part, the server's values. */}}
+{{- define "fiveshot.files" -}}
+{{- range $key, $word := dict "caFile" "CA_FILE" "certFile" "CERT_FILE" "keyFile" "KEY_FILE" "credentialsFile" "CREDENTIALS_FILE" }}
+{{- with get $.part $key }}
+- {name: {{ $.prefix }}_{{ $word }}, value: {{ include "fiveshot.certificate" (dict "root" $.root "file" .) }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What a pod needs of the Secret of certificates, and of a token for the object store. Take root; s3 for the token. */}}
+{{- define "fiveshot.serverMounts" -}}
+{{- if .root.Values.servers.certificates.secretName }}
+- {name: certificates, mountPath: /certificates, readOnly: true}
+{{- end }}
+{{- if and .s3 (eq .root.Values.servers.s3.identity "web") }}
+- {name: identity, mountPath: /identity, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "fiveshot.serverVolumes" -}}
+{{- with .root.Values.servers.certificates.secretName }}
+- name: certificates
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- if and .s3 (eq .root.Values.servers.s3.identity "web") }}
+# Kubernetes renews the token; it is read again for each exchange.
+- name: identity
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken: {path: token, audience: {{ .root.Values.servers.s3.tokenAudience | quote }}, expirationSeconds: 3600}
+{{- end }}
+{{- end }}
+
+{{/* The variables of a service's database. Takes root and name. */}}
+{{- define "fiveshot.database" -}}
+{{- $prefix := printf "%s_DATABASE" (upper .name) }}
+{{ include "fiveshot.secretVariable" (dict "root" .root "name" (printf "%s_URL" $prefix) "key" (printf "%s-database-url" .name)) }}
+{{- with .root.Values.servers.database.sslmode }}
+- {name: {{ $prefix }}_SSLMODE, value: {{ . }}}
+{{- end }}
+{{- include "fiveshot.files" (dict "root" .root "prefix" $prefix "part" .root.Values.servers.database) }}
+{{- end }}
+
+{{/* The variables of traces. Takes root and prefix. */}}
+{{- define "fiveshot.tracing" -}}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- {name: {{ $.prefix }}_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: {{ $.prefix }}_OTLP_SECURE, value: {{ .secure | quote }}}
+- {name: {{ $.prefix }}_TRACE_SHARE, value: {{ .share | quote }}}
+{{- include "fiveshot.files" (dict "root" $.root "prefix" (printf "%s_OTLP" $.prefix) "part" .) }}
+{{- with .headersSecret }}
+- name: {{ $.prefix }}_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: headers}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The variables of the object store. Takes root and prefix.. */}}
 {{- define "fiveshot.s3" -}}
 {{- $s3 := .root.Values.servers.s3 }}
@@ -109,15 +176,35 @@ topologySpreadConstraints:
 - {name: {{ $.prefix }}_S3_PUBLIC_ENDPOINT, value: {{ . | quote }}}
 - {name: {{ $.prefix }}_S3_PUBLIC_SECURE, value: {{ $s3.publicSecure | quote }}}
 {{- end }}
+{{- include "fiveshot.files" (dict "root" .root "prefix" (printf "%s_S3" .prefix) "part" $s3) }}
+{{- if ne $s3.addressing "auto" }}
+- {name: {{ .prefix }}_S3_ADDRESSING, value: {{ $s3.addressing }}}
+{{- end }}
+{{- if eq $s3.identity "keys" }}
 {{ include "fiveshot.secretVariable" (dict "root" .root "name" (printf "%s_S3_ACCESS_KEY" .prefix) "key" "s3-access-key") }}
 {{ include "fiveshot.secretVariable" (dict "root" .root "name" (printf "%s_S3_SECRET_KEY" .prefix) "key" "s3-secret-key") }}
+{{- else }}
+- {name: {{ .prefix }}_S3_IDENTITY, value: {{ $s3.identity }}}
+{{- with $s3.identityUrl }}
+- {name: {{ $.prefix }}_S3_IDENTITY_URL, value: {{ . | quote }}}
+{{- end }}
+{{- if eq $s3.identity "web" }}
+- {name: {{ .prefix }}_S3_TOKEN_FILE, value: /identity/token}
+{{- with $s3.role }}
+- {name: {{ $.prefix }}_S3_ROLE, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The variables of the event stream. Takes root and prefix. */}}
 {{- define "fiveshot.nats" -}}
 {{ include "fiveshot.serverVariable" (dict "name" (printf "%s_NATS_URL" .prefix) "key" "nats-url") }}
+{{- if not .root.Values.servers.nats.credentialsFile }}
 - {name: {{ .prefix }}_NATS_USER, value: services}
 {{ include "fiveshot.secretVariable" (dict "root" .root "name" (printf "%s_NATS_PASSWORD" .prefix) "key" "nats-password") }}
+{{- end }}
+{{- include "fiveshot.files" (dict "root" .root "prefix" (printf "%s_NATS" .prefix) "part" .root.Values.servers.nats) }}
 {{- end }}
 
 {{/* Settings that the values add. Takes env, a map. */}}

@@ -6,6 +6,7 @@ and what it needs: s3 and nats as true or false, targets as a map from the word 
 {{- $part := get .root.Values .name }}
 {{- $prefix := upper .name }}
 {{- $facts := dict "root" .root "name" .name "part" $part "prefix" $prefix }}
+{{- $taggers := eq .name "tagger" | ternary (dig "taggers" "existingClaim" "" $part) "" }}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -42,7 +43,7 @@ spec:
           env:
             - {name: {{ $prefix }}_LISTEN, value: "0.0.0.0:{{ .port }}"}
             - {name: {{ $prefix }}_METRICS_LISTEN, value: "0.0.0.0:9090"}
-            {{- include "fiveshot.secretVariable" (dict "root" .root "name" (printf "%s_DATABASE_URL" $prefix) "key" (printf "%s-database-url" .name)) | nindent 12 }}
+            {{- include "fiveshot.database" $facts | trim | nindent 12 }}
             {{- if .root.Values.migrations.enabled }}
             - {name: {{ $prefix }}_DATABASE_MIGRATE, value: "false"}
             {{- end }}
@@ -63,6 +64,10 @@ spec:
             {{- if and (eq .name "trainer") .root.Values.baseWeights.enabled }}
             - {name: TRAINER_CATALOGUE, value: /catalogue/base_models.toml}
             {{- end }}
+            {{- with include "fiveshot.tracing" $facts | trim }}{{ . | nindent 12 }}{{ end }}
+            {{- if $taggers }}
+            - {name: TAGGER_TAGGERS_DIR, value: /taggers}
+            {{- end }}
             {{- with include "fiveshot.moreVariables" $part | trim }}{{ . | nindent 12 }}{{ end }}
           startupProbe:
             grpc: {port: {{ .port }}, service: startup}
@@ -80,6 +85,10 @@ spec:
           volumeMounts:
             - {name: inside, mountPath: /inside, readOnly: true}
             - {name: tmp, mountPath: /tmp}
+            {{- if $taggers }}
+            - {name: taggers, mountPath: /taggers, readOnly: true}
+            {{- end }}
+            {{- with include "fiveshot.serverMounts" . | trim }}{{ . | nindent 12 }}{{ end }}
             {{- if eq .name "trainer" }}
             {{- with include "fiveshot.weightMounts" .root | trim }}{{ . | nindent 12 }}{{ end }}
             {{- end }}
@@ -89,6 +98,11 @@ spec:
           secret: {secretName: {{ .root.Values.secrets.insidePrefix }}{{ .name }}, defaultMode: 0440}
         - name: tmp
           emptyDir: {}
+        {{- if $taggers }}
+        - name: taggers
+          persistentVolumeClaim: {claimName: {{ $taggers }}, readOnly: true}
+        {{- end }}
+        {{- with include "fiveshot.serverVolumes" . | trim }}{{ . | nindent 8 }}{{ end }}
         {{- if eq .name "trainer" }}
         {{- with include "fiveshot.weightVolumes" .root | trim }}{{ . | nindent 8 }}{{ end }}
         {{- end }}

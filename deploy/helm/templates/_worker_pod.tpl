@@ -43,6 +43,7 @@ spec:
         {{- if .root.Values.baseWeights.enabled }}
         - {name: WORKER_CATALOGUE, value: /catalogue/base_models.toml}
         {{- end }}
+        {{- with include "fiveshot.tracing" . | trim }}{{ . | nindent 8 }}{{ end }}
         {{- with include "fiveshot.moreVariables" .part | trim }}{{ . | nindent 8 }}{{ end }}
       # No readiness probe: nobody calls a worker.
       startupProbe:
@@ -62,6 +63,7 @@ spec:
         # PyTorch hands tensors between processes through shared memory; a container has 64 MB of it by default.
         - {name: shm, mountPath: /dev/shm}
         - {name: tmp, mountPath: /tmp}
+        {{- with include "fiveshot.serverMounts" (dict "root" .root "s3" true) | trim }}{{ . | nindent 8 }}{{ end }}
         {{- with include "fiveshot.weightMounts" .root | trim }}{{ . | nindent 8 }}{{ end }}
   volumes:
     - name: scratch
@@ -73,5 +75,6 @@ spec:
       secret: {secretName: {{ .root.Values.secrets.insidePrefix }}worker, defaultMode: 0440}
     - name: tmp
       emptyDir: {}
+    {{- with include "fiveshot.serverVolumes" (dict "root" .root "s3" true) | trim }}{{ . | nindent 4 }}{{ end }}
     {{- with include "fiveshot.weightVolumes" .root | trim }}{{ . | nindent 4 }}{{ end }}
 {{- end }}

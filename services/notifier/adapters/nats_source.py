@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from services.chassis import tracing
 from services.chassis.logging import get_logger
 from services.chassis.nats_consumer import EventConsumer
 from services.chassis.nats_events import SUBJECT_ROOT, BusEvent, EventBus
@@ -43,7 +44,8 @@ class NatsEventSource:
             # Python reads no Z before 3.11's own, and other publishers may leave the zone out.
             moment = datetime.fromisoformat(found.time) if found.time else datetime.now(UTC)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-            return Event(found.id, found.type, found.source, project, moment, json.loads(found.data))
+            traceparent = tracing.checked(found.traceparent)
+            return Event(found.id, found.type, found.source, project, moment, json.loads(found.data), traceparent)
         except (ValueError, OverflowError, RecursionError) as error:
             log.warning("event_unreadable", sequence=found.sequence, subject=found.subject, why=str(error)[:200])
             return None

@@ -52,7 +52,11 @@ class SqlWebhookStore:
             earlier = await self._requests.recall(conn, key)
             if earlier is not None:
                 return await read_webhook(conn, new.project, WEBHOOK_NAME.parse(earlier)["webhook"])
-            if await find_webhook(conn, new.project, new.webhook_id) is not None:
+            there = await find_webhook(conn, new.project, new.webhook_id)
+            if there is not None:
+                # An equal request may have made it since the look above.
+                if await self._requests.recall(conn, key) is not None:
+                    return there
                 raise AlreadyExists(
                     f"The webhook '{new.webhook_id}' already exists",
                     field="webhook_id",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,7 +32,8 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as it came from the stream. data: its JSON, read. project: whose it is."""
+    """An event as it came from the stream. data: its JSON, read. project: whose it is. traceparent: of what caused it,
+    as W3C Trace Context spells it; "" where nobody said."""
 
     id: str
     type: str
@@ -39,6 +41,7 @@ class Event:
     project: str
     time: datetime
     data: Any
+    traceparent: str = ""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -53,6 +56,8 @@ class Event:
             "time": moment,
             "timestamp": moment,
             "datacontenttype": "application/json",
+            # CloudEvents' extension for distributed tracing.
+            **({"traceparent": self.traceparent} if self.traceparent else {}),
             "data": self.data,
         }
 
@@ -96,6 +101,11 @@ class Delivery:
     def name(self) -> str:
         """Its resource name."""
         return DELIVERY_NAME.format(project=self.project, webhook=self.webhook_id, delivery=self.delivery_id)
+
+    @property
+    def traceparent(self) -> str:
+        """Of what caused its event; "" where that is not known."""
+        return str(json.loads(self.body).get("traceparent", "")) if self.body else ""
 
     @property
     def webhook(self) -> str:

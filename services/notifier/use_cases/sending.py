@@ -126,6 +126,8 @@ class Courier:
     async def _attempt(self, claimed: Claimed) -> Attempt:
         delivery, now, began = claimed.delivery, self._clock(), perf_counter()
         headers = signed_headers(delivery.event_id, delivery.body, claimed.webhook.secrets(now), now)
+        if delivery.traceparent:
+            headers["traceparent"] = delivery.traceparent
         answer, reason, message = Answer(0), "", ""
         try:
             answer = await self._sender.post(claimed.webhook.url, headers, delivery.body.encode())

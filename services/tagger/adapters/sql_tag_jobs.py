@@ -11,6 +11,7 @@ from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import tracing
 from services.chassis.errors import NotFound
 from services.chassis.listing.pages import Query
 from services.chassis.listing.sql import SqlListing
@@ -149,7 +150,8 @@ class SqlTagJobs:
             name = await self._requests.recall(conn, key)
             if name:
                 return await _read(conn, name)
-            await conn.execute(insert(tag_jobs).values(**_job_columns(job), project=project_of(job.name), owner=""))
+            added = {"project": project_of(job.name), "owner": "", "traceparent": tracing.current()}
+            await conn.execute(insert(tag_jobs).values(**_job_columns(job), **added))
             images = [
                 {"job": job.name, "position": position, "image": outcome.image, **_outcome_columns(outcome)}
                 for position, outcome in enumerate(job.outcomes)
@@ -223,6 +225,7 @@ def _job(row: Row[Any], outcomes: Sequence[ImageOutcome]) -> TagJob:
         request_id=row.request_id,
         principal=row.principal,
         labels=row.labels,
+        traceparent=row.traceparent,
         outcomes=tuple(outcomes),
     )
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     false,
 )
 
+from services.chassis import tracing
 from services.chassis.audit.outbox import outbox_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
@@ -44,6 +45,7 @@ tag_jobs = Table(
     Column("owned_until", UtcDateTime, nullable=True),
     # With a default on the server, for replicas of before.
     Column("labels", JsonText, nullable=False, server_default="{}"),
+    Column("traceparent", String(tracing.LONGEST), nullable=False, server_default=""),
     Index("ix_tag_jobs_project_created", "project", "created_at", "name"),
     Index("ix_tag_jobs_state_created", "state", "created_at"),
 )

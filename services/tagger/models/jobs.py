@@ -61,7 +61,8 @@ class ImageOutcome:
 class TagJob:
     """A run of a tagger over a dataset. revision counts its changes; outcomes holds every image in the job's order.
 
-    request_id, principal: of the caller, so that what the job does carries the same identity.
+    request_id, principal: of the caller, so that what the job does carries the same identity. traceparent: of the call
+    that created it; "" where none is known.
     """
 
     name: str
@@ -78,6 +79,7 @@ class TagJob:
     principal: str = ""
     outcomes: tuple[ImageOutcome, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str = ""
 
     @property
     def etag(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -52,7 +53,9 @@ class TagJobRunner:
         *,
         owner: str,
         limits: RunnerLimits,
+        around: Callable[[TagJob], AbstractContextManager[None]] = lambda job: nullcontext(),
     ) -> None:
+        """around: is entered while a job is worked on."""
         self._jobs = jobs
         self._images = images
         self._kept = kept
@@ -60,6 +63,7 @@ class TagJobRunner:
         self._now = now
         self._owner = owner
         self._limits = limits
+        self._around = around
         self._stops: dict[str, asyncio.Event] = {}
 
     async def run(self) -> None:
@@ -99,7 +103,7 @@ class TagJobRunner:
         log.info("tag_job_started", tag_job=job.name, images=job.count(ImageState.PENDING))
         self._changes.notify(job.name)
         try:
-            with request_context.use(caller):
+            with request_context.use(caller), self._around(job):
                 await self._run(job, stop)
         except* Unavailable:
             log.warning("tag_job_interrupted", tag_job=job.name)

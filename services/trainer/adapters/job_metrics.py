@@ -1,4 +1,4 @@
-"""What the metrics tell of jobs: each change that a replica has stored, and now and then the queue as a whole.
+"""What metrics and traces tell of jobs: each change that a replica has stored, and now and then the queue as a whole.
 
 The counters of several replicas add up. The gauges are of the whole deployment, the same from each replica: take their
 maximum. Base models are those of the catalogue, so their number is known.
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, literal_column, select
 
-from services.chassis import telemetry
+from services.chassis import telemetry, tracing
 from services.chassis.errors import DomainError
 from services.chassis.outbox import Relay
 from services.chassis.patience import every
@@ -75,6 +75,18 @@ def _moved(change: Change, event: StateChanged) -> None:
     job = change.job
     if event.seconds is not None:
         STATE_SECONDS.labels(event.previous.value).observe(max(0.0, event.seconds))
+        # What a job waited for, and how long, belongs to its trace as well as what was done.
+        tracing.passed(
+            f"job {event.previous.value.lower()}",
+            parent=job.traceparent,
+            since=job.update_time - timedelta(seconds=max(0.0, event.seconds)),
+            until=job.update_time,
+            attributes={
+                "fiveshot.training_job": job.name,
+                "fiveshot.attempt": len(job.attempts),
+                "fiveshot.next_state": event.state.value,
+            },
+        )
     if event.previous in LEASED and event.state not in LEASED and job.attempts[-1].outcome is not None:
         ATTEMPTS.labels(job.attempts[-1].outcome.value).inc()
     if event.state in TERMINAL:

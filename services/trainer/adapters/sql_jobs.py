@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import tracing
 from services.chassis.errors import AlreadyExists
 from services.chassis.listing.pages import Query
 from services.chassis.nats_events import event_subject
@@ -33,7 +35,7 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
 from services.trainer.models.epoch import Epoch, Metric
-from services.trainer.models.events import JobEvent, StateChanged, StoredEvent
+from services.trainer.models.events import JobEvent, Progressed, StateChanged, StoredEvent
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
 from services.trainer.ports import QUEUE, Admit, Move, WorkerAsk
@@ -56,6 +58,7 @@ class SqlJobStore:
             return await self._recalled(conn, key)
 
     async def create(self, change: Change, key: RequestKey, admit: Admit | None = None) -> TrainingJob:
+        change = replace(change, job=replace(change.job, traceparent=tracing.current()))
         try:
             async with self._db.begin() as conn:
                 await sql_queue.ensure_share(conn, change.job.project)
@@ -322,6 +325,8 @@ class SqlJobStore:
             payload=lambda event_id, sequence, moment: event_payload(
                 event, job, event_id=event_id, sequence=sequence, moment=moment
             ),
+            # Progress is told so often that it is in no trace, as the heartbeats are not that bring it.
+            traceparent="" if isinstance(event, Progressed) else job.traceparent,
         )
 
     def _tell(self, change: Change) -> None:

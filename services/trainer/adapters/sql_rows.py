@@ -43,6 +43,7 @@ _SAME = (
     "start_time",
     "end_time",
     "update_time",
+    "traceparent",
 )
 """Columns that are fields of the job as they are."""
 

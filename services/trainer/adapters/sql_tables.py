@@ -21,6 +21,7 @@ from sqlalchemy import (
     not_,
 )
 
+from services.chassis import tracing
 from services.chassis.audit.outbox import outbox_table
 from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
@@ -72,6 +73,7 @@ jobs = Table(
     Column("thinned", Boolean, nullable=False, server_default=false()),
     Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("notices", JsonText, nullable=False, server_default="[]"),
+    Column("traceparent", String(tracing.LONGEST), nullable=False, server_default=""),
     Column("queued_at", UtcDateTime, nullable=False),
     # When it came into its state; jobs that have not moved since before this was kept have none.
     Column("state_time", UtcDateTime, nullable=True),

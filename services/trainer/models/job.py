@@ -127,6 +127,7 @@ class TrainingJob:
         state_time: when it came into its state; None for a job of before that was kept.
         notices: what it did to help itself, a sentence each, oldest first.
         revision: counts the changes of state and of what a caller may edit.
+        traceparent: of the call that created it, to which all that becomes of it belongs; "" where none is known.
     """
 
     name: str
@@ -164,6 +165,7 @@ class TrainingJob:
     state_time: datetime | None = None
     revision: int = 1
     notices: tuple[str, ...] = ()
+    traceparent: str = ""
 
     @property
     def total_steps(self) -> int:

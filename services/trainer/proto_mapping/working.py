@@ -37,6 +37,7 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         attempt=assignment.job.attempts[-1].number,
         checkpoint_files=[file_to_proto(file, with_key=True) for file in assignment.checkpoint],
         object_prefix=assignment.prefix,
+        traceparent=assignment.job.traceparent,
     )
 
 

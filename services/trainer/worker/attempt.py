@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
+from opentelemetry.trace import Span, SpanKind
 from safetensors import SafetensorError
 
+from services.chassis import tracing
 from services.chassis.errors import Aborted, DeadlineExceeded, DomainError, NotFound, Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.picture_decoding.limits import DecodeLimits
@@ -30,6 +32,7 @@ from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
+from services.trainer.worker.run_parts import RunParts
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 from services.trainer.worker.unheard import Unheard
@@ -98,6 +101,19 @@ class Attempt:
 
         Raises Stalled, after that, when the process must end because the engine hangs.
         """
+        job, attempt = self.assignment.job, self.assignment.attempt
+        known = {
+            "fiveshot.training_job": job.name,
+            "fiveshot.attempt": attempt,
+            "fiveshot.base_model": job.base_model,
+            "fiveshot.device": self.settings.device,
+        }
+        # The call that gave the job is of no trace: it waited for whatever came.
+        parent = self.assignment.traceparent
+        with tracing.span("attempt", parent=parent, kind=SpanKind.CONSUMER, attributes=known) as span:
+            await self._run(span)
+
+    async def _run(self, span: Span) -> None:
         name, attempt = self.assignment.job.name, self.assignment.attempt
         log.info("attempt_started", training_job=name, attempt=attempt)
         beat = asyncio.create_task(self._beat())
@@ -110,6 +126,9 @@ class Attempt:
         reason = error.reason if error else ""
         metrics.ATTEMPTS.labels(outcome.value).inc()
         log.info("attempt_ended", training_job=name, attempt=attempt, outcome=str(outcome), reason=reason)
+        span.set_attribute("fiveshot.outcome", outcome.value)
+        if error is not None:
+            tracing.failed(span, reason)
         if outcome is Outcome.LEASE_LOST:
             return
         await self._tell_the_rest()
@@ -163,7 +182,7 @@ class Attempt:
     async def _train(self) -> RunStatus:
         job = self.assignment.job
         parameters = self._parameters()
-        with metrics.spending("downloading"):
+        with metrics.spending("downloading"), tracing.span("downloading"):
             items = await self.inputs.pictures(
                 job.dataset_version, self.folder / "pictures", masks=parameters.masked_loss
             )
@@ -189,15 +208,19 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             sample_base_previews=not job.base_previews,
         )
-        measure = self.engine.meter()
-        self._thread = TrainingThread(spec, delivery.put, train=self.engine.train, clock=self._clock(parameters))
+        measure, parts = self.engine.meter(), RunParts(tracing.current())
+        clock = self._clock(parameters, parts)
+        self._thread = TrainingThread(spec, delivery.put, train=self.engine.train, clock=clock)
         try:
-            result = await self._thread.run(stall_s=self.settings.stall_s)
+            try:
+                result = await self._thread.run(stall_s=self.settings.stall_s)
+            finally:
+                parts.end()
             await self._tell_what_it_took(spec, measure, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
                 return RunStatus.CANCELLED
             self._phase = Phase.STORING
-            with metrics.spending("storing"):
+            with metrics.spending("storing"), tracing.span("storing"):
                 await delivery.finish()
         finally:
             await delivery.abandon()
@@ -209,7 +232,7 @@ class Attempt:
         if measured is not None and self._why is not _Why.LOST:
             await self.trainer.report_measurement(measured)
 
-    def _clock(self, parameters: TrainingParameters) -> RunClock:
+    def _clock(self, parameters: TrainingParameters, parts: RunParts) -> RunClock:
         steps, images = metrics.STEPS.labels(self.model.id), metrics.IMAGES.labels(self.model.id)
         images_of_a_step = parameters.batch_size * parameters.gradient_accumulation_steps
 
@@ -217,7 +240,11 @@ class Attempt:
             steps.inc()
             images.inc(images_of_a_step)
 
-        return RunClock(on_spent=metrics.spent, on_step=on_step)
+        def on_spent(part: str, seconds: float) -> None:
+            metrics.spent(part, seconds)
+            parts.spent(part, seconds)
+
+        return RunClock(on_spent=on_spent, on_step=on_step)
 
     def _parameters(self) -> TrainingParameters:
         return resolve(self.model.specs, given_parameters(self.assignment.job))
@@ -229,7 +256,10 @@ class Attempt:
         while True:
             report = self._report()
             try:
-                self._obey(await self.trainer.heartbeat(self._unheard.request(self.assignment, report)))
+                # Two a second for as long as a job takes: each would be a span, and none would tell anything.
+                with tracing.unrecorded():
+                    directive = await self.trainer.heartbeat(self._unheard.request(self.assignment, report))
+                self._obey(directive)
                 self._unheard.heard()
                 heard_at = loop.time()
             except (Aborted, NotFound):

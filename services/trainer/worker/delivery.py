@@ -15,6 +15,7 @@ from pathlib import Path
 from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
 from PIL import Image
 
+from services.chassis import tracing
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import EpochResult, PreviewImage
@@ -63,10 +64,12 @@ class Delivery:
     async def _run(self) -> None:
         try:
             while (finished := await self._queue.get()) is not None:
-                if isinstance(finished, EpochResult):
-                    await self._epoch(finished)
-                else:
-                    await self._base_previews(finished)
+                number = finished.epoch if isinstance(finished, EpochResult) else 0
+                with tracing.span("deliver epoch", attributes={"fiveshot.epoch": number}):
+                    if isinstance(finished, EpochResult):
+                        await self._epoch(finished)
+                    else:
+                        await self._base_previews(finished)
         except Exception:
             self._on_failure()
             raise

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 
+from services.chassis import tracing
 from services.chassis.disk import check_room
 from services.chassis.errors import DomainError, Unavailable
 from services.chassis.grpc_client import channel
@@ -105,9 +106,13 @@ class Worker:
             await asyncio.sleep(10.0)
             return NoJob()
         try:
-            return await patiently(
-                lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s), what="trainer", patience_s=None
-            )
+            # Most of these calls wait in vain, and one that does not belongs to the trace of the job that it brings.
+            with tracing.unrecorded():
+                return await patiently(
+                    lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s),
+                    what="trainer",
+                    patience_s=None,
+                )
         except DomainError as error:
             log.error("acquire_refused", reason=error.reason, message=error.message)
         await asyncio.sleep(1.0)

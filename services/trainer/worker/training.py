@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from services.trainer.engine.job import (
@@ -87,7 +89,9 @@ class TrainingThread:
         """
         done: asyncio.Future[TrainResult] = self._loop.create_future()
         # A daemon: the process may end without waiting for a computation that nobody wants any more.
-        thread = threading.Thread(target=self._work, args=(done,), name="training", daemon=True)
+        # Its lines in the log belong to the attempt as well.
+        work = partial(contextvars.copy_context().run, self._work, done)
+        thread = threading.Thread(target=work, name="training", daemon=True)
         thread.start()
         while not done.done():
             silent_s = time.monotonic() - self._heard_at

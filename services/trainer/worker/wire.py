@@ -71,13 +71,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from."""
+    """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from.
+    traceparent: of the trace that the work belongs to."""
 
     job: training_job_pb2.TrainingJob
     token: str
     attempt: int
     prefix: str
     checkpoint: tuple[training_job_pb2.EpochFile, ...]
+    traceparent: str = ""
 
 
 def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assignment | None:
@@ -85,7 +87,12 @@ def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assi
     if not answer.HasField("job"):
         return None
     return Assignment(
-        answer.job, answer.lease_token, answer.attempt, answer.object_prefix, tuple(answer.checkpoint_files)
+        answer.job,
+        answer.lease_token,
+        answer.attempt,
+        answer.object_prefix,
+        tuple(answer.checkpoint_files),
+        answer.traceparent,
     )
 
 

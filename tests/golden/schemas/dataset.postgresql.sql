@@ -73,7 +73,8 @@ CREATE TABLE public.events (
     source character varying(512) NOT NULL,
     payload text NOT NULL,
     created_at bigint NOT NULL,
-    published_at bigint
+    published_at bigint,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
 CREATE SEQUENCE public.events_position_seq

@@ -118,7 +118,7 @@ CREATE TABLE events (
     source VARCHAR(512) NOT NULL,
     payload TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    published_at BIGINT,
+    published_at BIGINT, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (position),
     CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
     UNIQUE (id)

@@ -45,7 +45,8 @@ CREATE TABLE public.events (
     source character varying(512) NOT NULL,
     payload text NOT NULL,
     created_at bigint NOT NULL,
-    published_at bigint
+    published_at bigint,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
 CREATE SEQUENCE public.events_position_seq
@@ -151,6 +152,6 @@ CREATE INDEX ix_webhooks_create_time ON public.webhooks USING btree (project, cr
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_project_webhook_id_fkey FOREIGN KEY (project, webhook_id) REFERENCES public.webhooks(project, webhook_id) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0001');
+INSERT INTO public.alembic_version (version_num) VALUES ('0002');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0001', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

@@ -61,7 +61,7 @@ CREATE TABLE events (
     source VARCHAR(512) NOT NULL,
     payload TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    published_at BIGINT,
+    published_at BIGINT, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (position),
     CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
     UNIQUE (id)
@@ -118,6 +118,6 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+INSERT INTO alembic_version (version_num) VALUES ('0002');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0001', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0002', '0001', '0.1.0');

@@ -71,7 +71,8 @@ CREATE TABLE public.tag_jobs (
     principal character varying(200) NOT NULL,
     owner character varying(80) NOT NULL,
     owned_until bigint,
-    labels text DEFAULT '{}'::text NOT NULL
+    labels text DEFAULT '{}'::text NOT NULL,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
 ALTER TABLE ONLY public.alembic_version
@@ -108,6 +109,6 @@ CREATE INDEX ix_tag_jobs_state_created ON public.tag_jobs USING btree (state, cr
 ALTER TABLE ONLY public.tag_job_images
     ADD CONSTRAINT tag_job_images_job_fkey FOREIGN KEY (job) REFERENCES public.tag_jobs(name) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0005');
+INSERT INTO public.alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');

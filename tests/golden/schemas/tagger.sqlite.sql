@@ -18,7 +18,7 @@ CREATE TABLE tag_jobs (
     request_id VARCHAR(128) NOT NULL,
     principal VARCHAR(200) NOT NULL,
     owner VARCHAR(80) NOT NULL,
-    owned_until BIGINT, labels TEXT DEFAULT '{}' NOT NULL,
+    owned_until BIGINT, labels TEXT DEFAULT '{}' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (name)
 );
 
@@ -91,6 +91,6 @@ CREATE UNIQUE INDEX ix_tag_job_images_image ON tag_job_images (job, image);
 
 CREATE INDEX ix_image_scores_used ON image_scores (used_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0005');
+INSERT INTO alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');

@@ -52,7 +52,8 @@ CREATE TABLE public.events (
     source character varying(512) NOT NULL,
     payload text NOT NULL,
     created_at bigint NOT NULL,
-    published_at bigint
+    published_at bigint,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
 CREATE SEQUENCE public.events_position_seq
@@ -151,7 +152,8 @@ CREATE TABLE public.training_jobs (
     thinned boolean DEFAULT false NOT NULL,
     labels text DEFAULT '{}'::text NOT NULL,
     state_time bigint,
-    notices text DEFAULT '[]'::text NOT NULL
+    notices text DEFAULT '[]'::text NOT NULL,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -235,6 +237,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0010');
+INSERT INTO public.alembic_version (version_num) VALUES ('0011');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0011', '0002', '0.1.0');

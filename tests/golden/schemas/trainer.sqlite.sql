@@ -53,7 +53,7 @@ CREATE TABLE events (
     source VARCHAR(512) NOT NULL,
     payload TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    published_at BIGINT,
+    published_at BIGINT, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (position),
     CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
     UNIQUE (id)
@@ -107,7 +107,7 @@ CREATE TABLE "training_jobs" (
     end_time BIGINT,
     update_time BIGINT NOT NULL,
     last_event BIGINT NOT NULL,
-    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL,
+    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (name)
 );
 
@@ -158,15 +158,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
-CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
+
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -174,6 +174,6 @@ CREATE INDEX ix_measurements_device ON measurements (device, base_model, measure
 
 CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+INSERT INTO alembic_version (version_num) VALUES ('0011');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0011', '0002', '0.1.0');

@@ -9,7 +9,6 @@ import signal
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent import futures
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,13 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.type_pb2 import EnumValue
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from gateway.supervisor import certificates
 from services.chassis.grpc_client import channel
 from tests.fixtures import processes
+from tests.fixtures.otlp_receiver import receiver
 from tests.fixtures.patience import scaled, within
 from tests.fixtures.processes import async_child
 from tests.integration.chassis.echo_service import EchoStub
@@ -209,32 +211,60 @@ def fetch(url: str) -> str:
         return str(answer.read().decode())
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """An OpenTelemetry collector that keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, str]] = []
-
-    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """Takes a batch of spans."""
-        for resource in request.resource_spans:
-            service = next(
-                item.value.string_value for item in resource.resource.attributes if item.key == "service.name"
-            )
-            self.spans += [(service, span.name) for scope in resource.scope_spans for span in scope.spans]
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-
 async def test_spans_reach_the_collector_at_the_latest_when_the_process_ends(launch: Launch, tmp_path: Path) -> None:
-    collector = Collector()
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    process = await launch(tmp_path / "port", FIVESHOT_OTLP_ENDPOINT=f"127.0.0.1:{port}")
+    """Over TLS, by the certificate and with the headers of the settings; health and reflection are no part of it."""
+    pair = certificates.make(tmp_path / "tls", "127.0.0.1")
+    key, certificate, authority = (file.read_bytes() for file in (pair.key, pair.certificate, pair.authority))
+    with receiver(grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)) as collector:
+        process = await launch(
+            tmp_path / "port",
+            FIVESHOT_OTLP_ENDPOINT=collector.target,
+            FIVESHOT_OTLP_SECURE="true",
+            FIVESHOT_OTLP_CA_FILE=str(pair.authority),
+            FIVESHOT_OTLP_CERT_FILE=str(pair.certificate),
+            FIVESHOT_OTLP_KEY_FILE=str(pair.key),
+            FIVESHOT_OTLP_HEADERS="X-Tenant=cats",
+            FIVESHOT_TRACE_SHARE="0",
+        )
+        async with channel(await listening(process, tmp_path / "port")) as connection:
+            for flags in ("01", "00"):
+                await EchoStub(connection).unary(
+                    EnumValue(), metadata=(("traceparent", f"00-{'ab' * 15}{flags}-{'cd' * 8}-{flags}"),)
+                )
+            await EchoStub(connection).unary(EnumValue())
+            await HealthStub(connection).Check(
+                HealthCheckRequest(), metadata=(("traceparent", f"00-{'ab' * 15}01-{'cd' * 8}-01"),)
+            )
+        process.terminate()
+        assert (await ended(process))[0] == 0
+    assert [(span.service, span.name, span.trace) for span in collector.spans] == [
+        ("echo", "/test.Echo/Unary", "ab" * 15 + "01")
+    ]
+    assert [headers["x-tenant"] for headers in collector.headers] == ["cats"]
+
+
+async def test_a_collector_that_is_away_holds_up_nobodys_end(launch: Launch, tmp_path: Path, free_port: int) -> None:
+    process = await launch(tmp_path / "port", FIVESHOT_OTLP_ENDPOINT=f"127.0.0.1:{free_port}")
     async with channel(await listening(process, tmp_path / "port")) as connection:
         await EchoStub(connection).unary(EnumValue())
     process.terminate()
     assert (await ended(process))[0] == 0
-    await asyncio.to_thread(server.stop(None).wait)
-    assert collector.spans == [("echo", "/test.Echo/Unary")]
+
+
+async def test_wrong_settings_of_traces_are_told_by_their_variables(launch: Launch, tmp_path: Path) -> None:
+    process = await launch(
+        tmp_path / "port",
+        FIVESHOT_OTLP_ENDPOINT="https://collector:4317",
+        FIVESHOT_OTLP_CA_FILE=str(tmp_path / "ca.pem"),
+        FIVESHOT_OTLP_HEADERS="token: secret-value",
+        FIVESHOT_TRACE_SHARE="2",
+    )
+    async with within():
+        _, output = await process.communicate()
+    assert process.returncode == 2
+    assert sorted(output.decode().splitlines()[1:]) == [
+        f"  FIVESHOT_OTLP_CA_FILE: {tmp_path / 'ca.pem'}: No such file or directory",
+        "  FIVESHOT_OTLP_ENDPOINT: give host:port without a scheme or a path; otlp_secure chooses TLS",
+        "  FIVESHOT_OTLP_HEADERS: header 1 is not name=value",
+        "  FIVESHOT_TRACE_SHARE: Input should be less than or equal to 1",
+    ]

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.fixtures.helm_chart import CHART, ROOT, Values, engine, objects, tried
+from tests.fixtures.monitoring import RULES
 from tests.fixtures.processes import finished
 from tests.integration.deploy.manifests import SETTINGS, containers, pods
 
@@ -23,6 +24,7 @@ ADDED_KINDS = {
     "TriggerAuthentication",
     "LocalQueue",
     "PodMonitor",
+    "PrometheusRule",
     "HTTPRoute",
     "GRPCRoute",
 }
@@ -40,9 +42,36 @@ EVERYTHING: Values = {
         "pullSecrets": [{"name": "registry"}],
     },
     "secrets": {"servers": "my-servers", "apiKeys": "my-keys", "insidePrefix": "my-inside-"},
-    "servers": {"s3": {"region": "eu-1", "publicEndpoint": "s3.example.org:443"}},
+    "servers": {
+        "certificates": {"secretName": "server-certificates"},
+        "database": {"sslmode": "verify-full", "caFile": "pg-ca.crt", "certFile": "pg.crt", "keyFile": "pg.key"},
+        "s3": {
+            "region": "eu-1",
+            "publicEndpoint": "s3.example.org:443",
+            "caFile": "ca.crt",
+            "addressing": "path",
+            "identity": "web",
+            "identityUrl": "https://sts.example.com",
+            "role": "fiveshot",
+            "tokenAudience": "s3",
+        },
+        "nats": {
+            "url": "tls://nats-0.example.com:4222,tls://nats-1.example.com:4222",
+            "caFile": "ca.crt",
+            "credentialsFile": "services.creds",
+        },
+    },
+    "tracing": {
+        "endpoint": "collector.example.com:4317",
+        "share": 0.1,
+        "caFile": "ca.crt",
+        "certFile": "otlp.crt",
+        "keyFile": "otlp.key",
+        "headersSecret": "collector",
+    },
+    "tagger": {"taggers": {"existingClaim": "taggers"}},
     "dataset": {
-        "env": {"DATASET_LOG_LEVEL": "DEBUG", "DATASET_OTLP_ENDPOINT": "collector:4317"},
+        "env": {"DATASET_LOG_LEVEL": "DEBUG"},
         "serviceAccount": {"annotations": {"iam.example.com/role": "dataset"}},
         "podAnnotations": {"example.com/seen": "yes"},
         "nodeSelector": {"pool": "cpu"},
@@ -84,6 +113,7 @@ EVERYTHING: Values = {
         "grpc": {"hosts": ["grpc.example.com"]},
     },
     "podMonitors": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRules": {"enabled": True, "labels": {"release": "prometheus"}},
 }
 PLAIN: Values = {
     "migrations": {"enabled": False},
@@ -122,6 +152,13 @@ WRONG: list[tuple[Values, str]] = [
     ({"ingress": {"enabled": True}}, "host"),
     ({"gatewayApi": {"enabled": True, "http": {"hosts": ["a.example.com"]}}}, "parentRefs"),
     ({"podMonitors": {"interval": "often"}}, "interval"),
+    ({"servers": {"database": {"sslmode": "yes"}}}, "sslmode"),
+    ({"servers": {"database": {"caFile": "ca.crt"}}}, "servers.certificates.secretName"),
+    ({"servers": {"s3": {"identity": "web"}}}, "identityUrl"),
+    ({"servers": {"s3": {"addressing": "host"}}}, "addressing"),
+    ({"servers": {"nats": {"caFile": "../ca.crt"}}}, "caFile"),
+    ({"tracing": {"endpoint": "https://collector:4317"}}, "endpoint"),
+    ({"tracing": {"share": 2}}, "share"),
 ]
 
 
@@ -147,7 +184,9 @@ def test_every_switch_gives_valid_objects(answers: list[list[dict[str, Any]]], v
             if item["kind"] not in ADDED_KINDS:
                 kubernetes_validate.validate(item, version, strict=True)
     default, everything, plain = ({item["kind"] for item in given} for given in answers)
-    assert everything - default == {"Ingress", "HTTPRoute", "GRPCRoute", "PodMonitor", "ScaledObject"}
+    assert everything - default == {
+        "Ingress", "HTTPRoute", "GRPCRoute", "PodMonitor", "PrometheusRule", "ScaledObject",
+    }  # fmt: skip
     assert default - plain == {"Job", "NetworkPolicy", "ScaledJob", "TriggerAuthentication", "LocalQueue"}
 
 
@@ -170,7 +209,7 @@ def test_images_are_taken_by_digest_where_there_is_one(answers: list[list[dict[s
 def test_secrets_that_exist_are_used_under_their_names(answers: list[list[dict[str, Any]]]) -> None:
     used = {name for item in answers[1] for name in _secrets(item)}
     assert used == {
-        "my-servers", "my-keys", "gateway-tls", "web-tls", "hub",
+        "my-servers", "my-keys", "gateway-tls", "web-tls", "hub", "server-certificates", "collector",
         *(f"my-inside-{name}" for name in (*SERVICES, "gateway", "envoy", "worker")),
     }  # fmt: skip
     assert not [item for given in answers for item in given if item["kind"] == "Secret"]
@@ -197,7 +236,35 @@ def test_every_variable_is_a_setting_of_its_process(answers: list[list[dict[str,
         "DATASET_S3_PUBLIC_SECURE",
         "WORKER_S3_REGION",
     }
-    assert wanted | {"GATEWAY_TRUSTED_PROXIES", "DATASET_LOG_LEVEL"} <= seen
+    wanted |= {"GATEWAY_TRUSTED_PROXIES", "DATASET_LOG_LEVEL", "TAGGER_TAGGERS_DIR", "GATEWAY_OTLP_HEADERS"}
+    wanted |= {"REGISTRY_S3_TOKEN_FILE", "NOTIFIER_NATS_CREDENTIALS_FILE", "TAGGER_DATABASE_SSLMODE"}
+    assert wanted | {f"{name.upper()}_OTLP_CA_FILE" for name in (*SERVICES, "gateway", "worker")} <= seen
+    assert "REGISTRY_S3_SECRET_KEY" not in seen
+
+
+def test_every_file_that_a_variable_names_is_mounted(answers: list[list[dict[str, Any]]]) -> None:
+    found = 0
+    for item in answers[1]:
+        if item["kind"] not in ("Deployment", "Job"):
+            continue
+        spec = item["spec"]["template"]["spec"]
+        volumes = {volume["name"] for volume in spec.get("volumes", ())}
+        for container in containers(item["spec"]["template"]):
+            mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", ())}
+            assert set(mounts.values()) <= volumes
+            for entry in container.get("env", ()):
+                folder = "/" + str(entry.get("value", "")).removeprefix("/").split("/")[0]
+                if entry["name"].endswith(("_FILE", "TAGGERS_DIR")):
+                    assert folder in mounts, (item["metadata"]["name"], entry)
+                    found += 1
+    assert found > 60
+
+
+def test_the_alerts_of_the_chart_are_those_that_are_tested(answers: list[list[dict[str, Any]]]) -> None:
+    (found,) = [item for item in answers[1] if item["kind"] == "PrometheusRule"]
+    assert found["spec"] == yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    (monitor,) = [item for item in answers[1] if item["kind"] == "PodMonitor"]
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == ["metrics", "envoy-metrics"]
 
 
 def test_base_weights_reach_trainer_and_workers_read_only(answers: list[list[dict[str, Any]]]) -> None:

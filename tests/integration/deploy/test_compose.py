@@ -20,6 +20,9 @@ VALUES = {
     "FIVESHOT_NATS_PASSWORD": "secret",
     "FIVESHOT_PAGE_TOKEN_KEY": "a key of the tests",
     "FIVESHOT_KEYS_FOLDER": "./keys",
+    "FIVESHOT_TAGGERS_FOLDER": "./taggers",
+    "FIVESHOT_OTLP_ENDPOINT": "collector:4317",
+    "FIVESHOT_TRACE_SHARE": "0.1",
 }
 _REFERENCE = re.compile(r"\$\{([A-Z_0-9]+)(:[?-][^}]*)?\}")
 
@@ -102,7 +105,8 @@ def test_the_example_of_the_variables_is_complete_and_empty_of_secrets() -> None
     lines = (DEPLOY / "compose.env.example").read_text(encoding="utf-8").splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert set(given) == set(VALUES)
-    assert {name for name, value in given.items() if value} == {"FIVESHOT_KEYS_FOLDER"}
+    plain = {"FIVESHOT_KEYS_FOLDER", "FIVESHOT_TAGGERS_FOLDER", "FIVESHOT_TRACE_SHARE"}
+    assert {name for name, value in given.items() if value} == plain
 
 
 def test_a_database_is_made_for_each_service_that_has_one() -> None:

@@ -20,6 +20,7 @@ PORTS = {
     "worker": 7456,
 }
 METRICS = 9090
+ENVOY_METRICS = 9091
 SERVER_PORTS = {
     "dev": {"database": 5432, "s3": 8333, "nats": 4222},
     "prod": {"database": 5432, "s3": 443, "nats": 4222},
@@ -98,7 +99,7 @@ def test_the_ports_are_those_of_the_pods(overlay: str) -> None:
     for name, template in pods(overlay):
         if name in PORTS:
             ports = {port["containerPort"] for each in containers(template) for port in each.get("ports", ())}
-            assert {PORTS[name], METRICS} <= ports
+            assert {PORTS[name], METRICS, *((ENVOY_METRICS,) if name == "gateway" else ())} <= ports
 
 
 @overlays
@@ -152,6 +153,7 @@ def test_metrics_are_open_to_every_namespace_and_names_are_looked_up(overlay: st
     policies = {item["metadata"]["name"]: item["spec"] for item in of_kind(overlay, "NetworkPolicy")}
     for name in PORTS:
         rules = [rule for rule in policies[name]["ingress"] if rule.get("from") == [{"namespaceSelector": {}}]]
-        assert [[port["port"] for port in rule["ports"]] for rule in rules] == [[METRICS]]
+        wanted = [METRICS, ENVOY_METRICS] if name == "gateway" else [METRICS]
+        assert [[port["port"] for port in rule["ports"]] for rule in rules] == [wanted]
     (dns,) = policies["names"]["egress"]
     assert {(port["protocol"], port["port"]) for port in dns["ports"]} == {("UDP", 53), ("TCP", 53)}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from fiveshot import errors
-from fiveshot.connection import Endpoint, Patience, endpoint, local_stack, with_request_id
+from fiveshot.connection import Endpoint, Patience, endpoint, local_stack, trace_metadata, with_request_id
 from fiveshot.trainer.v1 import training_service_pb2
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from gateway.supervisor.folder import DataFolder, StackState
 
@@ -105,3 +106,22 @@ def test_a_watch_is_patient_for_a_time_whatever_broke_its_line() -> None:
         assert PATIENCE.reconnect(lost, 9, 61) is None
     assert PATIENCE.reconnect(errors.Internal("fault"), 1, 0) is None
     assert PATIENCE.reconnect(errors.ResourceExhausted("full", retry_after_s=7), 1, 0) == 7
+
+
+def test_calls_belong_to_the_trace_of_the_argument_the_program_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given, other = f"00-{'ab' * 16}-{'cd' * 8}-01", f"00-{'12' * 16}-{'34' * 8}-00"
+    monkeypatch.delenv("TRACEPARENT", raising=False)
+    assert trace_metadata() == ()
+    monkeypatch.setenv("TRACEPARENT", "no traceparent")
+    assert trace_metadata() == ()
+    monkeypatch.setenv("TRACEPARENT", other)
+    assert trace_metadata() == (("traceparent", other),)
+    span = SpanContext(int("ab" * 16, 16), int("cd" * 8, 16), False, TraceFlags(1))
+    with use_span(NonRecordingSpan(span)):
+        assert trace_metadata() == (("traceparent", given),)
+    assert ("traceparent", given) in endpoint("127.0.0.1:1", traceparent=given).metadata
+    with pytest.raises(errors.InvalidArgument) as caught:
+        endpoint("127.0.0.1:1", traceparent="mine")
+    assert (caught.value.reason, caught.value.field) == ("TRACEPARENT_INVALID", "traceparent")

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ M = TypeVar("M", bound=Message)
 ID_RULE = "1 to 63 characters: lower-case letters, digits and hyphens, starting with a letter"
 DEFAULT_PROJECT = "default"
 _MIB = 1024 * 1024
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _FULL_NAME = re.compile(r"(projects|taggers|baseModels)(/[A-Za-z0-9.-]{1,63})+")
 _ID = re.compile(r"[a-z][a-z0-9.-]{0,62}(/[A-Za-z0-9-]{1,63})*")
 # A picture travels in one message to TagImage; everything larger is a stream.
@@ -80,10 +82,12 @@ def endpoint(
     project: str = "",
     ca_file: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    traceparent: str = "",
 ) -> Endpoint:
     """The server to call: host:port, or https://host:port for TLS; see the head of this module for what wins.
 
-    api_key: `fs_…`; token: a JWT instead of it. data: folder of the local stack.
+    api_key: `fs_…`; token: a JWT instead of it. data: folder of the local stack. traceparent: of the trace that every
+    call belongs to.
     Raises Unavailable (NO_SERVER) when nothing was said and no local stack runs, InvalidArgument for a bad CA file.
     """
     server = server or os.environ.get("FIVESHOT_SERVER", "")
@@ -107,9 +111,29 @@ def endpoint(
     metadata = (("x-api-key", api_key),) if api_key else ()
     if token:
         metadata = (("authorization", f"Bearer {token}"),)
+    if traceparent:
+        if not _TRACEPARENT.fullmatch(traceparent):
+            raise InvalidArgument(
+                f"'{traceparent[:100]}' is no traceparent", field="traceparent", reason="TRACEPARENT_INVALID",
+                remedy="Write it as W3C Trace Context does: 00-, 32 hex digits, -, 16 hex digits, -01.",
+            )  # fmt: skip
+        metadata = (*metadata, ("traceparent", traceparent))
     secure = scheme in ("https", "grpcs")
     authorities = _pem(Path(ca_file)) if secure and ca_file else None
     return Endpoint(address.rstrip("/"), project or DEFAULT_PROJECT, secure, authorities, metadata)
+
+
+def trace_metadata() -> tuple[tuple[str, str], ...]:
+    """What tells the server to which trace a call belongs: the program's running OpenTelemetry span, else TRACEPARENT
+    of the environment; nothing where there is neither."""
+    # A program that has a span has loaded this; for the others it need not be installed.
+    traces = sys.modules.get("opentelemetry.trace")
+    if traces is not None:
+        span = traces.get_current_span().get_span_context()
+        if span.is_valid:
+            return (("traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"),)
+    given = os.environ.get("TRACEPARENT", "")
+    return (("traceparent", given),) if _TRACEPARENT.fullmatch(given) else ()
 
 
 def default_data_folder() -> Path:

@@ -22,6 +22,7 @@ class AsyncClient:
     api_key: else FIVESHOT_API_KEY; token: a JWT instead. project: what ids belong to; else FIVESHOT_PROJECT.
     ca_file: PEM of the certificates to trust; else FIVESHOT_CA_FILE, else the system's. data: the local stack's folder.
     timeout: seconds for a call with all its attempts. patience: what is repeated, after which pause.
+    traceparent: of the trace that every call belongs to; else the running OpenTelemetry span, else TRACEPARENT.
 
     It connects with its first call, and is safe to share. Calls raise `fiveshot.errors`.
     Raises Unavailable (NO_SERVER) when nothing was said and no local stack runs.
@@ -38,9 +39,10 @@ class AsyncClient:
         data: str | os.PathLike[str] | None = None,
         timeout: float = 60.0,
         patience: Patience | None = None,
+        traceparent: str = "",
     ) -> None:
         self.endpoint = endpoint(
-            server, api_key=api_key, token=token, project=project, ca_file=ca_file, data=data
+            server, api_key=api_key, token=token, project=project, ca_file=ca_file, data=data, traceparent=traceparent
         )  # fmt: skip
         self._channel = Channel(self.endpoint, timeout=timeout, patience=patience)
         self.stubs = Stubs(self._channel)

@@ -189,4 +189,3 @@ async def save_epoch(
 
 def _chunks(stubs: Stubs, version: str, file_id: str) -> AsyncIterable[Any]:
     return stubs.registry.DownloadModelVersion(pb.DownloadModelVersionRequest(name=version, file_id=file_id))
-

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 from fiveshot import errors
-from fiveshot.connection import Endpoint, Patience, with_request_id
+from fiveshot.connection import Endpoint, Patience, trace_metadata, with_request_id
 from fiveshot.sync import platform
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ class Channel:
             platform.sleep(pause)
 
     def _metadata(self, more: Any) -> tuple[tuple[str, str], ...]:
-        return (*self.endpoint.metadata, *(more or ()))
+        sent = (*self.endpoint.metadata, *(more or ()))
+        return sent if any(name == "traceparent" for name, _ in sent) else (*sent, *trace_metadata())
 
 
 class Stubs:

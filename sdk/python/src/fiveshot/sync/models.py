@@ -190,4 +190,3 @@ def save_epoch(
 
 def _chunks(stubs: Stubs, version: str, file_id: str) -> Iterable[Any]:
     return stubs.registry.DownloadModelVersion(pb.DownloadModelVersionRequest(name=version, file_id=file_id))
-

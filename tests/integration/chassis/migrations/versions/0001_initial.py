@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("payload", sa.Text, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("published_at", sa.BigInteger, nullable=True),
+        sa.Column("traceparent", sa.String(55), nullable=False, server_default=""),
         sa.UniqueConstraint("aggregate", "sequence", name="uq_events_aggregate_sequence"),
     )
     op.create_index("ix_events_unpublished", "events", ["published_at", "position"])

@@ -116,12 +116,15 @@ class AcquireJobResponse(_message.Message):
     CHECKPOINT_FILES_FIELD_NUMBER: _builtins.int
     OBJECT_PREFIX_FIELD_NUMBER: _builtins.int
     UNMEASURED_BASE_MODELS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     attempt: _builtins.int
     """Number of this attempt, from 1."""
     object_prefix: _builtins.str
     """Prefix in the trainer's bucket under which this attempt writes."""
+    traceparent: _builtins.str
+    """Trace of the call that created the job, as W3C Trace Context spells it; empty where there is none."""
     @_builtins.property
     def job(self) -> _training_job_pb2.TrainingJob:
         """The job with its resolved parameters; unset when none came in time."""
@@ -148,10 +151,11 @@ class AcquireJobResponse(_message.Message):
         checkpoint_files: _abc.Iterable[_training_job_pb2.EpochFile] | None = ...,
         object_prefix: _builtins.str = ...,
         unmeasured_base_models: _abc.Iterable[_builtins.str] | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease_duration", b"lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

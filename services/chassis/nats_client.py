@@ -1,0 +1,88 @@
+"""A connection to NATS as the event bus wants it: to one of several servers, with TLS where that is demanded."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from services.chassis.logging import get_logger
+
+log = get_logger(__name__)
+
+_RECONNECT_S = 0.5
+
+
+class EventClient(Client):
+    """The library's client speaks TLS where a server demands it; this one also where its own settings do, before it
+    shows anybody a password."""
+
+    def __init__(self, *, demands_tls: bool) -> None:
+        super().__init__()
+        self._demands_tls = demands_tls
+
+    async def come_up(
+        self,
+        servers: Sequence[str],
+        *,
+        name: str,
+        user: str,
+        password: str,
+        credentials: Path | None,
+        tls: ssl.SSLContext | None,
+        timeout_s: float,
+    ) -> None:
+        """Connects, and repairs the connection from then on. Raises the library's errors, OSError and TimeoutError;
+        `last_error` says what a server answered."""
+        done = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.connect(
+                    list(servers),
+                    name=name,
+                    # None leaves them to the URL, where they may stand as well.
+                    user=user or None,
+                    password=password or None,
+                    user_credentials=str(credentials) if credentials else None,
+                    tls=tls,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
+                    # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
+                    pending_size=0,
+                    error_cb=_on_error,
+                    disconnected_cb=_on_disconnect,
+                    reconnected_cb=_on_reconnect,
+                )
+            done = True
+        finally:
+            # Also of a process that ends while it connects: half a connection is nobody's.
+            if not done:
+                await self.close()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if self._demands_tls and not info.get("tls_required"):
+            raise NatsError("the server speaks no TLS, which the settings demand")
+        await super()._process_info(info, initial_connection)
+
+
+def servers_of(url: str, *, secure: bool) -> list[str]:
+    """The addresses in a list with commas."""
+    found = [each.strip() for each in url.split(",")]
+    return [each.replace("nats://", "tls://", 1) for each in found] if secure else found
+
+
+async def _on_error(error: Exception) -> None:
+    log.warning("event_bus_error", error=str(error) or type(error).__name__)
+
+
+async def _on_disconnect() -> None:
+    log.warning("event_bus_disconnected")
+
+
+async def _on_reconnect() -> None:
+    log.info("event_bus_reconnected")

@@ -1,0 +1,15 @@
+"""Events know the trace that they belong to."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+phase = "expand"
+
+
+def upgrade() -> None:
+    """Adds the column; an older replica beside this one leaves it empty."""
+    op.add_column("events", sa.Column("traceparent", sa.String(55), nullable=False, server_default=""))

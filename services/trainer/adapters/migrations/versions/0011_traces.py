@@ -1,0 +1,16 @@
+"""Jobs and their events know the trace that they belong to."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+phase = "expand"
+
+
+def upgrade() -> None:
+    """Adds the column; an older replica beside this one leaves it empty."""
+    op.add_column("events", sa.Column("traceparent", sa.String(55), nullable=False, server_default=""))
+    op.add_column("training_jobs", sa.Column("traceparent", sa.String(55), nullable=False, server_default=""))
