@@ -32,6 +32,7 @@ from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
+from services.trainer.models.pulse import Pulse
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
@@ -44,9 +45,10 @@ from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
+from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.previewing import TrainingPreview
-from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
+from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
@@ -75,9 +77,12 @@ def build(settings: Settings) -> Service:
     planner = Planner(catalogue, datasets, min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
-    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets)
+    placing = Placing(workforce, clock=utcnow)
+    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, placing=placing, budgets=budgets)
     training = TrainingUseCases(
-        creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id, budgets=budgets),
+        creator=JobCreator(
+            store, planner, reading, clock=utcnow, new_id=new_id, memory=estimator.memory, budgets=budgets
+        ),
         estimator=estimator,
         previewing=TrainingPreview(planner, datasets),
         auditing=Auditor(planner),
@@ -96,6 +101,8 @@ def build(settings: Settings) -> Service:
         new_token=new_uuid,
         lease=lease,
         max_failures=settings.max_failures,
+        placing=placing,
+        pulse=Pulse(lease, most_per_second=settings.heartbeats_per_second),
         budgets=budgets,
     )
     servicers = TrainingServicer(training), WorkerServicer(work, Offering(work, estimator), estimator, clock=utcnow)

@@ -34,6 +34,12 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
         15.0, gt=0, le=3600, description="pause between two looks at the queue for the metrics, where they are served"
     )
     lease_seconds: float = Field(30.0, gt=0, le=3600, description="how long a silent worker keeps its job")
+    heartbeats_per_second: float = Field(
+        200.0,
+        gt=0,
+        le=100_000,
+        description="reports that a replica asks for; the more workers, the longer each waits",
+    )
     min_images: int = Field(3, ge=1, le=1000, description="images that a dataset must hold to be trained on")
     max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")
     max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")

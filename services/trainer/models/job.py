@@ -126,6 +126,8 @@ class TrainingJob:
         labels: the caller's own.
         state_time: when it came into its state; None for a job of before that was kept.
         notices: what it did to help itself, a sentence each, oldest first.
+        memory_bytes: that it should need of a worker's device by the estimate at its creation, and memory_low_bytes at
+            the least; 0 when nothing is known.
         revision: counts the changes of state and of what a caller may edit.
     """
 
@@ -164,6 +166,8 @@ class TrainingJob:
     state_time: datetime | None = None
     revision: int = 1
     notices: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    memory_low_bytes: int = 0
 
     @property
     def total_steps(self) -> int:

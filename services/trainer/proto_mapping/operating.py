@@ -20,6 +20,8 @@ def worker_to_proto(worker: PresentWorker) -> _Service.Worker:
         base_models=worker.base_models,
         last_seen_time=to_timestamp(worker.seen_at),
         training_job=worker.job,
+        families=worker.families,
+        mixed_precisions=worker.mixed_precisions,
     )
 
 

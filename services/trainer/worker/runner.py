@@ -14,6 +14,7 @@ from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.families import families
 from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.engines import Engine
@@ -52,6 +53,8 @@ class Worker:
             worker_id=settings.worker_id,
             device=engine.device_name,
             device_memory_bytes=engine.device_memory_bytes,
+            families=tuple(families()),
+            mixed_precisions=engine.mixed_precisions,
             pretends=engine.pretends,
             patience_s=patience_s,
         )

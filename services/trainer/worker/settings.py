@@ -53,7 +53,12 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         2.0, ge=0, le=3600, description="how long a pretended job takes, pictures and files apart"
     )
     probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
-    heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")
+    heartbeat_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=10,
+        description="shortest pause between two reports to the trainer, which asks for longer ones of many workers",
+    )
     acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")
     idle_exit_seconds: float = Field(
         0.0, ge=0, description="after so long without a job the process ends, with 0; 0: it waits for ever"

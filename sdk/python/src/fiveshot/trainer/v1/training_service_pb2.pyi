@@ -635,6 +635,8 @@ class Worker(_message.Message):
     BASE_MODELS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
+    MIXED_PRECISIONS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Its id."""
     device: _builtins.str
@@ -651,6 +653,14 @@ class Worker(_message.Message):
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last heard of."""
 
+    @_builtins.property
+    def families(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Families of base models that its program knows, such as `sdxl`; empty when it does not say."""
+
+    @_builtins.property
+    def mixed_precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Number formats that its device computes in, of `no`, `bf16` and `fp16`; empty when it does not say."""
+
     def __init__(
         self,
         *,
@@ -660,10 +670,12 @@ class Worker(_message.Message):
         base_models: _abc.Iterable[_builtins.str] | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         training_job: _builtins.str = ...,
+        families: _abc.Iterable[_builtins.str] | None = ...,
+        mixed_precisions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "last_seen_time", b"last_seen_time", "training_job", b"training_job", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "families", b"families", "last_seen_time", b"last_seen_time", "mixed_precisions", b"mixed_precisions", "training_job", b"training_job", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

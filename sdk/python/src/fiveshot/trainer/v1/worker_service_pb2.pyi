@@ -66,6 +66,8 @@ class AcquireJobRequest(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     PRETENDS_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
+    MIXED_PRECISIONS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Who asks; the same over the worker's life."""
     warm_base_model: _builtins.str
@@ -84,6 +86,14 @@ class AcquireJobRequest(_message.Message):
     def wait(self) -> _duration_pb2.Duration:
         """How long to wait for a job, at most 60 s."""
 
+    @_builtins.property
+    def families(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Families of base models that its program knows, such as `sdxl`."""
+
+    @_builtins.property
+    def mixed_precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Number formats that its device computes in, of `no`, `bf16` and `fp16`; empty means all. It gets only jobs in these."""
+
     def __init__(
         self,
         *,
@@ -94,10 +104,12 @@ class AcquireJobRequest(_message.Message):
         device: _builtins.str = ...,
         device_memory_bytes: _builtins.int = ...,
         pretends: _builtins.bool = ...,
+        families: _abc.Iterable[_builtins.str] | None = ...,
+        mixed_precisions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "pretends", b"pretends", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "families", b"families", "mixed_precisions", b"mixed_precisions", "pretends", b"pretends", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -116,6 +128,7 @@ class AcquireJobResponse(_message.Message):
     CHECKPOINT_FILES_FIELD_NUMBER: _builtins.int
     OBJECT_PREFIX_FIELD_NUMBER: _builtins.int
     UNMEASURED_BASE_MODELS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     attempt: _builtins.int
@@ -138,6 +151,10 @@ class AcquireJobResponse(_message.Message):
     def unmeasured_base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models of the request of which no run on such a device was measured yet; only without a job. A worker with nothing to do may probe one."""
 
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """How long to wait between two heartbeats; the trainer says more when many workers report. Unset: as the worker likes."""
+
     def __init__(
         self,
         *,
@@ -148,10 +165,11 @@ class AcquireJobResponse(_message.Message):
         checkpoint_files: _abc.Iterable[_training_job_pb2.EpochFile] | None = ...,
         object_prefix: _builtins.str = ...,
         unmeasured_base_models: _abc.Iterable[_builtins.str] | None = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease_duration", b"lease_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,16 +258,22 @@ class HeartbeatResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIRECTIVE_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     directive: Global___Directive.ValueType
     """The directive."""
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """How long to wait before the next heartbeat, as in AcquireJobResponse."""
+
     def __init__(
         self,
         *,
         directive: Global___Directive.ValueType = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
