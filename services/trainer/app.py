@@ -117,6 +117,7 @@ def build(settings: Settings) -> Service:
         age=timedelta(seconds=settings.progress_age_seconds),
         remember=timedelta(days=settings.remember_requests_days),
         usage=window + timedelta(days=settings.usage_days),
+        workforce=workforce,
     )
     gauges = QueueGauges(
         db,

@@ -71,8 +71,8 @@ class WorkerKind:
         return not self.base_models or base_model in self.base_models
 
     def computes_in(self, mixed_precision: str) -> bool:
-        """Whether its device has the number format."""
-        return not self.mixed_precisions or mixed_precision in self.mixed_precisions
+        """Whether its device has the number format; one that is not known forbids nothing."""
+        return not mixed_precision or not self.mixed_precisions or mixed_precision in self.mixed_precisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,10 @@ class Fleet:
 
     def limit(self, base_model: str, mixed_precision: str) -> float:
         """Bytes up to which the lower end of a job's estimate finds a worker; -1 when none can take any such job."""
+        if not self.kinds:
+            return math.inf
         able = [kind for kind in self.kinds if kind.loads(base_model) and kind.computes_in(mixed_precision)]
-        return max((kind.usable or math.inf for kind in able), default=-1 if self.kinds else math.inf)
+        return max((kind.usable or math.inf for kind in able), default=-1)
 
 
 def needed(memory: Range) -> tuple[int, int]:

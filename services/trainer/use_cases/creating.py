@@ -60,7 +60,7 @@ class JobCreator:
         check = partial(refuse_blocked, request, least=self._planner.least_images)
         if validate_only:
             planned = await self._planner.plan(request, store=False, check=check)
-            return JobView(await self._job(name, request, planned))
+            return await self._reading.unstored(await self._job(name, request, planned))
         if request.job_id and not key.request_id:
             await self._refuse_taken(name)
         planned = await self._planner.plan(request, store=True, check=check)

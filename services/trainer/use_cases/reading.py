@@ -118,6 +118,10 @@ class JobReading:
         # What the budget waits for is not known, nor when such a worker comes, so neither is the end.
         return JobView(job, in_project, overall, None if held_back else end, held_back)
 
+    async def unstored(self, job: TrainingJob) -> JobView:
+        """A job that was only tried: whether a worker could take it."""
+        return JobView(job, held_back=await self._placing.why_nowhere(job))
+
     async def metrics(
         self, job: str, keys: Sequence[str], *, since_step: int, stride: int, page_size: int
     ) -> tuple[Sequence[Metric], int]:
