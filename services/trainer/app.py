@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,15 +24,18 @@ from services.chassis.shared_signals import SharedSignals
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
+from services.trainer.adapters import job_metrics
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
 from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
+from services.trainer.adapters.sql_leftovers import SqlLeftovers
 from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
+from services.trainer.models.lifetimes import Found
 from services.trainer.models.pulse import Pulse
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.servicer import SERVICE_NAMES, add_to_server
@@ -40,6 +44,7 @@ from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
+from services.trainer.use_cases.cleaning import CleanUp
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
@@ -54,6 +59,7 @@ from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
 from services.trainer.use_cases.working import JobWork
 
+CLEAN_UP_METHOD = f"{SERVICE_NAMES[0]}.CleanUpTrainingJobs"
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -79,6 +85,24 @@ def build(settings: Settings) -> Service:
     tokens = PageTokens(settings.page_key)
     placing = Placing(workforce, clock=utcnow)
     reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, placing=placing, budgets=budgets)
+    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
+    # What workers report is in the events of their jobs.
+    audit = audited(settings, db, audit_outbox, intake, SERVICE_NAMES[:1])
+
+    def cleaned_up(project: str, found: Sequence[Found]) -> None:
+        if audit is not None:
+            audit.note(CLEAN_UP_METHOD, project=project, count=sum(one.count for one in found))
+
+    deleting = JobDeleting(SqlDeletions(db), artifacts, clock=utcnow)
+    cleaning = CleanUp(
+        SqlLeftovers(db),
+        deleting,
+        settings.lifetimes,
+        clock=utcnow,
+        pause_s=pause_s,
+        count=job_metrics.cleaned_up,
+        tell=cleaned_up,
+    )
     training = TrainingUseCases(
         creator=JobCreator(
             store, planner, reading, clock=utcnow, new_id=new_id, memory=estimator.memory, budgets=budgets
@@ -89,7 +113,8 @@ def build(settings: Settings) -> Service:
         steering=JobSteering(store, catalogue, clock=utcnow, budgets=budgets),
         reading=reading,
         watch=JobWatch(store, signals, reading),
-        deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
+        deleting=deleting,
+        cleaning=cleaning,
         operating=Operating(store, workforce, clock=utcnow),
         usage=UsageReading(store, budgets, clock=utcnow),
     )
@@ -129,15 +154,13 @@ def build(settings: Settings) -> Service:
     )
     # Nobody reads them where no metrics are served.
     measuring = (gauges.run,) if settings.metrics_listen else ()
-    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
-        background=(relay.run, reaper.run, sweeper.run, thinner.run, signals.run, *measuring),
+        background=(relay.run, reaper.run, cleaning.run, sweeper.run, thinner.run, signals.run, *measuring),
         close=(partial(dataset.close, None),),
-        # What workers report is in the events of their jobs.
-        audit=audited(settings, db, audit_outbox, intake, SERVICE_NAMES[:1]),
+        audit=audit,
     )
 
 

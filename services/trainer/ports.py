@@ -18,6 +18,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
+from services.trainer.models.lifetimes import Leftover, Lifetimes
 from services.trainer.models.placement import ANY_ROOM, Room, WorkerKind
 from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
 from services.trainer.recipe.buckets import Crop
@@ -172,6 +173,14 @@ class Deletions(Protocol):
 
     async def epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
         """Removes a finished epoch and returns it. NotFound."""
+
+
+class Leftovers(Protocol):
+    """What jobs left behind."""
+
+    def due(self, lifetimes: Lifetimes, now: datetime, *, project: str = "") -> AsyncIterator[Leftover]:
+        """What may go by now, jobs first, of a project or of all. An epoch of a job that may go itself is not told.
+        What was told may be removed on the way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from services.chassis.settings import (
     Target,
     service_config,
 )
+from services.trainer.models.lifetimes import Lifetimes
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
@@ -55,5 +57,23 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
     progress_age_seconds: float = Field(
         86_400.0, ge=0, description="after so long the progress events of an ended job are removed; its points stay"
     )
+    keep_epochs_days: float = Field(
+        30.0,
+        ge=0,
+        description="days after a job's end for which its epochs are kept; 0: as long as the job, "
+        "as the newest and the recommended one always are",
+    )
+    keep_unsuccessful_jobs_days: float = Field(
+        90.0, ge=0, description="days for which a job that failed or was cancelled is kept; 0: for ever"
+    )
+    keep_jobs_days: float = Field(
+        365.0, ge=0, description="days for which a job that succeeded is kept, with its recommended epoch; 0: for ever"
+    )
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
     sweep_age_seconds: float = Field(86_400.0, ge=0, description="objects younger than this are never swept")
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long what jobs leave behind is kept."""
+        kept = (self.keep_epochs_days, self.keep_unsuccessful_jobs_days, self.keep_jobs_days)
+        return Lifetimes(*(timedelta(days=days) if days else None for days in kept))

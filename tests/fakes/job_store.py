@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, Metric, first_steps
 from services.trainer.models.events import JobEvent, Progressed, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
+from services.trainer.models.lifetimes import Kind, Leftover, Lifetimes, kind_of
 from services.trainer.models.placement import ROOM_HEAD_START, WorkerKind
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, ProjectUse, QueueLoad, Starting, turn
 from services.trainer.ports import EPOCHS, JOBS, QUEUE, Admit, Move, PresentWorker, WorkerAsk
@@ -266,6 +267,10 @@ class FakeJobStore:
         check(row.job, row.epochs[number])
         return row.epochs.pop(number)
 
+    def rows(self) -> _Rows:
+        """All, by name."""
+        return [row for _, row in sorted(self._rows.items())]
+
     def _row(self, name: str) -> _Row:
         if name not in self._rows:
             raise NotFound(name, field="name", reason="JOB_NOT_FOUND", remedy="List the project's jobs.")
@@ -341,6 +346,29 @@ def _fits(job: TrainingJob, ask: WorkerAsk) -> bool:
     if not (ask.kind.loads(job.base_model) and ask.kind.computes_in(job.parameters.mixed_precision)):
         return False
     return ask.room.takes(job.base_model, middle=job.memory_bytes, low=job.memory_low_bytes)
+
+
+class FakeLeftovers:
+    """A Leftovers over the same rows."""
+
+    def __init__(self, store: FakeJobStore) -> None:
+        self._store = store
+
+    async def due(self, lifetimes: Lifetimes, now: datetime, *, project: str = "") -> AsyncIterator[Leftover]:
+        own = [row for row in self._store.rows() if not project or row.job.project == project]
+        due = [row for row in own if lifetimes.job_is_due(row.job, now)]
+        for row in due:
+            yield _leftover(row, kind_of(row.job), 0, list(row.epochs.values()))
+        for row in own:
+            for number, epoch in sorted(row.epochs.items()):
+                if row not in due and lifetimes.epoch_is_due(row.job, number, now):
+                    yield _leftover(row, Kind.EPOCHS, number, [epoch])
+
+
+def _leftover(row: _Row, kind: Kind, number: int, epochs: Sequence[Epoch]) -> Leftover:
+    size = sum(file.size_bytes for epoch in epochs for file in (*epoch.files, *epoch.checkpoint))
+    assert row.job.end_time is not None
+    return Leftover(kind, row.job.project, row.job.name, number, size, row.job.end_time)
 
 
 def _place(row: _Row) -> tuple[int, datetime, str]:

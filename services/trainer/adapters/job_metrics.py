@@ -22,6 +22,7 @@ from services.trainer.adapters.sql_tables import jobs
 from services.trainer.models.change import Change
 from services.trainer.models.events import Created, EpochCompleted, Progressed, StateChanged
 from services.trainer.models.job import LEASED, TERMINAL, JobState, Outcome
+from services.trainer.models.lifetimes import Found, Kind
 from services.trainer.models.placement import Fleet
 from services.trainer.ports import PresentWorker, Workforce
 
@@ -57,9 +58,19 @@ UNPLACED = telemetry.gauge(
 JOBS = telemetry.gauge("fiveshot_trainer_jobs", "Jobs that wait or that a worker has, by state.", ("state",))
 WORKERS = telemetry.gauge("fiveshot_trainer_workers", "Workers heard of lately, by what they do.", ("state",))
 
+CLEANED_UP = telemetry.counter(
+    "fiveshot_trainer_cleaned_up_total", "Epochs and jobs removed at the end of their lifetime, by kind.", ("kind",)
+)
+CLEANED_UP_BYTES = telemetry.counter(
+    "fiveshot_trainer_cleaned_up_bytes_total", "Bytes of their files, by kind.", ("kind",)
+)
+
 # A counter that begins with its first event hides that event from rates.
 for _outcome in Outcome:
     ATTEMPTS.labels(_outcome.value)
+for _kind in Kind:
+    CLEANED_UP.labels(_kind.value)
+    CLEANED_UP_BYTES.labels(_kind.value)
 _reasons = telemetry.Words()
 _NOBODY_KNOWS = float("nan")
 
@@ -88,6 +99,13 @@ def _moved(change: Change, event: StateChanged) -> None:
         reason = _reasons(event.error.reason) if event.error else ""
         ENDED.labels(_short(job.base_model), event.state.value, reason).inc()
         JOB_SECONDS.labels(event.state.value).observe(max(0.0, (job.update_time - job.create_time).total_seconds()))
+
+
+def cleaned_up(found: Sequence[Found]) -> None:
+    """Counts what was removed."""
+    for one in found:
+        CLEANED_UP.labels(one.kind.value).inc(one.count)
+        CLEANED_UP_BYTES.labels(one.kind.value).inc(one.size_bytes)
 
 
 def _short(base_model: str) -> str:

@@ -43,6 +43,12 @@ def check_epoch_delete(job: TrainingJob, epoch: Epoch, *, etag: str) -> None:
         )
 
 
+def check_due(due: bool) -> None:
+    """Raises FailedPrecondition(reason=NOT_DUE) of what is to be kept longer."""
+    if not due:
+        raise FailedPrecondition("Its lifetime is not over", reason="NOT_DUE", remedy="Delete it by name.")
+
+
 def job_not_found(name: str) -> NotFound:
     """No job has this name."""
     return NotFound(

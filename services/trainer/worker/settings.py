@@ -42,7 +42,10 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         512, ge=0, description="MiB that must be free on the disk of that folder; with less no job is taken"
     )
     latent_cache_mib: int = Field(
-        2048, ge=0, description="MiB of encoded pictures and base previews kept for a week at most; 0 keeps none"
+        2048, ge=0, description="MiB of encoded pictures and base previews kept for the next job; 0 keeps none"
+    )
+    latent_cache_days: float = Field(
+        7.0, ge=0, le=365, description="days after their last use for which those are kept at most"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
