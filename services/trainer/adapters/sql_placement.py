@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Integer, Select, and_, bindparam, func, literal_column, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 
 from services.trainer.adapters.sql_tables import jobs, shares
 from services.trainer.adapters.sql_writes import VERSION
@@ -68,7 +82,7 @@ def _fits(form: Form) -> list[ColumnElement[bool]]:
         found.append(_job.mixed_precision.in_(bindparam("formats", expanding=True)))
     if form.sized:
         tried = or_(bindparam("tries_all", type_=Boolean), _job.base_model.in_(bindparam("tries", expanding=True)))
-        room = bindparam("room")
+        room: BindParameter[int] = bindparam("room", type_=BigInteger)
         found.append(or_(_job.memory_bytes <= room, and_(_job.memory_low_bytes <= room, tried)))
         found.append(_job.memory_class <= bindparam("highest_class", type_=Integer))
     return found

@@ -43,10 +43,14 @@ def check_epoch_delete(job: TrainingJob, epoch: Epoch, *, etag: str) -> None:
         )
 
 
+class NotDueError(Exception):
+    """What was to be cleaned up is to be kept longer, after all."""
+
+
 def check_due(due: bool) -> None:
-    """Raises FailedPrecondition(reason=NOT_DUE) of what is to be kept longer."""
+    """Raises NotDueError of what is to be kept longer."""
     if not due:
-        raise FailedPrecondition("Its lifetime is not over", reason="NOT_DUE", remedy="Delete it by name.")
+        raise NotDueError
 
 
 def job_not_found(name: str) -> NotFound:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from services.chassis.errors import FailedPrecondition, NotFound
+from services.chassis.errors import NotFound
 from services.chassis.logging import get_logger
 from services.chassis.patience import every
+from services.trainer.models.deleting import NotDueError
 from services.trainer.models.lifetimes import Found, Kind, Leftover, Lifetimes
 from services.trainer.ports import Leftovers
 from services.trainer.use_cases.deleting import JobDeleting
@@ -81,7 +82,7 @@ class CleanUp:
                 await self._deleting.due_epoch(leftover.job, leftover.number, lifetimes)
             else:
                 await self._deleting.due_job(leftover.job, lifetimes)
-        except (NotFound, FailedPrecondition):
+        except (NotFound, NotDueError):
             return False
         return True
 

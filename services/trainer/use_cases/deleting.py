@@ -33,11 +33,11 @@ class JobDeleting:
         await self._epoch(job, number, lambda found, owned: check_epoch_delete(found, owned, etag=etag))
 
     async def due_job(self, name: str, lifetimes: Lifetimes) -> None:
-        """Deletes a job whose time is over. Raises NotFound, FailedPrecondition when it is not, or no longer."""
+        """Deletes a job whose time is over. Raises NotFound, NotDueError."""
         await self._job(name, lambda found, epochs: check_due(lifetimes.job_is_due(found, self._clock())))
 
     async def due_epoch(self, job: str, number: int, lifetimes: Lifetimes) -> None:
-        """Deletes an epoch whose time is over. Raises NotFound, FailedPrecondition when it is not, or no longer."""
+        """Deletes an epoch whose time is over. Raises NotFound, NotDueError."""
         await self._epoch(
             job, number, lambda found, owned: check_due(lifetimes.epoch_is_due(found, owned.number, self._clock()))
         )

@@ -151,7 +151,11 @@ CREATE TABLE public.training_jobs (
     thinned boolean DEFAULT false NOT NULL,
     labels text DEFAULT '{}'::text NOT NULL,
     state_time bigint,
-    notices text DEFAULT '[]'::text NOT NULL
+    notices text DEFAULT '[]'::text NOT NULL,
+    memory_bytes bigint DEFAULT '0'::bigint NOT NULL,
+    memory_low_bytes bigint DEFAULT '0'::bigint NOT NULL,
+    memory_class integer DEFAULT 0 NOT NULL,
+    mixed_precision character varying(8) DEFAULT ''::character varying NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -160,7 +164,9 @@ CREATE TABLE public.workers (
     base_models text NOT NULL,
     device text NOT NULL,
     seen_at bigint NOT NULL,
-    device_memory_bytes bigint DEFAULT '0'::bigint NOT NULL
+    device_memory_bytes bigint DEFAULT '0'::bigint NOT NULL,
+    families text DEFAULT '[]'::text NOT NULL,
+    mixed_precisions text DEFAULT '[]'::text NOT NULL
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -223,6 +229,8 @@ CREATE INDEX ix_jobs_pace ON public.training_jobs USING btree (base_model, end_t
 
 CREATE INDEX ix_jobs_queue ON public.training_jobs USING btree (project, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
 
+CREATE INDEX ix_jobs_queue_memory ON public.training_jobs USING btree (project, memory_class, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
+
 CREATE INDEX ix_jobs_queue_model ON public.training_jobs USING btree (project, base_model, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
 
 CREATE INDEX ix_jobs_unthinned ON public.training_jobs USING btree (end_time) WHERE ((end_time IS NOT NULL) AND (NOT thinned));
@@ -235,6 +243,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0010');
+INSERT INTO public.alembic_version (version_num) VALUES ('0011');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0011', '0002', '0.1.0');

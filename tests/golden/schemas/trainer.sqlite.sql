@@ -39,7 +39,7 @@ CREATE TABLE workers (
     worker_id VARCHAR(100) NOT NULL,
     base_models TEXT NOT NULL,
     device TEXT NOT NULL,
-    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL,
+    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL, families TEXT DEFAULT '[]' NOT NULL, mixed_precisions TEXT DEFAULT '[]' NOT NULL,
     PRIMARY KEY (worker_id)
 );
 
@@ -107,7 +107,7 @@ CREATE TABLE "training_jobs" (
     end_time BIGINT,
     update_time BIGINT NOT NULL,
     last_event BIGINT NOT NULL,
-    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL,
+    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, memory_bytes BIGINT DEFAULT '0' NOT NULL, memory_low_bytes BIGINT DEFAULT '0' NOT NULL, memory_class INTEGER DEFAULT '0' NOT NULL, mixed_precision VARCHAR(8) DEFAULT '' NOT NULL,
     PRIMARY KEY (name)
 );
 
@@ -158,15 +158,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
-
-CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
+
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -174,6 +174,8 @@ CREATE INDEX ix_measurements_device ON measurements (device, base_model, measure
 
 CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+CREATE INDEX ix_jobs_queue_memory ON training_jobs (project, memory_class, priority DESC, queued_at, name) WHERE state = 'QUEUED';
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0011');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0011', '0002', '0.1.0');
