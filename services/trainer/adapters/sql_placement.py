@@ -38,8 +38,8 @@ _job = jobs.c
 WAITING = _job.state == literal_column("'QUEUED'")
 HELD = _job.lease_token.is_not(None)
 _ORDER = (_job.priority.desc(), _job.queued_at, _job.name)
-_FIRST_OF_A_CLASS = 16
-"""So many workers may take jobs of one project and class at the same moment before one has to look again."""
+_FIRST_OF_A_CLASS = 8
+"""So many workers may take jobs of one project and class at the same moment before the next reads in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -48,6 +49,10 @@ async def _fitting(conn: AsyncConnection, ask: WorkerAsk, project: str) -> RowMa
     form = sql_placement.form_of(ask, postgres=conn.dialect.name == "postgresql")
     values = {"of_project": project, **sql_placement.values_of(ask)}
     first = await _one(conn, sql_placement.first(form), values)
+    if first is None and form.by_class:
+        # There is one that fits, but other workers take the first of each class at this moment.
+        form = replace(form, by_class=False)
+        first = await _one(conn, sql_placement.first(form), values)
     others = ask.room.others
     if first is not None and others > 0 and first["memory_bytes"] <= others:
         only = {"others": others, "lowest_class": memory_class(others), **_near(first, ROOM_HEAD_START)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -120,6 +121,14 @@ async def test_jobs_that_are_too_large_cost_a_worker_nothing(postgres_url: str) 
     assert "ix_jobs_queue_memory" in plan
     read = [float(found) for found in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
     assert sum(read) < 100
+
+
+async def test_many_workers_at_once_all_get_a_job(store: JobStore) -> None:
+    for number in range(40):
+        await put(store, f"job-{number}", needs=8, after_s=number)
+    asked = ask(Room(22 * GIB, ()))
+    found = await asyncio.gather(*(taken(store, replace(asked, worker_id=f"w-{number}")) for number in range(40)))
+    assert sorted(found) == sorted(f"job-{number}" for number in range(40))
 
 
 def test_a_fleet_says_what_each_of_its_workers_may_take() -> None:
