@@ -92,11 +92,16 @@ def changed_columns(before: TrainingJob, after: TrainingJob) -> dict[str, Any]:
     changed = {
         column: value
         for name, columns in _COLUMNS.items()
-        if getattr(before, name) != getattr(after, name)
+        if _differ(getattr(before, name), getattr(after, name))
         for column, value in columns(after).items()
     }
     # A job that goes on gets new events of its progress.
     return {**changed, "thinned": False} if "end_time" in changed else changed
+
+
+def _differ(before: object, after: object) -> bool:
+    # A move leaves most fields the very same objects, and some are long to compare.
+    return before is not after and before != after
 
 
 def job_from_row(row: RowMapping) -> TrainingJob:
