@@ -1,11 +1,14 @@
 """The trainer's control plane under load, without training: one replica on PostgreSQL with durable commits.
 
     python -m benchmarks.control_plane [--waiting 1000 10000] [--workers 1000] [--beat-every 5] [--seconds 20]
+        [--projects 20] [--too-large 0]
 
 Prints one line of JSON for each length of the queue. So many workers hold a job and heartbeat, while others acquire
 jobs one after the other. acquire_ms, heartbeat_ms: as the client sees them. replica_cpu: share of one core. capacity:
 heartbeats a second that one replica answers when 32 clients never pause. …_cpu_ms: the replica's processor time for
-one call, without that of the database. acquire_alone_ms: acquires when nothing else happens.
+one call, without that of the database, …_database_ms of the database. acquire_alone_ms: acquires when nothing else
+happens. --too-large: share of the waiting jobs that need more memory than the workers that acquire; each of those tells
+its memory then, and passes them over.
 Everything runs on this machine, the load generator included; look at busy_cores before comparing.
 """
 
@@ -22,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +49,9 @@ from tests.fixtures.processes import running
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "trainer" / "adapters" / "migrations"
 KEYS = ("benchmark-key", "benchmark-secret-0123456789")
-PROJECTS = 20
+GIB = 1 << 30
+SMALL, LARGE, ROOM = 8 * GIB, 40 * GIB, 24 * GIB
+"""Bytes that jobs need, and that a worker has."""
 CLIENTS = 32
 ALONE = 200
 """Acquires without any other load, at the end."""
@@ -54,10 +59,12 @@ PAUSE = 0.05
 """Seconds between two acquires under load."""
 
 
-def make_job(number: int, state: JobState) -> TrainingJob:
+def make_job(number: int, state: JobState, options: argparse.Namespace) -> TrainingJob:
     """A job as a create would have stored it; a running one is held under the token `t-{number}`."""
     now = utcnow()
-    project = f"bench-{number % PROJECTS}"
+    project = f"bench-{number % options.projects}"
+    # Spread over each project's queue, the first of it included.
+    needs = LARGE if (number // options.projects % 100) < options.too_large * 100 else SMALL
     job = TrainingJob(
         name=f"projects/{project}/trainingJobs/{state.value.lower()}-{number}",
         project=project,
@@ -75,6 +82,8 @@ def make_job(number: int, state: JobState) -> TrainingJob:
         update_time=now,
         queued_at=now + timedelta(milliseconds=number),
         state=state,
+        memory_bytes=needs,
+        memory_low_bytes=needs,
     )
     if state is JobState.QUEUED:
         return job
@@ -83,14 +92,17 @@ def make_job(number: int, state: JobState) -> TrainingJob:
     return replace(job, attempts=(attempt,), lease=lease, start_time=now)
 
 
-async def seed(url: str, waiting: int, workers: int) -> list[TrainingJob]:
+async def seed(url: str, waiting: int, options: argparse.Namespace) -> list[TrainingJob]:
     """Fills the database, and returns the jobs that workers hold."""
     await upgrade(url, MIGRATIONS)
-    held = [make_job(number, JobState.RUNNING) for number in range(workers)]
-    rows = [job_to_row(job) for job in (*held, *(make_job(number, JobState.QUEUED) for number in range(waiting)))]
+    held = [make_job(number, JobState.RUNNING, options) for number in range(options.workers)]
+    queued = (make_job(number, JobState.QUEUED, options) for number in range(waiting))
+    rows = [job_to_row(job) for job in (*held, *queued)]
     db = Database(url)
     async with db.begin() as conn:
-        await conn.execute(insert(shares), [{"project": f"bench-{n}", "served_at": None} for n in range(PROJECTS)])
+        await conn.execute(
+            insert(shares), [{"project": f"bench-{n}", "served_at": None} for n in range(options.projects)]
+        )
         for begin in range(0, len(rows), 500):
             await conn.execute(insert(jobs), rows[begin : begin + 500])
     await db.dispose()
@@ -102,7 +114,11 @@ async def seed(url: str, waiting: int, workers: int) -> list[TrainingJob]:
 class Load:
     """Calls of simulated workers, and how long each took in milliseconds."""
 
-    def __init__(self, stub: worker_service_pb2_grpc.WorkerServiceAsyncStub, held: Sequence[TrainingJob]) -> None:
+    def __init__(
+        self, stub: worker_service_pb2_grpc.WorkerServiceAsyncStub, held: Sequence[TrainingJob], *, room: int
+    ) -> None:
+        """room: memory that the workers which acquire tell; 0 for none."""
+        self._room = room
         self._stub = stub
         self._held = held
         self._steps = [0] * len(held)
@@ -132,7 +148,12 @@ class Load:
 
     async def acquire(self) -> None:
         """One job for one more worker."""
-        request = worker_service_pb2.AcquireJobRequest(worker_id=f"new-{len(self.acquires)}", wait=Duration())
+        request = worker_service_pb2.AcquireJobRequest(
+            worker_id=f"new-{len(self.acquires)}",
+            wait=Duration(),
+            device="NVIDIA L4" if self._room else "cpu",
+            device_memory_bytes=self._room,
+        )
         began = time.perf_counter()
         answer = await self._stub.AcquireJob(request, timeout=60)
         if not answer.HasField("job"):
@@ -141,11 +162,12 @@ class Load:
 
 
 async def measure(
-    target: str, held: Sequence[TrainingJob], process: int, options: argparse.Namespace
+    target: str, held: Sequence[TrainingJob], process: int, postmaster: int, options: argparse.Namespace
 ) -> dict[str, object]:
     """Latencies under the workers' heartbeats, then the capacity without them."""
     connection = channel(target)
-    load = Load(worker_service_pb2_grpc.WorkerServiceStub(connection), held)
+    room = ROOM if options.too_large else 0
+    load = Load(worker_service_pb2_grpc.WorkerServiceStub(connection), held, room=room)
     beating = [asyncio.create_task(load.beat_forever(n, options.beat_every)) for n in range(len(held))]
     await asyncio.sleep(options.beat_every)
     load.beats.clear()
@@ -173,16 +195,18 @@ async def measure(
             await load.beat(number % len(held))
             number += CLIENTS
 
-    began, cpu = time.perf_counter(), cpu_seconds(process)
+    began, cpu, database = time.perf_counter(), cpu_seconds(process), children_seconds(postmaster)
     await asyncio.gather(*(client(number) for number in range(min(CLIENTS, len(held)))))
     result["capacity"] = round(len(load.beats) / (time.perf_counter() - began), 1)
     result["heartbeat_cpu_ms"] = round((cpu_seconds(process) - cpu) / len(load.beats) * 1e3, 2)
+    result["heartbeat_database_ms"] = round((children_seconds(postmaster) - database) / len(load.beats) * 1e3, 2)
     load.acquires.clear()
-    cpu = cpu_seconds(process)
+    cpu, database = cpu_seconds(process), children_seconds(postmaster)
     for _ in range(ALONE):
         await load.acquire()
     result["acquire_alone_ms"] = quantiles(load.acquires)
     result["acquire_cpu_ms"] = round((cpu_seconds(process) - cpu) / ALONE * 1e3, 2)
+    result["acquire_database_ms"] = round((children_seconds(postmaster) - database) / ALONE * 1e3, 2)
     await connection.close(None)
     return result
 
@@ -197,6 +221,16 @@ def cpu_seconds(process: int) -> float:
     """Processor time of a process so far."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children_seconds(parent: int) -> float:
+    """Processor time of the processes that a process has started and that live."""
+    found = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found += cpu_seconds(int(stat.parent.name))
+    return found
 
 
 def busy_seconds() -> float:
@@ -239,6 +273,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1_000)
     parser.add_argument("--beat-every", type=float, default=5.0, help="seconds between two heartbeats of a worker")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--projects", type=int, default=20)
+    parser.add_argument(
+        "--too-large", type=float, default=0.0, help="share of waiting jobs that do not fit the workers"
+    )
     options = parser.parse_args()
     most = int(options.seconds / PAUSE) + ALONE
     if min(options.waiting) < most:
@@ -253,10 +291,12 @@ def main() -> None:
             name = f"bench_{waiting}"
             with psycopg.connect(host=str(socket), user=USER, dbname="postgres", autocommit=True) as admin:
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                backend = admin.info.backend_pid
+                postmaster = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
             url = f"postgresql+psycopg://{USER}@/{name}?host={socket}"
-            held = asyncio.run(seed(url, waiting, options.workers))
+            held = asyncio.run(seed(url, waiting, options))
             with replica(folder, url, s3.ports["s3"]) as (process, target):
-                result = asyncio.run(measure(target, held, process, options))
+                result = asyncio.run(measure(target, held, process, postmaster, options))
             print(json.dumps({"waiting": waiting, "workers": options.workers, **result}), flush=True)
 
 

@@ -98,6 +98,7 @@ _METHODS = {
         "UpdateTrainingJob": _EDITOR,
         "DeleteTrainingJob": _EDITOR,
         "DeleteEpoch": _EDITOR,
+        "CleanUpTrainingJobs": _EDITOR,
         # Of all projects, to which the service asks for access.
         "ListWorkers": _READER,
         "GetTrainingQueue": _READER,

@@ -156,6 +156,12 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             _OUTBOX,
             Panel("Events that wait for the bus", "short", {"waiting": "max(fiveshot_outbox_pending_events)"}),
             Panel("Events published", "reqps", {"published": _rate("fiveshot_outbox_published_events_total")}),
+            Panel(
+                "Waiting jobs that fit no worker",
+                "short",
+                {"{{base_model}}": "max by (base_model) (fiveshot_trainer_queue_unplaced)"},
+                stacked=True,
+            ),
         ),
     ),
     "workers": (

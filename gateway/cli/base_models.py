@@ -108,12 +108,15 @@ def check(ctx: typer.Context, base_model: BaseModel, catalogue: Catalogue = None
         output.say(f"{base_model} is whole, at {made['source']}{later}.")
 
 
-def tell_unavailable(session: Session, base_model: str) -> None:
-    """Says so before a job waits for a worker that can load its base model."""
+def tell_unavailable(session: Session, base_model: str, held_back: str = "") -> None:
+    """Says so before a job waits for a worker that can take it. held_back: of the job."""
     if session.json:
         return
     found = session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=base_model))
-    if not found.available:
+    if found.available:
+        if held_back:
+            output.note(f"The job waits. {held_back}")
+    else:
         short = output.short(base_model)
         output.note(
             f"No worker can load {short} now, so the job waits."

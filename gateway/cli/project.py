@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,43 @@ def purge(
     output.say(f"{'Deleted' if yes else 'This would delete'} {told} of {session.parent}.")
     if not yes and any(counts.values()):
         output.next_step(session, f"fiveshot project purge --yes --project {output.short(session.parent)}")
+
+
+@app.command("clean-up")
+def clean_up(
+    ctx: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only report.")] = False,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            "--older-than", min=0, max=3650, metavar="DAYS",
+            help="Of what nobody needs, delete also what is so many days past the end of its job.",
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Delete what training jobs left behind, once its lifetime is over: epochs that nobody saved, old jobs.
+
+    The service does the same by itself every hour. Models and dataset versions keep all that they hold.
+    """
+    session: Session = ctx.obj
+    request = training_api.CleanUpTrainingJobsRequest(parent=session.parent, validate_only=not yes)
+    if older_than is not None:
+        request.older_than.FromTimedelta(timedelta(days=older_than))
+    found = session.trainer.CleanUpTrainingJobs(request)
+    if session.json:
+        told = {"project": session.parent, "deleted": yes, **output.to_json(found)}
+        output.print_json(told)
+        return
+    rows = (
+        (each.kind, each.count, output.size(each.size_bytes), output.when(each.oldest_time) if each.count else "",
+         f"{each.lifetime.ToTimedelta() / timedelta(days=1):g} days" if each.HasField("lifetime") else "for ever")
+        for each in found.kinds
+    )  # fmt: skip
+    output.say(f"{'Deleted' if yes else 'This would delete'} of {session.parent}:")
+    output.table(("kind", ">count", ">size", "oldest end", "kept for"), rows)
+    if not yes and any(each.count for each in found.kinds):
+        shorter = f" --older-than {older_than:g}" if older_than is not None else ""
+        output.next_step(session, f"fiveshot project clean-up --yes{shorter} --project {output.short(session.parent)}")
 
 
 def _kinds(session: Session) -> list[_Kind]:

@@ -90,7 +90,7 @@ def start(
         ignore_audit=ignore_audit,
     )
     created = session.trainer.CreateTrainingJob(request)
-    tell_unavailable(session, created.base_model)
+    tell_unavailable(session, created.base_model, created.held_back)
     if watch and not validate_only:
         if not session.json:
             output.say(created.name)

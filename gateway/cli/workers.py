@@ -19,12 +19,13 @@ def workers(ctx: typer.Context) -> None:
         return
     rows = (
         (each.worker_id, "training" if each.training_job else "idle", each.device,
-         output.size(each.device_memory_bytes) if each.device_memory_bytes else "", each.training_job,
+         output.size(each.device_memory_bytes) if each.device_memory_bytes else "",
+         ", ".join(name for name in each.mixed_precisions if name != "no"), each.training_job,
          ", ".join(output.short(name) for name in each.base_models), output.when(each.last_seen_time))
         for each in found
     )  # fmt: skip
     if found:
-        output.table(("worker", "state", "device", ">memory", "job", "base models", "last seen"), rows)
+        output.table(("worker", "state", "device", ">memory", "formats", "job", "base models", "last seen"), rows)
     else:
         output.say("No worker is there.")
     output.say(f"\n{queue.waiting_jobs} jobs wait, {queue.active_jobs} are at work.")

@@ -7,6 +7,7 @@ combine it with an interceptor that waits for the answer.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -15,6 +16,10 @@ import grpc
 from services.chassis import grpc_errors, request_context, tracing
 from services.chassis.callers import OwnToken
 from services.chassis.settings import BaseServiceSettings
+
+# What of the time of a call stays for the way back.
+_HOP_S = 0.1
+_HOP_SHARE = 0.1
 
 _Continue = Callable[[Any, Any], Any]
 
@@ -47,8 +52,22 @@ class _Interceptor:
             if value and key not in metadata:
                 metadata.add(key, value)
         return grpc.aio.ClientCallDetails(
-            details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
+            details.method,
+            _within(details.timeout, context.deadline),
+            metadata,
+            details.credentials,
+            details.wait_for_ready,
         )
+
+
+def _within(timeout_s: float | None, deadline: float | None) -> float | None:
+    """Seconds that a call may take: its own, but less than whoever waits for it, so that this one hears first what
+    became of the call."""
+    if deadline is None:
+        return timeout_s
+    left_s = deadline - time.monotonic()
+    left_s = max(0.0, left_s - min(_HOP_S, left_s * _HOP_SHARE))
+    return left_s if timeout_s is None else min(timeout_s, left_s)
 
 
 class _UnaryUnary(_Interceptor, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]

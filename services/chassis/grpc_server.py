@@ -40,6 +40,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _AHEAD_BYTES = 256 * 1024
 _CANCEL_AGAIN_S = 0.2
+_CONNECTION_AGE_MS = 10 * 60_000
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
@@ -216,8 +217,12 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         # The gateway's limit is below; the library's own, 8 KiB, refuses without a reason.
         ("grpc.max_metadata_size", 128 * 1024),
         ("grpc.absolute_max_metadata_size", 256 * 1024),
+        # When a connection ends, clients look the name up again and find new replicas. Calls that run go on.
+        ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
+        # A connection is given up when both have passed.
+        ("grpc.http2.ping_timeout_ms", 20_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Two processes on one port would share its calls between them without a word.

@@ -160,6 +160,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             role=metadata.get(request_context.ROLE_KEY, ""),
             address=metadata.get(request_context.ADDRESS_KEY, ""),
             peer=context.peer(),
+            deadline=_deadline(context),
         )
 
     def _authorize(self, caller: RequestContext, metadata: dict[str, str], method: str) -> str:
@@ -300,6 +301,11 @@ async def _checked_stream(requests: AsyncIterator[Any], caller: RequestContext, 
             call.begin(message)
         _check(message, caller)
         yield message
+
+
+def _deadline(context: Any) -> float | None:
+    left_s = context.time_remaining()
+    return None if left_s is None else time.monotonic() + float(left_s)
 
 
 def _metadata(context: Any) -> dict[str, str]:

@@ -28,7 +28,8 @@ class RequestContext:
 
     request_id: "" outside a call. projects: the projects this caller may touch, {"*"} for all, None when nobody said
     (a call that did not pass the gateway, allowed unless the settings require the header). principal: who, for the log.
-    role, address: of the caller, as the gateway saw them; for the audit.
+    role, address: of the caller, as the gateway saw them; for the audit. deadline: when the caller stops waiting, on
+    the clock of `time.monotonic`; None when it never does.
     """
 
     request_id: str = ""
@@ -37,6 +38,7 @@ class RequestContext:
     peer: str = ""
     role: str = ""
     address: str = ""
+    deadline: float | None = None
 
     def allows(self, project: str) -> bool:
         """Whether this caller may touch a project."""

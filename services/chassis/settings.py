@@ -13,10 +13,11 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.server_settings import (
@@ -60,6 +61,9 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
     )
     start_patience_s: float = Field(
         60.0, ge=0, le=3600, description="seconds that a server which the process needs may stay away at start"
+    )
+    keepalive_s: float = Field(
+        30.0, ge=1, le=3600, description="seconds without a word after which a called service is asked whether it lives"
     )
     max_receive_mb: int = Field(8, ge=1, le=512, description="largest gRPC message taken, in MiB")
 
@@ -162,7 +166,7 @@ class AuditSettings(BaseModel):
     @classmethod
     def _audit_host_port(cls, value: str) -> str:
         if value:
-            split_host_port(value)
+            split_targets(value)
         return value
 
 
@@ -269,6 +273,37 @@ def split_host_port(value: str) -> tuple[str, int]:
     if not separator or not host or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"'{value}' is not host:port, for example 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def split_targets(value: str) -> list[str]:
+    """`host:port`, or several `address:port` with commas, apart. Raises ValueError.
+
+    Several must be addresses of one kind: a name may stand for several by itself, and is looked up again.
+    """
+    parts = [part.strip() for part in value.split(",")]
+    hosts = [split_host_port(part)[0] for part in parts]
+    if len(parts) > 1 and {_ip_version(host) for host in hosts} not in ({4}, {6}):
+        raise ValueError(
+            f"'{value}' names several services that are not all IPv4 or all IPv6 addresses; "
+            "give their addresses, or one name that stands for all of them"
+        )
+    return parts
+
+
+def _ip_version(host: str) -> int:
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0
+
+
+def _checked_target(value: str) -> str:
+    split_targets(value)
+    return value
+
+
+Target = Annotated[str, AfterValidator(_checked_target)]
+"""Where another service is."""
 
 
 def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from services.chassis.settings import (
     NatsSettings,
     S3Settings,
     SqlSettings,
+    Target,
     service_config,
     split_host_port,
 )
@@ -24,7 +25,7 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettin
     database_url: str = Field(
         "sqlite+aiosqlite:///./registry.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
-    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer, from which epochs are read")
+    trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer, from which epochs are read")
     max_version_mb: int = Field(4096, ge=1, description="largest version kept, all files together, in MiB")
     upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
     budget_models: int = Field(10_000, ge=0, description="models of each project; 0: no limit")

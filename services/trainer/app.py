@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,15 +24,19 @@ from services.chassis.shared_signals import SharedSignals
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
+from services.trainer.adapters import job_metrics
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
 from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
+from services.trainer.adapters.sql_leftovers import SqlLeftovers
 from services.trainer.adapters.sql_measurements import SqlMeasurements
 from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
+from services.trainer.models.lifetimes import Found
+from services.trainer.models.pulse import Pulse
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
@@ -39,19 +44,22 @@ from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
+from services.trainer.use_cases.cleaning import CleanUp
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
+from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.previewing import TrainingPreview
-from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
+from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
 from services.trainer.use_cases.working import JobWork
 
+CLEAN_UP_METHOD = f"{SERVICE_NAMES[0]}.CleanUpTrainingJobs"
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -75,16 +83,38 @@ def build(settings: Settings) -> Service:
     planner = Planner(catalogue, datasets, min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
-    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets)
+    placing = Placing(workforce, clock=utcnow)
+    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, placing=placing, budgets=budgets)
+    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
+    # What workers report is in the events of their jobs.
+    audit = audited(settings, db, audit_outbox, intake, SERVICE_NAMES[:1])
+
+    def cleaned_up(project: str, found: Sequence[Found]) -> None:
+        if audit is not None:
+            audit.note(CLEAN_UP_METHOD, project=project, count=sum(one.count for one in found))
+
+    deleting = JobDeleting(SqlDeletions(db), artifacts, clock=utcnow)
+    cleaning = CleanUp(
+        SqlLeftovers(db),
+        deleting,
+        settings.lifetimes,
+        clock=utcnow,
+        pause_s=pause_s,
+        count=job_metrics.cleaned_up,
+        tell=cleaned_up,
+    )
     training = TrainingUseCases(
-        creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id, budgets=budgets),
+        creator=JobCreator(
+            store, planner, reading, clock=utcnow, new_id=new_id, memory=estimator.memory, budgets=budgets
+        ),
         estimator=estimator,
         previewing=TrainingPreview(planner, datasets),
         auditing=Auditor(planner),
         steering=JobSteering(store, catalogue, clock=utcnow, budgets=budgets),
         reading=reading,
         watch=JobWatch(store, signals, reading),
-        deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
+        deleting=deleting,
+        cleaning=cleaning,
         operating=Operating(store, workforce, clock=utcnow),
         usage=UsageReading(store, budgets, clock=utcnow),
     )
@@ -96,6 +126,8 @@ def build(settings: Settings) -> Service:
         new_token=new_uuid,
         lease=lease,
         max_failures=settings.max_failures,
+        placing=placing,
+        pulse=Pulse(lease, most_per_second=settings.heartbeats_per_second),
         budgets=budgets,
     )
     servicers = TrainingServicer(training), WorkerServicer(work, Offering(work, estimator), estimator, clock=utcnow)
@@ -110,6 +142,7 @@ def build(settings: Settings) -> Service:
         age=timedelta(seconds=settings.progress_age_seconds),
         remember=timedelta(days=settings.remember_requests_days),
         usage=window + timedelta(days=settings.usage_days),
+        workforce=workforce,
     )
     gauges = QueueGauges(
         db,
@@ -121,15 +154,13 @@ def build(settings: Settings) -> Service:
     )
     # Nobody reads them where no metrics are served.
     measuring = (gauges.run,) if settings.metrics_listen else ()
-    intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
-        background=(relay.run, reaper.run, sweeper.run, thinner.run, signals.run, *measuring),
+        background=(relay.run, reaper.run, cleaning.run, sweeper.run, thinner.run, signals.run, *measuring),
         close=(partial(dataset.close, None),),
-        # What workers report is in the events of their jobs.
-        audit=audited(settings, db, audit_outbox, intake, SERVICE_NAMES[:1]),
+        audit=audit,
     )
 
 

@@ -18,6 +18,8 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.events import StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
+from services.trainer.models.lifetimes import Leftover, Lifetimes
+from services.trainer.models.placement import ANY_ROOM, Room, WorkerKind
 from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import Measurement
@@ -35,7 +37,8 @@ Admit = Callable[[int], None]
 class WorkerAsk:
     """A worker that asks for a job. base_models: that it can load; empty for all. warm_base_model: in memory, or "".
 
-    device_memory_bytes: 0 when it does not say. pretends: it does not really train.
+    device_memory_bytes: 0 when it does not say. pretends: it does not really train. families: of base models that its
+    program knows. mixed_precisions: number formats of its device, empty for all. room: what it may take just now.
     """
 
     worker_id: str
@@ -44,6 +47,14 @@ class WorkerAsk:
     device: str
     device_memory_bytes: int = 0
     pretends: bool = False
+    families: tuple[str, ...] = ()
+    mixed_precisions: tuple[str, ...] = ()
+    room: Room = ANY_ROOM
+
+    @property
+    def kind(self) -> WorkerKind:
+        """What it can do."""
+        return WorkerKind(self.device, self.device_memory_bytes, self.base_models, self.mixed_precisions)
 
 
 JOBS: Listing[TrainingJob] = Listing(
@@ -164,9 +175,17 @@ class Deletions(Protocol):
         """Removes a finished epoch and returns it. NotFound."""
 
 
+class Leftovers(Protocol):
+    """What jobs left behind."""
+
+    def due(self, lifetimes: Lifetimes, now: datetime, *, project: str = "") -> AsyncIterator[Leftover]:
+        """What may go by now, jobs first, of a project or of all. An epoch of a job that may go itself is not told.
+        What was told may be removed on the way."""
+
+
 @dataclass(frozen=True, slots=True)
 class PresentWorker:
-    """A worker. device_memory_bytes: 0 when not known. base_models: empty for all. job: that it holds, or ""."""
+    """A worker, as `WorkerAsk` says. job: that it holds, or ""."""
 
     worker_id: str
     device: str
@@ -174,6 +193,8 @@ class PresentWorker:
     base_models: tuple[str, ...]
     seen_at: datetime
     job: str
+    families: tuple[str, ...] = ()
+    mixed_precisions: tuple[str, ...] = ()
 
 
 class Workforce(Protocol):
@@ -181,6 +202,12 @@ class Workforce(Protocol):
 
     async def present(self, since: datetime) -> Sequence[PresentWorker]:
         """The workers heard of since then, or holding a job, by id."""
+
+    async def kinds(self, since: datetime) -> Sequence[WorkerKind]:
+        """What those can do, each kind once."""
+
+    async def forget(self, before: datetime) -> int:
+        """Forgets workers that were last heard of before then and hold no job, and returns how many."""
 
 
 class History(Protocol):

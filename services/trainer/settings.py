@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field
@@ -14,8 +15,10 @@ from services.chassis.settings import (
     NatsSettings,
     S3Settings,
     SqlSettings,
+    Target,
     service_config,
 )
+from services.trainer.models.lifetimes import Lifetimes
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
@@ -28,12 +31,18 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
         "sqlite+aiosqlite:///./trainer.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
     database_pool_size: int = Field(10, ge=1, le=200, description="database connections of this process")
-    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models on offer")
     metrics_pause_seconds: float = Field(
         15.0, gt=0, le=3600, description="pause between two looks at the queue for the metrics, where they are served"
     )
     lease_seconds: float = Field(30.0, gt=0, le=3600, description="how long a silent worker keeps its job")
+    heartbeats_per_second: float = Field(
+        200.0,
+        gt=0,
+        le=100_000,
+        description="reports that a replica asks for; the more workers, the longer each waits",
+    )
     min_images: int = Field(3, ge=1, le=1000, description="images that a dataset must hold to be trained on")
     max_failures: int = Field(3, ge=1, le=100, description="failed attempts of a job before it is given up")
     max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")
@@ -48,5 +57,23 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
     progress_age_seconds: float = Field(
         86_400.0, ge=0, description="after so long the progress events of an ended job are removed; its points stay"
     )
+    keep_epochs_days: float = Field(
+        30.0,
+        ge=0,
+        description="days after a job's end for which its epochs are kept; 0: as long as the job, "
+        "as the newest and the recommended one always are",
+    )
+    keep_unsuccessful_jobs_days: float = Field(
+        90.0, ge=0, description="days for which a job that failed or was cancelled is kept; 0: for ever"
+    )
+    keep_jobs_days: float = Field(
+        365.0, ge=0, description="days for which a job that succeeded is kept, with its recommended epoch; 0: for ever"
+    )
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
     sweep_age_seconds: float = Field(86_400.0, ge=0, description="objects younger than this are never swept")
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long what jobs leave behind is kept."""
+        kept = (self.keep_epochs_days, self.keep_unsuccessful_jobs_days, self.keep_jobs_days)
+        return Lifetimes(*(timedelta(days=days) if days else None for days in kept))

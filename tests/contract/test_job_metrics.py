@@ -24,6 +24,7 @@ from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.job import JobError, Outcome, Progress, TrainingJob
+from services.trainer.models.placement import WorkerKind
 from services.trainer.ports import PresentWorker, WorkerAsk
 from tests.unit.trainer.jobs import make_job
 
@@ -77,6 +78,22 @@ async def test_the_queue_is_told_by_base_model_with_its_oldest_wait(db: Database
     assert value("queue_oldest_wait_seconds", base_model="tiny") == pytest.approx(50, abs=20)
 
 
+async def test_jobs_that_no_worker_can_take_are_told(db: Database) -> None:
+    store, gauges = SqlJobStore(db, Outbox(events), Signals()), _gauges(db)
+    for number, needs in enumerate((40 << 30, 41 << 30, 8 << 30, 0)):
+        job = make_job(f"projects/acme/trainingJobs/job-{number}", memory_bytes=needs, memory_low_bytes=needs)
+        await store.create(moves.create(job), RequestKey("acme", "CreateTrainingJob", "", ""))
+    await gauges.look()
+    assert value("queue_unplaced", base_model="tiny") == 0
+    await store.seen(WorkerAsk("worker-1", (), "", "NVIDIA L4", 24 << 30), utcnow())
+    await gauges.look()
+    assert (value("queue_unplaced", base_model="tiny"), value("queue_unplaced", base_model="large")) == (2, 0)
+    await store.seen(WorkerAsk("worker-2", ("baseModels/other",), "", "NVIDIA H100", 80 << 30), utcnow())
+    await store.seen(WorkerAsk("worker-1", (), "", "cpu", 80 << 30, mixed_precisions=("bf16",)), utcnow())
+    await gauges.look()
+    assert value("queue_unplaced", base_model="tiny") == 4
+
+
 async def test_what_cannot_be_seen_is_not_told_as_nothing(db: Database) -> None:
     gauges = _gauges(db)
     await gauges.look()
@@ -90,6 +107,12 @@ async def test_what_cannot_be_seen_is_not_told_as_nothing(db: Database) -> None:
 
 class _NobodyAnswers:
     async def present(self, since: object) -> list[PresentWorker]:
+        raise Unavailable("The database does not answer")
+
+    async def kinds(self, since: object) -> list[WorkerKind]:
+        raise Unavailable("The database does not answer")
+
+    async def forget(self, before: object) -> int:
         raise Unavailable("The database does not answer")
 
 

@@ -1,12 +1,12 @@
-"""Training jobs in memory, with the promises of the ports `JobStore` and `History`."""
+"""Training jobs in memory, with the promises of the ports `JobStore`, `Workforce` and `History`."""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from services.chassis.errors import AlreadyExists, NotFound
 from services.chassis.listing import memory
@@ -17,8 +17,10 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, Metric, first_steps
 from services.trainer.models.events import JobEvent, Progressed, StoredEvent
 from services.trainer.models.job import JobState, TrainingJob
+from services.trainer.models.lifetimes import Kind, Leftover, Lifetimes, kind_of
+from services.trainer.models.placement import ROOM_HEAD_START, WorkerKind
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, ProjectUse, QueueLoad, Starting, turn
-from services.trainer.ports import EPOCHS, JOBS, QUEUE, Admit, Move, WorkerAsk
+from services.trainer.ports import EPOCHS, JOBS, QUEUE, Admit, Move, PresentWorker, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload
 
 _RECENT_JOBS = 20
@@ -42,7 +44,7 @@ _Queues = list[ProjectQueue]
 
 
 class FakeJobStore:
-    """A JobStore and a History without a database; every method is atomic because none of them waits."""
+    """A JobStore, a Workforce and a History without a database; every method is atomic because none of them waits."""
 
     def __init__(self, signals: Signals | None = None) -> None:
         self._signals = signals or Signals()
@@ -106,7 +108,7 @@ class FakeJobStore:
         return ProjectUse(sum(job.state is JobState.QUEUED for job in own), sum(map(_is_held, own)), seconds)
 
     async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
-        fitting = [row for row in self._waiting() if not ask.base_models or row.job.base_model in ask.base_models]
+        fitting = [row for row in self._waiting() if _fits(row.job, ask)]
         if starting is not None:
             allowed = {
                 project: starting.limits(project).allow(active=use.running, gpu_seconds=use.gpu_seconds)
@@ -119,15 +121,18 @@ class FakeJobStore:
         projects = {row.job.project for row in fitting}
         queue = min((queue for queue in self._queues() if queue.project in projects), key=turn)
         own = sorted((row for row in fitting if row.job.project == queue.project), key=_place)
-        first = own[0].job
+        others = ask.room.others
+        only_here = [row for row in own if 0 < others < row.job.memory_bytes and _near(row, own[0], ROOM_HEAD_START)]
+        first = (only_here or own)[0]
+        beyond = others if 0 < others < first.job.memory_bytes else -1
         warm = [
             row
             for row in own
             if row.job.base_model == ask.warm_base_model
-            and row.job.priority == first.priority
-            and row.job.queued_at <= first.queued_at + WARM_HEAD_START
+            and row.job.memory_bytes > beyond
+            and _near(row, first, WARM_HEAD_START)
         ]
-        row = (warm or own)[0]
+        row = (warm or [first])[0]
         change = move(row.job)
         self._store(row, change)
         self._served_at[change.job.project] = change.job.update_time
@@ -144,6 +149,34 @@ class FakeJobStore:
         if any(not ask.base_models for ask in present):
             return None
         return {model for ask in present for model in ask.base_models}
+
+    async def present(self, since: datetime) -> Sequence[PresentWorker]:
+        jobs = {row.job.lease.worker_id: row.job.name for row in self._rows.values() if row.job.lease}
+        return [
+            PresentWorker(
+                ask.worker_id,
+                ask.device,
+                ask.device_memory_bytes,
+                ask.base_models,
+                seen_at,
+                jobs.get(ask.worker_id, ""),
+                ask.families,
+                ask.mixed_precisions,
+            )
+            for ask, seen_at in sorted(self._workers.values(), key=lambda one: one[0].worker_id)
+            if seen_at >= since or ask.worker_id in jobs
+        ]
+
+    async def kinds(self, since: datetime) -> Sequence[WorkerKind]:
+        there = {worker.worker_id for worker in await self.present(since)}
+        return list(dict.fromkeys(ask.kind for ask, _ in self._workers.values() if ask.worker_id in there))
+
+    async def forget(self, before: datetime) -> int:
+        busy = {row.job.lease.worker_id for row in self._rows.values() if row.job.lease}
+        gone = [name for name, (_, seen_at) in self._workers.items() if seen_at < before and name not in busy]
+        for name in gone:
+            del self._workers[name]
+        return len(gone)
 
     async def expired(self, now: datetime, limit: int) -> Sequence[str]:
         over = [(row.job.lease.expires_at, name) for name, row in self._rows.items() if row.job.lease]
@@ -234,6 +267,10 @@ class FakeJobStore:
         check(row.job, row.epochs[number])
         return row.epochs.pop(number)
 
+    def rows(self) -> _Rows:
+        """All, by name."""
+        return [row for _, row in sorted(self._rows.items())]
+
     def _row(self, name: str) -> _Row:
         if name not in self._rows:
             raise NotFound(name, field="name", reason="JOB_NOT_FOUND", remedy="List the project's jobs.")
@@ -298,6 +335,40 @@ class FakeDeletions:
 
     async def epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
         return self._store.drop_epoch(job, number, check)
+
+
+def _near(row: _Row, first: _Row, head_start: timedelta) -> bool:
+    same = row.job.priority == first.job.priority
+    return same and row.job.queued_at <= first.job.queued_at + head_start
+
+
+def _fits(job: TrainingJob, ask: WorkerAsk) -> bool:
+    if not (ask.kind.loads(job.base_model) and ask.kind.computes_in(job.parameters.mixed_precision)):
+        return False
+    return ask.room.takes(job.base_model, middle=job.memory_bytes, low=job.memory_low_bytes)
+
+
+class FakeLeftovers:
+    """A Leftovers over the same rows."""
+
+    def __init__(self, store: FakeJobStore) -> None:
+        self._store = store
+
+    async def due(self, lifetimes: Lifetimes, now: datetime, *, project: str = "") -> AsyncIterator[Leftover]:
+        own = [row for row in self._store.rows() if not project or row.job.project == project]
+        due = [row for row in own if lifetimes.job_is_due(row.job, now)]
+        for row in due:
+            yield _leftover(row, kind_of(row.job), 0, list(row.epochs.values()))
+        for row in own:
+            for number, epoch in sorted(row.epochs.items()):
+                if row not in due and lifetimes.epoch_is_due(row.job, number, now):
+                    yield _leftover(row, Kind.EPOCHS, number, [epoch])
+
+
+def _leftover(row: _Row, kind: Kind, number: int, epochs: Sequence[Epoch]) -> Leftover:
+    size = sum(file.size_bytes for epoch in epochs for file in (*epoch.files, *epoch.checkpoint))
+    assert row.job.end_time is not None
+    return Leftover(kind, row.job.project, row.job.name, number, size, row.job.end_time)
 
 
 def _place(row: _Row) -> tuple[int, datetime, str]:

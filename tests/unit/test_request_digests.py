@@ -99,9 +99,9 @@ def tagger(store: Any) -> TaggerServicer:
 
 
 def trainer(store: Any) -> TrainingServicer:
-    creator = JobCreator(store, NO, NO, clock=now, new_id=NO)
+    creator = JobCreator(store, NO, NO, clock=now, new_id=NO, memory=NO)
     steering = JobSteering(store, {}, clock=now)
-    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO))
+    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO, NO))
 
 
 def registry(store: Any) -> RegistryServicer:

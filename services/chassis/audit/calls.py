@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
-from services.chassis.audit.records import CALL, REFUSALS, CallEntry, only_looks
+from services.chassis.audit.records import CALL, REFUSALS, AuditRecord, CallEntry, only_looks
 from services.chassis.request_checks import resource_names
 from services.chassis.request_context import RequestContext
 
 if TYPE_CHECKING:
     # Every server can be audited; one that has no database needs no SQL installed.
     from services.chassis.audit.outbox import AuditOutbox
+
+
+OWN = "process:upkeep"
+"""The principal of what a process does by itself."""
 
 
 class AuditedCall:
@@ -75,6 +79,12 @@ class Auditing:
         await self._outbox.close()
         if self._close is not None:
             await self._close()
+
+    def note(self, method: str, *, project: str, count: int) -> None:
+        """Records what the process did by itself to a project. method: of a call that does the same, as its
+        records spell it. count: of the things that changed."""
+        record = AuditRecord(method, project=project, principal=OWN, resource=f"projects/{project}", count=count)
+        self._outbox.add(record)
 
     def open(self, method: str, caller: RequestContext, process: str) -> AuditedCall | None:
         """Begins the record of a call; None for one that leaves none. method: its path. process: that sent it."""

@@ -6,6 +6,7 @@ maximum. Base models are those of the catalogue, so their number is known.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -21,6 +22,8 @@ from services.trainer.adapters.sql_tables import jobs
 from services.trainer.models.change import Change
 from services.trainer.models.events import Created, EpochCompleted, Progressed, StateChanged
 from services.trainer.models.job import LEASED, TERMINAL, JobState, Outcome
+from services.trainer.models.lifetimes import Found, Kind
+from services.trainer.models.placement import Fleet
 from services.trainer.ports import PresentWorker, Workforce
 
 LONG = telemetry.LONG_BUCKETS_S
@@ -47,12 +50,27 @@ QUEUE_DEPTH = telemetry.gauge("fiveshot_trainer_queue_depth", "Jobs that wait fo
 OLDEST_WAIT = telemetry.gauge(
     "fiveshot_trainer_queue_oldest_wait_seconds", "Seconds that the oldest waiting job has waited.", ("base_model",)
 )
+UNPLACED = telemetry.gauge(
+    "fiveshot_trainer_queue_unplaced",
+    "Waiting jobs that no worker that is there can take, for want of memory, base model or number format.",
+    ("base_model",),
+)
 JOBS = telemetry.gauge("fiveshot_trainer_jobs", "Jobs that wait or that a worker has, by state.", ("state",))
 WORKERS = telemetry.gauge("fiveshot_trainer_workers", "Workers heard of lately, by what they do.", ("state",))
+
+CLEANED_UP = telemetry.counter(
+    "fiveshot_trainer_cleaned_up_total", "Epochs and jobs removed at the end of their lifetime, by kind.", ("kind",)
+)
+CLEANED_UP_BYTES = telemetry.counter(
+    "fiveshot_trainer_cleaned_up_bytes_total", "Bytes of their files, by kind.", ("kind",)
+)
 
 # A counter that begins with its first event hides that event from rates.
 for _outcome in Outcome:
     ATTEMPTS.labels(_outcome.value)
+for _kind in Kind:
+    CLEANED_UP.labels(_kind.value)
+    CLEANED_UP_BYTES.labels(_kind.value)
 _reasons = telemetry.Words()
 _NOBODY_KNOWS = float("nan")
 
@@ -95,6 +113,13 @@ def _moved(change: Change, event: StateChanged) -> None:
         JOB_SECONDS.labels(event.state.value).observe(max(0.0, (job.update_time - job.create_time).total_seconds()))
 
 
+def cleaned_up(found: Sequence[Found]) -> None:
+    """Counts what was removed."""
+    for one in found:
+        CLEANED_UP.labels(one.kind.value).inc(one.count)
+        CLEANED_UP_BYTES.labels(one.kind.value).inc(one.size_bytes)
+
+
 def _short(base_model: str) -> str:
     return base_model.removeprefix("baseModels/")
 
@@ -132,11 +157,12 @@ class QueueGauges:
         try:
             waiting, held = await self._jobs()
             workers = await self._workforce.present(now - self._memory)
+            unplaced = await self._unplaced(Fleet(await self._workforce.kinds(now - self._memory)))
             await self._relay.measure()
         except DomainError:
-            self._tell({}, Counter(), None, now)
+            self._tell({}, Counter(), Counter(), None, now)
             raise
-        self._tell(waiting, held, workers, now)
+        self._tell(waiting, held, unplaced, workers, now)
 
     async def _jobs(self) -> tuple[dict[str, tuple[int, datetime]], Counter[str]]:
         # Constants, so that PostgreSQL uses the partial indexes; ended jobs are not looked at.
@@ -149,10 +175,25 @@ class QueueGauges:
             held: Counter[str] = Counter(dict((await conn.execute(at_work)).all()))
         return waiting, held
 
+    async def _unplaced(self, fleet: Fleet) -> Counter[str]:
+        """Jobs that fit nowhere by base model; none where there is no worker at all, which other numbers tell."""
+        waiting = jobs.c.state == literal_column("'QUEUED'")
+        model, number_format = jobs.c.base_model, jobs.c.mixed_precision
+        found: Counter[str] = Counter()
+        async with self._db.connect() as conn:
+            for kind in (await conn.execute(select(model, number_format).where(waiting).distinct())).all():
+                limit = fleet.limit(kind.base_model, kind.mixed_precision)
+                if limit < math.inf:
+                    of_kind = (model == kind.base_model, number_format == kind.mixed_precision)
+                    too_large = select(func.count()).where(waiting, *of_kind, jobs.c.memory_low_bytes > int(limit))
+                    found[_short(kind.base_model)] += await conn.scalar(too_large) or 0
+        return found
+
     def _tell(
         self,
         waiting: dict[str, tuple[int, datetime]],
         held: Counter[str],
+        unplaced: Counter[str],
         workers: Sequence[PresentWorker] | None,
         now: datetime,
     ) -> None:
@@ -161,6 +202,7 @@ class QueueGauges:
         for name in self._base_models:
             number, oldest = waiting.get(name, (0, now))
             QUEUE_DEPTH.labels(name).set(number if known else _NOBODY_KNOWS)
+            UNPLACED.labels(name).set(unplaced[name] if known else _NOBODY_KNOWS)
             OLDEST_WAIT.labels(name).set((now - oldest).total_seconds() if known else _NOBODY_KNOWS)
         states = held + Counter({JobState.QUEUED.value: sum(number for number, _ in waiting.values())})
         for state in (JobState.QUEUED, *sorted(LEASED)):

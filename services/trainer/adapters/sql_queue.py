@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import RowMapping, Select, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.trainer.adapters import sql_usage
+from services.trainer.adapters import sql_placement, sql_usage
+from services.trainer.adapters.sql_placement import HELD, WAITING
 from services.trainer.adapters.sql_tables import jobs, shares, workers
-from services.trainer.adapters.sql_writes import VERSION
 from services.trainer.models.job import TrainingJob
+from services.trainer.models.placement import ROOM_HEAD_START, memory_class
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, Starting, StartLimits, turn
 from services.trainer.ports import WorkerAsk
 
 _job = jobs.c
-# Written out, not bound: PostgreSQL keeps a plan over the partial indexes only for a constant.
-_waiting = _job.state == literal_column("'QUEUED'")
-_held = _job.lease_token.is_not(None)
-_ORDER = (_job.priority.desc(), _job.queued_at, _job.name)
 _RECENT_JOBS = 20
 
 
@@ -33,8 +31,8 @@ async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | N
     Rows that another transaction has locked are skipped, so that workers wait for each other only where a project's
     jobs at work are limited.
     """
-    picky = bool(ask.base_models)
-    rows = await conn.execute(_turns(picky=picky), {"models": ask.base_models} if picky else {})
+    form = sql_placement.form_of(ask, postgres=conn.dialect.name == "postgresql")
+    rows = await conn.execute(sql_placement.turns(form), sql_placement.values_of(ask))
     for queue in sorted((ProjectQueue(row.project, 1, row.active, row.served_at) for row in rows), key=turn):
         limits = starting.limits(queue.project) if starting is not None else StartLimits()
         if starting is None or limits == StartLimits():
@@ -48,17 +46,27 @@ async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | N
 
 async def _fitting(conn: AsyncConnection, ask: WorkerAsk, project: str) -> RowMapping | None:
     """The job of a project that the worker should take, locked."""
-    picky, postgres = bool(ask.base_models), conn.dialect.name == "postgresql"
-    values: dict[str, Any] = {"of_project": project, **({"models": ask.base_models} if picky else {})}
-    first = await _one(conn, _first(picky=picky, warm=False, versioned=postgres), values)
+    form = sql_placement.form_of(ask, postgres=conn.dialect.name == "postgresql")
+    values = {"of_project": project, **sql_placement.values_of(ask)}
+    first = await _one(conn, sql_placement.first(form), values)
+    if first is None and form.by_class:
+        # There is one that fits, but other workers take the first of each class at this moment.
+        form = replace(form, by_class=False)
+        first = await _one(conn, sql_placement.first(form), values)
+    others = ask.room.others
+    if first is not None and others > 0 and first["memory_bytes"] <= others:
+        only = {"others": others, "lowest_class": memory_class(others), **_near(first, ROOM_HEAD_START)}
+        first = await _one(conn, sql_placement.first_only_here(form), values | only) or first
     if first is None or not ask.warm_base_model or first["base_model"] == ask.warm_base_model:
         return first
-    values |= {
-        "warm": ask.warm_base_model,
-        "like": first["priority"],
-        "latest": first["queued_at"] + WARM_HEAD_START,
-    }
-    return await _one(conn, _first(picky=picky, warm=True, versioned=postgres), values) or first
+    # Among those that only such a worker can take, if this is one.
+    beyond = others if 0 < others < first["memory_bytes"] else -1
+    warm = {"warm": ask.warm_base_model, "beyond": beyond, **_near(first, WARM_HEAD_START)}
+    return await _one(conn, sql_placement.first_warm(form), values | warm) or first
+
+
+def _near(first: RowMapping, head_start: timedelta) -> dict[str, Any]:
+    return {"like": first["priority"], "latest": first["queued_at"] + head_start}
 
 
 async def _fitting_within(
@@ -104,7 +112,7 @@ async def position_in_project(conn: AsyncConnection, job: TrainingJob) -> int:
         and_(_job.priority == job.priority, _job.queued_at == job.queued_at, _job.name < job.name),
     )
     ahead = await conn.scalar(
-        select(func.count()).select_from(jobs).where(_job.project == job.project, _waiting, goes_first)
+        select(func.count()).select_from(jobs).where(_job.project == job.project, WAITING, goes_first)
     )
     return (ahead or 0) + 1
 
@@ -116,7 +124,7 @@ async def queue_load(conn: AsyncConnection) -> QueueLoad:
         row.project: (row.jobs, row.samples)
         for row in await conn.execute(
             select(_job.project, func.count().label("jobs"), func.sum(left).label("samples"))
-            .where(_waiting)
+            .where(WAITING)
             .group_by(_job.project)
         )
     }
@@ -151,13 +159,15 @@ async def note_worker(conn: AsyncConnection, ask: WorkerAsk, now: datetime) -> N
         "device": ask.device,
         "seen_at": now,
         "device_memory_bytes": ask.device_memory_bytes,
+        "families": list(ask.families),
+        "mixed_precisions": list(ask.mixed_precisions),
     }
     await conn.execute(_noted(conn.dialect.name), values)
 
 
 async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
     """Base models that present workers can load; None when one of them can load all."""
-    busy = select(_job.lease_worker).where(_held)
+    busy = select(_job.lease_worker).where(HELD)
     found: Sequence[Any] = (
         await conn.scalars(
             select(workers.c.base_models).where(or_(workers.c.seen_at >= since, workers.c.worker_id.in_(busy)))
@@ -169,7 +179,7 @@ async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
 
 
 async def _active(conn: AsyncConnection) -> dict[str, int]:
-    rows = await conn.execute(select(_job.project, func.count().label("jobs")).where(_held).group_by(_job.project))
+    rows = await conn.execute(select(_job.project, func.count().label("jobs")).where(HELD).group_by(_job.project))
     return {row.project: row.jobs for row in rows}
 
 
@@ -178,39 +188,10 @@ async def _one(conn: AsyncConnection, statement: Select[Any], values: dict[str, 
     return row
 
 
-# Statements are built once: building one takes longer than sending it.
-
-
-@cache
-def _turns(*, picky: bool) -> Select[Any]:
-    """Projects in which a job waits that fits, with their jobs at work."""
-    waits = select(_job.name).where(_job.project == shares.c.project, _waiting)
-    if picky:
-        waits = waits.where(_job.base_model.in_(bindparam("models", expanding=True)))
-    active = select(func.count()).select_from(jobs).where(_job.project == shares.c.project, _held).scalar_subquery()
-    return select(shares.c.project, shares.c.served_at, active.label("active")).where(waits.exists())
-
-
-@cache
-def _first(*, picky: bool, warm: bool, versioned: bool) -> Select[Any]:
-    """The first waiting job of a project that nobody else has locked."""
-    statement = select(jobs, VERSION) if versioned else select(jobs)
-    statement = statement.where(_job.project == bindparam("of_project"), _waiting)
-    if picky:
-        statement = statement.where(_job.base_model.in_(bindparam("models", expanding=True)))
-    if warm:
-        statement = statement.where(
-            _job.base_model == bindparam("warm"),
-            _job.priority == bindparam("like"),
-            _job.queued_at <= bindparam("latest"),
-        )
-    return statement.order_by(*_ORDER).limit(1).with_for_update(skip_locked=True)
-
-
 @cache
 def _noted(dialect: str) -> Any:
     dialect_insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = dialect_insert(workers)
-    told = ("base_models", "device", "seen_at", "device_memory_bytes")
+    told = ("base_models", "device", "seen_at", "device_memory_bytes", "families", "mixed_precisions")
     news = {name: statement.excluded[name] for name in told}
     return statement.on_conflict_do_update(index_elements=[workers.c.worker_id], set_=news)

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Preview
 from services.trainer.models.job import Attempt, JobError, JobState, Lease, Outcome, Progress, TrainingJob
+from services.trainer.models.placement import memory_class
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ _SAME = (
     "progress_told_at",
     "seconds_per_sample",
     "labels",
+    "memory_low_bytes",
     "state_time",
     "revision",
     "queued_at",
@@ -63,7 +65,12 @@ def _same_column(name: str) -> Callable[[TrainingJob], dict[str, Any]]:
 
 _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
     **{name: _same_column(name) for name in _SAME},
-    "parameters": lambda job: {"parameters": asdict(job.parameters), "total_steps": job.total_steps},
+    "parameters": lambda job: {
+        "parameters": asdict(job.parameters),
+        "total_steps": job.total_steps,
+        "mixed_precision": job.parameters.mixed_precision,
+    },
+    "memory_bytes": lambda job: {"memory_bytes": job.memory_bytes, "memory_class": memory_class(job.memory_bytes)},
     "state": lambda job: {"state": job.state.value},
     "progress": lambda job: {"progress": asdict(job.progress), "step": job.progress.step},
     "error": lambda job: {"error": asdict(job.error) if job.error else None},
@@ -86,11 +93,16 @@ def changed_columns(before: TrainingJob, after: TrainingJob) -> dict[str, Any]:
     changed = {
         column: value
         for name, columns in _COLUMNS.items()
-        if getattr(before, name) != getattr(after, name)
+        if _differ(getattr(before, name), getattr(after, name))
         for column, value in columns(after).items()
     }
     # A job that goes on gets new events of its progress.
     return {**changed, "thinned": False} if "end_time" in changed else changed
+
+
+def _differ(before: object, after: object) -> bool:
+    # A move leaves most fields the very same objects, and some are long to compare.
+    return before is not after and before != after
 
 
 def job_from_row(row: RowMapping) -> TrainingJob:
@@ -107,6 +119,7 @@ def job_from_row(row: RowMapping) -> TrainingJob:
         attempts=tuple(_attempt_from_json(item) for item in row["attempts"]),
         lease=lease,
         notices=tuple(row["notices"]),
+        memory_bytes=row["memory_bytes"],
         base_previews=tuple(_record(Preview, item) for item in row["base_previews"]),
     )
 

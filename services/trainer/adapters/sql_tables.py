@@ -74,6 +74,11 @@ jobs = Table(
     Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("notices", JsonText, nullable=False, server_default="[]"),
     Column("traceparent", String(tracing.LONGEST), nullable=False, server_default=""),
+    # What it needs of a worker, by the estimate at its creation; 0 and "" for a job of which nothing is known.
+    Column("memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("memory_low_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("memory_class", Integer, nullable=False, server_default="0"),
+    Column("mixed_precision", String(8), nullable=False, server_default=""),
     Column("queued_at", UtcDateTime, nullable=False),
     # When it came into its state; jobs that have not moved since before this was kept have none.
     Column("state_time", UtcDateTime, nullable=True),
@@ -100,6 +105,17 @@ Index(
     "ix_jobs_queue_model",
     jobs.c.project,
     jobs.c.base_model,
+    jobs.c.priority.desc(),
+    jobs.c.queued_at,
+    jobs.c.name,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
+# One part for each class of need: a worker reads the first row of those that it has room for.
+Index(
+    "ix_jobs_queue_memory",
+    jobs.c.project,
+    jobs.c.memory_class,
     jobs.c.priority.desc(),
     jobs.c.queued_at,
     jobs.c.name,
@@ -160,6 +176,9 @@ workers = Table(
     Column("seen_at", UtcDateTime, nullable=False),
     # 0: the worker does not say. With a default on the server, for replicas of before.
     Column("device_memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("families", JsonText, nullable=False, server_default="[]"),
+    # Empty: all. So do workers of before count, which do not say.
+    Column("mixed_precisions", JsonText, nullable=False, server_default="[]"),
 )
 
 # When attempts were at work. A job that is deleted leaves them: its GPU seconds were used all the same.

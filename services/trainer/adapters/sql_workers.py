@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import delete, or_, select
 
 from services.chassis.sql import Database
 from services.trainer.adapters.sql_tables import jobs, workers
+from services.trainer.models.placement import WorkerKind
 from services.trainer.ports import PresentWorker
 
 
@@ -32,6 +33,22 @@ class SqlWorkforce:
                 tuple(row.base_models),
                 max(row.seen_at, busy[row.worker_id].update_time) if row.worker_id in busy else row.seen_at,
                 busy[row.worker_id].name if row.worker_id in busy else "",
+                tuple(row.families),
+                tuple(row.mixed_precisions),
             )
             for row in rows
         ]
+
+    async def kinds(self, since: datetime) -> Sequence[WorkerKind]:
+        held = select(jobs.c.lease_worker).where(jobs.c.lease_token.is_not(None))
+        there = or_(workers.c.seen_at >= since, workers.c.worker_id.in_(held))
+        told = (workers.c.device, workers.c.device_memory_bytes, workers.c.base_models, workers.c.mixed_precisions)
+        async with self._db.single() as conn:
+            rows = (await conn.execute(select(*told).where(there).distinct())).all()
+        return [WorkerKind(row[0], row[1], tuple(row[2]), tuple(row[3])) for row in rows]
+
+    async def forget(self, before: datetime) -> int:
+        held = select(jobs.c.lease_worker).where(jobs.c.lease_token.is_not(None))
+        gone = delete(workers).where(workers.c.seen_at < before, workers.c.worker_id.not_in(held))
+        async with self._db.begin() as conn:
+            return (await conn.execute(gone)).rowcount

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from services.trainer.engine.precision import choose_device
+from services.trainer.engine.precision import DTYPES, choose_device
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -37,6 +37,15 @@ def device_memory_bytes(device: str) -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     text = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.is_file() else ""
     return min(total, int(text)) if text.isdigit() else total
+
+
+def number_formats(device: str) -> tuple[str, ...]:
+    """The values of ``mixed_precision`` that the device computes in, be it slowly."""
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        with torch.cuda.device(chosen):
+            return tuple(name for name in DTYPES if name != "bf16" or torch.cuda.is_bf16_supported())
+    return tuple(DTYPES)
 
 
 def free_unused_memory() -> None:

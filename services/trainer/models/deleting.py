@@ -43,6 +43,16 @@ def check_epoch_delete(job: TrainingJob, epoch: Epoch, *, etag: str) -> None:
         )
 
 
+class NotDueError(Exception):
+    """What was to be cleaned up is to be kept longer, after all."""
+
+
+def check_due(due: bool) -> None:
+    """Raises NotDueError of what is to be kept longer."""
+    if not due:
+        raise NotDueError
+
+
 def job_not_found(name: str) -> NotFound:
     """No job has this name."""
     return NotFound(

@@ -126,6 +126,8 @@ class TrainingJob:
         labels: the caller's own.
         state_time: when it came into its state; None for a job of before that was kept.
         notices: what it did to help itself, a sentence each, oldest first.
+        memory_bytes: that it should need of a worker's device by the estimate at its creation, and memory_low_bytes at
+            the least; 0 when nothing is known.
         revision: counts the changes of state and of what a caller may edit.
         traceparent: of the call that created it, to which all that becomes of it belongs; "" where none is known.
     """
@@ -166,6 +168,8 @@ class TrainingJob:
     revision: int = 1
     notices: tuple[str, ...] = ()
     traceparent: str = ""
+    memory_bytes: int = 0
+    memory_low_bytes: int = 0
 
     @property
     def total_steps(self) -> int:

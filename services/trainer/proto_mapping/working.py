@@ -22,6 +22,8 @@ def ask_from_proto(request: _Service.AcquireJobRequest) -> WorkerAsk:
         request.device,
         request.device_memory_bytes,
         request.pretends,
+        tuple(request.families),
+        tuple(request.mixed_precisions),
     )
 
 
@@ -38,6 +40,7 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         checkpoint_files=[file_to_proto(file, with_key=True) for file in assignment.checkpoint],
         object_prefix=assignment.prefix,
         traceparent=assignment.job.traceparent,
+        heartbeat_interval=to_duration(assignment.interval),
     )
 
 

@@ -25,13 +25,14 @@ from services.trainer.proto_mapping.audits import audit_to_proto
 from services.trainer.proto_mapping.epochs import epoch_name, epoch_to_proto, file_to_proto, metric_to_proto
 from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_proto, job_to_proto, request_from_proto
-from services.trainer.proto_mapping.operating import queue_to_proto, worker_to_proto
+from services.trainer.proto_mapping.operating import found_to_proto, queue_to_proto, worker_to_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.proto_mapping.pictures import picture_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
 from services.trainer.proto_mapping.usage import usage_to_proto
 from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.budgeting import UsageReading
+from services.trainer.use_cases.cleaning import CleanUp
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
@@ -57,6 +58,7 @@ class TrainingUseCases:
     reading: JobReading
     watch: JobWatch
     deleting: JobDeleting
+    cleaning: CleanUp
     operating: Operating
     usage: UsageReading
 
@@ -136,6 +138,15 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         job, number = epoch_name(request.name)
         await self._do.deleting.epoch(job, number, etag=request.etag)
         return Empty()
+
+    async def CleanUpTrainingJobs(
+        self, request: _Service.CleanUpTrainingJobsRequest, context: Any
+    ) -> _Service.CleanUpTrainingJobsResponse:
+        older_than = request.older_than.ToTimedelta() if request.HasField("older_than") else None
+        found = await self._do.cleaning.project(
+            project_of(request.parent), older_than=older_than, validate_only=request.validate_only
+        )
+        return _Service.CleanUpTrainingJobsResponse(kinds=[found_to_proto(one) for one in found])
 
     async def ListWorkers(self, request: _Service.ListWorkersRequest, context: Any) -> _Service.ListWorkersResponse:
         workers = await self._do.operating.workers()

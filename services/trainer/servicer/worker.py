@@ -14,6 +14,7 @@ from services.trainer.proto_mapping.jobs import (
     error_from_proto,
     outcome_from_proto,
     state_to_proto,
+    to_duration,
 )
 from services.trainer.proto_mapping.measurements import measurement_from_proto
 from services.trainer.proto_mapping.working import ask_from_proto, offer_to_proto, progress_from_proto
@@ -40,7 +41,7 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
 
     async def Heartbeat(self, request: _Service.HeartbeatRequest, context: Any) -> _Service.HeartbeatResponse:
         now = self._clock()
-        directive = await self._work.heartbeat(
+        directive, interval = await self._work.heartbeat(
             request.training_job,
             request.lease_token,
             progress_from_proto(request),
@@ -49,7 +50,9 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
             notices=tuple(request.notices),
             back_to_step=request.back_to_step if request.HasField("back_to_step") else None,
         )
-        return _Service.HeartbeatResponse(directive=directive_to_proto(directive))
+        return _Service.HeartbeatResponse(
+            directive=directive_to_proto(directive), heartbeat_interval=to_duration(interval)
+        )
 
     async def ReportEpoch(self, request: _Service.ReportEpochRequest, context: Any) -> _Service.ReportEpochResponse:
         epoch = epoch_from_proto(

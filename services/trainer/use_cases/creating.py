@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
@@ -10,7 +10,9 @@ from services.chassis.errors import AlreadyExists, NotFound
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models import moves
 from services.trainer.models.job import TrainingJob
+from services.trainer.models.placement import needed
 from services.trainer.ports import JobStore
+from services.trainer.recipe.calibration import Range
 from services.trainer.use_cases.auditing import refuse_blocked
 from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
@@ -28,8 +30,11 @@ class JobCreator:
         *,
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
+        memory: Callable[[JobRequest, PlannedJob], Awaitable[Range]],
         budgets: JobBudgets | None = None,
     ) -> None:
+        """memory: the estimate of what a planned job needs."""
+        self._memory = memory
         self._budgets = budgets or JobBudgets()
         self._store = store
         self._reading = reading
@@ -55,12 +60,16 @@ class JobCreator:
         check = partial(refuse_blocked, request, least=self._planner.least_images)
         if validate_only:
             planned = await self._planner.plan(request, store=False, check=check)
-            return JobView(_job(name, request, planned, self._clock()))
+            return await self._reading.unstored(await self._job(name, request, planned))
         if request.job_id and not key.request_id:
             await self._refuse_taken(name)
         planned = await self._planner.plan(request, store=True, check=check)
-        change = moves.create(_job(name, request, planned, self._clock()))
+        change = moves.create(await self._job(name, request, planned))
         return await self._reading.view(await self._store.create(change, key, admit))
+
+    async def _job(self, name: str, request: JobRequest, planned: PlannedJob) -> TrainingJob:
+        middle, low = needed(await self._memory(request, planned))
+        return _job(name, request, planned, self._clock(), middle, low)
 
     async def _refuse_taken(self, name: str) -> None:
         """Says that an id is taken before the dataset is frozen for nothing; the store decides in the end."""
@@ -76,7 +85,7 @@ class JobCreator:
         )
 
 
-def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> TrainingJob:
+def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime, middle: int, low: int) -> TrainingJob:
     return TrainingJob(
         name=name,
         project=request.project,
@@ -91,6 +100,8 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime) -> 
         samples_per_step=samples_per_step(planned),
         priority=request.priority,
         labels=dict(request.labels),
+        memory_bytes=middle,
+        memory_low_bytes=low,
         create_time=now,
         update_time=now,
         queued_at=now,

@@ -7,7 +7,10 @@ from datetime import datetime
 
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
-from services.trainer.models.deleting import check_epoch_delete, check_job_delete
+from services.trainer.models.deleting import check_due, check_epoch_delete, check_job_delete
+from services.trainer.models.epoch import Epoch
+from services.trainer.models.job import TrainingJob
+from services.trainer.models.lifetimes import Lifetimes
 from services.trainer.ports import Artifacts, Deletions
 
 log = get_logger(__name__)
@@ -23,9 +26,24 @@ class JobDeleting:
 
     async def job(self, name: str, *, etag: str, force: bool) -> None:
         """Deletes an ended job. Raises NotFound, and what `check_job_delete` raises."""
-        job = await self._deletions.job(
-            name, lambda found, epochs: check_job_delete(found, epochs=epochs, etag=etag, force=force)
+        await self._job(name, lambda found, epochs: check_job_delete(found, epochs=epochs, etag=etag, force=force))
+
+    async def epoch(self, job: str, number: int, *, etag: str) -> None:
+        """Deletes an epoch. Raises NotFound, and what `check_epoch_delete` raises."""
+        await self._epoch(job, number, lambda found, owned: check_epoch_delete(found, owned, etag=etag))
+
+    async def due_job(self, name: str, lifetimes: Lifetimes) -> None:
+        """Deletes a job whose time is over. Raises NotFound, NotDueError."""
+        await self._job(name, lambda found, epochs: check_due(lifetimes.job_is_due(found, self._clock())))
+
+    async def due_epoch(self, job: str, number: int, lifetimes: Lifetimes) -> None:
+        """Deletes an epoch whose time is over. Raises NotFound, NotDueError."""
+        await self._epoch(
+            job, number, lambda found, owned: check_due(lifetimes.epoch_is_due(found, owned.number, self._clock()))
         )
+
+    async def _job(self, name: str, check: Callable[[TrainingJob, int], None]) -> None:
+        job = await self._deletions.job(name, check)
         log.info("job_deleted", job=name)
         try:
             for attempt in job.attempts:
@@ -33,11 +51,8 @@ class JobDeleting:
         except Unavailable as error:
             log.warning("files_left_to_the_sweeper", job=name, reason=error.reason)
 
-    async def epoch(self, job: str, number: int, *, etag: str) -> None:
-        """Deletes an epoch. Raises NotFound, and what `check_epoch_delete` raises."""
-        epoch = await self._deletions.epoch(
-            job, number, lambda found, owned: check_epoch_delete(found, owned, etag=etag)
-        )
+    async def _epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> None:
+        epoch = await self._deletions.epoch(job, number, check)
         log.info("epoch_deleted", epoch=epoch.name)
         try:
             await self._artifacts.delete((*epoch.files, *epoch.checkpoint))

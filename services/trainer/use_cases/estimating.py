@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.chassis.errors import InvalidArgument
 from services.trainer.models.base import Estimate
-from services.trainer.ports import JobStore, Measurements
+from services.trainer.ports import JobStore, Measurements, PresentDevice
 from services.trainer.recipe.advice import (
     Fit,
     choose_memory,
@@ -25,8 +25,8 @@ from services.trainer.recipe.costs import VERSION
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.creating import samples_per_step
+from services.trainer.use_cases.placing import WORKER_MEMORY
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
-from services.trainer.use_cases.reading import WORKER_MEMORY
 
 MOST_MEASUREMENTS = 400
 FINISHED_SPREAD = 2.0
@@ -57,13 +57,7 @@ class JobEstimator:
         planned = await self._planner.plan(request, store=False)
         model, parameters, base_model = planned.model, planned.parameters, request.base_model
         pictures = [image.size for image in planned.data.images]
-        present = await self._measurements.present(base_model, self._clock() - WORKER_MEMORY)
-        devices = sorted({one.device for one in present})
-        measured = await self._measurements.read(devices or None, MOST_MEASUREMENTS)
-        if not devices:
-            # Workers may be scaled to zero: those that were here are likely to come back.
-            own = [one.device for one in measured if one.base_model == base_model]
-            devices = sorted(set(own) or {one.device for one in measured})
+        present, devices, measured = await self._known(base_model)
         cost = cost_of(model, parameters, pictures)
         device, timed = choose_time(
             cost, measured, devices, base_model=base_model, parameters=parameters, pictures=pictures
@@ -95,6 +89,24 @@ class JobEstimator:
             captions=caption_lengths([image.caption for image in planned.data.images], planned.model.caption_tokens),
             file_notes=file_notes(families()[model.family], parameters.adapter),
         )
+
+    async def memory(self, request: JobRequest, planned: PlannedJob) -> Range:
+        """Peak bytes of a planned job, as `estimate` says."""
+        _, devices, measured = await self._known(request.base_model)
+        pictures = [image.size for image in planned.data.images]
+        cost = cost_of(planned.model, planned.parameters, pictures)
+        return choose_memory(planned.model, cost, measured, devices, base_model=request.base_model)[0]
+
+    async def _known(self, base_model: str) -> tuple[Sequence[PresentDevice], list[str], Sequence[Measurement]]:
+        """Devices of present workers, names of those that a job is likely to go to, and what runs there took."""
+        present = await self._measurements.present(base_model, self._clock() - WORKER_MEMORY)
+        devices = sorted({one.device for one in present})
+        measured = await self._measurements.read(devices or None, MOST_MEASUREMENTS)
+        if not devices:
+            # Workers may be scaled to zero: those that were here are likely to come back.
+            own = [one.device for one in measured if one.base_model == base_model]
+            devices = sorted(set(own) or {one.device for one in measured})
+        return present, devices, measured
 
     async def _from_finished(self, base_model: str, planned: PlannedJob) -> tuple[Range | None, str]:
         pace = await self._store.pace(base_model)

@@ -8,7 +8,7 @@ from datetime import datetime
 from services.chassis.request_context import require_all_projects
 from services.trainer.models.queue import QueueLoad
 from services.trainer.ports import JobStore, PresentWorker, Workforce
-from services.trainer.use_cases.reading import WORKER_MEMORY
+from services.trainer.use_cases.placing import WORKER_MEMORY
 
 
 class Operating:

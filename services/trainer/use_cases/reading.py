@@ -18,18 +18,17 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.budgeting import JobBudgets
+from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
 from services.trainer.use_cases.planning import Planner
 
 KOHYA = "kohya"
-WORKER_MEMORY = timedelta(seconds=150)
-"""How long after its last request for a job a worker counts as there; requests wait a minute at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A job as callers see it. Positions count from 1, 0 when it does not wait. expected_end: None when not known.
 
-    held_back: why it waits when its turn comes, "" when it does not.
+    held_back: why it waits when its turn comes, "" when it does not: no worker that is there can take it, or a budget.
     """
 
     job: TrainingJob
@@ -51,9 +50,11 @@ class JobReading:
         tokens: PageTokens,
         *,
         clock: Callable[[], datetime],
+        placing: Placing,
         budgets: JobBudgets | None = None,
     ) -> None:
         self._budgets = budgets or JobBudgets()
+        self._placing = placing
         self._store = store
         self._artifacts = artifacts
         self._catalogue = catalogue
@@ -100,6 +101,7 @@ class JobReading:
         load = load or await self._store.load()
         if held_back is None:
             held_back = await self._budgets.held_back(self._store, job.project, now)
+        held_back = await self._placing.why_nowhere(job) or held_back
         in_project = await self._store.position_in_project(job)
         if not any(queue.project == job.project for queue in load.projects):
             # A worker took it between the two reads; the next read will say so.
@@ -113,8 +115,12 @@ class JobReading:
             workers=load.workers,
             seconds_per_sample=await self._store.pace(job.base_model),
         )
-        # What the budget waits for is not known, so neither is the end.
+        # What the budget waits for is not known, nor when such a worker comes, so neither is the end.
         return JobView(job, in_project, overall, None if held_back else end, held_back)
+
+    async def unstored(self, job: TrainingJob) -> JobView:
+        """A job that was only tried: whether a worker could take it."""
+        return JobView(job, held_back=await self._placing.why_nowhere(job))
 
     async def metrics(
         self, job: str, keys: Sequence[str], *, since_step: int, stride: int, page_size: int

@@ -11,9 +11,11 @@ from services.trainer.models import moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch
 from services.trainer.models.job import TrainingJob
-from services.trainer.ports import Artifacts, History, JobStore
+from services.trainer.ports import Artifacts, History, JobStore, Workforce
 
 _BATCH = 100
+WORKERS_KEPT = timedelta(days=1)
+"""In a cluster every worker has a name of its own, and no other worker will ever have it."""
 
 
 class Reaper:
@@ -54,8 +56,8 @@ class Reaper:
 
 class Thinner:
     """Removes the events of the progress of jobs that ended some time ago: their points say the same, and they are most
-    of the log. What changed a job's state or finished an epoch stays for ever. Forgets old request ids and the times of
-    old attempts as well."""
+    of the log. What changed a job's state or finished an epoch stays for ever. Old request ids, times of old attempts
+    and workers that are gone are forgotten as well."""
 
     def __init__(
         self,
@@ -66,7 +68,9 @@ class Thinner:
         age: timedelta,
         remember: timedelta,
         usage: timedelta = timedelta(days=400),
+        workforce: Workforce,
     ) -> None:
+        self._workforce = workforce
         self._usage = usage
         self._history = history
         self._clock = clock
@@ -82,6 +86,7 @@ class Thinner:
         await self.thin()
         await self._history.forget_requests(self._clock() - self._remember)
         await self._history.forget_usage(self._clock() - self._usage)
+        await self._workforce.forget(self._clock() - WORKERS_KEPT)
 
     async def thin(self) -> int:
         """One round; returns how many jobs it thinned out."""

@@ -13,8 +13,11 @@ from services.trainer.models import worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
+from services.trainer.models.placement import WorkerKind
+from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
 from services.trainer.use_cases.budgeting import JobBudgets
+from services.trainer.use_cases.placing import Placing
 
 LOOK_AGAIN_S = 2.0
 """Jobs that another process queued are seen after at most so long."""
@@ -24,18 +27,20 @@ SHARED_LOOK_AGAIN_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A job for a worker. checkpoint: files to resume from, if any. prefix: where it writes objects."""
+    """A job for a worker. checkpoint: files to resume from, if any. prefix: where it writes objects. interval: between
+    its reports."""
 
     job: TrainingJob
     token: str
     lease: timedelta
     checkpoint: tuple[EpochFile, ...]
     prefix: str
+    interval: timedelta
 
 
 @dataclass(slots=True)
 class _Turn:
-    """Workers that can load the same base models look one after the other.
+    """Workers that can do the same look one after the other.
 
     in_vain: the signal under which one of them found none, at `looked_at` on the loop's clock.
     """
@@ -58,6 +63,8 @@ class JobWork:
         new_token: Callable[[], str],
         lease: timedelta,
         max_failures: int,
+        placing: Placing,
+        pulse: Pulse,
         budgets: JobBudgets | None = None,
     ) -> None:
         self._budgets = budgets or JobBudgets()
@@ -68,7 +75,9 @@ class JobWork:
         self._new_token = new_token
         self._lease = lease
         self._max_failures = max_failures
-        self._turns: dict[tuple[str, ...], _Turn] = {}
+        self._placing = placing
+        self._pulse = pulse
+        self._turns: dict[WorkerKind, _Turn] = {}
 
     async def acquire(self, ask: WorkerAsk, within: timedelta) -> Assignment | None:
         """The next job for this worker; None when none came in time."""
@@ -87,7 +96,7 @@ class JobWork:
     async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | None:
         """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
         workers look as often as one. queued: the signal at hand; a new one means that a job came."""
-        turn = self._turns.setdefault(ask.base_models, _Turn())
+        turn = self._turns.setdefault(ask.kind, _Turn())
         async with turn.lock:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
@@ -109,8 +118,8 @@ class JobWork:
         running: bool,
         notices: Sequence[str] = (),
         back_to_step: int | None = None,
-    ) -> Directive:
-        """Renews the lease and says what to do."""
+    ) -> tuple[Directive, timedelta]:
+        """Renews the lease and says what to do, and after how long to report again."""
 
         def move(job: TrainingJob) -> Change:
             return worker_moves.heartbeat(
@@ -125,7 +134,8 @@ class JobWork:
                 back_to_step=back_to_step,
             )
 
-        return worker_moves.directive_of(await self._store.change(name, move))
+        directive = worker_moves.directive_of(await self._store.change(name, move))
+        return directive, self._pulse.beat(token, self._clock())
 
     async def report_epoch(
         self, name: str, token: str, epoch: Epoch, *, recommended_epoch: int, recommendation_reason: str
@@ -173,6 +183,7 @@ class JobWork:
 
     async def _take(self, ask: WorkerAsk) -> TrainingJob | None:
         starting = self._budgets.starting(self._clock())
+        ask = await self._placing.asking(ask)
         return await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask), starting)
 
     def _taken(self, job: TrainingJob, ask: WorkerAsk) -> Change:
@@ -191,4 +202,5 @@ class JobWork:
             checkpoint = (await self._store.epoch(job.name, job.epochs_completed)).checkpoint
         number = job.attempts[-1].number
         token = job.attempts[-1].token
-        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number))
+        interval = self._pulse.beat(token, self._clock())
+        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval)

@@ -1,4 +1,4 @@
-"""One job from its lease to its end: fetch, train, report every half second, deliver epochs, say how it ended."""
+"""One job from its lease to its end: fetch, train, report, deliver epochs, say how it ended."""
 
 from __future__ import annotations
 
@@ -253,12 +253,13 @@ class Attempt:
         """Reports until cancelled. While the trainer is away the points wait, and the job goes on."""
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
+        wanted_s = self.assignment.interval_s
         while True:
             report = self._report()
             try:
                 # Two a second for as long as a job takes: each would be a span, and none would tell anything.
                 with tracing.unrecorded():
-                    directive = await self.trainer.heartbeat(self._unheard.request(self.assignment, report))
+                    directive, wanted_s = await self.trainer.heartbeat(self._unheard.request(self.assignment, report))
                 self._obey(directive)
                 self._unheard.heard()
                 heard_at = loop.time()
@@ -270,7 +271,7 @@ class Attempt:
                 if loop.time() - heard_at > self.settings.patience_s:
                     self._drop(_Why.LOST)
                     return
-            await asyncio.sleep(self.settings.heartbeat_s)
+            await asyncio.sleep(self.assignment.pause_s(self.settings.heartbeat_s, wanted_s))
 
     async def _tell_the_rest(self) -> None:
         """What happened since the last heartbeat, which no later one brings; a trainer that is away misses it."""

@@ -44,6 +44,10 @@ class Engine(Protocol):
     def device_memory_bytes(self) -> int:
         """All memory of the device; 0 when it cannot say."""
 
+    @property
+    def mixed_precisions(self) -> tuple[str, ...]:
+        """Number formats that the device computes in; empty for all."""
+
     def loads(self, model: BaseModel) -> bool:
         """Whether it can train such a base model here."""
 

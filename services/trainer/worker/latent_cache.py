@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 _MIB = 1 << 20
-LONGEST_UNUSED_S = 7 * 24 * 3600.0
+_DAY_S = 24 * 3600.0
+DAYS_UNUSED = 7.0
 """People who train on the same photos again mostly do so within days."""
 
 
-def trim(folder: Path, limit_mib: int, *, now: float | None = None) -> int:
-    """Removes files that nobody has read for a week, then the longest unread until the rest fits.
+def trim(folder: Path, limit_mib: int, *, days: float = DAYS_UNUSED, now: float | None = None) -> int:
+    """Removes files that nobody has read for so many days, then the longest unread until the rest fits.
 
     Returns the bytes that are left. A file that another worker removes meanwhile counts as gone.
     """
@@ -30,7 +31,7 @@ def trim(folder: Path, limit_mib: int, *, now: float | None = None) -> int:
         found.append((status.st_mtime, status.st_size, path))
     left = sum(size for _, size, _ in found)
     for read_at, size, path in sorted(found, key=lambda one: one[0]):
-        if now - read_at <= LONGEST_UNUSED_S and left <= limit_mib * _MIB:
+        if now - read_at <= days * _DAY_S and left <= limit_mib * _MIB:
             break
         path.unlink(missing_ok=True)
         left -= size

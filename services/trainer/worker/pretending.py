@@ -83,6 +83,7 @@ class PretendedEngine:
     device_name = DEVICE
     # It takes part in no judgement of what fits a device.
     device_memory_bytes = 0
+    mixed_precisions = ()
 
     def __init__(self, catalogue: Mapping[str, BaseModel], seconds: float) -> None:
         self._catalogue = catalogue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.families import families
 from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.engines import Engine
@@ -25,6 +27,8 @@ from services.trainer.worker.trainer_client import NoJob, TrainerClient
 from services.trainer.worker.wire import Assignment
 
 log = get_logger(__name__)
+
+_TIDY_S = 3600.0
 
 
 class Worker:
@@ -53,12 +57,15 @@ class Worker:
             worker_id=settings.worker_id,
             device=engine.device_name,
             device_memory_bytes=engine.device_memory_bytes,
+            families=tuple(families()),
+            mixed_precisions=engine.mixed_precisions,
             pretends=engine.pretends,
             patience_s=patience_s,
         )
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
         self._cache = settings.scratch_dir / "latents"
         self._warm = ""
+        self._tidied_at = -math.inf
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
         self._probes = engine.probing(catalogue, self._trainer, self._folder / "probe", settings.stall_seconds)
 
@@ -77,8 +84,10 @@ class Worker:
                     idle_since = asyncio.get_running_loop().time()
                 elif self._idled(idle_since):
                     return
-                elif self._settings.probe:
-                    self._probes.begin(found.unmeasured)
+                else:
+                    await self._tidy()
+                    if self._settings.probe:
+                        self._probes.begin(found.unmeasured)
         finally:
             await self._probes.stop()
             await asyncio.to_thread(self._engine.close)
@@ -147,10 +156,20 @@ class Worker:
             await task
             raise
 
+    async def _tidy(self) -> None:
+        """What was kept of photos goes in time also where no other job comes."""
+        now = asyncio.get_running_loop().time()
+        if now - self._tidied_at >= _TIDY_S:
+            self._tidied_at = now
+            await asyncio.to_thread(self._trim)
+
+    def _trim(self) -> None:
+        trim(self._cache, self._settings.latent_cache_mib, days=self._settings.latent_cache_days)
+
     async def _run(self, attempt: Attempt) -> None:
         await self._probes.stop()
         metrics.state("busy")
-        await asyncio.to_thread(trim, self._cache, self._settings.latent_cache_mib)
+        await asyncio.to_thread(self._trim)
         try:
             await attempt.run()
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.chassis.picture_decoding.settings import DecodeSettings
-from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
+from services.chassis.settings import BaseServiceSettings, S3Settings, Target, service_config
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
@@ -30,8 +30,8 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     decode_memory_mib: int = Field(
         1280, ge=64, le=65_536, description="MiB that one picture may take while it is decoded"
     )
-    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer")
-    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer")
+    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models; weights lie where it says")
     worker_id: str = Field(default_factory=_default_worker_id, min_length=1, max_length=100)
     scratch_dir: Path = Field(
@@ -42,7 +42,10 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         512, ge=0, description="MiB that must be free on the disk of that folder; with less no job is taken"
     )
     latent_cache_mib: int = Field(
-        2048, ge=0, description="MiB of encoded pictures and base previews kept for a week at most; 0 keeps none"
+        2048, ge=0, description="MiB of encoded pictures and base previews kept for the next job; 0 keeps none"
+    )
+    latent_cache_days: float = Field(
+        7.0, ge=0, le=365, description="days after their last use for which those are kept at most"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
@@ -53,7 +56,12 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         2.0, ge=0, le=3600, description="how long a pretended job takes, pictures and files apart"
     )
     probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
-    heartbeat_seconds: float = Field(0.5, gt=0, le=10, description="pause between two reports to the trainer")
+    heartbeat_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=10,
+        description="shortest pause between two reports to the trainer, which asks for longer ones of many workers",
+    )
     acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")
     idle_exit_seconds: float = Field(
         0.0, ge=0, description="after so long without a job the process ends, with 0; 0: it waits for ever"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.trainer.engine.devices import MemoryMeter, device_memory_bytes, device_name, use_threads
+from services.trainer.engine.devices import MemoryMeter, device_memory_bytes, device_name, number_formats, use_threads
 from services.trainer.engine.job import Hooks, TrainJobSpec, TrainResult
 from services.trainer.engine.train_loop import train
 from services.trainer.engine.warm import Warm
@@ -30,6 +30,7 @@ class TorchEngine:
         self._warm = Warm()
         self.device_name = device_name(device)
         self.device_memory_bytes = device_memory_bytes(device)
+        self.mixed_precisions = number_formats(device)
 
     def loads(self, model: BaseModel) -> bool:
         """Whether its weights are here, or can be fetched."""

@@ -46,6 +46,8 @@ class TrainerClient:
         worker_id: str,
         device: str,
         device_memory_bytes: int = 0,
+        families: Sequence[str] = (),
+        mixed_precisions: Sequence[str] = (),
         pretends: bool = False,
         patience_s: float,
     ) -> None:
@@ -53,6 +55,8 @@ class TrainerClient:
         self._worker_id = worker_id
         self._device = device
         self._device_memory_bytes = device_memory_bytes
+        self._families = families
+        self._mixed_precisions = mixed_precisions
         self._pretends = pretends
         self._patience_s = patience_s
 
@@ -64,15 +68,18 @@ class TrainerClient:
             warm_base_model=warm,
             device=self._device,
             device_memory_bytes=self._device_memory_bytes,
+            families=self._families,
+            mixed_precisions=self._mixed_precisions,
             pretends=self._pretends,
         )
         request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)
         return assignment_from_proto(answer) or NoJob(tuple(answer.unmeasured_base_models))
 
-    async def heartbeat(self, request: worker_service_pb2.HeartbeatRequest) -> Directive:
-        """One sign of life; the caller repeats it anyway."""
-        return directive_from_proto((await self._stub.Heartbeat(request, timeout=_CALL_S)).directive)
+    async def heartbeat(self, request: worker_service_pb2.HeartbeatRequest) -> tuple[Directive, float]:
+        """One sign of life; the caller repeats it anyway, after so many seconds if the trainer says so, else 0."""
+        answer = await self._stub.Heartbeat(request, timeout=_CALL_S)
+        return directive_from_proto(answer.directive), answer.heartbeat_interval.ToTimedelta().total_seconds()
 
     async def report_epoch(self, request: worker_service_pb2.ReportEpochRequest) -> Directive:
         """Reports a finished epoch, whose files are stored."""

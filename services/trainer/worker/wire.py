@@ -14,6 +14,8 @@ from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
 
 from services.trainer.recipe.calibration import Measurement
 
+_REPORTS_A_LEASE = 3
+
 
 class Directive(StrEnum):
     """What the trainer answers to a report: what to do with the job now."""
@@ -72,7 +74,11 @@ class Metric:
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from.
-    traceparent: of the trace that the work belongs to."""
+    traceparent: of the trace that the work belongs to.
+
+    lease_s: how long the lease holds without a report. interval_s: that the trainer wants between two; 0 when it does
+    not say.
+    """
 
     job: training_job_pb2.TrainingJob
     token: str
@@ -80,6 +86,13 @@ class Assignment:
     prefix: str
     checkpoint: tuple[training_job_pb2.EpochFile, ...]
     traceparent: str = ""
+    lease_s: float = 0.0
+    interval_s: float = 0.0
+
+    def pause_s(self, own_s: float, wanted_s: float) -> float:
+        """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and not so much
+        that the loss of two reports would end the lease."""
+        return max(own_s, min(wanted_s, self.lease_s / _REPORTS_A_LEASE))
 
 
 def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assignment | None:
@@ -93,6 +106,8 @@ def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assi
         answer.object_prefix,
         tuple(answer.checkpoint_files),
         answer.traceparent,
+        answer.lease_duration.ToTimedelta().total_seconds(),
+        answer.heartbeat_interval.ToTimedelta().total_seconds(),
     )
 
 

@@ -236,3 +236,30 @@ async def test_operators_see_workers_and_queue_and_nobody_else_does(
             with pytest.raises(PermissionDenied) as refused:
                 await ask
             assert refused.value.reason == "ALL_PROJECTS_NEEDED"
+
+
+async def test_a_clean_up_reports_first_and_then_deletes_rows_and_files_that_nobody_needs(
+    start_trainer: StartTrainer, database_url: str, project: str
+) -> None:
+    async with start_trainer(database_url) as trainer:
+        job = await _ended(trainer, project)
+        stored = await _objects(trainer, job.name)
+        request = _Service.CleanUpTrainingJobsRequest(parent=f"projects/{project}", validate_only=True)
+        kept = await trainer.stub.CleanUpTrainingJobs(request)
+        assert [(kind.kind, kind.count, kind.lifetime.seconds // 86_400) for kind in kept.kinds] == [
+            ("epochs", 0, 30),
+            ("unsuccessful-jobs", 0, 90),
+            ("successful-jobs", 0, 365),
+        ]
+        request.older_than.FromSeconds(0)
+        found = await trainer.stub.CleanUpTrainingJobs(request)
+        assert (found.kinds[0].count, found.kinds[0].oldest_time) == (2, job.end_time)
+        assert await _objects(trainer, job.name) == stored
+        request.validate_only = False
+        assert (await trainer.stub.CleanUpTrainingJobs(request)).kinds[0].count == 2
+        left = await trainer.stub.ListEpochs(_Service.ListEpochsRequest(parent=job.name))
+        assert [epoch.name.rsplit("/", 1)[1] for epoch in left.epochs] == ["3"]
+        gone = stored - await _objects(trainer, job.name)
+        of_them = [f"/{folder}/{number}/" for folder in ("epochs", "checkpoints") for number in (1, 2)]
+        assert gone == {key for key in stored if any(part in key for part in of_them)} != set()
+        assert (await trainer.stub.CleanUpTrainingJobs(request)).kinds[0].count == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services.chassis.audit.calls import Auditing
 from services.chassis.audit.outbox import record_columns
 from services.chassis.audit.records import BOUNDS, AuditRecord, CallEntry, only_looks
 from services.chassis.request_context import RequestContext
@@ -77,3 +79,12 @@ def test_what_a_service_does_by_itself_bears_its_name() -> None:
     entry = CallEntry("a.b.C.UpdateImage", RequestContext("", frozenset({"*"})), changes=True, process="tagger")
     assert entry.record.principal == "process:tagger"
     assert not entry.known
+
+
+def test_what_a_process_does_to_a_project_of_its_own_accord_is_recorded_for_its_admins() -> None:
+    added: list[AuditRecord] = []
+    outbox: Any = SimpleNamespace(add=added.append)
+    Auditing(outbox, ["a.b.C"]).note("a.b.C.CleanUpThings", project="pets", count=3)
+    (record,) = added
+    assert (record.method, record.principal, record.code) == ("a.b.C.CleanUpThings", "process:upkeep", "OK")
+    assert (record.project, record.resource, record.count) == ("pets", "projects/pets", 3)

@@ -232,7 +232,9 @@ async def test_a_blocked_dataset_is_refused_before_it_is_frozen_unless_told_to_g
     same = tuple(replace(each, perceptual_hash=HASHES[0]) for each in verbs.datasets.set.images)
     verbs.datasets.set = replace(verbs.datasets.set, images=same)
     planner = Planner({MODEL.id: MODEL}, verbs.datasets, min_images=3)
-    strict = JobCreator(verbs.store, planner, verbs.reading, clock=verbs.clock, new_id=lambda prefix: f"{prefix}-1")
+    strict = JobCreator(
+        verbs.store, planner, verbs.reading, clock=verbs.clock, new_id=lambda prefix: f"{prefix}-1", memory=verbs.memory
+    )
     for validate_only in (False, True):
         with pytest.raises(FailedPrecondition) as caught:
             await strict.create(JOB, NO_KEY, validate_only=validate_only)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.worker.latent_cache import LONGEST_UNUSED_S, trim
+from services.trainer.worker.latent_cache import trim
 
 NOW = 2_000_000_000.0
 MIB = 1 << 20
@@ -22,9 +22,9 @@ def test_the_longest_unread_go_first(tmp_path: Path, limit_mib: int, kept: list[
         path = tmp_path / name[:2] / name
         path.parent.mkdir()
         path.write_bytes(bytes(MIB))
-        read_at = NOW - (LONGEST_UNUSED_S + 1 if name == "stale" else age)
+        read_at = NOW - (3 * 24 * 3600 + 1 if name == "stale" else age)
         os.utime(path, (read_at, read_at))
-    assert trim(tmp_path, limit_mib, now=NOW) == len(kept) * MIB
+    assert trim(tmp_path, limit_mib, days=3, now=NOW) == len(kept) * MIB
     assert sorted(path.name for path in tmp_path.glob("*/*")) == sorted(kept)
 
 

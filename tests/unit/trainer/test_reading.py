@@ -13,7 +13,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Metric
 from services.trainer.models.job import JobState
 from services.trainer.ports import WorkerAsk
-from services.trainer.use_cases.reading import WORKER_MEMORY
+from services.trainer.use_cases.placing import WORKER_MEMORY
 from tests.unit.trainer.jobs import NOW
 from tests.unit.trainer.verbs import BASE_MODEL, MODEL, NO_KEY, Verbs
 

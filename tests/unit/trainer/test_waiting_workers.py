@@ -11,8 +11,10 @@ import pytest
 
 from services.chassis.signals import Signals
 from services.trainer.models.job import TrainingJob
+from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.use_cases import working
+from services.trainer.use_cases.placing import Placing
 from services.trainer.use_cases.working import Assignment, JobWork
 from tests.fixtures.patience import turns, until
 from tests.unit.trainer.jobs import NOW, make_job
@@ -35,6 +37,9 @@ class _Store:
     async def seen(self, ask: WorkerAsk, now: Any) -> None:
         await turns(1)
 
+    async def kinds(self, since: Any) -> tuple[()]:
+        return ()
+
 
 class _Scene:
     def __init__(self) -> None:
@@ -50,6 +55,8 @@ class _Scene:
             new_token=lambda: "t",
             lease=timedelta(seconds=30),
             max_failures=3,
+            placing=Placing(store, clock=lambda: NOW),
+            pulse=Pulse(timedelta(seconds=30), most_per_second=200),
         )
 
     def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | None]:

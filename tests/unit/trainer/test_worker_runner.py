@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,3 +90,39 @@ class _Emptying:
     async def acquire(self, base_models: list[str], *, warm: str, wait_s: float) -> Assignment | NoJob:
         self.asked += 1
         return Assignment(JOB, "t", 1, "p/", ()) if self.asked == 1 else NoJob()
+
+
+class _Idle:
+    """Never gives out a job. idle: set when it was asked twice."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.idle = asyncio.Event()
+
+    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float) -> NoJob:
+        self.asked += 1
+        if self.asked > 1:
+            self.idle.set()
+            await asyncio.Event().wait()
+        return NoJob()
+
+
+async def test_an_idle_worker_keeps_nothing_of_photos_beyond_its_days(tmp_path: Path) -> None:
+    settings = WorkerSettings(
+        s3_endpoint="127.0.0.1:1", s3_access_key="k", s3_secret_key="s", s3_bucket="bucket", scratch_dir=tmp_path,
+        latent_cache_days=2, probe=False,
+    )  # fmt: skip
+    old, new = (tmp_path / "latents" / "aa" / name for name in ("old", "new"))
+    for path, days in ((old, 3), (new, 1)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"latents")
+        read_at = time.time() - days * 24 * 3600
+        os.utime(path, (read_at, read_at))
+    trainer, catalogue = _Idle(), load_catalogue(settings.catalogue)
+    engine = PretendedEngine(catalogue, 0)
+    running = asyncio.create_task(Worker(settings, catalogue, engine=engine, trainer=cast(Any, trainer)).run())
+    async with within():
+        await trainer.idle.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (old.exists(), new.exists()) == (False, True)

@@ -17,11 +17,13 @@ from services.trainer.models.epoch import Epoch, EpochFile
 from services.trainer.models.job import Outcome, Progress, TrainingJob
 from services.trainer.ports import WorkerAsk
 from services.trainer.recipe.buckets import Crop
+from services.trainer.recipe.calibration import NOTHING, Range
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.creating import JobCreator
-from services.trainer.use_cases.planning import JobRequest, Planner
+from services.trainer.use_cases.placing import Placing
+from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.steering import JobSteering, SteeringRequest
 from tests.fakes.job_store import FakeJobStore
@@ -108,7 +110,14 @@ class Verbs:
         ids = itertools.count(1)
         self.steering = JobSteering(self.store, catalogue, clock=self.clock, budgets=budgets)
         self.reading = JobReading(
-            self.store, FakeArtifacts(), catalogue, planner, TOKENS, clock=self.clock, budgets=budgets
+            self.store,
+            FakeArtifacts(),
+            catalogue,
+            planner,
+            TOKENS,
+            clock=self.clock,
+            placing=Placing(self.store, clock=self.clock, look_again=timedelta()),
+            budgets=budgets,
         )
         self.creator = JobCreator(
             self.store,
@@ -116,8 +125,14 @@ class Verbs:
             self.reading,
             clock=self.clock,
             new_id=lambda prefix: f"{prefix}-{next(ids)}",
+            memory=self.memory,
             budgets=budgets,
         )
+        self.needs = NOTHING
+
+    async def memory(self, request: JobRequest, planned: PlannedJob) -> Range:
+        """What every job needs."""
+        return self.needs
 
     def clock(self) -> datetime:
         """Now."""

@@ -549,7 +549,9 @@ class TrainingJob(_message.Message):
     etag: _builtins.str
     """Changes with every change of state."""
     held_back: _builtins.str
-    """Why it waits though its turn may have come: a budget of its project that is used up. Output only."""
+    """Why it waits though its turn may have come: no worker that is there can take it, or a budget of its project is used
+    up. The answer to CreateTrainingJob says so too. Output only.
+    """
     pretended: _builtins.bool
     """True once a worker that only pretends has worked on it (`fiveshot up --pretend`): its files hold no training. Output only."""
     @_builtins.property

@@ -8,6 +8,7 @@ from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import training_event_pb2 as _training_event_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -583,6 +584,102 @@ class DeleteEpochRequest(_message.Message):
 Global___DeleteEpochRequest: _TypeAlias = DeleteEpochRequest  # noqa: Y015
 
 @_typing.final
+class CleanUpTrainingJobsRequest(_message.Message):
+    """Asks to clean up after a project's jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    OLDER_THAN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    validate_only: _builtins.bool
+    """Deletes nothing, and reports what would go."""
+    @_builtins.property
+    def older_than(self) -> _duration_pb2.Duration:
+        """A shorter lifetime, counted from a job's end, for epochs that are neither the newest nor recommended and for jobs that failed or were cancelled. Unset: their own."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        older_than: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["older_than", b"older_than"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["older_than", b"older_than", "parent", b"parent", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CleanUpTrainingJobsRequest: _TypeAlias = CleanUpTrainingJobsRequest  # noqa: Y015
+
+@_typing.final
+class CleanUpTrainingJobsResponse(_message.Message):
+    """What went, or would go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Kind(_message.Message):
+        """One kind."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KIND_FIELD_NUMBER: _builtins.int
+        COUNT_FIELD_NUMBER: _builtins.int
+        SIZE_BYTES_FIELD_NUMBER: _builtins.int
+        OLDEST_TIME_FIELD_NUMBER: _builtins.int
+        LIFETIME_FIELD_NUMBER: _builtins.int
+        kind: _builtins.str
+        """`epochs`, `unsuccessful-jobs` or `successful-jobs`."""
+        count: _builtins.int
+        """How many."""
+        size_bytes: _builtins.int
+        """Size of their files in bytes."""
+        @_builtins.property
+        def oldest_time(self) -> _timestamp_pb2.Timestamp:
+            """When the job ended that ended first of those; unset when there is none."""
+
+        @_builtins.property
+        def lifetime(self) -> _duration_pb2.Duration:
+            """How long this kind is kept after the job's end; unset for ever."""
+
+        def __init__(
+            self,
+            *,
+            kind: _builtins.str = ...,
+            count: _builtins.int = ...,
+            size_bytes: _builtins.int = ...,
+            oldest_time: _timestamp_pb2.Timestamp | None = ...,
+            lifetime: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "oldest_time", b"oldest_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "lifetime", b"lifetime", "oldest_time", b"oldest_time", "size_bytes", b"size_bytes"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___CleanUpTrainingJobsResponse.Kind]:
+        """Every kind, also where there is none."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___CleanUpTrainingJobsResponse.Kind] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CleanUpTrainingJobsResponse: _TypeAlias = CleanUpTrainingJobsResponse  # noqa: Y015
+
+@_typing.final
 class ListWorkersRequest(_message.Message):
     """Asks for the workers."""
 
@@ -635,6 +732,8 @@ class Worker(_message.Message):
     BASE_MODELS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
+    MIXED_PRECISIONS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Its id."""
     device: _builtins.str
@@ -651,6 +750,14 @@ class Worker(_message.Message):
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last heard of."""
 
+    @_builtins.property
+    def families(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Families of base models that its program knows, such as `sdxl`; empty when it does not say."""
+
+    @_builtins.property
+    def mixed_precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Number formats that its device computes in, of `no`, `bf16` and `fp16`; empty when it does not say."""
+
     def __init__(
         self,
         *,
@@ -660,10 +767,12 @@ class Worker(_message.Message):
         base_models: _abc.Iterable[_builtins.str] | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         training_job: _builtins.str = ...,
+        families: _abc.Iterable[_builtins.str] | None = ...,
+        mixed_precisions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "last_seen_time", b"last_seen_time", "training_job", b"training_job", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "families", b"families", "last_seen_time", b"last_seen_time", "mixed_precisions", b"mixed_precisions", "training_job", b"training_job", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

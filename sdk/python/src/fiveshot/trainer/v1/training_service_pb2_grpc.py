@@ -147,6 +147,11 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.CleanUpTrainingJobs = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/CleanUpTrainingJobs',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CleanUpTrainingJobsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CleanUpTrainingJobsResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/ListWorkers',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListWorkersRequest.SerializeToString,
@@ -328,6 +333,13 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CleanUpTrainingJobs(self, request, context):
+        """Deletes what jobs left behind once its lifetime is over: epochs that are neither the newest nor recommended, jobs that failed or were cancelled, then all others. The service does so by itself every hour; `validate_only` only reports. Saved models keep theirs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkers(self, request, context):
         """Lists the workers that are there. For callers with access to all projects.
         """
@@ -470,6 +482,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.DeleteEpoch,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CleanUpTrainingJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.CleanUpTrainingJobs,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CleanUpTrainingJobsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CleanUpTrainingJobsResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -1065,6 +1082,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/DeleteEpoch',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CleanUpTrainingJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/CleanUpTrainingJobs',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CleanUpTrainingJobsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CleanUpTrainingJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

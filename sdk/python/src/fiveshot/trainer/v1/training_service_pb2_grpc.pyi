@@ -87,6 +87,8 @@ class TrainingServiceStub:
     """Lists a job's finished epochs, first to last."""
     DeleteEpoch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteEpochRequest, _empty_pb2.Empty]
     """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
+    CleanUpTrainingJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CleanUpTrainingJobsRequest, _training_service_pb2.CleanUpTrainingJobsResponse]
+    """Deletes what jobs left behind once its lifetime is over: epochs that are neither the newest nor recommended, jobs that failed or were cancelled, then all others. The service does so by itself every hour; `validate_only` only reports. Saved models keep theirs."""
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListWorkersRequest, _training_service_pb2.ListWorkersResponse]
     """Lists the workers that are there. For callers with access to all projects."""
     GetTrainingQueue: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingQueueRequest, _training_service_pb2.TrainingQueue]
@@ -150,6 +152,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Lists a job's finished epochs, first to last."""
     DeleteEpoch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteEpochRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
+    CleanUpTrainingJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CleanUpTrainingJobsRequest, _training_service_pb2.CleanUpTrainingJobsResponse]  # type: ignore[assignment]
+    """Deletes what jobs left behind once its lifetime is over: epochs that are neither the newest nor recommended, jobs that failed or were cancelled, then all others. The service does so by itself every hour; `validate_only` only reports. Saved models keep theirs."""
     ListWorkers: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListWorkersRequest, _training_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers that are there. For callers with access to all projects."""
     GetTrainingQueue: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingQueueRequest, _training_service_pb2.TrainingQueue]  # type: ignore[assignment]
@@ -336,6 +340,14 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
+
+    @_abc_1.abstractmethod
+    def CleanUpTrainingJobs(
+        self,
+        request: _training_service_pb2.CleanUpTrainingJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.CleanUpTrainingJobsResponse, _abc.Awaitable[_training_service_pb2.CleanUpTrainingJobsResponse]]:
+        """Deletes what jobs left behind once its lifetime is over: epochs that are neither the newest nor recommended, jobs that failed or were cancelled, then all others. The service does so by itself every hour; `validate_only` only reports. Saved models keep theirs."""
 
     @_abc_1.abstractmethod
     def ListWorkers(
