@@ -157,7 +157,8 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
     as_grpc = {
         "filter": {"and_filter": {"filters": [applies, _WANTS_GRPC]}},
         "headers_to_add": [
-            _header("grpc-status-details-bin", in_trailers(status)), _header("grpc-status", str(status.code)),
+            _header("grpc-status-details-bin", in_trailers(status)),
+            _header("grpc-status", str(status.code)),
         ],
         "body_format_override": {"text_format_source": {"inline_string": reply.message}},
     }

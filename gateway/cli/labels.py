@@ -16,9 +16,7 @@ Changed = Annotated[
 Removed = Annotated[list[str] | None, typer.Option("--remove-label", metavar="KEY", help="A label to take away.")]
 
 
-def changed(
-    current: Mapping[str, str], given: Iterable[str] | None, removed: Iterable[str] | None
-) -> dict[str, str]:
+def changed(current: Mapping[str, str], given: Iterable[str] | None, removed: Iterable[str] | None) -> dict[str, str]:
     """The labels after a change of some. Raises InvalidArgument for a key to remove that is not there."""
     kept = dict(current)
     for key in removed or ():

@@ -155,9 +155,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         for stored in [one.image for one in outcomes if one.image is not None]:
             _counted(stored)
         fields = (await self._datasets.get(parent)).fields
-        return messages.CompleteImageUploadsResponse(
-            results=[transfers.outcome_proto(one, fields) for one in outcomes]
-        )
+        return messages.CompleteImageUploadsResponse(results=[transfers.outcome_proto(one, fields) for one in outcomes])
 
     async def GetImageDownloadUrl(
         self, request: messages.GetImageDownloadUrlRequest, context: Any

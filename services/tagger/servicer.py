@@ -142,6 +142,7 @@ class TaggerServicer(TaggerServiceServicer):
         options = proto_mapping.options_from_proto(request.options)
         tagged = await self._tag_picture(request.content, options, project=project_of(request.parent))
         return tagger_service_pb2.TagImageResponse(
-            tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note,
+            tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores],
+            note=tagged.note,
             caption=tagged.caption,
         )

@@ -41,9 +41,7 @@ def sampled_pictures(family: Family, request: SamplingRequest, on_step: Callable
         return family.decode_latents(family.sample(family.pipeline(), request, on_step))
 
 
-def write_previews(
-    pictures: Sequence[Image.Image], request: SamplingRequest, folder: Path
-) -> tuple[PreviewImage, ...]:
+def write_previews(pictures: Sequence[Image.Image], request: SamplingRequest, folder: Path) -> tuple[PreviewImage, ...]:
     """Write ``preview-1.png`` and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     previews = []

@@ -35,7 +35,8 @@ Admit = Callable[[int], None]
 class WorkerAsk:
     """A worker that asks for a job. base_models: that it can load; empty for all. warm_base_model: in memory, or "".
 
-    device_memory_bytes: 0 when it does not say. pretends: it does not really train.
+    device_memory_bytes: 0 when it does not say. pretends: it does not really train. draws: it draws preview requests.
+    drew: that was the last thing that it did.
     """
 
     worker_id: str
@@ -44,6 +45,8 @@ class WorkerAsk:
     device: str
     device_memory_bytes: int = 0
     pretends: bool = False
+    draws: bool = False
+    drew: bool = False
 
 
 JOBS: Listing[TrainingJob] = Listing(
@@ -224,7 +227,7 @@ class Measurements(Protocol):
 MEASUREMENTS_KEPT = 20
 
 QUEUE = "queue"
-"""The signal of jobs that enter the queue; a job's own signal has its name."""
+"""The signal of jobs and preview requests that enter the queue; a job's or request's own signal has its name."""
 
 
 class Datasets(Protocol):
@@ -256,7 +259,7 @@ class Artifacts(Protocol):
         """Removes the files; absent ones are fine."""
 
     def attempts(self) -> AsyncIterator[tuple[str, int]]:
-        """Every (job name, attempt number) that has objects."""
+        """Every (name of a job or preview request, attempt number) that has objects."""
 
     async def sweep(self, job: str, attempt: int, *, keep: Collection[str], older_than: datetime) -> int:
         """Removes the attempt's objects whose keys are not kept and that are old enough; returns how many."""
