@@ -102,8 +102,8 @@ def test_the_base_model_is_bitwise_clean_after_a_try_out_also_after_one_that_end
     drawn: list[DrawnPicture] = []
     draw(spec_of(base_model, try_out(tmp_path / "drawn", drawn), a=file_of(epoch)), warm)
     assert content(trained(make_spec("hot", num_epochs=1), warm)) == cold
+    unwanted = try_out(tmp_path / "unwanted", drawn, wanted=lambda: False)
     with pytest.raises(NotWanted):
-        unwanted = try_out(tmp_path / "unwanted", drawn, wanted=lambda: False)
         draw(spec_of(base_model, unwanted, a=file_of(epoch)), warm)
     fresh = load_family(base_model, torch.device("cpu"), torch.float32)
     held = warm.take(base_model, torch.device("cpu"), torch.float32, "none")
@@ -117,9 +117,7 @@ def test_the_base_model_is_bitwise_clean_after_a_try_out_also_after_one_that_end
         assert all(torch.equal(value, state[name]) for name, value in ours.state_dict().items())
 
 
-def test_a_file_of_another_model_is_refused_in_words(
-    base_model: BaseModelFiles, warm: Warm, tmp_path: Path
-) -> None:
+def test_a_file_of_another_model_is_refused_in_words(base_model: BaseModelFiles, warm: Warm, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.safetensors"
     save_file({"unet.none.lora_A.weight": torch.zeros(2, 4), "unet.none.lora_B.weight": torch.zeros(4, 2)}, wrong)
     with pytest.raises(EngineError) as caught:

@@ -76,9 +76,7 @@ def test_what_a_job_gives_back_is_the_model_that_was_loaded(
     assert warm.take(base_model, device, dtype, "none") is not held
 
 
-def test_another_base_model_takes_the_place_of_the_one_before(
-    make_spec: MakeSpec, warm: Warm, tmp_path: Path
-) -> None:
+def test_another_base_model_takes_the_place_of_the_one_before(make_spec: MakeSpec, warm: Warm, tmp_path: Path) -> None:
     done(make_spec(num_epochs=1), warm)
     other = write_stable_diffusion(tmp_path / "other", "epsilon")
     spec = replace(make_spec("other", num_epochs=1), base_model=other)

@@ -27,8 +27,7 @@ def test_a_folder_gives_its_pictures_in_order_and_names_the_rest(tmp_path: Path)
     assert _names(found) == ["a.jpg", "b.PNG", "c.webp", "d.jfif"]
     assert [each.path.name for each in found.passed_over] == ["lost.txt", "notes.md", "sub", ".hidden.png"]
     assert found.passed_over_in_words() == (
-        "1 caption without a picture, 1 file that is no picture, 1 folder within, entered with recursive,"
-        " 1 hidden file"
+        "1 caption without a picture, 1 file that is no picture, 1 folder within, entered with recursive, 1 hidden file"
     )
     assert _names(find_pictures([tmp_path], recursive=True)) == ["a.jpg", "b.PNG", "c.webp", "d.jfif", "e.jpg"]
     assert _names(find_pictures([tmp_path / "notes.md"])) == ["notes.md"]
