@@ -147,6 +147,13 @@ def paste(sheet: Image.Image, data: bytes, x: int, y: int) -> tuple[int, int, in
     return left, top, left + size[0], top + size[1]
 
 
+def blank() -> bytes:
+    """An empty cell."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (CELL, CELL), "#f2f2f2").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The sheets' letters. size: in pixels."""
     return ImageFont.load_default(size)

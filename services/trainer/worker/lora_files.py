@@ -1,4 +1,4 @@
-"""The LoRA files that a preview request draws, fetched and checked: of epochs from S3, of versions from the registry."""
+"""The LoRA files that a preview request draws, fetched and checked: epochs from S3, versions from the registry."""
 
 from __future__ import annotations
 

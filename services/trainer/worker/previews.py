@@ -292,9 +292,13 @@ class LivePreviews:
         loop = asyncio.get_running_loop()
         ends: asyncio.Future[Exception | None] = loop.create_future()
 
+        def settle(error: Exception | None) -> None:
+            if not ends.done():
+                ends.set_result(error)
+
         def on_end(error: Exception | None) -> None:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(lambda: ends.done() or ends.set_result(error))
+                loop.call_soon_threadsafe(settle, error)
 
         delivering = asyncio.create_task(delivery.run())
         try:

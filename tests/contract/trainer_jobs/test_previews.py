@@ -104,9 +104,8 @@ async def test_a_request_goes_through_its_life_and_comes_back_as_it_was_stored(p
 async def test_projects_take_turns_and_within_one_the_oldest_goes_first(previews: PreviewStore) -> None:
     for request in (made("late", age_s=1), made("old", age_s=9), made("other", "other"), made("third", age_s=5)):
         await previews.create(request, NO_KEY)
-    found = [
-        await previews.acquire(ASK, taking(f"t{number}", at=NOW + timedelta(seconds=number))) for number in range(4)
-    ]
+    moments = [NOW + timedelta(seconds=number) for number in range(4)]
+    found = [await previews.acquire(ASK, taking(moment.isoformat(), at=moment)) for moment in moments]
     assert [request.name.rsplit("/", 1)[1] for request in found if request] == ["old", "other", "third", "late"]
 
 
@@ -196,12 +195,8 @@ async def test_pages_filters_and_orders(previews: PreviewStore) -> None:
 
     assert await names() == ["r-0", "r-1", "r-2", "r-3", "r-4"]
     assert await names("state = CANCELLED") == ["r-2"]
-    assert await names('base_model = "tiny" AND state != STATE_CANCELLED', "create_time") == [
-        "r-4",
-        "r-3",
-        "r-1",
-        "r-0",
-    ]
+    of_model = 'base_model = "tiny" AND state != STATE_CANCELLED'
+    assert await names(of_model, "create_time") == ["r-4", "r-3", "r-1", "r-0"]
 
 
 async def test_the_time_at_work_counts_as_gpu_seconds_and_a_project_without_any_left_waits(database: Database) -> None:

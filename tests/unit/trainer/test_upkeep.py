@@ -142,7 +142,6 @@ async def test_the_sweeper_leaves_a_running_attempt_alone() -> None:
     running = _held()
     artifacts: Any = _Artifacts([(NAME, 1)])
     store: Any = _Store(running)
-    assert (
-        await Sweeper(store, artifacts, FakePreviewStore(), clock=lambda: NOW, pause_s=1, age=timedelta(0)).sweep() == 0
-    )
+    sweeper = Sweeper(store, artifacts, FakePreviewStore(), clock=lambda: NOW, pause_s=1, age=timedelta(0))
+    assert await sweeper.sweep() == 0
     assert artifacts.kept == {}

@@ -8,6 +8,7 @@ from typing import Any
 from fiveshot.aio.calls import Channel, Stubs
 from fiveshot.aio.datasets import Datasets
 from fiveshot.aio.models import Models
+from fiveshot.aio.previews import PreviewRequests
 from fiveshot.aio.training import TrainingJobs
 from fiveshot.aio.webhooks import Webhooks
 from fiveshot.connection import Patience, endpoint
@@ -47,6 +48,7 @@ class AsyncClient:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
     async def base_models(self) -> list[base_model_pb2.BaseModel]:

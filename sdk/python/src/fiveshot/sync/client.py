@@ -10,6 +10,7 @@ from fiveshot.connection import Patience, endpoint
 from fiveshot.sync.calls import Channel, Stubs
 from fiveshot.sync.datasets import Datasets
 from fiveshot.sync.models import Models
+from fiveshot.sync.previews import PreviewRequests
 from fiveshot.sync.training import TrainingJobs
 from fiveshot.sync.webhooks import Webhooks
 from fiveshot.trainer.v1 import base_model_pb2
@@ -48,6 +49,7 @@ class Client:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
     def base_models(self) -> list[base_model_pb2.BaseModel]:
