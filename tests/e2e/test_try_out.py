@@ -69,16 +69,16 @@ def test_epochs_and_versions_are_drawn_with_prompts_of_ones_own_and_land_on_a_sh
     sheet = tmp_path / "sheet.png"
     command = ("epochs", "try", job.id, "--epochs", "1,3", "--strength", "0.6,1", "-p", PROMPTS[0], "-o", str(sheet))
     done = pretending.command(*command)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     # Four rows of one picture below the title.
     assert Image.open(sheet).height > 4 * 192
     again = pretending.command(*command)
-    assert (again.returncode, "already exists" in again.stderr) == (6, True)
+    assert (again.exit_code, "already exists" in again.output) == (6, True)
     listed = json.loads(pretending.command("--json", "previews", "list").stdout)["previewRequests"]
     assert listed[0]["cellCount"] == 4
     assert "cell-1" in json.dumps(listed[0])
     wrong = pretending.command("epochs", "try", job.id, "--size", "3x5", "-o", str(tmp_path / "no.png"))
-    assert (wrong.returncode, "SIZE_INVALID" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "SIZE_INVALID" in wrong.output) == (2, True)
     assert not (tmp_path / "no.png").exists()
 
 

@@ -85,7 +85,12 @@ class PreviewWork:
             asked = self._signals.next(previews_signal(job))
             lease = (await self._jobs.get(job)).lease
             if lease is None or lease.token != token:
-                raise Aborted("This lease is no longer valid", field="lease_token", reason="LEASE_LOST")
+                raise Aborted(
+                    "This lease is no longer valid",
+                    field="lease_token",
+                    reason="LEASE_LOST",
+                    remedy="Drop the job and acquire another.",
+                )
             request = await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask), job=job)
             if request is not None:
                 return await self._assignment(request)

@@ -97,6 +97,27 @@ CREATE TABLE public.metric_chunks (
     points bytea NOT NULL
 );
 
+CREATE TABLE public.preview_requests (
+    name character varying(200) NOT NULL COLLATE pg_catalog."C",
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    base_model character varying(100) NOT NULL,
+    state character varying(16) NOT NULL,
+    live_job character varying(200) NOT NULL COLLATE pg_catalog."C",
+    drawing text NOT NULL,
+    cells text NOT NULL,
+    error text,
+    attempts text NOT NULL,
+    lease_token character varying(64),
+    lease_worker character varying(100),
+    lease_expires_at bigint,
+    wanted_until bigint,
+    revision integer NOT NULL,
+    create_time bigint NOT NULL,
+    start_time bigint,
+    end_time bigint,
+    expire_time bigint NOT NULL
+);
+
 CREATE TABLE public.project_shares (
     project character varying(200) NOT NULL COLLATE pg_catalog."C",
     served_at bigint
@@ -194,6 +215,9 @@ ALTER TABLE ONLY public.measurements
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_pkey PRIMARY KEY (job, last_step);
 
+ALTER TABLE ONLY public.preview_requests
+    ADD CONSTRAINT preview_requests_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY public.project_shares
     ADD CONSTRAINT project_shares_pkey PRIMARY KEY (project);
 
@@ -229,12 +253,18 @@ CREATE INDEX ix_jobs_unthinned ON public.training_jobs USING btree (end_time) WH
 
 CREATE INDEX ix_measurements_device ON public.measurements USING btree (device, base_model, measured_at);
 
+CREATE INDEX ix_previews_created ON public.preview_requests USING btree (project, create_time, name);
+
+CREATE INDEX ix_previews_expire ON public.preview_requests USING btree (expire_time);
+
+CREATE INDEX ix_previews_unended ON public.preview_requests USING btree (project) WHERE (end_time IS NULL);
+
 ALTER TABLE ONLY public.epochs
     ADD CONSTRAINT epochs_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0010');
+INSERT INTO public.alembic_version (version_num) VALUES ('0012');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0012', '0002', '0.1.0');

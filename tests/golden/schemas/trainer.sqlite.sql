@@ -146,6 +146,28 @@ CREATE TABLE audit_outbox (
     PRIMARY KEY (id, revision)
 );
 
+CREATE TABLE preview_requests (
+    name VARCHAR(200) NOT NULL,
+    project VARCHAR(200) NOT NULL,
+    base_model VARCHAR(100) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    live_job VARCHAR(200) NOT NULL,
+    drawing TEXT NOT NULL,
+    cells TEXT NOT NULL,
+    error TEXT,
+    attempts TEXT NOT NULL,
+    lease_token VARCHAR(64),
+    lease_worker VARCHAR(100),
+    lease_expires_at BIGINT,
+    wanted_until BIGINT,
+    revision INTEGER NOT NULL,
+    create_time BIGINT NOT NULL,
+    start_time BIGINT,
+    end_time BIGINT,
+    expire_time BIGINT NOT NULL,
+    PRIMARY KEY (name)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -158,15 +180,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
 CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -174,6 +196,12 @@ CREATE INDEX ix_measurements_device ON measurements (device, base_model, measure
 
 CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+CREATE INDEX ix_previews_unended ON preview_requests (project) WHERE end_time IS NULL;
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+CREATE INDEX ix_previews_created ON preview_requests (project, create_time, name);
+
+CREATE INDEX ix_previews_expire ON preview_requests (expire_time);
+
+INSERT INTO alembic_version (version_num) VALUES ('0012');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0012', '0002', '0.1.0');

@@ -107,7 +107,7 @@ class PreviewRequest(_message.Message):
     pretended: _builtins.bool
     """True when a worker that only pretends to train drew some of it. Output only."""
     etag: _builtins.str
-    """Changes when its state or its cells do."""
+    """Changes when its state or its cells do. Output only."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is drawn: epochs, model versions (by number or alias), all of one base model; or one training job that is at work, as it stands now."""
