@@ -11,7 +11,6 @@ from fiveshot import Client
 from fiveshot.errors import FailedPrecondition, InvalidArgument, NotFound
 from PIL import Image
 
-from tests.fixtures.patience import until_blocking
 from tests.fixtures.running_stack import RunningStack
 
 PROMPTS = ["sks cat on a beach", "sks cat in the snow"]
@@ -62,6 +61,11 @@ def test_epochs_and_versions_are_drawn_with_prompts_of_ones_own_and_land_on_a_sh
         version.delete(force=True)
         with pytest.raises(NotFound):
             fs.previews.create([version.name], PROMPTS)
+        other = ds.train(epochs=1, rank=4).wait()
+        side_by_side = fs.compare(job, other.id)
+        assert side_by_side.differences["num_epochs"] == (3, 1)
+        assert {"rank", "num_epochs"} <= side_by_side.differences.keys()
+        assert [len(losses) for losses in side_by_side.losses] == [job.total_steps, other.total_steps]
         mixed.delete()
         with pytest.raises(NotFound):
             mixed.refresh()
@@ -71,40 +75,20 @@ def test_epochs_and_versions_are_drawn_with_prompts_of_ones_own_and_land_on_a_sh
     done = pretending.command(*command)
     assert done.exit_code == 0, done.output
     # Four rows of one picture below the title.
-    assert Image.open(sheet).height > 4 * 192
+    with Image.open(sheet) as drawn_sheet:
+        assert drawn_sheet.height > 4 * 192
     again = pretending.command(*command)
     assert (again.exit_code, "already exists" in again.output) == (6, True)
+    compared = pretending.command(
+        "train", "compare", "--plot", str(tmp_path / "l.png"), "--sheet", str(tmp_path / "s.png")
+    )
+    assert compared.exit_code == 0, compared.output
+    for name in ("l.png", "s.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 300
     listed = json.loads(pretending.command("--json", "previews", "list").stdout)["previewRequests"]
     assert listed[0]["cellCount"] == 4
     assert "cell-1" in json.dumps(listed[0])
     wrong = pretending.command("epochs", "try", job.id, "--size", "3x5", "-o", str(tmp_path / "no.png"))
     assert (wrong.exit_code, "SIZE_INVALID" in wrong.output) == (2, True)
     assert not (tmp_path / "no.png").exists()
-
-
-def test_a_job_at_work_is_drawn_as_it_stands_now_and_a_request_ends_with_its_caller(
-    pretending: RunningStack, photos: Path
-) -> None:
-    with Client(pretending.server, api_key=pretending.api_key) as fs:
-        ds = fs.datasets.create("live", trigger="sks", subject="cat")
-        ds.upload(photos)
-        job = ds.train(epochs=200)
-        until_blocking(lambda: job.refresh().state == "running", limit_s=30, what="the job at work")
-        drawn = job.try_out(PROMPTS[:1], strengths=[1.0, 2.0])
-        steps = {cell.message.step for cell in drawn.cells}
-        assert len(steps) == 1
-        assert 0 < steps.pop() < job.refresh().total_steps or job.state == "succeeded"
-
-        # The one worker is busy, so this waits; whoever stops waiting ends it.
-        class Gone(Exception):
-            """The caller is gone."""
-
-        def leave(_: object) -> None:
-            raise Gone
-
-        waiting = fs.previews.create([drawn.message.sources[0]], PROMPTS, attended=True)
-        with pytest.raises(Gone):
-            waiting.wait(leave)
-        assert waiting.refresh().state == "cancelled"
-        if not job.refresh().ended:
-            job.cancel()
