@@ -7,6 +7,7 @@ from typing import Any
 
 from fiveshot.errors import FailedPrecondition
 from fiveshot.trainer.v1 import training_job_pb2
+from PIL import Image
 
 from gateway.cli import output, pictures, report
 from gateway.cli.session import Session
@@ -41,7 +42,7 @@ def outcomes(jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> Iterator[tu
     yield "likeness to a photo", *(f"{each.evaluation.memorisation:.0%}" if each else "" for each in epochs)
 
 
-def sheet(session: Session, jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> pictures.Image.Image:
+def sheet(session: Session, jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> Image.Image:
     """The previews of each job's recommended epoch, a row each, with the prompts that any of them has drawn.
 
     Raises FailedPrecondition (NO_RECOMMENDATION) when no job has such an epoch.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from fiveshot.errors import FailedPrecondition, InvalidArgument
@@ -14,6 +14,7 @@ from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.sync.calls import pages
 from fiveshot.sync.previews import PreviewRequest, PreviewRequests
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn
 
 from gateway.cli import epochs, lookup, models, output, pictures
@@ -21,6 +22,7 @@ from gateway.cli.completion import jobs
 from gateway.cli.session import Session
 from gateway.cli.sheets import check_sheet, save_sheet
 
+N = TypeVar("N", int, float)
 _SIZE = re.compile(r"([0-9]{1,5})[x×]([0-9]{1,5})")
 _EPOCHS = re.compile(r"([0-9]+|recommended|best|last|all)(,([0-9]+|recommended|best|last))*")
 
@@ -104,7 +106,7 @@ def try_models(
     _finish(session, made, out, output.short(name))
 
 
-def sheet_of(request: PreviewRequest, title: str) -> pictures.Image.Image:
+def sheet_of(request: PreviewRequest, title: str) -> Image.Image:
     """Sources × strengths down, prompts × seeds across."""
     asked, by_place = request.message, {each.message.index: each for each in request.cells}
     columns = [(prompt, seed) for prompt in asked.prompts for seed in asked.seeds]
@@ -187,7 +189,7 @@ def _wait(session: Session, request: PreviewRequest) -> None:
         request.wait(show)
 
 
-def _numbers(given: str, kind: type[int] | type[float], field: str) -> list[int] | list[float]:
+def _numbers(given: str, kind: Callable[[str], N], field: str) -> list[N]:
     try:
         return [kind(part) for part in given.split(",")]
     except ValueError:

@@ -175,7 +175,8 @@ class SqlPreviewStore:
         row = (await conn.execute(statement.with_for_update() if lock else statement)).mappings().one_or_none()
         if row is None:
             raise preview_not_found(name)
-        return row
+        found: RowMapping = row
+        return found
 
     async def _store(self, conn: AsyncConnection, before: PreviewRequest, after: PreviewRequest) -> None:
         old, new = _to_row(before), _to_row(after)
@@ -236,7 +237,9 @@ def _from_row(row: RowMapping) -> PreviewRequest:
     lease = None
     if row["lease_token"] is not None:
         lease = Lease(row["lease_token"], row["lease_worker"], row["lease_expires_at"])
-    drawing = {name: tuple(value) if isinstance(value, list) else value for name, value in row["drawing"].items()}
+    drawing: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row["drawing"].items()
+    }
     return PreviewRequest(
         **{name: row[name] for name in _SAME},
         state=PreviewState(row["state"]),

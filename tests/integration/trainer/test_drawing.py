@@ -129,12 +129,10 @@ def test_a_file_of_another_model_is_refused_in_words(base_model: BaseModelFiles,
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
-        {"optimizer": "schedule_free", "learning_rate": 1e-2},
+        {"adapter": "lokr", "optimizer": "schedule_free", "learning_rate": 1e-2},
         {"adapter": "dora", "train_text_encoder": True, "ema_decay": 0.9},
-        {"adapter": "lokr", "caption_dropout": 0.5},
     ],
-    ids=["lora", "schedule-free", "dora-with-average", "lokr"],
+    ids=["schedule-free", "dora-with-average"],
 )
 def test_the_steps_of_a_run_are_bitwise_the_same_with_pictures_drawn_between_them(
     make_spec: MakeSpec, tmp_path: Path, changes: dict[str, Any]
@@ -149,14 +147,12 @@ def test_the_steps_of_a_run_are_bitwise_the_same_with_pictures_drawn_between_the
     def control() -> Command:
         nonlocal steps
         steps += 1
-        return Command.DRAW if steps % 2 else Command.CONTINUE
+        return Command.DRAW if steps % 3 == 1 else Command.CONTINUE
 
     def asked() -> TryOut:
         # Every second one is told to end at its first solver step.
         answer = len(ends) % 2 == 0
-        return try_out(
-            tmp_path / f"asked-{steps}", drawn, strengths=(0.5, 1.5), wanted=lambda: answer, on_end=ends.append
-        )
+        return try_out(tmp_path / f"asked-{steps}", drawn, strengths=(1.5,), wanted=lambda: answer, on_end=ends.append)
 
     with_pictures = trained(
         make_spec("drawn", **changes), control=control, try_out=asked,
@@ -166,7 +162,7 @@ def test_the_steps_of_a_run_are_bitwise_the_same_with_pictures_drawn_between_the
     assert losses["drawn"] == losses["plain"]
     assert ends[0] is None
     assert isinstance(ends[1], NotWanted)
-    assert {picture.step for picture in drawn} >= {1, 5}
+    assert {picture.step for picture in drawn} >= {1, 7}
 
 
 def test_a_helper_process_waits_while_the_main_one_draws(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from services.chassis.signals import Signals
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.use_cases import working
+from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.working import Assignment, JobWork
 from tests.fixtures.patience import turns, until
 from tests.unit.trainer.jobs import NOW, make_job
@@ -52,7 +53,7 @@ class _Scene:
             max_failures=3,
         )
 
-    def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | None]:
+    def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | PreviewAssignment | None]:
         ask = WorkerAsk(f"w-{number}", ("baseModels/tiny",), "", "cpu")
         return asyncio.create_task(self.work.acquire(ask, timedelta(seconds=wait_s)))
 
