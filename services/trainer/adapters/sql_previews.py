@@ -237,9 +237,8 @@ def _from_row(row: RowMapping) -> PreviewRequest:
     lease = None
     if row["lease_token"] is not None:
         lease = Lease(row["lease_token"], row["lease_worker"], row["lease_expires_at"])
-    drawing: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in row["drawing"].items()
-    }
+    stored: dict[str, Any] = row["drawing"]
+    drawing = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     return PreviewRequest(
         **{name: row[name] for name in _SAME},
         state=PreviewState(row["state"]),
