@@ -238,11 +238,11 @@ def _from_row(row: RowMapping) -> PreviewRequest:
     if row["lease_token"] is not None:
         lease = Lease(row["lease_token"], row["lease_worker"], row["lease_expires_at"])
     stored: dict[str, Any] = row["drawing"]
-    drawing = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
     return PreviewRequest(
         **{name: row[name] for name in _SAME},
         state=PreviewState(row["state"]),
-        drawing=Drawing(**drawing),
+        drawing=Drawing(**{**stored, **lists}),
         cells=tuple(DrawnCell(**{**cell, "file": EpochFile(**cell["file"])}) for cell in row["cells"]),
         error=JobError(**row["error"]) if row["error"] else None,
         attempts=tuple(attempt_from_json(attempt) for attempt in row["attempts"]),

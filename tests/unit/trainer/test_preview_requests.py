@@ -73,7 +73,8 @@ class World:
         self.held: set[str] = set()
         self.store = FakePreviewStore(self.signals, self.held)
         self.versions = _Versions()
-        self.artifacts: Any = _Artifacts()
+        artifacts: Any = _Artifacts()
+        self.artifacts = artifacts
         self.numbers = iter(range(100))
         self.requesting = PreviewRequesting(
             self.store, self.jobs, self.versions, load_catalogue(), clock=self.clock,

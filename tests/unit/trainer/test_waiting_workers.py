@@ -75,7 +75,7 @@ async def test_each_job_goes_to_one_waiting_worker_and_the_others_hardly_look() 
         await turns(3 * WORKERS)
         assert scene.store.looks - before <= len(numbers) + 3
     taken = [task.result() for task in waiting if task.done()]
-    assert sorted(item.job.job_id for item in taken if item is not None) == ["j1", "j2", "j3", "j4"]
+    assert sorted(item.job.job_id for item in taken if isinstance(item, Assignment)) == ["j1", "j2", "j3", "j4"]
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
