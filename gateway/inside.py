@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 
 _DATASET, _TRAINER = "/fiveshot.dataset.v1.DatasetService/", "/fiveshot.trainer.v1.TrainingService/"
+_REGISTRY = "/fiveshot.registry.v1.RegistryService/"
 _INTAKE = "/fiveshot.audit.v1.AuditIntakeService/"
 
 
@@ -58,10 +59,11 @@ MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
         "worker": ("/fiveshot.trainer.v1.WorkerService/",),
     },
     "registry": {
-        "gateway": ("/fiveshot.registry.v1.RegistryService/", "/fiveshot.audit.v1.AuditService/", _INTAKE),
+        "gateway": (_REGISTRY, "/fiveshot.audit.v1.AuditService/", _INTAKE),
         "dataset": (_INTAKE,),
         "tagger": (_INTAKE,),
-        "trainer": (_INTAKE,),
+        "trainer": (_INTAKE, *_of(_REGISTRY, "GetModelVersion")),
+        "worker": _of(_REGISTRY, "DownloadModelVersion"),
         "notifier": (_INTAKE,),
     },
     "notifier": {"gateway": ("/fiveshot.notifier.v1.NotifierService/",)},

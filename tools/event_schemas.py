@@ -1,7 +1,7 @@
 """Writes the JSON schemas of all events from their protos: what consumers of NATS and of webhooks get as `data`.
 
-    python -m tools.event_schemas            prints them
-    python -m tools.event_schemas --write    into docs/event_schemas.json
+python -m tools.event_schemas            prints them
+python -m tools.event_schemas --write    into docs/event_schemas.json
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ _MOMENT = {"type": "string", "format": "date-time"}
 _USAGE: dict[str, Schema] = {
     "fiveshot.usage.gpu_seconds": {
         "project": _TEXT, "training_job": _TEXT, "outcome": _TEXT, "base_model": _TEXT, "worker_id": _TEXT,
-        "attempt": _COUNT, "gpu_seconds": {"type": "number", "minimum": 0},
+        "attempt": _COUNT, "gpu_seconds": {"type": "number", "minimum": 0}, "preview_request": _TEXT,
     },
     "fiveshot.usage.stored_bytes": {
         "project": _TEXT, "hour": _MOMENT, "stored_bytes": _COUNT, "images": _COUNT, "datasets": _COUNT,
     },
 }  # fmt: skip
+_SOMETIMES = ("preview_request",)
 _WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": _MOMENT,
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?\d+(\.\d+)?s$"},
@@ -55,7 +56,8 @@ def schemas() -> Schema:
                 "type": "object", "properties": {**common, **named}, "required": ["eventId", *named],
             }  # fmt: skip
     for name, fields in _USAGE.items():
-        by_type[name] = {"type": "object", "properties": fields, "required": list(fields)}
+        required = [field for field in fields if field not in _SOMETIMES]
+        by_type[name] = {"type": "object", "properties": fields, "required": required}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The data of Fiveshot's events, by CloudEvents type",

@@ -1,32 +1,35 @@
-"""Two jobs side by side: the parameters in which they differ, and what came of each."""
+"""Jobs side by side: the parameters in which they differ, what came of each, their losses and their previews."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fiveshot.errors import FailedPrecondition
 from fiveshot.trainer.v1 import training_job_pb2
+from PIL import Image
 
-from gateway.cli import output
+from gateway.cli import output, pictures, report
+from gateway.cli.session import Session
 
 Job = training_job_pb2.TrainingJob
+Epoch = training_job_pb2.Epoch
 
 
-def differences(one: Job, other: Job) -> Iterator[tuple[str, ...]]:
-    """Base model, dataset version and every parameter that is not the same, with both values."""
+def differences(jobs: Sequence[Job]) -> Iterator[tuple[str, ...]]:
+    """Base model, dataset version and every parameter that is not the same in all, with each job's value."""
     for field in ("base_model", "dataset_version"):
-        values = getattr(one, field), getattr(other, field)
-        if values[0] != values[1]:
+        values = [getattr(job, field) for job in jobs]
+        if len(set(values)) > 1:
             yield field, *(value.split("/", 2)[-1].removeprefix("datasets/") for value in values)
     for descriptor in training_job_pb2.TrainingParameters.DESCRIPTOR.fields:
-        shown = _shown(one.parameters, descriptor), _shown(other.parameters, descriptor)
-        if shown[0] != shown[1]:
+        shown = [_shown(job.parameters, descriptor) for job in jobs]
+        if len(set(shown)) > 1:
             yield descriptor.name, *shown
 
 
-def outcomes(one: Job, other: Job, epochs: tuple[Any, Any]) -> Iterator[tuple[str, ...]]:
-    """What came of both: state, loss, time and the recommended epoch with its measures. epochs: those, or None."""
-    jobs = (one, other)
+def outcomes(jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> Iterator[tuple[str, ...]]:
+    """What came of them: state, loss, time and the recommended epoch with its measures. epochs: those, or None."""
     yield "state", *(output.enum_name(job, "state") for job in jobs)
     yield "pictures", *(str(job.image_count) for job in jobs)
     yield "steps", *(f"{job.step} of {job.total_steps}" for job in jobs)
@@ -37,6 +40,26 @@ def outcomes(one: Job, other: Job, epochs: tuple[Any, Any]) -> Iterator[tuple[st
         yield title, *(_percent(each.evaluation, name) if each else "" for each in epochs)
     yield "drift", *(f"{each.evaluation.drift:.1%}" if each else "" for each in epochs)
     yield "likeness to a photo", *(f"{each.evaluation.memorisation:.0%}" if each else "" for each in epochs)
+
+
+def sheet(session: Session, jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> Image.Image:
+    """The previews of each job's recommended epoch, a row each, with the prompts that any of them has drawn.
+
+    Raises FailedPrecondition (NO_RECOMMENDATION) when no job has such an epoch.
+    """
+    found = [(job, epoch) for job, epoch in zip(jobs, epochs, strict=True) if epoch is not None]
+    if not found:
+        raise FailedPrecondition(
+            "None of the jobs has a recommended epoch", field="sheet", reason="NO_RECOMMENDATION",
+            remedy="Wait for their first epochs.",
+        )  # fmt: skip
+    prompts = list(dict.fromkeys(preview.prompt for _, epoch in found for preview in epoch.previews))
+    rows = []
+    for job, epoch in found:
+        drawn = dict(zip((p.prompt for p in epoch.previews), report.previews(session, epoch), strict=True))
+        cells = [drawn.get(prompt) or pictures.blank() for prompt in prompts]
+        rows.append(pictures.SheetRow(output.short(job.name), f"epoch {output.short(epoch.name)}", cells))
+    return pictures.contact_sheet("The jobs' recommended epochs", [], prompts, rows)
 
 
 def _percent(evaluation: Any, name: str) -> str:

@@ -39,6 +39,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, 
     models,
     output,
     preview,
+    previews,
     project,
     stack,
     taggers,
@@ -224,6 +225,7 @@ app.add_typer(dataset.app, name="dataset", rich_help_panel=_MAKE)
 app.add_typer(train.app, name="train", rich_help_panel=_MAKE)
 app.add_typer(epochs.app, name="epochs", rich_help_panel=_MAKE)
 app.add_typer(models.app, name="models", rich_help_panel=_MAKE)
+app.add_typer(previews.app, name="previews", rich_help_panel=_MAKE)
 app.add_typer(base_models.app, name="base-models", rich_help_panel=_MAKE)
 app.add_typer(taggers.app, name="taggers", rich_help_panel=_MAKE)
 app.command("up", rich_help_panel=_RUN)(stack.up)

@@ -1,20 +1,23 @@
-"""`fiveshot train …` for numbers: the points of one job, and two jobs side by side."""
+"""`fiveshot train …` for numbers: the points of one job, and jobs side by side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from fiveshot.errors import InvalidArgument
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
 from gateway.cli import compare as comparing
-from gateway.cli import lookup, output
+from gateway.cli import lookup, output, pictures, report
 from gateway.cli import watch as watching
 from gateway.cli.completion import jobs
 from gateway.cli.session import Session
+from gateway.cli.sheets import check_sheet, save_sheet
 from gateway.cli.train import FOLLOW, Job, app
 
 
@@ -58,34 +61,56 @@ def metrics(
 @app.command(rich_help_panel=FOLLOW)
 def compare(
     ctx: typer.Context,
-    one: Annotated[
-        str, typer.Argument(help="Id or full name of a job; the one before the last when empty.", autocompletion=jobs)
-    ] = "",
-    other: Annotated[str, typer.Argument(help="The other job; the last one when empty.", autocompletion=jobs)] = "",
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB]...", help="Jobs; the last two when left out.", autocompletion=jobs),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the losses of all into this file, .png or .jpg.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Draw the previews of their recommended epochs into this file, .png or .jpg.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite existing files.")] = False,
 ) -> None:
-    """Compare two jobs, the last two by default: the parameters in which they differ, and what came of each."""
+    """Compare jobs, the last two by default: the parameters in which they differ, and what came of each."""
     session: Session = ctx.obj
-    names = [lookup.job(session, one), lookup.job(session, other)] if one else lookup.last_two_jobs(session)
-    first, second = (session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)) for name in names)
+    for path in (plot, sheet):
+        if path is not None:
+            check_sheet(path, force=force)
+    found = [session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)) for name in _named(session, given)]
     best = [
         session.trainer.GetEpoch(pb.GetEpochRequest(name=f"{job.name}/epochs/{job.recommended_epoch}"))
         if job.recommended_epoch
         else None
-        for job in (first, second)
+        for job in found
     ]
-    differing = list(comparing.differences(first, second))
-    came = list(comparing.outcomes(first, second, (best[0], best[1])))
+    if plot is not None:
+        pictures.loss_curves({output.short(job.name): report.loss_points(session, job) for job in found}, plot)
+    if sheet is not None:
+        save_sheet(comparing.sheet(session, found, best), sheet)
+    differing = list(comparing.differences(found))
+    came = list(comparing.outcomes(found, best))
     if session.json:
-        jobs_as_json = [output.to_json(job) for job in (first, second)]
+        jobs_as_json = [output.to_json(job) for job in found]
         output.print_json({"jobs": jobs_as_json, "differences": [row[0] for row in differing]})
         return
-    columns = ("", output.short(first.name), output.short(second.name))
+    columns = ("", *(output.short(job.name) for job in found))
     if differing:
         output.table(columns, differing)
         output.say("")
     else:
         output.say("The jobs have the same parameters.")
     output.table(columns, came)
+
+
+def _named(session: Session, given: Sequence[str] | None) -> list[str]:
+    """Full names of the jobs to compare; one alone is compared with the last one."""
+    if not given:
+        return lookup.last_two_jobs(session)
+    names = [lookup.job(session, each) for each in given]
+    names += [lookup.job(session, "")] if len(names) == 1 else []
+    if len(set(names)) < len(names):
+        raise InvalidArgument("A job is named twice", field="job", remedy="Name each job once.")
+    return names
 
 
 def _by_step(points: Iterable[training_job_pb2.Metric], keys: Sequence[str]) -> list[tuple[object, ...]]:

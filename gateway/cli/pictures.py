@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,27 @@ def loss_chart(title: str, points: Sequence[LossPoint], epochs: Sequence[EpochMa
     figure.savefig(path, format="png")
 
 
+def loss_curves(jobs: Mapping[str, Sequence[LossPoint]], path: Path) -> None:
+    """Writes the running means of several jobs' losses as one picture, over the thin lines of every point."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(jobs.items()):
+        steps, values = [point.step for point in points], [point.value for point in points]
+        colour = f"C{number % 10}"
+        axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.3)
+        axes.plot(steps, running_mean(values, max(1, len(values) // 20)), color=colour, linewidth=2, label=name)
+    axes.set(xlabel="optimizer step", ylabel="loss, running mean")
+    axes.grid(axis="y", color="#eeeeee")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
 def running_mean(values: Sequence[float], half_width: int) -> list[float]:
     """Mean over `half_width` values to either side, fewer at the ends."""
     means = []
@@ -145,6 +166,13 @@ def paste(sheet: Image.Image, data: bytes, x: int, y: int) -> tuple[int, int, in
     left, top = x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2
     sheet.paste(picture, (left, top))
     return left, top, left + size[0], top + size[1]
+
+
+def blank() -> bytes:
+    """An empty cell."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (CELL, CELL), "#f2f2f2").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

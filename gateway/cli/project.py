@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
-from fiveshot.errors import DeadlineExceeded, NotFound
+from fiveshot.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from fiveshot.notifier.v1 import notifier_service_pb2 as notifier_api
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.sync.calls import pages
@@ -44,7 +44,7 @@ class _Kind:
 def purge(
     ctx: typer.Context, yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only count.")] = False
 ) -> None:
-    """Delete every job, tag job, model and dataset of a project, with all that belongs to them.
+    """Delete every job, tag job, preview request, model and dataset of a project, with all that belongs to them.
 
     What works is cancelled first. A purge that was cut off is finished by repeating it.
     """
@@ -112,6 +112,12 @@ def _kinds(session: Session) -> list[_Kind]:
     datasets = pages(dataset.ListDatasets, dataset_api.ListDatasetsRequest(parent=session.parent), "datasets", 0)
     return [
         _Kind(
+            "previewRequests",
+            "preview requests",
+            _names(_previews(session)),
+            lambda name: trainer.DeletePreviewRequest(training_api.DeletePreviewRequestRequest(name=name)),
+        ),
+        _Kind(
             "tagJobs",
             "tag jobs",
             _names(tag_jobs),
@@ -158,10 +164,19 @@ def _tag_jobs(session: Session) -> list[Any]:
     return list(pages(session.tagger.ListTagJobs, tagger_api.ListTagJobsRequest(parent=session.parent), "tag_jobs", 0))
 
 
+def _previews(session: Session) -> list[Any]:
+    request = training_api.ListPreviewRequestsRequest(parent=session.parent)
+    return list(pages(session.trainer.ListPreviewRequests, request, "preview_requests", 0))
+
+
 def _end_work(session: Session) -> None:
     """Cancels what works, and waits until nothing does. Raises DeadlineExceeded."""
     until = time.monotonic() + _PATIENCE_S
     asked: set[str] = set()
+    for request in _previews(session):
+        # They end at once.
+        with suppress(NotFound, FailedPrecondition):
+            session.trainer.CancelPreviewRequest(training_api.CancelPreviewRequestRequest(name=request.name))
     while True:
         jobs = [job.name for job in _jobs(session) if job.state not in watching.ENDED]
         tag_jobs = [job.name for job in _tag_jobs(session) if job.state not in _TAG_JOB_ENDED]

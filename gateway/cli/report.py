@@ -49,6 +49,11 @@ def loss_points(session: Session, job: training_job_pb2.TrainingJob) -> list[pic
     return [pictures.LossPoint(point.step, point.value) for point in found]
 
 
+def previews(session: Session, epoch: training_job_pb2.Epoch) -> list[bytes]:
+    """The pictures that an epoch has drawn, in the order of its prompts."""
+    return _previews(session, epoch.name, epoch.previews)
+
+
 def _rows(
     session: Session, job: training_job_pb2.TrainingJob, epochs: list[training_job_pb2.Epoch]
 ) -> list[pictures.SheetRow]:

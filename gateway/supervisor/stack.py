@@ -153,6 +153,8 @@ class Stack:
             own |= self._catalogue()
         if name in ("tagger", "trainer"):
             own["DATASET_TARGET"] = self._target("dataset")
+        if name == "trainer":
+            own["REGISTRY_TARGET"] = self._target("registry")
         if name == "registry":
             own["TRAINER_TARGET"] = self._target("trainer")
         return self._python(name, f"services.{name}.app", name.upper(), own)
@@ -167,6 +169,7 @@ class Stack:
                 **self._catalogue(),
                 "TRAINER_TARGET": self._target("trainer"),
                 "DATASET_TARGET": self._target("dataset"),
+                "REGISTRY_TARGET": self._target("registry"),
                 "WORKER_ID": name,
                 "SCRATCH_DIR": str(self._folder.sub(name)),
                 "THREADS": threads,

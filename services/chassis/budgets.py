@@ -36,6 +36,9 @@ STORED_BYTES = Budget("stored_bytes", "bytes", "Delete images, and the versions 
 UPLOADS = Budget("uploads", "uploads at once", "Send fewer pictures at a time, and this one again in a moment", 1.0)
 WAITING_JOBS = Budget("waiting_jobs", "waiting jobs", "Wait until some have begun, or cancel some")
 RUNNING_JOBS = Budget("running_jobs", "running jobs", "Wait until one has ended")
+PREVIEW_REQUESTS = Budget(
+    "preview_requests", "unfinished preview requests", "Wait until some have ended, or cancel some"
+)
 GPU_SECONDS = Budget("gpu_seconds", "seconds", "Wait until earlier work lies behind the window")
 MODELS = Budget("models", "models", "Delete models that are not needed any more")
 MODEL_VERSIONS = Budget("model_versions", "versions", "Delete versions that are not needed any more")
@@ -43,8 +46,8 @@ WEBHOOKS = Budget("webhooks", "webhooks", "Delete webhooks that are not needed a
 BUDGETS = {
     budget.name: budget
     for budget in (
-        DATASETS, IMAGES, STORED_BYTES, UPLOADS, WAITING_JOBS, RUNNING_JOBS, GPU_SECONDS, MODELS, MODEL_VERSIONS,
-        WEBHOOKS,
+        DATASETS, IMAGES, STORED_BYTES, UPLOADS, WAITING_JOBS, RUNNING_JOBS, PREVIEW_REQUESTS, GPU_SECONDS, MODELS,
+        MODEL_VERSIONS, WEBHOOKS,
     )
 }  # fmt: skip
 """All that the policy file may name: it is one file for the suite, so its words are known here."""

@@ -26,12 +26,14 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.trainer.adapters import job_metrics
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
+from services.trainer.adapters.grpc_registry import GrpcModelVersions
 from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_leftovers import SqlLeftovers
 from services.trainer.adapters.sql_measurements import SqlMeasurements
+from services.trainer.adapters.sql_previews import SqlPreviewStore
 from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
@@ -47,13 +49,16 @@ from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
 from services.trainer.use_cases.cleaning import CleanUp
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
+from services.trainer.use_cases.drawing import PreviewWork
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.previewing import TrainingPreview
-from services.trainer.use_cases.reading import JobReading
+from services.trainer.use_cases.previews import PreviewKeeper, PreviewReading
+from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
+from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
 from services.trainer.use_cases.watching import JobWatch
@@ -71,12 +76,14 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     dataset = grpc_client.channel(settings.dataset_target, settings)
+    registry = grpc_client.channel(settings.registry_target, settings)
     bus = EventBus.of(settings, name="trainer") if settings.nats_url else None
     signals = SharedSignals(bus, service="trainer") if bus else Signals()
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
     store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
     window = timedelta(hours=settings.budget_window_hours)
     budgets = JobBudgets(project_budgets(settings), window)
+    previews, keep = SqlPreviewStore(db, outbox, signals), timedelta(hours=settings.preview_hours)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
     datasets = GrpcDatasets(dataset)
@@ -117,6 +124,29 @@ def build(settings: Settings) -> Service:
         cleaning=cleaning,
         operating=Operating(store, workforce, clock=utcnow),
         usage=UsageReading(store, budgets, clock=utcnow),
+        requesting=PreviewRequesting(
+            previews,
+            store,
+            GrpcModelVersions(registry),
+            catalogue,
+            clock=utcnow,
+            new_id=new_id,
+            cells=settings.preview_cells,
+            keep=keep,
+            budgets=budgets,
+        ),
+        previews=PreviewReading(previews, artifacts, signals, tokens, clock=utcnow, keep=keep),
+    )
+    drawing = PreviewWork(
+        previews,
+        store,
+        artifacts,
+        signals,
+        clock=utcnow,
+        new_token=new_uuid,
+        lease=lease,
+        keep=keep,
+        budgets=budgets,
     )
     work = JobWork(
         store,
@@ -129,12 +159,15 @@ def build(settings: Settings) -> Service:
         placing=placing,
         pulse=Pulse(lease, most_per_second=settings.heartbeats_per_second),
         budgets=budgets,
+        previews=drawing,
     )
-    servicers = TrainingServicer(training), WorkerServicer(work, Offering(work, estimator), estimator, clock=utcnow)
+    offering = Offering(work, estimator)
+    servicers = TrainingServicer(training), WorkerServicer(work, offering, estimator, drawing, clock=utcnow)
 
+    keeper = PreviewKeeper(previews, store, artifacts, clock=utcnow, lease=lease, keep=keep)
     reaper = Reaper(store, clock=utcnow, lease=lease, max_losses=settings.max_losses)
     age = timedelta(seconds=settings.sweep_age_seconds)
-    sweeper = Sweeper(store, artifacts, clock=utcnow, pause_s=pause_s, age=age)
+    sweeper = Sweeper(store, artifacts, previews, clock=utcnow, pause_s=pause_s, age=age)
     thinner = Thinner(
         SqlHistory(db, published_only=bus is not None),
         clock=utcnow,
@@ -158,8 +191,8 @@ def build(settings: Settings) -> Service:
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
-        background=(relay.run, reaper.run, cleaning.run, sweeper.run, thinner.run, signals.run, *measuring),
-        close=(partial(dataset.close, None),),
+        background=(relay.run, reaper.run, keeper.run, cleaning.run, sweeper.run, thinner.run, signals.run, *measuring),
+        close=(partial(dataset.close, None), partial(registry.close, None)),
         audit=audit,
     )
 

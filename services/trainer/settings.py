@@ -32,6 +32,7 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
     )
     database_pool_size: int = Field(10, ge=1, le=200, description="database connections of this process")
     dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    registry_target: Target = Field("127.0.0.1:7454", description="host:port of the registry, asked about model versions")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models on offer")
     metrics_pause_seconds: float = Field(
         15.0, gt=0, le=3600, description="pause between two looks at the queue for the metrics, where they are served"
@@ -48,6 +49,11 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
     max_losses: int = Field(10, ge=1, le=1000, description="workers lost in a row before giving up")
     budget_waiting_jobs: int = Field(10_000, ge=0, description="waiting jobs of each project; 0: no limit")
     budget_running_jobs: int = Field(0, ge=0, description="jobs of each project at work; others wait; 0: no limit")
+    budget_preview_requests: int = Field(
+        100, ge=0, description="unfinished preview requests of each project; 0: no limit"
+    )
+    preview_cells: int = Field(100, ge=1, le=1000, description="pictures that one preview request may ask for")
+    preview_hours: float = Field(24.0, gt=0, le=8784, description="hours for which an ended preview request is kept")
     budget_gpu_seconds: int = Field(
         0, ge=0, description="GPU seconds of each project in the window; beyond them its jobs wait; 0: no limit"
     )

@@ -25,6 +25,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database
 from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_jobs import SqlJobStore
+from services.trainer.adapters.sql_previews import SqlPreviewStore
 from services.trainer.adapters.sql_tables import epochs, events, jobs
 from services.trainer.use_cases.upkeep import Sweeper
 from tests.chaos.bus import the_bus_heard_everything
@@ -141,7 +142,8 @@ async def _nothing_is_left_over(world: World) -> None:
             rows = (await conn.execute(select(epochs).order_by(epochs.c.job, epochs.c.number))).all()
         later = datetime.now(UTC) + timedelta(minutes=1)
         store = SqlJobStore(db, Outbox(events), Signals())
-        await Sweeper(store, S3Artifacts(objects), clock=lambda: later, pause_s=1, age=timedelta(0)).sweep()
+        previews = SqlPreviewStore(db, Outbox(events), Signals())
+        await Sweeper(store, S3Artifacts(objects), previews, clock=lambda: later, pause_s=1, age=timedelta(0)).sweep()
         referred = {file["object_key"] for row in rows for file in row.files}
         referred |= {file["object_key"] for row in rows if row.number == EPOCHS for file in row.checkpoint}
         assert {item.key async for item in objects.list("trainer/")} == referred

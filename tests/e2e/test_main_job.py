@@ -129,6 +129,19 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     with Image.open(out / "contact_sheet.png") as sheet:
         assert sheet.width > 3 * 192
     saved = stack.json("models", "save", "first", "2", "toy", "--create", "--alias", "best")
+    drawn = out / "try-out.png"
+    tried = stack.json(
+        "epochs", "try", "first", "--epochs", "1,2", "--strength", "0,1", "-p", "sks toy in the snow", "--steps", "4",
+        "-o", str(drawn),
+    )  # fmt: skip
+    pictures = [cell["file"]["sha256"] for cell in tried["cells"]]
+    # At strength 0 both epochs are the base model.
+    assert (len(pictures), pictures[0] == pictures[2], len(set(pictures))) == (4, True, 3)
+    of_version = stack.json(
+        "models", "try", "toy", "--version", "best", "-p", "sks toy in the snow", "--steps", "4", "-o", str(drawn),
+        "--force",
+    )  # fmt: skip
+    assert [cell["file"]["sha256"] for cell in of_version["cells"]] == pictures[3:]
     assert saved["lineage"]["datasetDigest"] == version["digest"]
     file = stack.json("models", "download", "toy", "best", "--to", str(out / "toy.safetensors"))
     kept = {each["fileId"]: each["sha256"] for each in saved["files"]}

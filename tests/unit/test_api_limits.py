@@ -27,6 +27,7 @@ from services.tagger.models.tags import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
 from services.tagger.settings import Settings as TaggerSettings
 from services.tagger.use_cases.subject import MOST_PICTURES
 from services.trainer import ports as trainer
+from services.trainer.ports.previews import PREVIEW_REQUESTS
 from services.trainer.use_cases.previewing import LARGEST_DRAWN
 from tools.protos import PROTOS, sources
 
@@ -40,6 +41,7 @@ LISTINGS: dict[str, Listing[Any]] = {
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListAuditRecords": registry.AUDIT_RECORDS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
+    "ListPreviewRequests": PREVIEW_REQUESTS,
     "ListWebhooks": notifier.WEBHOOKS, "ListWebhookDeliveries": notifier.DELIVERIES,
 }  # fmt: skip
 SETTABLE = {
@@ -48,6 +50,11 @@ SETTABLE = {
     "Model": set(EDITABLE),
     "ModelVersion": {"labels"},
     "Webhook": set(OF_A_WEBHOOK),
+    # What it is made with; nothing of it changes.
+    "PreviewRequest": {
+        *("sources", "strengths", "prompts", "seeds", "negative_prompt", "width", "height", "steps", "guidance"),
+        "attended",
+    },
     # What a job is made with, and what may change of it.
     "TrainingJob": {
         *("base_model", "dataset_version", "parameters", "trigger_word"),

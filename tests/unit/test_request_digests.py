@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.notifier.v1 import notifier_service_pb2, webhook_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
@@ -42,6 +42,7 @@ from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
 from tests.fakes.archives import raw_archive
 from tests.fakes.tagger_world import ScriptedTagger, score
@@ -101,7 +102,8 @@ def tagger(store: Any) -> TaggerServicer:
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO, memory=NO)
     steering = JobSteering(store, {}, clock=now)
-    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO, NO))
+    requesting = PreviewRequesting(store, NO, NO, {}, clock=now, new_id=NO, cells=1, keep=timedelta(days=1))
+    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO, NO, requesting, NO))
 
 
 def registry(store: Any) -> RegistryServicer:
@@ -187,6 +189,18 @@ REQUESTS: list[tuple[str, Callable[[Any], Any], Message, str]] = [
             ),
         ),
         "dde9b3543635990410e5177e6024beb0a5f37417dcfdcee331d8dff6fa563e93",
+    ),
+    (
+        "RequestPreviews",
+        trainer,
+        pb.RequestPreviewsRequest(
+            parent="projects/acme",
+            request_id="r-1",
+            preview_request=preview_request_pb2.PreviewRequest(
+                sources=[f"{JOB}/epochs/2"], prompts=["a cat"], strengths=[0.5], seeds=[7], guidance=4.0
+            ),
+        ),
+        "00f6ae66834b72f8c3c83b450db634690b98dc18fba9fa545ef7a4cc6f9e5449",
     ),
     ("CancelTrainingJob", trainer, pb.CancelTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
     ("PauseTrainingJob", trainer, pb.PauseTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),

@@ -32,6 +32,7 @@ spec:
         {{- include "fiveshot.s3" . | trim | nindent 8 }}
         - {name: WORKER_TRAINER_TARGET, value: "trainer:7453"}
         - {name: WORKER_DATASET_TARGET, value: "dataset:7451"}
+        - {name: WORKER_REGISTRY_TARGET, value: "registry:7454"}
         - {name: WORKER_SCRATCH_DIR, value: /scratch}
         - {name: WORKER_DEVICE, value: {{ .part.device | quote }}}
         - name: WORKER_WORKER_ID

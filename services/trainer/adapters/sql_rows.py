@@ -74,7 +74,7 @@ _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
     "state": lambda job: {"state": job.state.value},
     "progress": lambda job: {"progress": asdict(job.progress), "step": job.progress.step},
     "error": lambda job: {"error": asdict(job.error) if job.error else None},
-    "attempts": lambda job: {"attempts": [_attempt_to_json(attempt) for attempt in job.attempts]},
+    "attempts": lambda job: {"attempts": [attempt_to_json(attempt) for attempt in job.attempts]},
     "lease": _lease_columns,
     "notices": lambda job: {"notices": list(job.notices)},
     "base_previews": lambda job: {"base_previews": [asdict(preview) for preview in job.base_previews]},
@@ -116,7 +116,7 @@ def job_from_row(row: RowMapping) -> TrainingJob:
         state=JobState(row["state"]),
         progress=_record(Progress, row["progress"]),
         error=_record(JobError, row["error"]) if row["error"] else None,
-        attempts=tuple(_attempt_from_json(item) for item in row["attempts"]),
+        attempts=tuple(attempt_from_json(item) for item in row["attempts"]),
         lease=lease,
         notices=tuple(row["notices"]),
         memory_bytes=row["memory_bytes"],
@@ -159,7 +159,8 @@ def _parameters(stored: Mapping[str, Any]) -> TrainingParameters:
     return TrainingParameters(**values)
 
 
-def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as it is stored."""
     return {
         **asdict(attempt),
         "start_time": attempt.start_time.isoformat(),
@@ -168,7 +169,8 @@ def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt_from_json(item: Mapping[str, Any]) -> Attempt:
+def attempt_from_json(item: Mapping[str, Any]) -> Attempt:
+    """The attempt that was stored so."""
     return Attempt(
         number=item["number"],
         worker_id=item["worker_id"],

@@ -196,6 +196,34 @@ attempts = Table(
     Index("ix_attempt_times_project", "project", "end_time"),
 )
 
+previews = Table(
+    "preview_requests",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("project", Name, nullable=False),
+    Column("base_model", String(100), nullable=False),
+    Column("state", String(16), nullable=False),
+    # The job that it draws as it stands now; "" for epochs and versions.
+    Column("live_job", Name, nullable=False),
+    Column("drawing", JsonText, nullable=False),
+    Column("cells", JsonText, nullable=False),
+    Column("error", JsonText, nullable=True),
+    Column("attempts", JsonText, nullable=False),
+    Column("lease_token", String(64), nullable=True),
+    Column("lease_worker", String(100), nullable=True),
+    Column("lease_expires_at", UtcDateTime, nullable=True),
+    Column("wanted_until", UtcDateTime, nullable=True),
+    Column("revision", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("start_time", UtcDateTime, nullable=True),
+    Column("end_time", UtcDateTime, nullable=True),
+    Column("expire_time", UtcDateTime, nullable=False),
+)
+_unended = previews.c.end_time.is_(None)
+Index("ix_previews_unended", previews.c.project, postgresql_where=_unended, sqlite_where=_unended)
+Index("ix_previews_created", previews.c.project, previews.c.create_time, previews.c.name)
+Index("ix_previews_expire", previews.c.expire_time)
+
 measurements = Table(
     "measurements",
     metadata,

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.outbox import Outbox
 from services.chassis.sql import UtcDateTime
 from services.chassis.usage_events import usage_event
-from services.trainer.adapters.sql_tables import attempts, jobs, shares
+from services.trainer.adapters.sql_tables import attempts, jobs, previews, shares
 from services.trainer.models.job import Attempt, TrainingJob
+from services.trainer.models.preview_request import PreviewRequest
 from services.trainer.models.queue import ProjectUse
 
 _times = attempts.c
@@ -38,6 +39,12 @@ async def running(conn: AsyncConnection, project: str) -> int:
     return await _number(conn, project, jobs.c.lease_token.is_not(None))
 
 
+async def unfinished_previews(conn: AsyncConnection, project: str) -> int:
+    """Preview requests of the project that have not ended."""
+    mine = previews.c.project == project, previews.c.end_time.is_(None)
+    return await conn.scalar(select(func.count()).select_from(previews).where(*mine)) or 0
+
+
 async def gpu_seconds(conn: AsyncConnection, project: str, *, since: datetime, now: datetime) -> float:
     """Seconds that the project's attempts were at work between two moments, those that go on included."""
     begun = case((_times.start_time < since, literal(since, UtcDateTime)), else_=_times.start_time)
@@ -53,7 +60,8 @@ async def gpu_seconds(conn: AsyncConnection, project: str, *, since: datetime, n
 async def usage_of(conn: AsyncConnection, project: str, *, since: datetime, now: datetime) -> ProjectUse:
     """All of it."""
     seconds = await gpu_seconds(conn, project, since=since, now=now)
-    return ProjectUse(await waiting(conn, project), await running(conn, project), seconds)
+    unfinished = await unfinished_previews(conn, project)
+    return ProjectUse(await waiting(conn, project), await running(conn, project), seconds, unfinished)
 
 
 async def begin_attempt(conn: AsyncConnection, job: TrainingJob) -> None:
@@ -71,6 +79,25 @@ def ended_attempt(before: TrainingJob, after: TrainingJob) -> Attempt | None:
 
 async def end_attempt(conn: AsyncConnection, outbox: Outbox, job: TrainingJob, attempt: Attempt) -> None:
     """Notes its end, and tells what it used."""
+    await _end(conn, outbox, job, attempt, {"training_job": job.name})
+
+
+async def begin_preview(conn: AsyncConnection, request: PreviewRequest) -> None:
+    """Notes that the request's last try is at work. A job as it stands now is drawn within the time of its attempt."""
+    if not request.drawing.live_job:
+        await conn.execute(attempts.insert().values(_row(request, request.attempts[-1])))
+
+
+async def end_preview(conn: AsyncConnection, outbox: Outbox, request: PreviewRequest) -> None:
+    """Notes the end of the request's last try, and tells what it used."""
+    if not request.drawing.live_job:
+        of = {"training_job": "", "preview_request": request.name}
+        await _end(conn, outbox, request, request.attempts[-1], of)
+
+
+async def _end(
+    conn: AsyncConnection, outbox: Outbox, job: TrainingJob | PreviewRequest, attempt: Attempt, named: dict[str, str]
+) -> None:
     assert attempt.end_time is not None
     row = _row(job, attempt)
     own = (_times[name] == row[name] for name in ("job", "number", "start_time"))
@@ -80,7 +107,7 @@ async def end_attempt(conn: AsyncConnection, outbox: Outbox, job: TrainingJob, a
     seconds = max(0.0, (attempt.end_time - attempt.start_time).total_seconds())
     data = {
         "gpu_seconds": round(seconds, 3),
-        "training_job": job.name,
+        **named,
         "attempt": attempt.number,
         "outcome": attempt.outcome.value if attempt.outcome else "",
         "base_model": job.base_model,
@@ -92,7 +119,7 @@ async def end_attempt(conn: AsyncConnection, outbox: Outbox, job: TrainingJob, a
     await outbox.append(conn, **event)
 
 
-def _row(job: TrainingJob, attempt: Attempt) -> dict[str, Any]:
+def _row(job: TrainingJob | PreviewRequest, attempt: Attempt) -> dict[str, Any]:
     times = {"start_time": attempt.start_time, "end_time": attempt.end_time}
     return {"job": job.name, "number": attempt.number, "project": job.project, **times}
 

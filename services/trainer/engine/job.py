@@ -11,6 +11,7 @@ from typing import Literal
 
 from PIL import Image
 
+from services.trainer.engine.try_out import TryOut
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
@@ -26,6 +27,8 @@ class Command(Enum):
     """Finish this epoch with its files, then return."""
     CANCEL = auto()
     """Return at once; finished epochs keep their files."""
+    DRAW = auto()
+    """Draw what ``Hooks.try_out`` gives with the weights after this step, then go on bitwise as without it."""
 
 
 Decode = Callable[[bytes, int, str], tuple[Image.Image, tuple[int, int]]]
@@ -300,3 +303,4 @@ class Hooks:
     on_epoch: Callable[[EpochResult], None] = _ignore
     on_notice: Callable[[Notice], None] = _ignore
     control: Callable[[], Command] = field(default=lambda: Command.CONTINUE)
+    try_out: Callable[[], TryOut | None] = field(default=lambda: None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from services.trainer.engine.acceleration import uncompiled
 from services.trainer.engine.batches import epoch_steps
 from services.trainer.engine.devices import free_unused_memory
+from services.trainer.engine.drawing import draw_now
 from services.trainer.engine.epoch_end import finish_epoch, recommended, write_checkpoint
 from services.trainer.engine.job import (
     Command,
@@ -116,8 +118,13 @@ def _train_epochs(run: Run) -> TrainResult:
                     return _result(run, RunStatus.PAUSED, recommendation)
                 case Command.STOP:
                     stopping = True
+                case Command.DRAW:
+                    if run.processes.is_main:
+                        with meter.aside(), run.processes.alone():
+                            draw_now(run)
+                    run.processes.wait_for_all()
         meter.read_all()
-        trained = time.monotonic() - began
+        trained = time.monotonic() - began - meter.take_aside()
         place.epoch, place.step_in_epoch = place.epoch + 1, 0
         place.picture_losses.append(run.picture_losses.counted(run.processes))
         run.picture_losses.start()
@@ -157,6 +164,8 @@ class _Meter:
         self._samples = 0
         self._epoch_end_seconds = 0.0
         self._epoch_ends = 0
+        self._aside_seconds = 0.0
+        self._aside_of_epoch = 0.0
 
     def add(self, loss: Tensor, samples: int) -> None:
         """Note a step; call after ``place`` counts it."""
@@ -176,7 +185,7 @@ class _Meter:
         losses = torch.stack([one.loss for one in waiting]).tolist()
         self._read_at = time.monotonic()
         plan, total = self._run.plan.steps, self._run.plan.steps.total_steps
-        elapsed = max(1e-6, self._read_at - self._started - self._epoch_end_seconds)
+        elapsed = max(1e-6, self._read_at - self._started - self._epoch_end_seconds - self._aside_seconds)
         per_step = elapsed / (waiting[-1].step - self._first_step)
         per_epoch_end = self._epoch_end_seconds / max(1, self._epoch_ends)
         for one, loss in zip(waiting, losses, strict=True):
@@ -199,6 +208,21 @@ class _Meter:
     def _not_finite(self, step: int, *, weight: bool = False) -> NotFinite:
         run = self._run
         return NotFinite(step, run.place, run.checkpoint, run.checkpoint_step, weight=weight)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Time that belongs neither to the steps nor to the end of an epoch."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._aside_of_epoch += time.monotonic() - started
+            self._aside_seconds += time.monotonic() - started
+
+    def take_aside(self) -> float:
+        """Seconds aside since the last call."""
+        taken, self._aside_of_epoch = self._aside_of_epoch, 0.0
+        return taken
 
     def paused(self) -> _EpochEnd:
         """Time that the end of an epoch takes; it counts for the time left but not for the speed."""

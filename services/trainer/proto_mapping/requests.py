@@ -49,7 +49,9 @@ def steering_from_proto(request: Steering) -> SteeringRequest:
     return SteeringRequest(request.name, request.etag, key)
 
 
-def list_request(request: _Service.ListTrainingJobsRequest | _Service.ListEpochsRequest) -> ListRequest:
+def list_request(
+    request: _Service.ListTrainingJobsRequest | _Service.ListEpochsRequest | _Service.ListPreviewRequestsRequest,
+) -> ListRequest:
     """A list call."""
     return ListRequest(
         parent=request.parent,

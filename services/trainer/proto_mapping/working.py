@@ -8,6 +8,8 @@ from services.trainer.models.job import Progress
 from services.trainer.ports import WorkerAsk
 from services.trainer.proto_mapping.epochs import file_to_proto
 from services.trainer.proto_mapping.jobs import stored_job_to_proto, to_duration
+from services.trainer.proto_mapping.previews import assignment_to_proto
+from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.offering import Offer
 
 _Service = worker_service_pb2
@@ -24,12 +26,16 @@ def ask_from_proto(request: _Service.AcquireJobRequest) -> WorkerAsk:
         request.pretends,
         tuple(request.families),
         tuple(request.mixed_precisions),
+        draws=request.draws,
+        drew=request.drew,
     )
 
 
 def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
-    """A job, or what to measure."""
+    """A job, a preview request, or what to measure."""
     assignment = offer.assignment
+    if isinstance(assignment, PreviewAssignment):
+        return _Service.AcquireJobResponse(previews=assignment_to_proto(assignment))
     if assignment is None:
         return _Service.AcquireJobResponse(unmeasured_base_models=offer.unmeasured)
     return _Service.AcquireJobResponse(

@@ -18,6 +18,7 @@ class Phase(StrEnum):
     BASE_EVALUATION = "measuring the base model"
     ADAPTER = "adding the adapter"
     TRAINING = "training"
+    TRY_OUT = "drawing on request"
     PREVIEWS = "sampling previews"
     EVALUATION = "evaluating"
     FILES = "writing files"

@@ -9,6 +9,7 @@ from typing import Any
 from fiveshot.trainer.v1 import (
     audit_pb2,
     base_model_pb2,
+    preview_request_pb2,
     training_job_pb2,
     training_picture_pb2,
     training_service_pb2,
@@ -28,6 +29,7 @@ from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_pro
 from services.trainer.proto_mapping.operating import found_to_proto, queue_to_proto, worker_to_proto
 from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.proto_mapping.pictures import picture_to_proto
+from services.trainer.proto_mapping.previews import preview_ask, preview_key, preview_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
 from services.trainer.proto_mapping.usage import usage_to_proto
 from services.trainer.use_cases.auditing import Auditor
@@ -38,7 +40,9 @@ from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.operating import Operating
 from services.trainer.use_cases.previewing import TrainingPreview
+from services.trainer.use_cases.previews import PreviewReading
 from services.trainer.use_cases.reading import JobReading
+from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.watching import JobWatch
 
@@ -61,6 +65,8 @@ class TrainingUseCases:
     cleaning: CleanUp
     operating: Operating
     usage: UsageReading
+    requesting: PreviewRequesting
+    previews: PreviewReading
 
 
 class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
@@ -214,6 +220,57 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     ) -> AsyncIterator[HttpBody]:
         job, number = epoch_name(request.name)
         file, chunks = await self._do.reading.file(job, number, request.file_id)
+        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
+        async for body in http_bodies.send(sent, context):
+            yield body
+
+    async def RequestPreviews(
+        self, request: _Service.RequestPreviewsRequest, context: Any
+    ) -> preview_request_pb2.PreviewRequest:
+        asked, key = preview_ask(request), preview_key(request)
+        return preview_to_proto(await self._do.requesting.request(asked, key, validate_only=request.validate_only))
+
+    async def GetPreviewRequest(
+        self, request: _Service.GetPreviewRequestRequest, context: Any
+    ) -> preview_request_pb2.PreviewRequest:
+        return preview_to_proto(await self._do.previews.get(request.name))
+
+    async def ListPreviewRequests(
+        self, request: _Service.ListPreviewRequestsRequest, context: Any
+    ) -> _Service.ListPreviewRequestsResponse:
+        found, token, total = await self._do.previews.list(list_request(request))
+        return _Service.ListPreviewRequestsResponse(
+            preview_requests=[preview_to_proto(each) for each in found], next_page_token=token, total_size=total
+        )
+
+    async def WatchPreviewRequest(
+        self, request: _Service.WatchPreviewRequestRequest, context: Any
+    ) -> AsyncIterator[_Service.WatchPreviewRequestResponse]:
+        async for found in self._do.previews.watch(request.name):
+            yield _Service.WatchPreviewRequestResponse(preview_request=preview_to_proto(found))
+
+    async def CancelPreviewRequest(
+        self, request: _Service.CancelPreviewRequestRequest, context: Any
+    ) -> preview_request_pb2.PreviewRequest:
+        return preview_to_proto(await self._do.previews.cancel(request.name))
+
+    async def DeletePreviewRequest(self, request: _Service.DeletePreviewRequestRequest, context: Any) -> Empty:
+        await self._do.previews.delete(request.name, etag=request.etag)
+        return Empty()
+
+    async def DownloadPreviewFile(
+        self, request: _Service.DownloadPreviewFileRequest, context: Any
+    ) -> AsyncIterator[_Service.DownloadPreviewFileResponse]:
+        file, chunks = await self._do.previews.file(request.name, request.file_id)
+        told: training_job_pb2.EpochFile | None = file_to_proto(file, with_key=False)
+        async for chunk in chunks:
+            yield _Service.DownloadPreviewFileResponse(chunk=chunk, file=told)
+            told = None
+
+    async def GetPreviewFileContent(
+        self, request: _Service.GetPreviewFileContentRequest, context: Any
+    ) -> AsyncIterator[HttpBody]:
+        file, chunks = await self._do.previews.file(request.name, request.file_id)
         sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
         async for body in http_bodies.send(sent, context):
             yield body

@@ -8,6 +8,7 @@ from typing import Any
 
 from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
 
+from services.trainer.models.job import Directive
 from services.trainer.proto_mapping.epochs import epoch_from_proto, metric_from_proto
 from services.trainer.proto_mapping.jobs import (
     directive_to_proto,
@@ -17,7 +18,9 @@ from services.trainer.proto_mapping.jobs import (
     to_duration,
 )
 from services.trainer.proto_mapping.measurements import measurement_from_proto
+from services.trainer.proto_mapping.previews import assignment_to_proto, cell_from_proto
 from services.trainer.proto_mapping.working import ask_from_proto, offer_to_proto, progress_from_proto
+from services.trainer.use_cases.drawing import PreviewWork
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.working import JobWork
@@ -29,9 +32,16 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     """Every report carries the lease token of its attempt; an old one is answered with ABORTED."""
 
     def __init__(
-        self, work: JobWork, offering: Offering, estimator: JobEstimator, *, clock: Callable[[], datetime]
+        self,
+        work: JobWork,
+        offering: Offering,
+        estimator: JobEstimator,
+        drawing: PreviewWork,
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
         self._work = work
+        self._drawing = drawing
         self._offering = offering
         self._estimator = estimator
         self._clock = clock
@@ -87,3 +97,28 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> _Service.ReportMeasurementResponse:
         await self._estimator.learn(measurement_from_proto(request.measurement, self._clock()))
         return _Service.ReportMeasurementResponse()
+
+    async def AcquirePreviews(
+        self, request: _Service.AcquirePreviewsRequest, context: Any
+    ) -> _Service.AcquirePreviewsResponse:
+        found = await self._drawing.take_of_job(
+            request.training_job,
+            request.lease_token,
+            request.wait.ToTimedelta(),
+            worker_id=request.worker_id,
+            pretends=request.pretends,
+        )
+        return _Service.AcquirePreviewsResponse(previews=assignment_to_proto(found) if found else None)
+
+    async def ReportPreviews(
+        self, request: _Service.ReportPreviewsRequest, context: Any
+    ) -> _Service.ReportPreviewsResponse:
+        await self._drawing.report(
+            request.preview_request,
+            request.lease_token,
+            [cell_from_proto(cell) for cell in request.cells],
+            outcome_from_proto(request.outcome) if request.outcome else None,
+            error_from_proto(request.error) if request.HasField("error") else None,
+        )
+        # A request that was cancelled has no lease, so its worker is refused instead.
+        return _Service.ReportPreviewsResponse(directive=directive_to_proto(Directive.CONTINUE))

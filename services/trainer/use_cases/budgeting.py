@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from services.chassis.budgets import GPU_SECONDS, RUNNING_JOBS, UNLIMITED, WAITING_JOBS, Budgets, BudgetUse
+from services.chassis.budgets import (
+    GPU_SECONDS,
+    PREVIEW_REQUESTS,
+    RUNNING_JOBS,
+    UNLIMITED,
+    WAITING_JOBS,
+    Budgets,
+    BudgetUse,
+)
 from services.trainer.models.queue import ProjectUse, Starting, StartLimits
 from services.trainer.ports import Admit, JobStore
 
@@ -22,6 +30,12 @@ class JobBudgets:
         if not self._budgets.limit(project, WAITING_JOBS):
             return None
         return lambda waiting: self._budgets.check(project, WAITING_JOBS, waiting, field=field)
+
+    def admit_previews(self, project: str, *, field: str) -> Admit | None:
+        """The same for a preview request beside those that have not ended."""
+        if not self._budgets.limit(project, PREVIEW_REQUESTS):
+            return None
+        return lambda unfinished: self._budgets.check(project, PREVIEW_REQUESTS, unfinished, field=field)
 
     def starting(self, now: datetime) -> Starting:
         """What the queue goes by when a worker asks: a project over its budget waits, and is refused nothing."""
@@ -44,6 +58,7 @@ class JobBudgets:
         return [
             self._budgets.use(project, WAITING_JOBS, found.waiting),
             self._budgets.use(project, RUNNING_JOBS, found.running),
+            self._budgets.use(project, PREVIEW_REQUESTS, found.previews),
             self._budgets.use(project, GPU_SECONDS, int(found.gpu_seconds), window=self._window),
         ]
 

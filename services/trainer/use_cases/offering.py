@@ -1,4 +1,4 @@
-"""What a worker that asks for work is offered: a job, or else what it could measure meanwhile."""
+"""What a worker that asks for work is offered: a job, previews to draw, or else what it could measure meanwhile."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.trainer.ports import WorkerAsk
+from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.working import Assignment, JobWork
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """assignment: None when no job fits. unmeasured: base models that a worker without a job should probe."""
+    """assignment: None when nothing fits. unmeasured: base models that a worker without a job should probe."""
 
-    assignment: Assignment | None
+    assignment: Assignment | PreviewAssignment | None
     unmeasured: Sequence[str] = ()
 
 
@@ -27,7 +28,7 @@ class Offering:
         self._estimator = estimator
 
     async def offer(self, ask: WorkerAsk, wait: timedelta) -> Offer:
-        """A job, waited for so long, or what to measure."""
+        """A job or a preview request, waited for so long, or what to measure."""
         assignment = await self._work.acquire(ask, wait)
         if assignment is not None:
             return Offer(assignment)

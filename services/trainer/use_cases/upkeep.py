@@ -12,6 +12,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import Artifacts, History, JobStore, Workforce
+from services.trainer.ports.previews import PreviewStore
 
 _BATCH = 100
 WORKERS_KEPT = timedelta(days=1)
@@ -98,12 +99,20 @@ class Thinner:
 
 class Sweeper:
     """Removes objects of ended attempts that no epoch refers to: files of epochs that were never reported, and
-    checkpoints that a later one has replaced."""
+    checkpoints that a later one has replaced. Pictures of preview requests go once their request is gone."""
 
     def __init__(
-        self, store: JobStore, artifacts: Artifacts, *, clock: Callable[[], datetime], pause_s: float, age: timedelta
+        self,
+        store: JobStore,
+        artifacts: Artifacts,
+        previews: PreviewStore,
+        *,
+        clock: Callable[[], datetime],
+        pause_s: float,
+        age: timedelta,
     ) -> None:
         self._store = store
+        self._previews = previews
         self._artifacts = artifacts
         self._clock = clock
         self._pause_s = pause_s
@@ -118,6 +127,9 @@ class Sweeper:
         removed = 0
         async for name, number in self._artifacts.attempts():
             try:
+                if "/previewRequests/" in name:
+                    await self._previews.get(name)
+                    continue
                 job = await self._store.get(name)
             except NotFound:
                 removed += await self._remove(name, number, set())

@@ -17,6 +17,7 @@ from services.trainer.models.placement import WorkerKind
 from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
 from services.trainer.use_cases.budgeting import JobBudgets
+from services.trainer.use_cases.drawing import PreviewAssignment, PreviewWork
 from services.trainer.use_cases.placing import Placing
 
 LOOK_AGAIN_S = 2.0
@@ -66,8 +67,11 @@ class JobWork:
         placing: Placing,
         pulse: Pulse,
         budgets: JobBudgets | None = None,
+        previews: PreviewWork | None = None,
     ) -> None:
+        """previews: what workers draw between jobs; None for nothing."""
         self._budgets = budgets or JobBudgets()
+        self._previews = previews
         self._store = store
         self._signals = signals
         self._artifacts = artifacts
@@ -77,33 +81,33 @@ class JobWork:
         self._max_failures = max_failures
         self._placing = placing
         self._pulse = pulse
-        self._turns: dict[WorkerKind, _Turn] = {}
+        self._turns: dict[tuple[bool, WorkerKind], _Turn] = {}
 
-    async def acquire(self, ask: WorkerAsk, within: timedelta) -> Assignment | None:
-        """The next job for this worker; None when none came in time."""
+    async def acquire(self, ask: WorkerAsk, within: timedelta) -> Assignment | PreviewAssignment | None:
+        """The next job or preview request for this worker; None when none came in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within.total_seconds()
-        job = await self._take(ask)
-        if job is None:
+        found = await self._take(ask)
+        if found is None:
             await self._store.seen(ask, self._clock())
-        while job is None and (left := deadline - loop.time()) > 0:
+        while found is None and (left := deadline - loop.time()) > 0:
             queued = self._signals.next(QUEUE)
-            job = await self._look(ask, queued)
-            if job is None:
+            found = await self._look(ask, queued)
+            if found is None:
                 await wait(queued, min(left, self._pause_s()))
-        return None if job is None else await self._assignment(job)
+        return await self._assignment(found) if isinstance(found, TrainingJob) else found
 
-    async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | None:
+    async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | PreviewAssignment | None:
         """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
         workers look as often as one. queued: the signal at hand; a new one means that a job came."""
-        turn = self._turns.setdefault(ask.kind, _Turn())
+        turn = self._turns.setdefault((ask.draws, ask.kind), _Turn())
         async with turn.lock:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
                 return None
-            job = await self._take(ask)
-            turn.in_vain, turn.looked_at = (queued if job is None else None), now
-            return job
+            found = await self._take(ask)
+            turn.in_vain, turn.looked_at = (queued if found is None else None), now
+            return found
 
     def _pause_s(self) -> float:
         return SHARED_LOOK_AGAIN_S if self._signals.shared else LOOK_AGAIN_S
@@ -181,7 +185,15 @@ class JobWork:
 
         return (await self._store.change(name, move)).state
 
-    async def _take(self, ask: WorkerAsk) -> TrainingJob | None:
+    async def _take(self, ask: WorkerAsk) -> TrainingJob | PreviewAssignment | None:
+        """A preview request goes first, since it is short and somebody waits; but not twice in a row before a job."""
+        if self._previews is None or not ask.draws:
+            return await self._take_job(ask)
+        if ask.drew and (job := await self._take_job(ask)) is not None:
+            return job
+        return await self._previews.take(ask) or (None if ask.drew else await self._take_job(ask))
+
+    async def _take_job(self, ask: WorkerAsk) -> TrainingJob | None:
         starting = self._budgets.starting(self._clock())
         ask = await self._placing.asking(ask)
         return await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask), starting)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import re
 import shutil
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -28,10 +25,11 @@ from services.trainer.recipe.phases import Phase
 from services.trainer.worker import metrics
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.engines import Engine, Measure
-from services.trainer.worker.files import files_of
+from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
+from services.trainer.worker.previews import LivePreviews
 from services.trainer.worker.run_parts import RunParts
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
@@ -70,6 +68,7 @@ class AttemptSettings:
     stall_s: float
     heartbeat_s: float
     patience_s: float
+    asked_wait_s: float
     decode_limits: DecodeLimits
 
 
@@ -211,10 +210,13 @@ class Attempt:
         measure, parts = self.engine.meter(), RunParts(tracing.current())
         clock = self._clock(parameters, parts)
         self._thread = TrainingThread(spec, delivery.put, train=self.engine.train, clock=clock)
+        live = asyncio.create_task(self._live(self._thread).run())
         try:
             try:
                 result = await self._thread.run(stall_s=self.settings.stall_s)
             finally:
+                live.cancel()
+                await asyncio.gather(live, return_exceptions=True)
                 parts.end()
             await self._tell_what_it_took(spec, measure, self._thread.clock)
             if self._why in (_Why.LOST, _Why.CANCEL):
@@ -225,6 +227,18 @@ class Attempt:
         finally:
             await delivery.abandon()
         return result.status
+
+    def _live(self, thread: TrainingThread) -> LivePreviews:
+        return LivePreviews(
+            self.assignment,
+            self.trainer,
+            self.objects,
+            self.folder / "asked",
+            thread.draw,
+            wait_s=self.settings.asked_wait_s,
+            patience_s=self.settings.patience_s,
+            beat_s=self.settings.heartbeat_s,
+        )
 
     async def _tell_what_it_took(self, spec: TrainJobSpec, measure: Measure, clock: RunClock) -> None:
         # A run that goes on from a checkpoint measures as well as a fresh one.
@@ -305,19 +319,3 @@ class Attempt:
         elif self._work:
             # Still fetching, perhaps from a server that is away: nothing to be kept.
             self._work.cancel()
-
-
-def file_error(error: OSError | SafetensorError) -> JobError:
-    """What a user is told of a file that the worker cannot read or write."""
-    # safetensors wraps the operating system's error and leaves its number only in the text.
-    found = re.search(r"os error (\d+)", str(error))
-    number = error.errno if isinstance(error, OSError) else int(found.group(1)) if found else None
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return JobError(
-            "DISK_FULL",
-            "The worker's disk is full.",
-            "Free space in the worker's scratch folder, or give it a larger disk, then retry the job.",
-        )
-    # Without a number the words are a library's, which may tell where on the worker the file lies.
-    message = os.strerror(number) if number else "one of them is damaged or missing"
-    return JobError("WORKER_FILES", f"The worker cannot use its files: {message}.", "Look at the worker.", True)

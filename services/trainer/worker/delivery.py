@@ -147,20 +147,27 @@ class Delivery:
 
     async def _store(self, path: Path, file_id: str, folder: str, content_type: str) -> training_job_pb2.EpochFile:
         key = f"{self._assignment.prefix}{folder}/{path.name}"
-        digest, size_bytes = await asyncio.to_thread(_measure, path)
+        return await store_file(self._objects, path, file_id, key, content_type, patience_s=self._patience_s)
 
-        async def put() -> None:
-            await self._objects.put(key, path, content_type=content_type)
 
-        await patiently(put, what="object store", patience_s=self._patience_s)
-        return training_job_pb2.EpochFile(
-            file_id=file_id,
-            file_name=path.name,
-            content_type=content_type,
-            size_bytes=size_bytes,
-            sha256=digest,
-            object_key=key,
-        )
+async def store_file(
+    objects: ObjectStore, path: Path, file_id: str, key: str, content_type: str, *, patience_s: float
+) -> training_job_pb2.EpochFile:
+    """Puts a file under a key, and says what it is. Raises Unavailable when the store stays away."""
+    digest, size_bytes = await asyncio.to_thread(_measure, path)
+
+    async def put() -> None:
+        await objects.put(key, path, content_type=content_type)
+
+    await patiently(put, what="object store", patience_s=patience_s)
+    return training_job_pb2.EpochFile(
+        file_id=file_id,
+        file_name=path.name,
+        content_type=content_type,
+        size_bytes=size_bytes,
+        sha256=digest,
+        object_key=key,
+    )
 
 
 def kept(result: EpochResult, folder: Path) -> EpochResult:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.trainer.engine.job import Hooks, TrainJobSpec, TrainResult
+from services.trainer.engine.try_out import TryOutSpec
 from services.trainer.recipe.calibration import Measurement
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.worker.measuring import RunClock
@@ -53,6 +54,9 @@ class Engine(Protocol):
 
     def train(self, spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
         """A run, on the thread of the caller. Raises EngineError."""
+
+    def draw(self, spec: TryOutSpec) -> None:
+        """Pictures of LoRA files, on the thread of the caller. Raises NotWanted, EngineError."""
 
     def meter(self) -> Measure:
         """Begins to measure a run; call it right before."""

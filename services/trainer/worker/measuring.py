@@ -14,6 +14,8 @@ _PARTS: dict[Phase, str] = {
     Phase.BASE_PREVIEWS: "sampling",
     Phase.NEUTRAL_PROMPTS: "sampling",
     Phase.PREVIEWS: "sampling",
+    Phase.TRAINING: "training",
+    Phase.TRY_OUT: "try out",
     Phase.BASE_EVALUATION: "evaluation",
     Phase.EVALUATION: "evaluation",
     Phase.FILES: "epoch end",

@@ -17,7 +17,9 @@ from safetensors.numpy import save_file
 
 from services.trainer.engine import output
 from services.trainer.engine.job import ArtifactFile, PreviewImage, TrainJobSpec
+from services.trainer.engine.try_out import DrawnPicture, NotWanted, TryOut
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.preview_cells import Cell
 
 MARK = "pretended"
 COMMENT = "Pretended: nothing was trained. The weights are zero and change nothing of a picture."
@@ -77,6 +79,20 @@ def previews(parameters: TrainingParameters, epoch: int, folder: Path) -> tuple[
     return tuple(found)
 
 
+def draw_cells(asked: TryOut, cells: Sequence[Cell], step: int) -> None:
+    """Pictures on request: a colour that prompt, seed and strength give. Raises NotWanted."""
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for cell in cells:
+        if not asked.wanted():
+            raise NotWanted
+        path, what = asked.folder / f"{cell.file_id}.png", f"strength {cell.strength:g}"
+        picture = _picture(cell.prompt, cell.seed, cell.strength / 5, what, (asked.width, asked.height))
+        picture.save(path, pnginfo=_mark(cell.prompt))
+        drawn.append(DrawnPicture(cell, path, step))
+    asked.on_pictures(drawn)
+
+
 def contact_sheet(photos: Sequence[Image.Image], rows: Sequence[tuple[str, Sequence[Path]]], folder: Path) -> Path:
     """The training pictures above the previews of the epochs of this attempt."""
     path = folder / "contact_sheet.png"
@@ -85,11 +101,16 @@ def contact_sheet(photos: Sequence[Image.Image], rows: Sequence[tuple[str, Seque
 
 
 def _draw(prompt: str, seed: int, epoch: int, side: int) -> Image.Image:
-    hue = random.Random(f"{prompt}/{seed}").random() + epoch / 40
+    return _picture(prompt, seed, epoch / 40, f"epoch {epoch}" if epoch else "base model", (side, side))
+
+
+def _picture(prompt: str, seed: int, turn: float, what: str, shape: tuple[int, int]) -> Image.Image:
+    """turn: of the colour, a share of the circle. shape: width and height in pixels."""
+    hue = random.Random(f"{prompt}/{seed}").random() + turn
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1.0, 0.35, 0.85))
-    picture = Image.new("RGB", (side, side), (red, green, blue))
+    picture, side = Image.new("RGB", shape, (red, green, blue)), min(shape)
     size = max(8, side // 14)
-    title = f"{MARK.upper()}, {f'epoch {epoch}' if epoch else 'base model'}"
+    title = f"{MARK.upper()}, {what}"
     words = textwrap.wrap(prompt, max(8, 2 * (side - size) // size))[:8]
     text, font = "\n".join([title, "", *words]), ImageFont.load_default(size=size)
     ImageDraw.Draw(picture).multiline_text((size // 2, size // 2), text, (30, 30, 30), font)

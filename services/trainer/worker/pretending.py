@@ -31,6 +31,7 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
+from services.trainer.engine.try_out import NotWanted, TryOut, TryOutSpec
 from services.trainer.recipe.calibration import Measurement
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.parameters import TrainingParameters
@@ -40,7 +41,7 @@ from services.trainer.recipe.prompts import with_prompts
 from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import size_of
-from services.trainer.worker.pretended_files import contact_sheet, lora_files, previews
+from services.trainer.worker.pretended_files import contact_sheet, draw_cells, lora_files, previews
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import TrainerClient
 
@@ -109,9 +110,16 @@ class PretendedEngine:
                 if command is Command.CANCEL:
                     return self._result(run, RunStatus.CANCELLED)
                 stopping = stopping or command is Command.STOP
+                if command is Command.DRAW and (asked := hooks.try_out()) is not None:
+                    self._draw(asked, step)
             hooks.on_epoch(self._finish_epoch(run, losses, time.monotonic() - began, hooks))
         early = run.epoch < run.plan.num_epochs
         return self._result(run, RunStatus.STOPPED if early else RunStatus.COMPLETED)
+
+    def draw(self, spec: TryOutSpec) -> None:
+        """Coloured squares that say what they are. Raises NotWanted."""
+        for start in range(len(spec.try_out.cells)):
+            draw_cells(spec.try_out, spec.try_out.cells[start : start + 1], 0)
 
     def meter(self) -> Measure:
         """What it takes says nothing of real runs."""
@@ -173,6 +181,15 @@ class PretendedEngine:
             )
         )
         return loss
+
+    @staticmethod
+    def _draw(asked: TryOut, step: int) -> None:
+        try:
+            draw_cells(asked, asked.cells, step)
+        except (NotWanted, OSError) as error:
+            asked.on_end(error)
+        else:
+            asked.on_end(None)
 
     def _finish_epoch(self, run: _Run, losses: Sequence[float], seconds: float, hooks: Hooks) -> EpochResult:
         run.epoch += 1

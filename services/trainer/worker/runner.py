@@ -22,9 +22,11 @@ from services.trainer.worker.attempt import Attempt, AttemptSettings
 from services.trainer.worker.engines import Engine
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
+from services.trainer.worker.lora_files import LoraFiles
+from services.trainer.worker.previews import PreviewAttempt, PreviewDelivery
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import NoJob, TrainerClient
-from services.trainer.worker.wire import Assignment
+from services.trainer.worker.wire import Assignment, PreviewTask
 
 log = get_logger(__name__)
 
@@ -49,6 +51,7 @@ class Worker:
         self._objects = ObjectStore(settings)
         self._trainer_channel = channel(settings.trainer_target, settings)
         self._dataset_channel = channel(settings.dataset_target, settings)
+        self._registry_channel = channel(settings.registry_target, settings)
         patience_s = settings.outage_patience_seconds
         self._engine = engine
         self._begin = begin
@@ -62,10 +65,12 @@ class Worker:
             pretends=engine.pretends,
             patience_s=patience_s,
         )
+        self._lora_files = LoraFiles(self._registry_channel, self._objects, patience_s=patience_s)
         self._inputs = Inputs(self._dataset_channel, self._objects, patience_s=patience_s)
         self._cache = settings.scratch_dir / "latents"
         self._warm = ""
         self._tidied_at = -math.inf
+        self._drew = False
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
         self._probes = engine.probing(catalogue, self._trainer, self._folder / "probe", settings.stall_seconds)
 
@@ -79,7 +84,11 @@ class Worker:
             while True:
                 with metrics.spending("idle"):
                     found = await self._next()
-                if isinstance(found, Assignment):
+                self._drew = isinstance(found, PreviewTask)
+                if isinstance(found, PreviewTask):
+                    await self._draw(found)
+                    idle_since = asyncio.get_running_loop().time()
+                elif isinstance(found, Assignment):
                     await self._work_on(found)
                     idle_since = asyncio.get_running_loop().time()
                 elif self._idled(idle_since):
@@ -93,13 +102,14 @@ class Worker:
             await asyncio.to_thread(self._engine.close)
             await self._trainer_channel.close(None)
             await self._dataset_channel.close(None)
+            await self._registry_channel.close(None)
             self._objects.close()
 
     def _idled(self, since: float) -> bool:
         limit_s = self._settings.idle_exit_seconds
         return limit_s > 0 and asyncio.get_running_loop().time() - since >= limit_s
 
-    async def _next(self) -> Assignment | NoJob:
+    async def _next(self) -> Assignment | PreviewTask | NoJob:
         models = [f"baseModels/{model.id}" for model in self._catalogue.values() if self._engine.loads(model)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
@@ -118,7 +128,7 @@ class Worker:
             # Most of these calls wait in vain, and one that does not belongs to the trace of the job that it brings.
             with tracing.unrecorded():
                 return await patiently(
-                    lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s),
+                    lambda: self._trainer.acquire(models, warm=self._warm, wait_s=wait_s, drew=self._drew),
                     what="trainer",
                     patience_s=None,
                 )
@@ -143,10 +153,31 @@ class Worker:
                 stall_s=self._settings.stall_seconds,
                 heartbeat_s=self._settings.heartbeat_seconds,
                 patience_s=self._settings.outage_patience_seconds,
+                asked_wait_s=self._settings.acquire_wait_seconds,
                 decode_limits=self._settings.decode_limits,
             ),
             self._engine,
         )
+        await self._shielded(attempt)
+
+    async def _draw(self, task: PreviewTask) -> None:
+        name, settings = task.request.name.rsplit("/", 1)[1], self._settings
+        self._warm = task.request.base_model
+        delivery = PreviewDelivery(
+            task,
+            self._folder / name,
+            self._trainer,
+            self._objects,
+            settings.outage_patience_seconds,
+            settings.heartbeat_seconds,
+        )
+        model = self._catalogue[task.request.base_model.removeprefix("baseModels/")]
+        attempt = PreviewAttempt(
+            delivery, model, self._lora_files, self._engine, settings.device, settings.stall_seconds
+        )
+        await self._shielded(attempt)
+
+    async def _shielded(self, attempt: Attempt | PreviewAttempt) -> None:
         task = asyncio.create_task(self._run(attempt))
         try:
             await asyncio.shield(task)
@@ -166,7 +197,7 @@ class Worker:
     def _trim(self) -> None:
         trim(self._cache, self._settings.latent_cache_mib, days=self._settings.latent_cache_days)
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt | PreviewAttempt) -> None:
         await self._probes.stop()
         metrics.state("busy")
         await asyncio.to_thread(self._trim)

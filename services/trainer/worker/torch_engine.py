@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.trainer.engine.devices import MemoryMeter, device_memory_bytes, device_name, number_formats, use_threads
+from services.trainer.engine.drawing import draw
 from services.trainer.engine.job import Hooks, TrainJobSpec, TrainResult
 from services.trainer.engine.train_loop import train
+from services.trainer.engine.try_out import TryOutSpec
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.calibration import Measurement
 from services.trainer.recipe.catalogue import BaseModel
@@ -39,6 +41,10 @@ class TorchEngine:
     def train(self, spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
         """See ``engine.train_loop``."""
         return train(spec, hooks, self._warm)
+
+    def draw(self, spec: TryOutSpec) -> None:
+        """See ``engine.drawing``."""
+        draw(spec, self._warm)
 
     def meter(self) -> Measure:
         """The memory in use is counted from now on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import grpc
-from fiveshot.trainer.v1 import worker_service_pb2, worker_service_pb2_grpc
+from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, worker_service_pb2, worker_service_pb2_grpc
 
 from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
@@ -18,11 +18,13 @@ from services.trainer.worker.wire import (
     Directive,
     JobError,
     Outcome,
+    PreviewTask,
     assignment_from_proto,
     directive_from_proto,
     error_to_proto,
     measurement_to_proto,
     outcome_to_proto,
+    preview_task_from_proto,
 )
 
 _CALL_S = 15.0
@@ -60,8 +62,13 @@ class TrainerClient:
         self._pretends = pretends
         self._patience_s = patience_s
 
-    async def acquire(self, base_models: Sequence[str], *, warm: str, wait_s: float) -> Assignment | NoJob:
-        """A job, or none when none came in time. warm: base model that is preferred, or "". Raises Unavailable."""
+    async def acquire(
+        self, base_models: Sequence[str], *, warm: str, wait_s: float, drew: bool = False
+    ) -> Assignment | PreviewTask | NoJob:
+        """A job or a preview request, or none when none came in time. Raises Unavailable.
+
+        warm: base model that is preferred, or "". drew: the last thing was a preview request.
+        """
         request = worker_service_pb2.AcquireJobRequest(
             worker_id=self._worker_id,
             base_models=base_models,
@@ -71,10 +78,55 @@ class TrainerClient:
             families=self._families,
             mixed_precisions=self._mixed_precisions,
             pretends=self._pretends,
+            draws=True,
+            drew=drew,
         )
         request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)
+        if answer.HasField("previews"):
+            return preview_task_from_proto(answer.previews)
         return assignment_from_proto(answer) or NoJob(tuple(answer.unmeasured_base_models))
+
+    async def acquire_previews(self, assignment: Assignment, *, wait_s: float) -> PreviewTask | None:
+        """A request for a job that this worker holds, as it stands now; None when none came in time.
+
+        Raises Unimplemented of a trainer of the release before.
+        """
+        request = worker_service_pb2.AcquirePreviewsRequest(
+            worker_id=self._worker_id,
+            training_job=assignment.job.name,
+            lease_token=assignment.token,
+            pretends=self._pretends,
+        )
+        request.wait.FromTimedelta(timedelta(seconds=wait_s))
+        answer = await self._stub.AcquirePreviews(request, timeout=wait_s + _CALL_S)
+        return preview_task_from_proto(answer.previews) if answer.HasField("previews") else None
+
+    async def report_previews(
+        self,
+        task: PreviewTask,
+        cells: Sequence[preview_request_pb2.PreviewCell] = (),
+        *,
+        outcome: Outcome | None = None,
+        error: JobError | None = None,
+        patience_s: float | None = None,
+    ) -> None:
+        """Brings cells whose pictures are stored, or a sign of life; with an outcome the try is over.
+
+        Raises Aborted or NotFound once nobody wants the request any more.
+        """
+        request = worker_service_pb2.ReportPreviewsRequest(
+            preview_request=task.request.name,
+            lease_token=task.token,
+            cells=cells,
+            outcome=outcome_to_proto(outcome) if outcome else training_job_pb2.Attempt.OUTCOME_UNSPECIFIED,
+            error=error_to_proto(error) if error else None,
+        )
+
+        async def call() -> None:
+            await self._stub.ReportPreviews(request, timeout=_CALL_S)
+
+        await patiently(call, what="trainer", patience_s=self._patience_s if patience_s is None else patience_s)
 
     async def heartbeat(self, request: worker_service_pb2.HeartbeatRequest) -> tuple[Directive, float]:
         """One sign of life; the caller repeats it anyway, after so many seconds if the trainer says so, else 0."""

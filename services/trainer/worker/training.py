@@ -25,6 +25,7 @@ from services.trainer.engine.job import (
     TrainJobSpec,
     TrainResult,
 )
+from services.trainer.engine.try_out import TryOut
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker.delivery import kept
 from services.trainer.worker.measuring import RunClock, timed
@@ -81,6 +82,7 @@ class TrainingThread:
         self._heard_at = time.monotonic()
         self._let_go = threading.Event()
         self._stop = threading.Event()
+        self._try_out: TryOut | None = None
 
     async def run(self, *, stall_s: float) -> TrainResult:
         """Trains to the end. Raises what the engine raises, and Stalled after `stall_s` seconds without a callback.
@@ -107,6 +109,11 @@ class TrainingThread:
     def stop_after_epoch(self) -> None:
         """Ends the run after the epoch at hand."""
         self._stop.set()
+
+    def draw(self, try_out: TryOut) -> None:
+        """Has the run draw this after its next step, then go on."""
+        with self._lock:
+            self._try_out = try_out
 
     def take_report(self) -> Report:
         """Progress now, and the points since the last call."""
@@ -150,6 +157,7 @@ class TrainingThread:
             on_epoch=self._epoch,
             on_notice=self._notice,
             control=self._control,
+            try_out=self._take_try_out,
         )
 
     def _phase(self, phase: PhaseProgress) -> None:
@@ -200,7 +208,14 @@ class TrainingThread:
     def _control(self) -> Command:
         if self._let_go.is_set():
             return Command.CANCEL
+        if self._try_out is not None:
+            return Command.DRAW
         return Command.STOP if self._stop.is_set() else Command.CONTINUE
+
+    def _take_try_out(self) -> TryOut | None:
+        with self._lock:
+            taken, self._try_out = self._try_out, None
+        return taken
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         try:

@@ -6,13 +6,15 @@ a worker and a trainer of different releases meet only there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, worker_service_pb2
 
 from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.preview_cells import Cell, cells_of
 
 _REPORTS_A_LEASE = 3
 
@@ -93,6 +95,29 @@ class Assignment:
         """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and not so much
         that the loss of two reports would end the lease."""
         return max(own_s, min(wanted_s, self.lease_s / _REPORTS_A_LEASE))
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewTask:
+    """A preview request to draw. token: of its lease. prefix: where its objects go. weights: files of its epochs."""
+
+    request: preview_request_pb2.PreviewRequest
+    token: str
+    prefix: str
+    weights: Mapping[str, training_job_pb2.EpochFile]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Those that no earlier try has drawn."""
+        asked, drawn = self.request, {cell.index for cell in self.request.cells}
+        cells = cells_of(asked.sources, asked.strengths, asked.prompts, asked.seeds)
+        return tuple(cell for cell in cells if cell.index not in drawn)
+
+
+def preview_task_from_proto(message: worker_service_pb2.PreviewAssignment) -> PreviewTask:
+    """A preview request of an answer."""
+    weights = {each.source: each.file for each in message.weights}
+    return PreviewTask(message.preview_request, message.lease_token, message.object_prefix, weights)
 
 
 def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assignment | None:

@@ -125,10 +125,10 @@ def test_two_jobs_are_compared_by_what_differs() -> None:
         )
         for version, rank in ((1, 8), (2, 16))
     )  # fmt: skip
-    assert list(compare.differences(one, other)) == [
+    assert list(compare.differences([one, other])) == [
         ("dataset_version", "cat/versions/1", "cat/versions/2"), ("rank", "8", "16"),
     ]  # fmt: skip
-    assert list(compare.differences(one, one)) == []
+    assert list(compare.differences([one, one, one])) == []
 
 
 def test_it_is_said_which_of_caption_and_tags_counts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from services.chassis.settings import BaseServiceSettings
 ROOT = Path(__file__).parents[3]
 _CALL = re.compile(r"self\._(?:stub|datasets)\.([A-Z]\w+)\(")
 DATASET, WORKER = "/fiveshot.dataset.v1.DatasetService/", "/fiveshot.trainer.v1.WorkerService/"
+REGISTRY = "/fiveshot.registry.v1.RegistryService/"
 
 
 @pytest.fixture
@@ -42,11 +43,14 @@ def test_a_token_opens_what_its_holder_needs_and_nothing_else(folder: Path) -> N
         ("dataset", DATASET + "DeleteDataset"),
         ("dataset", DATASET + "UploadImage"),
         ("trainer", "/fiveshot.trainer.v1.TrainingService/CancelTrainingJob"),
+        ("registry", REGISTRY + "DeleteModelVersion"),
     ):
         with pytest.raises(PermissionDenied) as refused:
             _callers(folder, called).check(worker, method)
         assert (refused.value.reason, refused.value.metadata["caller"]) == ("CALLER_NOT_ALLOWED", "worker")
-    for called in ("tagger", "registry", "authz"):
+    _callers(folder, "registry").check(worker, REGISTRY + "DownloadModelVersion")
+    _callers(folder, "registry").check(_metadata(folder, "trainer"), REGISTRY + "GetModelVersion")
+    for called in ("tagger", "authz"):
         with pytest.raises(Unauthenticated):
             _callers(folder, called).check(worker, "/any")
     with pytest.raises(PermissionDenied):

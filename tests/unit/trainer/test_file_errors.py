@@ -7,7 +7,7 @@ import errno
 import pytest
 from safetensors import SafetensorError
 
-from services.trainer.worker.attempt import file_error
+from services.trainer.worker.files import file_error
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from services.trainer.models.epoch import Epoch, EpochFile
 from services.trainer.models.job import JobState, TrainingJob
 from services.trainer.ports import Move
 from services.trainer.use_cases.upkeep import Reaper, Sweeper
+from tests.fakes.preview_store import FakePreviewStore
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
 
 LEASE = timedelta(seconds=30)
@@ -128,7 +129,7 @@ async def test_the_sweeper_keeps_epochs_and_the_last_checkpoint_only() -> None:
     ended = replace(running, lease=None, state=JobState.CANCELLED)
     artifacts: Any = _Artifacts([(NAME, 1), ("projects/acme/trainingJobs/gone", 1)])
     store: Any = _Store(ended, epochs)
-    sweeper = Sweeper(store, artifacts, clock=lambda: NOW, pause_s=1, age=timedelta(hours=1))
+    sweeper = Sweeper(store, artifacts, FakePreviewStore(), clock=lambda: NOW, pause_s=1, age=timedelta(hours=1))
     assert await sweeper.sweep() == 2
     assert artifacts.kept == {
         (NAME, 1): {"k/1/lora", "k/2/lora", "c/2"},
@@ -141,5 +142,6 @@ async def test_the_sweeper_leaves_a_running_attempt_alone() -> None:
     running = _held()
     artifacts: Any = _Artifacts([(NAME, 1)])
     store: Any = _Store(running)
-    assert await Sweeper(store, artifacts, clock=lambda: NOW, pause_s=1, age=timedelta(0)).sweep() == 0
+    sweeper = Sweeper(store, artifacts, FakePreviewStore(), clock=lambda: NOW, pause_s=1, age=timedelta(0))
+    assert await sweeper.sweep() == 0
     assert artifacts.kept == {}

@@ -14,6 +14,7 @@ from services.trainer.models.job import TrainingJob
 from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.use_cases import working
+from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.placing import Placing
 from services.trainer.use_cases.working import Assignment, JobWork
 from tests.fixtures.patience import turns, until
@@ -59,7 +60,7 @@ class _Scene:
             pulse=Pulse(timedelta(seconds=30), most_per_second=200),
         )
 
-    def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | None]:
+    def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | PreviewAssignment | None]:
         ask = WorkerAsk(f"w-{number}", ("baseModels/tiny",), "", "cpu")
         return asyncio.create_task(self.work.acquire(ask, timedelta(seconds=wait_s)))
 
@@ -81,7 +82,7 @@ async def test_each_job_goes_to_one_waiting_worker_and_the_others_hardly_look() 
         await turns(3 * WORKERS)
         assert scene.store.looks - before <= len(numbers) + 3
     taken = [task.result() for task in waiting if task.done()]
-    assert sorted(item.job.job_id for item in taken if item is not None) == ["j1", "j2", "j3", "j4"]
+    assert sorted(item.job.job_id for item in taken if isinstance(item, Assignment)) == ["j1", "j2", "j3", "j4"]
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

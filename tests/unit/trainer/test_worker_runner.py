@@ -29,7 +29,7 @@ class _Trainer:
         self.warm: list[str] = []
         self.idle = asyncio.Event()
 
-    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float) -> Assignment:
+    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float, drew: bool = False) -> Assignment:
         self.asked.append(tuple(base_models))
         self.warm.append(warm)
         if len(self.asked) > 1:
@@ -87,7 +87,9 @@ class _Emptying:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float) -> Assignment | NoJob:
+    async def acquire(
+        self, base_models: list[str], *, warm: str, wait_s: float, drew: bool = False
+    ) -> Assignment | NoJob:
         self.asked += 1
         return Assignment(JOB, "t", 1, "p/", ()) if self.asked == 1 else NoJob()
 

@@ -13,7 +13,7 @@ from fiveshot.errors import FailedPrecondition
 from fiveshot.notifier.v1 import webhook_pb2
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.tagger.v1 import tagger_pb2
-from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -192,6 +192,38 @@ class TrainingJobRecord(Record[training_job_pb2.TrainingJob]):
         if not self.message.HasField("error"):
             return None
         return JobFailed(wrong.message, reason=wrong.reason, remedy=wrong.remedy, metadata={"job": self.name})
+
+
+class PreviewRequestRecord(Record[preview_request_pb2.PreviewRequest]):
+    """Pictures of epochs or model versions with prompts of the caller's own."""
+
+    @property
+    def state(self) -> str:
+        """queued, running, succeeded, failed or cancelled."""
+        return state_of(self.message)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it succeeded, failed or was cancelled."""
+        return self.state in ENDED
+
+    @property
+    def cell_count(self) -> int:
+        """Pictures in all."""
+        return self.message.cell_count
+
+    @property
+    def pretended(self) -> bool:
+        """Whether a worker that only pretends to train drew some of it."""
+        return self.message.pretended
+
+    @property
+    def error(self) -> JobFailed | None:
+        """Why it failed, or was cancelled by itself."""
+        wrong = self.message.error
+        if not self.message.HasField("error"):
+            return None
+        return JobFailed(wrong.message, reason=wrong.reason, remedy=wrong.remedy, metadata={"request": self.name})
 
 
 class EpochRecord(Record[training_job_pb2.Epoch]):

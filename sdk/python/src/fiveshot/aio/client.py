@@ -6,9 +6,11 @@ import os
 from typing import Any
 
 from fiveshot.aio.calls import Channel, Stubs
+from fiveshot.aio.comparing import Comparison, compare
 from fiveshot.aio.datasets import Datasets
 from fiveshot.aio.models import Models
-from fiveshot.aio.training import TrainingJobs
+from fiveshot.aio.previews import PreviewRequests
+from fiveshot.aio.training import TrainingJob, TrainingJobs
 from fiveshot.aio.webhooks import Webhooks
 from fiveshot.connection import Patience, endpoint
 from fiveshot.trainer.v1 import base_model_pb2
@@ -49,12 +51,18 @@ class AsyncClient:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
     async def base_models(self) -> list[base_model_pb2.BaseModel]:
         """The base models that can be fine-tuned, each with its parameters, their defaults and bounds."""
         answer = await self.stubs.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
         return list(answer.base_models)
+
+    async def compare(self, *jobs: TrainingJob | str) -> Comparison:
+        """Training jobs (or their ids) side by side: the parameters in which they differ, and their losses."""
+        found = [await self.jobs.get(job) if isinstance(job, str) else job for job in jobs]
+        return await compare(found)
 
     async def close(self) -> None:
         """Ends the connection."""

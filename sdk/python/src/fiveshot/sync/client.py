@@ -8,9 +8,11 @@ from typing import Any
 
 from fiveshot.connection import Patience, endpoint
 from fiveshot.sync.calls import Channel, Stubs
+from fiveshot.sync.comparing import Comparison, compare
 from fiveshot.sync.datasets import Datasets
 from fiveshot.sync.models import Models
-from fiveshot.sync.training import TrainingJobs
+from fiveshot.sync.previews import PreviewRequests
+from fiveshot.sync.training import TrainingJob, TrainingJobs
 from fiveshot.sync.webhooks import Webhooks
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
@@ -50,12 +52,18 @@ class Client:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
     def base_models(self) -> list[base_model_pb2.BaseModel]:
         """The base models that can be fine-tuned, each with its parameters, their defaults and bounds."""
         answer = self.stubs.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
         return list(answer.base_models)
+
+    def compare(self, *jobs: TrainingJob | str) -> Comparison:
+        """Training jobs (or their ids) side by side: the parameters in which they differ, and their losses."""
+        found = [self.jobs.get(job) if isinstance(job, str) else job for job in jobs]
+        return compare(found)
 
     def close(self) -> None:
         """Ends the connection."""

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
+from fiveshot.trainer.v1 import preview_request_pb2 as _preview_request_pb2
 from fiveshot.trainer.v1 import training_event_pb2 as _training_event_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import descriptor as _descriptor
@@ -1184,3 +1185,305 @@ class GetUsageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class RequestPreviewsRequest(_message.Message):
+    """Asks for pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PREVIEW_REQUEST_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    request_id: _builtins.str
+    """A repeat with the same id returns the first answer; the same id with another body is refused."""
+    validate_only: _builtins.bool
+    """Check everything, store nothing."""
+    @_builtins.property
+    def preview_request(self) -> _preview_request_pb2.PreviewRequest:
+        """What to draw: sources, prompts, seeds, strengths, size."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        preview_request: _preview_request_pb2.PreviewRequest | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["preview_request", b"preview_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "preview_request", b"preview_request", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestPreviewsRequest: _TypeAlias = RequestPreviewsRequest  # noqa: Y015
+
+@_typing.final
+class GetPreviewRequestRequest(_message.Message):
+    """Asks for one preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/previewRequests/{preview_request}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPreviewRequestRequest: _TypeAlias = GetPreviewRequestRequest  # noqa: Y015
+
+@_typing.final
+class ListPreviewRequestsRequest(_message.Message):
+    """Asks for a page of preview requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    page_size: _builtins.int
+    """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page."""
+    filter: _builtins.str
+    """AIP-160 over `state`, `base_model`, `create_time` and `end_time`, such as `state = STATE_FAILED`."""
+    order_by: _builtins.str
+    """`create_time`, with ` desc` for descending order."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPreviewRequestsRequest: _TypeAlias = ListPreviewRequestsRequest  # noqa: Y015
+
+@_typing.final
+class ListPreviewRequestsResponse(_message.Message):
+    """A page of preview requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEW_REQUESTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    total_size: _builtins.int
+    """All that match the filter."""
+    @_builtins.property
+    def preview_requests(self) -> _containers.RepeatedCompositeFieldContainer[_preview_request_pb2.PreviewRequest]:
+        """The requests."""
+
+    def __init__(
+        self,
+        *,
+        preview_requests: _abc.Iterable[_preview_request_pb2.PreviewRequest] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "preview_requests", b"preview_requests", "total_size", b"total_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPreviewRequestsResponse: _TypeAlias = ListPreviewRequestsResponse  # noqa: Y015
+
+@_typing.final
+class WatchPreviewRequestRequest(_message.Message):
+    """Asks to follow a preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/previewRequests/{preview_request}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPreviewRequestRequest: _TypeAlias = WatchPreviewRequestRequest  # noqa: Y015
+
+@_typing.final
+class WatchPreviewRequestResponse(_message.Message):
+    """What became of a preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEW_REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def preview_request(self) -> _preview_request_pb2.PreviewRequest:
+        """The request as it is."""
+
+    def __init__(
+        self,
+        *,
+        preview_request: _preview_request_pb2.PreviewRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["preview_request", b"preview_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["preview_request", b"preview_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPreviewRequestResponse: _TypeAlias = WatchPreviewRequestResponse  # noqa: Y015
+
+@_typing.final
+class CancelPreviewRequestRequest(_message.Message):
+    """Asks to cancel a preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/previewRequests/{preview_request}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPreviewRequestRequest: _TypeAlias = CancelPreviewRequestRequest  # noqa: Y015
+
+@_typing.final
+class DeletePreviewRequestRequest(_message.Message):
+    """Asks to delete a preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/previewRequests/{preview_request}`."""
+    etag: _builtins.str
+    """When given, the delete is refused (ABORTED) if the request has changed since."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePreviewRequestRequest: _TypeAlias = DeletePreviewRequestRequest  # noqa: Y015
+
+@_typing.final
+class DownloadPreviewFileRequest(_message.Message):
+    """Asks for one picture of a preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/previewRequests/{preview_request}`."""
+    file_id: _builtins.str
+    """Which one: `cell-1` and so on; empty means the first."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadPreviewFileRequest: _TypeAlias = DownloadPreviewFileRequest  # noqa: Y015
+
+@_typing.final
+class GetPreviewFileContentRequest(_message.Message):
+    """Asks for one picture of a preview request as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/previewRequests/{preview_request}`."""
+    file_id: _builtins.str
+    """Which one: `cell-1` and so on; empty means the first."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPreviewFileContentRequest: _TypeAlias = GetPreviewFileContentRequest  # noqa: Y015
+
+@_typing.final
+class DownloadPreviewFileResponse(_message.Message):
+    """The next bytes of a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """At most 256 KiB."""
+    @_builtins.property
+    def file(self) -> _training_job_pb2.EpochFile:
+        """The file being sent; set on the first message."""
+
+    def __init__(
+        self,
+        *,
+        chunk: _builtins.bytes = ...,
+        file: _training_job_pb2.EpochFile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "file", b"file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadPreviewFileResponse: _TypeAlias = DownloadPreviewFileResponse  # noqa: Y015

@@ -5,6 +5,7 @@ import warnings
 
 from fiveshot.trainer.v1 import audit_pb2 as fiveshot_dot_trainer_dot_v1_dot_audit__pb2
 from fiveshot.trainer.v1 import base_model_pb2 as fiveshot_dot_trainer_dot_v1_dot_base__model__pb2
+from fiveshot.trainer.v1 import preview_request_pb2 as fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2
 from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
 from fiveshot.trainer.v1 import training_picture_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__picture__pb2
 from fiveshot.trainer.v1 import training_service_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__service__pb2
@@ -170,6 +171,46 @@ class TrainingServiceStub:
         self.GetEpochFileContent = channel.unary_stream(
                 '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.RequestPreviews = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/RequestPreviews',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.RequestPreviewsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.FromString,
+                _registered_method=True)
+        self.GetPreviewRequest = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/GetPreviewRequest',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetPreviewRequestRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.FromString,
+                _registered_method=True)
+        self.ListPreviewRequests = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/ListPreviewRequests',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListPreviewRequestsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListPreviewRequestsResponse.FromString,
+                _registered_method=True)
+        self.WatchPreviewRequest = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/WatchPreviewRequest',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchPreviewRequestRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchPreviewRequestResponse.FromString,
+                _registered_method=True)
+        self.CancelPreviewRequest = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/CancelPreviewRequest',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CancelPreviewRequestRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.FromString,
+                _registered_method=True)
+        self.DeletePreviewRequest = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/DeletePreviewRequest',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeletePreviewRequestRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.DownloadPreviewFile = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/DownloadPreviewFile',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadPreviewFileRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadPreviewFileResponse.FromString,
+                _registered_method=True)
+        self.GetPreviewFileContent = channel.unary_stream(
+                '/fiveshot.trainer.v1.TrainingService/GetPreviewFileContent',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetPreviewFileContentRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.GetUsage = channel.unary_unary(
@@ -368,6 +409,62 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestPreviews(self, request, context):
+        """Asks for pictures of epochs, model versions, or a job at work as it stands now, with prompts of the caller's own. A worker draws them between two jobs; see PreviewRequest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPreviewRequest(self, request, context):
+        """Reads one request with the cells that are drawn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPreviewRequests(self, request, context):
+        """Lists a project's requests, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPreviewRequest(self, request, context):
+        """Follows a request until it ends: the request as it is, and again whenever cells or its state change. Who watches an `attended` request keeps it alive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelPreviewRequest(self, request, context):
+        """Cancels a request; cells that are drawn are kept. Cancelling one that was cancelled is not an error; FAILED_PRECONDITION when it ended otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePreviewRequest(self, request, context):
+        """Deletes a request that has ended, with its pictures. By itself it goes at its `expire_time`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadPreviewFile(self, request, context):
+        """Streams one picture of a request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPreviewFileContent(self, request, context):
+        """Downloads one picture of a request over HTTP: the body is the PNG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsage(self, request, context):
         """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit.
         """
@@ -506,6 +603,46 @@ def add_TrainingServiceServicer_to_server(servicer, server):
             'GetEpochFileContent': grpc.unary_stream_rpc_method_handler(
                     servicer.GetEpochFileContent,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'RequestPreviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestPreviews,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.RequestPreviewsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.SerializeToString,
+            ),
+            'GetPreviewRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPreviewRequest,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetPreviewRequestRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.SerializeToString,
+            ),
+            'ListPreviewRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPreviewRequests,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListPreviewRequestsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListPreviewRequestsResponse.SerializeToString,
+            ),
+            'WatchPreviewRequest': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPreviewRequest,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchPreviewRequestRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchPreviewRequestResponse.SerializeToString,
+            ),
+            'CancelPreviewRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPreviewRequest,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CancelPreviewRequestRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.SerializeToString,
+            ),
+            'DeletePreviewRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePreviewRequest,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeletePreviewRequestRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'DownloadPreviewFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadPreviewFile,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadPreviewFileRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadPreviewFileResponse.SerializeToString,
+            ),
+            'GetPreviewFileContent': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetPreviewFileContent,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetPreviewFileContentRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'GetUsage': grpc.unary_unary_rpc_method_handler(
@@ -1216,6 +1353,222 @@ class TrainingService:
             target,
             '/fiveshot.trainer.v1.TrainingService/GetEpochFileContent',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetEpochFileContentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestPreviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/RequestPreviews',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.RequestPreviewsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPreviewRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetPreviewRequest',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetPreviewRequestRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPreviewRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/ListPreviewRequests',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListPreviewRequestsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListPreviewRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPreviewRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/WatchPreviewRequest',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchPreviewRequestRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.WatchPreviewRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPreviewRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/CancelPreviewRequest',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CancelPreviewRequestRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_preview__request__pb2.PreviewRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePreviewRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/DeletePreviewRequest',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeletePreviewRequestRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadPreviewFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/DownloadPreviewFile',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadPreviewFileRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DownloadPreviewFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPreviewFileContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/GetPreviewFileContent',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetPreviewFileContentRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

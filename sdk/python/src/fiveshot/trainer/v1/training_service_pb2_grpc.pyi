@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from fiveshot.trainer.v1 import audit_pb2 as _audit_pb2
 from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
+from fiveshot.trainer.v1 import preview_request_pb2 as _preview_request_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from fiveshot.trainer.v1 import training_picture_pb2 as _training_picture_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as _training_service_pb2
@@ -97,6 +98,22 @@ class TrainingServiceStub:
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
     GetEpochFileContent: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]
     """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+    RequestPreviews: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.RequestPreviewsRequest, _preview_request_pb2.PreviewRequest]
+    """Asks for pictures of epochs, model versions, or a job at work as it stands now, with prompts of the caller's own. A worker draws them between two jobs; see PreviewRequest."""
+    GetPreviewRequest: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetPreviewRequestRequest, _preview_request_pb2.PreviewRequest]
+    """Reads one request with the cells that are drawn."""
+    ListPreviewRequests: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListPreviewRequestsRequest, _training_service_pb2.ListPreviewRequestsResponse]
+    """Lists a project's requests, newest first."""
+    WatchPreviewRequest: _grpc.UnaryStreamMultiCallable[_training_service_pb2.WatchPreviewRequestRequest, _training_service_pb2.WatchPreviewRequestResponse]
+    """Follows a request until it ends: the request as it is, and again whenever cells or its state change. Who watches an `attended` request keeps it alive."""
+    CancelPreviewRequest: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CancelPreviewRequestRequest, _preview_request_pb2.PreviewRequest]
+    """Cancels a request; cells that are drawn are kept. Cancelling one that was cancelled is not an error; FAILED_PRECONDITION when it ended otherwise."""
+    DeletePreviewRequest: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeletePreviewRequestRequest, _empty_pb2.Empty]
+    """Deletes a request that has ended, with its pictures. By itself it goes at its `expire_time`."""
+    DownloadPreviewFile: _grpc.UnaryStreamMultiCallable[_training_service_pb2.DownloadPreviewFileRequest, _training_service_pb2.DownloadPreviewFileResponse]
+    """Streams one picture of a request."""
+    GetPreviewFileContent: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetPreviewFileContentRequest, _httpbody_pb2.HttpBody]
+    """Downloads one picture of a request over HTTP: the body is the PNG."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetUsageRequest, _usage_pb2.Usage]
     """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
@@ -162,6 +179,22 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Streams one file of an epoch: the LoRA in a format, or a preview. Epoch 0 holds the base model's previews."""
     GetEpochFileContent: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetEpochFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+    RequestPreviews: _aio.UnaryUnaryMultiCallable[_training_service_pb2.RequestPreviewsRequest, _preview_request_pb2.PreviewRequest]  # type: ignore[assignment]
+    """Asks for pictures of epochs, model versions, or a job at work as it stands now, with prompts of the caller's own. A worker draws them between two jobs; see PreviewRequest."""
+    GetPreviewRequest: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetPreviewRequestRequest, _preview_request_pb2.PreviewRequest]  # type: ignore[assignment]
+    """Reads one request with the cells that are drawn."""
+    ListPreviewRequests: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListPreviewRequestsRequest, _training_service_pb2.ListPreviewRequestsResponse]  # type: ignore[assignment]
+    """Lists a project's requests, newest first."""
+    WatchPreviewRequest: _aio.UnaryStreamMultiCallable[_training_service_pb2.WatchPreviewRequestRequest, _training_service_pb2.WatchPreviewRequestResponse]  # type: ignore[assignment]
+    """Follows a request until it ends: the request as it is, and again whenever cells or its state change. Who watches an `attended` request keeps it alive."""
+    CancelPreviewRequest: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CancelPreviewRequestRequest, _preview_request_pb2.PreviewRequest]  # type: ignore[assignment]
+    """Cancels a request; cells that are drawn are kept. Cancelling one that was cancelled is not an error; FAILED_PRECONDITION when it ended otherwise."""
+    DeletePreviewRequest: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeletePreviewRequestRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a request that has ended, with its pictures. By itself it goes at its `expire_time`."""
+    DownloadPreviewFile: _aio.UnaryStreamMultiCallable[_training_service_pb2.DownloadPreviewFileRequest, _training_service_pb2.DownloadPreviewFileResponse]  # type: ignore[assignment]
+    """Streams one picture of a request."""
+    GetPreviewFileContent: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetPreviewFileContentRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads one picture of a request over HTTP: the body is the PNG."""
     GetUsage: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetUsageRequest, _usage_pb2.Usage]  # type: ignore[assignment]
     """Reads what a project uses of its budgets here: jobs and GPU seconds, each with its limit."""
 
@@ -380,6 +413,70 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads one file of an epoch over HTTP: the body is the file as it is, with its name, length and ETag in the headers."""
+
+    @_abc_1.abstractmethod
+    def RequestPreviews(
+        self,
+        request: _training_service_pb2.RequestPreviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preview_request_pb2.PreviewRequest, _abc.Awaitable[_preview_request_pb2.PreviewRequest]]:
+        """Asks for pictures of epochs, model versions, or a job at work as it stands now, with prompts of the caller's own. A worker draws them between two jobs; see PreviewRequest."""
+
+    @_abc_1.abstractmethod
+    def GetPreviewRequest(
+        self,
+        request: _training_service_pb2.GetPreviewRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preview_request_pb2.PreviewRequest, _abc.Awaitable[_preview_request_pb2.PreviewRequest]]:
+        """Reads one request with the cells that are drawn."""
+
+    @_abc_1.abstractmethod
+    def ListPreviewRequests(
+        self,
+        request: _training_service_pb2.ListPreviewRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListPreviewRequestsResponse, _abc.Awaitable[_training_service_pb2.ListPreviewRequestsResponse]]:
+        """Lists a project's requests, newest first."""
+
+    @_abc_1.abstractmethod
+    def WatchPreviewRequest(
+        self,
+        request: _training_service_pb2.WatchPreviewRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_training_service_pb2.WatchPreviewRequestResponse], _abc.AsyncIterator[_training_service_pb2.WatchPreviewRequestResponse]]:
+        """Follows a request until it ends: the request as it is, and again whenever cells or its state change. Who watches an `attended` request keeps it alive."""
+
+    @_abc_1.abstractmethod
+    def CancelPreviewRequest(
+        self,
+        request: _training_service_pb2.CancelPreviewRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preview_request_pb2.PreviewRequest, _abc.Awaitable[_preview_request_pb2.PreviewRequest]]:
+        """Cancels a request; cells that are drawn are kept. Cancelling one that was cancelled is not an error; FAILED_PRECONDITION when it ended otherwise."""
+
+    @_abc_1.abstractmethod
+    def DeletePreviewRequest(
+        self,
+        request: _training_service_pb2.DeletePreviewRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a request that has ended, with its pictures. By itself it goes at its `expire_time`."""
+
+    @_abc_1.abstractmethod
+    def DownloadPreviewFile(
+        self,
+        request: _training_service_pb2.DownloadPreviewFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_training_service_pb2.DownloadPreviewFileResponse], _abc.AsyncIterator[_training_service_pb2.DownloadPreviewFileResponse]]:
+        """Streams one picture of a request."""
+
+    @_abc_1.abstractmethod
+    def GetPreviewFileContent(
+        self,
+        request: _training_service_pb2.GetPreviewFileContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads one picture of a request over HTTP: the body is the PNG."""
 
     @_abc_1.abstractmethod
     def GetUsage(

@@ -55,6 +55,16 @@ class WorkerServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptResponse.FromString,
                 _registered_method=True)
+        self.AcquirePreviews = channel.unary_unary(
+                '/fiveshot.trainer.v1.WorkerService/AcquirePreviews',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.AcquirePreviewsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.AcquirePreviewsResponse.FromString,
+                _registered_method=True)
+        self.ReportPreviews = channel.unary_unary(
+                '/fiveshot.trainer.v1.WorkerService/ReportPreviews',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsResponse.FromString,
+                _registered_method=True)
         self.ReportMeasurement = channel.unary_unary(
                 '/fiveshot.trainer.v1.WorkerService/ReportMeasurement',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementRequest.SerializeToString,
@@ -94,6 +104,20 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcquirePreviews(self, request, context):
+        """Waits for a request for previews of the job at hand as it stands now, and takes it. An answer without one means that none came in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportPreviews(self, request, context):
+        """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportMeasurement(self, request, context):
         """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm.
         """
@@ -123,6 +147,16 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.CompleteAttempt,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptResponse.SerializeToString,
+            ),
+            'AcquirePreviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcquirePreviews,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.AcquirePreviewsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.AcquirePreviewsResponse.SerializeToString,
+            ),
+            'ReportPreviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportPreviews,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsResponse.SerializeToString,
             ),
             'ReportMeasurement': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportMeasurement,
@@ -239,6 +273,60 @@ class WorkerService:
             '/fiveshot.trainer.v1.WorkerService/CompleteAttempt',
             fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.CompleteAttemptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcquirePreviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.WorkerService/AcquirePreviews',
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.AcquirePreviewsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.AcquirePreviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportPreviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.WorkerService/ReportPreviews',
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class WorkerServiceStub:
     """Reports a finished epoch whose files lie in S3. Reporting the same epoch of the same attempt twice is no error. Epoch 0 brings the base model's previews."""
     CompleteAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]
     """Ends the attempt."""
+    AcquirePreviews: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.AcquirePreviewsRequest, _worker_service_pb2.AcquirePreviewsResponse]
+    """Waits for a request for previews of the job at hand as it stands now, and takes it. An answer without one means that none came in time."""
+    ReportPreviews: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportPreviewsRequest, _worker_service_pb2.ReportPreviewsResponse]
+    """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do."""
     ReportMeasurement: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportMeasurementRequest, _worker_service_pb2.ReportMeasurementResponse]
     """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
@@ -57,6 +61,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Reports a finished epoch whose files lie in S3. Reporting the same epoch of the same attempt twice is no error. Epoch 0 brings the base model's previews."""
     CompleteAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]  # type: ignore[assignment]
     """Ends the attempt."""
+    AcquirePreviews: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.AcquirePreviewsRequest, _worker_service_pb2.AcquirePreviewsResponse]  # type: ignore[assignment]
+    """Waits for a request for previews of the job at hand as it stands now, and takes it. An answer without one means that none came in time."""
+    ReportPreviews: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportPreviewsRequest, _worker_service_pb2.ReportPreviewsResponse]  # type: ignore[assignment]
+    """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do."""
     ReportMeasurement: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportMeasurementRequest, _worker_service_pb2.ReportMeasurementResponse]  # type: ignore[assignment]
     """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
@@ -94,6 +102,22 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.CompleteAttemptResponse, _abc.Awaitable[_worker_service_pb2.CompleteAttemptResponse]]:
         """Ends the attempt."""
+
+    @_abc_1.abstractmethod
+    def AcquirePreviews(
+        self,
+        request: _worker_service_pb2.AcquirePreviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.AcquirePreviewsResponse, _abc.Awaitable[_worker_service_pb2.AcquirePreviewsResponse]]:
+        """Waits for a request for previews of the job at hand as it stands now, and takes it. An answer without one means that none came in time."""
+
+    @_abc_1.abstractmethod
+    def ReportPreviews(
+        self,
+        request: _worker_service_pb2.ReportPreviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportPreviewsResponse, _abc.Awaitable[_worker_service_pb2.ReportPreviewsResponse]]:
+        """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do."""
 
     @_abc_1.abstractmethod
     def ReportMeasurement(

@@ -39,6 +39,7 @@ class WorkerAsk:
 
     device_memory_bytes: 0 when it does not say. pretends: it does not really train. families: of base models that its
     program knows. mixed_precisions: number formats of its device, empty for all. room: what it may take just now.
+    draws: it draws preview requests. drew: that was the last thing that it did.
     """
 
     worker_id: str
@@ -50,6 +51,8 @@ class WorkerAsk:
     families: tuple[str, ...] = ()
     mixed_precisions: tuple[str, ...] = ()
     room: Room = ANY_ROOM
+    draws: bool = False
+    drew: bool = False
 
     @property
     def kind(self) -> WorkerKind:
@@ -251,7 +254,7 @@ class Measurements(Protocol):
 MEASUREMENTS_KEPT = 20
 
 QUEUE = "queue"
-"""The signal of jobs that enter the queue; a job's own signal has its name."""
+"""The signal of jobs and preview requests that enter the queue; a job's or request's own signal has its name."""
 
 
 class Datasets(Protocol):
@@ -283,7 +286,7 @@ class Artifacts(Protocol):
         """Removes the files; absent ones are fine."""
 
     def attempts(self) -> AsyncIterator[tuple[str, int]]:
-        """Every (job name, attempt number) that has objects."""
+        """Every (name of a job or preview request, attempt number) that has objects."""
 
     async def sweep(self, job: str, attempt: int, *, keep: Collection[str], older_than: datetime) -> int:
         """Removes the attempt's objects whose keys are not kept and that are old enough; returns how many."""

@@ -1,0 +1,159 @@
+# Made of fiveshot/aio/previews.py by tools/sync_client.py; change that file.
+"""Pictures of any epoch or model version with prompts of one's own: asked for, followed, read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiveshot import pictures
+from fiveshot.errors import FiveshotError
+from fiveshot.records import JobFailed, PreviewRequestRecord
+from fiveshot.sync import transfer
+from fiveshot.sync.calls import Listing, Stubs
+from fiveshot.trainer.v1 import preview_request_pb2
+from fiveshot.trainer.v1 import training_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Cell:
+    """One picture of a preview request. Its bytes are fetched when they are asked for."""
+
+    def __init__(self, stubs: Stubs, request: str, message: preview_request_pb2.PreviewCell) -> None:
+        self._stubs, self._request = stubs, request
+        self.message = message
+        self.source, self.strength = message.source, message.strength
+        self.prompt, self.seed = message.prompt, message.seed
+
+    def read(self) -> bytes:
+        """The PNG, checked against its digest."""
+        file = self.message.file
+        return transfer.content(
+            self._stubs.channel, lambda: _chunks(self._stubs, self._request, file.file_id), sha256=file.sha256
+        )  # fmt: skip
+
+    def image(self) -> Image:
+        """The picture for Pillow. Raises FailedPrecondition (PILLOW_MISSING)."""
+        return pictures.opened(self.read())
+
+    def save(self, to: str | os.PathLike[str]) -> None:
+        """Writes it; another ending than .png converts it, which needs Pillow."""
+        pictures.write(self.read(), Path(to))
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.source} at {self.strength:g}, seed {self.seed}: {self.prompt}>"
+
+
+class PreviewRequest(PreviewRequestRecord):
+    """Pictures that a worker draws between two jobs, or of a job between two of its steps. Kept for a day."""
+
+    def __init__(self, stubs: Stubs, message: preview_request_pb2.PreviewRequest) -> None:
+        super().__init__(message)
+        self._stubs = stubs
+
+    @property
+    def cells(self) -> list[Cell]:
+        """What is drawn so far: by source, then strength, prompt and seed."""
+        return [Cell(self._stubs, self.name, each) for each in self.message.cells]
+
+    def refresh(self) -> PreviewRequest:
+        """Reads it anew."""
+        self.message = self._stubs.trainer.GetPreviewRequest(pb.GetPreviewRequestRequest(name=self.name))
+        return self
+
+    def watch(self) -> Iterator[PreviewRequest]:
+        """Itself after each change until it ends, across lost connections."""
+
+        def start() -> Iterable[pb.WatchPreviewRequestResponse]:
+            return self._stubs.trainer.WatchPreviewRequest(pb.WatchPreviewRequestRequest(name=self.name))
+
+        for answer in self._stubs.channel.resumed(start):
+            self.message = answer.preview_request
+            yield self
+
+    def wait(self, on_progress: Callable[[PreviewRequest], object] = lambda _: None) -> PreviewRequest:
+        """Waits until it ends. Raises JobFailed with its own reason and remedy when it did not succeed.
+
+        One that is attended is cancelled when this wait is broken off. on_progress: is told of each change.
+        """
+        try:
+            for _ in self.watch():
+                on_progress(self)
+        except BaseException:
+            if self.message.attended:
+                with contextlib.suppress(FiveshotError):
+                    self.cancel()
+            raise
+        if self.state != "succeeded":
+            raise self.error or JobFailed(
+                f"{self.id} was {self.state}", reason="PREVIEWS_CANCELLED", remedy="Ask again.",
+                metadata={"preview_request": self.name},
+            )  # fmt: skip
+        return self
+
+    def cancel(self) -> PreviewRequest:
+        """Ends it; pictures that are drawn are kept."""
+        request = pb.CancelPreviewRequestRequest(name=self.name)
+        self.message = self._stubs.trainer.CancelPreviewRequest(request)
+        return self
+
+    def delete(self) -> None:
+        """Deletes it with its pictures, once it has ended; by itself it goes after a day."""
+        self._stubs.trainer.DeletePreviewRequest(pb.DeletePreviewRequestRequest(name=self.name))
+
+
+class PreviewRequests:
+    """The preview requests of a project; `epoch.try_out()` and `version.try_out()` make them too."""
+
+    def __init__(self, stubs: Stubs) -> None:
+        self._stubs = stubs
+        self._endpoint = stubs.channel.endpoint
+
+    def create(
+        self, sources: Sequence[str], prompts: Sequence[str], *, strengths: Sequence[float] = (),
+        seeds: Sequence[int] = (), negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0,
+        guidance: float | None = None, attended: bool = False,
+    ) -> PreviewRequest:  # fmt: skip
+        """Asks for a picture of every source at every strength with every prompt and seed.
+
+        sources: full names of epochs and model versions, of one base model; or of one job that is at work, which is
+        drawn as it stands now. strengths: 1 by default, 0 is the base model. seeds: 0 by default. size: width and
+        height in pixels; the base model's own by default, as steps and guidance. attended: cancelled when nobody has
+        watched it for half a minute. Raises InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted.
+        """
+        width, height = size or (0, 0)
+        asked = preview_request_pb2.PreviewRequest(
+            sources=sources, prompts=prompts, strengths=strengths, seeds=seeds, negative_prompt=negative_prompt,
+            width=width, height=height, steps=steps, guidance=guidance, attended=attended,
+        )  # fmt: skip
+        request = pb.RequestPreviewsRequest(parent=self._endpoint.parent, preview_request=asked)
+        return PreviewRequest(self._stubs, self._stubs.trainer.RequestPreviews(request))
+
+    def get(self, request: str) -> PreviewRequest:
+        """One by id or full name. Raises NotFound."""
+        name = self._endpoint.resource("previewRequests", request)
+        message = self._stubs.trainer.GetPreviewRequest(pb.GetPreviewRequestRequest(name=name))
+        return PreviewRequest(self._stubs, message)
+
+    def list(self, filter: str = "", *, order_by: str = "") -> Listing[PreviewRequest]:
+        """Those that match an AIP-160 filter such as `state = "RUNNING"`, the newest first."""
+        request = pb.ListPreviewRequestsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
+        return Listing(
+            self._stubs.trainer.ListPreviewRequests, request, "preview_requests",
+            lambda each: PreviewRequest(self._stubs, each),
+        )  # fmt: skip
+
+
+def try_out(stubs: Stubs, source: str, prompts: Sequence[str], *, wait: bool, **asked: Any) -> PreviewRequest:
+    """A request for one source. wait: for its end; it is attended then, and cancelled with its caller."""
+    made = PreviewRequests(stubs).create([source], prompts, attended=wait, **asked)
+    return made.wait() if wait else made
+
+
+def _chunks(stubs: Stubs, request: str, file_id: str) -> Iterable[Any]:
+    return stubs.trainer.DownloadPreviewFile(pb.DownloadPreviewFileRequest(name=request, file_id=file_id))

@@ -1,0 +1,73 @@
+"""The LoRA files that a preview request draws, fetched and checked: epochs from S3, versions from the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import grpc
+from fiveshot.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
+
+from services.chassis.errors import DataLoss
+from services.chassis.patience import patiently
+from services.chassis.s3 import ObjectStore
+from services.trainer.worker.wire import PreviewTask
+
+FORM = "diffusers"
+_CALL_S = 300.0
+
+
+class LoraFiles:
+    """Fetches files; repeats while the registry or the object store is away."""
+
+    def __init__(self, registry: grpc.aio.Channel, objects: ObjectStore, *, patience_s: float) -> None:
+        self._registry = registry_service_pb2_grpc.RegistryServiceStub(registry)
+        self._objects = objects
+        self._patience_s = patience_s
+
+    async def of(self, task: PreviewTask, folder: Path) -> dict[str, Path]:
+        """A file in diffusers' form for each source of the cells that lack.
+
+        Raises NotFound for a version that was deleted meanwhile, FailedPrecondition for one that has no such form, and
+        DataLoss when bytes are not those that were written.
+        """
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        found: dict[str, Path] = {}
+        for number, source in enumerate(dict.fromkeys(cell.source for cell in task.cells)):
+            path = folder / f"{number:03d}.safetensors"
+            file = task.weights.get(source)
+            if file is None:
+                await self._of_version(source, path)
+            else:
+
+                async def fetch(key: str = file.object_key, to: Path = path) -> None:
+                    await self._objects.download_to(key, to)
+
+                await patiently(fetch, what="object store", patience_s=self._patience_s)
+                _check(await asyncio.to_thread(path.read_bytes), file.sha256, source)
+            found[source] = path
+        return found
+
+    async def _of_version(self, name: str, path: Path) -> None:
+        request = registry_service_pb2.DownloadModelVersionRequest(name=name, file_id=FORM)
+
+        async def call() -> tuple[bytes, str]:
+            parts, sha256 = [], ""
+            async for message in self._registry.DownloadModelVersion(request, timeout=_CALL_S):
+                parts.append(message.chunk)
+                sha256 = message.file.sha256 or sha256
+            return b"".join(parts), sha256
+
+        data, sha256 = await patiently(call, what="registry", patience_s=self._patience_s)
+        _check(data, sha256, name)
+        await asyncio.to_thread(path.write_bytes, data)
+
+
+def _check(data: bytes, sha256: str, name: str) -> None:
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise DataLoss(
+            f"The stored LoRA of {name} is not what was written",
+            reason="DIGEST_MISMATCH",
+            remedy="Draw another one; tell the operator that the object store lost data.",
+        )
