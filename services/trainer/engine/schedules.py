@@ -16,7 +16,15 @@ from services.trainer.recipe.parameters import TrainingParameters
 
 
 class NoiseSchedule(Protocol):
-    """What the loop needs of a schedule. Tensors have the batch first; ``position`` is float32 [B] in [0, 1)."""
+    """What the loop needs of a schedule. Tensors have the batch first; ``position`` is float32 [B] in [0, 1).
+
+    Attributes:
+        prediction_type: as schedulers call what the model answers; empty for flow matching.
+        zero_terminal_snr: at the last level nothing of the picture is left (Lin et al. 2024).
+    """
+
+    prediction_type: str
+    zero_terminal_snr: bool
 
     def timesteps(self, position: Tensor) -> Tensor:
         """What the denoiser is told, [B]."""
@@ -58,13 +66,14 @@ def draw_positions(count: int, parameters: TrainingParameters, generator: torch.
 class DiffusionSchedule:
     """DDPM noise levels read from a diffusers scheduler's ``alphas_cumprod``."""
 
-    def __init__(self, alphas_cumprod: Tensor, prediction_type: str) -> None:
+    def __init__(self, alphas_cumprod: Tensor, prediction_type: str, *, zero_terminal_snr: bool = False) -> None:
         """``alphas_cumprod``: float [T], falling. ``prediction_type``: epsilon, v_prediction or sample."""
         if prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise ValueError(f"unknown prediction type {prediction_type!r}")
         self._signal = alphas_cumprod.float().sqrt()
         self._noise = (1.0 - alphas_cumprod.float()).sqrt()
-        self._prediction_type = prediction_type
+        self.prediction_type = prediction_type
+        self.zero_terminal_snr = zero_terminal_snr
 
     def timesteps(self, position: Tensor) -> Tensor:
         return (position * len(self._signal)).long()
@@ -74,9 +83,9 @@ class DiffusionSchedule:
         return signal * latents + sigma * noise
 
     def target(self, latents: Tensor, noise: Tensor, position: Tensor) -> Tensor:
-        if self._prediction_type == "epsilon":
+        if self.prediction_type == "epsilon":
             return noise
-        if self._prediction_type == "sample":
+        if self.prediction_type == "sample":
             return latents
         signal, sigma = self._scales(position)
         return signal * noise - sigma * latents
@@ -88,9 +97,9 @@ class DiffusionSchedule:
         ratio = (signal / sigma.clamp(min=1e-6)) ** 2
         clipped = ratio.clamp(max=min_snr_gamma)
         # The weight is min(SNR, gamma) in x0 space; each prediction type has its own factor to it.
-        if self._prediction_type == "epsilon":
+        if self.prediction_type == "epsilon":
             return clipped / ratio.clamp(min=1e-6)
-        return clipped / (ratio + 1.0) if self._prediction_type == "v_prediction" else clipped
+        return clipped / (ratio + 1.0) if self.prediction_type == "v_prediction" else clipped
 
     def _scales(self, position: Tensor) -> tuple[Tensor, Tensor]:
         step = self.timesteps(position)
@@ -102,6 +111,9 @@ class FlowSchedule:
 
     A position is sigma itself; its shift towards noise belongs to the drawing of positions.
     """
+
+    prediction_type = ""
+    zero_terminal_snr = False
 
     def timesteps(self, position: Tensor) -> Tensor:
         return position
