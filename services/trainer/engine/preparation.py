@@ -20,7 +20,7 @@ from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families.base import Family, SamplingRequest
-from services.trainer.engine.families.loading import model_fingerprint
+from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
@@ -121,6 +121,8 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         pictures.append(open_picture(item, parameters, spec.decode))
     plan = _plan(pictures, spec, family)
     acceleration = spec.acceleration or choose_acceleration(device, plan, parameters)
+    if not family.recordable:
+        acceleration = replace(acceleration, graphs=False, compiled=False)
     if not acceleration.channels_last:
         family.use_contiguous_layout()
     captions = [item.caption for item in spec.items]
@@ -129,6 +131,11 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
 
     family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
     request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
+    if not parameters.shuffle_caption:
+        neutral_texts = spec.base_model.neutral_prompts
+        others = ("", *request.prompts, request.negative_prompt, *neutral_texts)
+        with autocast(device, parameters.mixed_precision):
+            family.release_text((*captions, *(regularization.captions if regularization else ()), *others))
     base_previews: tuple[PreviewImage, ...] = ()
     evaluator = None
     if processes.is_main:

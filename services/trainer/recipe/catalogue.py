@@ -171,6 +171,8 @@ def _specs(
             "resolution": {"default": resolution},
             "adapter": {"choices": [name for name in specs["adapter"].choices if name in facts.adapters]},
         }
+        if facts.text_stays_frozen:
+            given["train_text_encoder"] = {"default": False, "choices": ["false"]}
         offered = tuple(
             spec.override({**given.get(name, {}), **_changes(changes, spec)}) for name, spec in specs.items()
         )

@@ -70,7 +70,10 @@ class ParameterSpec:
             self._check_length(checked)
         elif not isinstance(checked, bool):
             self._check_range(checked)
-        if self.choices and checked not in self.choices:
+        if isinstance(checked, bool):
+            if self.choices and str(checked).lower() not in self.choices:
+                raise InvalidParameter(self.name, f"must be {', '.join(self.choices)} for this base model")
+        elif self.choices and checked not in self.choices:
             raise InvalidParameter(self.name, f"{checked!r} is not one of {', '.join(self.choices)}")
         return checked
 

@@ -150,8 +150,9 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _choice(
         "timestep_sampling",
         "stratified",
-        ("stratified", "uniform", "logit_normal"),
-        "How noise levels are drawn; stratified spreads each batch over all of them.",
+        ("stratified", "uniform", "logit_normal", "by_resolution"),
+        "How noise levels are drawn; stratified spreads each batch over all of them, by_resolution prefers more noise "
+        "for larger pictures, as flow models sample.",
     ),
     _number(
         "timestep_shift",
