@@ -69,6 +69,14 @@ def show(ctx: typer.Context, base_model: BaseModel) -> None:
     )  # fmt: skip
     rows = ((spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs)
     output.table(("parameter", "default", "allowed", "what it does"), rows)
+    effects = [
+        (choice, effect)
+        for spec in model.parameter_specs
+        for choice, effect in zip(spec.choices, spec.choice_effects, strict=False)
+        if effect
+    ]
+    if effects:
+        output.table(("preset", "what it sets"), effects)
 
 
 @app.command()
@@ -128,7 +136,7 @@ def base_model_name(given: str) -> str:
 
 def _bounds(spec: base_model_pb2.ParameterSpec) -> str:
     if spec.choices:
-        return ", ".join(spec.choices)
+        return ", ".join(choice for choice in spec.choices if choice)
     least = f"{spec.minimum:g}" if spec.HasField("minimum") else ""
     most = f"{spec.maximum:g}" if spec.HasField("maximum") else ""
     return f"{least}…{most}" if least or most else ""

@@ -50,6 +50,7 @@ from services.trainer.recipe.workload import MOVED_PICTURES, evaluation_samples
 THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
+    "preset",
     "preview_prompts",
     "preview_seeds",
     "preview_negative_prompt",
@@ -180,7 +181,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         schedule=build_schedule(optimizer, parameters, plan.steps.total_steps),
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
-    identity = _identity(spec, fingerprint, pictures)
+    identity = _identity(spec, fingerprint, pictures, family.training_adapter.digest)
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
@@ -336,7 +337,7 @@ def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingPara
     return CopyDetector([Image.fromarray(render(*view)) for view in views])
 
 
-def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture]) -> str:
+def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture], training_adapter: str) -> str:
     """Digest of everything that decides the weights; a checkpoint fits a job with the same one."""
     parameters = {
         name: value
@@ -353,7 +354,9 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture])
         )
         for picture in pictures
     ]
-    return hashlib.sha256(to_json([fingerprint, parameters, items]).encode()).hexdigest()
+    return hashlib.sha256(
+        to_json([fingerprint, parameters, items, *filter(None, [training_adapter])]).encode()
+    ).hexdigest()
 
 
 def _thumbnail(picture: Picture) -> Image.Image:

@@ -21,6 +21,7 @@ from services.trainer.engine.families import autoencoder
 from services.trainer.engine.families.autoencoder import Posterior
 from services.trainer.engine.families.loading import load_pipeline
 from services.trainer.engine.families.text import LENGTHS, RememberedTexts, TokenIds
+from services.trainer.engine.families.training_adapter import TrainingAdapter, add_training_adapter
 from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.precision import checkpointed, on_device
 from services.trainer.engine.quantization import place_denoiser
@@ -58,6 +59,7 @@ class Family(ABC):
         schedule: noise levels that the model was trained with.
         latent_factor: pixels of a picture's side per latent.
         pixel_multiple: sides of a picture must be multiples of it.
+        training_adapter: what undoes a distillation while the model is trained.
     """
 
     facts: ClassVar[FamilyFacts]
@@ -93,6 +95,7 @@ class Family(ABC):
                 tokenizer.padding_side = "right"
         self._texts = RememberedTexts(self._encode_one)
         self._text_released = False
+        self.training_adapter = TrainingAdapter()
         self.latent_factor = autoencoder.latent_factor(self._vae)
         self.pixel_multiple = self.latent_factor * self.latent_multiple()
 
@@ -100,7 +103,9 @@ class Family(ABC):
     def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Self:
         """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
         pipeline = load_pipeline(cls.pipeline_class, cls.facts, files, dtype, **cls.pipeline_options)
-        return cls(pipeline, device, dtype, quantization)
+        family = cls(pipeline, device, dtype, quantization)
+        family.training_adapter = add_training_adapter(family.denoiser, files, device, dtype)
+        return family
 
     @property
     def denoiser(self) -> Any:
@@ -237,17 +242,18 @@ class Family(ABC):
             return state
 
         pipeline.set_progress_bar_config(disable=True)
-        latents: Tensor = pipeline(
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            width=request.width,
-            height=request.height,
-            # The generators live on the CPU so that a preview's starting noise is the same on every device.
-            generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
-            output_type="latent",
-            callback_on_step_end=report,
-            **arguments,
-        ).images
+        with self.training_adapter.left_out():
+            latents: Tensor = pipeline(
+                num_inference_steps=request.steps,
+                guidance_scale=request.guidance,
+                width=request.width,
+                height=request.height,
+                # The generators live on the CPU so that a preview's starting noise is the same on every device.
+                generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
+                output_type="latent",
+                callback_on_step_end=report,
+                **arguments,
+            ).images
         return latents
 
 
