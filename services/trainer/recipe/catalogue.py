@@ -197,7 +197,7 @@ def _specs(
 def _with_presets(identifier: str, named: str, specs: tuple[ParameterSpec, ...]) -> tuple[ParameterSpec, ...]:
     """The parameters with the presets of a set, each of which must be one that the base model accepts."""
     if not named:
-        return specs
+        return tuple(replace(spec, choices=("",)) if spec.name == "preset" else spec for spec in specs)
     if named not in preset_sets():
         known = ", ".join(preset_sets())
         raise InvalidCatalogue(f"base_models.{identifier}.presets: must be one of {known}, not {named!r}")

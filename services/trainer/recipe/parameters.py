@@ -111,7 +111,7 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _choice(
         "preset",
         "",
-        ("",),
+        ("", "person", "thing", "style"),
         "Starting point by what is trained, such as person; what a job sets itself goes before it.",
     ),
     _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and previews."),

@@ -26,7 +26,8 @@ DRAWN = SamplingRequest(("a dog",), (3,), "", 16, 16, 2, 1.0)
 def written(path: Path, family: Family, alpha: float | None, prefix: str = "diffusion_model.") -> dict[str, Tensor]:
     """An adapter's file in the form of ai-toolkit or kohya's endings, and what it adds to each weight."""
     generator = torch.Generator().manual_seed(9)
-    tensors, changes = {}, {}
+    tensors: dict[str, Tensor] = {}
+    changes: dict[str, Tensor] = {}
     for name in LAYERS:
         weight = family.denoiser.get_submodule(name).weight
         down, up = (torch.randn(size, generator=generator) for size in ((3, weight.shape[1]), (weight.shape[0], 3)))
