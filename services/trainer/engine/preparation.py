@@ -132,11 +132,10 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
 
     family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
     request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
-    if not parameters.shuffle_caption:
-        neutral_texts = spec.base_model.neutral_prompts
-        others = ("", *request.prompts, request.negative_prompt, *neutral_texts)
-        with autocast(device, parameters.mixed_precision):
-            family.release_text((*captions, *(regularization.captions if regularization else ()), *others))
+    others = ("", *request.prompts, request.negative_prompt, *spec.base_model.neutral_prompts)
+    with autocast(device, parameters.mixed_precision):
+        texts = (*captions, *(regularization.captions if regularization else ()), *others)
+        family.release_text(texts, stay=parameters.shuffle_caption)
     base_previews: tuple[PreviewImage, ...] = ()
     evaluator = None
     if processes.is_main:

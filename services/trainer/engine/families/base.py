@@ -176,17 +176,19 @@ class Family(ABC):
             return self._texts(captions)
         return self.encode_tokens(self.token_ids(captions))
 
-    def release_text(self, captions: Iterable[str]) -> None:
+    def release_text(self, captions: Iterable[str], *, stay: bool) -> None:
         """Encode these, then take the text encoders off an accelerator where they are never trained.
 
-        A caption that comes later brings them back for as long as it takes.
+        A caption that comes later brings them back for as long as it takes. ``stay``: there will be so many that the
+        encoders are kept where they are.
         """
         if not self.facts.text_stays_frozen:
             return
+        self._text_released = False
         self._place_text(self.device)
         for caption in dict.fromkeys(captions):
             self.encode_text([caption])
-        self._text_released = self.device.type != "cpu"
+        self._text_released = not stay and self.device.type != "cpu"
         if self._text_released:
             self._place_text(torch.device("cpu"))
 
