@@ -69,6 +69,14 @@ def show(ctx: typer.Context, base_model: BaseModel) -> None:
     )  # fmt: skip
     rows = ((spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs)
     output.table(("parameter", "default", "allowed", "what it does"), rows)
+    effects = [
+        (choice, effect)
+        for spec in model.parameter_specs
+        for choice, effect in zip(spec.choices, spec.choice_effects, strict=False)
+        if effect
+    ]
+    if effects:
+        output.table(("preset", "what it sets"), effects)
 
 
 @app.command()
@@ -92,11 +100,22 @@ def add(
 
 
 @app.command()
-def check(ctx: typer.Context, base_model: BaseModel, catalogue: Catalogue = None) -> None:
+def check(
+    ctx: typer.Context,
+    base_model: BaseModel,
+    catalogue: Catalogue = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Also draw, train 20 steps, export and read back, on this machine's device.")
+    ] = False,
+) -> None:
     """Check that a base model of this machine's catalogue is whole; exit code 6 when it is not."""
     session: Session = ctx.obj
     path = _catalogue(session, catalogue)
     made = _preflight("check", str(path or ""), base_model)
+    tried: dict[str, Any] = {}
+    if train and not made["findings"]:
+        tried = _asked("services.trainer.worker.self_test", str(path or ""), base_model)
+        made |= {"self_test": tried}
     if session.json:
         output.print_json(made)
     for finding in [] if session.json else made["findings"]:
@@ -106,6 +125,11 @@ def check(ctx: typer.Context, base_model: BaseModel, catalogue: Catalogue = None
     if not session.json:
         later = "; its files are downloaded when they are first needed" if made["hub"] else ""
         output.say(f"{base_model} is whole, at {made['source']}{later}.")
+    if tried and not session.json:
+        output.say(
+            f"It drew {tried['previews']} previews, trained {tried['steps']} steps in {tried['train_seconds']} s,"
+            f" and its files ({', '.join(tried['forms'])}) were read back."
+        )
 
 
 def tell_unavailable(session: Session, base_model: str, held_back: str = "") -> None:
@@ -131,7 +155,7 @@ def base_model_name(given: str) -> str:
 
 def _bounds(spec: base_model_pb2.ParameterSpec) -> str:
     if spec.choices:
-        return ", ".join(spec.choices)
+        return ", ".join(choice for choice in spec.choices if choice)
     least = f"{spec.minimum:g}" if spec.HasField("minimum") else ""
     most = f"{spec.maximum:g}" if spec.HasField("maximum") else ""
     return f"{least}…{most}" if least or most else ""
@@ -161,12 +185,16 @@ def _catalogue(session: Session, given: Path | None) -> Path | None:
 
 
 def _preflight(*arguments: str) -> dict[str, Any]:
+    return _asked("services.trainer.recipe.preflight", *arguments)
+
+
+def _asked(module: str, *arguments: str) -> dict[str, Any]:
     """In a process of its own: the command line knows the services by their API alone. Raises what it refuses."""
-    command = [sys.executable, "-m", "services.trainer.recipe.preflight", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise errors.Internal("The check of base models ended early", reason="PREFLIGHT_FAILED")
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if error := answer.get("error"):
         raise _KINDS[error["kind"]](error["message"], reason="BASE_MODEL_UNUSABLE", remedy=error["remedy"])
     return answer

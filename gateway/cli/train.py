@@ -30,6 +30,10 @@ Source = Annotated[
 BaseModel = Annotated[
     str, typer.Option("--base-model", "-b", help="Base model to fine-tune.", autocompletion=base_models)
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Starting point, such as person, thing or style; `base-models show` lists what each sets."),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the data.")]
 Repeats = Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images per forward pass.")]
@@ -51,6 +55,7 @@ def start(
     job_id: Annotated[str, typer.Option("--id", help="Id of the job; generated when empty.")] = "",
     display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     priority: Annotated[int, typer.Option(help="-100 to 100; higher goes first within the project.")] = 0,
+    preset: Preset = None,
     epochs: Epochs = None,
     repeats: Repeats = None,
     batch_size: BatchSize = None,
@@ -72,7 +77,7 @@ def start(
     session: Session = ctx.obj
     named = {
         "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
-        "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed,
+        "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
     }  # fmt: skip
     job = training_job_pb2.TrainingJob(
         base_model=base_model_name(base_model),
@@ -109,6 +114,7 @@ def estimate(
     ctx: typer.Context,
     source: Source,
     base_model: BaseModel = DEFAULT_BASE_MODEL,
+    preset: Preset = None,
     epochs: Epochs = None,
     repeats: Repeats = None,
     batch_size: BatchSize = None,
@@ -116,7 +122,7 @@ def estimate(
 ) -> None:
     """Estimate a job's steps, time and memory without creating it."""
     session: Session = ctx.obj
-    named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size}
+    named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "preset": preset}
     job = training_job_pb2.TrainingJob(
         base_model=base_model_name(base_model),
         dataset_version=session.name("datasets", source),

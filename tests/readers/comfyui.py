@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from tests.readers.original import Place, flux_places, original_weights, unet_names
+from tests.readers.original import Place, flux_places, original_weights, unet_names, z_image_places
 from tests.readers.reading import Base, Reading
 
 _CLIP = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
@@ -20,15 +20,18 @@ _ENCODERS = {
     "stable-diffusion": ("text_encoder",),
     "sdxl": ("text_encoder", "text_encoder_2"),
     "flux": ("text_encoder",),
+    # Its key map of Qwen has no name that we write.
+    "z-image": (),
 }
+_TRANSFORMERS = {"flux": flux_places, "z-image": z_image_places}
 
 
 def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
     """The file applied at strength 1."""
-    component = "transformer" if base.family == "flux" else "unet"
+    component = "transformer" if base.family in _TRANSFORMERS else "unet"
     modules = base.of(component)
-    if base.family == "flux":
-        inside = flux_places(base.config, modules)
+    if base.family in _TRANSFORMERS:
+        inside = _TRANSFORMERS[base.family](base.config, modules)
     else:
         inside = {module: Place(name) for module, name in unet_names(base.config, modules).items()}
     places = {f"{component}.{module}": place for module, place in inside.items()}
@@ -67,6 +70,9 @@ def _key_map(base: Base, inside: Mapping[str, Place]) -> dict[str, Place]:
         keys[f"lora_unet_{place.weight}".replace(".", "_")] = Place(place.weight)
         if base.family == "flux":
             keys |= {f"transformer.{module}": place, f"lycoris_{flat}": place, f"lora_transformer_{flat}": place}
+        elif base.family == "z-image":
+            keys |= {f"transformer.{module}": place, f"diffusion_model.{module}": place, module: place}
+            keys |= {f"lycoris_{flat}": place}
         else:
             keys |= {f"lora_unet_{flat}": place, f"lycoris_{flat}": place}
             dotted = module.replace(".to_", ".processor.to_").removesuffix(".0" if module.endswith("to_out.0") else "")

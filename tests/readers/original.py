@@ -1,6 +1,7 @@
 """Names that weights have in the original models' code, which tools keep: sgm's UNet and Black Forest Labs' FLUX.
 
-The UNet's follow `unet_to_diffusers`, FLUX's `flux_to_diffusers`, both of ComfyUI's comfy/utils.py.
+The UNet's follow `unet_to_diffusers`, FLUX's `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`, all of ComfyUI's
+comfy/utils.py.
 """
 
 from __future__ import annotations
@@ -88,6 +89,20 @@ def flux_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Plac
         places[f"{inside}proj_mlp"] = Place(f"{original}linear1", (3 * width, 4 * width))
         places |= {f"{inside}{name}": Place(original + other) for name, other in _SINGLE.items()}
     return {module: place for module, place in places.items() if module in modules}
+
+
+def z_image_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:
+    """Where the weight of each module of diffusers' Z-Image transformer lies in the original one."""
+    width, places = config["dim"], {}
+    for module in modules:
+        block, found, kind = module.partition(".attention.")
+        if found and kind.startswith("to_out"):
+            places[module] = Place(f"{block}.attention.out")
+        elif found:
+            places[module] = Place(f"{block}.attention.qkv", ("qkv".index(kind[-1]) * width, width))
+        else:
+            places[module] = Place(module.removeprefix("all_").replace(".2-1", ""))
+    return places
 
 
 def original_weights(places: Mapping[str, Place], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

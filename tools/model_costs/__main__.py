@@ -69,7 +69,7 @@ def _added(entries: Sequence[Any], counts: Sequence[int]) -> Any:
     return round(total) if isinstance(first, int) else total
 
 
-_KEPT = ("side", "guidance_is_an_input", "regularization_pictures", "predict_adapted")
+_KEPT = ("side", "guidance_is_an_input", "text_stays_frozen", "regularization_pictures", "predict_adapted")
 
 
 def _short(value: Any) -> Any:
@@ -83,13 +83,14 @@ def _short(value: Any) -> Any:
 
 
 def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
-    make = partial(build, blueprint)
+    make = partial(build, blueprint.short_of_text())
     base = resolve(DEFAULT_SPECS, {"train_text_encoder": False})
     entry: dict[str, Any] = {
         "side": blueprint.side,
         "guidance_is_an_input": blueprint.facts.guidance_is_an_input,
         "regularization_pictures": regularization_pictures,
-        "weights": counting.weight_counts(make),
+        "text_stays_frozen": blueprint.facts.text_stays_frozen,
+        "weights": counting.weight_counts(partial(build, blueprint)),
         "encode": _over_area(lambda shape: counting.count_encode(make, shape), blueprint.side),
         "decode": _over_area(lambda shape: counting.count_decode(make, shape), blueprint.side),
     }
@@ -120,11 +121,12 @@ def _count_one(blueprint: Blueprint, regularization_pictures: int) -> Any:
             for half in (first, second):
                 entry["train"][preset].setdefault(half, {})[form] = counted[half]
         chosen = replace(parameters, mixed_precision=PRECISIONS[first])
-        texts: dict[str, Any] = {first: _over_rank(make, chosen)}
-        other = replace(parameters, mixed_precision=PRECISIONS[second])
-        texts[second] = counting.count_text_train(make, other, Shape(0, 1, RANKS[0]))
-        _scale(texts, first, second, (1.0, 1.0, 0.0, 0.0, RANKS[0], RANKS[0]))
-        entry["text_train"][preset] = texts
+        if not blueprint.facts.text_stays_frozen:
+            texts: dict[str, Any] = {first: _over_rank(make, chosen)}
+            other = replace(parameters, mixed_precision=PRECISIONS[second])
+            texts[second] = counting.count_text_train(make, other, Shape(0, 1, RANKS[0]))
+            _scale(texts, first, second, (1.0, 1.0, 0.0, 0.0, RANKS[0], RANKS[0]))
+            entry["text_train"][preset] = texts
         ratio = _adapted_ratio(make, chosen, blueprint.side)
         entry["predict_adapted"][preset] = {first: ratio, second: ratio}
         for adapter in ("dora", "loha", "lokr"):

@@ -45,6 +45,14 @@ class Blueprint:
         more = [(count - 1, self._with({**once, name: 2})) for name, count in repeated.items()]
         return [(1 - sum(count for count, _ in more), self._with(once)), *more]
 
+    def short_of_text(self) -> Blueprint:
+        """The same with text encoders of two layers, where their work is never counted: nothing else depends on it."""
+        if not self.facts.text_stays_frozen:
+            return self
+        names = [encoder.component for encoder in self.facts.text_encoders]
+        short = {name: {**self.model.parts[name], "num_hidden_layers": 2} for name in names}
+        return replace(self, model=replace(self.model, parts={**self.model.parts, **short}))
+
     def _with(self, repeats: Mapping[str, int]) -> Blueprint:
         denoiser = self.facts.denoiser.component
         config = dict(self.model.parts[denoiser])

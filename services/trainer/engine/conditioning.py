@@ -35,13 +35,16 @@ class TextConditioner:
                 a batch size has the same shapes.
         """
         self._family = family
-        self._trained = trained
+        self._trained = trained and not family.facts.text_stays_frozen
         self._fixed_shapes = fixed_shapes
         self._limit = limit
         self._remembered: OrderedDict[str, Conditioning] = OrderedDict()
 
     def inputs(self, captions: Sequence[str]) -> dict[str, Tensor]:
         """Tensors with one row a sample or a distinct caption, on the device."""
+        if self._family.facts.text_stays_frozen:
+            # It remembers them itself, for measurements and pictures too.
+            return self._family.encode_text(captions)
         if not self._trained:
             rows = [self._recalled(caption) for caption in captions]
             return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
@@ -61,7 +64,7 @@ class TextConditioner:
 
     def remember(self, captions: Sequence[str]) -> None:
         """Encode captions ahead of the first step."""
-        if not self._trained:
+        if not self._trained and not self._family.facts.text_stays_frozen:
             for caption in list(dict.fromkeys(captions))[: self._limit]:
                 self._recalled(caption)
 

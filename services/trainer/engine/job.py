@@ -80,6 +80,7 @@ class BaseModelFiles:
     architecture: str
     config_source: str | None = None
     neutral_prompts: tuple[str, ...] = ()
+    training_adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,24 @@ from services.trainer.recipe.captions import parts_of
 from services.trainer.recipe.families import families
 from services.trainer.recipe.plan import StepPlan
 
+PREDICTION_TYPES = {"epsilon": "epsilon", "v_prediction": "v"}
+"""The model spec's words for those of schedulers; it has none for flow matching."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     """Facts of a run that its files mention and that its spec does not hold.
 
-    ``base_digest`` is the sha256 of the denoiser's weights; ``session`` names the run and is equal for equal jobs.
+    ``base_digest`` is the sha256 of the denoiser's weights; ``session`` names the run and is equal for equal jobs;
+    ``prediction_type`` is the scheduler's, empty for flow matching; ``zero_terminal_snr`` says how the noise ends.
     """
 
     base_digest: str
     buckets: Sequence[Bucket]
     plan: StepPlan
     session: str
+    prediction_type: str = ""
+    zero_terminal_snr: bool = False
 
 
 def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) -> dict[str, str]:
@@ -80,6 +86,7 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_lr_warmup_steps": parameters.lr_warmup_steps,
         "ss_min_snr_gamma": parameters.min_snr_gamma or None,
         "ss_noise_offset": parameters.noise_offset or None,
+        "ss_zero_terminal_snr": facts.zero_terminal_snr,
         "ss_caption_dropout_rate": parameters.caption_dropout,
         "ss_shuffle_caption": parameters.shuffle_caption,
         "ss_keep_tokens": parameters.keep_tokens,
@@ -96,6 +103,8 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "modelspec.usage_hint": f"Put {parameters.trigger_word} into the prompt." if parameters.trigger_word else "",
         "fiveshot.dataset_digest": spec.dataset_digest,
     }
+    if facts.prediction_type in PREDICTION_TYPES:
+        values["modelspec.prediction_type"] = PREDICTION_TYPES[facts.prediction_type]
     if spec.created_at is not None:
         values["ss_training_started_at"] = spec.created_at.timestamp()
         values["modelspec.date"] = spec.created_at.astimezone(UTC).isoformat(timespec="seconds")

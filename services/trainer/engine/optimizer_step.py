@@ -62,7 +62,15 @@ def _accumulate(run: Run, drawn: DrawnPass, position: int, samples: int, *, coun
     latents = run.latents[drawn.bucket]
     with autocast(run.family.device, parameters.mixed_precision):
         inputs = draw_inputs(
-            drawn, latents, run.conditioner, parameters, run.processes, run.place.step, position, samples
+            drawn,
+            latents,
+            run.conditioner,
+            run.family.schedule,
+            parameters,
+            run.processes,
+            run.place.step,
+            position,
+            samples,
         )
         if inputs is None:
             return torch.zeros((), device=run.family.device)

@@ -17,7 +17,7 @@ from services.trainer.engine.latents import BucketLatents
 from services.trainer.engine.noise import torch_generator
 from services.trainer.engine.precision import on_device
 from services.trainer.engine.processes import Processes
-from services.trainer.engine.schedules import draw_positions
+from services.trainer.engine.schedules import NoiseSchedule, draw_positions
 from services.trainer.recipe.parameters import TrainingParameters
 
 Key = tuple[tuple[str, torch.Size], ...]
@@ -84,6 +84,7 @@ def draw_inputs(
     drawn: DrawnPass,
     latents: BucketLatents,
     conditioner: TextConditioner,
+    schedule: NoiseSchedule,
     parameters: TrainingParameters,
     processes: Processes,
     step: int,
@@ -96,13 +97,15 @@ def draw_inputs(
         None when the batch is too small to give this process a sample.
     """
     device = latents.mean.device
+    # A patch is two by two latents in every model whose sampling shifts.
+    tokens = latents.mean.shape[-2] * latents.mean.shape[-1] // 4
     generator = torch_generator(device, parameters.seed, "noise", step, position)
     clean, mask = latents.draw(drawn.rows, generator)
     noise = torch.randn(clean.shape, generator=generator, device=device)
     if parameters.noise_offset > 0.0:
-        channels = (*clean.shape[:2], 1, 1)
+        channels = (*clean.shape[:2], *[1] * (clean.dim() - 2))
         noise += parameters.noise_offset * torch.randn(channels, generator=generator, device=device)
-    level = draw_positions(len(drawn.rows), parameters, generator)
+    level = draw_positions(len(drawn.rows), parameters, generator, schedule.shift(tokens))
     share = processes.share(len(drawn.rows))
     captions = drawn.captions[share]
     if not captions:

@@ -20,7 +20,7 @@ from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families.base import Family, SamplingRequest
-from services.trainer.engine.families.loading import model_fingerprint
+from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
@@ -50,6 +50,7 @@ from services.trainer.recipe.workload import MOVED_PICTURES, evaluation_samples
 THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
     "num_epochs",
+    "preset",
     "preview_prompts",
     "preview_seeds",
     "preview_negative_prompt",
@@ -121,6 +122,8 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         pictures.append(open_picture(item, parameters, spec.decode))
     plan = _plan(pictures, spec, family)
     acceleration = spec.acceleration or choose_acceleration(device, plan, parameters)
+    if not family.recordable:
+        acceleration = replace(acceleration, graphs=False, compiled=False)
     if not acceleration.channels_last:
         family.use_contiguous_layout()
     captions = [item.caption for item in spec.items]
@@ -129,6 +132,10 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
 
     family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
     request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
+    others = ("", *request.prompts, request.negative_prompt, *spec.base_model.neutral_prompts)
+    with autocast(device, parameters.mixed_precision):
+        texts = (*captions, *(regularization.captions if regularization else ()), *others)
+        family.release_text(texts, stay=parameters.shuffle_caption)
     base_previews: tuple[PreviewImage, ...] = ()
     evaluator = None
     if processes.is_main:
@@ -173,7 +180,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         schedule=build_schedule(optimizer, parameters, plan.steps.total_steps),
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
-    identity = _identity(spec, fingerprint, pictures)
+    identity = _identity(spec, fingerprint, pictures, family.training_adapter.digest)
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
@@ -210,7 +217,14 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         previews=request,
         base_previews=base_previews,
         thumbnails=[_thumbnail(picture) for picture in pictures],
-        facts=RunFacts(fingerprint, plan.buckets, plan.steps, identity[:16]),
+        facts=RunFacts(
+            fingerprint,
+            plan.buckets,
+            plan.steps,
+            identity[:16],
+            family.schedule.prediction_type,
+            family.schedule.zero_terminal_snr,
+        ),
         place=place,
         checkpoint=spec.resume_from,
         checkpoint_step=place.step,
@@ -322,7 +336,7 @@ def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingPara
     return CopyDetector([Image.fromarray(render(*view)) for view in views])
 
 
-def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture]) -> str:
+def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture], training_adapter: str) -> str:
     """Digest of everything that decides the weights; a checkpoint fits a job with the same one."""
     parameters = {
         name: value
@@ -339,7 +353,9 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture])
         )
         for picture in pictures
     ]
-    return hashlib.sha256(to_json([fingerprint, parameters, items]).encode()).hexdigest()
+    return hashlib.sha256(
+        to_json([fingerprint, parameters, items, *filter(None, [training_adapter])]).encode()
+    ).hexdigest()
 
 
 def _thumbnail(picture: Picture) -> Image.Image:

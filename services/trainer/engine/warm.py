@@ -14,7 +14,7 @@ from torch import nn
 from services.trainer.engine.devices import free_unused_memory
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
-from services.trainer.engine.families.loading import model_fingerprint
+from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.helpers import Helpers
 from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.lora import remove_adapters

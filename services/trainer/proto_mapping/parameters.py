@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 from fiveshot.trainer.v1 import base_model_pb2, training_job_pb2
@@ -10,7 +11,7 @@ from services.trainer.models.base import OfferedModel
 from services.trainer.recipe.buckets import bucket_shapes
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
-from services.trainer.recipe.parameter_spec import ParameterSpec
+from services.trainer.recipe.parameter_spec import ParameterSpec, ParameterValue
 from services.trainer.recipe.parameters import TrainingParameters
 
 FIELD_NAMES = frozenset(field.name for field in training_job_pb2.TrainingParameters.DESCRIPTOR.fields)
@@ -76,7 +77,12 @@ def _spec_to_proto(spec: ParameterSpec) -> base_model_pb2.ParameterSpec:
         maximum=spec.maximum,
         choices=spec.choices,
         description=spec.description,
+        choice_effects=[_effect(spec.sets.get(choice, {})) for choice in spec.choices] if spec.sets else (),
     )
+
+
+def _effect(values: Mapping[str, ParameterValue]) -> str:
+    return ", ".join(f"{name}={_text(value)}" for name, value in values.items())
 
 
 def _text(value: object) -> str:

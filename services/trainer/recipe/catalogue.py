@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from services.trainer.recipe.costs import ModelCosts, read_costs
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.facts import FamilyFacts
-from services.trainer.recipe.parameter_spec import InvalidParameter, ParameterSpec
-from services.trainer.recipe.parameters import DEFAULT_SPECS
+from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidParameters, ParameterSpec
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.presets import preset_sets
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("base_models.toml")
 LabelStyle = Literal["sentence", "tags"]
@@ -35,6 +36,7 @@ class BaseModel:
     Attributes:
         source: absolute path of a folder or checkpoint, or ``hub:owner/name``.
         config_source: folder with the configuration and tokenizers for a single-file checkpoint, or None.
+        training_adapter: absolute path of the LoRA that undoes a distillation while the model is trained, or None.
         architecture: value of ``modelspec.architecture`` without the adapter suffix.
         pixel_multiple: sides of training pictures are multiples of it; the engine reads the same from the weights.
         memory_mib: device memory of a run with batch size 1 and the default parameters, in MiB.
@@ -63,6 +65,7 @@ class BaseModel:
     specs: tuple[ParameterSpec, ...]
     costs: ModelCosts | None = None
     caption_tokens: int = 0
+    training_adapter: str | None = None
 
     @property
     def hub_id(self) -> str:
@@ -109,6 +112,7 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
     if style not in ("sentence", "tags"):
         raise InvalidCatalogue(f"base_models.{identifier}.label_style: must be sentence or tags, not {style!r}")
     config = reader.text("config_source", "")
+    adapter = reader.text("training_adapter", "")
     model = BaseModel(
         id=identifier,
         title=reader.text("title"),
@@ -126,8 +130,13 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
         caption_tokens=reader.whole_number("caption_tokens", facts.caption_tokens),
         neutral_prompts=reader.texts("neutral_prompts"),
         preview_templates=reader.texts("preview_templates"),
-        specs=_specs(identifier, reader.table("parameters"), reader.whole_number("resolution"), facts),
+        specs=_with_presets(
+            identifier,
+            reader.text("presets", ""),
+            _specs(identifier, reader.table("parameters"), reader.whole_number("resolution"), facts),
+        ),
         costs=_costs(identifier, reader.text("costs", ""), folder),
+        training_adapter=str((folder / adapter).resolve()) if adapter else None,
     )
     reader.refuse_the_rest()
     return model
@@ -171,6 +180,8 @@ def _specs(
             "resolution": {"default": resolution},
             "adapter": {"choices": [name for name in specs["adapter"].choices if name in facts.adapters]},
         }
+        if facts.text_stays_frozen:
+            given["train_text_encoder"] = {"default": False, "choices": ["false"]}
         offered = tuple(
             spec.override({**given.get(name, {}), **_changes(changes, spec)}) for name, spec in specs.items()
         )
@@ -180,6 +191,23 @@ def _specs(
     if unread:
         names = ", ".join(unread)
         raise InvalidCatalogue(f"base_models.{identifier}.parameters.adapter: no tool reads {names} of {facts.title}")
+    return offered
+
+
+def _with_presets(identifier: str, named: str, specs: tuple[ParameterSpec, ...]) -> tuple[ParameterSpec, ...]:
+    """The parameters with the presets of a set, each of which must be one that the base model accepts."""
+    if not named:
+        return tuple(replace(spec, choices=("",)) if spec.name == "preset" else spec for spec in specs)
+    if named not in preset_sets():
+        known = ", ".join(preset_sets())
+        raise InvalidCatalogue(f"base_models.{identifier}.presets: must be one of {known}, not {named!r}")
+    sets = preset_sets()[named].presets
+    offered = tuple(replace(spec, choices=("", *sets), sets=sets) if spec.name == "preset" else spec for spec in specs)
+    for name in sets:
+        try:
+            resolve(offered, {"preset": name})
+        except InvalidParameters as error:
+            raise InvalidCatalogue(f"base_models.{identifier}.presets: {name} sets {error}") from error
     return offered
 
 

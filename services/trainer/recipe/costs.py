@@ -120,9 +120,14 @@ class ModelCosts:
         # LoHa has two pairs of matrices for LoRA's one; LoKr fewer than LoRA, by how much depends on its factors.
         return count * 2 if parameters.adapter == "loha" else count
 
+    def released_bytes(self, parameters: TrainingParameters) -> int:
+        """Text encoders that leave the device once all texts are encoded: where none is ever trained and texts stay."""
+        released = self.tables.get("text_stays_frozen", False) and not parameters.shuffle_caption
+        return _weight_size(parameters) * self.weights["text"] if released else 0
+
     def weight_bytes(self, parameters: TrainingParameters) -> int:
         """The frozen base on the device; the autoencoder is in float32 always."""
-        size = 4 if parameters.mixed_precision == "no" else 2
+        size = _weight_size(parameters)
         layers = self.weights["denoiser_linear"]
         quantized = round(QUANTIZED_BYTES.get(parameters.base_quantization, size) * layers)
         rest = self.weights["denoiser"] - layers + self.weights["text"]
@@ -195,12 +200,13 @@ def job_cost(
     sampling = neutral.times(NEUTRAL_STEPS if neutral_prompts else 0)
     if base_previews:
         sampling = sampling + round_of_previews
-    base = costs.weight_bytes(parameters)
+    released = costs.released_bytes(parameters)
+    base = costs.weight_bytes(parameters) - released
     adapter = trained * (4 + STATE_BYTES[parameters.optimizer] + (4 if parameters.ema_decay else 0))
     peaks = {
         "training": adapter + training.peak,
         "sampling": adapter + max(round_of_previews.peak, sampling.peak),
-        "encoding": encoding.peak,
+        "encoding": released + encoding.peak,
     }
     largest = max(peaks, key=lambda name: peaks[name])
     return JobCost(
@@ -298,6 +304,11 @@ def _value(terms: Mapping[str, Sequence[float]], area: float, batch: int, rank: 
         for name, factors in terms.items()
     }
     return Counted(**values)
+
+
+def _weight_size(parameters: TrainingParameters) -> int:
+    """Bytes of a frozen weight outside the autoencoder."""
+    return 4 if parameters.mixed_precision == "no" else 2
 
 
 def _half(parameters: TrainingParameters) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 ParameterType = Literal["int", "float", "bool", "string", "string_list", "int_list"]
@@ -35,7 +35,10 @@ class InvalidParameters(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
-    """What one parameter accepts. ``minimum`` and ``maximum`` are inclusive; of texts and lists they bound lengths."""
+    """What one parameter accepts. ``minimum`` and ``maximum`` are inclusive; of texts and lists they bound lengths.
+
+    ``sets``: of a choice, other parameters that it sets where a job does not.
+    """
 
     name: str
     type: ParameterType
@@ -44,6 +47,7 @@ class ParameterSpec:
     maximum: float | None
     choices: tuple[str, ...]
     description: str
+    sets: Mapping[str, Mapping[str, ParameterValue]] = field(default_factory=dict)
 
     def override(self, changes: Mapping[str, Any]) -> ParameterSpec:
         """A copy with another default, minimum, maximum or choices, as a base model's entry asks.
@@ -70,7 +74,10 @@ class ParameterSpec:
             self._check_length(checked)
         elif not isinstance(checked, bool):
             self._check_range(checked)
-        if self.choices and checked not in self.choices:
+        if isinstance(checked, bool):
+            if self.choices and str(checked).lower() not in self.choices:
+                raise InvalidParameter(self.name, f"must be {', '.join(self.choices)} for this base model")
+        elif self.choices and checked not in self.choices:
             raise InvalidParameter(self.name, f"{checked!r} is not one of {', '.join(self.choices)}")
         return checked
 

@@ -18,6 +18,7 @@ from services.trainer.recipe.parameter_spec import (
     InvalidParameters,
     ParameterSpec,
     ParameterType,
+    ParameterValue,
 )
 
 
@@ -30,6 +31,7 @@ class TrainingParameters:
     ``min_snr_gamma``, ``noise_offset``, ``ema_decay``, ``max_grad_norm`` and ``timestep_shift`` off.
     """
 
+    preset: str
     num_epochs: int
     num_repeats: int
     batch_size: int
@@ -106,6 +108,12 @@ def _switch(name: str, default: bool, description: str) -> ParameterSpec:
 
 
 DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
+    _choice(
+        "preset",
+        "",
+        ("", "person", "thing", "style"),
+        "Starting point by what is trained, such as person; what a job sets itself goes before it.",
+    ),
     _number("num_epochs", 5, 1, 200, "Passes over the dataset; each ends with a LoRA file and previews."),
     _number("num_repeats", 20, 1, 1000, "Times that a picture without its own repeats enters an epoch."),
     _number("batch_size", 4, 1, 64, "Pictures of the subject in one forward pass."),
@@ -150,8 +158,9 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _choice(
         "timestep_sampling",
         "stratified",
-        ("stratified", "uniform", "logit_normal"),
-        "How noise levels are drawn; stratified spreads each batch over all of them.",
+        ("stratified", "uniform", "logit_normal", "by_resolution"),
+        "How noise levels are drawn; stratified spreads each batch over all of them, by_resolution prefers more noise "
+        "for larger pictures, as flow models sample.",
     ),
     _number(
         "timestep_shift",
@@ -226,6 +235,7 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
             values that do not go together.
     """
     plain = {spec.name: spec for spec in specs}
+    given = {**_of_preset(plain["preset"], given), **given}
     optimizer = given.get("optimizer", plain["optimizer"].default)
     by_name = {spec.name: spec for spec in specs_for(plain.values(), optimizer)}
     known = ", ".join(sorted(by_name))
@@ -255,6 +265,14 @@ def resolve(specs: Iterable[ParameterSpec], given: Mapping[str, object]) -> Trai
             sorted(faults, key=lambda fault: order.index(fault.field) if fault.field in order else -1)
         )
     return parameters
+
+
+def _of_preset(spec: ParameterSpec, given: Mapping[str, object]) -> Mapping[str, ParameterValue]:
+    """What the preset that was given sets, but for rates and schedules that are another optimizer's own."""
+    name, optimizer = given.get("preset"), given.get("optimizer")
+    own = _OF_OPTIMIZER.get(optimizer, {}) if isinstance(optimizer, str) else {}
+    values = spec.sets.get(name, {}) if isinstance(name, str) else {}
+    return {name: value for name, value in values.items() if name not in own}
 
 
 def _clashes(parameters: TrainingParameters) -> Iterator[tuple[InvalidParameter, str]]:

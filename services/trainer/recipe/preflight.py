@@ -107,6 +107,8 @@ def add(catalogue: Path, identifier: str, source: str) -> BaseModel:
 def findings(model: BaseModel) -> Iterator[Finding]:
     """What a worker on this machine would fail on; nothing for a hub id, whose files come when they are needed."""
     path = model.local_path
+    if model.training_adapter is not None:
+        yield from _training_adapter(Path(model.training_adapter))
     if path is None:
         return
     if path.is_dir():
@@ -120,6 +122,14 @@ def findings(model: BaseModel) -> Iterator[Finding]:
         if model.config_source is None or not Path(model.config_source, "model_index.json").is_file():
             remedy = "Name a folder in diffusers layout as `config_source`: its configuration and tokenizers."
             yield Finding(f"The checkpoint {path.name} comes without a configuration", remedy)
+
+
+def _training_adapter(path: Path) -> Iterator[Finding]:
+    if path.suffix != ".safetensors" or not path.is_file():
+        remedy = "Put the file there, or correct `training_adapter` in the catalogue."
+        yield Finding(f"The training adapter is no .safetensors file at {path}", remedy)
+    else:
+        yield from _weights(path)
 
 
 def _folder(folder: Path) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ def files_of(model: BaseModel) -> BaseModelFiles:
         architecture=model.architecture,
         config_source=model.config_source,
         neutral_prompts=model.neutral_prompts,
+        training_adapter=model.training_adapter,
     )
 
 

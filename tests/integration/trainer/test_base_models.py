@@ -20,8 +20,8 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles
-from tests.fixtures.miniatures import TEXT_WIDTH, write_flux, write_sdxl, write_stable_diffusion
-from tests.fixtures.single_file import write_single_file
+from tests.fixtures.miniatures import TEXT_WIDTH, write_flux, write_sdxl, write_stable_diffusion, write_z_image
+from tests.fixtures.single_file import write_single_file, write_z_image_alone
 
 CPU = torch.device("cpu")
 
@@ -44,6 +44,25 @@ def test_a_single_checkpoint_is_the_model_of_its_folder(base_model: BaseModelFil
     assert not list(config.rglob("*.safetensors"))
     files = dataclasses.replace(base_model, source=str(path), config_source=str(config))
     torch.testing.assert_close(answer(loaded(files)), answer(loaded(base_model)))
+
+
+@pytest.mark.parametrize("kind", ["whole", "without its weights"])
+def test_a_transformer_that_is_shared_alone_takes_the_rest_from_its_folder(tmp_path: Path, kind: str) -> None:
+    files = write_z_image(tmp_path / "whole")
+    path = write_z_image_alone(tmp_path / "whole", tmp_path / "z_image.safetensors")
+    shutil.copytree(tmp_path / "whole", tmp_path / "rest")
+    if kind == "without its weights":
+        for weights in (tmp_path / "rest" / "transformer").glob("*.safetensors"):
+            weights.unlink()
+    one = loaded(dataclasses.replace(files, source=str(path), config_source=str(tmp_path / "rest")))
+    noisy, told = torch.randn(1, 16, 8, 8), torch.tensor([0.4])
+    with torch.no_grad():
+        answers = [family.predict(noisy, told, family.encode_text(["a dog"])) for family in (one, loaded(files))]
+    torch.testing.assert_close(*answers)
+    shutil.rmtree(tmp_path / "rest" / "text_encoder")
+    with pytest.raises(EngineError, match="has no text encoder") as caught:
+        loaded(dataclasses.replace(files, source=str(path), config_source=str(tmp_path / "rest")))
+    assert caught.value.reason == "BASE_MODEL_INCOMPLETE"
 
 
 def with_keys(path: Path, *names: str) -> None:

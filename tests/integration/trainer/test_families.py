@@ -13,12 +13,13 @@ import torch
 from diffusers import FluxPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import write_artifacts
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.flux import pack, positions, unpack
-from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, TrainJobSpec
+from services.trainer.engine.job import BaseModelFiles, Command, EpochResult, Hooks, RunStatus, TrainJobSpec
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts, lora_metadata
 from services.trainer.engine.train_loop import train
@@ -26,7 +27,7 @@ from services.trainer.recipe.families import families
 from services.trainer.recipe.families.sdxl import sgm_name
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import PictureSize, plan_job
-from tests.fixtures.miniatures import MINIATURES
+from tests.fixtures.miniatures import CHAT_TOKENS, MINIATURES
 
 MakeSpec = Callable[..., TrainJobSpec]
 GROUPS = ("attention", "attention_ff", "all")
@@ -79,7 +80,11 @@ def test_files_are_named_and_described_by_the_facts(
     carriers = add_adapters(loaded, chosen)
     spec = make_spec(job={"base_model": files})
     plan = plan_job([PictureSize(48, 48)] * 3, spec.parameters, 4)
-    metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session"), 1, 3)
+    noise = (loaded.schedule.prediction_type, loaded.schedule.zero_terminal_snr)
+    metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session", *noise), 1, 3)
+    predicts = {"flux": None, "z-image": None, "stable-diffusion": "epsilon", "sdxl": "epsilon"}.get(family, "v")
+    assert metadata.get("modelspec.prediction_type") == predicts
+    assert metadata["ss_zero_terminal_snr"] == str(family == "sdxl-v")
     architecture = facts.architecture(files.architecture)
     assert metadata["ss_v2"] == ("True" if family == "stable-diffusion-2" else "False") == str(architecture.v2)
     assert metadata["ss_base_model_version"] == architecture.base_version
@@ -103,29 +108,51 @@ def test_files_are_named_and_described_by_the_facts(
     assert {key.partition(".")[2] for key in settings} == known
 
 
-@pytest.mark.parametrize("family", MINIATURES)
+TRAININGS: dict[str, dict[str, Any]] = {
+    "text-encoders": {"train_text_encoder": True, "min_snr_gamma": 5.0, "noise_offset": 0.05},
+    "dora": {"adapter": "dora", "timestep_sampling": "logit_normal", "timestep_shift": 3.0},
+    "bf16": {"mixed_precision": "bf16", "gradient_checkpointing": True},
+}
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"train_text_encoder": True, "min_snr_gamma": 5.0, "noise_offset": 0.05},
-        {"adapter": "dora", "timestep_sampling": "logit_normal", "timestep_shift": 3.0},
-        {"mixed_precision": "bf16", "gradient_checkpointing": True},
-    ],
-    ids=["text-encoders", "dora", "bf16"],
+    ("family", "changes"),
+    # The row of XL with other noise differs by the first alone, and its steps are the slowest of all.
+    [(name, kind) for name in MINIATURES for kind in TRAININGS if name != "sdxl-v" or kind == "text-encoders"],
 )
 def test_a_family_trains_and_its_files_give_the_model_back(
-    make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str, changes: dict[str, Any]
+    make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str, changes: str
 ) -> None:
     epochs: list[EpochResult] = []
-    spec = make_spec(job={"base_model": models[family]}, num_epochs=1, num_repeats=4, **changes)
+    own = {"learning_rate": 3e-2} if family == "z-image" else {}
+    spec = make_spec(job={"base_model": models[family]}, num_epochs=1, num_repeats=4, **TRAININGS[changes], **own)
     train(spec, Hooks(on_epoch=epochs.append))
     (result,) = epochs
     assert result.evaluation.fit_loss < result.evaluation.base_fit_loss
     assert result.evaluation.drift > 0.0
-    assert result.max_reload_difference < (0.05 if "mixed_precision" in changes else 1e-4)
+    assert result.max_reload_difference < (0.05 if changes == "bf16" else 1e-4)
     assert [artifact.form for artifact in result.artifacts] == [
         form.form for form in families()[models[family].family].forms
     ]
+
+
+@pytest.mark.parametrize("family", ["sdxl-v", "z-image"])
+def test_a_family_goes_on_from_a_pause_to_the_same_bytes(
+    make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str
+) -> None:
+    """Also where its texts were encoded anew, and others beside them."""
+    changes = {"num_epochs": 1, "preview_steps": 1, "timestep_sampling": "by_resolution"}
+    epochs: list[EpochResult] = []
+    train(make_spec("whole", job={"base_model": models[family]}, **changes), Hooks(on_epoch=epochs.append))
+    paused = train(
+        make_spec("part", job={"base_model": models[family]}, **changes), Hooks(control=lambda: Command.PAUSE)
+    )
+    assert (paused.status, paused.step) == (RunStatus.PAUSED, 1)
+    job = {"base_model": models[family], "resume_from": paused.checkpoint_dir}
+    train(make_spec("rest", job=job, **changes), Hooks(on_epoch=epochs.append))
+    whole, resumed = epochs
+    assert [file.sha256 for file in whole.artifacts] == [file.sha256 for file in resumed.artifacts]
+    assert whole.evaluation == resumed.evaluation
 
 
 def test_sdxl_files_use_the_original_names(make_spec: MakeSpec, models: dict[str, BaseModelFiles]) -> None:
@@ -165,12 +192,27 @@ def test_flux_packs_latents_as_the_pipeline_does() -> None:
     torch.testing.assert_close(positions(3, 4, torch.device("cpu")), expected)
 
 
+def _unpacked(given: Any, answered: Any) -> tuple[Tensor, Tensor]:
+    return unpack(given, 8, 8), unpack(answered, 8, 8)
+
+
+def _of_films(given: Any, answered: Any) -> tuple[Tensor, Tensor]:
+    return torch.stack(list(given)).squeeze(2), -torch.stack(answered).squeeze(2)
+
+
+SEEN: dict[str, tuple[dict[str, Any], Callable[[Any, Any], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor]]] = {
+    "flux": ({"max_sequence_length": 12}, _unpacked, lambda told: told),
+    "z-image": ({"max_sequence_length": CHAT_TOKENS}, _of_films, lambda told: 1.0 - told),
+}
+"""How a family's pipeline is called, what its denoiser takes and gives as latents, and the position it is told."""
+
+
 @pytest.mark.parametrize("family", MINIATURES)
 def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModelFiles], family: str) -> None:
     """One solver step of the pipeline from its own noise must use the prediction that the engine trains."""
     loaded = load_family(models[family], torch.device("cpu"), torch.float32)
     pipeline = loaded.pipeline()
-    seen: dict[str, torch.Tensor] = {}
+    seen: dict[str, Any] = {}
     denoiser = loaded.denoiser
 
     def record(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
@@ -179,22 +221,27 @@ def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModel
 
     handle = denoiser.register_forward_hook(record, with_kwargs=True)
     pipeline.set_progress_bar_config(disable=True)
+    options, latents, position = SEEN.get(family, ({}, lambda given, answered: (given, answered), lambda told: told))
     pipeline(
         prompt=["a cat"],
         num_inference_steps=1,
-        guidance_scale=1.0,
+        guidance_scale=0.0 if family == "z-image" else 1.0,
         height=16,
         width=16,
         output_type="latent",
-        **({"max_sequence_length": 12} if family == "flux" else {}),
+        **options,
     )
     handle.remove()
     with torch.no_grad():
-        noisy = unpack(seen["noisy"], 8, 8) if family == "flux" else seen["noisy"]
-        timestep = seen["timestep"].reshape(-1).expand(len(noisy))
+        noisy, expected = latents(seen["noisy"], seen["answer"])
+        timestep = position(seen["timestep"].reshape(-1)).expand(len(noisy))
         answer = loaded.predict(noisy, timestep, loaded.encode_text(["a cat"]))
-    expected = unpack(seen["answer"], 8, 8) if family == "flux" else seen["answer"]
+        among = loaded.predict(
+            noisy.repeat(2, 1, 1, 1), timestep.repeat(2), loaded.encode_text(["a cat", "a dog on a boat"])
+        )
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
+    # Beside a longer text in a batch it is the same.
+    torch.testing.assert_close(among[:1], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_adapter_that_no_tool_reads_is_refused(

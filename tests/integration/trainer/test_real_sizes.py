@@ -33,7 +33,7 @@ def test_the_layout_is_the_published_one(name: str) -> None:
     for component, count in PARAMETERS[name].items():
         assert sum(weight.numel() for weight in getattr(parts, component).parameters()) == count, component
     assert family.latent_factor == 8
-    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32, "flux-dev": 16}[name]
+    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32, "flux-dev": 16, "z-image": 16}[name]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,10 @@ def test_the_layout_is_the_published_one(name: str) -> None:
         # Eight projections of 19 double blocks, three of 38 single ones.
         ("flux-dev", "transformer", "attention", 19 * 8 + 38 * 3),
         ("flux-dev", "transformer", "attention_ff", 19 * 12 + 38 * 5),
+        # Four projections and three feed-forward layers of 30 blocks, the modulation of each beside them in all.
+        ("z-image", "transformer", "attention", 30 * 4),
+        ("z-image", "transformer", "attention_ff", 30 * 7),
+        ("z-image", "transformer", "all", 30 * 8),
     ],
 )
 def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: str, preset: str, count: int) -> None:
@@ -91,6 +95,10 @@ def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: st
                 "lora_transformer_single_transformer_blocks_37_proj_mlp",
                 "lora_transformer_single_transformer_blocks_0_attn_to_v",
             ],
+        ),
+        (
+            "z-image",
+            ["lycoris_layers_29_attention_to_out_0", "lycoris_layers_0_feed_forward_w2"],
         ),
     ],
 )

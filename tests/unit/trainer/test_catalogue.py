@@ -54,7 +54,7 @@ def test_the_examples_can_be_switched_on(tmp_path: Path) -> None:
     text = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
     models = load(tmp_path, text.replace("enabled = false", "enabled = true"))
     assert isinstance(models, dict)
-    assert {model.family for model in models.values()} == {"stable-diffusion", "sdxl", "flux"}
+    assert {model.family for model in models.values()} == {"stable-diffusion", "sdxl", "flux", "z-image"}
 
 
 def test_paths_are_relative_to_the_catalogue_and_bare_values_are_defaults(tmp_path: Path) -> None:

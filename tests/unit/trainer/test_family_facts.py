@@ -58,6 +58,8 @@ def test_every_form_has_a_prefix_for_each_component_and_a_module_for_each_adapte
         ("flux", "flux-1", {"transformer": {"in_channels": 128}}, "is a control model"),
         ("flux", "flux-1", {"transformer": {"in_channels": 96}}, "transformer takes 96 channels"),
         ("flux", "flux-1", {"transformer": {"joint_attention_dim": 2048}}, "width 2048"),
+        ("z-image", "z-image", {"transformer": {"siglip_feat_dim": 1152}}, "siglip_feat_dim"),
+        ("z-image", "z-image", {"transformer": {"cap_feat_dim": 4096}}, "its text encoders give 2560"),
     ],
 )  # fmt: skip
 def test_what_is_no_model_of_the_family_is_told(family: str, name: str, changes: Any, words: str) -> None:

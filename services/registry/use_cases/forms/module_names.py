@@ -10,6 +10,7 @@ import re
 from services.registry.use_cases.forms.refusal import cannot
 
 CLIP_LEVEL = "text_model."
+Z_IMAGE_BLOCKS = ("layers.", "noise_refiner.", "context_refiner.")
 # Levels of a name that have an underscore of their own, or are part of one that has.
 _LEVELS = [
     "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks", "attentions",
@@ -20,7 +21,7 @@ _LEVELS = [
     "context_embedder", "time_text_embed", "timestep_embedder", "guidance_embedder", "text_embedder", "text_model",
     "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2",
     "text_projection", "block", "layer", "SelfAttention", "DenseReluDense", "q", "k", "v", "o", "wi", "wi_0", "wi_1",
-    "wo",
+    "wo", "attention", "feed_forward", "w1", "w2", "w3", "adaLN_modulation", "noise_refiner", "context_refiner",
 ]  # fmt: skip
 _LEVEL = re.compile(rf"(?:{'|'.join(sorted(_LEVELS, key=len, reverse=True))}|\d+)(?=_|$)")
 _LAYERS = 2

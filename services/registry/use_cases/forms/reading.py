@@ -16,6 +16,8 @@ UNET, TRANSFORMER, TEXT_ENCODER = "unet", "transformer", "text_encoder"
 _KOHYA_PREFIXES = {
     "lora_unet_": UNET, "lora_transformer_": TRANSFORMER, "lora_te_": TEXT_ENCODER, "lora_te1_": TEXT_ENCODER,
     "lora_te2_": "text_encoder_2",
+    # Of LyCORIS, which names no network; only transformers are known by it.
+    "lycoris_": TRANSFORMER,
 }  # fmt: skip
 _KOHYA_PARTS = {"lora_down.weight": "down", "lora_up.weight": "up", "alpha": "alpha"}
 _DIFFUSERS = re.compile(
@@ -26,7 +28,10 @@ _DIFFUSERS = re.compile(
 _PEFT = re.compile(r"base_model\.model\.(?P<module>.+)\.(?P<part>lora_A|lora_B)(?:\.[^.]+)?\.weight")
 _PARTS = {"lora_A": "down", "down": "down", "lora_B": "up", "up": "up", "alpha": "alpha"}
 _OF_UNET = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in", "conv_out", "time_embedding.", "add_embedding.")
-_OF_TRANSFORMER = ("transformer_blocks.", "single_transformer_blocks.", "x_embedder", "context_embedder", "time_text_")
+_OF_TRANSFORMER = (
+    "transformer_blocks.", "single_transformer_blocks.", "x_embedder", "context_embedder", "time_text_",
+    *module_names.Z_IMAGE_BLOCKS,
+)  # fmt: skip
 _OF_TEXT = ("text_model.", "encoder.layers.")
 
 

@@ -14,10 +14,12 @@ from services.registry.use_cases.forms.reading import TEXT_ENCODER, TRANSFORMER,
 from services.registry.use_cases.forms.refusal import cannot
 from services.registry.use_cases.forms.tensors import Tensor, number
 
-Family = Literal["stable-diffusion", "sdxl", "flux"]
+Family = Literal["stable-diffusion", "sdxl", "flux", "z-image"]
 _PREFIXES: Mapping[Family, Mapping[str, str]] = {
     "stable-diffusion": {UNET: "lora_unet", TEXT_ENCODER: "lora_te"},
     "sdxl": {UNET: "lora_unet", TEXT_ENCODER: "lora_te1", "text_encoder_2": "lora_te2"},
+    # ComfyUI knows Z-Image's layers by LyCORIS' names alone.
+    "z-image": {TRANSFORMER: "lycoris"},
     "flux": {TRANSFORMER: "lora_transformer", TEXT_ENCODER: "lora_te1", "text_encoder_2": "lora_te2"},
 }
 # Settings of the form that the file had, and digests of the bytes that it had.
@@ -60,7 +62,8 @@ def family_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Family:
     """Which family of base models a LoRA changes: by what the file says, else by its layers."""
     components = {layer.component for layer in layers}
     if TRANSFORMER in components:
-        return "flux"
+        ours = [layer.module for layer in layers if layer.component == TRANSFORMER]
+        return "z-image" if all(module.startswith(module_names.Z_IMAGE_BLOCKS) for module in ours) else "flux"
     if "text_encoder_2" in components:
         return "sdxl"
     architecture = metadata.get("modelspec.architecture", "") or metadata.get("ss_base_model_version", "")

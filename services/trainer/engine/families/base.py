@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from services.trainer.engine.families import autoencoder
 from services.trainer.engine.families.autoencoder import Posterior
 from services.trainer.engine.families.loading import load_pipeline
-from services.trainer.engine.families.text import TokenIds
+from services.trainer.engine.families.text import LENGTHS, RememberedTexts, TokenIds
+from services.trainer.engine.families.training_adapter import TrainingAdapter, add_training_adapter
 from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.precision import checkpointed, on_device
 from services.trainer.engine.quantization import place_denoiser
@@ -53,15 +54,19 @@ class Family(ABC):
         pipeline_class: of diffusers.
         pipeline_options: arguments that the pipeline takes beside its components.
         layout: of the denoiser's weights and inputs.
+        recordable: a step of the denoiser does the same operations whatever the texts are, so that it may be recorded
+            and compiled.
         schedule: noise levels that the model was trained with.
         latent_factor: pixels of a picture's side per latent.
         pixel_multiple: sides of a picture must be multiples of it.
+        training_adapter: what undoes a distillation while the model is trained.
     """
 
     facts: ClassVar[FamilyFacts]
     pipeline_class: ClassVar[Any]
     pipeline_options: ClassVar[Mapping[str, Any]] = {}
     layout: torch.memory_format = torch.preserve_format
+    recordable: ClassVar[bool] = True
     schedule: NoiseSchedule
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
@@ -84,7 +89,13 @@ class Family(ABC):
             length = min(encoder.token_limit, tokenizer.model_max_length)
             # A model with a smaller window than the published ones has no tools that would chunk for it.
             most = encoder.chunks if length == encoder.token_limit else 1
-            self._token_ids[encoder.component] = TokenIds(tokenizer, length, most)
+            self._token_ids[encoder.component] = TokenIds(tokenizer, length, most, encoder.wrap)
+            if encoder.masked:
+                # As the published models pad; a pipeline over the same tokenizer agrees.
+                tokenizer.padding_side = "right"
+        self._texts = RememberedTexts(self._encode_one)
+        self._text_released = False
+        self.training_adapter = TrainingAdapter()
         self.latent_factor = autoencoder.latent_factor(self._vae)
         self.pixel_multiple = self.latent_factor * self.latent_multiple()
 
@@ -92,7 +103,9 @@ class Family(ABC):
     def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Self:
         """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
         pipeline = load_pipeline(cls.pipeline_class, cls.facts, files, dtype, **cls.pipeline_options)
-        return cls(pipeline, device, dtype, quantization)
+        family = cls(pipeline, device, dtype, quantization)
+        family.training_adapter = add_training_adapter(family.denoiser, files, device, dtype)
+        return family
 
     @property
     def denoiser(self) -> Any:
@@ -150,11 +163,47 @@ class Family(ABC):
 
     def token_ids(self, captions: Sequence[str]) -> dict[str, Tensor]:
         """Padded token ids of each caption by text encoder, int64 [B, length] or [B, chunks, length] on the device."""
-        return {name: on_device(ids_of(captions), self.device) for name, ids_of in self._token_ids.items()}
+        tokens = {name: on_device(ids_of(captions), self.device) for name, ids_of in self._token_ids.items()}
+        for encoder in self.facts.text_encoders:
+            if encoder.masked:
+                lengths = self._token_ids[encoder.component].lengths(captions)
+                tokens |= {} if lengths is None else {f"{encoder.component}.{LENGTHS}": lengths}
+        return tokens
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
-        """Text conditioning of each caption."""
+        """Text conditioning of each caption; remembered where no text encoder is ever trained."""
+        if self.facts.text_stays_frozen:
+            return self._texts(captions)
         return self.encode_tokens(self.token_ids(captions))
+
+    def release_text(self, captions: Iterable[str], *, stay: bool) -> None:
+        """Encode these, then take the text encoders off an accelerator where they are never trained.
+
+        A caption that comes later brings them back for as long as it takes. ``stay``: there will be so many that the
+        encoders are kept where they are.
+        """
+        if not self.facts.text_stays_frozen:
+            return
+        self._text_released = False
+        self._place_text(self.device)
+        for caption in dict.fromkeys(captions):
+            self.encode_text([caption])
+        self._text_released = not stay and self.device.type != "cpu"
+        if self._text_released:
+            self._place_text(torch.device("cpu"))
+
+    def _encode_one(self, caption: str) -> Conditioning:
+        if not self._text_released:
+            return self.encode_tokens(self.token_ids([caption]))
+        self._place_text(self.device)
+        try:
+            return self.encode_tokens(self.token_ids([caption]))
+        finally:
+            self._place_text(torch.device("cpu"))
+
+    def _place_text(self, device: torch.device) -> None:
+        for encoder in self.facts.text_encoders:
+            self._modules[encoder.component].to(device)
 
     def targets(self, component: str, group: str) -> list[str]:
         """Names of the modules of a component that ``attention``, ``attention_ff`` or ``all`` gives an adapter."""
@@ -195,17 +244,18 @@ class Family(ABC):
             return state
 
         pipeline.set_progress_bar_config(disable=True)
-        latents: Tensor = pipeline(
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            width=request.width,
-            height=request.height,
-            # The generators live on the CPU so that a preview's starting noise is the same on every device.
-            generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
-            output_type="latent",
-            callback_on_step_end=report,
-            **arguments,
-        ).images
+        with self.training_adapter.left_out():
+            latents: Tensor = pipeline(
+                num_inference_steps=request.steps,
+                guidance_scale=request.guidance,
+                width=request.width,
+                height=request.height,
+                # The generators live on the CPU so that a preview's starting noise is the same on every device.
+                generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
+                output_type="latent",
+                callback_on_step_end=report,
+                **arguments,
+            ).images
         return latents
 
 

@@ -25,7 +25,7 @@ class Flux(Family):
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
         super().__init__(pipeline, device, dtype, quantization)
-        self.schedule = FlowSchedule()
+        self.schedule = FlowSchedule(self._scheduler.config)
 
     def latent_multiple(self) -> int:
         return self.facts.denoiser.multiple

@@ -5,15 +5,15 @@ Only safetensors are read: a pickle can run code. Nothing of a model repository 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
 from safetensors import SafetensorError, safe_open
@@ -27,7 +27,8 @@ from services.trainer.recipe.families.fitting import misfit, misfit_of_index
 PICKLES = frozenset([".bin", ".ckpt", ".pt", ".pth", ".pkl"])
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
 """Of tokenizers: the library's own form, CLIP's and T5's."""
-_MIB = 1 << 20
+_AUTOENCODERS = ("vae.", "first_stage_model.")
+_NOT_IN_THE_FOLDER = "-"
 _VARIANT = re.compile(r"\.([A-Za-z0-9_]+?)(?:-\d{5}-of-\d{5})?$")
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"`,;:()\[\]]+){2,}[\\/]?|file://\S+")
 _REINSTALL = "Install the base model again or choose another one."
@@ -88,6 +89,8 @@ def _from_single_file(
     noise = _noise_of(facts, files, path)
     scheduler = {**configs.get("scheduler", {}), **noise}
     _check_fit(facts, files, {**configs, facts.denoiser.component: denoiser, "scheduler": scheduler})
+    if _holds_denoiser_alone(facts, path):
+        return _beside_its_folder(pipeline_class, facts, files, path, options)
     if files.config_source:
         options = {**options, "config": files.config_source, "local_files_only": True}
     options = {**options, "dtype": torch.float32}
@@ -97,6 +100,43 @@ def _from_single_file(
         # Other schedulers, such as PNDM, know no zero terminal SNR and would drop it.
         pipeline.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config, **noise)
     return pipeline
+
+
+def _holds_denoiser_alone(facts: FamilyFacts, path: Path) -> bool:
+    """Transformers are shared without the text encoders and autoencoder beside them, UNets with these."""
+    if facts.denoiser.component == "unet":
+        return False
+    with safe_open(path, framework="pt") as opened:
+        return not any(name.startswith(_AUTOENCODERS) for name in opened.keys())  # noqa: SIM118
+
+
+def _beside_its_folder(
+    pipeline_class: Any, facts: FamilyFacts, files: BaseModelFiles, path: Path, options: dict[str, Any]
+) -> Any:
+    """A denoiser's file with all other components from ``config_source``."""
+    folder = Path(files.config_source) if files.config_source else None
+    for component in facts.required:
+        if component != facts.denoiser.component and (folder is None or not (folder / component).is_dir()):
+            raise EngineError(
+                "BASE_MODEL_INCOMPLETE",
+                f"The base model {files.id} is a single file that has no {component.replace('_', ' ')}.",
+                "Name the folder of the whole model as config_source in the catalogue.",
+            )
+    assert folder is not None
+
+    def load(_: str, **given: Any) -> Any:
+        denoiser = getattr(diffusers, facts.denoiser.class_name).from_single_file(
+            str(path),
+            config=str(folder),
+            subfolder=facts.denoiser.component,
+            torch_dtype=given["dtype"]["default"],
+            local_files_only=True,
+        )
+        return pipeline_class.from_pretrained(str(folder), **given, **{facts.denoiser.component: denoiser})
+
+    others = replace(facts, denoiser=replace(facts.denoiser, component=_NOT_IN_THE_FOLDER))
+    beside = {**options, "variant": _variant(others, folder), "local_files_only": True}
+    return _loaded(load, facts, files, str(path), beside)
 
 
 def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, object]:
@@ -247,33 +287,3 @@ def _cause(error: Exception, files: BaseModelFiles) -> str:
         # With the name of the file behind it, which may help.
         text = text.replace(f"{place}{os.sep}", "").replace(place, "its folder")
     return f" ({_PATH.sub('…', text)[:200]})"
-
-
-def model_fingerprint(files: BaseModelFiles) -> str:
-    """A sha256 that changes when the weights do.
-
-    A single checkpoint is hashed whole, which is the hash that other tools show for it. Of a folder, each file's name,
-    size, header and end are hashed: reading 24 GB to name a cache entry would take longer than many a training.
-    """
-    if files.source.startswith("hub:"):
-        return hashlib.sha256(files.source.encode()).hexdigest()
-    path = Path(files.source)
-    if path.is_file():
-        status = path.stat()
-        return _file_digest(path, status.st_ino, status.st_size, status.st_mtime_ns)
-    digest = hashlib.sha256()
-    for weights in sorted(path.glob("*/*.safetensors")):
-        size = weights.stat().st_size
-        digest.update(f"{weights.relative_to(path)}|{size}|".encode())
-        with weights.open("rb") as file:
-            digest.update(file.read(_MIB))
-            file.seek(max(0, size - _MIB))
-            digest.update(file.read(_MIB))
-    return digest.hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _file_digest(path: Path, inode: int, size: int, changed_ns: int) -> str:
-    """SHA-256 of a file, read once for as long as it stays the same."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

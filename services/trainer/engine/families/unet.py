@@ -12,11 +12,15 @@ from torch import Tensor
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.schedules import DiffusionSchedule
 
+ZTSNR_RESCALE = 0.7
+"""Of guidance for models with zero terminal SNR, which it would otherwise overexpose: Lin et al. 2024, section 3.4."""
+
 
 class UNetFamily(Family):
     """See ``base.Family``."""
 
     layout = torch.channels_last
+    schedule: DiffusionSchedule
     pipeline_texts: ClassVar[Mapping[str, str]]
     """Argument of the pipeline for each tensor of the conditioning."""
 
@@ -35,8 +39,10 @@ class UNetFamily(Family):
         trained = {ids: ids.chunks for ids in self._token_ids.values()}
         needed = max(ids.chunks_of(text) for ids in trained for text in (*request.prompts, request.negative_prompt))
         chunks = max(needed, *trained.values())
+        rescale = ZTSNR_RESCALE if self.schedule.zero_terminal_snr else 0.0
         if chunks == 1:
-            return self._sampled(pipeline, request, on_step, prompt=list(request.prompts), negative_prompt=negative)
+            texts: dict[str, Any] = {"prompt": list(request.prompts), "negative_prompt": negative}
+            return self._sampled(pipeline, request, on_step, guidance_rescale=rescale, **texts)
         # The pipelines cut what is longer than one chunk. Prompts may need more chunks than the captions that are
         # trained, which stay in theirs.
         for ids in trained:
@@ -49,7 +55,7 @@ class UNetFamily(Family):
                 ids.use_chunks(before)
         texts = {name: wanted[key] for key, name in self.pipeline_texts.items()}
         texts |= {f"negative_{name}": unwanted[key] for key, name in self.pipeline_texts.items()}
-        return self._sampled(pipeline, request, on_step, **texts)
+        return self._sampled(pipeline, request, on_step, guidance_rescale=rescale, **texts)
 
 
 def joined_chunks(hidden: Tensor, captions: int) -> Tensor:
@@ -60,7 +66,12 @@ def joined_chunks(hidden: Tensor, captions: int) -> Tensor:
 def diffusion_schedule(scheduler: Any, device: torch.device) -> DiffusionSchedule:
     """Training noise levels of a pipeline's scheduler, zero terminal SNR included when its configuration asks."""
     training = DDPMScheduler.from_config(scheduler.config)
-    return DiffusionSchedule(training.alphas_cumprod.to(device), training.config.prediction_type)
+    config = training.config
+    return DiffusionSchedule(
+        training.alphas_cumprod.to(device),
+        config.prediction_type,
+        zero_terminal_snr=config.rescale_betas_zero_snr,
+    )
 
 
 def fast_solver(scheduler: Any) -> DPMSolverMultistepScheduler:

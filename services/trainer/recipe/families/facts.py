@@ -60,6 +60,9 @@ class TextEncoder:
         layers: level above its layers in the names that readers know, which its own names may lack.
         chunks: a longer caption goes through the encoder in so many pieces at most, each with its own first and last
             token, whose answers are put one after the other, as A1111 and ComfyUI do; what is left is cut.
+        wrap: what the encoder reads, with the caption in place of ``{}``.
+        around: tokens of that which are not the caption's.
+        masked: the tokens that pad a caption count for nothing, and reach neither encoder nor denoiser.
     """
 
     component: str
@@ -70,6 +73,9 @@ class TextEncoder:
     targets: Targets | None
     layers: str = ""
     chunks: int = 1
+    wrap: str = "{}"
+    around: int = 2
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +208,13 @@ class FamilyFacts:
 
     @property
     def caption_tokens(self) -> int:
-        """Tokens of a caption that reach the published models, without those that begin and end it."""
-        return max((encoder.token_limit - 2) * encoder.chunks for encoder in self.text_encoders)
+        """Tokens of a caption that reach the published models, without those that stand around it."""
+        return max((encoder.token_limit - encoder.around) * encoder.chunks for encoder in self.text_encoders)
+
+    @property
+    def text_stays_frozen(self) -> bool:
+        """No text encoder may carry an adapter, so each caption is encoded once in a job and the encoders may go."""
+        return all(encoder.targets is None for encoder in self.text_encoders)
 
     @property
     def adapters(self) -> frozenset[str]:

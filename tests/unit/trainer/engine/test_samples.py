@@ -198,6 +198,7 @@ class CountingFamily:
     def __init__(self, family: Family) -> None:
         self._family = family
         self.device = family.device
+        self.facts = family.facts
         self.encoded: list[str] = []
         self.batches: list[int] = []
 

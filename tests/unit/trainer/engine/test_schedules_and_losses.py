@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -59,7 +60,7 @@ def test_flow_levels_are_those_of_diffusers() -> None:
     latents, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
     timesteps = scheduler.timesteps[[100, 700]]
     position = timesteps / 1000
-    ours = FlowSchedule()
+    ours = FlowSchedule(scheduler.config)
     torch.testing.assert_close(ours.noisy(latents, noise, position), scheduler.scale_noise(latents, timesteps, noise))
     torch.testing.assert_close(ours.target(latents, noise, position), noise - latents)
 
@@ -76,6 +77,18 @@ def test_stratified_levels_visit_every_slice_and_shift_moves_them_to_noise(param
     normal = draw_positions(4000, parameters(timestep_sampling="logit_normal"), torch_generator(CPU, 1, "x"))
     assert normal.std().item() < plain.std().item()
     assert float(torch.cat([plain, moved, normal]).max()) < 1.0
+
+
+@pytest.mark.parametrize(("tokens", "mu"), [(256, 0.5), (4096, 1.15), (1024, 0.63)])
+def test_larger_pictures_are_drawn_with_more_noise_as_the_model_samples_them(
+    parameters: Make, tokens: int, mu: float
+) -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    shift = FlowSchedule(scheduler.config).shift(tokens)
+    assert shift == pytest.approx(math.exp(mu))
+    plain = draw_positions(64, parameters(timestep_sampling="logit_normal"), torch_generator(CPU, 1, "x"))
+    shifted = draw_positions(64, parameters(timestep_sampling="by_resolution"), torch_generator(CPU, 1, "x"), shift)
+    torch.testing.assert_close(shifted, scheduler.time_shift(mu, 1.0, plain))
 
 
 def test_draws_depend_on_seed_and_purpose_only() -> None:

@@ -169,6 +169,7 @@ class ParameterSpec(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CHOICE_EFFECTS_FIELD_NUMBER: _builtins.int
     parameter: _builtins.str
     """Field name in TrainingParameters."""
     type: Global___ParameterSpec.Type.ValueType
@@ -185,6 +186,10 @@ class ParameterSpec(_message.Message):
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Values allowed; empty where any is."""
 
+    @_builtins.property
+    def choice_effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of choices that set other parameters, such as presets: what each sets, in the order of `choices`, as in `rank=32, flip=true`."""
+
     def __init__(
         self,
         *,
@@ -195,10 +200,11 @@ class ParameterSpec(_message.Message):
         maximum: _builtins.float | None = ...,
         choices: _abc.Iterable[_builtins.str] | None = ...,
         description: _builtins.str = ...,
+        choice_effects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "choices", b"choices", "default_value", b"default_value", "description", b"description", "maximum", b"maximum", "minimum", b"minimum", "parameter", b"parameter", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "choice_effects", b"choice_effects", "choices", b"choices", "default_value", b"default_value", "description", b"description", "maximum", b"maximum", "minimum", b"minimum", "parameter", b"parameter", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
