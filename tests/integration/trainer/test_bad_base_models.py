@@ -200,7 +200,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Tensors], Any], str, str]] = {
     "no UNet": (without("diffusion_model"), "INCOMPLETE", "has no UNet"),
     "no autoencoder": (without("first_stage"), "INCOMPLETE", "has no autoencoder"),
     "no text encoder": (without("cond_stage"), "INCOMPLETE", "has no text encoder"),
-    "half a UNet": (without("output_blocks.0.0.in_layers"), "INCOMPLETE", "UNet .* lacks weights"),
+    "half a UNet": (without("output_blocks.1.2.conv.bias"), "INCOMPLETE", "UNet .* lacks weights"),
     "LoRA": (lambda _: LORA, "UNSUPPORTED", "is a LoRA"),
     "ControlNet": (
         lambda found: {f"control_model.{name}": one for name, one in found.items()},
