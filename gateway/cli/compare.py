@@ -7,7 +7,7 @@ from typing import Any
 
 from fiveshot.trainer.v1 import training_job_pb2
 
-from gateway.cli import output
+from gateway.cli import output, verdicts
 
 Job = training_job_pb2.TrainingJob
 
@@ -33,14 +33,9 @@ def outcomes(one: Job, other: Job, epochs: tuple[Any, Any]) -> Iterator[tuple[st
     yield "loss", *(f"{job.loss:.4f}" if job.loss else "" for job in jobs)
     yield "time", *(_time(job) for job in jobs)
     yield "recommended epoch", *(str(job.recommended_epoch or "") for job in jobs)
-    for title, name in (("error left on photos", "photo_error"), ("error left on unseen views", "unseen_error")):
-        yield title, *(_percent(each.evaluation, name) if each else "" for each in epochs)
-    yield "drift", *(f"{each.evaluation.drift:.1%}" if each else "" for each in epochs)
-    yield "likeness to a photo", *(f"{each.evaluation.memorisation:.0%}" if each else "" for each in epochs)
-
-
-def _percent(evaluation: Any, name: str) -> str:
-    return f"{getattr(evaluation, name):.0%}" if evaluation.HasField(name) else ""
+    found = [verdicts.measures(each) for each in epochs]
+    for name in verdicts.MEASURES:
+        yield name, *(each[name] for each in found)
 
 
 def _shown(parameters: Any, descriptor: Any) -> str:
