@@ -99,6 +99,9 @@ test-languages: $(STAMP) .languages/.fetched ## Generated Java and Go compile, w
 	rm -rf .languages && mkdir .languages && cd .languages && apt-get download -q $(LANGUAGES) && \
 		for each in *.deb; do dpkg-deb --extract $$each . || exit 1; done && rm *.deb && touch .fetched
 
+bench-gpu: $(STAMP) ## Measure steps and whole jobs at real sizes on this machine's GPU, and fill the tables of docs/benchmarks.md
+	$(BIN)/python -m benchmarks.gpu --write docs/benchmarks.md
+
 test-research: $(STAMP) research-font ## Every test of research/, minutes
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable "./research[test]"
 	$(BIN)/python -m pytest -c research/pyproject.toml research/tests -q

@@ -99,7 +99,7 @@ def main() -> None:
                     results[label] = measured
     _print(results)
     if torch.cuda.is_available() and not arguments.small_only:
-        trainer_gpu.run(list(trainer_gpu.SIDES), list(trainer_gpu.BATCHES), list(trainer_gpu.VARIANTS))
+        trainer_gpu.run(["sd-1.5", "sdxl"], list(trainer_gpu.BATCHES), list(trainer_gpu.VARIANTS))
 
 
 def _print(results: dict[str, Measured]) -> None:

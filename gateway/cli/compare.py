@@ -9,7 +9,7 @@ from fiveshot.errors import FailedPrecondition
 from fiveshot.trainer.v1 import training_job_pb2
 from PIL import Image
 
-from gateway.cli import output, pictures, report
+from gateway.cli import output, pictures, report, verdicts
 from gateway.cli.session import Session
 
 Job = training_job_pb2.TrainingJob
@@ -36,10 +36,9 @@ def outcomes(jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> Iterator[tu
     yield "loss", *(f"{job.loss:.4f}" if job.loss else "" for job in jobs)
     yield "time", *(_time(job) for job in jobs)
     yield "recommended epoch", *(str(job.recommended_epoch or "") for job in jobs)
-    for title, name in (("error left on photos", "photo_error"), ("error left on unseen views", "unseen_error")):
-        yield title, *(_percent(each.evaluation, name) if each else "" for each in epochs)
-    yield "drift", *(f"{each.evaluation.drift:.1%}" if each else "" for each in epochs)
-    yield "likeness to a photo", *(f"{each.evaluation.memorisation:.0%}" if each else "" for each in epochs)
+    found = [verdicts.measures(each) for each in epochs]
+    for name in verdicts.MEASURES:
+        yield name, *(each[name] for each in found)
 
 
 def sheet(session: Session, jobs: Sequence[Job], epochs: Sequence[Epoch | None]) -> Image.Image:
@@ -60,10 +59,6 @@ def sheet(session: Session, jobs: Sequence[Job], epochs: Sequence[Epoch | None])
         cells = [drawn.get(prompt) or pictures.blank() for prompt in prompts]
         rows.append(pictures.SheetRow(output.short(job.name), f"epoch {output.short(epoch.name)}", cells))
     return pictures.contact_sheet("The jobs' recommended epochs", [], prompts, rows)
-
-
-def _percent(evaluation: Any, name: str) -> str:
-    return f"{getattr(evaluation, name):.0%}" if evaluation.HasField(name) else ""
 
 
 def _shown(parameters: Any, descriptor: Any) -> str:

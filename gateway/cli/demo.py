@@ -25,7 +25,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from gateway.cli import output, report, watch
+from gateway.cli import output, report, verdicts, watch
 from gateway.cli.epochs import epochs_of
 from gateway.cli.models import download_version
 from gateway.cli.parameters import parameters
@@ -261,6 +261,7 @@ def _epoch_facts(epoch: training_job_pb2.Epoch) -> dict[str, Any]:
         "epoch": int(output.short(epoch.name)),
         "loss": epoch.loss,
         "photoError": epoch.evaluation.photo_error,
+        **verdicts.measures(epoch),
         "recommended": epoch.recommended,
     }
 
@@ -268,10 +269,10 @@ def _epoch_facts(epoch: training_job_pb2.Epoch) -> dict[str, Any]:
 def _tell(summary: dict[str, Any]) -> None:
     output.out.print("\n[bold]Summary[/]")
     rows = (
-        (each["epoch"], f"{each['loss']:.4f}", f"{each['photoError']:.0%}", "←" if each["recommended"] else "")
+        (each["epoch"], *(each[name] for name in verdicts.MEASURES), "←" if each["recommended"] else "")
         for each in summary["epochs"]
     )
-    output.table((">epoch", ">loss", ">error left", "recommended"), rows)
+    output.table((*verdicts.COLUMNS[:-1], "recommended"), rows)
     output.facts(
         [
             ("saved", f"epoch {summary['savedEpoch']} as {summary['modelVersion']}"), ("because", summary["reason"]),

@@ -61,11 +61,10 @@ def show(ctx: typer.Context, words: Words = None) -> None:
     if session.json:
         output.print_json(found)
         return
-    fit, moved, held_out, drift, likeness = _measured(found)
     output.facts(
         [
-            ("name", found.name), ("step", found.step), ("loss", f"{found.loss:.4f}"), ("fit loss", fit),
-            ("moved loss", moved), ("held-out loss", held_out), ("drift", drift), ("likeness to a photo", likeness),
+            ("name", found.name), ("step", found.step), ("loss", f"{found.loss:.4f}"),
+            *verdicts.measures(found).items(),
             ("difference after reload", f"{found.reload_difference:.2g}"),
             ("training time", output.duration(found.train_seconds)),
             ("recommended", "yes" if found.recommended else ""),
@@ -121,12 +120,3 @@ def download_file(session: Session, epoch: str, file_id: str, to: Path | None, *
     """Downloads a file of an epoch, under its own name unless `to` says otherwise. Raises NotFound, AlreadyExists."""
     request = pb.DownloadEpochFileRequest(name=epoch, file_id=file_id)
     return save(session.stubs.channel, lambda: session.trainer.DownloadEpochFile(request), to, overwrite=force)
-
-
-def _measured(epoch: training_job_pb2.Epoch) -> tuple[str, str, str, str, str]:
-    found = epoch.evaluation
-    if not epoch.HasField("evaluation"):
-        return "", "", "", "", ""
-    moved = f"{found.moved_loss:.4f}" if found.HasField("moved_loss") else ""
-    held_out = f"{found.held_out_loss:.4f}" if found.HasField("held_out_loss") else ""
-    return f"{found.fit_loss:.4f}", moved, held_out, f"{found.drift:.1%}", f"{found.memorisation:.0%}"

@@ -147,7 +147,7 @@ def _training(sheet: Image.Image, draw: ImageDraw.ImageDraw, pictures: Sequence[
 def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, left: int, top: int) -> None:
     ink = _ACCENT if row.highlighted else INK
     draw.text((left, top + CELL // 2 - 24), row.label, fill=ink, font=font(18))
-    detail = "\n".join(textwrap.wrap(row.detail, 20)[:3])
+    detail = "\n".join(textwrap.wrap(row.detail, 20)[:4])
     draw.multiline_text((left, top + CELL // 2 + 2), detail, fill=ink if row.highlighted else PALE, font=font(13))
     for column, data in enumerate(row.previews):
         x = left + LABEL_WIDTH + column * (CELL + GAP)

@@ -14,7 +14,7 @@ from fiveshot.sync.transfer import content
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import output, pictures
+from gateway.cli import output, pictures, verdicts
 from gateway.cli.session import Session
 
 _MAX_TRAINING_PICTURES = 15
@@ -62,7 +62,7 @@ def _rows(
         base = _previews(session, f"{job.name}/epochs/0", job.base_previews)
         rows.append(pictures.SheetRow("base model", "before training", base))
     for epoch in epochs:
-        detail = f"loss {epoch.loss:.4f}" + (", recommended" if epoch.recommended else "")
+        detail = (verdicts.in_words(epoch) or f"loss {epoch.loss:.4f}") + (", recommended" if epoch.recommended else "")
         previews = _previews(session, epoch.name, epoch.previews)
         rows.append(pictures.SheetRow(f"epoch {output.short(epoch.name)}", detail, previews, epoch.recommended))
     return rows

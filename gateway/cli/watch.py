@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from gateway.cli import labels, output
+from gateway.cli import labels, output, verdicts
 from gateway.cli.session import Session
 
 Job = training_job_pb2.TrainingJob
@@ -138,8 +138,8 @@ def _bar() -> Column:
 
 def _epoch_line(epoch: training_job_pb2.Epoch) -> str:
     mark = ", recommended so far" if epoch.recommended else ""
-    found = epoch.evaluation
-    left = f", {found.photo_error:.0%} of the base model's error left" if found.HasField("photo_error") else ""
+    found = verdicts.in_words(epoch)
+    left = f", {found}" if found else ""
     number, previews = output.short(epoch.name), len(epoch.previews)
     mark += ", pretended" if epoch.pretended else ""
     return f"epoch {number} finished: loss {epoch.loss:.4f}{left}, {previews} previews{mark}"

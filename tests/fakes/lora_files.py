@@ -72,6 +72,14 @@ def _one(**changes: object) -> bytes:
     return framed(json.dumps({"unet.x.lora_A.weight": entry}).encode(), bytes(4))
 
 
+def _with_value(kind: str, value: bytes) -> bytes:
+    """A LoRA with a layer of another type and odd length before the value, which is the last of its own."""
+    count, width = 32, len(value)
+    before = {"lora_unet_a.lora_down.weight": ("BOOL", (3, 1), bytes(3))}
+    down = (kind, (4, 8), bytes(width * (count - 1)) + value)
+    return safetensors({**before, **KOHYA, "lora_unet_b.lora_down.weight": down})
+
+
 def _apart(*places: tuple[int, int]) -> bytes:
     entries = {
         f"unet.x{number}.lora_A.weight": {"dtype": "U8", "shape": [stop - start], "data_offsets": [start, stop]}
@@ -98,6 +106,10 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "not its length": (_one(shape=[2]), "MODEL_FILE_UNREADABLE"),
     "no rank": (framed(b'{"unet.x.lora_A.weight":{"dtype":"F32","shape":[9999999999,0],"data_offsets":[0,0]}}'),
                 "MODEL_FILE_UNREADABLE"),
+    "GGUF": (b"GGUF\3\0\0\0" + bytes(100), "MODEL_FILE_UNREADABLE"),
+    "not a number": (_with_value("F16", struct.pack("<e", math.nan)), "MODEL_NOT_FINITE"),
+    "infinite": (_with_value("BF16", b"\x80\xff"), "MODEL_NOT_FINITE"),
+    "infinite in 32 bits": (_with_value("F32", struct.pack("<f", math.inf)), "MODEL_NOT_FINITE"),
     "overlapping": (_apart((0, 8), (4, 12)), "MODEL_FILE_UNREADABLE"),
     "gap": (_apart((0, 8), (9, 12)), "MODEL_FILE_UNREADABLE"),
     "metadata of numbers": (safetensors(KOHYA, {"a": 1}), "MODEL_FILE_UNREADABLE"),  # type: ignore[dict-item]

@@ -16,6 +16,7 @@ from typing import Any
 
 from services.chassis.errors import InvalidArgument
 from services.registry.models import DIFFUSERS, KOHYA, PEFT
+from services.registry.use_cases.finite import Finite, Place
 
 FIELD = "content"
 _LENGTH = struct.Struct("<Q")
@@ -51,14 +52,16 @@ class LoraFile:
 async def inspected(chunks: AsyncIterator[bytes], found: LoraFile) -> AsyncIterator[bytes]:
     """The same chunks; once the last one has passed, `found` is filled in.
 
-    Raises InvalidArgument: MODEL_FILE_EMPTY, MODEL_FILE_PICKLE, MODEL_FILE_UNREADABLE, MODEL_FILE_INCOMPLETE, or
-    MODEL_FORM_UNKNOWN when its tensors are not those of an adapter. Most of it before the first chunk goes on.
+    Raises InvalidArgument: MODEL_FILE_EMPTY, MODEL_FILE_PICKLE, MODEL_FILE_UNREADABLE, MODEL_FILE_INCOMPLETE,
+    MODEL_FORM_UNKNOWN when its tensors are not those of an adapter, or MODEL_NOT_FINITE when one holds what is no
+    number. Most of it before the first chunk goes on.
     """
     head, size, end, alpha_at = bytearray(), 0, 0, (0, 0, "")
-    begun = False
+    begun, finite = False, Finite(())
     async for chunk in chunks:
         size += len(chunk)
         if begun:
+            _check_numbers(await asyncio.to_thread(finite.look, chunk))
             if len(head) < alpha_at[1]:
                 head += chunk
             yield chunk
@@ -67,8 +70,9 @@ async def inspected(chunks: AsyncIterator[bytes], found: LoraFile) -> AsyncItera
         length = _length(head)
         if length is None or len(head) < length:
             continue
-        end, alpha_at = await asyncio.to_thread(_read_header, bytes(head[_LENGTH.size : length]), length, found)
-        begun = True
+        end, alpha_at, places = await asyncio.to_thread(_read_header, bytes(head[_LENGTH.size : length]), length, found)
+        begun, finite = True, Finite(places)
+        _check_numbers(await asyncio.to_thread(finite.look, bytes(head)))
         yield bytes(head)
     if not size:
         raise _refused("MODEL_FILE_EMPTY", "The file is empty", "Send the LoRA's .safetensors file.")
@@ -84,6 +88,14 @@ async def inspected(chunks: AsyncIterator[bytes], found: LoraFile) -> AsyncItera
         found.alpha = float(found.rank)
 
 
+def _check_numbers(name: str | None) -> None:
+    if name is not None:
+        raise _refused(
+            "MODEL_NOT_FINITE", f"The tensor '{name[:100]}' holds a value that is infinite or not a number",
+            "The training that made the file went wrong; send an earlier epoch of it.",
+        )  # fmt: skip
+
+
 def _length(head: bytes | bytearray) -> int | None:
     """Where the header ends; None while that cannot be known."""
     if len(head) <= _LENGTH.size:
@@ -97,11 +109,12 @@ def _length(head: bytes | bytearray) -> int | None:
             "MODEL_FILE_PICKLE", "The file is a pickle (.pt, .ckpt, .bin), which can run a program when it is read",
             "Convert it to safetensors where you trust it, and send that.",
         )  # fmt: skip
-    raise _unreadable("it does not begin with a header")
+    known = {b"GGUF": "it is a GGUF file", b"version https://git-lfs": "it only points at a file that Git LFS holds"}
+    raise _unreadable(next((words for sign, words in known.items() if head.startswith(sign)), "it has no header"))
 
 
-def _read_header(text: bytes, begin: int, found: LoraFile) -> tuple[int, tuple[int, int, str]]:
-    """Where the file ends, and where the number of its first alpha lies, with its type."""
+def _read_header(text: bytes, begin: int, found: LoraFile) -> tuple[int, tuple[int, int, str], list[Place]]:
+    """Where the file ends, where the number of its first alpha lies, with its type, and where all tensors lie."""
     try:
         header = json.loads(text, object_pairs_hook=_without_repeats)
         metadata = header.pop("__metadata__", None) or {}
@@ -120,11 +133,13 @@ def _read_header(text: bytes, begin: int, found: LoraFile) -> tuple[int, tuple[i
     if found.rank > _MAX_RANK:
         raise _unreadable(f"a rank of {found.rank} is none")
     found.alpha = _number(found.metadata.get("ss_network_alpha", ""))
+    places = sorted((begin + start, begin + stop, kind, name) for name, (kind, _, start, stop) in tensors.items())
+    places = [place for place in places if not place[3].endswith(".alpha")]
     for name, (kind, shape, start, stop) in tensors.items():
         if name.endswith(".alpha") and kind in _SCALARS and math.prod(shape) == 1:
             # The alphas lie wherever they lie; only one near the beginning is waited for.
-            return begin + at, (begin + start, begin + stop, kind) if stop < _MAX_HEADER else (0, 0, "")
-    return begin + at, (0, 0, "")
+            return begin + at, (begin + start, begin + stop, kind) if stop < _MAX_HEADER else (0, 0, ""), places
+    return begin + at, (0, 0, ""), places
 
 
 def _form(tensors: dict[str, Any]) -> str:

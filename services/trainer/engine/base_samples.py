@@ -5,7 +5,7 @@ Both depend on the base model, the prompts and the settings of sampling alone, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ from services.trainer.engine.precision import autocast
 from services.trainer.engine.previews import preview_request, sampled_pictures, write_previews
 from services.trainer.engine.tensor_cache import TensorCache
 from services.trainer.recipe.phases import Phase
+from services.trainer.recipe.prompts import canaries
 from services.trainer.recipe.workload import NEUTRAL_STEPS
 
 Report = Callable[[Phase, int, int], None]
@@ -52,12 +53,16 @@ class BaseSamples:
         pictures = [Image.fromarray(picture) for picture in drawn.numpy()]
         return write_previews(pictures, request, self._spec.output_dir / "epochs" / "base")
 
-    def neutral(self) -> list[Example]:
-        """What the base model itself draws for its neutral prompts: latents on which drift can be measured."""
-        prompts, parameters = self._spec.base_model.neutral_prompts, self._spec.parameters
+    def neutral(self, captions: Sequence[str]) -> list[Example]:
+        """What the base model itself draws for the canaries: latents on which drift can be measured.
+
+        captions: of the photos, which no canary has to do with.
+        """
+        every, parameters = self._spec.base_model.neutral_prompts, self._spec.parameters
+        prompts = canaries(every, captions)
         if not prompts:
             return []
-        seeds = [derive_seed(parameters.seed, "neutral", number) % 2**31 for number in range(len(prompts))]
+        seeds = [derive_seed(parameters.seed, "neutral", every.index(prompt)) % 2**31 for prompt in prompts]
         request = preview_request(self._family, parameters, prompts, seeds)
         request = replace(request, steps=NEUTRAL_STEPS, negative_prompt="")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from services.trainer.engine.checkpoints import save_checkpoint
 from services.trainer.engine.export import write_artifacts
@@ -18,7 +19,7 @@ from services.trainer.engine.output import contact_sheet, loss_plot
 from services.trainer.engine.picture_losses import Unlike, unlike_the_others
 from services.trainer.engine.precision import autocast
 from services.trainer.engine.preparation import Run
-from services.trainer.engine.previews import sampled_pictures, write_previews
+from services.trainer.engine.previews import largest_change, sampled_pictures, write_previews
 from services.trainer.engine.recommendation import Named, recommend
 from services.trainer.engine.verification import Probe, verify_artifacts
 from services.trainer.recipe.phases import Phase
@@ -43,7 +44,8 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
         previews = write_previews(pictures, run.previews, folder)
         _report(run, Phase.EVALUATION, 0, 1)
         assert run.evaluator is not None, "only the main process ends epochs"
-        evaluation = run.evaluator.measure(pictures)
+        base = [Image.open(preview.path) for preview in run.base_previews]
+        evaluation = replace(run.evaluator.measure(pictures), preview_change=largest_change(base, pictures))
         _report(run, Phase.FILES, 0, 1)
         artifacts = write_artifacts(
             folder,
@@ -130,6 +132,7 @@ def _label(run: Run, epoch: int, best: int) -> str:
     lines = [f"epoch {epoch}", f"photos {evaluation.photo_error:.0%}"]
     if evaluation.unseen_error is not None:
         lines.append(f"unseen {evaluation.unseen_error:.0%}")
+    lines.append(f"drift {evaluation.drift:.1%}")
     return "\n".join([*lines, "best so far"] if epoch == best else lines)
 
 

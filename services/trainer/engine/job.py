@@ -203,8 +203,10 @@ class Evaluation:
         fit_loss: mean loss on the training pictures; ``base_fit_loss`` is the base model's.
         held_out_loss: the same on a picture that is not trained on, when there are enough pictures to spare one.
         moved_loss: the same on training pictures mirrored, moved and at other sizes; None in checkpoints of old.
-        drift: squared change of the prediction on neutral prompts, as a share of the base's own prediction.
+        drift: squared change of the prediction on the canaries (neutral prompts that have nothing to do with the
+            photos), as a share of the base's own prediction.
         memorisation: likeness of the nearest training picture to a preview, 0 to 1; see ``copies``.
+        preview_change: of the preview that differs most from the base model's, 0 to 1; None where those are missing.
     """
 
     fit_loss: float
@@ -215,6 +217,7 @@ class Evaluation:
     memorisation: float
     moved_loss: float | None = None
     base_moved_loss: float | None = None
+    preview_change: float | None = None
 
     @property
     def photo_error(self) -> float:

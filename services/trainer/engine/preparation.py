@@ -131,7 +131,11 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
 
     family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
-    request = preview_request(family, parameters, with_prompts(parameters, (), captions).preview_prompts)
+    request = preview_request(
+        family,
+        parameters,
+        with_prompts(parameters, (), captions, neutral=spec.base_model.neutral_prompts).preview_prompts,
+    )
     others = ("", *request.prompts, request.negative_prompt, *spec.base_model.neutral_prompts)
     with autocast(device, parameters.mixed_precision):
         texts = (*captions, *(regularization.captions if regularization else ()), *others)
@@ -143,7 +147,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         if spec.sample_base_previews:
             base_previews = samples_of_base.previews(request)
             hooks.on_base_previews(base_previews)
-        neutral = samples_of_base.neutral()
+        neutral = samples_of_base.neutral(captions)
         report(Phase.BASE_EVALUATION, 0, 1)
         training = [
             _example(bucket, item, pictures[item], captions[item])

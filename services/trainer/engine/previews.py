@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from services.trainer.engine.families.base import Family, SamplingRequest
@@ -50,3 +52,19 @@ def write_previews(pictures: Sequence[Image.Image], request: SamplingRequest, fo
         picture.save(path)
         previews.append(PreviewImage(path, prompt, seed))
     return tuple(previews)
+
+
+def largest_change(base: Sequence[Image.Image], pictures: Sequence[Image.Image]) -> float | None:
+    """Mean difference of a channel, 0 to 1, of the preview that differs most from the base model's of the same seed.
+
+    None where the base model's were not drawn, or are of another size.
+    """
+    pairs = [(one, other) for one, other in zip(base, pictures, strict=False) if one.size == other.size]
+    return max(
+        (float(numpy.abs(_channels(one) - _channels(other)).mean()) for one, other in pairs),
+        default=None,
+    )
+
+
+def _channels(picture: Image.Image) -> NDArray[numpy.float32]:
+    return numpy.asarray(picture.convert("RGB"), numpy.float32) / 255.0

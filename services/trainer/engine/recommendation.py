@@ -26,7 +26,12 @@ CLEARLY_BETTER_UNSEEN = 0.01
 LEARNT = 0.02
 """Share of the base model's error that must go for anything to be seen."""
 
+HARDLY_CHANGED = 0.02
+"""Mean change of a preview's channels below which nobody sees a difference to the base model's."""
+
 NOTICEABLE_DRIFT = 0.05
+"""Change of what the canaries draw, from which on the model no longer follows prompts as the base does."""
+
 STILL_FALLING = 0.05
 """Share of the base model's error by which the last epoch of a run beats the one before when more may help."""
 
@@ -76,11 +81,18 @@ def recommend(evaluations: Sequence[Evaluation], *, finished: bool, pictures: Na
         finished: no epoch follows, so the reason may say what another run should change.
         pictures: those that the reason should name.
     """
-    scores = [score(evaluation) for evaluation in evaluations[: before_memorising(evaluations)]]
+    counted = evaluations[: before_memorising(evaluations)]
+    # None that is worse than the base model on unseen pictures is kept where another is better.
+    better = any(_generalises(each) for each in counted)
+    scores = [score(each) if _generalises(each) or not better else float("-inf") for each in counted]
     margin = CLEARLY_BETTER if evaluations[0].held_out_loss is None else CLEARLY_BETTER_UNSEEN
     chosen = len(scores) if max(scores) <= scores[-1] + margin else scores.index(max(scores)) + 1
     reason = _reason(evaluations, chosen, finished=finished)
     return Recommendation(chosen, " ".join([reason, *_about(pictures)]))
+
+
+def _generalises(evaluation: Evaluation) -> bool:
+    return evaluation.unseen_error is None or evaluation.unseen_error <= 1.0 - LEARNT
 
 
 def _about(pictures: Named) -> Iterator[str]:
@@ -100,13 +112,16 @@ def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -
             "Nothing was learnt: the pictures of every epoch are those of the base model. "
             "Raise the learning rate, or train for more steps."
         )
-    if evaluation.unseen_error is not None and evaluation.unseen_error > 1.0 - LEARNT:
+    if not _generalises(evaluation):
         if not finished:
             return "So far only your photos themselves are learnt, not your subject in new pictures."
         return (
             "No epoch shows your subject in new pictures better than the base model does: "
             "only the photos themselves were learnt. Add photos from other sides and in other light."
         )
+    if evaluation.preview_change is not None and evaluation.preview_change < HARDLY_CHANGED:
+        hardly = f"Epoch {chosen} fits your photos best, but its pictures hardly differ from the base model's."
+        return f"{hardly} Raise the learning rate, or train for more steps." if finished else hardly
     follows = (
         "and still follows prompts"
         if evaluation.drift < NOTICEABLE_DRIFT

@@ -15,20 +15,27 @@ _STOPS = frozenset(
 )
 _PUNCTUATION = string.punctuation + "…“”‘’«»，。、！？；：（）"
 _LONGEST_NOUN = 3
+_FRAMES = frozenset(["photo", "photograph", "picture", "image", "drawing", "painting", "background", "view", "style"])
+"""What a picture is, not what it shows: captions and neutral prompts may both say it."""
 
 
 def with_prompts(
-    parameters: TrainingParameters, templates: Sequence[str], captions: Sequence[str], subject: str = ""
+    parameters: TrainingParameters,
+    templates: Sequence[str],
+    captions: Sequence[str],
+    subject: str = "",
+    neutral: Sequence[str] = (),
 ) -> TrainingParameters:
     """The parameters with a prompt for each preview: as many as the user's own or their seeds, and at least three.
 
     The user's own come first, then the base model's templates, then captions of the dataset; when these are fewer than
-    three different ones the last comes again, with another seed.
+    three different ones a canary comes next, and then the last of them again, with another seed.
 
     Args:
         templates: of the base model (catalogue), with ``{caption}`` and ``{trigger_word}``.
         captions: final texts of the dataset's pictures, in its order.
         subject: what the dataset says that they show; found in the captions where it says nothing.
+        neutral: the base model's prompts without any subject of a user, for a canary.
     """
     texts = [text.strip() for text in captions if text.strip()]
     caption = texts[0] if texts else parameters.trigger_word or "a photo"
@@ -40,9 +47,26 @@ def with_prompts(
         if prompt and prompt not in prompts:
             prompts.append(prompt)
     count = preview_count(parameters)
-    while len(prompts) < count:
-        prompts.append(prompts[-1] if prompts else caption)
+    prompts = prompts or [caption]
+    free = count - len(prompts)
+    if free > 0:
+        prompts += [prompts[-1]] * (free - 1) + [*canaries(neutral, [*texts, *prompts, subject])[:1], prompts[-1]]
     return replace(parameters, preview_prompts=tuple(prompts[:count]))
+
+
+def canaries(neutral: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+    """The neutral prompts that have nothing to do with the photos: no word of theirs is in a text about these.
+
+    What a model draws for them tells whether it still follows prompts. All of them where each shares a word.
+    """
+    about = frozenset(word for text in texts for word in _content(text))
+    return tuple(prompt for prompt in neutral if not about & _content(prompt)) or tuple(neutral)
+
+
+def _content(text: str) -> frozenset[str]:
+    """The words of a text that say what is shown, without the mark of a plural."""
+    words = (_bare(word).casefold() for word in text.split())
+    return frozenset(word.removesuffix("s") for word in words if word and word not in _STOPS | _FRAMES)
 
 
 def _named(trigger_word: str, subject: str) -> str:

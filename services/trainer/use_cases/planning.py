@@ -111,7 +111,7 @@ class Planner:
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
         captions = [image.caption for image in data.images]
-        parameters = with_prompts(parameters, model.preview_templates, captions, data.subject)
+        parameters = with_prompts(parameters, model.preview_templates, captions, data.subject, model.neutral_prompts)
         return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
 
     async def _read(self, dataset: str, *, store: bool) -> TrainingSet:

@@ -150,7 +150,9 @@ class PretendedEngine:
             picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
             photos.append(picture)
         captions = [item.caption for item in spec.items]
-        run = _Run(spec, with_prompts(spec.parameters, (), captions), plan, photos)
+        run = _Run(
+            spec, with_prompts(spec.parameters, (), captions, neutral=spec.base_model.neutral_prompts), plan, photos
+        )
         if spec.resume_from is not None:
             state = json.loads((spec.resume_from / _STATE).read_text(encoding="utf-8"))
             run.epoch = state["epoch"]

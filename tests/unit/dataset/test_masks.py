@@ -77,6 +77,13 @@ async def test_what_programs_write_as_masks_is_taken_as_grey(service: Service, d
     [
         (b"\xff\xd8\xff\xe0 a photo", "MASK_TYPE_UNSUPPORTED"),
         (b"GIF89a and so on", "MASK_TYPE_UNSUPPORTED"),
+        (b"<!doctype html><html>not found</html>", "MASK_TYPE_UNSUPPORTED"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "MASK_TYPE_UNSUPPORTED"),
+        (b"\x93NUMPY\x01\x00" + bytes(99), "MASK_TYPE_UNSUPPORTED"),
+        (b"PK\x03\x04" + bytes(99), "MASK_TYPE_UNSUPPORTED"),
+        (mask()[:30], "IMAGE_UNREADABLE"),
+        (mask().replace(b"IDAT", b"IDAX"), "IMAGE_UNREADABLE"),
+        (mask()[:60] + bytes([mask()[60] ^ 255]) + mask()[61:], "IMAGE_UNREADABLE"),
         (b"", "IMAGE_EMPTY"),
         (mask()[:-20], "IMAGE_UNREADABLE"),
         (mask((64, 64)), "MASK_SHAPE_MISMATCH"),

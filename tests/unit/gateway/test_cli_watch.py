@@ -111,6 +111,16 @@ def test_epochs_stand_on_one_scale_with_a_verdict_in_words() -> None:
     assert [line.split("  ")[0] for line in legend[1:]] == ["photos", "unseen", "drift", "likeness"]
 
 
+def test_the_same_numbers_stand_wherever_an_epoch_is_shown() -> None:
+    [epoch] = _epochs((0.4, 0.5, 0.3), recommended=1)
+    numbers = {"photos": "80%", "unseen": "75%", "drift": "1.2%", "likeness": "30%"}
+    assert verdicts.measures(epoch) == numbers
+    assert verdicts.in_words(epoch) == "photos 80%, unseen 75%, drift 1.2%, likeness 30%"
+    job = training_job_pb2.TrainingJob()
+    rows = {name: values for name, *values in compare.outcomes(job, job, (epoch, None))}
+    assert {name: rows[name] for name in numbers} == {name: [text, ""] for name, text in numbers.items()}
+
+
 def test_an_epoch_that_was_not_measured_has_no_numbers() -> None:
     bare = [training_job_pb2.Epoch(name=f"{JOB}/epochs/1")]
     assert list(verdicts.rows(bare)) == [("1", "", "", "", "", "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
@@ -101,6 +102,19 @@ async def test_what_is_no_lora_is_named_and_not_kept(name: str) -> None:
     data, reason = files.WRONG[name]
     error = await Bench().refused(InvalidArgument, data)
     assert (error.reason, error.field) == (reason, "content")
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 64])
+async def test_a_value_that_is_no_number_is_found_however_the_bytes_come(piece: int) -> None:
+    for name in ("not a number", "infinite", "infinite in 32 bits"):
+        data, reason = files.WRONG[name]
+        with pytest.raises(InvalidArgument) as caught:
+            await Bench().run(data, piece=piece)
+        assert (caught.value.reason, "lora_unet_b" in caught.value.message) == (reason, True)
+    largest = ("F16", (4, 8), struct.pack("<e", 65504.0) * 32)
+    assert (
+        await Bench().run(files.safetensors({**files.KOHYA, "lora_unet_b.lora_up.weight": largest}), piece=piece)
+    ).name
 
 
 @pytest.mark.parametrize("name", ["", "a.pt", "a.ckpt", "a/b.safetensors", "..", "a\\b.safetensors", ".safetensors"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
-from services.trainer.recipe.prompts import subject_phrase, with_prompts
+from services.trainer.recipe.prompts import canaries, subject_phrase, with_prompts
 
 TEMPLATES = ("{caption}", "x {trigger_word}")
 
@@ -53,6 +53,46 @@ def test_there_are_as_many_previews_as_prompts_or_seeds_of_the_users_own() -> No
     four = with_prompts(resolve(DEFAULT_SPECS, {"preview_seeds": [1, 2, 3, 4]}), TEMPLATES, ["one", "two", "three"])
     assert four.preview_prompts == ("one", "x one", "two", "three")
     assert four.preview_seeds == (1, 2, 3, 4)
+
+
+NEUTRAL = ("a photo of a dog on a red background", "cats in a meadow", "a blue robot in the snow")
+
+
+@pytest.mark.parametrize(
+    ("captions", "expected"),
+    [
+        (["a photo of sks clock"], NEUTRAL),
+        (["a photo of sks dog"], NEUTRAL[1:]),
+        (["sks Dogs, outdoors"], NEUTRAL[1:]),
+        (["a sks cat, asleep"], (NEUTRAL[0], NEUTRAL[2])),
+        (["a red sks robot with a cat"], NEUTRAL),
+        ([], NEUTRAL),
+    ],
+)
+def test_canaries_have_nothing_to_do_with_the_photos(captions: list[str], expected: tuple[str, ...]) -> None:
+    assert canaries(NEUTRAL, captions) == expected
+    assert canaries((), captions) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "captions", "expected"),
+    [
+        ({}, ["sks dog"] * 5, ("sks dog", "sks dog", "cats in a meadow")),
+        ({}, ["sks dog", "sks dog, wet"], ("sks dog", "sks dog, wet", "cats in a meadow")),
+        (
+            {"preview_seeds": [1, 2, 3, 4]},
+            ["sks dog", "sks wet dog"],
+            (*["sks dog", "sks wet dog"], "sks wet dog", "cats in a meadow"),
+        ),
+        ({}, ["sks dog", "sks dog, wet", "sks dog, dry"], ("sks dog", "sks dog, wet", "sks dog, dry")),
+        ({"preview_prompts": ["a", "b", "c"]}, ["sks dog"], ("a", "b", "c")),
+    ],
+)
+def test_a_canary_is_drawn_where_no_prompt_of_the_photos_takes_the_place(
+    values: dict[str, object], captions: list[str], expected: tuple[str, ...]
+) -> None:
+    filled = with_prompts(resolve(DEFAULT_SPECS, {"trigger_word": "sks", **values}), (), captions, "", NEUTRAL)
+    assert filled.preview_prompts == expected
 
 
 def test_prompts_from_long_captions_are_cut_to_what_a_caller_could_give() -> None:

@@ -5,8 +5,6 @@ Only safetensors are read: a pickle can run code. Nothing of a model repository 
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,22 +14,37 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
-from safetensors import SafetensorError, safe_open
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors import safe_open
 
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.families.folders import (
+    LIBRARY_ERRORS,
+    check_fit,
+    check_folder,
+    check_noise,
+    configs_in,
+    variant_of,
+)
+from services.trainer.engine.families.refusals import (
+    alone,
+    corrupt,
+    incomplete,
+    lacking,
+    missing,
+    quantised,
+    unsafe,
+    unsupported,
+)
+from services.trainer.engine.families.soundness import check_sound
+from services.trainer.engine.families.weight_files import GGUF, PICKLES, check_weights
 from services.trainer.engine.job import BaseModelFiles
-from services.trainer.recipe.families import families
 from services.trainer.recipe.families.facts import Config, FamilyFacts
-from services.trainer.recipe.families.fitting import misfit, misfit_of_index
+from services.trainer.recipe.families.fitting import misfit_of_checkpoint
 
-PICKLES = frozenset([".bin", ".ckpt", ".pt", ".pth", ".pkl"])
-VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
-"""Of tokenizers: the library's own form, CLIP's and T5's."""
 _AUTOENCODERS = ("vae.", "first_stage_model.")
 _NOT_IN_THE_FOLDER = "-"
-_VARIANT = re.compile(r"\.([A-Za-z0-9_]+?)(?:-\d{5}-of-\d{5})?$")
-_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"`,;:()\[\]]+){2,}[\\/]?|file://\S+")
-_REINSTALL = "Install the base model again or choose another one."
+_OTHER_SHAPE = re.compile(r"expected shape|size mismatch|mismatched_sizes|size of tensor")
 
 
 def load_pipeline(
@@ -57,24 +70,37 @@ def load_pipeline(
         return _loaded(pipeline_class.from_pretrained, facts, files, files.source.removeprefix("hub:"), options)
     path = Path(files.source)
     if path.suffix in PICKLES:
-        raise _unsafe(files, path.name)
+        raise unsafe(files, path.name)
     if path.suffix == ".safetensors":
         return _from_single_file(pipeline_class, facts, files, path, options)
-    _check_folder(facts, files, path)
-    options = {**options, "variant": _variant(facts, path), "local_files_only": True}
-    return _loaded(pipeline_class.from_pretrained, facts, files, str(path), options)
+    if path.suffix == GGUF:
+        raise quantised(files, f"a GGUF file ({path.name}), made for drawing alone")
+    if path.is_file():
+        raise unsupported(facts, files, "is neither a folder in diffusers layout nor a .safetensors file")
+    names = check_folder(facts, files, path)
+    options = {**options, "variant": variant_of(facts, path), "local_files_only": True}
+    return _loaded(pipeline_class.from_pretrained, facts, files, str(path), options, names)
 
 
-def _loaded(load: Any, facts: FamilyFacts, files: BaseModelFiles, source: str, options: dict[str, Any]) -> Any:
+def _loaded(
+    load: Any,
+    facts: FamilyFacts,
+    files: BaseModelFiles,
+    source: str,
+    options: dict[str, Any],
+    names: Mapping[str, list[str]] | None = None,
+) -> Any:
     try:
         pipeline = load(source, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _corrupt(files, error) from error
+    except LIBRARY_ERRORS as error:
+        raise _named(facts, files, error) from error
+    check_noise(facts, files, pipeline.scheduler.config)
     # Also of a model from the hub, whose configurations are known only now.
-    _check_fit(facts, files, _configs_of(pipeline, facts))
+    check_fit(facts, files, _configs_of(pipeline, facts))
     for component in facts.required:
         if getattr(pipeline, component, None) is None:
-            raise _incomplete(files, component)
+            raise incomplete(files, component)
+    check_sound(pipeline, facts, files, names)
     return pipeline
 
 
@@ -82,16 +108,21 @@ def _from_single_file(
     pipeline_class: Any, facts: FamilyFacts, files: BaseModelFiles, path: Path, options: dict[str, Any]
 ) -> Any:
     if not path.is_file():
-        raise _missing(files)
-    configs = _configs_in(Path(files.config_source), files) if files.config_source else {}
-    check_safetensors(path, files)
-    denoiser = {**configs.get(facts.denoiser.component, {}), **_checkpoint_sizes(facts, path)}
+        raise missing(files)
+    names = check_weights(path, files, path.name)
+    found = misfit_of_checkpoint(names)
+    if found:
+        raise unsupported(facts, files, found)
+    configs = configs_in(Path(files.config_source), files) if files.config_source else {}
+    denoiser = {**configs.get(facts.denoiser.component, {}), **_checkpoint_sizes(facts, files, path)}
     noise = _noise_of(facts, files, path)
     scheduler = {**configs.get("scheduler", {}), **noise}
-    _check_fit(facts, files, {**configs, facts.denoiser.component: denoiser, "scheduler": scheduler})
-    if _holds_denoiser_alone(facts, path):
+    check_fit(facts, files, {**configs, facts.denoiser.component: denoiser, "scheduler": scheduler})
+    if _holds_denoiser_alone(facts, names):
         return _beside_its_folder(pipeline_class, facts, files, path, options)
     if files.config_source:
+        if not (Path(files.config_source) / "model_index.json").is_file():
+            raise lacking(files, facts.denoiser.component, "the configuration that its catalogue entry names")
         options = {**options, "config": files.config_source, "local_files_only": True}
     options = {**options, "dtype": torch.float32}
     options.pop("use_safetensors")
@@ -102,12 +133,9 @@ def _from_single_file(
     return pipeline
 
 
-def _holds_denoiser_alone(facts: FamilyFacts, path: Path) -> bool:
+def _holds_denoiser_alone(facts: FamilyFacts, names: list[str]) -> bool:
     """Transformers are shared without the text encoders and autoencoder beside them, UNets with these."""
-    if facts.denoiser.component == "unet":
-        return False
-    with safe_open(path, framework="pt") as opened:
-        return not any(name.startswith(_AUTOENCODERS) for name in opened.keys())  # noqa: SIM118
+    return facts.denoiser.component != "unet" and not any(name.startswith(_AUTOENCODERS) for name in names)
 
 
 def _beside_its_folder(
@@ -117,11 +145,7 @@ def _beside_its_folder(
     folder = Path(files.config_source) if files.config_source else None
     for component in facts.required:
         if component != facts.denoiser.component and (folder is None or not (folder / component).is_dir()):
-            raise EngineError(
-                "BASE_MODEL_INCOMPLETE",
-                f"The base model {files.id} is a single file that has no {component.replace('_', ' ')}.",
-                "Name the folder of the whole model as config_source in the catalogue.",
-            )
+            raise alone(files, component)
     assert folder is not None
 
     def load(_: str, **given: Any) -> Any:
@@ -135,7 +159,7 @@ def _beside_its_folder(
         return pipeline_class.from_pretrained(str(folder), **given, **{facts.denoiser.component: denoiser})
 
     others = replace(facts, denoiser=replace(facts.denoiser, component=_NOT_IN_THE_FOLDER))
-    beside = {**options, "variant": _variant(others, folder), "local_files_only": True}
+    beside = {**options, "variant": variant_of(others, folder), "local_files_only": True}
     return _loaded(load, facts, files, str(path), beside)
 
 
@@ -147,7 +171,7 @@ def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str
     with safe_open(path, framework="pt") as opened:
         names = set(opened.keys())
     if names & {"edm_mean", "edm_std", "edm_vpred.sigma_max"}:
-        raise _unsupported(facts, files, "was trained on other noise levels (EDM)")
+        raise unsupported(facts, files, "was trained on other noise levels (EDM)")
     noise: dict[str, object] = {}
     if "v_pred" in names:
         noise["prediction_type"] = "v_prediction"
@@ -156,7 +180,7 @@ def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str
     return noise
 
 
-def _checkpoint_sizes(facts: FamilyFacts, path: Path) -> dict[str, int]:
+def _checkpoint_sizes(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, int]:
     """What the shapes of a single checkpoint's weights say of its denoiser, in the words of a configuration."""
     sizes: dict[str, int] = {}
     with safe_open(path, framework="pt") as opened:
@@ -166,51 +190,9 @@ def _checkpoint_sizes(facts: FamilyFacts, path: Path) -> dict[str, int]:
             shape = opened.get_slice(name).get_shape() if name else []
             if len(shape) > 1:
                 sizes[key] = shape[1]
+    if facts.denoiser.checkpoint_sizes and not sizes:
+        raise incomplete(files, facts.denoiser.component)
     return sizes
-
-
-def _check_folder(facts: FamilyFacts, files: BaseModelFiles, folder: Path) -> None:
-    path = folder / "model_index.json"
-    if not path.is_file():
-        raise _missing(files)
-    index = _read_json(path, files)
-    found = misfit_of_index(facts, index, families().values())
-    if found:
-        raise _unsupported(facts, files, found)
-    _check_fit(facts, files, _configs_in(folder, files))
-    tokenizers = [encoder.tokenizer for encoder in facts.text_encoders]
-    for component in facts.required:
-        if component not in index or not (folder / component).is_dir():
-            raise _incomplete(files, component)
-        safe = list((folder / component).glob("*.safetensors"))
-        for weights in safe:
-            check_safetensors(weights, files)
-        if component in tokenizers and not any((folder / component / name).is_file() for name in VOCABULARIES):
-            # The library would make one that knows no word.
-            raise _incomplete(files, component)
-        pickled = [file.name for file in (folder / component).iterdir() if file.suffix in PICKLES]
-        if pickled and not safe:
-            raise _unsafe(files, f"{component}/{pickled[0]}")
-
-
-def _variant(facts: FamilyFacts, folder: Path) -> str | None:
-    """The variant to read, such as ``fp16``, where a component's weights come in no other form.
-
-    Its name stands before ``.safetensors``, or before the numbers of a weight in several files. Components that have
-    no such file are read as usual.
-    """
-    for component in facts.classes:
-        names = [path.name.removesuffix(".safetensors") for path in sorted((folder / component).glob("*.safetensors"))]
-        variants = [found[1] if (found := _VARIANT.search(name)) else None for name in names]
-        if variants and None not in variants:
-            return variants[0]
-    return None
-
-
-def _configs_in(folder: Path, files: BaseModelFiles) -> dict[str, Config]:
-    """The configurations of a folder in diffusers layout, by component."""
-    paths = (*sorted(folder.glob("*/config.json")), *sorted(folder.glob("*/scheduler_config.json")))
-    return {path.parent.name: _read_json(path, files) for path in paths}
 
 
 def _configs_of(pipeline: Any, facts: FamilyFacts) -> dict[str, Config]:
@@ -220,70 +202,16 @@ def _configs_of(pipeline: Any, facts: FamilyFacts) -> dict[str, Config]:
     return {name: config if isinstance(config, Mapping) else config.to_dict() for name, config in configs.items()}
 
 
-def _read_json(path: Path, files: BaseModelFiles) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _corrupt(files, error) from error
-    if not isinstance(document, dict):
-        raise _corrupt(files, ValueError(f"{path.parent.name}/{path.name} is no configuration"))
-    return document
-
-
-def _check_fit(facts: FamilyFacts, files: BaseModelFiles, configs: Mapping[str, Config]) -> None:
-    found = misfit(facts, configs)
-    if found:
-        raise _unsupported(facts, files, found)
-
-
-def check_safetensors(path: Path, files: BaseModelFiles) -> None:
-    """Open a file's header, which also compares the promised with the actual length."""
-    try:
-        with safe_open(path, framework="pt") as opened:
-            opened.keys()
-    except (SafetensorError, OSError) as error:
-        raise _corrupt(files, error) from error
-
-
-def _missing(files: BaseModelFiles) -> EngineError:
-    return EngineError(
-        "BASE_MODEL_MISSING", f"The weights of the base model {files.id} are not on this worker.", _REINSTALL
-    )
-
-
-def _unsafe(files: BaseModelFiles, name: str) -> EngineError:
-    return EngineError(
-        "BASE_MODEL_UNSAFE",
-        f"The base model {files.id} holds its weights as a pickle ({name}), which can run code when it is read.",
-        "Convert it to .safetensors, or choose another base model.",
-    )
-
-
-def _incomplete(files: BaseModelFiles, component: str) -> EngineError:
-    name = component.replace("_", " ")
-    return EngineError("BASE_MODEL_INCOMPLETE", f"The base model {files.id} has no {name}.", _REINSTALL)
-
-
-def _unsupported(facts: FamilyFacts, files: BaseModelFiles, what: str) -> EngineError:
-    return EngineError(
-        "BASE_MODEL_UNSUPPORTED",
-        f"The base model {files.id} cannot be trained: it {what}.",
-        f"Choose a text-to-image model of the family {facts.title}.",
-    )
-
-
-def _corrupt(files: BaseModelFiles, error: Exception) -> EngineError:
-    message = f"The files of the base model {files.id} cannot be read{_cause(error, files)}."
-    return EngineError("BASE_MODEL_CORRUPT", message, _REINSTALL)
-
-
-def _cause(error: Exception, files: BaseModelFiles) -> str:
-    """The first line of a library's own words, in brackets, without where on this worker the files lie."""
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return ""
-    text = lines[0]
-    for place in filter(None, (files.config_source, files.source.removeprefix("hub:"))):
-        # With the name of the file behind it, which may help.
-        text = text.replace(f"{place}{os.sep}", "").replace(place, "its folder")
-    return f" ({_PATH.sub('…', text)[:200]})"
+def _named(facts: FamilyFacts, files: BaseModelFiles, error: Exception) -> EngineError:
+    """A library's error in our own words; its words, which name classes and folders, stay in the worker's log."""
+    text = str(error)
+    if isinstance(error, SingleFileComponentError):
+        component = next((name for name, kind in facts.classes.items() if kind in text), facts.denoiser.component)
+        return incomplete(files, component)
+    if _OTHER_SHAPE.search(text):
+        return corrupt(files, "its weights have other sizes than its configuration says")
+    if isinstance(error, (KeyError, IndexError)) and files.source.endswith(".safetensors"):
+        # The names of a single checkpoint are rewritten one by one, and one is not there.
+        such = f", such as {error.args[0][:80]}" if isinstance(error, KeyError) else ""
+        return lacking(files, facts.denoiser.component, f"weights{such}")
+    return corrupt(files, "its configuration, tokenizer or weights are damaged or do not belong together")

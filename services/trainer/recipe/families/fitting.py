@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from services.trainer.recipe.families.facts import Config, FamilyFacts
 
-_LIBRARIES = ("diffusers", "transformers")
+LIBRARIES = ("diffusers", "transformers")
+_CHECKPOINTS = {
+    "a LoRA, which needs a base model itself": re.compile(r"\.lora_(down|up|A|B)\.|\.(hada|lokr)_w"),
+    "a ControlNet, which steers a base model": re.compile(r"^control_model\.|^controlnet_"),
+    "a model of moving pictures": re.compile(r"temporal_transformer|motion_modules?\.|time_stack\.|time_mixer"),
+}
+"""What is shared as a single checkpoint and is no base model of pictures, by the name of some tensor."""
+_DISTILLED = ("LCMScheduler", "TCDScheduler")
+_FLOWS = "FlowMatch"
 
 
 def misfit(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
@@ -19,6 +28,7 @@ def misfit(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
     """
     checks: tuple[Callable[[FamilyFacts, Mapping[str, Config]], str | None], ...] = (
         _other_kind,
+        _distilled,
         _channels,
         _settings,
         _text_widths,
@@ -36,8 +46,29 @@ def misfit_of_index(facts: FamilyFacts, index: Config, others: Iterable[FamilyFa
         return f"is no model of {facts.title}: it has a {found[0].denoiser.component} as denoiser" if found else None
     for component, wanted in facts.classes.items():
         library, given = _class(index.get(component))
-        if library in _LIBRARIES and given != wanted:
-            return f"has {given} as {_words(component)}, where {facts.title} has {wanted}"
+        if library in LIBRARIES and given != wanted:
+            return f"has {given} as {component_words(component)}, where {facts.title} has {wanted}"
+    if "motion_adapter" in index:
+        return "is a model of moving pictures"
+    return _other_noise(facts, _class(index.get("scheduler"))[1])
+
+
+def _other_noise(facts: FamilyFacts, scheduler: object) -> str | None:
+    """The class of a scheduler says how a model was trained where the configurations do not."""
+    if scheduler in _DISTILLED:
+        return f"is a distilled model ({scheduler}), which draws in a few steps and would forget how"
+    if not isinstance(scheduler, str) or scheduler.startswith(_FLOWS) is not bool(facts.prediction_types):
+        return None
+    how = "by flow matching" if facts.prediction_types else "with noise of another kind"
+    return f"was trained {how} ({scheduler}), unlike {facts.title}"
+
+
+def misfit_of_checkpoint(names: Iterable[str]) -> str | None:
+    """The same of a single checkpoint, by the names of its tensors."""
+    names = list(names)
+    for kind, sign in _CHECKPOINTS.items():
+        if any(sign.search(name) for name in names):
+            return f"is {kind}"
     return None
 
 
@@ -50,8 +81,15 @@ def _other_kind(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None
     return f"is {kind}" if kind else None
 
 
+def _distilled(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
+    """Consistency models are told the guidance as an embedding, which ordinary ones do not know."""
+    if configs[facts.denoiser.component].get("time_cond_proj_dim") is None:
+        return None
+    return "is a distilled model (LCM), which draws in a few steps and would forget how"
+
+
 def _channels(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
-    denoiser, name = facts.denoiser, _words(facts.denoiser.component)
+    denoiser, name = facts.denoiser, component_words(facts.denoiser.component)
     latent = configs.get("vae", {}).get("latent_channels", facts.autoencoder.channels)
     wanted = latent * denoiser.channels_per_latent
     taken = configs[denoiser.component].get("in_channels", wanted)
@@ -70,7 +108,7 @@ def _settings(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
     config = configs[facts.denoiser.component]
     for key, wanted in facts.denoiser.settings.items():
         if key in config and config[key] != wanted:
-            name = _words(facts.denoiser.component)
+            name = component_words(facts.denoiser.component)
             return f"is no model of {facts.title}: {key} of its {name} is {config[key]}, not {wanted}"
     return None
 
@@ -82,7 +120,7 @@ def _text_widths(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | Non
         given: list[int | None] = [configs.get(component, {}).get(widths[component]) for component in components]
         known = [width for width in given if width is not None]
         if isinstance(wanted, int) and len(known) == len(given) and sum(known) != wanted:
-            takes = f"its {_words(facts.denoiser.component)} takes text of width {wanted}"
+            takes = f"its {component_words(facts.denoiser.component)} takes text of width {wanted}"
             return f"does not fit together: {takes}, and its text encoders give {sum(known)}"
     return None
 
@@ -98,5 +136,6 @@ def _prediction_type(facts: FamilyFacts, configs: Mapping[str, Config]) -> str |
     return None
 
 
-def _words(component: str) -> str:
+def component_words(component: str) -> str:
+    """What people call a component of a pipeline."""
     return {"unet": "UNet", "vae": "autoencoder"}.get(component, component.replace("_", " "))

@@ -17,6 +17,7 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.job import BaseModelFiles, Evaluation
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.output import contact_sheet, loss_plot, running_mean
+from services.trainer.engine.previews import largest_change
 from services.trainer.engine.recommendation import Named, recommend
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.workload import EvaluationSamples
@@ -30,8 +31,10 @@ def evaluation(
     held_out: float | None = None,
     memorisation: float = 0.5,
     moved: float | None = None,
+    change: float | None = None,
 ) -> Evaluation:
-    return Evaluation(fit, 1.0, held_out, None if held_out is None else 1.0, drift, memorisation, moved, 1.0)
+    base = None if held_out is None else 1.0
+    return Evaluation(fit, 1.0, held_out, base, drift, memorisation, moved, 1.0, change)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,10 @@ def evaluation(
             "No epoch shows your subject in new pictures",
         ),
         ([evaluation(0.9, moved=1.0), evaluation(0.8, moved=1.04)], 2, "No epoch shows your subject in new pictures"),
+        ([evaluation(0.6, held_out=0.975), evaluation(0.5, held_out=0.985)], 1, "Epoch 1 shows your subject best"),
+        ([evaluation(0.6, moved=0.97), evaluation(0.5, moved=1.01)], 1, "Epoch 1 shows your subject best"),
+        ([evaluation(0.9, change=0.004), evaluation(0.8, change=0.015)], 2, "hardly differ from the base model's"),
+        ([evaluation(0.9, change=0.01), evaluation(0.8, change=0.03)], 2, "and still follows prompts"),
     ],
 )
 def test_an_epoch_is_recommended_with_its_reason(evaluations: list[Evaluation], epoch: int, words: str) -> None:
@@ -85,7 +92,17 @@ def test_pictures_that_are_learnt_unlike_the_others_are_named() -> None:
     assert "Learnt by heart: IMG_1.jpg, IMG_7.jpg; lower its repeats." in reason
 
 
-@pytest.mark.parametrize("evaluations", [[evaluation(0.995)], [evaluation(0.8)], [evaluation(0.6, held_out=1.0)]])
+@pytest.mark.parametrize(
+    "evaluations",
+    [
+        [evaluation(0.995)],
+        [evaluation(0.8)],
+        [evaluation(0.6, held_out=1.0)],
+        [evaluation(0.8), evaluation(0.6)],
+        [evaluation(0.8, change=0.001)],
+        [evaluation(0.8, 0.2, memorisation=0.9)],
+    ],
+)
 def test_in_the_middle_of_a_run_nothing_is_advised_for_the_next(evaluations: list[Evaluation]) -> None:
     reason = recommend(evaluations, finished=False).reason
     assert not any(word in reason for word in ("more", "Raise", "Add"))
@@ -134,6 +151,16 @@ def test_every_measure_sees_noise_levels_over_the_whole_range(base_model: BaseMo
     training = [Example(torch.randn(1, 4, 8, 8), "a")] * pictures
     Evaluator(family, 1, "no", EvaluationSamples(5, 0, 0, 0), training, [], None, [], CopyDetector([noise_picture(1)]))
     assert sorted({round(level, 3) for level in seen}) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+def test_previews_are_compared_with_the_base_models_own() -> None:
+    grey, lighter, red = (
+        Image.new("RGB", (8, 8), colour) for colour in ((100, 100, 100), (151, 151, 151), (151, 0, 0))
+    )
+    assert largest_change([grey, grey], [grey, lighter]) == pytest.approx(0.2)
+    assert largest_change([grey], [red]) == pytest.approx((51 + 100 + 100) / 255 / 3)
+    assert largest_change([], [grey]) is None
+    assert largest_change([Image.new("RGB", (4, 4))], [grey]) is None
 
 
 def noise_picture(seed: int) -> Image.Image:
