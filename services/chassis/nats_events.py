@@ -24,7 +24,7 @@ from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
 from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
 from services.chassis.needs import Need
-from services.chassis.settings import NatsSettings
+from services.chassis.settings import NatsClientSettings, NatsSettings
 
 log = get_logger(__name__)
 
@@ -138,6 +138,17 @@ class EventBus:
             replicas=settings.nats_replicas,
             max_age=timedelta(days=settings.nats_max_age_days),
             max_bytes=settings.nats_max_mb * 1024 * 1024,
+        )
+
+    @classmethod
+    def sharing(cls, settings: NatsClientSettings, *, name: str) -> EventBus:
+        """A bus on the stream of events, whose limits others say."""
+        return cls(
+            settings.nats_url,
+            name=name,
+            user=settings.nats_user,
+            password=settings.nats_password.get_secret_value(),
+            sets_limits=False,
         )
 
     @classmethod

@@ -36,6 +36,7 @@ from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.edits import EditVerbs
 from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches
+from services.dataset.use_cases.image_events import ImageEvents
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
@@ -59,9 +60,15 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
     decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
-    store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
     bus = EventBus.of(settings, name="dataset") if settings.nats_url else None
     outbox, tokens = Outbox(events), PageTokens(settings.page_key)
+    store, pictures = SqlDatasetStore(db, outbox), S3PictureStore(objects)
+    told = ImageEvents(
+        store,
+        quiet=timedelta(seconds=settings.image_events_quiet_s),
+        longest=timedelta(seconds=settings.image_events_longest_s),
+    )
+    relay = Relay(db, outbox, bus)
     meter = SqlMeter(db, outbox, published_only=bus is not None)
     metering = Metering(meter, utcnow, keep=timedelta(days=settings.usage_days))
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
@@ -128,7 +135,9 @@ def build(settings: Settings) -> Service:
         background=(
             partial(upkeep.run, interval_s=settings.sweep_interval_s),
             partial(metering.run, interval_s=settings.sweep_interval_s),
-            Relay(db, outbox, bus).run,
+            told.run,
+            relay.run,
+            relay.watch,
             # Also while nothing is to be told: only who is connected can say that the bus is there.
             *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
             trim_now_and_then,

@@ -44,7 +44,7 @@ def build(settings: Settings) -> Service:
     """Everything that the service is made of. The event bus may be away: events wait in it, and in the logs of those
     that publish."""
     db = Database(settings.database_url)
-    bus = _bus(settings) if settings.nats_url else None
+    bus = EventBus.sharing(settings, name="notifier") if settings.nats_url else None
     outbox, signals, tokens = Outbox(EVENTS), Signals(), PageTokens(settings.page_key)
     policy = RetryPolicy(
         first=timedelta(seconds=settings.retry_first_s),
@@ -90,16 +90,6 @@ def build(settings: Settings) -> Service:
         needs=(migrated(db, MIGRATIONS, settings), *((bus.need(),) if bus else ())),
         audit=audited(settings, db, AUDIT_OUTBOX, intake, NAMES),
         background=(courier.run, relay.run, sweeper.run, *receiving, *measuring),
-    )
-
-
-def _bus(settings: Settings) -> EventBus:
-    return EventBus(
-        settings.nats_url,
-        name="notifier",
-        user=settings.nats_user,
-        password=settings.nats_password.get_secret_value(),
-        sets_limits=False,
     )
 
 

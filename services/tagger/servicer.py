@@ -10,8 +10,8 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import ResourceName
-from services.tagger import proto_mapping
 from services.tagger.models.jobs import project_of
+from services.tagger.proto_mapping import messages as proto_mapping
 from services.tagger.use_cases.crops import CropVerb
 from services.tagger.use_cases.masks import MaskVerb
 from services.tagger.use_cases.subject import SubjectVerb
@@ -142,6 +142,7 @@ class TaggerServicer(TaggerServiceServicer):
         options = proto_mapping.options_from_proto(request.options)
         tagged = await self._tag_picture(request.content, options, project=project_of(request.parent))
         return tagger_service_pb2.TagImageResponse(
-            tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores], note=tagged.note,
+            tags=[proto_mapping.prediction_to_proto(score) for score in tagged.scores],
+            note=tagged.note,
             caption=tagged.caption,
         )

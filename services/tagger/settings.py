@@ -8,10 +8,17 @@ from pydantic import Field, SecretStr, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
-from services.chassis.settings import AuditSettings, BaseServiceSettings, ListSettings, SqlSettings, service_config
+from services.chassis.settings import (
+    AuditSettings,
+    BaseServiceSettings,
+    ListSettings,
+    NatsClientSettings,
+    SqlSettings,
+    service_config,
+)
 
 
-class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, BaseServiceSettings):
+class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings, AuditSettings, BaseServiceSettings):
     """What an operator can choose. No threshold or other parameter of a request comes from here."""
 
     model_config = service_config("TAGGER_")

@@ -84,7 +84,7 @@ def build(settings: Settings) -> Service:
         steering=JobSteering(store, catalogue, clock=utcnow, budgets=budgets),
         reading=reading,
         watch=JobWatch(store, signals, reading),
-        deleting=JobDeleting(SqlDeletions(db), artifacts, clock=utcnow),
+        deleting=JobDeleting(SqlDeletions(db, outbox), artifacts, clock=utcnow),
         operating=Operating(store, workforce, clock=utcnow),
         usage=UsageReading(store, budgets, clock=utcnow),
     )

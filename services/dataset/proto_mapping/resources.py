@@ -112,6 +112,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         crop=crop(image.crop),
         num_repeats=image.num_repeats,
         caption_origin=_origin(image.caption_origin) if image.HasField("caption_origin") else None,
+        labels=dict(image.labels),
     )
 
 
@@ -191,6 +192,7 @@ def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
+        labels=dict(fields.labels),
     )
 
 
@@ -207,6 +209,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
         create_time=timestamp(version.create_time),
         etag=version.etag,
         text_from=_PROTO_TEXTS[version.text_from],
+        labels=dict(version.labels),
     )
 
 

@@ -141,7 +141,7 @@ class JobReading:
         asked = EPOCHS.open(request, self._tokens)
         job = await self._store.get(request.parent)
         shown, token = asked.answer(await self._store.epochs(request.parent, asked.query))
-        return shown, token, await self._store.count_epochs(request.parent), job
+        return shown, token, await self._store.count_epochs(request.parent, asked.query), job
 
     def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
         """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""

@@ -44,7 +44,8 @@ async def kept(request: pytest.FixtureRequest, signals: Signals) -> AsyncIterato
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     await upgrade(url, MIGRATIONS)
     db = Database(url)
-    yield SqlJobStore(db, Outbox(events), signals), SqlHistory(db, published_only=False), SqlDeletions(db)
+    outbox = Outbox(events)
+    yield SqlJobStore(db, outbox, signals), SqlHistory(db, published_only=False), SqlDeletions(db, outbox)
     await db.dispose()
 
 
