@@ -13,7 +13,7 @@ from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServi
 
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
-from services.chassis.budgets import UPLOADS, AtOnce
+from services.chassis.budgets import DOWNLOADS, UPLOADS, AtOnce
 from services.chassis.byte_budget import MIB
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
@@ -56,7 +56,7 @@ MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 def build(settings: Settings) -> Service:
     """Everything that the service is made of. The event bus may be away: events wait for it."""
     budgets = project_budgets(settings)
-    uploading = AtOnce(budgets, UPLOADS)
+    uploading, downloading = AtOnce(budgets, UPLOADS), AtOnce(budgets, DOWNLOADS)
     db = Database(settings.database_url)
     objects = ObjectStore(settings)
     decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
@@ -116,14 +116,14 @@ def build(settings: Settings) -> Service:
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens, budgets),
         uploads=uploads,
         images=images,
-        trained=TrainedPictures(images, decoder, budget, limits=settings.limits),
+        trained=TrainedPictures(images, decoder, budget, limits=settings.limits, at_once=downloading),
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
         versions=versions,
         imports=imports,
-        exports=ExportVerb(versions, images),
-        usage=UsageVerbs(store, budgets, uploading),
+        exports=ExportVerb(versions, images, downloading),
+        usage=UsageVerbs(store, budgets, uploading, downloading),
         masks=masks,
         edits=EditVerbs(store, utcnow),
     )

@@ -56,6 +56,9 @@ class Settings(
         0, ge=0, description="bytes of each project's pictures, those of frozen versions included; 0 is no limit"
     )
     budget_uploads: int = Field(256, ge=0, description="uploads at once of each project, by this process; 0: no limit")
+    budget_downloads: int = Field(
+        256, ge=0, description="downloads at once of each project, by this process; 0: no limit"
+    )
     usage_days: int = Field(30, ge=1, le=3650, description="days for which events are kept in the log")
     image_events_quiet_s: float = Field(
         2.0,

@@ -20,6 +20,7 @@ from services.chassis import grpc_client
 from services.chassis.audit.calls import Auditing
 from services.chassis.audit.outbox import AuditOutbox
 from services.chassis.budget_policy import project_budgets
+from services.chassis.budgets import DOWNLOADS, AtOnce
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import AUDIT_STREAM, AUDIT_SUBJECTS
 from services.chassis.nats_events import EventBus
@@ -60,10 +61,11 @@ def build(settings: Settings) -> Service:
     store = SqlModelStore(db, outbox, published_only=events is not None)
     files, tokens = S3FileStore(objects), PageTokens(settings.page_key)
     source = GrpcEpochSource(trainer)
-    budgets, max_bytes = KeepBudgets(project_budgets(settings)), settings.max_version_mb * 1024 * 1024
+    limits = project_budgets(settings)
+    budgets, max_bytes = KeepBudgets(limits), settings.max_version_mb * 1024 * 1024
     servicer = RegistryServicer(
         Repositories(store, files, tokens, budgets),
-        Versions(store, files, tokens),
+        Versions(store, files, tokens, AtOnce(limits, DOWNLOADS)),
         SaveEpoch(store, files, source, max_bytes=max_bytes, budgets=budgets),
         ImportVersion(store, files, source, max_bytes=max_bytes, idle_s=settings.upload_idle_s, budgets=budgets),
         UsageReading(store, budgets),

@@ -94,8 +94,11 @@ class RegistryServicer(RegistryServiceServicer):
         self, request: service_pb.DownloadModelVersionRequest, context: Any
     ) -> AsyncIterator[service_pb.DownloadModelVersionResponse]:
         file, chunks = await self._versions.download(request.name, request.file_id)
-        yield service_pb.DownloadModelVersionResponse(file=mapping.file(file))
+        opened = False
         async for chunk in chunks:
+            if not opened:
+                yield service_pb.DownloadModelVersionResponse(file=mapping.file(file))
+                opened = True
             yield service_pb.DownloadModelVersionResponse(chunk=chunk)
 
     async def GetModelFileContent(

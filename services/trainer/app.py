@@ -12,6 +12,7 @@ from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
+from services.chassis.budgets import DOWNLOADS, AtOnce
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
@@ -68,14 +69,15 @@ def build(settings: Settings) -> Service:
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
     store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
     window = timedelta(hours=settings.budget_window_hours)
-    budgets = JobBudgets(project_budgets(settings), window)
+    limits = project_budgets(settings)
+    budgets, downloads = JobBudgets(limits, window), AtOnce(limits, DOWNLOADS)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
     datasets = GrpcDatasets(dataset)
     planner = Planner(catalogue, datasets, min_images=settings.min_images)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
-    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets)
+    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, budgets=budgets, at_once=downloads)
     training = TrainingUseCases(
         creator=JobCreator(store, planner, reading, clock=utcnow, new_id=new_id, budgets=budgets),
         estimator=estimator,

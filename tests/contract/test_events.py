@@ -1,4 +1,4 @@
-"""The event logs of datasets, tag jobs and models: what is told, in which order, and what a delete and a tidying leave."""
+"""The event logs of datasets, tag jobs and models: what is told, in which order, what a delete and a tidying leave."""
 
 from __future__ import annotations
 
