@@ -109,6 +109,13 @@ class Epoch(EpochRecord):
             self._stubs.channel, lambda: _chunks(self._stubs, self.name, format), to, overwrite=overwrite
         )
 
+    def update(self, *, labels: Mapping[str, str]) -> Epoch:
+        """Gives it other labels; nothing else of an epoch changes. Raises Aborted when it has changed since."""
+        given = training_job_pb2.Epoch(name=self.name, etag=self.message.etag, labels=labels)
+        request = pb.UpdateEpochRequest(epoch=given, update_mask=FieldMask(paths=["labels"]))
+        self.message = self._stubs.trainer.UpdateEpoch(request)
+        return self
+
     def delete(self) -> None:
         """Deletes it; the newest epoch and the recommended one stay with their job."""
         self._stubs.trainer.DeleteEpoch(pb.DeleteEpochRequest(name=self.name))
