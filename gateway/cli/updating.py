@@ -1,4 +1,4 @@
-"""Changes of what is there: a job's name, priority and labels, a model's words; labels of versions, pictures, epochs."""
+"""Changes of what is there: a job's name, priority and labels, a model's words, and labels of the rest."""
 
 from __future__ import annotations
 
