@@ -165,40 +165,6 @@ async def test_an_upload_too_many_at_once_is_refused_at_once_and_may_come_again(
     assert (await used(server))["uploads"] == (0, 1)
 
 
-async def test_a_download_too_many_at_once_is_refused_before_its_first_byte_and_may_come_again(
-    server: DatasetServer, budgets_file: Path
-) -> None:
-    await server.new_set()
-    image = await server.upload(pictures.heavy_png(3_000_000))
-    replaced(budgets_file, "[projects.acme]\ndownloads = 2\n")
-    request = pb.DownloadImageRequest(name=image.name)
-    slow = [server.stub.DownloadImage(request) for _ in range(2)]
-    for call in slow:
-        assert (await call.read()).chunk
-
-    async def at_work(count: int) -> bool:
-        return (await used(server))["downloads"] == (count, 2)
-
-    await until(lambda: at_work(2))
-    for refused in (
-        server.stub.DownloadImage(request),
-        server.stub.GetImageContent(pb.GetImageContentRequest(name=image.name)),
-    ):
-        with pytest.raises(errors.ResourceExhausted) as caught:
-            await refused.read()
-        error = caught.value
-        assert (error.reason, error.metadata["budget"], error.field) == ("BUDGET_USED_UP", "downloads", "name")
-        assert error.retry_after_s
-    # Who leaves and who has read to the end both make room.
-    slow[0].cancel()
-    await until(lambda: at_work(1))
-    rest = sum([len(part.chunk) async for part in slow[1]])
-    assert 0 < rest < image.size_bytes
-    await until(lambda: at_work(0))
-    whole = [part.chunk async for part in server.stub.DownloadImage(request)]
-    assert sum(map(len, whole)) == image.size_bytes
-
-
 async def test_labels_are_set_changed_by_a_mask_filtered_by_and_checked(server: DatasetServer) -> None:
     made = await server.new_set(display_name="Dogs", labels={"team": "pets", "stage": "raw"})
     assert dict(made.labels) == {"team": "pets", "stage": "raw"}
