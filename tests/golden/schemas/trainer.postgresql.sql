@@ -39,7 +39,8 @@ CREATE TABLE public.epochs (
     train_seconds double precision NOT NULL,
     checkpoint text NOT NULL,
     create_time bigint NOT NULL,
-    pretended boolean DEFAULT false NOT NULL
+    pretended boolean DEFAULT false NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -235,6 +236,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0010');
+INSERT INTO public.alembic_version (version_num) VALUES ('0013');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0013', '0002', '0.1.0');

@@ -21,7 +21,7 @@ CREATE TABLE epochs (
     reload_difference FLOAT NOT NULL,
     train_seconds FLOAT NOT NULL,
     checkpoint TEXT NOT NULL,
-    create_time BIGINT NOT NULL, pretended BOOLEAN DEFAULT 0 NOT NULL,
+    create_time BIGINT NOT NULL, pretended BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (job, number),
     FOREIGN KEY(job) REFERENCES training_jobs (name)
 );
@@ -158,15 +158,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
-
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
 CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -174,6 +174,6 @@ CREATE INDEX ix_measurements_device ON measurements (device, base_model, measure
 
 CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+INSERT INTO alembic_version (version_num) VALUES ('0013');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0002', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0013', '0002', '0.1.0');
