@@ -74,7 +74,7 @@ async def test_a_main_job_tells_exactly_what_happened(pretending: RunningStack, 
             pass
         await job.refresh()
         best = await job.recommended
-        await best.save("told", aliases=["kept"])
+        await best.save("told", aliases=("kept",))
         await until(lambda: USAGE in told.of(job.name))
         await until(lambda: "fiveshot.model.alias_moved" in told.of(model))
 

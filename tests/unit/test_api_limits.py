@@ -47,6 +47,8 @@ SETTABLE = {
     "Image": set(ImageFields.__dataclass_fields__),
     "Model": set(EDITABLE),
     "ModelVersion": {"labels"},
+    "DatasetVersion": {"labels"},
+    "Epoch": {"labels"},
     "Webhook": set(OF_A_WEBHOOK),
     # What a job is made with, and what may change of it.
     "TrainingJob": {
