@@ -12,9 +12,13 @@ local SPACE = "fiveshot.edge"
 local JWT = "envoy.filters.http.jwt_authn"
 local kept, entries = {}, 0
 
-local function refuse(handle, reason)
+-- field: the name of a field of the API.
+local function refuse(handle, reason, field)
   local refusal = REFUSED[reason]
   handle:streamInfo():dynamicMetadata():set(SPACE, "refused", reason)
+  if field then
+    handle:streamInfo():dynamicMetadata():set(SPACE, "field", field)
+  end
   handle:respond({[":status"] = refusal.status}, refusal.message)
 end
 
@@ -35,7 +39,7 @@ local function wrong_query(query)
       return "CREDENTIALS_IN_QUERY"
     end
     if PATH_VARIABLES[known] then
-      return "QUERY_OVERRIDES_PATH"
+      return "QUERY_OVERRIDES_PATH", PATH_VARIABLES[known]
     end
   end
 end
@@ -94,9 +98,9 @@ function envoy_on_request(handle)
   end
   local question = path:find("?", 1, true)
   if question then
-    local wrong = wrong_query(path:sub(question + 1))
+    local wrong, field = wrong_query(path:sub(question + 1))
     if wrong then
-      return refuse(handle, wrong)
+      return refuse(handle, wrong, field)
     end
     path = path:sub(1, question - 1)
   end

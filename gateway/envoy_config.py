@@ -27,8 +27,6 @@ _TYPE = "type.googleapis.com/envoy"
 # Headers by which the gateway speaks to the services; from outside they are a forgery.
 RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, ROLE_KEY, ADDRESS_KEY, INTERNAL_TOKEN_KEY)
 _TRACE_HEADERS = ("traceparent", "tracestate")
-# A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
-_STREAM_IDLE_S = 3600
 # A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.
 _CONNECTION_IDLE_S = 120
 # Memory for the buffers of connections is what these budgets guard; docs/gateway.md says how they belong together.
@@ -93,7 +91,8 @@ def _connection_manager(settings: Settings) -> Config:
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "stream_idle_timeout": f"{_STREAM_IDLE_S}s",
+        # Until a call has its method: a JSON body that does not come ends here. Routes have their own.
+        "stream_idle_timeout": f"{settings.stalled_s:g}s",
         "request_headers_timeout": "10s",
         "max_request_headers_kb": _MAX_HEADERS_KB,
         "common_http_protocol_options": {

@@ -75,4 +75,6 @@ def _refusals() -> str:
 
 
 def _set(names: Iterable[str]) -> str:
-    return "{" + ", ".join(f"[{json.dumps(name)}] = true" for name in sorted({plain(each) for each in names})) + "}"
+    """By their plain spelling the names as they are."""
+    found = sorted((plain(each), each) for each in names)
+    return "{" + ", ".join(f"[{json.dumps(key)}] = {json.dumps(name)}" for key, name in found) + "}"

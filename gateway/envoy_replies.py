@@ -24,6 +24,7 @@ COMPLETE = "complete"
 _AUTHORIZATION = "envoy.filters.http.ext_authz"
 
 _INVALID_ARGUMENT, _RESOURCE_EXHAUSTED, _UNAVAILABLE = 3, 8, 14
+_BAD_REQUEST = f"type.googleapis.com/{error_details_pb2.BadRequest.DESCRIPTOR.full_name}"
 _WAIT = {_RESOURCE_EXHAUSTED, _UNAVAILABLE}
 _DEFAULT_REMEDY = "Try again in a moment; if it persists, give the operator the request id."
 
@@ -33,7 +34,7 @@ class Reply:
     """One answer.
 
     code: google.rpc.Code. again: whether waiting helps; then it carries RetryInfo. grpc_code: of gRPC callers, where
-    their custom differs.
+    their custom differs. names_field: edge.lua has left the field that is wrong.
     """
 
     status: int
@@ -42,6 +43,7 @@ class Reply:
     remedy: str = _DEFAULT_REMEDY
     again: bool = False
     grpc_code: int = 0
+    names_field: bool = False
 
 
 BY_STATUS = (
@@ -68,7 +70,7 @@ BY_REASON = {
     "CREDENTIALS_IN_QUERY": Reply(400, _INVALID_ARGUMENT, "A credential must not stand in the address of a call",
         "Addresses end up in logs: withdraw this key, and send its successor in the header x-api-key."),
     "QUERY_OVERRIDES_PATH": Reply(400, _INVALID_ARGUMENT, "A query parameter names a field that the path already sets",
-        "Remove the parameter; the path says which resource is meant."),
+        "Remove the parameter; the path says which resource is meant.", names_field=True),
     "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
         "Send less at once; the operator sets the limit (GATEWAY_MAX_UPLOAD_MB)."),
     "HEADERS_TOO_LARGE": Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",
@@ -144,6 +146,9 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
     body = json.loads(json_format.MessageToJson(status))
     # Envoy's own word for what happened.
     body["details"][0]["metadata"]["detail"] = "%RESPONSE_CODE_DETAILS%"
+    if reply.names_field:
+        violation = {"field": f"%DYNAMIC_METADATA({EDGE_SPACE}:field)%", "description": reply.message}
+        body["details"].append({"@type": _BAD_REQUEST, "fieldViolations": [violation]})
     if own_message:
         body["message"] = "%LOCAL_REPLY_BODY%"
     wait = [_header("retry-after", "1")] if reply.again else []

@@ -8,7 +8,7 @@ from gateway.envoy_console import MAX_FILE_BYTES, console_routes
 from gateway.envoy_filters import CORS_FILTER, JSON_CHECK, cors_policy, transcoder_for_bytes, unchecked_body
 from gateway.envoy_limits import BODY_LIMIT, unlimited_body
 from gateway.envoy_reference import reference_routes
-from gateway.http_rules import http_rules
+from gateway.http_rules import downloads_of, http_rules
 from gateway.settings import Settings
 
 Config = dict[str, Any]
@@ -22,13 +22,18 @@ PUBLIC_SERVICES = {
     "fiveshot.audit.v1.AuditService": "registry",
 }
 _NO_SNIFFING = {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "ADD_IF_ABSENT"}
+# A stream may be quiet for long (a queued job's watch); the services' keepalive notices a dead peer.
+_STREAM_IDLE_S = 3600
 _JSON_VERBS = "POST|PUT|PATCH"
 
 
 def routes(settings: Settings) -> Config:
     """The route configuration."""
     found = [*console_routes(settings), *reference_routes(settings)]
-    found += [_grpc_route(settings, service, cluster) for service, cluster in PUBLIC_SERVICES.items()]
+    for service, cluster in PUBLIC_SERVICES.items():
+        downloads = [{"path": f"/{service}/{method}"} for method in downloads_of(service)]
+        found += [_grpc_route(settings, match, cluster, idle_s=settings.stalled_s) for match in downloads]
+        found.append(_grpc_route(settings, {"prefix": f"/{service}/"}, cluster, idle_s=_STREAM_IDLE_S))
     # One service describes all of them, so that a client that asks the gateway learns the whole API.
     for version in ("v1", "v1alpha"):
         asked = f"/grpc.reflection.{version}.ServerReflection/"
@@ -52,12 +57,13 @@ def routes(settings: Settings) -> Config:
     }
 
 
-def _grpc_route(settings: Settings, service: str, cluster: str) -> Config:
+def _grpc_route(settings: Settings, match: Config, cluster: str, *, idle_s: float) -> Config:
+    """idle_s: for which nothing may move in either direction."""
     return {
-        "match": {"prefix": f"/{service}/"},
+        "match": match,
         # No limit of the gateway's own: uploads and watches last as long as they last. A caller's deadline reaches the
         # service, which ends the call with its status; Envoy would reset the stream, which looks like INTERNAL.
-        "route": {"cluster": cluster, "timeout": "0s", "retry_policy": _retries()},
+        "route": {"cluster": cluster, "timeout": "0s", "idle_timeout": f"{idle_s:g}s", "retry_policy": _retries()},
         # Messages pass one by one; each service has its own limit for them.
         "typed_per_filter_config": _no_json(settings),
     }

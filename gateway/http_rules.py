@@ -63,6 +63,18 @@ def api_files() -> FileDescriptorSet:
     return FileDescriptorSet.FromString(source.read_bytes())
 
 
+def downloads_of(service: str) -> list[str]:
+    """The methods of a service that send a file, as messages or as a raw body."""
+    return [
+        method.name
+        for file in api_files().file
+        for each in file.service
+        if f"{file.package}.{each.name}" == service
+        for method in each.method
+        if method.server_streaming and (method.name.startswith("Download") or method.output_type == f".{_BYTES}")
+    ]
+
+
 def http_rules(services: Iterable[str]) -> list[HttpRule]:
     """The rules of these services, given by full name."""
     pool = descriptor_pool.DescriptorPool()

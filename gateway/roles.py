@@ -60,6 +60,7 @@ _METHODS = {
         "CreateDatasetVersion": _EDITOR,
         "GetDatasetVersion": _READER,
         "ExportDatasetVersion": _READER,
+        "UpdateDatasetVersion": _EDITOR,
         "DeleteDatasetVersion": _EDITOR,
         "ListDatasetVersions": _READER,
         "ListDatasetVersionImages": _READER,
@@ -97,6 +98,7 @@ _METHODS = {
         "ExtendTrainingJob": _EDITOR,
         "UpdateTrainingJob": _EDITOR,
         "DeleteTrainingJob": _EDITOR,
+        "UpdateEpoch": _EDITOR,
         "DeleteEpoch": _EDITOR,
         "CleanUpTrainingJobs": _EDITOR,
         # Of all projects, to which the service asks for access.

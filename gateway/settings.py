@@ -105,6 +105,9 @@ class Settings(BaseServiceSettings):
         4096, ge=1, le=65_536, description="MiB that a body may announce; each service has limits of its own below"
     )
     max_header_kb: int = Field(32, ge=4, le=64, description="largest headers of a call altogether, in KiB")
+    stalled_s: float = Field(
+        60, gt=0, le=3600, description="seconds for which a JSON body or a download may stand still; then the call ends"
+    )
     check_json: bool = Field(True, description="refuse JSON bodies with fields that the method does not have")
 
     @field_validator(

@@ -10,7 +10,10 @@ import json
 import sys
 from typing import Any
 
+from fiveshot.dataset.v1 import dataset_event_pb2
 from fiveshot.notifier.v1 import webhook_event_pb2
+from fiveshot.registry.v1 import model_event_pb2
+from fiveshot.tagger.v1 import tag_job_event_pb2
 from fiveshot.trainer.v1 import training_event_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -20,6 +23,9 @@ FILE = DOCS / "event_schemas.json"
 Schema = dict[str, Any]
 # The log of each is a proto whose payload is a oneof; the field that is set ends the type's name.
 _LOGS = {
+    "fiveshot.dataset": dataset_event_pb2.DatasetEvent.DESCRIPTOR,
+    "fiveshot.model": model_event_pb2.ModelEvent.DESCRIPTOR,
+    "fiveshot.tag_job": tag_job_event_pb2.TagJobEvent.DESCRIPTOR,
     "fiveshot.training_job": training_event_pb2.TrainingJobEvent.DESCRIPTOR,
     "fiveshot.webhook": webhook_event_pb2.WebhookEvent.DESCRIPTOR,
 }

@@ -143,10 +143,11 @@ def delete(
 
 
 @app.command(rich_help_panel=VERSIONS)
-def freeze(ctx: typer.Context, dataset: Dataset, description: Note = "") -> None:
+def freeze(ctx: typer.Context, dataset: Dataset, description: Note = "", label: labels.Label = None) -> None:
     """Freeze the dataset as it is now into a version to train on."""
     session: Session = ctx.obj
-    request = pb.CreateDatasetVersionRequest(parent=session.name("datasets", dataset), description=description)
+    name, own = session.name("datasets", dataset), labels.parsed(label)
+    request = pb.CreateDatasetVersionRequest(parent=name, description=description, labels=own)
     answer = session.dataset.CreateDatasetVersion(request)
     text = f"{answer.name}: {answer.image_count} pictures, digest {answer.digest[:12]}"
     output.print_json(answer) if session.json else output.say(text)
@@ -155,18 +156,24 @@ def freeze(ctx: typer.Context, dataset: Dataset, description: Note = "") -> None
 
 
 @app.command(rich_help_panel=VERSIONS)
-def versions(ctx: typer.Context, dataset: Dataset, limit: Limit = 50) -> None:
+def versions(
+    ctx: typer.Context,
+    dataset: Dataset,
+    filter: Annotated[str, typer.Option(help='Filter, such as: labels.team = "pets"')] = "",
+    limit: Limit = 50,
+) -> None:
     """List the frozen versions."""
     session: Session = ctx.obj
-    request = pb.ListDatasetVersionsRequest(parent=session.name("datasets", dataset))
+    request = pb.ListDatasetVersionsRequest(parent=session.name("datasets", dataset), filter=filter)
     found = list(pages(session.dataset.ListDatasetVersions, request, "versions", limit))
     if session.json:
         output.print_list("versions", found)
         return
     rows = (
-        (output.short(v.name), v.image_count, v.digest[:12], output.when(v.create_time), v.description) for v in found
-    )
-    output.table((">version", ">images", "digest", "frozen", "note"), rows)
+        (output.short(v.name), v.image_count, v.digest[:12], output.when(v.create_time), v.description,
+         labels.shown(v.labels)) for v in found
+    )  # fmt: skip
+    output.table((">version", ">images", "digest", "frozen", "note", "?labels"), rows)
 
 
 def _show(session: Session, dataset: dataset_pb2.Dataset) -> None:

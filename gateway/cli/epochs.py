@@ -12,7 +12,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from fiveshot.transfers import Saved
 
-from gateway.cli import lookup, output, report, verdicts
+from gateway.cli import labels, lookup, output, report, verdicts
 from gateway.cli.completion import jobs
 from gateway.cli.session import Session
 
@@ -69,7 +69,7 @@ def show(ctx: typer.Context, words: Words = None) -> None:
             ("training time", output.duration(found.train_seconds)),
             ("recommended", "yes" if found.recommended else ""),
             ("pretended", "yes: nothing was trained" if found.pretended else ""),
-            ("files", " ".join(found.file_notes)),
+            ("labels", labels.shown(found.labels)), ("files", " ".join(found.file_notes)),
         ]
     )  # fmt: skip
     output.table(

@@ -17,7 +17,7 @@ from fiveshot.sync.transfer import save
 from fiveshot.transfers import Upload
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from gateway.cli import lookup, output
+from gateway.cli import labels, lookup, output
 from gateway.cli.completion import image_files
 from gateway.cli.dataset import PICTURES, WORDS, Dataset, Filter, Limit, app
 from gateway.cli.session import Session
@@ -81,10 +81,10 @@ def images(ctx: typer.Context, dataset: Dataset, filter: Filter = "", limit: Lim
         return
     rows = (
         (output.short(each.name), each.file_name, f"{each.width}×{each.height}", output.size(each.size_bytes),
-         each.caption, ", ".join(tag.label for tag in each.tags), ", ".join(each.facts))
+         each.caption, ", ".join(tag.label for tag in each.tags), ", ".join(each.facts), labels.shown(each.labels))
         for each in found
     )  # fmt: skip
-    output.table(("image", "file", ">pixels", ">size", "caption", "tags", "facts"), rows)
+    output.table(("image", "file", ">pixels", ">size", "caption", "tags", "facts", "?labels"), rows)
 
 
 @app.command("download", rich_help_panel=PICTURES)

@@ -142,7 +142,7 @@ class Stack:
             own["TAGGERS_DIR"] = str(self._folder.taggers)
         else:
             own["BUDGETS_FILE"] = str(self._folder.budgets_file)
-            own |= self._nats_variables()
+        own |= self._nats_variables()
         if name in ("dataset", "trainer", "registry"):
             own |= self._s3_variables()
         if name == "notifier":

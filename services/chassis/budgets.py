@@ -7,7 +7,7 @@ budget_policy` says where the limits come from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +34,9 @@ DATASETS = Budget("datasets", "datasets", "Delete datasets that are not needed a
 IMAGES = Budget("images", "images", "Delete images that are not needed any more")
 STORED_BYTES = Budget("stored_bytes", "bytes", "Delete images, and the versions that hold them")
 UPLOADS = Budget("uploads", "uploads at once", "Send fewer pictures at a time, and this one again in a moment", 1.0)
+DOWNLOADS = Budget(
+    "downloads", "downloads at once", "Let some of those at work end first, and ask for this one again in a moment", 1.0
+)
 WAITING_JOBS = Budget("waiting_jobs", "waiting jobs", "Wait until some have begun, or cancel some")
 RUNNING_JOBS = Budget("running_jobs", "running jobs", "Wait until one has ended")
 PREVIEW_REQUESTS = Budget(
@@ -46,7 +49,8 @@ WEBHOOKS = Budget("webhooks", "webhooks", "Delete webhooks that are not needed a
 BUDGETS = {
     budget.name: budget
     for budget in (
-        DATASETS, IMAGES, STORED_BYTES, UPLOADS, WAITING_JOBS, RUNNING_JOBS, PREVIEW_REQUESTS, GPU_SECONDS, MODELS,
+        DATASETS, IMAGES, STORED_BYTES, UPLOADS, DOWNLOADS, WAITING_JOBS, RUNNING_JOBS, PREVIEW_REQUESTS, GPU_SECONDS,
+        MODELS,
         MODEL_VERSIONS, WEBHOOKS,
     )
 }  # fmt: skip
@@ -126,6 +130,12 @@ class AtOnce:
             self._at_work[project] -= 1
             if not self._at_work[project]:
                 del self._at_work[project]
+
+    async def during(self, project: str, chunks: AsyncIterator[bytes], *, field: str = "") -> AsyncIterator[bytes]:
+        """The chunks; while they go out this counts as one call. Raises ResourceExhausted before the first of them."""
+        with self.one(project, field=field):
+            async for chunk in chunks:
+                yield chunk
 
     def of(self, project: str) -> int:
         """How many are at work now."""

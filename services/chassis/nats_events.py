@@ -142,10 +142,11 @@ class EventBus:
         stream: str = STREAM,
         subject_root: str = SUBJECT_ROOT,
         timeout_s: float = 5.0,
+        sets_limits: bool = True,
     ) -> EventBus:
-        """The bus that the settings name. Those of a process that only reads leave the stream as it is."""
+        """The bus that the settings name. sets_limits: of the stream, where the settings say them."""
         limits: dict[str, Any] = {"sets_limits": False}
-        if isinstance(settings, NatsSettings):
+        if sets_limits and isinstance(settings, NatsSettings):
             limits = {
                 "replicas": settings.nats_replicas,
                 "max_age": timedelta(days=settings.nats_max_age_days),

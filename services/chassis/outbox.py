@@ -26,8 +26,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    delete,
+    exists,
     func,
     insert,
+    or_,
     select,
     text,
     update,
@@ -35,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import telemetry, tracing
-from services.chassis.patience import patiently
+from services.chassis.patience import every, patiently
 from services.chassis.signals import Signals, wait
 from services.chassis.sql import Database, UtcDateTime, utcnow
 
@@ -49,6 +52,11 @@ PUBLISHED = telemetry.counter("fiveshot_outbox_published_events_total", "Events 
 PENDING = telemetry.gauge("fiveshot_outbox_pending_events", "Events that wait for the bus, counted up to 10,000.")
 OLDEST = telemetry.gauge("fiveshot_outbox_oldest_seconds", "Age of the oldest event that waits for the bus.")
 _COUNTED = 10_000
+_MEASURE_S = 15.0
+CLOSED = "/deleted/"
+"""Part of the aggregate of the events of a deleted one."""
+USAGE = "/usage/"
+"""Part of the aggregate of an event that is the only one of its aggregate."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,23 @@ class Outbox:
         )
         return [_event(row) for row in rows]
 
+    async def close(self, conn: AsyncConnection, aggregate: str) -> None:
+        """After an aggregate was deleted, in the same transaction: the next of its name counts from 1 again."""
+        events = self.table.c
+        closed = f"{aggregate}{CLOSED}{uuid.uuid4().hex}"
+        await conn.execute(update(self.table).where(events.aggregate == aggregate).values(aggregate=closed))
+
+    async def forget(self, conn: AsyncConnection, before: datetime, *, published_only: bool) -> int:
+        """Removes older events and returns how many. The newest of an aggregate that goes on stays: the next number
+        follows from it. published_only: not what the bus still waits for."""
+        events, newer = self.table.c, self.table.alias()
+        followed = exists().where(newer.c.aggregate == events.aggregate, newer.c.sequence > events.sequence)
+        ended = or_(events.aggregate.contains(CLOSED), events.aggregate.contains(USAGE))
+        old = delete(self.table).where(events.created_at < before, or_(ended, followed))
+        if published_only:
+            old = old.where(events.published_at.is_not(None))
+        return int((await conn.execute(old)).rowcount)
+
     async def last_sequence(self, conn: AsyncConnection, aggregate: str) -> int:
         """The number of the aggregate's newest event; 0 when it has none."""
         events = self.table.c
@@ -199,6 +224,11 @@ class Relay:
             published = await patiently(lambda: self.publish_pending(bus), what="relay of events", patience_s=None)
             if published < self._batch:
                 await wait(appended, self._poll_s)
+
+    async def watch(self) -> None:
+        """Measures now and then until cancelled; returns at once when there is no bus."""
+        if self._bus is not None:
+            await every(_MEASURE_S, self.measure, what="measuring events")
 
     async def measure(self) -> None:
         """Sets what the metrics tell of the events that wait; nothing where there is no bus for them."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.chassis.nats_events import event_subject
-from services.chassis.outbox import stable_id
+from services.chassis.outbox import USAGE, stable_id
 
 
 def usage_event(
@@ -23,7 +23,7 @@ def usage_event(
     at each try and never again (an attempt, an hour). data: numbers, and names as strings.
     """
     return {
-        "aggregate": f"{source}/usage/{of}",
+        "aggregate": f"{source}{USAGE}{of}",
         "sequence": 1,
         "id": stable_id(meter, source, of),
         "type": f"fiveshot.usage.{meter}",

@@ -13,7 +13,7 @@ from fiveshot.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServi
 
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
-from services.chassis.budgets import UPLOADS, AtOnce
+from services.chassis.budgets import DOWNLOADS, UPLOADS, AtOnce
 from services.chassis.byte_budget import MIB
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
@@ -36,6 +36,7 @@ from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.edits import EditVerbs
 from services.dataset.use_cases.exports import ExportVerb
 from services.dataset.use_cases.image_batches import ImageBatches
+from services.dataset.use_cases.image_events import ImageEvents
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
@@ -55,13 +56,19 @@ MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 def build(settings: Settings) -> Service:
     """Everything that the service is made of. The event bus may be away: events wait for it."""
     budgets = project_budgets(settings)
-    uploading = AtOnce(budgets, UPLOADS)
+    uploading, downloading = AtOnce(budgets, UPLOADS), AtOnce(budgets, DOWNLOADS)
     db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     decoder = DecodePool(settings.decode_limits, processes=settings.decode_processes)
-    store, pictures = SqlDatasetStore(db), S3PictureStore(objects)
     bus = EventBus.of(settings, name="dataset") if settings.nats_url else None
     outbox, tokens = Outbox(events), PageTokens(settings.page_key)
+    store, pictures = SqlDatasetStore(db, outbox), S3PictureStore(objects)
+    told = ImageEvents(
+        store,
+        quiet=timedelta(seconds=settings.image_events_quiet_s),
+        longest=timedelta(seconds=settings.image_events_longest_s),
+    )
+    relay = Relay(db, outbox, bus)
     meter = SqlMeter(db, outbox, published_only=bus is not None)
     metering = Metering(meter, utcnow, keep=timedelta(days=settings.usage_days))
     upkeep = Upkeep(store, pictures, utcnow, remember_requests=timedelta(days=settings.remember_requests_days))
@@ -109,14 +116,14 @@ def build(settings: Settings) -> Service:
         datasets=DatasetVerbs(store, upkeep, utcnow, tokens, budgets),
         uploads=uploads,
         images=images,
-        trained=TrainedPictures(images, decoder, budget, limits=settings.limits),
+        trained=TrainedPictures(images, decoder, budget, limits=settings.limits, at_once=downloading),
         batches=ImageBatches(store, upkeep, utcnow),
         direct=DirectUploads(store, pictures, uploads, images, utcnow, validity=reservation),
         tags=TagVerbs(store, utcnow),
         versions=versions,
         imports=imports,
-        exports=ExportVerb(versions, images),
-        usage=UsageVerbs(store, budgets, uploading),
+        exports=ExportVerb(versions, images, downloading),
+        usage=UsageVerbs(store, budgets, uploading, downloading),
         masks=masks,
         edits=EditVerbs(store, utcnow),
     )
@@ -128,7 +135,9 @@ def build(settings: Settings) -> Service:
         background=(
             partial(upkeep.run, interval_s=settings.sweep_interval_s),
             partial(metering.run, interval_s=settings.sweep_interval_s),
-            Relay(db, outbox, bus).run,
+            told.run,
+            relay.run,
+            relay.watch,
             # Also while nothing is to be told: only who is connected can say that the bus is there.
             *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
             trim_now_and_then,

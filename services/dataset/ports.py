@@ -9,7 +9,7 @@ knows, and none takes away bytes that someone needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.pictures import Decoded, PictureLimits
 from services.chassis.requests.keys import RequestKey
 from services.dataset.models.edits import Edit, ImageChange
+from services.dataset.models.events import DatasetEvent
 from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionImageRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, Mask, VersionImage
 from services.dataset.models.usage import ProjectUsage
@@ -51,6 +52,7 @@ DATASETS: Listing[Dataset] = Listing(
 )
 VERSIONS: Listing[DatasetVersion] = Listing(
     "ListDatasetVersions",
+    fields={"labels": text_map(), "create_time": moment()},
     sortable={"create_time": datetime},
     key=("number", int),
     default_order=[Order("number", descending=True)],
@@ -89,8 +91,8 @@ class DatasetReader(Protocol):
     async def version(self, ref: VersionRef) -> DatasetVersion:
         """One version. Raises NotFound."""
 
-    async def versions(self, ref: DatasetRef, query: Query) -> list[DatasetVersion]:
-        """A page of the dataset's versions (see `VERSIONS`)."""
+    async def versions(self, ref: DatasetRef, query: Query) -> tuple[list[DatasetVersion], int]:
+        """A page of the dataset's versions (see `VERSIONS`), and how many match in all."""
 
     async def count_versions(self, ref: DatasetRef) -> int:
         """How many versions the dataset has."""
@@ -135,6 +137,9 @@ class DatasetWriter(DatasetReader, Protocol):
     async def lock_usage(self, project: str) -> ProjectUsage:
         """What a project uses, which no other transaction changes until this one ends. Lock the dataset first."""
 
+    async def tell(self, ref: DatasetRef, event: DatasetEvent) -> None:
+        """Adds an event of a locked dataset to the log. What became of its images before is told first."""
+
     async def add_dataset(self, dataset: Dataset) -> None:
         """Raises AlreadyExists(reason=DATASET_EXISTS) when the name is taken; the transaction is then lost."""
 
@@ -142,10 +147,11 @@ class DatasetWriter(DatasetReader, Protocol):
         """Writes a locked dataset's new state."""
 
     async def remove_dataset(self, ref: DatasetRef) -> None:
-        """Removes the dataset, its images and its versions, and releases all their keys."""
+        """Removes the dataset, its images and its versions, releases all their keys, and tells that it is gone."""
 
     async def add_image(self, image: Image) -> None:
-        """Adds an image to a locked dataset that does not hold these bytes yet."""
+        """Adds an image to a locked dataset that does not hold these bytes yet. What this and the two below do is told
+        with others of the same seconds."""
 
     async def save_image(self, image: Image) -> None:
         """Writes an image's new state."""
@@ -176,6 +182,9 @@ class DatasetWriter(DatasetReader, Protocol):
 
     async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
         """Adds a version with its images."""
+
+    async def label_version(self, ref: VersionRef, labels: Mapping[str, str]) -> None:
+        """Gives a version of a locked dataset other labels."""
 
     async def remove_version(self, ref: VersionRef) -> None:
         """Removes the version, and releases the keys of its images that neither the dataset nor a version holds."""
@@ -221,6 +230,10 @@ class DatasetStore(Protocol):
 
     def write(self) -> AbstractAsyncContextManager[DatasetWriter]:
         """A transaction: commits at the end of the block, leaves no trace when the block raises."""
+
+    async def tell_images(self, *, quiet: timedelta, longest: timedelta) -> int:
+        """Tells of the images of datasets in which no image has changed for so long, or of which a change has waited
+        the longest; returns how many events that were."""
 
     async def claim_keys(self, *, due: datetime, keys: Sequence[str] | None = None, limit: int = 500) -> list[str]:
         """Takes keys for deletion that are released, or reserved until before `due`; of `keys` only, when given,

@@ -231,8 +231,16 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             DatasetRef.parse(request.parent, field="parent"),
             description=request.description,
             request_id=request.request_id,
+            labels=dict(request.labels),
         )
         return resources.version_proto(version)
+
+    async def UpdateDatasetVersion(
+        self, request: messages.UpdateDatasetVersionRequest, context: Any
+    ) -> dataset_pb2.DatasetVersion:
+        given, mask = request.dataset_version, tuple(request.update_mask.paths)
+        ref = VersionRef.parse(given.name, field="dataset_version.name")
+        return resources.version_proto(await self._versions.label(ref, dict(given.labels), mask, given.etag))
 
     async def GetDatasetVersion(
         self, request: messages.GetDatasetVersionRequest, context: Any

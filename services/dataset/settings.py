@@ -56,7 +56,19 @@ class Settings(
         0, ge=0, description="bytes of each project's pictures, those of frozen versions included; 0 is no limit"
     )
     budget_uploads: int = Field(256, ge=0, description="uploads at once of each project, by this process; 0: no limit")
-    usage_days: int = Field(30, ge=1, le=3650, description="days for which events of usage are kept")
+    budget_downloads: int = Field(
+        256, ge=0, description="downloads at once of each project, by this process; 0: no limit"
+    )
+    usage_days: int = Field(30, ge=1, le=3650, description="days for which events are kept in the log")
+    image_events_quiet_s: float = Field(
+        2.0,
+        ge=0,
+        le=600,
+        description="seconds without a change of a dataset's images before changes are told as events",
+    )
+    image_events_longest_s: float = Field(
+        15.0, ge=0, le=3600, description="seconds that such a change waits at most while others go on"
+    )
     reservation_s: float = Field(900.0, ge=60, le=86_400, description="seconds an upload has to store its bytes")
     sweep_interval_s: float = Field(60.0, ge=1, le=86_400, description="seconds between deletions of unused bytes")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")

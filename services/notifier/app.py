@@ -44,7 +44,7 @@ def build(settings: Settings) -> Service:
     """Everything that the service is made of. The event bus may be away: events wait in it, and in the logs of those
     that publish."""
     db = Database(settings.database_address, pool_size=settings.database_pool_size)
-    bus = EventBus.of(settings, name="notifier") if settings.nats_url else None
+    bus = EventBus.of(settings, name="notifier", sets_limits=False) if settings.nats_url else None
     outbox, signals, tokens = Outbox(EVENTS), Signals(), PageTokens(settings.page_key)
     policy = RetryPolicy(
         first=timedelta(seconds=settings.retry_first_s),

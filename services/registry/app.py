@@ -20,9 +20,11 @@ from services.chassis import grpc_client
 from services.chassis.audit.calls import Auditing
 from services.chassis.audit.outbox import AuditOutbox
 from services.chassis.budget_policy import project_budgets
+from services.chassis.budgets import DOWNLOADS, AtOnce
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import AUDIT_STREAM, AUDIT_SUBJECTS
 from services.chassis.nats_events import EventBus
+from services.chassis.outbox import Outbox, Relay
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
@@ -32,7 +34,7 @@ from services.registry.adapters.grpc_trainer import GrpcEpochSource
 from services.registry.adapters.s3_files import S3FileStore
 from services.registry.adapters.sql_audit import AuditStream, SqlAuditStore
 from services.registry.adapters.sql_models import SqlModelStore
-from services.registry.adapters.sql_tables import AUDIT_OUTBOX
+from services.registry.adapters.sql_tables import AUDIT_OUTBOX, EVENTS
 from services.registry.servicer import AuditServicer, RegistryServicer
 from services.registry.settings import Settings
 from services.registry.use_cases.audit_log import AuditLog
@@ -54,12 +56,16 @@ def build(settings: Settings) -> Service:
     db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     trainer = grpc_client.channel(settings.trainer_target, settings)
-    store, files, tokens = SqlModelStore(db), S3FileStore(objects), PageTokens(settings.page_key)
+    events = EventBus.of(settings, name="registry-events", sets_limits=False) if settings.nats_url else None
+    outbox = Outbox(EVENTS)
+    store = SqlModelStore(db, outbox, published_only=events is not None)
+    files, tokens = S3FileStore(objects), PageTokens(settings.page_key)
     source = GrpcEpochSource(trainer)
-    budgets, max_bytes = KeepBudgets(project_budgets(settings)), settings.max_version_mb * 1024 * 1024
+    limits = project_budgets(settings)
+    budgets, max_bytes = KeepBudgets(limits), settings.max_version_mb * 1024 * 1024
     servicer = RegistryServicer(
         Repositories(store, files, tokens, budgets),
-        Versions(store, files, tokens),
+        Versions(store, files, tokens, AtOnce(limits, DOWNLOADS)),
         SaveEpoch(store, files, source, max_bytes=max_bytes, budgets=budgets),
         ImportVersion(store, files, source, max_bytes=max_bytes, idle_s=settings.upload_idle_s, budgets=budgets),
         UsageReading(store, budgets),
@@ -70,7 +76,9 @@ def build(settings: Settings) -> Service:
         age=timedelta(seconds=settings.orphan_age_s),
         interval=timedelta(seconds=settings.sweep_interval_s),
         remember=timedelta(days=settings.remember_requests_days),
+        events=timedelta(days=settings.event_days),
     )
+    relay = Relay(db, outbox, events)
     bus = EventBus.of(settings, name="registry", stream=AUDIT_STREAM, subject_root=AUDIT_SUBJECTS)
     stream = AuditStream(db, bus) if settings.nats_url else None
     audit = AuditLog(
@@ -87,10 +95,12 @@ def build(settings: Settings) -> Service:
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if stream else ())),
         background=(
             sweeper.run,
+            relay.run,
+            relay.watch,
             partial(audit.forget, settings.sweep_interval_s),
             *((stream.run, partial(patiently, bus.open, what="event bus", patience_s=None)) if stream else ()),
         ),
-        close=(partial(trainer.close, None),),
+        close=(partial(trainer.close, None), *((events.close,) if events else ())),
         audit=Auditing(AuditOutbox(db, AUDIT_OUTBOX, audit.take), (_REGISTRY, _AUDIT)),
     )
 

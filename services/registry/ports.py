@@ -160,6 +160,9 @@ class ModelStore(Protocol):
         """How many models and how many versions the project keeps."""
         ...
 
+    async def forget_events(self, age: timedelta) -> int:
+        """Drops what the event log tells of longer ago; returns how many events that were."""
+
     async def forget_requests(self, age: timedelta) -> int:
         """Forgets the request_ids that are older than `age` and returns how many that were."""
         ...

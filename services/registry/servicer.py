@@ -19,7 +19,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.chassis import http_bodies
 from services.chassis.names import project_of
-from services.registry import proto_mapping as mapping
+from services.registry.proto_mapping import messages as mapping
 from services.registry.use_cases.audit_log import AuditLog
 from services.registry.use_cases.budgeting import UsageReading
 from services.registry.use_cases.import_version import ImportVersion
@@ -94,8 +94,11 @@ class RegistryServicer(RegistryServiceServicer):
         self, request: service_pb.DownloadModelVersionRequest, context: Any
     ) -> AsyncIterator[service_pb.DownloadModelVersionResponse]:
         file, chunks = await self._versions.download(request.name, request.file_id)
-        yield service_pb.DownloadModelVersionResponse(file=mapping.file(file))
+        opened = False
         async for chunk in chunks:
+            if not opened:
+                yield service_pb.DownloadModelVersionResponse(file=mapping.file(file))
+                opened = True
             yield service_pb.DownloadModelVersionResponse(chunk=chunk)
 
     async def GetModelFileContent(

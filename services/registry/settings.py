@@ -35,6 +35,10 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettin
         5_000_000, ge=1000, description="audit records that are kept at most; then the oldest go before their time"
     )
     sweep_interval_s: float = Field(3600, gt=0, description="seconds between searches for files without a version")
+    budget_downloads: int = Field(
+        256, ge=0, description="downloads at once of each project, by this process; 0: no limit"
+    )
+    event_days: int = Field(30, ge=1, le=3650, description="days for which events are kept in the log")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
     orphan_age_s: float = Field(
         86_400, ge=600, description="age in seconds at which a file without a version is removed; longer than any save"

@@ -17,6 +17,9 @@ from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id
+from services.chassis.nats_events import EventBus
+from services.chassis.outbox import Outbox, Relay
+from services.chassis.patience import patiently
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.service import Service, run
 from services.chassis.signals import Signals
@@ -28,7 +31,7 @@ from services.tagger.adapters.installed import InstalledTaggers
 from services.tagger.adapters.sql_kept_scores import SqlKeptScores
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.adapters.tag_job_spans import tag_job_span
-from services.tagger.adapters.tag_job_tables import audit_outbox
+from services.tagger.adapters.tag_job_tables import audit_outbox, events
 from services.tagger.adapters.written_text import PpOcrTextFinder
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
@@ -47,7 +50,7 @@ MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
 def build(settings: Settings) -> Service:
-    """Everything that the service is made of. The dataset service may be away: jobs wait for it."""
+    """Everything that the service is made of. Dataset service and event bus may be away: jobs and events wait."""
     db = Database(settings.database_address, pool_size=settings.database_pool_size)
     dataset = grpc_client.channel(settings.dataset_target, settings)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="tagger")
@@ -62,7 +65,10 @@ def build(settings: Settings) -> Service:
     )
     pool = DecodePool(settings.decode_limits, processes=settings.decode_processes)
     decoder = DecodedPictures(pool, max_pixels=settings.max_pixels)
-    jobs, datasets, changes = SqlTagJobs(db), GrpcDatasets(dataset), Signals()
+    bus, outbox = EventBus.of(settings, name="tagger", sets_limits=False) if settings.nats_url else None, Outbox(events)
+    relay = Relay(db, outbox, bus)
+    jobs = SqlTagJobs(db, outbox, published_only=bus is not None)
+    datasets, changes = GrpcDatasets(dataset), Signals()
     servicer = TaggerServicer(
         taggers,
         TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
@@ -88,8 +94,13 @@ def build(settings: Settings) -> Service:
     return Service(
         names=NAMES,
         register=partial(add_TaggerServiceServicer_to_server, servicer),
-        needs=(migrated(db, MIGRATIONS, settings), pool.need()),
-        background=(runner.run,),
+        needs=(migrated(db, MIGRATIONS, settings), pool.need(), *((bus.need(),) if bus else ())),
+        background=(
+            runner.run,
+            relay.run,
+            relay.watch,
+            *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
+        ),
         # It tags a picture that the call brings along, and keeps nothing.
         audit=audited(settings, db, audit_outbox, intake, NAMES, looks=("TagImage",)),
         close=(

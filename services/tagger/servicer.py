@@ -10,8 +10,8 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import TaggerServiceServicer
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import ResourceName
-from services.tagger import proto_mapping
 from services.tagger.models.jobs import project_of
+from services.tagger.proto_mapping import messages as proto_mapping
 from services.tagger.use_cases.crops import CropVerb
 from services.tagger.use_cases.masks import MaskVerb
 from services.tagger.use_cases.subject import SubjectVerb

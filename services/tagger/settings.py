@@ -12,13 +12,14 @@ from services.chassis.settings import (
     AuditSettings,
     BaseServiceSettings,
     ListSettings,
+    NatsClientSettings,
     SqlSettings,
     Target,
     service_config,
 )
 
 
-class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, BaseServiceSettings):
+class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings, AuditSettings, BaseServiceSettings):
     """What an operator can choose. No threshold or other parameter of a request comes from here."""
 
     model_config = service_config("TAGGER_")

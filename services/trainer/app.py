@@ -13,6 +13,7 @@ from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
+from services.chassis.budgets import DOWNLOADS, AtOnce
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
@@ -82,7 +83,8 @@ def build(settings: Settings) -> Service:
     outbox, artifacts = Outbox(events), S3Artifacts(objects)
     store, workforce, relay = SqlJobStore(db, outbox, signals), SqlWorkforce(db), Relay(db, outbox, bus)
     window = timedelta(hours=settings.budget_window_hours)
-    budgets = JobBudgets(project_budgets(settings), window)
+    limits = project_budgets(settings)
+    budgets, downloads = JobBudgets(limits, window), AtOnce(limits, DOWNLOADS)
     previews, keep = SqlPreviewStore(db, outbox, signals), timedelta(hours=settings.preview_hours)
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
@@ -91,7 +93,9 @@ def build(settings: Settings) -> Service:
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
     placing = Placing(workforce, clock=utcnow)
-    reading = JobReading(store, artifacts, catalogue, planner, tokens, clock=utcnow, placing=placing, budgets=budgets)
+    reading = JobReading(
+        store, artifacts, catalogue, planner, tokens, clock=utcnow, placing=placing, budgets=budgets, at_once=downloads
+    )
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     # What workers report is in the events of their jobs.
     audit = audited(settings, db, audit_outbox, intake, SERVICE_NAMES[:1])
@@ -100,7 +104,7 @@ def build(settings: Settings) -> Service:
         if audit is not None:
             audit.note(CLEAN_UP_METHOD, project=project, count=sum(one.count for one in found))
 
-    deleting = JobDeleting(SqlDeletions(db), artifacts, clock=utcnow)
+    deleting = JobDeleting(SqlDeletions(db, outbox), artifacts, clock=utcnow)
     cleaning = CleanUp(
         SqlLeftovers(db),
         deleting,

@@ -57,6 +57,9 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
     budget_gpu_seconds: int = Field(
         0, ge=0, description="GPU seconds of each project in the window; beyond them its jobs wait; 0: no limit"
     )
+    budget_downloads: int = Field(
+        256, ge=0, description="downloads at once of each project, by this process; 0: no limit"
+    )
     budget_window_hours: int = Field(24, ge=1, le=8784, description="window over which GPU seconds are added up")
     usage_days: int = Field(30, ge=1, le=3650, description="days for which events of usage are kept")
     sweep_seconds: float = Field(3600.0, gt=0, description="pause between two searches for orphan objects")

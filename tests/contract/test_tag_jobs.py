@@ -11,10 +11,12 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.listing.pages import Query
+from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
+from services.tagger.adapters.tag_job_tables import events
 from services.tagger.app import MIGRATIONS
 from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob, completed, given_up
 from services.tagger.models.tags import CaptionOptions, Purpose, TagMode, TagOptions
@@ -51,7 +53,7 @@ async def jobs(request: pytest.FixtureRequest) -> AsyncIterator[TagJobs]:
     url = str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
     await upgrade(url, MIGRATIONS)
     database = Database(url)
-    yield SqlTagJobs(database)
+    yield SqlTagJobs(database, Outbox(events))
     await database.dispose()
 
 

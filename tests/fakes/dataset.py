@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from services.chassis.errors import Aborted, NotFound, Unavailable
 from services.chassis.listing import memory
 from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
+from services.dataset.models import events
 from services.dataset.models.edits import Edit, ImageChange
 from services.dataset.models.faults import dataset_exists, not_found
 from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionImageRef, VersionRef
@@ -47,10 +48,20 @@ class State:
     keys: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     edits: dict[EditRef, Edit] = field(default_factory=dict)
     changes: dict[tuple[EditRef, str], ImageChange] = field(default_factory=dict)
+    noted: dict[DatasetRef, list[tuple[str, events.ImageChange]]] = field(default_factory=dict)
+    told: list[tuple[DatasetRef, events.DatasetEvent]] = field(default_factory=list)
 
     def copied(self) -> State:
         """A copy whose changes do not show here."""
-        return State(**{name: copy(value) for name, value in vars(self).items()})
+        copies = {name: copy(value) for name, value in vars(self).items()}
+        return State(**{**copies, "noted": {ref: list(noted) for ref, noted in self.noted.items()}})
+
+    def tell_noted(self, ref: DatasetRef) -> int:
+        """Makes events of what was noted of a dataset's images."""
+        of_it = self.datasets.get(ref)
+        found = events.images_changed(self.noted.pop(ref, []), of_it.image_count if of_it else 0)
+        self.told += [(ref, event) for event in found]
+        return len(found)
 
 
 class FakeDatasetStore:
@@ -76,6 +87,11 @@ class FakeDatasetStore:
             state = self.state.copied()
             yield FakeView(state)
             self.state = state
+
+    async def tell_images(self, *, quiet: timedelta, longest: timedelta) -> int:
+        """See the port, but that all is settled at once."""
+        self._check()
+        return sum(self.state.tell_noted(ref) for ref in list(self.state.noted))
 
     async def claim_keys(self, *, due: datetime, keys: Sequence[str] | None = None, limit: int = 500) -> list[str]:
         """See the port."""
@@ -143,10 +159,10 @@ class FakeView:
         """See the port."""
         return _found(self._state.versions.get(ref), ref.name)
 
-    async def versions(self, ref: DatasetRef, query: Query) -> list[DatasetVersion]:
+    async def versions(self, ref: DatasetRef, query: Query) -> tuple[list[DatasetVersion], int]:
         """See the port."""
         mine = (version for version in self._state.versions.values() if version.ref.dataset == ref)
-        return memory.page(mine, query, VERSIONS)[0]
+        return memory.page(mine, query, VERSIONS)
 
     async def count_versions(self, ref: DatasetRef) -> int:
         """See the port."""
@@ -188,6 +204,14 @@ class FakeView:
         """See the port."""
         return await self.dataset(ref)
 
+    async def tell(self, ref: DatasetRef, event: events.DatasetEvent) -> None:
+        """See the port."""
+        self._state.tell_noted(ref)
+        self._state.told.append((ref, event))
+
+    def _note(self, ref: ImageRef, change: events.ImageChange) -> None:
+        self._state.noted.setdefault(ref.dataset, []).append((ref.image, change))
+
     async def add_dataset(self, dataset: Dataset) -> None:
         """See the port."""
         if dataset.ref in self._state.datasets:
@@ -201,6 +225,7 @@ class FakeView:
     async def remove_dataset(self, ref: DatasetRef) -> None:
         """See the port."""
         state = self._state
+        live, versions = (sum(key.dataset == ref for key in held) for held in (state.images, state.versions))
         pictures = [image.picture for image in state.images.values() if image.ref.dataset == ref]
         pictures += [image.picture for image in state.version_images.values() if image.ref.version.dataset == ref]
         masks = {mask.key for owner, mask in self._masks() if owner == ref}
@@ -210,15 +235,18 @@ class FakeView:
         state.versions = {key: version for key, version in state.versions.items() if key.dataset != ref}
         state.version_images = {k: image for k, image in state.version_images.items() if k.version.dataset != ref}
         del state.datasets[ref]
+        await self.tell(ref, events.Deleted(live, versions))
         self._release([*masks, *(key for picture in pictures for key in picture.keys)])
 
     async def add_image(self, image: Image) -> None:
         """See the port."""
         self._state.images[image.ref] = image
+        self._note(image.ref, events.ImageChange.ADDED)
 
     async def save_image(self, image: Image) -> None:
         """See the port."""
         self._state.images[image.ref] = image
+        self._note(image.ref, events.ImageChange.UPDATED)
 
     async def remove_image(self, image: Image) -> None:
         """See the port."""
@@ -232,6 +260,11 @@ class FakeView:
         pinned = self._state.version_images
         if not any(ref.version.dataset == image.ref.dataset and ref.image == image.ref.image for ref in pinned):
             self._release(image.picture.keys)
+        self._note(image.ref, events.ImageChange.DELETED)
+
+    async def label_version(self, ref: VersionRef, labels: Mapping[str, str]) -> None:
+        """See the port."""
+        self._state.versions[ref] = replace(self._state.versions[ref], labels=labels)
 
     async def add_version(self, version: DatasetVersion, images: Sequence[VersionImage]) -> None:
         """See the port."""

@@ -213,8 +213,9 @@ class FakeJobStore:
             return found
         return memory.page((epoch for epoch in found if epoch.number), query, EPOCHS)[0]
 
-    async def count_epochs(self, job: str) -> int:
-        return sum(number > 0 for number in self._row(job).epochs)
+    async def count_epochs(self, job: str, query: Query | None = None) -> int:
+        found = [epoch for epoch in self._row(job).epochs.values() if epoch.number]
+        return len(found) if query is None else memory.page(found, query, EPOCHS)[1]
 
     async def metrics(
         self, job: str, keys: Collection[str], *, since_step: int, stride: int, limit: int
@@ -266,6 +267,14 @@ class FakeJobStore:
             raise NotFound(f"{name}/epochs/{number}", field="name", reason="EPOCH_NOT_FOUND", remedy="List the epochs.")
         check(row.job, row.epochs[number])
         return row.epochs.pop(number)
+
+    def label(self, name: str, number: int, change: Callable[[Epoch], Epoch]) -> tuple[Epoch, TrainingJob]:
+        """`Deletions.label`."""
+        row = self._row(name)
+        if number not in row.epochs:
+            raise NotFound(f"{name}/epochs/{number}", field="name", reason="EPOCH_NOT_FOUND", remedy="List the epochs.")
+        row.epochs[number] = change(row.epochs[number])
+        return row.epochs[number], row.job
 
     def rows(self) -> _Rows:
         """All, by name."""
@@ -335,6 +344,9 @@ class FakeDeletions:
 
     async def epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
         return self._store.drop_epoch(job, number, check)
+
+    async def label(self, job: str, number: int, change: Callable[[Epoch], Epoch]) -> tuple[Epoch, TrainingJob]:
+        return self._store.label(job, number, change)
 
 
 def _near(row: _Row, first: _Row, head_start: timedelta) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
 from services.chassis import errors, http_bodies
@@ -15,9 +16,13 @@ SERVICE_NAME = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
 
 
 class RecordingDatasetServicer:
-    """Remembers the metadata of each call. The dataset `missing` does not exist."""
+    """Remembers the metadata of each call. The dataset `missing` does not exist; the image `endless` has no end.
+
+    going_out: downloads at work.
+    """
 
     def __init__(self) -> None:
+        self.going_out = 0
         self.metadata: list[dict[str, str]] = []
         self.uploaded: Any = None
 
@@ -54,6 +59,13 @@ class RecordingDatasetServicer:
             for number in range(3):
                 yield bytes([number]) * 1000
 
+        if request.name.endswith("/endless"):
+            self.going_out += 1
+            try:
+                while True:
+                    yield HttpBody(content_type="image/png", data=bytes(65_536))
+            finally:
+                self.going_out -= 1
         async for body in http_bodies.send(http_bodies.File("one.png", "image/png", 3000, "one", chunks()), context):
             yield body
 

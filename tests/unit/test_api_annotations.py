@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.http_rules import http_rules
 from services.dataset.proto_mapping import resources
-from services.registry import proto_mapping as registry_mapping
+from services.registry.proto_mapping import messages as registry_mapping
 from services.trainer.proto_mapping import jobs as trainer_mapping
 from tools.protos import PROTOS, sources
 

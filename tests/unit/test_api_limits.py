@@ -49,6 +49,8 @@ SETTABLE = {
     "Image": set(ImageFields.__dataclass_fields__),
     "Model": set(EDITABLE),
     "ModelVersion": {"labels"},
+    "DatasetVersion": {"labels"},
+    "Epoch": {"labels"},
     "Webhook": set(OF_A_WEBHOOK),
     # What it is made with; nothing of it changes.
     "PreviewRequest": {

@@ -6,17 +6,20 @@ that row and the limits that are checked against them cannot be raced.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.errors import Aborted
+from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database, unique_violation, utcnow
+from services.dataset.adapters import sql_events
 from services.dataset.adapters import sql_rows as rows
 from services.dataset.adapters.sql_edits import HOLDERS, SqlEdits
 from services.dataset.adapters.sql_reader import REQUESTS, SqlReader, of_dataset, of_image
@@ -30,6 +33,7 @@ from services.dataset.adapters.sql_tables import (
     versions,
 )
 from services.dataset.adapters.sql_usage import count, usage_of
+from services.dataset.models.events import DatasetEvent, Deleted, ImageChange
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import Dataset, DatasetVersion, Image, Mask, VersionImage
@@ -40,8 +44,9 @@ from services.dataset.ports import DatasetReader, DatasetWriter
 class SqlDatasetStore:
     """Implements ports.DatasetStore."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, outbox: Outbox) -> None:
         self._db = db
+        self._outbox = outbox
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[DatasetReader]:
@@ -53,7 +58,14 @@ class SqlDatasetStore:
     async def write(self) -> AsyncIterator[DatasetWriter]:
         """See the port."""
         async with self._db.begin() as conn:
-            yield SqlWriter(conn)
+            writer = SqlWriter(conn, self._outbox)
+            yield writer
+        for name in writer.told:
+            self._outbox.signals.notify(name)
+
+    async def tell_images(self, *, quiet: timedelta, longest: timedelta) -> int:
+        """See the port."""
+        return await sql_events.tell_settled(self._db, self._outbox, quiet=quiet, longest=longest)
 
     async def claim_keys(self, *, due: datetime, keys: Sequence[str] | None = None, limit: int = 500) -> list[str]:
         """See the port."""
@@ -77,7 +89,17 @@ class SqlDatasetStore:
 
 
 class SqlWriter(SqlEdits):
-    """Implements ports.DatasetWriter inside one transaction."""
+    """Implements ports.DatasetWriter inside one transaction. told: whose events wait for its end."""
+
+    def __init__(self, conn: AsyncConnection, outbox: Outbox) -> None:
+        super().__init__(conn)
+        self._outbox = outbox
+        self.told: list[str] = []
+
+    async def tell(self, ref: DatasetRef, event: DatasetEvent) -> None:
+        """See the port."""
+        await sql_events.tell(self._conn, self._outbox, ref, event)
+        self.told.append(ref.name)
 
     async def lock_dataset(self, ref: DatasetRef) -> Dataset:
         """See the port."""
@@ -120,15 +142,19 @@ class SqlWriter(SqlEdits):
         await self._release(sorted(sizes))
         less = {"images": -gone[images], "stored_bytes": -sum(sizes.values())}
         await count(self._conn, ref.project, datasets=-gone[datasets], **less)
+        await self.tell(ref, Deleted(gone[images], gone[versions]))
+        await self._outbox.close(self._conn, ref.name)
 
     async def add_image(self, image: Image) -> None:
         """See the port."""
         await self._conn.execute(insert(images).values(rows.image_values(image)))
+        await sql_events.note(self._conn, image.ref, ImageChange.ADDED)
         await count(self._conn, image.ref.dataset.project, images=1, stored_bytes=image.picture.stored_bytes)
 
     async def save_image(self, image: Image) -> None:
         """See the port."""
         await self._conn.execute(update(images).where(of_image(images, image.ref)).values(rows.image_values(image)))
+        await sql_events.note(self._conn, image.ref, ImageChange.UPDATED)
 
     async def keep_mask(self, ref: DatasetRef, mask: Mask) -> None:
         """See the port."""
@@ -150,11 +176,17 @@ class SqlWriter(SqlEdits):
         if not pinned:
             await self._release(image.picture.keys)
         await count(self._conn, image.ref.dataset.project, images=-1, stored_bytes=-freed)
+        await sql_events.note(self._conn, image.ref, ImageChange.DELETED)
 
     async def add_version(self, version: DatasetVersion, pinned: Sequence[VersionImage]) -> None:
         """See the port."""
         await self._conn.execute(insert(versions).values(rows.version_values(version)))
         await self._conn.execute(insert(version_images), [rows.version_image_values(image) for image in pinned])
+
+    async def label_version(self, ref: VersionRef, labels: Mapping[str, str]) -> None:
+        """See the port."""
+        own = of_dataset(versions, ref.dataset), versions.c.number == ref.number
+        await self._conn.execute(update(versions).where(*own).values(labels=dict(labels)))
 
     async def remove_version(self, ref: VersionRef) -> None:
         """See the port."""

@@ -75,9 +75,11 @@ class SqlReader:
         statement = select(versions).where(of_dataset(versions, ref.dataset), versions.c.number == ref.number)
         return rows.version_of(await self._one(statement, ref.name))
 
-    async def versions(self, ref: DatasetRef, query: Query) -> list[DatasetVersion]:
+    async def versions(self, ref: DatasetRef, query: Query) -> tuple[list[DatasetVersion], int]:
         """See the port."""
-        return [rows.version_of(row) for row in await self._all(_VERSIONS.page(query, of_dataset(versions, ref)))]
+        mine = of_dataset(versions, ref)
+        found = [rows.version_of(row) for row in await self._all(_VERSIONS.page(query, mine))]
+        return found, await _VERSIONS.count(self._conn, query, mine)
 
     async def count_versions(self, ref: DatasetRef) -> int:
         """See the port."""

@@ -116,6 +116,7 @@ def version_values(version: DatasetVersion) -> dict[str, Any]:
         "description": version.description,
         "text_from": version.text_from,
         "create_time": version.create_time,
+        "labels": dict(version.labels),
     }
 
 
@@ -131,6 +132,7 @@ def version_of(row: Values) -> DatasetVersion:
         description=row["description"],
         create_time=row["create_time"],
         text_from=TextFrom(row["text_from"]),
+        labels=row["labels"],
     )
 
 
@@ -238,6 +240,7 @@ def _field_values(fields: ImageFields) -> dict[str, Any]:
         "num_repeats": fields.num_repeats,
         "caption_origin": vars(fields.caption_origin) if fields.caption_origin else None,
         "text_areas": [_crop_values(area) for area in fields.text_areas] or None,
+        "labels": dict(fields.labels),
     }
 
 
@@ -249,6 +252,7 @@ def _fields_of(row: Values) -> ImageFields:
         num_repeats=row["num_repeats"],
         caption_origin=CaptionOrigin(**row["caption_origin"]) if row["caption_origin"] else None,
         text_areas=tuple(Crop(**area) for area in row["text_areas"] or ()),
+        labels=row["labels"],
     )
 
 
@@ -294,6 +298,8 @@ def _plain(value: Value) -> Any:
             return {**vars(value), "create_time": value.create_time.isoformat(), "source": value.source.value}
         case CaptionOrigin():
             return dict(vars(value))
+        case Mapping():
+            return dict(value)
         case tuple():
             return [_tag_values(tag) for tag in value]
         case _:

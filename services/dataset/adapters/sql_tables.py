@@ -50,6 +50,8 @@ def _picture_columns() -> tuple[Column[Any], ...]:
         Column("content_area", JsonText, nullable=True),
         Column("perceptual_hash", String(16), nullable=True),
         Column("caption_origin", JsonText, nullable=True),
+        # With a default on the server, for replicas of before.
+        Column("labels", JsonText, nullable=False, server_default="{}"),
         # Where the mask is and what it takes, to count it; all else of it beside them.
         Column("mask_key", String(512), nullable=True),
         Column("mask_bytes", BigInteger, nullable=True),
@@ -115,6 +117,7 @@ versions = Table(
     Column("text_from", String(16), nullable=False, server_default="caption_or_tags"),
     Column("create_time", UtcDateTime, nullable=False),
     Column("subject", Text, nullable=False, server_default=""),
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("project", "dataset_id", "number"),
     Index("ix_versions_digest", "project", "dataset_id", "digest"),
 )
@@ -189,5 +192,18 @@ project_usage = Table(
 )
 
 events = events_table(metadata)
+# Changes of images until they become events together.
+image_notes = Table(
+    "image_notes",
+    metadata,
+    # SQLite numbers only INTEGER primary keys by itself.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("project", String(63), nullable=False),
+    Column("dataset_id", String(63), nullable=False),
+    Column("image_id", String(63), nullable=False),
+    Column("change", String(8), nullable=False),
+    Column("noted_at", UtcDateTime, nullable=False),
+    Index("ix_image_notes_dataset", "project", "dataset_id", "position"),
+)
 idempotency_keys = idempotency_table(metadata)
 audit_outbox = outbox_table(metadata)

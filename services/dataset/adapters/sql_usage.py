@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, union, update
+from sqlalchemy import func, or_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.outbox import Outbox
 from services.chassis.sql import Database
 from services.chassis.usage_events import usage_event
-from services.dataset.adapters.sql_tables import datasets, edit_images, events, images, project_usage, version_images
+from services.dataset.adapters.sql_tables import datasets, edit_images, images, project_usage, version_images
 from services.dataset.models.usage import ProjectUsage
 
 _usage = project_usage.c
@@ -79,11 +79,8 @@ class SqlMeter:
 
     async def forget(self, before: datetime) -> int:
         """See the port."""
-        old = delete(events).where(events.c.created_at < before)
-        if self._published_only:
-            old = old.where(events.c.published_at.is_not(None))
         async with self._db.begin() as conn:
-            return int((await conn.execute(old)).rowcount)
+            return await self._outbox.forget(conn, before, published_only=self._published_only)
 
 
 async def _counted_anew(conn: AsyncConnection, project: str) -> ProjectUsage:

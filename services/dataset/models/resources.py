@@ -94,7 +94,8 @@ class CaptionOrigin:
 class ImageFields:
     """What a caller may change of an image. num_repeats 0: the dataset's value. crop None: the whole picture.
 
-    caption_origin: None for a person's caption. text_areas: where something is written, the largest first.
+    caption_origin: None for a person's caption. text_areas: where something is written, the largest first. labels: the
+    caller's own, never trained; they stay out of the repr as those of datasets do.
     """
 
     caption: str = ""
@@ -103,6 +104,7 @@ class ImageFields:
     num_repeats: int = 0
     caption_origin: CaptionOrigin | None = None
     text_areas: tuple[Crop, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 TEXT = "text"
@@ -251,7 +253,7 @@ class VersionImage:
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """A frozen copy of a dataset; it never changes. digest: of what training reads, see `models.versions`.
+    """A frozen copy of a dataset, of which only labels change. digest: of what training reads, see `models.versions`.
 
     text_from: what its texts were made of.
     """
@@ -265,8 +267,9 @@ class DatasetVersion:
     create_time: datetime
     text_from: TextFrom = TextFrom.CAPTION_OR_TAGS
     subject: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:
-        """Differs from that of another version of this name, such as a deleted one's."""
-        return etag_of(self.ref.name, self.create_time.isoformat())
+        """Changes with its labels, and differs from that of another version of this name, such as a deleted one's."""
+        return etag_of(self.ref.name, self.create_time.isoformat(), *sorted(self.labels.items()))

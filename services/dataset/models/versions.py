@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -39,7 +39,12 @@ def contents_digest(images: Sequence[VersionImage]) -> str:
 
 
 def frozen(
-    dataset: Dataset, images: Sequence[Image], *, description: str, now: datetime
+    dataset: Dataset,
+    images: Sequence[Image],
+    *,
+    description: str,
+    now: datetime,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[DatasetVersion, list[VersionImage]]:
     """The dataset's next version with its images in upload order."""
     ref = VersionRef(dataset.ref, dataset.last_version + 1)
@@ -70,6 +75,7 @@ def frozen(
         description=description,
         create_time=now,
         text_from=dataset.fields.text_from,
+        labels=labels or {},
     )
     return version, pinned
 

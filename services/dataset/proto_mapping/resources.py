@@ -113,6 +113,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         num_repeats=image.num_repeats,
         caption_origin=_origin(image.caption_origin) if image.HasField("caption_origin") else None,
         text_areas=tuple(filter(None, map(crop, image.text_areas))),
+        labels=dict(image.labels),
     )
 
 
@@ -193,6 +194,7 @@ def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
         text_areas=map(_part_proto, fields.text_areas),
+        labels=dict(fields.labels),
     )
 
 
@@ -209,6 +211,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
         create_time=timestamp(version.create_time),
         etag=version.etag,
         text_from=_PROTO_TEXTS[version.text_from],
+        labels=dict(version.labels),
     )
 
 

@@ -11,6 +11,7 @@ from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import check_etag, check_id, new_id
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
+from services.dataset.models.events import Created, Updated
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.names import DatasetRef, parse_project
 from services.dataset.models.resources import Dataset, DatasetFields, TextFrom
@@ -74,6 +75,7 @@ class DatasetVerbs:
             self._budgets.check(wanted.project, DATASETS_BUDGET, usage.datasets, field="parent")
             if not wanted.validate_only:
                 await tx.add_dataset(dataset)
+                await tx.tell(dataset.ref, Created(dataset))
                 await tx.remember(key, dataset.ref.name)
         return dataset
 
@@ -99,6 +101,7 @@ class DatasetVerbs:
             updated = current.changed(masked(current.fields, _checked(given), mask), self._clock())
             if updated is not current:
                 await tx.save_dataset(updated)
+                await tx.tell(ref, Updated(updated))
         return updated
 
     async def delete(self, ref: DatasetRef, *, etag: str, force: bool) -> None:

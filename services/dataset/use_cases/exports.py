@@ -14,6 +14,7 @@ from zipfile import ZipFile, ZipInfo
 
 from fiveshot.layouts import METADATA
 
+from services.chassis.budgets import DOWNLOADS, UNLIMITED, AtOnce
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
@@ -55,7 +56,9 @@ class _File:
 class ExportVerb:
     """ExportDatasetVersion."""
 
-    def __init__(self, versions: VersionVerbs, images: ImageVerbs) -> None:
+    def __init__(self, versions: VersionVerbs, images: ImageVerbs, at_once: AtOnce | None = None) -> None:
+        """at_once: counts downloads."""
+        self._at_once = at_once or AtOnce(UNLIMITED, DOWNLOADS)
         self._versions = versions
         self._images = images
 
@@ -64,7 +67,8 @@ class ExportVerb:
         version = await self._versions.get(ref)
         files = _files(version, await self._all_images(ref), layout)
         name = f"{ref.dataset.dataset}-v{ref.number}-{layout}.zip"
-        return Download(name, "application/zip", _length(files), f"{version.etag}-{layout}", self._zip(version, files))
+        chunks = self._at_once.during(ref.dataset.project, self._zip(version, files), field="name")
+        return Download(name, "application/zip", _length(files), f"{version.etag}-{layout}", chunks)
 
     async def _all_images(self, ref: VersionRef) -> list[VersionImage]:
         images: list[VersionImage] = []

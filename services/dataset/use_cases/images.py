@@ -11,7 +11,7 @@ from typing import Any
 
 from services.chassis.errors import DataLoss, InvalidArgument, NotFound
 from services.chassis.listing import memory
-from services.chassis.listing.fields import labels, moment, text
+from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.filters import Filter, parse_filter
 from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.names import check_etag
@@ -30,8 +30,8 @@ def _value(image: Image, name: str) -> Any:
     match name:
         case "tags":
             return [normal_label(tag.label) for tag in image.fields.tags]
-        case "caption":
-            return image.fields.caption
+        case "caption" | "labels":
+            return getattr(image.fields, name)
         case "file_name":
             return image.picture.file_name
         case _:
@@ -46,6 +46,7 @@ IMAGES: Listing[Image] = Listing(
         "caption": text(fold=str.casefold),
         "tags": labels(fold=normal_label),
         "facts": labels(fold=str.casefold),
+        "labels": text_map(),
         "create_time": moment(),
         "update_time": moment(),
     },

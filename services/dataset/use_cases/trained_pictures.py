@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image as Pillow
 
 from services.chassis import pictures
+from services.chassis.budgets import DOWNLOADS, UNLIMITED, AtOnce
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import InvalidArgument
 from services.chassis.pictures import PictureLimits
@@ -39,14 +40,31 @@ class Form:
 class TrainedPictures:
     """Downloads in every form; the part to train on is drawn for each call."""
 
-    def __init__(self, images: ImageVerbs, decoder: PictureDecoder, budget: ByteBudget, *, limits: Limits) -> None:
+    def __init__(
+        self,
+        images: ImageVerbs,
+        decoder: PictureDecoder,
+        budget: ByteBudget,
+        *,
+        limits: Limits,
+        at_once: AtOnce | None = None,
+    ) -> None:
+        """at_once: counts downloads."""
+        self._at_once = at_once or AtOnce(UNLIMITED, DOWNLOADS)
         self._images = images
         self._decoder = decoder
         self._budget = budget
         self._limits = PictureLimits(max_pixels=limits.max_pixels)
 
     async def download(self, ref: ImageRef | VersionImageRef, form: Form) -> Download:
-        """A picture, live or as a version pinned it. Raises NotFound, InvalidArgument, ResourceExhausted, DataLoss."""
+        """A picture, live or as a version pinned it. Raises NotFound, InvalidArgument, ResourceExhausted, DataLoss.
+
+        chunks raises ResourceExhausted when too many go out to the project already.
+        """
+        found = await self._found(ref, form)
+        return replace(found, chunks=self._at_once.during(_project(ref), found.chunks, field="name"))
+
+    async def _found(self, ref: ImageRef | VersionImageRef, form: Form) -> Download:
         if form.view is View.MASK and (form.crop or form.size):
             return await self._mask(ref, form)
         if form.view is not View.CROP:
@@ -60,7 +78,7 @@ class TrainedPictures:
             return await self._images.download(ref, form.view)
         record = await self._images.record(ref)
         crop = form.crop or record.fields.crop or _WHOLE
-        project = (ref.dataset if isinstance(ref, ImageRef) else ref.version.dataset).project
+        project = _project(ref)
         with self._budget.holding(project) as held:
             held.at_least(record.picture.size_bytes)
             original = await self._images.download(ref, View.ORIGINAL)
@@ -81,7 +99,7 @@ class TrainedPictures:
     async def _mask(self, ref: ImageRef | VersionImageRef, form: Form) -> Download:
         """A part of the mask, or all of it at another size: a grey PNG."""
         whole = await self._images.download(ref, View.MASK)
-        project = (ref.dataset if isinstance(ref, ImageRef) else ref.version.dataset).project
+        project = _project(ref)
         with self._budget.holding(project) as held:
             held.at_least(whole.size_bytes or 0)
             data = b"".join([chunk async for chunk in whole.chunks])
@@ -101,6 +119,10 @@ def _drawn_mask(image: Pillow.Image, crop: Crop, size: tuple[int, int] | None) -
 
 def _edges(crop: Crop, size: tuple[int, int]) -> tuple[float, float, float, float]:
     return crop.left * size[0], crop.top * size[1], crop.right * size[0], crop.bottom * size[1]
+
+
+def _project(ref: ImageRef | VersionImageRef) -> str:
+    return (ref.dataset if isinstance(ref, ImageRef) else ref.version.dataset).project
 
 
 def _drawn(image: Pillow.Image, crop: Crop, size: tuple[int, int] | None) -> bytes:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from services.chassis.budgets import DATASETS, IMAGES, STORED_BYTES, UPLOADS, AtOnce, Budgets, BudgetUse
+from services.chassis.budgets import DATASETS, DOWNLOADS, IMAGES, STORED_BYTES, UPLOADS, AtOnce, Budgets, BudgetUse
 from services.chassis.patience import every
 from services.dataset.models.usage import hour_of
 from services.dataset.ports import Clock, DatasetStore, Meter
 
 
 class UsageVerbs:
-    """GetUsage. at_once: the uploads of this process."""
+    """GetUsage. uploading, downloading: calls of this process."""
 
-    def __init__(self, store: DatasetStore, budgets: Budgets, at_once: AtOnce) -> None:
+    def __init__(self, store: DatasetStore, budgets: Budgets, uploading: AtOnce, downloading: AtOnce) -> None:
         self._store = store
         self._budgets = budgets
-        self._at_once = at_once
+        self._uploading = uploading
+        self._downloading = downloading
 
     async def get(self, project: str) -> list[BudgetUse]:
         """The use of each budget."""
@@ -26,7 +27,8 @@ class UsageVerbs:
             DATASETS: found.datasets,
             IMAGES: found.images,
             STORED_BYTES: found.stored_bytes,
-            UPLOADS: self._at_once.of(project),
+            UPLOADS: self._uploading.of(project),
+            DOWNLOADS: self._downloading.of(project),
         }
         return [self._budgets.use(project, budget, number) for budget, number in used.items()]
 

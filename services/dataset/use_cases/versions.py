@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from services.chassis.errors import FailedPrecondition
+from collections.abc import Mapping
+from dataclasses import replace
+
+from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import check_etag
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
+from services.dataset.models.events import VersionCreated, VersionDeleted, VersionUpdated
 from services.dataset.models.names import DatasetRef, VersionRef
 from services.dataset.models.resources import DatasetVersion, VersionImage
 from services.dataset.models.versions import as_trained, frozen
@@ -15,7 +19,7 @@ from services.dataset.use_cases.upkeep import Upkeep
 
 
 class VersionVerbs:
-    """The verbs on versions. There is none that changes a version, but for its end."""
+    """The verbs on versions. None changes what a version froze, but for its end."""
 
     def __init__(self, store: DatasetStore, upkeep: Upkeep, clock: Clock, tokens: PageTokens) -> None:
         self._store = store
@@ -23,7 +27,9 @@ class VersionVerbs:
         self._clock = clock
         self._tokens = tokens
 
-    async def create(self, ref: DatasetRef, *, description: str, request_id: str) -> DatasetVersion:
+    async def create(
+        self, ref: DatasetRef, *, description: str, request_id: str, labels: Mapping[str, str] | None = None
+    ) -> DatasetVersion:
         """Freezes the dataset as it is now; the same contents give the existing version back.
 
         Contents are what training reads, with the trigger word. Raises NotFound, and
@@ -34,7 +40,8 @@ class VersionVerbs:
             project=ref.project,
             method="CreateDatasetVersion",
             request_id=check_text(request_id, field="request_id"),
-            digest=digest(ref, note),
+            # Requests of before there were labels must be recognised.
+            digest=digest(ref, note, *sorted((labels or {}).items())),
         )
         async with self._store.write() as tx:
             dataset = await tx.lock_dataset(ref)
@@ -49,13 +56,14 @@ class VersionVerbs:
                     reason="DATASET_EMPTY",
                     remedy="Upload at least one picture first; five or more make a good set.",
                 )
-            version, pinned = frozen(dataset, images, description=note, now=self._clock())
+            version, pinned = frozen(dataset, images, description=note, labels=labels or {}, now=self._clock())
             same = await tx.version_like(version)
             if same is not None:
                 version = same
             else:
                 await tx.add_version(version, pinned)
                 await tx.save_dataset(dataset.with_version(version.ref.number))
+                await tx.tell(ref, VersionCreated(version))
             await tx.remember(key, version.ref.name)
         return version
 
@@ -63,6 +71,29 @@ class VersionVerbs:
         """Reads one version. Raises NotFound."""
         async with self._store.read() as view:
             return await view.version(ref)
+
+    async def label(
+        self, ref: VersionRef, labels: Mapping[str, str], mask: tuple[str, ...], etag: str
+    ) -> DatasetVersion:
+        """Gives a version other labels. Raises NotFound, Aborted for an old etag, InvalidArgument for another field."""
+        others = [path for path in mask if path not in ("labels", "*")]
+        if others:
+            raise InvalidArgument(
+                f"'{others[0][:100]}' of a version cannot be changed",
+                field="update_mask",
+                reason="UPDATE_MASK_INVALID",
+                remedy="Only labels can; leave update_mask empty or name them.",
+            )
+        async with self._store.write() as tx:
+            await tx.lock_dataset(ref.dataset)
+            current = await tx.version(ref)
+            check_etag(etag, current.etag, field="dataset_version.etag")
+            version = replace(current, labels=labels)
+            if version != current and (mask or labels):
+                await tx.label_version(ref, labels)
+                await tx.tell(ref.dataset, VersionUpdated(version))
+                return version
+        return current
 
     async def delete(self, ref: VersionRef, *, etag: str, force: bool) -> None:
         """Deletes a version with its images.
@@ -83,19 +114,20 @@ class VersionVerbs:
                     metadata={"images": str(version.image_count)},
                 )
             await tx.remove_version(ref)
+            await tx.tell(ref.dataset, VersionDeleted(ref.name))
         await self._upkeep.sweep_soon()
 
     async def list_versions(self, request: ListRequest) -> tuple[list[DatasetVersion], str, int]:
-        """A page of a dataset's versions, newest first unless asked otherwise, the next token, and how many there are.
+        """A page of a dataset's versions, newest first unless asked otherwise, the next token, and how many match.
 
         Raises NotFound, InvalidArgument.
         """
         ref = DatasetRef.parse(request.parent, field="parent")
+        check_text(request.filter, field="filter")
         asked = VERSIONS.open(request, self._tokens)
         async with self._store.read() as view:
             await view.dataset(ref)
-            found = await view.versions(ref, asked.query)
-            total = await view.count_versions(ref)
+            found, total = await view.versions(ref, asked.query)
         return *asked.answer(found), total
 
     async def list_images(self, request: ListRequest) -> tuple[list[VersionImage], str, int]:

@@ -9,8 +9,22 @@ from services.chassis.errors import FieldViolation, InvalidArgument
 PROGRESS = "fiveshot.training_job.progress"
 DISABLED = "fiveshot.webhook.disabled"
 TEST = "fiveshot.webhook.test"
+_PARTS = {
+    "dataset": (
+        "created", "updated", "deleted", "images_added", "images_updated", "images_deleted",
+        "version_created", "version_updated", "version_deleted",
+    ),
+    "tag_job": ("created", "state_changed", "deleted"),
+    "model": (
+        "created", "updated", "deleted", "version_created", "version_updated", "version_deleted",
+        "alias_moved", "alias_deleted",
+    ),
+}  # fmt: skip
 EVENT_TYPES = (
+    *(f"fiveshot.{group}.{kind}" for group, kinds in _PARTS.items() for kind in kinds),
     "fiveshot.training_job.created",
+    "fiveshot.training_job.updated",
+    "fiveshot.training_job.deleted",
     "fiveshot.training_job.state_changed",
     PROGRESS,
     "fiveshot.training_job.base_previews_completed",

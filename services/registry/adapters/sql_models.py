@@ -14,6 +14,8 @@ from services.chassis import names
 from services.chassis.errors import AlreadyExists, FailedPrecondition
 from services.chassis.listing.pages import Query
 from services.chassis.listing.sql import Rows, SqlListing
+from services.chassis.nats_events import event_subject
+from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation, utcnow
@@ -35,6 +37,7 @@ from services.registry.adapters.sql_statements import (
 )
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, MODELS, REQUESTS, VERSIONS
 from services.registry.models import (
+    LATEST,
     MODEL_NAME,
     Model,
     ModelChanges,
@@ -48,6 +51,7 @@ from services.registry.models import (
 from services.registry.ports import MODELS as MODEL_LISTING
 from services.registry.ports import VERSIONS as VERSION_LISTING
 from services.registry.ports import Admit
+from services.registry.proto_mapping import events as told
 
 T = TypeVar("T")
 
@@ -61,8 +65,11 @@ _ATTEMPTS = 5
 class SqlModelStore:
     """Implements ports.ModelStore."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, outbox: Outbox, *, published_only: bool = False) -> None:
+        """published_only: an event is forgotten only after the bus has it."""
         self._db = db
+        self._published_only = published_only
+        self._outbox = outbox
         self._requests = RememberedRequests(REQUESTS)
 
     async def recall(self, key: RequestKey) -> str | None:
@@ -88,7 +95,9 @@ class SqlModelStore:
             await admitted(conn, new.project, admit, model=True, version=False)
             await insert_model(conn, new)
             await self._requests.remember(conn, key, MODEL_NAME.format(project=new.project, model=new.model_id))
-            return await read_model(conn, new.project, new.model_id)
+            made = await read_model(conn, new.project, new.model_id)
+            await self._tell(conn, made, told.created(made))
+            return made
 
         return await self._write(create)
 
@@ -121,7 +130,9 @@ class SqlModelStore:
                 await conn.execute(delete(MODEL_TAGS).where(*owned(MODEL_TAGS, project, model_id)))
                 await insert_tags(conn, project, model_id, changes.tags)
             await touch(conn, project, model_id, **values)
-            return await read_model(conn, project, model_id)
+            changed = await read_model(conn, project, model_id)
+            await self._tell(conn, changed, told.updated(changed))
+            return changed
 
     async def delete_model(self, project: str, model_id: str, *, etag: str, force: bool) -> list[str]:
         """See ports.ModelStore."""
@@ -138,6 +149,8 @@ class SqlModelStore:
             keys = await conn.scalars(select(FILES.c.object_key).where(*owned(FILES, project, model_id)))
             object_keys = list(keys)
             await conn.execute(delete(MODELS).where(*owned(MODELS, project, model_id)))
+            await self._tell(conn, model, told.deleted(model))
+            await self._outbox.close(conn, model.name)
             return object_keys
 
     async def add_version(
@@ -162,7 +175,10 @@ class SqlModelStore:
             await admitted(conn, project, admit, model=new is not None, version=True)
             if new is not None:
                 await insert_model(conn, new)
-            next_number = check_number((await locked_model(conn, project, model_id)).last_version + 1, number)
+            model = await locked_model(conn, project, model_id)
+            if new is not None:
+                await self._tell(conn, model, told.created(model))
+            next_number = check_number(model.last_version + 1, number)
             values = {"number": next_number, "create_time": utcnow(), **version_values(draft)}
             await conn.execute(insert(VERSIONS).values(**values))
             await conn.execute(insert(FILES), file_values(draft, next_number))
@@ -170,7 +186,11 @@ class SqlModelStore:
                 await point_alias(conn, project, model_id, alias, next_number)
             await touch(conn, project, model_id, last_version=next_number)
             await self._requests.remember(conn, key, version_name(project, model_id, next_number))
-            return await read_version(conn, project, model_id, next_number)
+            version = await read_version(conn, project, model_id, next_number)
+            await self._tell(conn, model, told.version_created(version))
+            for alias in aliases:
+                await self._tell(conn, model, told.alias_moved(model, alias, next_number))
+            return version
 
         return await self._write(add)
 
@@ -193,36 +213,45 @@ class SqlModelStore:
     ) -> ModelVersion:
         """See ports.ModelStore."""
         async with self._db.begin() as conn:
-            await locked_model(conn, project, model_id)
+            model = await locked_model(conn, project, model_id)
             version = await read_version(conn, project, model_id, number)
             names.check_etag(etag, version.etag, field="model_version.etag")
-            if labels != version.labels:
-                own = (*owned(VERSIONS, project, model_id), VERSIONS.c.number == number)
-                await conn.execute(update(VERSIONS).where(*own).values(labels=dict(labels)))
-                await touch(conn, project, model_id)
-            return await read_version(conn, project, model_id, number)
+            if labels == version.labels:
+                return version
+            own = (*owned(VERSIONS, project, model_id), VERSIONS.c.number == number)
+            await conn.execute(update(VERSIONS).where(*own).values(labels=dict(labels)))
+            await touch(conn, project, model_id)
+            labelled = await read_version(conn, project, model_id, number)
+            await self._tell(conn, model, told.version_updated(labelled))
+            return labelled
 
     async def delete_version(
         self, project: str, model_id: str, number: int, check: Callable[[ModelVersion], None]
     ) -> list[str]:
         """See ports.ModelStore."""
         async with self._db.begin() as conn:
-            await locked_model(conn, project, model_id)
-            check(await read_version(conn, project, model_id, number))
+            model = await locked_model(conn, project, model_id)
+            gone = await read_version(conn, project, model_id, number)
+            check(gone)
             files = (*owned(FILES, project, model_id), FILES.c.number == number)
             object_keys = list(await conn.scalars(select(FILES.c.object_key).where(*files)))
             version = (*owned(VERSIONS, project, model_id), VERSIONS.c.number == number)
             await conn.execute(delete(VERSIONS).where(*version))
             await touch(conn, project, model_id)
+            for alias in sorted(set(gone.aliases) & set(model.aliases) - {LATEST}):
+                await self._tell(conn, model, told.alias_deleted(model, alias))
+            await self._tell(conn, model, told.version_deleted(project, model_id, number))
             return object_keys
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
         """See ports.ModelStore."""
         async with self._db.begin() as conn:
-            await locked_model(conn, project, model_id)
+            model = await locked_model(conn, project, model_id)
             await read_version(conn, project, model_id, number)
             await point_alias(conn, project, model_id, alias, number)
             await touch(conn, project, model_id)
+            if model.aliases.get(alias) != number:
+                await self._tell(conn, model, told.alias_moved(model, alias, number))
             return await read_model(conn, project, model_id)
 
     async def delete_alias(self, project: str, model_id: str, alias: str) -> Model:
@@ -233,12 +262,18 @@ class SqlModelStore:
                 raise no_alias(model, alias)
             await conn.execute(delete(ALIASES).where(*owned(ALIASES, project, model_id), ALIASES.c.alias == alias))
             await touch(conn, project, model_id)
+            await self._tell(conn, model, told.alias_deleted(model, alias))
             return await read_model(conn, project, model_id)
 
     async def counts(self, project: str) -> tuple[int, int]:
         """See ports.ModelStore."""
         async with self._db.connect() as conn:
             return await count(conn, MODELS, project), await count(conn, VERSIONS, project)
+
+    async def forget_events(self, age: timedelta) -> int:
+        """See ports.ModelStore."""
+        async with self._db.begin() as conn:
+            return await self._outbox.forget(conn, utcnow() - age, published_only=self._published_only)
 
     async def forget_requests(self, age: timedelta) -> int:
         """See ports.ModelStore."""
@@ -251,6 +286,20 @@ class SqlModelStore:
             known = await conn.scalars(select(FILES.c.object_key).where(FILES.c.object_key.in_(object_keys)))
             referenced = set(known)
         return [key for key in object_keys if key not in referenced]
+
+    async def _tell(self, conn: AsyncConnection, model: Model, payload: told.Payload) -> None:
+        """Appends an event of a locked model. The relay looks every second, and hears of it no sooner."""
+        kind = told.event_type(payload)
+        await self._outbox.append(
+            conn,
+            aggregate=model.name,
+            type=f"fiveshot.model.{kind}",
+            subject=event_subject(model.project, "models", model.model_id, kind),
+            source=model.name,
+            payload=lambda event_id, sequence, moment: told.event_payload(
+                payload, model.name, event_id=event_id, sequence=sequence, moment=moment
+            ),
+        )
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):

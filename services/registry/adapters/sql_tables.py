@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from services.chassis.audit.outbox import outbox_table, record_columns
+from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
@@ -130,6 +131,7 @@ ALIASES = Table(
 
 REQUESTS = idempotency_table(METADATA)
 
+EVENTS = events_table(METADATA)
 AUDIT_OUTBOX = outbox_table(METADATA)
 AUDIT_RECORDS = Table(
     "audit_records",

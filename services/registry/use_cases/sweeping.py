@@ -1,4 +1,4 @@
-"""Tidying: files that a process left when it died between storing them and adding the version, and old request_ids."""
+"""Tidying: files of a process that died between storing them and adding the version, old request_ids and old events."""
 
 from __future__ import annotations
 
@@ -17,17 +17,25 @@ class Sweeper:
     """Removes files that no version refers to once they are older than `age`.
 
     age must be longer than a save can take: until a save ends, its files have no version. remember: how long a
-    request_id is known.
+    request_id is known. events: how long the log keeps what happened.
     """
 
     def __init__(
-        self, store: ModelStore, files: FileStore, *, age: timedelta, interval: timedelta, remember: timedelta
+        self,
+        store: ModelStore,
+        files: FileStore,
+        *,
+        age: timedelta,
+        interval: timedelta,
+        remember: timedelta,
+        events: timedelta,
     ) -> None:
         self._store = store
         self._files = files
         self._age = age
         self._interval = interval
         self._remember = remember
+        self._events = events
 
     async def run(self) -> None:
         """Sweeps at every interval until cancelled."""
@@ -36,6 +44,7 @@ class Sweeper:
     async def _round(self) -> None:
         await self.sweep()
         await self._store.forget_requests(self._remember)
+        await self._store.forget_events(self._events)
 
     async def sweep(self) -> int:
         """Removes what is orphaned now and returns how many files that were."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 
+from services.chassis.budgets import DOWNLOADS, UNLIMITED, AtOnce
 from services.chassis.errors import InvalidArgument, NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
@@ -26,7 +27,11 @@ log = get_logger(__name__)
 class Versions:
     """Get, list and download versions."""
 
-    def __init__(self, store: ModelStore, files: FileStore, tokens: PageTokens) -> None:
+    def __init__(
+        self, store: ModelStore, files: FileStore, tokens: PageTokens, at_once: AtOnce | None = None
+    ) -> None:
+        """at_once: counts downloads."""
+        self._at_once = at_once or AtOnce(UNLIMITED, DOWNLOADS)
         self._conversions = Conversions(files)
         self._store = store
         self._files = files
@@ -76,10 +81,14 @@ class Versions:
         """One file and its bytes, which are checked against its digest while they go out.
 
         file_id: "" for kohya, or the first where there is none; a form that the version was not stored in is made of
-        one that it was. Raises NotFound, and what `Conversions.make` raises; the stream raises DataLoss when the stored
-        bytes are not the saved ones.
+        one that it was. Raises NotFound, and what `Conversions.make` raises; the stream raises ResourceExhausted when
+        too many go out to the project already, and DataLoss when the stored bytes are not the saved ones.
         """
         version = await self.get(name)
+        file, chunks = await self._opened(version, file_id)
+        return file, self._at_once.during(version.draft.project, chunks, field="name")
+
+    async def _opened(self, version: ModelVersion, file_id: str) -> tuple[ModelFile, AsyncIterator[bytes]]:
         file = version.file(file_id or KOHYA)
         if file is None and not file_id:
             file = next(iter(version.draft.files), None)

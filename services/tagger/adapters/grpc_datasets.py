@@ -9,9 +9,9 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from services.tagger import proto_mapping
 from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
 from services.tagger.ports import Box
+from services.tagger.proto_mapping import messages as proto_mapping
 
 _PAGE_SIZE = 500
 _CALL_S = 15.0

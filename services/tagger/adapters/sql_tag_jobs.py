@@ -16,13 +16,17 @@ from services.chassis.errors import NotFound
 from services.chassis.listing.pages import Query
 from services.chassis.listing.sql import SqlListing
 from services.chassis.names import project_of
+from services.chassis.nats_events import event_subject
+from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.tagger.adapters.tag_job_tables import idempotency_keys, tag_job_images, tag_jobs
+from services.tagger.models.events import Created, Deleted, StateChanged, TagJobEvent
 from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob, cancelled, retried
 from services.tagger.models.tags import CaptionOptions, Purpose, TagMode, TagOptions
 from services.tagger.ports import TAG_JOBS
+from services.tagger.proto_mapping.events import event_payload, event_type
 
 _jobs = tag_jobs.c
 _images = tag_job_images.c
@@ -32,8 +36,11 @@ _LIST = SqlListing(TAG_JOBS, tag_jobs, {"create_time": _jobs.created_at, "end_ti
 class SqlTagJobs:
     """TagJobs on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, published_only: bool = False) -> None:
+        """published_only: an event is forgotten only after the bus has it."""
         self._db = database
+        self._outbox = outbox
+        self._published_only = published_only
         self._requests = RememberedRequests(idempotency_keys)
 
     async def create(self, job: TagJob, key: RequestKey) -> TagJob:
@@ -76,8 +83,9 @@ class SqlTagJobs:
             name = (await conn.execute(oldest.with_for_update(skip_locked=True))).scalar_one_or_none()
             if name is None:
                 return None
+            before = await _read(conn, name)
             await _change(conn, name, state=JobState.RUNNING, owner=owner, owned_until=until)
-            return await _read(conn, name)
+            return await self._told(conn, before, await _read(conn, name))
 
     async def renew(self, owner: str, *, until: datetime) -> set[str]:
         """See the port."""
@@ -114,36 +122,44 @@ class SqlTagJobs:
         async with self._db.begin() as conn:
             if (await conn.execute(ours.with_for_update())).one_or_none() is None:
                 return False
-            await _move(conn, name, move)
+            await self._move(conn, name, move)
             return True
 
     async def cancel(self, name: str, *, now: datetime) -> TagJob:
         """See the port."""
         async with self._db.begin() as conn:
-            return await _move(conn, name, lambda job: cancelled(job, now))
+            return await self._move(conn, name, lambda job: cancelled(job, now))
 
     async def retry(self, name: str) -> TagJob:
         """See the port."""
         async with self._db.begin() as conn:
-            await _move(conn, name, retried)
+            await self._move(conn, name, retried)
             await conn.execute(update(tag_jobs).where(_jobs.name == name).values(owner="", owned_until=None))
             return await _read(conn, name)
 
     async def delete(self, name: str, check: Callable[[TagJob], None]) -> None:
         """See the port. The request ids of the job go with it."""
         async with self._db.begin() as conn:
-            check(await _read(conn, name, lock=True))
+            job = await _read(conn, name, lock=True)
+            check(job)
             await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.resource_name == name))
             await conn.execute(delete(tag_job_images).where(_images.job == name))
             await conn.execute(delete(tag_jobs).where(_jobs.name == name))
+            await self._tell(conn, job, Deleted())
+            await self._outbox.close(conn, name)
 
     async def forget(self, *, ended_before: datetime) -> int:
-        """See the port. The request ids of forgotten jobs go with them."""
+        """See the port. The request ids of forgotten jobs go with them, and events that nobody waits for."""
         old = select(_jobs.name).where(_jobs.ended_at < ended_before)
         async with self._db.begin() as conn:
             await conn.execute(delete(idempotency_keys).where(idempotency_keys.c.resource_name.in_(old)))
             await conn.execute(delete(tag_job_images).where(_images.job.in_(old)))
-            return int((await conn.execute(delete(tag_jobs).where(_jobs.ended_at < ended_before))).rowcount)
+            gone = (await conn.execute(old)).scalars().all()
+            await conn.execute(delete(tag_jobs).where(_jobs.name.in_(gone)))
+            for name in gone:
+                await self._outbox.close(conn, name)
+            await self._outbox.forget(conn, ended_before, published_only=self._published_only)
+            return len(gone)
 
     async def _create(self, job: TagJob, key: RequestKey) -> TagJob:
         async with self._db.begin() as conn:
@@ -158,7 +174,38 @@ class SqlTagJobs:
             ]
             await conn.execute(insert(tag_job_images), images)
             await self._requests.remember(conn, key, job.name)
-            return await _read(conn, job.name)
+            stored = await _read(conn, job.name)
+            await self._tell(conn, stored, Created())
+            return stored
+
+    async def _move(self, conn: AsyncConnection, name: str, move: Callable[[TagJob], TagJob]) -> TagJob:
+        """Applies a pure move to a locked job, writes what it changed, and tells of another state."""
+        before = await _read(conn, name, lock=True)
+        after = move(before)
+        await _change(conn, name, state=after.state, error=after.error, ended_at=after.ended_at)
+        for position, (old, new) in enumerate(zip(before.outcomes, after.outcomes, strict=True)):
+            if old != new:
+                where = and_(_images.job == name, _images.position == position)
+                await conn.execute(update(tag_job_images).where(where).values(**_outcome_columns(new)))
+        return await self._told(conn, before, await _read(conn, name))
+
+    async def _told(self, conn: AsyncConnection, before: TagJob, after: TagJob) -> TagJob:
+        if before.state is not after.state:
+            await self._tell(conn, after, StateChanged(before.state))
+        return after
+
+    async def _tell(self, conn: AsyncConnection, job: TagJob, event: TagJobEvent) -> None:
+        kind = event_type(event)
+        await self._outbox.append(
+            conn,
+            aggregate=job.name,
+            type=f"fiveshot.tag_job.{kind}",
+            subject=event_subject(project_of(job.name), "tagJobs", job.name.rpartition("/")[2], kind),
+            source=job.name,
+            payload=lambda event_id, sequence, moment: event_payload(
+                event, job, event_id=event_id, sequence=sequence, moment=moment
+            ),
+        )
 
 
 async def _read(conn: AsyncConnection, name: str, *, lock: bool = False) -> TagJob:
@@ -196,18 +243,6 @@ async def _outcomes(conn: AsyncConnection, names: Sequence[str]) -> dict[str, li
 
 async def _change(conn: AsyncConnection, name: str, **values: Any) -> None:
     await conn.execute(update(tag_jobs).where(_jobs.name == name).values(revision=_jobs.revision + 1, **values))
-
-
-async def _move(conn: AsyncConnection, name: str, move: Callable[[TagJob], TagJob]) -> TagJob:
-    """Applies a pure move to a locked job and writes what it changed."""
-    before = await _read(conn, name, lock=True)
-    after = move(before)
-    await _change(conn, name, state=after.state, error=after.error, ended_at=after.ended_at)
-    for position, (old, new) in enumerate(zip(before.outcomes, after.outcomes, strict=True)):
-        if old != new:
-            where = and_(_images.job == name, _images.position == position)
-            await conn.execute(update(tag_job_images).where(where).values(**_outcome_columns(new)))
-    return await _read(conn, name)
 
 
 def _job(row: Row[Any], outcomes: Sequence[ImageOutcome]) -> TagJob:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from services.chassis import tracing
 from services.chassis.audit.outbox import outbox_table
+from services.chassis.outbox import events_table
 from services.chassis.requests.sql import idempotency_table
 from services.chassis.sql import JsonText, UtcDateTime
 
@@ -82,4 +83,5 @@ image_scores = Table(
 )
 
 idempotency_keys = idempotency_table(metadata)
+events = events_table(metadata)
 audit_outbox = outbox_table(metadata)

@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis import tracing
 from services.chassis.errors import AlreadyExists
 from services.chassis.listing.pages import Query
-from services.chassis.nats_events import event_subject
-from services.chassis.outbox import Outbox, OutboxEvent, new_event
+from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
 from services.trainer.adapters import job_metrics, sql_metrics, sql_queue, sql_usage, sql_writes
+from services.trainer.adapters.sql_events import job_event
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
     changed_columns,
@@ -39,7 +39,6 @@ from services.trainer.models.events import JobEvent, Progressed, StateChanged, S
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
 from services.trainer.ports import QUEUE, Admit, Move, WorkerAsk
-from services.trainer.proto_mapping.events import event_payload, event_type
 
 _UNLOCKED_TRIES = 3
 
@@ -173,7 +172,10 @@ class SqlJobStore:
         async with self._db.single() as conn:
             return [epoch_from_row(row) for row in (await conn.execute(statement)).mappings()]
 
-    async def count_epochs(self, job: str) -> int:
+    async def count_epochs(self, job: str, query: Query | None = None) -> int:
+        if query is not None:
+            async with self._db.connect() as conn:
+                return await EPOCH_LIST.count(conn, query, epochs.c.job == job, epochs.c.number > 0)
         statement = select(func.count()).select_from(epochs).where(epochs.c.job == job, epochs.c.number > 0)
         async with self._db.single() as conn:
             return await conn.scalar(statement) or 0
@@ -261,7 +263,7 @@ class SqlJobStore:
             columns["last_event"] = row["last_event"] + 1
         if not columns:
             return True
-        event = self._event(change.job, change.events[0], columns["last_event"]) if change.events else None
+        event = job_event(change.job, change.events[0], columns["last_event"]) if change.events else None
         return await sql_writes.write(
             conn,
             name=change.job.name,
@@ -312,22 +314,7 @@ class SqlJobStore:
 
     async def _append(self, conn: AsyncConnection, change: Change, *, after: int) -> None:
         for number, event in enumerate(change.events, after + 1):
-            await conn.execute(insert(events), vars(self._event(change.job, event, number)))
-
-    def _event(self, job: TrainingJob, event: JobEvent, number: int) -> OutboxEvent:
-        kind = event_type(event)
-        return new_event(
-            aggregate=job.name,
-            sequence=number,
-            type=f"fiveshot.training_job.{kind}",
-            subject=event_subject(job.project, "trainingJobs", job.job_id, kind),
-            source=job.name,
-            payload=lambda event_id, sequence, moment: event_payload(
-                event, job, event_id=event_id, sequence=sequence, moment=moment
-            ),
-            # Progress is told so often that it is in no trace, as the heartbeats are not that bring it.
-            traceparent="" if isinstance(event, Progressed) else job.traceparent,
-        )
+            await conn.execute(insert(events), vars(job_event(change.job, event, number)))
 
     def _tell(self, change: Change) -> None:
         """After the commit: wakes whoever waits in this process."""

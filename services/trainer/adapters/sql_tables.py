@@ -152,6 +152,7 @@ epochs = Table(
     Column("checkpoint", JsonText, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("pretended", Boolean, nullable=False, server_default=false()),
+    Column("labels", JsonText, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("job", "number"),
 )
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, not_, or_, select, update
 
+from services.chassis.outbox import CLOSED
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, utcnow
 from services.trainer.adapters.sql_tables import attempts, events, jobs, requests
@@ -49,7 +50,8 @@ class SqlHistory:
             return await RememberedRequests(requests).forget_older_than(conn, max(utcnow() - before, timedelta()))
 
     async def forget_usage(self, before: datetime) -> int:
-        told = and_(events.c.type == USAGE, events.c.created_at < before)
+        ended = or_(events.c.type == USAGE, events.c.aggregate.contains(CLOSED))
+        told = and_(ended, events.c.created_at < before)
         if self._published_only:
             told = and_(told, events.c.published_at.is_not(None))
         async with self._db.begin() as conn:

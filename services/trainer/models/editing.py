@@ -8,6 +8,7 @@ from datetime import datetime
 
 from services.chassis.errors import InvalidArgument
 from services.trainer.models.change import Change
+from services.trainer.models.events import Updated
 from services.trainer.models.job import TrainingJob
 
 
@@ -40,4 +41,16 @@ def edited(job: TrainingJob, given: Editable, mask: Sequence[str], now: datetime
     values = {name: getattr(given, name) for name in named}
     if all(getattr(job, name) == value for name, value in values.items()):
         return Change(job)
-    return Change(replace(job, **values, update_time=now, revision=job.revision + 1))
+    return Change(replace(job, **values, update_time=now, revision=job.revision + 1), events=(Updated(),))
+
+
+def check_label_mask(mask: Sequence[str]) -> None:
+    """Of an epoch labels alone may change. Raises InvalidArgument(reason=UPDATE_MASK_INVALID)."""
+    others = [path for path in mask if path not in ("labels", "*")]
+    if others:
+        raise InvalidArgument(
+            f"'{others[0][:100]}' of an epoch cannot be changed",
+            field="update_mask",
+            reason="UPDATE_MASK_INVALID",
+            remedy="Only labels can; leave update_mask empty or name them.",
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.chassis.names import etag_of
@@ -57,7 +57,7 @@ class Epoch:
     """An epoch that can be saved. number: from 1; 0 holds the base model's own previews.
 
     step: optimizer steps at its end. loss: mean over the epoch. checkpoint: files to resume from. pretended: comes from
-    a worker that only pretends to train.
+    a worker that only pretends to train. labels: the caller's own.
     """
 
     job: str
@@ -73,6 +73,7 @@ class Epoch:
     checkpoint: tuple[EpochFile, ...]
     create_time: datetime
     pretended: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -81,8 +82,8 @@ class Epoch:
 
     @property
     def etag(self) -> str:
-        """Differs from that of another epoch of this name, such as a deleted one's."""
-        return etag_of(self.name, self.attempt, self.create_time.isoformat())
+        """Changes with its labels, and differs from that of another epoch of this name, such as a deleted one's."""
+        return etag_of(self.name, self.attempt, self.create_time.isoformat(), *sorted(self.labels.items()))
 
     @property
     def artifacts(self) -> tuple[EpochFile, ...]:

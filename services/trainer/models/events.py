@@ -57,7 +57,19 @@ class Noticed:
     text: str
 
 
-JobEvent = Created | StateChanged | Progressed | EpochCompleted | BasePreviewsCompleted | Noticed
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Name, priority or labels of the job are others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The job is gone, with so many epochs."""
+
+    epoch_count: int
+
+
+JobEvent = Created | StateChanged | Progressed | EpochCompleted | BasePreviewsCompleted | Noticed | Updated | Deleted
 
 
 @dataclass(frozen=True, slots=True)

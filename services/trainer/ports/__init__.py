@@ -79,7 +79,11 @@ JOBS: Listing[TrainingJob] = Listing(
     default_order=[Order("create_time", descending=True)],
 )
 EPOCHS: Listing[Epoch] = Listing(
-    "ListEpochs", sortable={"create_time": datetime, "step": int}, key=("number", int), default_size=100
+    "ListEpochs",
+    fields={"step": number(), "loss": number(), "labels": text_map(), "create_time": moment()},
+    sortable={"create_time": datetime, "step": int},
+    key=("number", int),
+    default_size=100,
 )
 
 
@@ -149,8 +153,8 @@ class JobStore(Protocol):
     async def epochs(self, job: str, query: Query | None = None) -> Sequence[Epoch]:
         """A page of the finished epochs (see `EPOCHS`); without a query all in order, and number 0 with them."""
 
-    async def count_epochs(self, job: str) -> int:
-        """How many finished epochs the job has kept, without number 0."""
+    async def count_epochs(self, job: str, query: Query | None = None) -> int:
+        """How many finished epochs the job has kept, or of these match the query, without number 0."""
 
     async def metrics(
         self, job: str, keys: Collection[str], *, since_step: int, stride: int, limit: int
@@ -168,7 +172,8 @@ class JobStore(Protocol):
 
 
 class Deletions(Protocol):
-    """Removes what nobody needs any more. A check that raises leaves everything as it was; no move comes in between."""
+    """Removes what nobody needs any more, and labels what is kept. A check that raises leaves everything as it was; no
+    move comes in between."""
 
     async def job(self, name: str, check: Callable[[TrainingJob, int], None]) -> TrainingJob:
         """Removes a job with its epochs, points and events, and returns it. check: gets it and the number of its
@@ -176,6 +181,9 @@ class Deletions(Protocol):
 
     async def epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> Epoch:
         """Removes a finished epoch and returns it. NotFound."""
+
+    async def label(self, job: str, number: int, change: Callable[[Epoch], Epoch]) -> tuple[Epoch, TrainingJob]:
+        """Gives a finished epoch the labels of what `change` makes of it; the epoch and its job. NotFound."""
 
 
 class Leftovers(Protocol):

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from fiveshot.trainer.v1 import training_job_pb2
 
+from services.chassis.errors import InvalidArgument
 from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Metric, Preview
 from services.trainer.proto_mapping.times import from_timestamp, to_timestamp
+
+_EPOCH_NAME = re.compile(r"projects/[a-z][a-z0-9-]{0,62}/trainingJobs/[a-z][a-z0-9-]{0,62}/epochs/[1-9][0-9]{0,5}")
+
+
+def labelled_epoch(name: str) -> tuple[str, int]:
+    """The same of an epoch that an update names. Raises InvalidArgument(field="epoch.name")."""
+    if not _EPOCH_NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"'{name[:200]}' is not the name of an epoch",
+            field="epoch.name",
+            reason="NAME_INVALID",
+            remedy="Use projects/{project}/trainingJobs/{training_job}/epochs/{epoch}.",
+        )
+    return epoch_name(name)
 
 
 def epoch_name(name: str) -> tuple[str, int]:
@@ -69,6 +85,7 @@ def epoch_to_proto(epoch: Epoch, *, recommended: bool, file_notes: Iterable[str]
         etag=epoch.etag,
         file_notes=file_notes,
         pretended=epoch.pretended,
+        labels=dict(epoch.labels),
     )
     if epoch.evaluation is not None:
         message.evaluation.CopyFrom(

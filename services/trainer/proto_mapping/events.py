@@ -10,11 +10,13 @@ from google.protobuf import json_format
 from services.trainer.models.events import (
     BasePreviewsCompleted,
     Created,
+    Deleted,
     EpochCompleted,
     JobEvent,
     Noticed,
     Progressed,
     StateChanged,
+    Updated,
 )
 from services.trainer.models.job import TrainingJob
 from services.trainer.proto_mapping.epochs import epoch_to_proto, preview_to_proto
@@ -79,6 +81,13 @@ def _fill(message: training_event_pb2.TrainingJobEvent, event: JobEvent, job: Tr
             message.base_previews_completed.previews.extend(preview_to_proto(item) for item in event.previews)
         case Noticed():
             message.notice.text = event.text
+        case Updated():
+            message.updated.display_name, message.updated.priority = job.display_name, job.priority
+            message.updated.labels.update(job.labels)
+            message.updated.SetInParent()
+        case Deleted():
+            message.deleted.epoch_count = event.epoch_count
+            message.deleted.SetInParent()
 
 
 _TYPES: dict[type[JobEvent], str] = {
@@ -88,4 +97,6 @@ _TYPES: dict[type[JobEvent], str] = {
     EpochCompleted: "epoch_completed",
     BasePreviewsCompleted: "base_previews_completed",
     Noticed: "notice",
+    Updated: "updated",
+    Deleted: "deleted",
 }

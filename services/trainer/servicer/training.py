@@ -23,7 +23,13 @@ from services.chassis import http_bodies
 from services.chassis.names import project_of
 from services.trainer.models.job import TrainingJob
 from services.trainer.proto_mapping.audits import audit_to_proto
-from services.trainer.proto_mapping.epochs import epoch_name, epoch_to_proto, file_to_proto, metric_to_proto
+from services.trainer.proto_mapping.epochs import (
+    epoch_name,
+    epoch_to_proto,
+    file_to_proto,
+    labelled_epoch,
+    metric_to_proto,
+)
 from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_proto, job_to_proto, request_from_proto
 from services.trainer.proto_mapping.operating import found_to_proto, queue_to_proto, worker_to_proto
@@ -139,6 +145,13 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def DeleteTrainingJob(self, request: _Service.DeleteTrainingJobRequest, context: Any) -> Empty:
         await self._do.deleting.job(request.name, etag=request.etag, force=request.force)
         return Empty()
+
+    async def UpdateEpoch(self, request: _Service.UpdateEpochRequest, context: Any) -> training_job_pb2.Epoch:
+        given, mask = request.epoch, request.update_mask.paths
+        name = labelled_epoch(given.name)
+        epoch, owner = await self._do.deleting.label(name, dict(given.labels), mask, given.etag)
+        notes = self._do.reading.file_notes(owner)
+        return epoch_to_proto(epoch, recommended=name[1] == owner.recommended_epoch, file_notes=notes)
 
     async def DeleteEpoch(self, request: _Service.DeleteEpochRequest, context: Any) -> Empty:
         job, number = epoch_name(request.name)

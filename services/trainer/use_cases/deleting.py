@@ -1,13 +1,16 @@
-"""Delete jobs and epochs, with their files."""
+"""Delete jobs and epochs with their files, and label what is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
+from services.chassis.names import check_etag
 from services.trainer.models.deleting import check_due, check_epoch_delete, check_job_delete
+from services.trainer.models.editing import check_label_mask
 from services.trainer.models.epoch import Epoch
 from services.trainer.models.job import TrainingJob
 from services.trainer.models.lifetimes import Lifetimes
@@ -50,6 +53,18 @@ class JobDeleting:
                 await self._artifacts.sweep(name, attempt.number, keep=(), older_than=self._clock())
         except Unavailable as error:
             log.warning("files_left_to_the_sweeper", job=name, reason=error.reason)
+
+    async def label(
+        self, name: tuple[str, int], labels: Mapping[str, str], mask: Sequence[str], etag: str
+    ) -> tuple[Epoch, TrainingJob]:
+        """Gives an epoch other labels; it and its job. Raises NotFound, Aborted, InvalidArgument for another field."""
+        check_label_mask(mask)
+
+        def change(epoch: Epoch) -> Epoch:
+            check_etag(etag, epoch.etag, field="epoch.etag")
+            return replace(epoch, labels=labels) if mask or labels else epoch
+
+        return await self._deletions.label(*name, change)
 
     async def _epoch(self, job: str, number: int, check: Callable[[TrainingJob, Epoch], None]) -> None:
         epoch = await self._deletions.epoch(job, number, check)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from services.chassis.budgets import DOWNLOADS, UNLIMITED, AtOnce
 from services.chassis.errors import NotFound
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import project_of
@@ -52,7 +53,10 @@ class JobReading:
         clock: Callable[[], datetime],
         placing: Placing,
         budgets: JobBudgets | None = None,
+        at_once: AtOnce | None = None,
     ) -> None:
+        """at_once: counts downloads."""
+        self._at_once = at_once or AtOnce(UNLIMITED, DOWNLOADS)
         self._budgets = budgets or JobBudgets()
         self._placing = placing
         self._store = store
@@ -147,7 +151,7 @@ class JobReading:
         asked = EPOCHS.open(request, self._tokens)
         job = await self._store.get(request.parent)
         shown, token = asked.answer(await self._store.epochs(request.parent, asked.query))
-        return shown, token, await self._store.count_epochs(request.parent), job
+        return shown, token, await self._store.count_epochs(request.parent, asked.query), job
 
     def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
         """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""
@@ -157,13 +161,14 @@ class JobReading:
     async def file(self, job: str, number: int, file_id: str) -> tuple[EpochFile, AsyncIterator[bytes]]:
         """A file of an epoch and its bytes; file_id "" is the LoRA for kohya's tools.
 
-        NotFound names the files that there are; DataLoss at a wrong digest.
+        NotFound names the files that there are; the bytes raise ResourceExhausted when too many go out to the project
+        already, and DataLoss at a wrong digest.
         """
         epoch = await self._store.epoch(job, number)
         file_id = file_id or KOHYA
         for file in epoch.files:
             if file.file_id == file_id:
-                return file, self._artifacts.read(file)
+                return file, self._at_once.during(project_of(job), self._artifacts.read(file), field="name")
         known = ", ".join(file.file_id for file in epoch.files)
         raise NotFound(
             f"Epoch {number} has no file '{file_id}'",

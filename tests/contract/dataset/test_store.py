@@ -10,9 +10,10 @@ from functools import partial
 import pytest
 
 from services.chassis.errors import Aborted, AlreadyExists, DomainError, InvalidArgument, NotFound
+from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef, VersionRef
-from services.dataset.models.resources import Crop, ImageFields, TextFrom
+from services.dataset.models.resources import Crop, DatasetVersion, ImageFields, TextFrom
 from services.dataset.models.versions import frozen
 from services.dataset.ports import VERSION_IMAGES, VERSIONS, DatasetStore
 from tests.contract.dataset.rows import NOW, SET, dataset, fill, image
@@ -118,10 +119,15 @@ async def test_versions(store: DatasetStore) -> None:
             await tx.save_dataset(current)
     async with store.read() as view:
         assert await view.version(version.ref) == version
-        assert [v.ref.number for v in await view.versions(SET, first_page(VERSIONS))] == [2, 1]
-        paged = await every_page(VERSIONS, lambda query: view.versions(SET, query), page_size=1)
+        found, total = await view.versions(SET, first_page(VERSIONS))
+        assert ([v.ref.number for v in found], total) == ([2, 1], 2)
+
+        async def listed(query: Query) -> list[DatasetVersion]:
+            return (await view.versions(SET, query))[0]
+
+        paged = await every_page(VERSIONS, listed, page_size=1)
         assert [v.ref.number for v in paged] == [2, 1]
-        oldest = await every_page(VERSIONS, lambda query: view.versions(SET, query), order_by="create_time")
+        oldest = await every_page(VERSIONS, listed, order_by="create_time")
         assert [v.ref.number for v in oldest] == [1, 2]
         assert await view.count_versions(SET) == 2
         assert await view.version_images(version.ref, first_page(VERSION_IMAGES)) == pinned

@@ -22,11 +22,12 @@ from services.chassis.errors import (
 )
 from services.chassis.listing.pages import Query
 from services.chassis.names import new_id
+from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
 from services.registry.adapters.sql_models import SqlModelStore
-from services.registry.adapters.sql_tables import METADATA
+from services.registry.adapters.sql_tables import EVENTS, METADATA
 from services.registry.app import MIGRATIONS
 from services.registry.models import Model, ModelChanges, ModelFile, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import MODELS, VERSIONS, ModelStore
@@ -46,7 +47,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[ModelStore]:
     url = str(request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url"))
     await upgrade(url, MIGRATIONS)
     db = Database(url, pool_size=16)
-    yield SqlModelStore(db)
+    yield SqlModelStore(db, Outbox(EVENTS))
     await db.dispose()
 
 

@@ -47,9 +47,10 @@ async def kept(request: pytest.FixtureRequest, signals: Signals) -> AsyncIterato
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     await upgrade(url, MIGRATIONS)
     db = Database(url)
-    store, history = SqlJobStore(db, Outbox(events), signals), SqlHistory(db, published_only=False)
+    outbox = Outbox(events)
+    store, history = SqlJobStore(db, outbox, signals), SqlHistory(db, published_only=False)
     # So that a few rows are several batches.
-    yield store, history, SqlDeletions(db), SqlLeftovers(db, batch=2)
+    yield store, history, SqlDeletions(db, outbox), SqlLeftovers(db, batch=2)
     await db.dispose()
 
 

@@ -35,6 +35,28 @@ CREATE TABLE public.audit_records (
     published_at bigint
 );
 
+CREATE TABLE public.events (
+    "position" bigint NOT NULL,
+    id character varying(36) NOT NULL,
+    aggregate character varying(512) NOT NULL,
+    sequence bigint NOT NULL,
+    type character varying(128) NOT NULL,
+    subject character varying(512) NOT NULL,
+    source character varying(512) NOT NULL,
+    payload text NOT NULL,
+    created_at bigint NOT NULL,
+    published_at bigint
+);
+
+CREATE SEQUENCE public.events_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.events_position_seq OWNED BY public.events."position";
+
 CREATE TABLE public.idempotency_keys (
     project character varying(64) NOT NULL,
     method character varying(64) NOT NULL,
@@ -116,6 +138,8 @@ CREATE TABLE public.version_files (
     object_key character varying(1000) NOT NULL
 );
 
+ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
+
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
@@ -124,6 +148,12 @@ ALTER TABLE ONLY public.audit_outbox
 
 ALTER TABLE ONLY public.audit_records
     ADD CONSTRAINT audit_records_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY ("position");
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
@@ -143,6 +173,9 @@ ALTER TABLE ONLY public.models
 ALTER TABLE ONLY public.schema_state
     ADD CONSTRAINT schema_state_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence);
+
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_object_key_key UNIQUE (object_key);
 
@@ -154,6 +187,8 @@ CREATE INDEX ix_audit_records_project ON public.audit_records USING btree (proje
 CREATE INDEX ix_audit_records_time ON public.audit_records USING btree ("time", id);
 
 CREATE INDEX ix_audit_records_unpublished ON public.audit_records USING btree (published_at, "time");
+
+CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
@@ -177,6 +212,6 @@ ALTER TABLE ONLY public.model_versions
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_project_model_id_number_fkey FOREIGN KEY (project, model_id, number) REFERENCES public.model_versions(project, model_id, number) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0005');
+INSERT INTO public.alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

@@ -119,6 +119,22 @@ CREATE TABLE audit_records (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE events (
+    position INTEGER NOT NULL,
+    id VARCHAR(36) NOT NULL,
+    aggregate VARCHAR(512) NOT NULL,
+    sequence BIGINT NOT NULL,
+    type VARCHAR(128) NOT NULL,
+    subject VARCHAR(512) NOT NULL,
+    source VARCHAR(512) NOT NULL,
+    payload TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    published_at BIGINT,
+    PRIMARY KEY (position),
+    CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
+    UNIQUE (id)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -143,6 +159,8 @@ CREATE INDEX ix_audit_records_time ON audit_records (time, id);
 
 CREATE INDEX ix_audit_records_unpublished ON audit_records (published_at, time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0005');
+CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0005', '0001', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0007');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

@@ -18,6 +18,28 @@ CREATE TABLE public.audit_outbox (
     count bigint NOT NULL
 );
 
+CREATE TABLE public.events (
+    "position" bigint NOT NULL,
+    id character varying(36) NOT NULL,
+    aggregate character varying(512) NOT NULL,
+    sequence bigint NOT NULL,
+    type character varying(128) NOT NULL,
+    subject character varying(512) NOT NULL,
+    source character varying(512) NOT NULL,
+    payload text NOT NULL,
+    created_at bigint NOT NULL,
+    published_at bigint
+);
+
+CREATE SEQUENCE public.events_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.events_position_seq OWNED BY public.events."position";
+
 CREATE TABLE public.idempotency_keys (
     project character varying(64) NOT NULL,
     method character varying(64) NOT NULL,
@@ -75,11 +97,19 @@ CREATE TABLE public.tag_jobs (
     traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
+ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
+
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
 ALTER TABLE ONLY public.audit_outbox
     ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY ("position");
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
@@ -95,6 +125,11 @@ ALTER TABLE ONLY public.tag_job_images
 
 ALTER TABLE ONLY public.tag_jobs
     ADD CONSTRAINT tag_jobs_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence);
+
+CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 

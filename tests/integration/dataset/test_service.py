@@ -101,7 +101,7 @@ async def test_from_photos_to_a_version(dataset_server: DatasetServer) -> None:
     assert stored.pop("project_usage") == 1
     assert not any(stored.values())
     usage = await stub.GetUsage(pb.GetUsageRequest(name="projects/acme/datasetUsage"))
-    assert [budget.used for budget in usage.budgets] == [0, 0, 0, 0]
+    assert [budget.used for budget in usage.budgets] == [0, 0, 0, 0, 0]
 
 
 async def test_a_picture_without_words_is_frozen_with_the_subject(dataset_server: DatasetServer) -> None:

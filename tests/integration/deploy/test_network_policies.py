@@ -28,7 +28,7 @@ SERVER_PORTS = {
 DEV_PODS = {"database": "postgres", "s3": "s3", "nats": "nats"}
 NEEDS = {
     "dataset": {"database", "s3", "nats"},
-    "tagger": {"database"},
+    "tagger": {"database", "nats"},
     "trainer": {"database", "s3", "nats"},
     "registry": {"database", "s3", "nats"},
     "notifier": {"database", "nats"},

@@ -62,8 +62,8 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway whose other three services are absent, so that their absence can be seen as well."""
+async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[Gateway]:
+    """A gateway whose other services are absent, so that their absence can be seen as well. Its parameter: settings."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         signer = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -79,7 +79,7 @@ async def gateway() -> AsyncIterator[Gateway]:
             ],
         )
         public, admin, absent = servers.free_ports(3)
-        settings = _settings(folder, public, admin, absent)
+        settings = _settings(folder, public, admin, absent).model_copy(update=getattr(request, "param", {}))
         servicer = recording_dataset.RecordingDatasetServicer()
         dataset = await stack.enter_async_context(
             grpc_server.start_server(settings, servicer.register, service_names=[recording_dataset.SERVICE_NAME])

@@ -19,6 +19,7 @@ from prometheus_client import REGISTRY
 from tests.fixtures.patience import until, within
 from tests.integration.gateway.conftest import Gateway
 
+PATH_NAMES = ("dataset.name", "name", "parent")
 NAME = "projects/acme/datasets/dogs"
 
 
@@ -174,6 +175,9 @@ async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
     async with http(gateway) as client:
         answer = await client.get(address)
     assert (answer.status_code, answer.json()["details"][0]["reason"]) == (400, reason)
+    named = [each["fieldViolations"][0]["field"] for each in answer.json()["details"] if "fieldViolations" in each]
+    overridden = [name for name in PATH_NAMES if name in query.replace("%61", "a")][:1]
+    assert named == (overridden if reason == "QUERY_OVERRIDES_PATH" else [])
     assert gateway.key not in answer.text
     assert gateway.servicer.metadata == []
     log = gateway.keys_file.with_name("access.log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
+from sqlalchemy import select
 
 from services.chassis.errors import (
     Aborted,
@@ -14,7 +15,7 @@ from services.chassis.errors import (
     PermissionDenied,
 )
 from services.chassis.sql import Database
-from services.trainer.adapters.sql_tables import metadata
+from services.trainer.adapters.sql_tables import events, metadata
 from tests.fixtures.trainer import StartTrainer, Trainer
 
 _Service = training_service_pb2
@@ -39,6 +40,15 @@ async def _rows(url: str) -> dict[str, int]:
     try:
         async with db.connect() as conn:
             return {table.name: len((await conn.execute(table.select())).all()) for table in metadata.sorted_tables}
+    finally:
+        await db.dispose()
+
+
+async def _events(url: str) -> list[str]:
+    db = Database(url)
+    try:
+        async with db.connect() as conn:
+            return list(await conn.scalars(select(events.c.type).order_by(events.c.position)))
     finally:
         await db.dispose()
 
@@ -68,8 +78,9 @@ async def test_an_ended_job_goes_with_its_epochs_points_log_and_files(
         assert await _objects(trainer, job.name) == set()
         rows = await _rows(database_url)
         assert (rows["training_jobs"], rows["epochs"], rows["metric_chunks"]) == (0, 0, 0)
-        # But for what it used, which is still told.
-        assert (rows["events"], rows["attempt_times"]) == (1, 1)
+        # But for what it used; and nobody has taken its events yet, of which the last tells that it is gone.
+        assert rows["attempt_times"] == 1
+        assert (await _events(database_url))[-1] == "fiveshot.training_job.deleted"
         # The id is free again, and its log begins anew.
         again = await trainer.create(project, training_job_id=job.name.rsplit("/", 1)[1])
         assert again.state == Job.STATE_QUEUED

@@ -199,6 +199,6 @@ async def test_the_sweeper_removes_old_files_without_a_version_only() -> None:
     for saved in kept:
         bench.files.written[saved] = datetime.now(UTC) - timedelta(days=400)
     day = timedelta(days=1)
-    sweeper = Sweeper(bench.store, bench.files, age=day, interval=day, remember=day)
+    sweeper = Sweeper(bench.store, bench.files, age=day, interval=day, remember=day, events=day)
     assert await sweeper.sweep() == 1
     assert set(bench.files.objects) == kept | {"young"}

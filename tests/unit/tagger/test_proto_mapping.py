@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.tagger.v1 import tagger_pb2
 
-from services.tagger import proto_mapping
 from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob
 from services.tagger.models.tags import CaptionOptions, Purpose, Tag, TagMode, TagOptions, TagSource
+from services.tagger.proto_mapping import messages as proto_mapping
 from tests.fakes.tagger_world import ScriptedCaptioner, ScriptedTagger, score
 
 OPTIONS = TagOptions(

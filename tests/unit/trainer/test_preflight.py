@@ -26,6 +26,7 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
     found = {model.id: model for model in known()}
     assert list(found) == [
         "sd-1.5",
+        "sd-2.1",
         "sdxl",
         "pony-v6",
         "illustrious-xl",
@@ -38,6 +39,7 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
     assert all(model.license and model.memory_bytes and model.size_bytes for model in found.values())
     # Stable Diffusion 1.5 has 1.07 billion weights, SDXL 3.47 billion.
     assert round(found["sd-1.5"].size_bytes / 1e9, 1) == 2.1
+    assert round(found["sd-2.1"].size_bytes / 1e9, 1) == 2.6
     assert round(found["sdxl"].size_bytes / 1e9, 1) == 6.9
 
 

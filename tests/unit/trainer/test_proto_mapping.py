@@ -9,7 +9,17 @@ from fiveshot.trainer.v1 import base_model_pb2, training_event_pb2, training_job
 
 from services.trainer.models.base import OfferedModel
 from services.trainer.models.epoch import Evaluation
-from services.trainer.models.events import Created, EpochCompleted, JobEvent, Noticed, Progressed, StateChanged
+from services.trainer.models.events import (
+    BasePreviewsCompleted,
+    Created,
+    Deleted,
+    EpochCompleted,
+    JobEvent,
+    Noticed,
+    Progressed,
+    StateChanged,
+    Updated,
+)
 from services.trainer.models.job import JobError, JobState, Outcome, Progress
 from services.trainer.proto_mapping.epochs import epoch_from_proto, epoch_to_proto, file_to_proto
 from services.trainer.proto_mapping.events import event_from_payload, event_payload, event_type
@@ -69,17 +79,27 @@ def test_an_epoch_goes_to_the_wire_and_back_with_keys_for_workers_only() -> None
     assert replace(back, attempt=1) == epoch
 
 
+EVENTS: tuple[JobEvent, ...] = (
+    Created(),
+    StateChanged(
+        JobState.RUNNING,
+        JobState.FAILED,
+        "It failed.",
+        JobError("DISK_FULL", "The disk is full.", "Free space.", retryable=False),
+        2,
+    ),
+    Progressed(Progress(step=3, epoch=1, loss=0.25, eta_seconds=2.5), 30),
+    EpochCompleted(make_epoch(1), recommended=True),
+    Noticed("Batches are computed in parts."),
+    BasePreviewsCompleted(()),
+    Updated(),
+    Deleted(0),
+)
+
+
 def test_every_event_is_stored_whole_and_read_back() -> None:
     job = replace(make_job(), state=JobState.FAILED)
-    error = JobError("DISK_FULL", "The disk is full.", "Free space.", retryable=False)
-    events: tuple[JobEvent, ...] = (
-        Created(),
-        StateChanged(JobState.RUNNING, JobState.FAILED, "It failed.", error, 2),
-        Progressed(Progress(step=3, epoch=1, loss=0.25, eta_seconds=2.5), 30),
-        EpochCompleted(make_epoch(1), recommended=True),
-        Noticed("Batches are computed in parts."),
-    )
-    for number, event in enumerate(events, 1):
+    for number, event in enumerate(EVENTS, 1):
         payload = event_payload(event, job, event_id=f"id-{number}", sequence=number, moment=NOW)
         assert "\n" not in payload
         assert json.loads(payload)["trainingJob"] == NAME
@@ -92,7 +112,7 @@ def test_every_event_is_stored_whole_and_read_back() -> None:
 
 def test_every_payload_of_the_api_has_an_event() -> None:
     fields = {field.name for field in training_event_pb2.TrainingJobEvent.DESCRIPTOR.oneofs[0].fields}
-    assert fields == {"created", "state_changed", "progress", "epoch_completed", "base_previews_completed", "notice"}
+    assert fields == {event_type(event) for event in EVENTS}
 
 
 def test_a_job_shows_its_error_and_hides_its_lease() -> None:

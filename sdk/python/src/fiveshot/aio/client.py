@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fiveshot.aio.calls import Channel, Stubs
+from fiveshot.aio.calls import Channel, Listing, Stubs
 from fiveshot.aio.comparing import Comparison, compare
 from fiveshot.aio.datasets import Datasets
 from fiveshot.aio.models import Models
 from fiveshot.aio.previews import PreviewRequests
 from fiveshot.aio.training import TrainingJob, TrainingJobs
 from fiveshot.aio.webhooks import Webhooks
+from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
 from fiveshot.connection import Patience, endpoint
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
@@ -63,6 +64,15 @@ class AsyncClient:
         """Training jobs (or their ids) side by side: the parameters in which they differ, and their losses."""
         found = [await self.jobs.get(job) if isinstance(job, str) else job for job in jobs]
         return await compare(found)
+
+    def audit_records(self, filter: str = "", *, all_projects: bool = False) -> Listing[audit_pb2.AuditRecord]:
+        """Who changed what and who was refused, newest first; for admins.
+
+        filter: such as `code != OK AND principal = "key:backend"`. all_projects: for callers with access to all.
+        """
+        parent = "projects/-" if all_projects else self.endpoint.parent
+        request = audit_service_pb2.ListAuditRecordsRequest(parent=parent, filter=filter)
+        return Listing(self.stubs.audit.ListAuditRecords, request, "audit_records", lambda each: each)
 
     async def close(self) -> None:
         """Ends the connection."""

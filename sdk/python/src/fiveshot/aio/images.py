@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ class Image(ImageRecord):
         super().__init__(message)
         self._stubs = stubs
 
-    async def update(self, *, caption: str | None = None, repeats: int | None = None) -> Image:
-        """Sets its caption, or how often it is used per epoch; None leaves what there is."""
-        given = {"caption": caption, "num_repeats": repeats}
+    async def update(
+        self, *, caption: str | None = None, repeats: int | None = None, labels: Mapping[str, str] | None = None
+    ) -> Image:
+        """Sets its caption, how often it is used per epoch, or its labels; None leaves what there is."""
+        given = {"caption": caption, "num_repeats": repeats, "labels": labels}
         paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0)
+        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0, labels=labels)
         request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
         self.message = await self._stubs.dataset.UpdateImage(request)
         return self

@@ -149,10 +149,23 @@ class Dataset(EditedDataset):
         job = TagJob(self._stubs, self._stubs.tagger.TagImages(request))
         return job.wait() if wait else job
 
-    def freeze(self, description: str = "") -> dataset_pb2.DatasetVersion:
-        """A version that never changes: which photos, with which texts, in which order."""
-        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description)
+    def freeze(
+        self, description: str = "", *, labels: Mapping[str, str] | None = None
+    ) -> dataset_pb2.DatasetVersion:
+        """A version that never changes but for its labels: which photos, with which texts, in which order."""
+        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labels)
         return self._stubs.dataset.CreateDatasetVersion(request)
+
+    def versions(self, filter: str = "") -> Listing[dataset_pb2.DatasetVersion]:
+        """Its frozen versions, the newest first. filter: such as `labels.team = "pets"`."""
+        request = pb.ListDatasetVersionsRequest(parent=self.name, filter=filter)
+        return Listing(self._stubs.dataset.ListDatasetVersions, request, "versions", lambda each: each)
+
+    def label_version(self, version: int, labels: Mapping[str, str]) -> dataset_pb2.DatasetVersion:
+        """Gives a frozen version (its number) other labels; nothing else of it changes."""
+        given = dataset_pb2.DatasetVersion(name=f"{self.name}/versions/{version}", labels=labels)
+        request = pb.UpdateDatasetVersionRequest(dataset_version=given, update_mask=FieldMask(paths=["labels"]))
+        return self._stubs.dataset.UpdateDatasetVersion(request)
 
     def export(
         self, to: PathLike | None = None, *, version: int | None = None, layout: str = "kohya", overwrite: bool = True

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ class Image(ImageRecord):
         super().__init__(message)
         self._stubs = stubs
 
-    def update(self, *, caption: str | None = None, repeats: int | None = None) -> Image:
-        """Sets its caption, or how often it is used per epoch; None leaves what there is."""
-        given = {"caption": caption, "num_repeats": repeats}
+    def update(
+        self, *, caption: str | None = None, repeats: int | None = None, labels: Mapping[str, str] | None = None
+    ) -> Image:
+        """Sets its caption, how often it is used per epoch, or its labels; None leaves what there is."""
+        given = {"caption": caption, "num_repeats": repeats, "labels": labels}
         paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0)
+        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0, labels=labels)
         request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
         self.message = self._stubs.dataset.UpdateImage(request)
         return self

@@ -529,7 +529,7 @@ class ListImagesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `file_name`, `caption`, `tags`, `facts`, `create_time` and `update_time`, such as `tags:"red"` (has the label), `facts:"blurry"` or `file_name = "a.jpg"`; case-insensitive."""
+    """AIP-160 over `file_name`, `caption`, `tags`, `facts`, `labels`, `create_time` and `update_time`, such as `tags:"red"` (has the label), `facts:"blurry"`, `labels.team = "pets"` or `file_name = "a.jpg"`; case-insensitive, but for labels."""
     order_by: _builtins.str
     """`file_name`, `create_time` or `update_time`, with ` desc` for descending order; empty for upload order."""
     def __init__(
@@ -595,7 +595,7 @@ class UpdateImageRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """`caption`, `tags`, `crop`, `num_repeats`; empty means all that are set."""
+        """`caption`, `tags`, `crop`, `num_repeats`, `labels`; empty means all that are set."""
 
     def __init__(
         self,
@@ -1610,29 +1610,85 @@ class CreateDatasetVersionRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PARENT_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     description: _builtins.str
     """A note to keep with it."""
     request_id: _builtins.str
     """A repeat with the same id returns the first answer."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels of the new version; one that is there already with the same contents keeps its own."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         description: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "labels", b"labels", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateDatasetVersionRequest: _TypeAlias = CreateDatasetVersionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDatasetVersionRequest(_message.Message):
+    """New labels of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_VERSION_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dataset_version(self) -> _dataset_pb2.DatasetVersion:
+        """The version, with its `name`, the new `labels` and, to guard the change, its etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """`labels`; empty means that."""
+
+    def __init__(
+        self,
+        *,
+        dataset_version: _dataset_pb2.DatasetVersion | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dataset_version", b"dataset_version", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_version", b"dataset_version", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDatasetVersionRequest: _TypeAlias = UpdateDatasetVersionRequest  # noqa: Y015
 
 @_typing.final
 class GetDatasetVersionRequest(_message.Message):
@@ -1722,6 +1778,7 @@ class ListDatasetVersionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     page_size: _builtins.int
@@ -1730,6 +1787,8 @@ class ListDatasetVersionsRequest(_message.Message):
     """`next_page_token` of the previous page."""
     order_by: _builtins.str
     """`create_time`, with ` desc` for descending order; empty for newest first."""
+    filter: _builtins.str
+    """AIP-160 over `labels` and `create_time`, such as `labels.team = "pets"` or `labels:team`; empty means all."""
     def __init__(
         self,
         *,
@@ -1737,10 +1796,11 @@ class ListDatasetVersionsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1758,7 +1818,7 @@ class ListDatasetVersionsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     total_size: _builtins.int
-    """All versions of the dataset."""
+    """All that match the filter."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetVersion]:
         """Newest first."""

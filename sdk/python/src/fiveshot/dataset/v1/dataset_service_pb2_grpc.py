@@ -179,6 +179,11 @@ class DatasetServiceStub:
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetDatasetVersionRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.DatasetVersion.FromString,
                 _registered_method=True)
+        self.UpdateDatasetVersion = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/UpdateDatasetVersion',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UpdateDatasetVersionRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.DatasetVersion.FromString,
+                _registered_method=True)
         self.ListDatasetVersions = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/ListDatasetVersions',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListDatasetVersionsRequest.SerializeToString,
@@ -406,6 +411,13 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateDatasetVersion(self, request, context):
+        """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDatasetVersions(self, request, context):
         """Lists a dataset's versions, newest first.
         """
@@ -582,6 +594,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
             'GetDatasetVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDatasetVersion,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetDatasetVersionRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.DatasetVersion.SerializeToString,
+            ),
+            'UpdateDatasetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDatasetVersion,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UpdateDatasetVersionRequest.FromString,
                     response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.DatasetVersion.SerializeToString,
             ),
             'ListDatasetVersions': grpc.unary_unary_rpc_method_handler(
@@ -1366,6 +1383,33 @@ class DatasetService:
             target,
             '/fiveshot.dataset.v1.DatasetService/GetDatasetVersion',
             fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.GetDatasetVersionRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.DatasetVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDatasetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/UpdateDatasetVersion',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.UpdateDatasetVersionRequest.SerializeToString,
             fiveshot_dot_dataset_dot_v1_dot_dataset__pb2.DatasetVersion.FromString,
             options,
             channel_credentials,

@@ -93,6 +93,8 @@ class DatasetServiceStub:
     """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. If the contents are unchanged, the existing version is returned."""
     GetDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetVersionRequest, _dataset_pb2.DatasetVersion]
     """Reads one version."""
+    UpdateDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetVersionRequest, _dataset_pb2.DatasetVersion]
+    """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
     """Lists a dataset's versions, newest first."""
     ExportDatasetVersion: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.ExportDatasetVersionRequest, _httpbody_pb2.HttpBody]
@@ -165,6 +167,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Freezes the dataset as it is now. FAILED_PRECONDITION when it holds no image. If the contents are unchanged, the existing version is returned."""
     GetDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
     """Reads one version."""
+    UpdateDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
+    """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
     """Lists a dataset's versions, newest first."""
     ExportDatasetVersion: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.ExportDatasetVersionRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
@@ -402,6 +406,14 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.DatasetVersion, _abc.Awaitable[_dataset_pb2.DatasetVersion]]:
         """Reads one version."""
+
+    @_abc_1.abstractmethod
+    def UpdateDatasetVersion(
+        self,
+        request: _dataset_service_pb2.UpdateDatasetVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.DatasetVersion, _abc.Awaitable[_dataset_pb2.DatasetVersion]]:
+        """Changes the labels of a version; nothing else of it can change. ABORTED when the etag is old."""
 
     @_abc_1.abstractmethod
     def ListDatasetVersions(

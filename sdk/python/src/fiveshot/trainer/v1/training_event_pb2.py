@@ -26,7 +26,7 @@ from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(fiveshot/trainer/v1/training_event.proto\x12\x13\x66iveshot.trainer.v1\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x04\n\x10TrainingJobEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x14\n\x0ctraining_job\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\x12\x32\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1f.fiveshot.trainer.v1.JobCreatedH\x00\x12=\n\rstate_changed\x18\x07 \x01(\x0b\x32$.fiveshot.trainer.v1.JobStateChangedH\x00\x12\x34\n\x08progress\x18\x08 \x01(\x0b\x32 .fiveshot.trainer.v1.JobProgressH\x00\x12>\n\x0f\x65poch_completed\x18\t \x01(\x0b\x32#.fiveshot.trainer.v1.EpochCompletedH\x00\x12M\n\x17\x62\x61se_previews_completed\x18\n \x01(\x0b\x32*.fiveshot.trainer.v1.BasePreviewsCompletedH\x00\x12\x30\n\x06notice\x18\x0b \x01(\x0b\x32\x1e.fiveshot.trainer.v1.JobNoticeH\x00\x42\t\n\x07payload\";\n\nJobCreated\x12-\n\x03job\x18\x01 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJob\"\xd8\x01\n\x0fJobStateChanged\x12>\n\x0eprevious_state\x18\x01 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\x12\x0f\n\x07message\x18\x03 \x01(\t\x12,\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1d.fiveshot.trainer.v1.JobError\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\"\xa3\x01\n\x0bJobProgress\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\x19\n\x11images_per_second\x18\x05 \x01(\x01\x12\r\n\x05phase\x18\x06 \x01(\t\x12\x13\n\x0b\x65ta_seconds\x18\x07 \x01(\x01\x12\x15\n\rlearning_rate\x18\x08 \x01(\x01\";\n\x0e\x45pochCompleted\x12)\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x1a.fiveshot.trainer.v1.Epoch\"G\n\x15\x42\x61sePreviewsCompleted\x12.\n\x08previews\x18\x01 \x03(\x0b\x32\x1c.fiveshot.trainer.v1.Preview\"\x19\n\tJobNotice\x12\x0c\n\x04text\x18\x01 \x01(\tB\x9a\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x12TrainingEventProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(fiveshot/trainer/v1/training_event.proto\x12\x13\x66iveshot.trainer.v1\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x05\n\x10TrainingJobEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x14\n\x0ctraining_job\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\x12\x32\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1f.fiveshot.trainer.v1.JobCreatedH\x00\x12=\n\rstate_changed\x18\x07 \x01(\x0b\x32$.fiveshot.trainer.v1.JobStateChangedH\x00\x12\x34\n\x08progress\x18\x08 \x01(\x0b\x32 .fiveshot.trainer.v1.JobProgressH\x00\x12>\n\x0f\x65poch_completed\x18\t \x01(\x0b\x32#.fiveshot.trainer.v1.EpochCompletedH\x00\x12M\n\x17\x62\x61se_previews_completed\x18\n \x01(\x0b\x32*.fiveshot.trainer.v1.BasePreviewsCompletedH\x00\x12\x30\n\x06notice\x18\x0b \x01(\x0b\x32\x1e.fiveshot.trainer.v1.JobNoticeH\x00\x12\x32\n\x07updated\x18\x0c \x01(\x0b\x32\x1f.fiveshot.trainer.v1.JobUpdatedH\x00\x12\x32\n\x07\x64\x65leted\x18\r \x01(\x0b\x32\x1f.fiveshot.trainer.v1.JobDeletedH\x00\x42\t\n\x07payload\";\n\nJobCreated\x12-\n\x03job\x18\x01 \x01(\x0b\x32 .fiveshot.trainer.v1.TrainingJob\"\xd8\x01\n\x0fJobStateChanged\x12>\n\x0eprevious_state\x18\x01 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.fiveshot.trainer.v1.TrainingJob.State\x12\x0f\n\x07message\x18\x03 \x01(\t\x12,\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1d.fiveshot.trainer.v1.JobError\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\"\xa3\x01\n\x0bJobProgress\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\x19\n\x11images_per_second\x18\x05 \x01(\x01\x12\r\n\x05phase\x18\x06 \x01(\t\x12\x13\n\x0b\x65ta_seconds\x18\x07 \x01(\x01\x12\x15\n\rlearning_rate\x18\x08 \x01(\x01\";\n\x0e\x45pochCompleted\x12)\n\x05\x65poch\x18\x01 \x01(\x0b\x32\x1a.fiveshot.trainer.v1.Epoch\"G\n\x15\x42\x61sePreviewsCompleted\x12.\n\x08previews\x18\x01 \x03(\x0b\x32\x1c.fiveshot.trainer.v1.Preview\"\x19\n\tJobNotice\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xa0\x01\n\nJobUpdated\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12;\n\x06labels\x18\x03 \x03(\x0b\x32+.fiveshot.trainer.v1.JobUpdated.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"!\n\nJobDeleted\x12\x13\n\x0b\x65poch_count\x18\x01 \x01(\x05\x42\x9a\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x12TrainingEventProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +34,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fiveshot.trainer.v1.trainin
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.trainer.v1B\022TrainingEventProtoP\001Z%fiveshot.dev/api/trainer/v1;trainerv1\252\002\023Fiveshot.Trainer.V1\312\002\023Fiveshot\\Trainer\\V1\352\002\025Fiveshot::Trainer::V1'
+  _globals['_JOBUPDATED_LABELSENTRY']._loaded_options = None
+  _globals['_JOBUPDATED_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_TRAININGJOBEVENT']._serialized_start=139
-  _globals['_TRAININGJOBEVENT']._serialized_end=692
-  _globals['_JOBCREATED']._serialized_start=694
-  _globals['_JOBCREATED']._serialized_end=753
-  _globals['_JOBSTATECHANGED']._serialized_start=756
-  _globals['_JOBSTATECHANGED']._serialized_end=972
-  _globals['_JOBPROGRESS']._serialized_start=975
-  _globals['_JOBPROGRESS']._serialized_end=1138
-  _globals['_EPOCHCOMPLETED']._serialized_start=1140
-  _globals['_EPOCHCOMPLETED']._serialized_end=1199
-  _globals['_BASEPREVIEWSCOMPLETED']._serialized_start=1201
-  _globals['_BASEPREVIEWSCOMPLETED']._serialized_end=1272
-  _globals['_JOBNOTICE']._serialized_start=1274
-  _globals['_JOBNOTICE']._serialized_end=1299
+  _globals['_TRAININGJOBEVENT']._serialized_end=796
+  _globals['_JOBCREATED']._serialized_start=798
+  _globals['_JOBCREATED']._serialized_end=857
+  _globals['_JOBSTATECHANGED']._serialized_start=860
+  _globals['_JOBSTATECHANGED']._serialized_end=1076
+  _globals['_JOBPROGRESS']._serialized_start=1079
+  _globals['_JOBPROGRESS']._serialized_end=1242
+  _globals['_EPOCHCOMPLETED']._serialized_start=1244
+  _globals['_EPOCHCOMPLETED']._serialized_end=1303
+  _globals['_BASEPREVIEWSCOMPLETED']._serialized_start=1305
+  _globals['_BASEPREVIEWSCOMPLETED']._serialized_end=1376
+  _globals['_JOBNOTICE']._serialized_start=1378
+  _globals['_JOBNOTICE']._serialized_end=1403
+  _globals['_JOBUPDATED']._serialized_start=1406
+  _globals['_JOBUPDATED']._serialized_end=1566
+  _globals['_JOBUPDATED_LABELSENTRY']._serialized_start=1521
+  _globals['_JOBUPDATED_LABELSENTRY']._serialized_end=1566
+  _globals['_JOBDELETED']._serialized_start=1568
+  _globals['_JOBDELETED']._serialized_end=1601
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,8 @@ class TrainingJobEvent(_message.Message):
     EPOCH_COMPLETED_FIELD_NUMBER: _builtins.int
     BASE_PREVIEWS_COMPLETED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Globally unique; the CloudEvents id and the NATS message id."""
     training_job: _builtins.str
@@ -75,6 +77,14 @@ class TrainingJobEvent(_message.Message):
     def notice(self) -> Global___JobNotice:
         """The job helped itself and goes on."""
 
+    @_builtins.property
+    def updated(self) -> Global___JobUpdated:
+        """Name, priority or labels of the job changed."""
+
+    @_builtins.property
+    def deleted(self) -> Global___JobDeleted:
+        """The job was deleted. Published only: whoever watches a job that goes gets NOT_FOUND."""
+
     def __init__(
         self,
         *,
@@ -89,12 +99,14 @@ class TrainingJobEvent(_message.Message):
         epoch_completed: Global___EpochCompleted | None = ...,
         base_previews_completed: Global___BasePreviewsCompleted | None = ...,
         notice: Global___JobNotice | None = ...,
+        updated: Global___JobUpdated | None = ...,
+        deleted: Global___JobDeleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "epoch_completed", b"epoch_completed", "notice", b"notice", "payload", b"payload", "progress", b"progress", "state_changed", b"state_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "deleted", b"deleted", "epoch_completed", b"epoch_completed", "notice", b"notice", "payload", b"payload", "progress", b"progress", "state_changed", b"state_changed", "updated", b"updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "epoch_completed", b"epoch_completed", "event_id", b"event_id", "notice", b"notice", "payload", b"payload", "progress", b"progress", "sequence", b"sequence", "state", b"state", "state_changed", b"state_changed", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_previews_completed", b"base_previews_completed", "create_time", b"create_time", "created", b"created", "deleted", b"deleted", "epoch_completed", b"epoch_completed", "event_id", b"event_id", "notice", b"notice", "payload", b"payload", "progress", b"progress", "sequence", b"sequence", "state", b"state", "state_changed", b"state_changed", "training_job", b"training_job", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "state_changed", "progress", "epoch_completed", "base_previews_completed", "notice"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "state_changed", "progress", "epoch_completed", "base_previews_completed", "notice", "updated", "deleted"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -283,3 +295,77 @@ class JobNotice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobNotice: _TypeAlias = JobNotice  # noqa: Y015
+
+@_typing.final
+class JobUpdated(_message.Message):
+    """Fields of a job that its caller may change are others now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """Its name for listings."""
+    priority: _builtins.int
+    """Its priority."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Its labels."""
+
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobUpdated: _TypeAlias = JobUpdated  # noqa: Y015
+
+@_typing.final
+class JobDeleted(_message.Message):
+    """A job was deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_COUNT_FIELD_NUMBER: _builtins.int
+    epoch_count: _builtins.int
+    """Epochs that went with it."""
+    def __init__(
+        self,
+        *,
+        epoch_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch_count", b"epoch_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobDeleted: _TypeAlias = JobDeleted  # noqa: Y015

@@ -939,6 +939,26 @@ class Epoch(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
@@ -953,6 +973,7 @@ class Epoch(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     FILE_NOTES_FIELD_NUMBER: _builtins.int
     PRETENDED_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{epoch}` counts up from 1."""
     step: _builtins.int
@@ -966,7 +987,7 @@ class Epoch(_message.Message):
     train_seconds: _builtins.float
     """Seconds of training, without export and previews. Output only."""
     etag: _builtins.str
-    """Differs from that of any other epoch; send it back to guard a delete."""
+    """Changes with its labels; send it back to guard an update or a delete."""
     pretended: _builtins.bool
     """True when the worker only pretended to train: the files are for tests of programs, and change nothing of a picture. Output only."""
     @_builtins.property
@@ -993,6 +1014,10 @@ class Epoch(_message.Message):
     def file_notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tools that do not apply its files as they were trained: why, and what to use instead, a sentence each. Output only."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Words of the caller's own, at most 64; the one thing of an epoch that may change. Lists filter by them: `labels.team = "pets"`, `labels:team`."""
+
     def __init__(
         self,
         *,
@@ -1010,10 +1035,11 @@ class Epoch(_message.Message):
         etag: _builtins.str = ...,
         file_notes: _abc.Iterable[_builtins.str] | None = ...,
         pretended: _builtins.bool = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation", b"evaluation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "loss", b"loss", "name", b"name", "pictures", b"pictures", "pretended", b"pretended", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "evaluation", b"evaluation", "file_notes", b"file_notes", "files", b"files", "labels", b"labels", "loss", b"loss", "name", b"name", "pictures", b"pictures", "pretended", b"pretended", "previews", b"previews", "recommended", b"recommended", "reload_difference", b"reload_difference", "step", b"step", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

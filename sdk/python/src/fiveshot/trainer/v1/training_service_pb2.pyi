@@ -559,6 +559,36 @@ class DeleteTrainingJobRequest(_message.Message):
 Global___DeleteTrainingJobRequest: _TypeAlias = DeleteTrainingJobRequest  # noqa: Y015
 
 @_typing.final
+class UpdateEpochRequest(_message.Message):
+    """New labels of an epoch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def epoch(self) -> _training_job_pb2.Epoch:
+        """The epoch, with its `name`, the new `labels` and, to guard the change, its etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """`labels`; empty means that."""
+
+    def __init__(
+        self,
+        *,
+        epoch: _training_job_pb2.Epoch | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateEpochRequest: _TypeAlias = UpdateEpochRequest  # noqa: Y015
+
+@_typing.final
 class DeleteEpochRequest(_message.Message):
     """Asks to delete an epoch."""
 
@@ -1028,6 +1058,7 @@ class ListEpochsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/trainingJobs/{training_job}`."""
     page_size: _builtins.int
@@ -1036,6 +1067,8 @@ class ListEpochsRequest(_message.Message):
     """`next_page_token` of the previous page."""
     order_by: _builtins.str
     """`step` or `create_time`, with ` desc` for descending order; empty for first epoch first."""
+    filter: _builtins.str
+    """AIP-160 over `step`, `loss`, `labels` and `create_time`, such as `labels.kept = "yes"` or `labels:kept`; empty means all."""
     def __init__(
         self,
         *,
@@ -1043,10 +1076,11 @@ class ListEpochsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1064,7 +1098,7 @@ class ListEpochsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     total_size: _builtins.int
-    """All finished epochs of the job."""
+    """All that match the filter."""
     @_builtins.property
     def epochs(self) -> _containers.RepeatedCompositeFieldContainer[_training_job_pb2.Epoch]:
         """First to last."""

@@ -143,6 +143,11 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsResponse.FromString,
                 _registered_method=True)
+        self.UpdateEpoch = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/UpdateEpoch',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateEpochRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.Epoch.FromString,
+                _registered_method=True)
         self.DeleteEpoch = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/DeleteEpoch',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteEpochRequest.SerializeToString,
@@ -367,6 +372,13 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateEpoch(self, request, context):
+        """Changes the labels of an epoch; nothing else of it can change. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteEpoch(self, request, context):
         """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one.
         """
@@ -574,6 +586,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.ListEpochs,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsResponse.SerializeToString,
+            ),
+            'UpdateEpoch': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEpoch,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateEpochRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.Epoch.SerializeToString,
             ),
             'DeleteEpoch': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteEpoch,
@@ -1192,6 +1209,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/ListEpochs',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListEpochsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEpoch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/UpdateEpoch',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateEpochRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__job__pb2.Epoch.FromString,
             options,
             channel_credentials,
             insecure,

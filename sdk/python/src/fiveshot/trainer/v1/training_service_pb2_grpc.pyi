@@ -86,6 +86,8 @@ class TrainingServiceStub:
     """Reads one finished epoch."""
     ListEpochs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListEpochsRequest, _training_service_pb2.ListEpochsResponse]
     """Lists a job's finished epochs, first to last."""
+    UpdateEpoch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.UpdateEpochRequest, _training_job_pb2.Epoch]
+    """Changes the labels of an epoch; nothing else of it can change. ABORTED when the etag is old."""
     DeleteEpoch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteEpochRequest, _empty_pb2.Empty]
     """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
     CleanUpTrainingJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CleanUpTrainingJobsRequest, _training_service_pb2.CleanUpTrainingJobsResponse]
@@ -167,6 +169,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Reads one finished epoch."""
     ListEpochs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListEpochsRequest, _training_service_pb2.ListEpochsResponse]  # type: ignore[assignment]
     """Lists a job's finished epochs, first to last."""
+    UpdateEpoch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.UpdateEpochRequest, _training_job_pb2.Epoch]  # type: ignore[assignment]
+    """Changes the labels of an epoch; nothing else of it can change. ABORTED when the etag is old."""
     DeleteEpoch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteEpochRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes an epoch with its files. FAILED_PRECONDITION for the newest one, from which the job goes on, and for the recommended one."""
     CleanUpTrainingJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CleanUpTrainingJobsRequest, _training_service_pb2.CleanUpTrainingJobsResponse]  # type: ignore[assignment]
@@ -365,6 +369,14 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.ListEpochsResponse, _abc.Awaitable[_training_service_pb2.ListEpochsResponse]]:
         """Lists a job's finished epochs, first to last."""
+
+    @_abc_1.abstractmethod
+    def UpdateEpoch(
+        self,
+        request: _training_service_pb2.UpdateEpochRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_job_pb2.Epoch, _abc.Awaitable[_training_job_pb2.Epoch]]:
+        """Changes the labels of an epoch; nothing else of it can change. ABORTED when the etag is old."""
 
     @_abc_1.abstractmethod
     def DeleteEpoch(

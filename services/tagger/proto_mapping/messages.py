@@ -144,8 +144,8 @@ def job_to_proto(job: TagJob, *, with_changes: bool = True) -> tagger_pb2.TagJob
             if outcome.state == ImageState.FAILED
         ],
         error=job.error,
-        create_time=_timestamp(job.created_at),
-        end_time=_timestamp(job.ended_at) if job.ended_at else None,
+        create_time=timestamp(job.created_at),
+        end_time=timestamp(job.ended_at) if job.ended_at else None,
         dry_run=job.dry_run,
         etag=job.etag,
         note=job_note(job),
@@ -159,6 +159,11 @@ def job_to_proto(job: TagJob, *, with_changes: bool = True) -> tagger_pb2.TagJob
         captioner_calls=job.calls,
         rescored_images=sum(outcome.rescored for outcome in job.outcomes),
     )
+
+
+def state_to_proto(state: JobState) -> tagger_pb2.TagJob.State.ValueType:
+    """Where a job stands."""
+    return _STATES[state]
 
 
 def tagger_to_proto(info: TaggerInfo, *, is_default: bool) -> tagger_pb2.Tagger:
@@ -283,7 +288,8 @@ def box_to_proto(box: Box) -> dataset_pb2.Crop:
     return dataset_pb2.Crop(left=box[0], top=box[1], right=box[2], bottom=box[3])
 
 
-def _timestamp(moment: datetime) -> Timestamp:
+def timestamp(moment: datetime) -> Timestamp:
+    """A moment as a message."""
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
