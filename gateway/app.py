@@ -52,7 +52,7 @@ def build(settings: Settings) -> Service:
     )
     bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
     health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES})
-    registry = grpc_client.channel(settings.registry_target.partition(",")[0], settings)
+    registry = grpc_client.channel(settings.registry_target, settings)
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub(registry)
     audit = GatewayAudit(over_grpc(intake.RecordCalls, audit_service_pb2.RecordCallsRequest))
     console = ConsoleSessions(authorizer, sessions, audit=audit)

@@ -9,6 +9,7 @@ from gateway.envoy_filters import CORS_FILTER, JSON_CHECK, cors_policy, transcod
 from gateway.envoy_limits import BODY_LIMIT, unlimited_body
 from gateway.envoy_reference import reference_routes
 from gateway.http_rules import http_rules
+from gateway.roles import reading_methods
 from gateway.settings import Settings
 
 Config = dict[str, Any]
@@ -28,7 +29,9 @@ _JSON_VERBS = "POST|PUT|PATCH"
 def routes(settings: Settings) -> Config:
     """The route configuration."""
     found = [*console_routes(settings), *reference_routes(settings)]
-    found += [_grpc_route(settings, service, cluster) for service, cluster in PUBLIC_SERVICES.items()]
+    for service, cluster in PUBLIC_SERVICES.items():
+        found += [_grpc_route(settings, service, cluster, method) for method in reading_methods(service)]
+        found += [_grpc_route(settings, service, cluster)]
     # One service describes all of them, so that a client that asks the gateway learns the whole API.
     for version in ("v1", "v1alpha"):
         asked = f"/grpc.reflection.{version}.ServerReflection/"
@@ -52,12 +55,13 @@ def routes(settings: Settings) -> Config:
     }
 
 
-def _grpc_route(settings: Settings, service: str, cluster: str) -> Config:
+def _grpc_route(settings: Settings, service: str, cluster: str, reads: str = "") -> Config:
+    """reads: a method that may be tried again even when it may have begun; without it, the route of all others."""
     return {
-        "match": {"prefix": f"/{service}/"},
+        "match": {"path": f"/{service}/{reads}"} if reads else {"prefix": f"/{service}/"},
         # No limit of the gateway's own: uploads and watches last as long as they last. A caller's deadline reaches the
         # service, which ends the call with its status; Envoy would reset the stream, which looks like INTERNAL.
-        "route": {"cluster": cluster, "timeout": "0s", "retry_policy": _retries()},
+        "route": {"cluster": cluster, "timeout": "0s", "retry_policy": _retries(begun=bool(reads))},
         # Messages pass one by one; each service has its own limit for them.
         "typed_per_filter_config": _no_json(settings),
     }
@@ -90,13 +94,13 @@ def _no_json(settings: Settings) -> Config:
     return {**off, JSON_CHECK: unchecked_body()} if settings.check_json else off
 
 
-def _retries() -> Config:
-    """Only where the call cannot have begun, and on another replica where there is one.
+def _retries(*, begun: bool) -> Config:
+    """On another replica where there is one. begun: also when the call may have begun at a replica that died.
 
     A single service that restarts is back within these pauses.
     """
     return {
-        "retry_on": "connect-failure,refused-stream",
+        "retry_on": "connect-failure,refused-stream,reset" if begun else "connect-failure,refused-stream",
         "num_retries": 7,
         "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
         "retry_host_predicate": [

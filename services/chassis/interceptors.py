@@ -26,7 +26,7 @@ from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
-from services.chassis.signals import WAITED
+from services.chassis.signals import ENDING, WAITED, Ending
 
 log = get_logger(__name__)
 
@@ -54,15 +54,16 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 
 def server_interceptors(
-    settings: BaseServiceSettings, audit: Auditing | None = None
+    settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
 ) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
-    """The interceptors of every server: the trace outermost, so that its span covers the checks."""
+    """The interceptors of every server: the trace outermost, so that its span covers the checks. ending: of the server,
+    for calls that wait."""
     # Without the health service: nobody traces probes, and its Watch is a coroutine where OpenTelemetry takes
     # a generator for granted.
     tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
         filter_=filters.negate(filters.health_check())
     )
-    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings, audit)]
+    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings, audit, ending)]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -81,8 +82,11 @@ async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Identity, checks, errors, metrics, log and audit of each call."""
 
-    def __init__(self, settings: BaseServiceSettings, audit: Auditing | None = None) -> None:
+    def __init__(
+        self, settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
+    ) -> None:
         self._audit = audit
+        self._ending = ending
         self._callers = Callers(settings)
         self._require_projects = settings.require_project_header
 
@@ -139,6 +143,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _admit(self, request: Any, context: Any, call: _Call) -> Any:
         """Opens the request context and checks the request: one message now, those of a stream as they come."""
         caller = self._identify(context)
+        ENDING.set(self._ending)
         # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
         request_context.enter(caller)
         context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))

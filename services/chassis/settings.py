@@ -8,21 +8,38 @@ A service composes its class from the groups below and gives it a prefix:
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def service_config(prefix: str) -> SettingsConfigDict:
     """The model configuration of a settings class whose variables all start with `prefix` (`DATASET_`)."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def _check_target(value: str) -> str:
+    hosts = [split_host_port(each)[0] for each in value.split(",")]
+    if len(hosts) > 1:
+        try:
+            versions = {ipaddress.ip_address(host).version for host in hosts}
+        except ValueError as error:
+            raise ValueError(f"'{value}' lists names; list addresses, or give one name that has them all") from error
+        if len(versions) > 1:
+            raise ValueError(f"'{value}' mixes IPv4 and IPv6; list addresses of one kind, or give one name")
+    return value
+
+
+Target = Annotated[str, AfterValidator(_check_target)]
+"""Where a service is: `host:port`, or the addresses of its replicas with commas."""
 
 
 class BaseServiceSettings(BaseSettings):
@@ -138,16 +155,11 @@ class NatsSettings(NatsClientSettings):
 class AuditSettings(BaseModel):
     """Who keeps the audit records."""
 
-    audit_target: str = Field(
-        "", description="host:port of the registry, which keeps the audit records; empty: calls leave none"
+    audit_target: Target | Literal[""] = Field(
+        "",
+        description="host:port of the registry, which keeps the audit records, several with commas; "
+        "empty: calls leave none",
     )
-
-    @field_validator("audit_target")
-    @classmethod
-    def _audit_host_port(cls, value: str) -> str:
-        if value:
-            split_host_port(value)
-        return value
 
 
 class BudgetSettings(BaseModel):

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.chassis.picture_decoding.settings import DecodeSettings
-from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
+from services.chassis.settings import BaseServiceSettings, S3Settings, Target, service_config
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
@@ -30,8 +30,8 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     decode_memory_mib: int = Field(
         1280, ge=64, le=65_536, description="MiB that one picture may take while it is decoded"
     )
-    trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer")
-    dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer; several with commas")
+    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service; several with commas")
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models; weights lie where it says")
     worker_id: str = Field(default_factory=_default_worker_id, min_length=1, max_length=100)
     scratch_dir: Path = Field(
