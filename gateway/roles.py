@@ -153,7 +153,7 @@ _REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alph
 
 
 def reading_methods(service: str) -> tuple[str, ...]:
-    """Methods of a service that change nothing, by their own names: whoever makes such a call twice has done no harm."""
+    """Methods of a service that change nothing, by their own names: such a call may be made twice."""
     methods = _METHODS[service].items()
     return tuple(name for name, role in methods if role is Role.READER or name.startswith(("Get", "List")))
 

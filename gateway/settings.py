@@ -34,7 +34,9 @@ class Settings(BaseServiceSettings):
     dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service; several with commas")
     tagger_target: str = Field("127.0.0.1:7452", description="host:port of the tagger service; several with commas")
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer service; several with commas")
-    registry_target: Target = Field("127.0.0.1:7454", description="host:port of the registry service; several with commas")
+    registry_target: Target = Field(
+        "127.0.0.1:7454", description="host:port of the registry service; several with commas"
+    )
     notifier_target: str = Field("127.0.0.1:7457", description="host:port of the notifier service; several with commas")
 
     # Who may call.

@@ -63,7 +63,11 @@ def server_interceptors(
     tracing: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
         filter_=filters.negate(filters.health_check())
     )
-    return [InternalTokenInterceptor(settings, methods="/grpc.reflection."), tracing, CallInterceptor(settings, audit, ending)]
+    return [
+        InternalTokenInterceptor(settings, methods="/grpc.reflection."),
+        tracing,
+        CallInterceptor(settings, audit, ending),
+    ]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:

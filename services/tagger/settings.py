@@ -8,7 +8,14 @@ from pydantic import Field, SecretStr, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
-from services.chassis.settings import AuditSettings, BaseServiceSettings, ListSettings, SqlSettings, Target, service_config
+from services.chassis.settings import (
+    AuditSettings,
+    BaseServiceSettings,
+    ListSettings,
+    SqlSettings,
+    Target,
+    service_config,
+)
 
 
 class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, BaseServiceSettings):
@@ -16,7 +23,9 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, Bas
 
     model_config = service_config("TAGGER_")
 
-    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service; several with commas")
+    dataset_target: Target = Field(
+        "127.0.0.1:7451", description="host:port of the dataset service; several with commas"
+    )
     max_image_bytes: int = Field(5 * 1024 * 1024, ge=1, description="largest lone picture taken, in bytes")
     max_pixels: int = Field(64_000_000, ge=1, description="largest picture decoded, width times height")
     wd_model_dir: Path | None = Field(

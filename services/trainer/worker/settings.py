@@ -31,7 +31,9 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
         1280, ge=64, le=65_536, description="MiB that one picture may take while it is decoded"
     )
     trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer; several with commas")
-    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service; several with commas")
+    dataset_target: Target = Field(
+        "127.0.0.1:7451", description="host:port of the dataset service; several with commas"
+    )
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models; weights lie where it says")
     worker_id: str = Field(default_factory=_default_worker_id, min_length=1, max_length=100)
     scratch_dir: Path = Field(
