@@ -12,6 +12,7 @@ from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
+from services.chassis.file_check import FileCheck
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
@@ -29,6 +30,7 @@ from services.trainer.adapters.s3_artifacts import S3Artifacts
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_measurements import SqlMeasurements
+from services.trainer.adapters.sql_named_files import named_files
 from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
@@ -123,6 +125,7 @@ def build(settings: Settings) -> Service:
     measuring = (gauges.run,) if settings.metrics_listen else ()
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
+        files=FileCheck(objects, "trainer/", partial(named_files, db)),
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ class Form:
     gateway_drain_s: int = 1
     gateway_calls_s: int = 6
     replicas: int = 2
+    lease_s: float = 30.0
 
 
 @dataclass
@@ -56,8 +57,6 @@ class Fleet:
     key: str
     databases: dict[str, str]
     s3: S3Settings
-    nats_url: str
-    folder: Path
 
     @property
     def server(self) -> str:
@@ -67,10 +66,15 @@ class Fleet:
 
 @asynccontextmanager
 async def running_fleet(
-    folder: Path, postgres: Path, origin: Preloaded, form: Form, *, older: Path | None = None
+    folder: Path,
+    postgres: Path,
+    origin: Preloaded,
+    form: Form,
+    *,
+    before: Callable[[Fleet], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Fleet]:
-    """The whole fleet, ready. postgres: folder of a running server's socket. older: a checkout of an older release, of
-    which the first replica of each service is."""
+    """The whole fleet, ready. postgres: folder of a running server's socket. before: is done when the servers run, and
+    none of our processes yet."""
     folder.mkdir()
     s3_spec = servers.seaweedfs(folder / "s3", access_key=KEYS[0], secret_key=KEYS[1])
     nats_spec = servers.nats(folder / "nats", password=NATS_PASSWORD)
@@ -79,20 +83,14 @@ async def running_fleet(
             await asyncio.to_thread(stack.enter_context, running(spec))
         plan = _Plan(folder, form, origin, s3_spec.ports["s3"], nats_address(nats_spec), _databases(postgres))
         units = plan.units()
+        fleet = Fleet({unit.name: unit for unit in units}, tuple(plan.doors), plan.key, plan.databases, plan.s3)
+        if before is not None:
+            await before(fleet)
         try:
             # Services first: a gateway looks for them as soon as it runs.
-            behind = [unit for unit in units if unit.kind != "gateway"]
-            await asyncio.gather(*(unit.start() for unit in behind))
-            await asyncio.gather(*(unit.start() for unit in units if unit.kind == "gateway"))
-            yield Fleet(
-                {unit.name: unit for unit in units},
-                tuple(plan.doors),
-                plan.key,
-                plan.databases,
-                plan.s3,
-                plan.nats_url,
-                folder,
-            )
+            for gateways in (False, True):
+                await asyncio.gather(*(unit.start() for unit in units if (unit.kind == "gateway") == gateways))
+            yield fleet
         finally:
             await asyncio.gather(*(unit.kill() for unit in units))
 
@@ -145,6 +143,8 @@ class _Plan:
             own |= self._s3()
         if name != "tagger":
             own["NATS_URL"] = self.nats_url
+        if name == "trainer":
+            own["LEASE_SECONDS"] = f"{self.form.lease_s:g}"
         if name == "tagger":
             own["PHOTO"] = "false"
         if name != "registry":

@@ -19,9 +19,10 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as tr
 
-from tests.chaos.callers import DATASET, MODEL, PARENT, PATHS, Load, calling, picture
+from tests.chaos.callers import DATASET, MODEL, PARENT, PATHS, Load, calling
 from tests.chaos.fleet import LOADED, Fleet, Form, running_fleet
 from tests.chaos.replicas import Unit
+from tests.chaos.subjects import prepare
 from tests.fixtures.patience import lasting, until
 from tests.fixtures.preloaded import Preloaded, preloaded
 
@@ -54,7 +55,7 @@ async def test_no_call_fails_while_every_process_is_replaced(
         running_fleet(server_folder / "roll", postgres_socket_dir, origin, FORM) as fleet,
         AsyncClient(fleet.server, api_key=fleet.key, project="roll") as client,
     ):
-        await _prepare(client)
+        await prepare(client)
         load, over, rounds = Load("roll"), asyncio.Event(), 0
         chains = [asyncio.create_task(_jobs(client, over)) for _ in range(2)]
         async with calling(fleet, load, CALLERS):
@@ -128,18 +129,6 @@ def _only_what_was_in_flight_failed(load: Load, times: dict[str, tuple[float, fl
         # A gateway that dies takes the call with it; what a service had of it is asked again.
         by_gateway = any(name.startswith("gateway") for name in fatal)
         assert by_gateway or not failure.reads, f"it could have been asked again: {failure}"
-
-
-async def _prepare(client: AsyncClient) -> None:
-    stubs = client.stubs
-    await stubs.dataset.CreateDataset(ds.CreateDatasetRequest(parent=PARENT, dataset_id="cat"))
-
-    def messages(number: int) -> Iterator[ds.UploadImageRequest]:
-        yield ds.UploadImageRequest(header=ds.UploadImageHeader(parent=DATASET, file_name=f"{number}.png"))
-        yield ds.UploadImageRequest(chunk=picture())
-
-    for number in range(5):
-        await stubs.dataset.UploadImage(messages(number))
 
 
 async def _jobs(client: AsyncClient, over: asyncio.Event) -> list[tuple[list[str], list[int]]]:
