@@ -33,7 +33,8 @@ from tests.fixtures.patience import lasting, within
 PARENT = "projects/roll"
 DATASET = f"{PARENT}/datasets/cat"
 MODEL = "baseModels/fiveshot-tiny"
-PATHS = ("gRPC", "JSON", "gRPC-Web", "upload")
+UNARY = ("gRPC", "JSON", "gRPC-Web")
+PATHS = (*UNARY, "upload")
 _IMAGES_A_DATASET = 80
 # Between two calls of one caller: processes that start need the same cores.
 _PAUSE_S = 0.01

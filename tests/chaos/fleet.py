@@ -72,9 +72,10 @@ async def running_fleet(
     form: Form,
     *,
     before: Callable[[Fleet], Awaitable[None]] | None = None,
+    instead: Callable[[Unit], Unit] = lambda unit: unit,
 ) -> AsyncIterator[Fleet]:
     """The whole fleet, ready. postgres: folder of a running server's socket. before: is done when the servers run, and
-    none of our processes yet."""
+    none of our processes yet. instead: what runs in the place of a unit at first."""
     folder.mkdir()
     s3_spec = servers.seaweedfs(folder / "s3", access_key=KEYS[0], secret_key=KEYS[1])
     nats_spec = servers.nats(folder / "nats", password=NATS_PASSWORD)
@@ -82,7 +83,7 @@ async def running_fleet(
         for spec in (s3_spec, nats_spec):
             await asyncio.to_thread(stack.enter_context, running(spec))
         plan = _Plan(folder, form, origin, s3_spec.ports["s3"], nats_address(nats_spec), _databases(postgres))
-        units = plan.units()
+        units = [instead(unit) for unit in plan.units()]
         fleet = Fleet({unit.name: unit for unit in units}, tuple(plan.doors), plan.key, plan.databases, plan.s3)
         if before is not None:
             await before(fleet)
@@ -92,7 +93,7 @@ async def running_fleet(
                 await asyncio.gather(*(unit.start() for unit in units if (unit.kind == "gateway") == gateways))
             yield fleet
         finally:
-            await asyncio.gather(*(unit.kill() for unit in units))
+            await asyncio.gather(*(unit.kill() for unit in fleet.units.values()))
 
 
 @dataclass

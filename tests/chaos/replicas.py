@@ -47,6 +47,7 @@ class Replica:
     folder: Path
     origin: Preloaded | None
     argv: tuple[str, ...] = ()
+    cwd: Path | None = None
     process: Forked | subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,7 +68,7 @@ class Replica:
         else:
             with self.log.open("ab") as output:
                 self.process = processes.popen(
-                    self.argv, env=self.environment, stdout=output.fileno(), stderr=output.fileno()
+                    self.argv, env=self.environment, cwd=self.cwd, stdout=output.fileno(), stderr=output.fileno()
                 )
         process = self.process
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Known:
         return Known(list(self.jobs), dict(self.versions))
 
 
+@pytest.mark.skipif("RESTORE_DRILL" not in os.environ, reason="two whole stacks: make restore-drill")
 @pytest.mark.timeout(900)
 async def test_a_backup_of_a_stack_at_work_is_restored_elsewhere(
     server_folder: Path, postgres_socket_dir: Path, tmp_path: Path

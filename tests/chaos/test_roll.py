@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from fiveshot.aio.client import AsyncClient
-from fiveshot.aio.training import updates
 from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as tr
 
-from tests.chaos.callers import DATASET, MODEL, PARENT, PATHS, Load, calling
+from tests.chaos.callers import PARENT, PATHS, UNARY, Load, calling
 from tests.chaos.fleet import LOADED, Fleet, Form, running_fleet
+from tests.chaos.jobs import followed_jobs
 from tests.chaos.replicas import Unit
 from tests.chaos.subjects import prepare
 from tests.fixtures.patience import lasting, until
@@ -29,7 +29,7 @@ from tests.fixtures.preloaded import Preloaded, preloaded
 Job = training_job_pb2.TrainingJob
 Attempt = training_job_pb2.Attempt
 SEED = int(os.environ.get("ROLL_SEED", str(random.SystemRandom().randrange(10**6))))
-# `make roll`: at least so many calls on every path, the chart's times, real training, and one after the other.
+# `make roll`: at least so many unary calls on every path, the chart's times, real training, and one after the other.
 CALLS = int(os.environ.get("ROLL_CALLS", "0"))
 FORM, CALLERS, LANES = Form(), 1, 4
 if CALLS:
@@ -57,9 +57,9 @@ async def test_no_call_fails_while_every_process_is_replaced(
     ):
         await prepare(client)
         load, over, rounds = Load("roll"), asyncio.Event(), 0
-        chains = [asyncio.create_task(_jobs(client, over)) for _ in range(2)]
+        chains = [asyncio.create_task(followed_jobs(client, over)) for _ in range(2)]
         async with calling(fleet, load, CALLERS):
-            while not rounds or min(load.counts[path] for path in PATHS) < CALLS:
+            while not rounds or min(load.counts[path] for path in UNARY) < CALLS:
                 await _replace_all(fleet, client, draw)
                 rounds += 1
         assert [str(failure) for failure in load.failures] == []
@@ -129,30 +129,6 @@ def _only_what_was_in_flight_failed(load: Load, times: dict[str, tuple[float, fl
         # A gateway that dies takes the call with it; what a service had of it is asked again.
         by_gateway = any(name.startswith("gateway") for name in fatal)
         assert by_gateway or not failure.reads, f"it could have been asked again: {failure}"
-
-
-async def _jobs(client: AsyncClient, over: asyncio.Event) -> list[tuple[list[str], list[int]]]:
-    """One job after the other, watched from its first event: outcomes of its attempts, and the events' numbers."""
-    followed = []
-    while not over.is_set():
-        wanted = Job(
-            base_model=MODEL,
-            dataset_version=DATASET,
-            parameters=training_job_pb2.TrainingParameters(num_epochs=3),
-        )
-        job = await client.stubs.trainer.CreateTrainingJob(
-            tr.CreateTrainingJobRequest(parent=PARENT, training_job=wanted, ignore_audit=True)
-        )
-        heard = [
-            message.event.sequence
-            async for message in updates(client.stubs, job.name, from_start=True)
-            if message.WhichOneof("update") == "event"
-        ]
-        ended = await client.stubs.trainer.GetTrainingJob(tr.GetTrainingJobRequest(name=job.name))
-        followed.append(
-            ([Attempt.Outcome.Name(each.outcome).removeprefix("OUTCOME_") for each in ended.attempts], heard)
-        )
-    return followed
 
 
 async def _uploads_are_kept(client: AsyncClient, load: Load, killed: Load) -> None:
