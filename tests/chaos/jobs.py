@@ -22,7 +22,7 @@ async def followed_jobs(client: AsyncClient, over: asyncio.Event) -> list[tuple[
         wanted = Job(
             base_model=MODEL,
             dataset_version=DATASET,
-            parameters=training_job_pb2.TrainingParameters(num_epochs=3),
+            parameters=training_job_pb2.TrainingParameters(num_epochs=3, num_repeats=4),
         )
         job = await client.stubs.trainer.CreateTrainingJob(
             tr.CreateTrainingJobRequest(parent=PARENT, training_job=wanted, ignore_audit=True)
