@@ -183,7 +183,7 @@ class Caller:
 
     async def grpc(self, ask: Ask) -> None:
         """Over gRPC."""
-        call = self._channel.unary_unary(f"/fiveshot.{ask.method}", type(ask.request).SerializeToString)
+        call = self._channel.unary_unary(f"/fiveshot.{ask.method}", type(ask.request).SerializeToString, bytes)
         await call(ask.request, metadata=self._metadata)
 
     async def json(self, ask: Ask) -> None:
@@ -260,4 +260,4 @@ def _status(answer: httpx.Response) -> str:
             lines = body[at + 5 : at + 5 + length].decode().split("\r\n")
             return dict(line.split(":", 1) for line in lines if line).get("grpc-status", "?").strip()
         at += 5 + length
-    return answer.headers.get("grpc-status", "?")
+    return str(answer.headers.get("grpc-status", "?"))

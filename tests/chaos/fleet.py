@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -170,7 +171,7 @@ class _Plan:
         name, data = f"gateway-{number + 1}", self.folder / f"gateway-{number + 1}"
         data.mkdir()
         authz = f"{servers.HOST}:{self.ports['authz'][number]}"
-        targets = {f"{service}_target": self.target(service) for service in SERVICES}
+        targets: dict[str, Any] = {f"{service}_target": self.target(service) for service in SERVICES}
         settings = GatewaySettings(
             public_listen=self.doors[number],
             admin_listen=f"{servers.HOST}:{self.ports['admin'][number]}",
