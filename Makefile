@@ -133,6 +133,17 @@ helm-engine:
 chaos: $(STAMP) ## Kill parts of the suite at random, half an hour at most; CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 KILL_POINTS=20 $(BIN)/python -m pytest tests/chaos -q -s
 
+roll: $(STAMP) ## Replace every process while 5,000 calls on every path go on; ROLL_SEED repeats an order; half an hour
+	ROLL_CALLS=$(or $(ROLL_CALLS),5000) $(BIN)/python -m pytest tests/chaos/test_roll.py -q -s
+
+# The commit of the release 0.1.0, whose schemas are the baseline's.
+BASELINE := 3fcd9b8
+upgrade-drill: $(STAMP) ## The baseline's programs and these beside each other under load, there and back; minutes
+	UPGRADE_FROM=$(or $(UPGRADE_FROM),$(BASELINE)) $(BIN)/python -m pytest tests/chaos/test_upgrade.py -q -s
+
+restore-drill: $(STAMP) ## Back up a stack at work, restore it elsewhere, and compare; a minute
+	RESTORE_DRILL=1 $(BIN)/python -m pytest tests/chaos/test_restore.py -q -s
+
 protos: $(STAMP) ## Generate the stubs in sdk/python/src again
 	$(BIN)/python -m tools.protos format
 	$(BIN)/python -m tools.protos generate
@@ -154,4 +165,4 @@ pretrain: $(STAMP) research-font ## Make the weights of fiveshot-tiny again (hou
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) sbom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache demo-output
 
-.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix helm helm-engine chaos protos lock sbom pretrain clean
+.PHONY: help install demo check lint unit test promtool attack console test-console test-examples test-languages test-long test-research research-font matrix helm helm-engine chaos roll upgrade-drill restore-drill protos lock sbom pretrain clean

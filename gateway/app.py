@@ -28,7 +28,6 @@ from services.chassis import grpc_client
 from services.chassis.audit.wire import over_grpc
 from services.chassis.callers import OwnToken
 from services.chassis.service import Service, run
-from services.chassis.settings import split_targets
 
 _API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2, notifier_service_pb2)
 REFLECTED = (
@@ -53,7 +52,7 @@ def build(settings: Settings) -> Service:
     )
     bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
     health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES})
-    registry = grpc_client.channel(_one_or_addresses(settings.registry_target), settings)
+    registry = grpc_client.channel(settings.registry_target, settings)
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub(registry)
     audit = GatewayAudit(over_grpc(intake.RecordCalls, audit_service_pb2.RecordCallsRequest))
     console = ConsoleSessions(authorizer, sessions, audit=audit)
@@ -93,15 +92,6 @@ def _provider(settings: Settings, http: httpx.AsyncClient) -> Provider | None:
     file = settings.oidc_client_secret_file
     secret = (lambda: file.read_text(encoding="utf-8").strip()) if file else None
     return Provider(settings.oidc_issuer, Client(settings.oidc_client_id, secret), http)
-
-
-def _one_or_addresses(targets: str) -> str:
-    """Replicas that are given by their addresses take turns; of several names Envoy alone makes use."""
-    try:
-        split_targets(targets)
-    except ValueError:
-        return targets.partition(",")[0]
-    return targets
 
 
 def main() -> NoReturn:

@@ -72,8 +72,9 @@ def _cluster(name: str, target: str) -> Config:
                 "grpc_health_check": {},
             }
         ],
-        # With no healthy endpoint the call is tried all the same: the caller gets the service's own answer.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 50}},
+        # With no healthy endpoint the call is tried all the same: the caller gets the service's own answer. With one
+        # there is no need to; Envoy's default, 50, would send calls to replicas that end while a third still serves.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
     }
 
 

@@ -29,6 +29,7 @@ RESERVED_HEADERS = (PROJECTS_KEY, PRINCIPAL_KEY, ROLE_KEY, ADDRESS_KEY, INTERNAL
 _TRACE_HEADERS = ("traceparent", "tracestate")
 # A connection without a call; also how long an HTTP/1.1 client waits for the rest of a download that failed midway.
 _CONNECTION_IDLE_S = 120
+_DRAIN_S = 2
 # Memory for the buffers of connections is what these budgets guard; docs/gateway.md says how they belong together.
 _MAX_CONNECTIONS = 50_000
 _STREAMS_A_CONNECTION = 1000
@@ -93,6 +94,8 @@ def _connection_manager(settings: Settings) -> Config:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         # Until a call has its method: a JSON body that does not come ends here. Routes have their own.
         "stream_idle_timeout": f"{settings.stalled_s:g}s",
+        # Between the word that a connection ends and its end, for calls that are on their way.
+        "drain_timeout": f"{_DRAIN_S}s",
         "request_headers_timeout": "10s",
         "max_request_headers_kb": _MAX_HEADERS_KB,
         "common_http_protocol_options": {

@@ -9,6 +9,7 @@ from gateway.envoy_filters import CORS_FILTER, JSON_CHECK, cors_policy, transcod
 from gateway.envoy_limits import BODY_LIMIT, unlimited_body
 from gateway.envoy_reference import reference_routes
 from gateway.http_rules import downloads_of, http_rules
+from gateway.roles import reading_methods
 from gateway.settings import Settings
 
 Config = dict[str, Any]
@@ -31,8 +32,11 @@ def routes(settings: Settings) -> Config:
     """The route configuration."""
     found = [*console_routes(settings), *reference_routes(settings)]
     for service, cluster in PUBLIC_SERVICES.items():
-        downloads = [{"path": f"/{service}/{method}"} for method in downloads_of(service)]
-        found += [_grpc_route(settings, match, cluster, idle_s=settings.stalled_s) for match in downloads]
+        reads, downloads = set(reading_methods(service)), list(downloads_of(service))
+        for method in dict.fromkeys((*downloads, *reading_methods(service))):
+            idle_s = settings.stalled_s if method in downloads else _STREAM_IDLE_S
+            match = {"path": f"/{service}/{method}"}
+            found.append(_grpc_route(settings, match, cluster, idle_s=idle_s, begun=method in reads))
         found.append(_grpc_route(settings, {"prefix": f"/{service}/"}, cluster, idle_s=_STREAM_IDLE_S))
     # One service describes all of them, so that a client that asks the gateway learns the whole API.
     for version in ("v1", "v1alpha"):
@@ -57,13 +61,18 @@ def routes(settings: Settings) -> Config:
     }
 
 
-def _grpc_route(settings: Settings, match: Config, cluster: str, *, idle_s: float) -> Config:
-    """idle_s: for which nothing may move in either direction."""
+def _grpc_route(settings: Settings, match: Config, cluster: str, *, idle_s: float, begun: bool = False) -> Config:
+    """idle_s: for which nothing may move in either direction. begun: whether a call that may have begun is repeated."""
     return {
         "match": match,
         # No limit of the gateway's own: uploads and watches last as long as they last. A caller's deadline reaches the
         # service, which ends the call with its status; Envoy would reset the stream, which looks like INTERNAL.
-        "route": {"cluster": cluster, "timeout": "0s", "idle_timeout": f"{idle_s:g}s", "retry_policy": _retries()},
+        "route": {
+            "cluster": cluster,
+            "timeout": "0s",
+            "idle_timeout": f"{idle_s:g}s",
+            "retry_policy": _retries(begun=begun),
+        },
         # Messages pass one by one; each service has its own limit for them.
         "typed_per_filter_config": _no_json(settings),
     }
@@ -96,13 +105,13 @@ def _no_json(settings: Settings) -> Config:
     return {**off, JSON_CHECK: unchecked_body()} if settings.check_json else off
 
 
-def _retries() -> Config:
-    """Only where the call cannot have begun, and on another replica where there is one.
+def _retries(*, begun: bool) -> Config:
+    """On another replica where there is one. begun: also when the call may have begun at a replica that died.
 
     A single service that restarts is back within these pauses.
     """
     return {
-        "retry_on": "connect-failure,refused-stream",
+        "retry_on": "connect-failure,refused-stream,reset" if begun else "connect-failure,refused-stream",
         "num_retries": 7,
         "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
         "retry_host_predicate": [

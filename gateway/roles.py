@@ -164,6 +164,12 @@ LEAST_ROLE = {f"{service}.{name}": role for service, methods in _METHODS.items()
 _REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 
+def reading_methods(service: str) -> tuple[str, ...]:
+    """Methods of a service that change nothing, by their own names: such a call may be made twice."""
+    methods = _METHODS[service].items()
+    return tuple(name for name, role in methods if role is Role.READER or name.startswith(("Get", "List")))
+
+
 def parse(text: str) -> Role:
     """The role of this name. Raises ValueError."""
     try:

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from gateway.oidc.address import check_address
-from services.chassis.settings import BaseServiceSettings, service_config, split_host_port
+from services.chassis.settings import BaseServiceSettings, Target, service_config, split_host_port
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 """The services behind; each has a `…_target`."""
@@ -44,7 +44,9 @@ class Settings(BaseServiceSettings):
     dataset_target: str = Field("127.0.0.1:7451", description="host:port of the dataset service; several with commas")
     tagger_target: str = Field("127.0.0.1:7452", description="host:port of the tagger service; several with commas")
     trainer_target: str = Field("127.0.0.1:7453", description="host:port of the trainer service; several with commas")
-    registry_target: str = Field("127.0.0.1:7454", description="host:port of the registry service; several with commas")
+    registry_target: Target = Field(
+        "127.0.0.1:7454", description="host:port of the registry service; several with commas"
+    )
     notifier_target: str = Field("127.0.0.1:7457", description="host:port of the notifier service; several with commas")
 
     # Who may call.

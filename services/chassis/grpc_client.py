@@ -17,8 +17,10 @@ _LOOK_UP_AGAIN_MS = 5_000
 # A service that restarts is away for about a second; within that time a caller should notice nothing.
 _SERVICE_CONFIG = json.dumps(
     {
-        # A name may stand for many replicas; each call goes to the next one that answers.
         "loadBalancingConfig": [{"round_robin": {}}],
+        # A replica that ends says so under this name, and gets no more calls. Not its readiness: one whose database is
+        # away answers with a reason, which tells more than that there is no replica.
+        "healthCheckConfig": {"serviceName": "liveness"},
         "methodConfig": [
             {
                 "name": [{}],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,6 +21,7 @@ from services.chassis.internal_token import InternalTokenInterceptor
 from services.chassis.logging import get_logger
 from services.chassis.needs import NEED, Need, Task, follow
 from services.chassis.settings import BaseServiceSettings, split_host_port
+from services.chassis.signals import Ending, Interrupted, unless
 
 log = get_logger(__name__)
 
@@ -81,7 +83,8 @@ async def start_server(
     before the servicer, for one that answers in microseconds and never fails. audit: records the calls; not of a bare
     server.
     """
-    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings, audit)
+    ending = Ending()
+    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings, audit, ending)
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
     health_servicer = _Health()
@@ -126,6 +129,9 @@ async def start_server(
         # A call that is on its way when a server stops is cancelled without having begun, and nobody can see that it
         # has not. So those who send them hear of it first.
         await asyncio.sleep(settings.shutdown_notice_s)
+        # Those who only wait for news would otherwise take up the whole grace.
+        ending.begin()
+        health_servicer.end_watches()
         # Beside each other, because together they have no more time than one of them.
         grace_s = settings.shutdown_grace_s
         await asyncio.gather(server.stop(grace_s), _cancelled(tasks, grace_s))
@@ -150,7 +156,20 @@ def _describe(server: grpc.aio.Server, services: Sequence[str]) -> None:
 
 
 class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
-    """The library's, with the method of the protocol that it lacks."""
+    """The library's, with the method of the protocol that it lacks, and watches that do not hold up the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = asyncio.Event()
+
+    def end_watches(self) -> None:
+        """Ends all who follow the health; they have heard the last of it."""
+        self._ended.set()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
+        """The health of one name until the server ends."""
+        with suppress(Interrupted):
+            await unless(self._ended, super().Watch(request, context))
 
     async def List(  # noqa: N802  (the name of the protocol)
         self, request: health_pb2.HealthListRequest, context: object

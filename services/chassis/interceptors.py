@@ -25,7 +25,7 @@ from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
-from services.chassis.signals import WAITED
+from services.chassis.signals import ENDING, WAITED, Ending
 
 log = get_logger(__name__)
 
@@ -53,11 +53,12 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 
 def server_interceptors(
-    settings: BaseServiceSettings, audit: Auditing | None = None
+    settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
 ) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
-    """The interceptors of every server: the trace outermost, so that its span covers the checks."""
+    """The interceptors of every server: the trace outermost, so that its span covers the checks. ending: of the server,
+    for calls that wait."""
     reflection = InternalTokenInterceptor(settings, methods="/grpc.reflection.")
-    return [reflection, call_spans.interceptor(), CallInterceptor(settings, audit)]
+    return [reflection, call_spans.interceptor(), CallInterceptor(settings, audit, ending)]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -76,8 +77,11 @@ async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Identity, checks, errors, metrics, log and audit of each call."""
 
-    def __init__(self, settings: BaseServiceSettings, audit: Auditing | None = None) -> None:
+    def __init__(
+        self, settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
+    ) -> None:
         self._audit = audit
+        self._ending = ending
         self._callers = Callers(settings)
         self._require_projects = settings.require_project_header
 
@@ -135,6 +139,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _admit(self, request: Any, context: Any, call: _Call) -> Any:
         """Opens the request context and checks the request: one message now, those of a stream as they come."""
         caller = self._identify(context)
+        ENDING.set(self._ending)
         # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
         request_context.enter(caller)
         call_spans.describe_caller(caller)

@@ -24,6 +24,7 @@ from typing import NoReturn, TypeVar
 from services.chassis import logging, telemetry, tracing
 from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
+from services.chassis.file_check import FileCheck
 from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
@@ -42,8 +43,8 @@ class Service:
 
     register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without
     which the process can do nothing; they are prepared in this order before the port opens, and health follows them.
-    background: run until the end. audit: records the calls. close: lets go of what is not a need, in this order, before
-    the needs.
+    background: run until the end. audit: records the calls. files: what `check-files` compares. close: lets go of what
+    is not a need, in this order, before the needs.
     """
 
     register: Register
@@ -54,6 +55,7 @@ class Service:
     bare: bool = False
     close: Sequence[Task] = ()
     audit: Auditing | None = None
+    files: FileCheck | None = None
 
     async def prepare(self, patience_s: float) -> None:
         """Prepares what is needed. Raises Unavailable when it stays away for `patience_s` seconds."""
@@ -108,19 +110,21 @@ def run(
     """The process: reads the settings, builds the service, serves until SIGTERM or SIGINT, and exits.
 
     name: of the service, for logs and traces. arguments: of the command line; `migrate` migrates the database and ends,
-    for a Job that runs before the new replicas start. Exit code 0 after a signal; 1 when the service could not start
+    for a Job that runs before the new replicas start; `check-files` compares the bucket with the database, see
+    `file_check.py`, and ends. Exit code 0 after a signal; 1 when the service could not start
     (what it needs stayed away, the port is taken) or a background task crashed, with the reason in the log; 2 when the
     settings are wrong, with a line for each on stderr.
     """
-    parser = argparse.ArgumentParser(prog=name, description=f"Fiveshot {release()}: serves, or migrates its database.")
-    parser.add_argument("task", nargs="?", choices=("serve", "migrate"), default="serve")
+    does = "serves, migrates its database, or checks its files"
+    parser = argparse.ArgumentParser(prog=name, description=f"Fiveshot {release()}: {does}.")
+    parser.add_argument("task", nargs="?", choices=("serve", "migrate", "check-files"), default="serve")
     parser.add_argument("--version", action="version", version=release())
     task = parser.parse_args(arguments).task
     settings = load(settings_class)
     logging.configure(settings, service=name)
     telemetry.BUILD.labels(name, release()).set(1)
     end_tracing = tracing.configure(settings, service=name)
-    code = asyncio.run(_life(settings, build, migrate=task == "migrate"))
+    code = asyncio.run(_life(settings, build, task))
     if end_tracing is not None:
         end_tracing()
     # At its end Python searches all objects for garbage, which takes over a second with torch. What lives now needs no
@@ -129,7 +133,7 @@ def run(
     sys.exit(code)
 
 
-async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], *, migrate: bool) -> int:
+async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], task: str) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -138,9 +142,11 @@ async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], *, m
     except WrongSetting as error:
         return refuse(settings, error)
     try:
-        if migrate:
+        if task == "migrate":
             await unless(stop, service.migrate(settings.start_patience_s))
             return 0
+        if task == "check-files":
+            return await unless(stop, _checked(service))
         await unless(stop, service.prepare(settings.start_patience_s))
         async with service.start(settings) as running:
             return await _served(settings, running, stop)
@@ -151,6 +157,13 @@ async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], *, m
         return 1
     finally:
         await service.end()
+
+
+async def _checked(service: Service) -> int:
+    if service.files is None:
+        print("This process names no files in the object store", file=sys.stderr)
+        return 2
+    return 0 if await service.files.run(print) else 1
 
 
 async def _served(settings: BaseServiceSettings, running: RunningServer, stop: asyncio.Event) -> int:

@@ -159,12 +159,14 @@ class AuditSettings(BaseModel):
     """Who keeps the audit records."""
 
     audit_target: str = Field(
-        "", description="host:port of the registry, which keeps the audit records; empty: calls leave none"
+        "",
+        description="host:port of the registry, which keeps the audit records, several with commas; "
+        "empty: calls leave none",
     )
 
     @field_validator("audit_target")
     @classmethod
-    def _audit_host_port(cls, value: str) -> str:
+    def _audit_targets(cls, value: str) -> str:
         if value:
             split_targets(value)
         return value

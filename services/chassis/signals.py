@@ -16,7 +16,9 @@ import time
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
+
+from services.chassis.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -24,6 +26,37 @@ _ANY = ""
 
 WAITED: ContextVar[list[float] | None] = ContextVar("waited", default=None)
 """Seconds that the call at hand has waited for a signal; whoever measures calls takes them off its time."""
+
+
+class Ending:
+    """Whether the process takes no more calls. Calls that wait for news end then, and their callers go elsewhere."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._waited_for: WeakSet[asyncio.Event] = WeakSet()
+
+    def begin(self) -> None:
+        """Wakes every call that waits."""
+        self.begun = True
+        for event in list(self._waited_for):
+            event.set()
+
+    def wakes(self, event: asyncio.Event) -> None:
+        """The event will be set when the end begins."""
+        self._waited_for.add(event)
+
+    def check(self) -> None:
+        """Raises Unavailable once the end has begun."""
+        if self.begun:
+            raise Unavailable(
+                "This replica is being replaced",
+                reason="REPLICA_ENDS",
+                remedy="Call again; a watch goes on with the token of its last message.",
+            )
+
+
+ENDING: ContextVar[Ending | None] = ContextVar("ending", default=None)
+"""The end of the server that answers the call at hand; None outside of calls."""
 
 
 class Interrupted(Exception):
@@ -61,8 +94,15 @@ class Signals:
 
 
 async def wait(event: asyncio.Event, timeout_s: float) -> None:
-    """Waits until the event is set, at most `timeout_s` seconds: what nobody told of is found by looking again."""
+    """Waits until the event is set, at most `timeout_s` seconds: what nobody told of is found by looking again.
+
+    In a call, raises Unavailable(REPLICA_ENDS) once its server takes no more calls.
+    """
     started = time.perf_counter()
+    ending = ENDING.get()
+    if ending is not None:
+        ending.check()
+        ending.wakes(event)
     try:
         async with asyncio.timeout(timeout_s):
             await event.wait()
@@ -72,6 +112,8 @@ async def wait(event: asyncio.Event, timeout_s: float) -> None:
         waited = WAITED.get()
         if waited is not None:
             waited.append(time.perf_counter() - started)
+    if ending is not None:
+        ending.check()
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

@@ -15,6 +15,7 @@ from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
 from services.chassis.budgets import DOWNLOADS, UPLOADS, AtOnce
 from services.chassis.byte_budget import MIB
+from services.chassis.file_check import FileCheck
 from services.chassis.listing.pages import PageTokens
 from services.chassis.memory import give_memory_back, trim_now_and_then
 from services.chassis.nats_events import EventBus
@@ -27,6 +28,7 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.dataset.adapters.s3_pictures import S3PictureStore
 from services.dataset.adapters.sql_datasets import SqlDatasetStore
+from services.dataset.adapters.sql_named_files import named_files
 from services.dataset.adapters.sql_tables import audit_outbox, events
 from services.dataset.adapters.sql_usage import SqlMeter
 from services.dataset.servicer import DatasetServicer
@@ -129,6 +131,7 @@ def build(settings: Settings) -> Service:
     )
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(
+        files=FileCheck(objects, "datasets/", partial(named_files, db)),
         names=NAMES,
         register=partial(add_DatasetServiceServicer_to_server, servicer),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need(), *((bus.need(),) if bus else ())),

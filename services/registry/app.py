@@ -21,6 +21,7 @@ from services.chassis.audit.calls import Auditing
 from services.chassis.audit.outbox import AuditOutbox
 from services.chassis.budget_policy import project_budgets
 from services.chassis.budgets import DOWNLOADS, AtOnce
+from services.chassis.file_check import FileCheck
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import AUDIT_STREAM, AUDIT_SUBJECTS
 from services.chassis.nats_events import EventBus
@@ -31,9 +32,10 @@ from services.chassis.service import Service, run
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.registry.adapters.grpc_trainer import GrpcEpochSource
-from services.registry.adapters.s3_files import S3FileStore
+from services.registry.adapters.s3_files import PREFIX, S3FileStore
 from services.registry.adapters.sql_audit import AuditStream, SqlAuditStore
 from services.registry.adapters.sql_models import SqlModelStore
+from services.registry.adapters.sql_named_files import named_files
 from services.registry.adapters.sql_tables import AUDIT_OUTBOX, EVENTS
 from services.registry.servicer import AuditServicer, RegistryServicer
 from services.registry.settings import Settings
@@ -90,6 +92,7 @@ def build(settings: Settings) -> Service:
         told=stream.notify if stream else lambda: None,
     )
     return Service(
+        files=FileCheck(objects, PREFIX, partial(named_files, db)),
         names=(_REGISTRY, _AUDIT, _INTAKE),
         register=partial(_register, servicer, AuditServicer(audit)),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if stream else ())),

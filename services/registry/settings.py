@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from services.chassis.settings import (
     BaseServiceSettings,
@@ -13,7 +13,6 @@ from services.chassis.settings import (
     SqlSettings,
     Target,
     service_config,
-    split_host_port,
 )
 
 
@@ -25,7 +24,9 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettin
     database_url: str = Field(
         "sqlite+aiosqlite:///./registry.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
-    trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer, from which epochs are read")
+    trainer_target: Target = Field(
+        "127.0.0.1:7453", description="host:port of the trainer, from which epochs are read; several with commas"
+    )
     max_version_mb: int = Field(4096, ge=1, description="largest version kept, all files together, in MiB")
     upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
     budget_models: int = Field(10_000, ge=0, description="models of each project; 0: no limit")
@@ -43,9 +44,3 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettin
     orphan_age_s: float = Field(
         86_400, ge=600, description="age in seconds at which a file without a version is removed; longer than any save"
     )
-
-    @field_validator("trainer_target")
-    @classmethod
-    def _is_host_port(cls, value: str) -> str:
-        split_host_port(value)
-        return value

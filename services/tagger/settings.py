@@ -24,7 +24,9 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings
 
     model_config = service_config("TAGGER_")
 
-    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service")
+    dataset_target: Target = Field(
+        "127.0.0.1:7451", description="host:port of the dataset service; several with commas"
+    )
     max_image_bytes: int = Field(5 * 1024 * 1024, ge=1, description="largest lone picture taken, in bytes")
     max_pixels: int = Field(64_000_000, ge=1, description="largest picture decoded, width times height")
     wd_model_dir: Path | None = Field(

@@ -14,6 +14,7 @@ from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
 from services.chassis.budgets import DOWNLOADS, AtOnce
+from services.chassis.file_check import FileCheck
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
 from services.chassis.nats_events import EventBus
@@ -34,6 +35,7 @@ from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_leftovers import SqlLeftovers
 from services.trainer.adapters.sql_measurements import SqlMeasurements
+from services.trainer.adapters.sql_named_files import named_files
 from services.trainer.adapters.sql_previews import SqlPreviewStore
 from services.trainer.adapters.sql_tables import audit_outbox, events
 from services.trainer.adapters.sql_thinning import SqlHistory
@@ -58,7 +60,7 @@ from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.previewing import TrainingPreview
 from services.trainer.use_cases.previews import PreviewKeeper, PreviewReading
-from services.trainer.use_cases.reading import WORKER_MEMORY, JobReading
+from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
@@ -192,6 +194,7 @@ def build(settings: Settings) -> Service:
     # Nobody reads them where no metrics are served.
     measuring = (gauges.run,) if settings.metrics_listen else ()
     return Service(
+        files=FileCheck(objects, "trainer/", partial(named_files, db)),
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),

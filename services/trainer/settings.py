@@ -31,8 +31,12 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
         "sqlite+aiosqlite:///./trainer.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
     database_pool_size: int = Field(10, ge=1, le=200, description="database connections of this process")
-    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service")
-    registry_target: Target = Field("127.0.0.1:7454", description="host:port of the registry, asked about model versions")
+    dataset_target: Target = Field(
+        "127.0.0.1:7451", description="host:port of the dataset service; several with commas"
+    )
+    registry_target: Target = Field(
+        "127.0.0.1:7454", description="host:port of the registry, asked about model versions; several with commas"
+    )
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models on offer")
     metrics_pause_seconds: float = Field(
         15.0, gt=0, le=3600, description="pause between two looks at the queue for the metrics, where they are served"

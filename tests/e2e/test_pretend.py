@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from fiveshot import Client
 from PIL import Image
@@ -67,6 +68,17 @@ def test_the_main_job_through_the_client_takes_seconds_and_says_everywhere_that_
     assert re.search(r"SUCCEEDED,\s+pretended", listed.stdout, re.IGNORECASE), listed.stdout
     assert json.loads(pretending.command("--json", "epochs", "show", job.id, "1").stdout)["pretended"] is True
     assert "pretended" in pretending.command("models", "show", "my-cat", "1").stdout
+    for service in ("dataset", "trainer", "registry"):
+        _every_file_is_there(pretending, service)
+
+
+def _every_file_is_there(stack: RunningStack, service: str) -> None:
+    environment = psutil.Process(stack.state.children[service].pid).environ()
+    checked = finished([sys.executable, "-m", f"services.{service}.app", "check-files"], env=environment)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    counts = json.loads(checked.stdout.splitlines()[-1])
+    assert counts["named"] > 0
+    assert counts["missing"] == 0
 
 
 def test_the_worker_loads_no_torch(pretending: RunningStack) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from services.chassis.s3 import ObjectStore
 
 # All objects of the registry lie below it, so that a bucket can be shared with other services.
-_PREFIX = "registry/"
+PREFIX = "registry/"
 
 
 class S3FileStore:
@@ -31,20 +31,20 @@ class S3FileStore:
             with await asyncio.to_thread(path.open, "wb") as file:
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)
-            await self._objects.put(_PREFIX + object_key, path, content_type=content_type)
+            await self._objects.put(PREFIX + object_key, path, content_type=content_type)
 
     async def read(self, object_key: str) -> AsyncIterator[bytes]:
         """See ports.FileStore."""
-        async for chunk in self._objects.stream(_PREFIX + object_key):
+        async for chunk in self._objects.stream(PREFIX + object_key):
             yield chunk
 
     async def delete(self, object_keys: Sequence[str]) -> None:
         """See ports.FileStore."""
         if object_keys:
-            await self._objects.delete_many([_PREFIX + key for key in object_keys])
+            await self._objects.delete_many([PREFIX + key for key in object_keys])
 
     async def list_older_than(self, moment: datetime) -> AsyncIterator[str]:
         """See ports.FileStore."""
-        async for info in self._objects.list(_PREFIX):
+        async for info in self._objects.list(PREFIX):
             if info.last_modified is not None and info.last_modified < moment:
-                yield info.key.removeprefix(_PREFIX)
+                yield info.key.removeprefix(PREFIX)

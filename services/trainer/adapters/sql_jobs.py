@@ -35,7 +35,7 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
 from services.trainer.models.epoch import Epoch, Metric
-from services.trainer.models.events import JobEvent, Progressed, StateChanged, StoredEvent
+from services.trainer.models.events import JobEvent, StateChanged, StoredEvent
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import ProjectUse, QueueLoad, Starting
 from services.trainer.ports import QUEUE, Admit, Move, WorkerAsk

@@ -30,9 +30,13 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     decode_memory_mib: int = Field(
         1280, ge=64, le=65_536, description="MiB that one picture may take while it is decoded"
     )
-    trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer")
-    dataset_target: Target = Field("127.0.0.1:7451", description="host:port of the dataset service")
-    registry_target: Target = Field("127.0.0.1:7454", description="host:port of the registry, for files of model versions")
+    trainer_target: Target = Field("127.0.0.1:7453", description="host:port of the trainer; several with commas")
+    dataset_target: Target = Field(
+        "127.0.0.1:7451", description="host:port of the dataset service; several with commas"
+    )
+    registry_target: Target = Field(
+        "127.0.0.1:7454", description="host:port of the registry, for files of model versions; several with commas"
+    )
     catalogue: Path = Field(DEFAULT_CATALOGUE, description="TOML file with the base models; weights lie where it says")
     worker_id: str = Field(default_factory=_default_worker_id, min_length=1, max_length=100)
     scratch_dir: Path = Field(

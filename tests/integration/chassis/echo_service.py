@@ -15,18 +15,22 @@ from opentelemetry import trace
 
 from services.chassis import request_context
 from services.chassis.errors import Aborted, NotFound, Unavailable
+from services.chassis.signals import wait
 
 NAME = "test.Echo"
 
 
 class Echo:
-    """The servicer. `attempts` counts calls that say "flaky"; `cancelled` is set when a waiting call is given up.
+    """The servicer. `calls` counts unary ones, `attempts` those that say "flaky".
+
+    `cancelled` is set when a waiting call is given up.
 
     `trace_id` is the trace of the last unary call, `left_s` the time that it had; `calls` counts them.
     """
 
     def __init__(self) -> None:
         self.attempts = 0
+        self.calls = 0
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.forward: Any = None
@@ -36,6 +40,7 @@ class Echo:
 
     async def unary(self, request: EnumValue, context: Any) -> EnumValue:
         """Answers the request, or acts as its message says."""
+        self.calls += 1
         self.trace_id = trace.get_current_span().get_span_context().trace_id
         self.calls += 1
         self.left_s = context.time_remaining() or 0.0
@@ -75,6 +80,9 @@ class Echo:
                 raise Unavailable("Not now")
         if what == "late":
             raise Aborted("Too late", reason="LEASE_LOST")
+        if what == "news":
+            self.waiting.set()
+            await wait(asyncio.Event(), 3600)
         if what == "forward":
             await self.forward(EnumValue(name="missing"))
         if what == "wait":

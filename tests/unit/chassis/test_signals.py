@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from services.chassis.signals import Interrupted, Signals, unless, wait
-from tests.fixtures.patience import within
+from services.chassis.errors import Unavailable
+from services.chassis.signals import ENDING, Ending, Interrupted, Signals, unless, wait
+from tests.fixtures.patience import turns, within
 
 
 async def test_a_change_between_taking_and_waiting_is_not_missed() -> None:
@@ -82,3 +83,18 @@ async def test_an_error_of_the_work_is_raised() -> None:
 
     with pytest.raises(LookupError):
         await unless(asyncio.Event(), work())
+
+
+async def test_a_wait_in_a_call_ends_when_its_server_does() -> None:
+    ending = Ending()
+    ENDING.set(ending)
+    waiting = asyncio.create_task(wait(asyncio.Event(), 3600))
+    await turns()
+    assert not waiting.done()
+    ending.begin()
+    async with within():
+        with pytest.raises(Unavailable) as caught:
+            await waiting
+    assert caught.value.reason == "REPLICA_ENDS"
+    with pytest.raises(Unavailable):
+        await wait(asyncio.Event(), 3600)

@@ -14,6 +14,8 @@ from fiveshot.connection import Endpoint, Patience, trace_metadata, with_request
 T = TypeVar("T")
 R = TypeVar("R")
 _MAX_PAGE = 1000
+# Connecting fails sooner (see CHANNEL_OPTIONS), so a stream that lived longer had a connection.
+CONNECTED_S = 10.0
 
 
 class Channel:
@@ -110,15 +112,18 @@ class Channel:
         """
         lost_since, attempt = 0.0, 0
         while True:
+            began = monotonic()
             try:
                 async for message in start():
                     attempt = 0
                     yield message
                 return
             except errors.FiveshotError as error:
-                attempt += 1
-                lost_since = monotonic() if attempt == 1 else lost_since
-                pause = self.patience.reconnect(error, attempt, monotonic() - lost_since)
+                # A watch of a job that waits hears nothing for long: whoever was connected is lost anew.
+                attempt = 1 if monotonic() - began > CONNECTED_S else attempt + 1
+                now = monotonic()
+                lost_since = now if attempt == 1 else lost_since
+                pause = self.patience.reconnect(error, attempt, now - lost_since)
                 if pause is None:
                     raise
             await platform.sleep(pause)
