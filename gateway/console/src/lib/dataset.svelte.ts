@@ -42,7 +42,7 @@ export class OpenDataset {
   }
 
   /** Changes the dataset itself; the texts of its images follow, so they are read again. */
-  async change(fields: Partial<Pick<Dataset, 'displayName' | 'triggerWord' | 'numRepeats'>>, paths: string[]): Promise<void> {
+  async change(fields: Partial<Pick<Dataset, 'displayName' | 'triggerWord' | 'subject' | 'textFrom' | 'numRepeats'>>, paths: string[]): Promise<void> {
     this.set = await datasets.updateDataset({ dataset: { name: this.name, etag: this.set?.etag, ...fields }, updateMask: { paths } })
     await this.load()
   }

@@ -1,4 +1,5 @@
 // Every sentence of the console. The server's own sentences (errors, remedies, descriptions) come as they are.
+import { operating } from './enOperate'
 import { s, training, type Words } from './enTraining'
 
 export const en = {
@@ -21,6 +22,8 @@ export const en = {
   next: 'Next',
   tryAgain: 'Try again',
   away: 'The server cannot be reached. Nothing is lost; it is tried again.',
+  pretended: 'pretended',
+  pretendedMore: 'By a worker that only pretends to train: the files are for tests of programs, and change nothing of a picture.',
   states: {
     0: '', 1: 'Waiting', 2: 'Preparing', 3: 'Training', 4: 'Pausing', 5: 'Paused', 6: 'Stopping', 7: 'Cancelling', 8: 'Done', 9: 'Failed', 10: 'Cancelled',
   } as Words,
@@ -157,6 +160,8 @@ export const en = {
     enlarged: (factor: string) => `enlarged ${factor}×`,
     tokens: (count: number, limit: number) => (limit ? `${count} / ${limit} tokens` : `${count} tokens`),
     samples: (count: number) => `${count} an epoch`,
+    masked: 'mask counts',
+    maskUnused: 'mask not used',
     heldOut: 'held out to measure on',
   },
   audit: {
@@ -190,9 +195,22 @@ export const en = {
     toPhotos: 'Add some first',
     subject: 'What is it?',
     subjectPlaceholder: 'dog, mug, woman …',
-    tagger: 'Tagger',
+    tagger: 'Written by',
     threshold: 'Least certainty',
     usual: 'as usual',
+    kinds: { tags: 'Tags', captions: 'Sentences' },
+    purpose: 'What is to be learnt',
+    purposes: { 1: 'a thing, an animal, a place', 2: 'a person', 3: 'a style' } as Words,
+    avoid: 'Words to avoid',
+    avoidPlaceholder: 'red collar, …',
+    again: 'Write anew what a captioner wrote before; what people wrote stays',
+    leaves: (model: string) => `The photos are sent to the server of ${model}, which the operator of this installation has set up.`,
+    runCaptions: 'Describe the photos',
+    captioned: (done: number, skipped: number, failed: number) => `${done} described, ${skipped} unchanged, ${failed} failed.`,
+    calls: (count: number) => `${count} call${s(count)} to its server.`,
+    by: (captioner: string, model: string) => `Written by ${captioner}${model ? ` (${model})` : ''}`,
+    textFrom: 'Trained is',
+    textsFrom: { 1: 'the caption; without one, the tags', 2: 'the caption alone', 3: 'the caption, then the tags', 4: 'the tags alone' } as Words,
     run: 'Tag all photos',
     running: (done: number, total: number) => `Tagging ${done} / ${total}`,
     suggested: (agree: number, seen: number, subject: string) => `${agree} of ${seen} photos look like: ${subject}. Correct it if that is wrong.`,
@@ -207,6 +225,8 @@ export const en = {
     more: (count: number) => `${count} more`,
     fewer: 'fewer',
     tagsUnused: 'The caption takes the place of the tags',
+    tagsNever: 'Tags are not trained',
+    captionUnused: 'The caption is not trained',
     bare: (count: number) => `${count} photo${s(count)} without words`,
     tags: 'Tags',
     auto: (score: string) => `Found by the tagger, certainty ${score}`,
@@ -218,6 +238,7 @@ export const en = {
     caption: 'Caption',
     captionOf: (name: string) => `Caption of ${name}`,
     captionHelp: 'A sentence in place of the tags',
+    captionPlain: 'What the photo shows, in a sentence',
     final: 'Trained on:',
     nothing: 'no words',
     keys: 'Arrows walk over tags and photos, Delete removes a tag, Enter adds one, Ctrl-Z takes back.',
@@ -232,6 +253,7 @@ export const en = {
     changes: (count: number) => (count ? `Change ${count} photo${s(count)}` : 'Nothing would change'),
   },
   ...training,
+  ...operating,
 }
 
 export type Strings = typeof en

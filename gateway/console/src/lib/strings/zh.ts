@@ -1,5 +1,6 @@
 // 简体中文。服务器自己的句子（错误、建议、参数说明）按原样显示。
 import type { Strings } from './en'
+import { operating } from './zhOperate'
 import { training } from './zhTraining'
 
 export const zh: Strings = {
@@ -22,6 +23,8 @@ export const zh: Strings = {
   next: '下一张',
   tryAgain: '重试',
   away: '暂时连不上服务器。内容不会丢失，页面会自动重试。',
+  pretended: '模拟训练',
+  pretendedMore: '由只模拟训练的工作进程生成：文件仅供程序测试，不会改变任何图片。',
   states: {
     0: '', 1: '排队中', 2: '准备中', 3: '训练中', 4: '正在暂停', 5: '已暂停', 6: '正在停止', 7: '正在取消', 8: '已完成', 9: '失败', 10: '已取消',
   },
@@ -158,6 +161,8 @@ export const zh: Strings = {
     enlarged: (factor) => `放大 ${factor} 倍`,
     tokens: (count, limit) => (limit ? `${count} / ${limit} 词元` : `${count} 词元`),
     samples: (count) => `每轮 ${count} 次`,
+    masked: '蒙版生效',
+    maskUnused: '蒙版未使用',
     heldOut: '留出，用于评测',
   },
   audit: {
@@ -205,9 +210,22 @@ export const zh: Strings = {
     toPhotos: '先添加照片',
     subject: '这是什么？',
     subjectPlaceholder: 'dog、mug、woman …',
-    tagger: '打标器',
+    tagger: '由谁来写',
     threshold: '最低把握',
     usual: '默认',
+    kinds: { tags: '标签', captions: '句子' },
+    purpose: '要学的是什么',
+    purposes: { 1: '物品、动物或地点', 2: '人物', 3: '风格' },
+    avoid: '不要出现的词',
+    avoidPlaceholder: 'red collar …',
+    again: '重写之前由模型写的描述；人写的保持不变',
+    leaves: (model) => `照片会发送到 ${model} 的服务器，该地址由本系统的运维人员设置。`,
+    runCaptions: '描述全部照片',
+    captioned: (done, skipped, failed) => `${done} 张已描述，${skipped} 张未变，${failed} 张失败。`,
+    calls: (count) => `共请求服务器 ${count} 次。`,
+    by: (captioner, model) => `由 ${captioner}${model ? `（${model}）` : ''} 撰写`,
+    textFrom: '参加训练的文字',
+    textsFrom: { 1: '描述；没有描述时用标签', 2: '只用描述', 3: '先描述，后标签', 4: '只用标签' },
     run: '给全部照片打标签',
     running: (done, total) => `正在打标签 ${done} / ${total}`,
     suggested: (agree, seen, subject) => `${seen} 张里有 ${agree} 张看起来是：${subject}。不对的话请改正。`,
@@ -222,6 +240,8 @@ export const zh: Strings = {
     more: (count) => `还有 ${count} 个`,
     fewer: '收起',
     tagsUnused: '描述代替了标签',
+    tagsNever: '标签不参加训练',
+    captionUnused: '描述不参加训练',
     bare: (count) => `${count} 张照片还没有文字`,
     tags: '标签',
     auto: (score) => `打标器识别，把握 ${score}`,
@@ -233,6 +253,7 @@ export const zh: Strings = {
     caption: '描述',
     captionOf: (name) => `${name} 的描述`,
     captionHelp: '用一句话代替标签',
+    captionPlain: '用一句话说明照片内容',
     final: '训练文本：',
     nothing: '没有文字',
     keys: '方向键在标签和照片间移动，Delete 移除标签，回车添加，Ctrl-Z 撤销。',
@@ -247,4 +268,5 @@ export const zh: Strings = {
     changes: (count) => (count ? `修改 ${count} 张照片` : '没有要修改的'),
   },
   ...training,
+  ...operating,
 }
