@@ -1,6 +1,7 @@
 // Every sentence of the console. The server's own sentences (errors, remedies, descriptions) come as they are.
 import { operating } from './enOperate'
 import { s, training, type Words } from './enTraining'
+import type { Rule } from '../told'
 
 export const en = {
   skip: 'Skip to the content',
@@ -22,6 +23,8 @@ export const en = {
   next: 'Next',
   tryAgain: 'Try again',
   away: 'The server cannot be reached. Nothing is lost; it is tried again.',
+  /** Sentences of the server that are known in the page's language. */
+  rules: [] as Rule[],
   pretended: 'pretended',
   pretendedMore: 'By a worker that only pretends to train: the files are for tests of programs, and change nothing of a picture.',
   states: {
@@ -97,7 +100,10 @@ export const en = {
     sure: 'Delete this photo?',
     sureMore: 'Earlier trainings keep their copy.',
     keys: 'Arrows walk over the photos, Enter opens one, a digit sets its repeats, Delete asks whether to remove it, Ctrl-Z takes back.',
-    facts: { 'low resolution': 'low resolution', blurry: 'blurry', underexposed: 'too dark', overexposed: 'too bright', 'low contrast': 'low contrast' } as Words,
+    facts: {
+      square: 'square', portrait: 'portrait', landscape: 'landscape', 'high resolution': 'high resolution', 'high contrast': 'high contrast', greyscale: 'greyscale', bars: 'bars',
+      'low resolution': 'low resolution', blurry: 'blurry', underexposed: 'too dark', overexposed: 'too bright', 'low contrast': 'low contrast',
+    } as Words,
   },
   crop: {
     title: 'What is trained',
@@ -200,7 +206,7 @@ export const en = {
     usual: 'as usual',
     kinds: { tags: 'Tags', captions: 'Sentences' },
     purpose: 'What is to be learnt',
-    purposes: { 1: 'a thing, an animal, a place', 2: 'a person', 3: 'a style' } as Words,
+    purposes: { 1: 'a thing', 2: 'a person', 3: 'a style' } as Words,
     avoid: 'Words to avoid',
     avoidPlaceholder: 'red collar, …',
     again: 'Write anew what a captioner wrote before; what people wrote stays',

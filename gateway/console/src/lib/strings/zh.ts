@@ -1,6 +1,7 @@
 // 简体中文。服务器自己的句子（错误、建议、参数说明）按原样显示。
 import type { Strings } from './en'
 import { operating } from './zhOperate'
+import { RULES } from './zhTold'
 import { training } from './zhTraining'
 
 export const zh: Strings = {
@@ -23,6 +24,7 @@ export const zh: Strings = {
   next: '下一张',
   tryAgain: '重试',
   away: '暂时连不上服务器。内容不会丢失，页面会自动重试。',
+  rules: RULES,
   pretended: '模拟训练',
   pretendedMore: '由只模拟训练的工作进程生成：文件仅供程序测试，不会改变任何图片。',
   states: {
@@ -98,7 +100,10 @@ export const zh: Strings = {
     sure: '删除这张照片？',
     sureMore: '之前的训练会保留自己的副本。',
     keys: '方向键在照片间移动，回车打开，数字键设置重复次数，Delete 询问是否删除，Ctrl-Z 撤销。',
-    facts: { 'low resolution': '分辨率低', blurry: '模糊', underexposed: '过暗', overexposed: '过亮', 'low contrast': '对比度低' },
+    facts: {
+      square: '方形', portrait: '竖幅', landscape: '横幅', 'high resolution': '分辨率高', 'high contrast': '对比度高', greyscale: '黑白', bars: '有黑边',
+      'low resolution': '分辨率低', blurry: '模糊', underexposed: '过暗', overexposed: '过亮', 'low contrast': '对比度低',
+    },
   },
   crop: {
     title: '训练用的部分',
@@ -215,7 +220,7 @@ export const zh: Strings = {
     usual: '默认',
     kinds: { tags: '标签', captions: '句子' },
     purpose: '要学的是什么',
-    purposes: { 1: '物品、动物或地点', 2: '人物', 3: '风格' },
+    purposes: { 1: '物品', 2: '人物', 3: '风格' },
     avoid: '不要出现的词',
     avoidPlaceholder: 'red collar …',
     again: '重写之前由模型写的描述；人写的保持不变',
