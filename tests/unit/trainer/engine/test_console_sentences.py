@@ -1,4 +1,4 @@
-"""The console's Chinese for the trainer's sentences: every reason and notice that the engine can give is known to it."""
+"""Every reason and notice that the engine can give is known to the console in Chinese."""
 
 from __future__ import annotations
 
