@@ -37,7 +37,9 @@ def _of(service: str, *methods: str) -> tuple[str, ...]:
 MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
     "dataset": {
         "gateway": (_DATASET,),
-        "tagger": _of(_DATASET, "GetDataset", "ListImages", "GetImage", "DownloadImage", "UpdateImage"),
+        "tagger": _of(
+            _DATASET, "GetDataset", "ListImages", "GetImage", "DownloadImage", "UpdateImage", "BatchUpdateImages"
+        ),
         "trainer": _of(
             _DATASET,
             "CreateDatasetVersion",

@@ -77,6 +77,7 @@ _METHODS = {
         "TagImage": _READER,
         "SuggestSubject": _READER,
         "SuggestCrops": _READER,
+        "CropImages": _EDITOR,
         "SuggestMasks": _READER,
     },
     "fiveshot.trainer.v1.TrainingService": {

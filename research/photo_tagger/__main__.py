@@ -5,6 +5,7 @@ python -m research.photo_tagger table --classes TIMM_INFO_FOLDER --wordnet /usr/
 python -m research.photo_tagger evaluate --subjects FOLDER --packages FOLDER
 python -m research.photo_tagger crops --subjects FOLDER --packages FOLDER
 python -m research.photo_tagger faults --subjects FOLDER --packages FOLDER
+python -m research.photo_tagger written --subjects FOLDER --packages FOLDER
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def main() -> None:
     made = steps.add_parser("table")
     made.add_argument("--classes", type=Path, required=True)
     made.add_argument("--wordnet", type=Path, required=True)
-    for name in ("evaluate", "crops", "faults"):
+    for name in ("evaluate", "crops", "faults", "written"):
         measured = steps.add_parser(name)
         measured.add_argument("--subjects", type=Path, required=True)
         measured.add_argument("--packages", type=Path, required=True)
@@ -46,6 +47,8 @@ def main() -> None:
             from research.photo_tagger.crops import report
         elif given.step == "faults":
             from research.photo_tagger.faults import report
+        elif given.step == "written":
+            from research.photo_tagger.written import report
         else:
             from research.photo_tagger.evaluate import report
 

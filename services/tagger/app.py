@@ -28,6 +28,7 @@ from services.tagger.adapters.installed import InstalledTaggers
 from services.tagger.adapters.sql_kept_scores import SqlKeptScores
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.adapters.tag_job_tables import audit_outbox
+from services.tagger.adapters.written_text import PpOcrTextFinder
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.crops import CropVerb
@@ -71,7 +72,9 @@ def build(settings: Settings) -> Service:
     )
     kept = SqlKeptScores(db)
     access = ImageAccess(datasets, decoder, patience_s=settings.outage_patience_s)
-    images = ImageTagger(jobs, access, taggers, kept, executor, utcnow)
+    finder = PpOcrTextFinder(threads=settings.threads)
+    text = finder if settings.text and finder.available() else None
+    images = ImageTagger(jobs, access, taggers, kept, executor, utcnow, text)
     limits = RunnerLimits(
         parallel_jobs=settings.parallel_jobs,
         parallel_images=settings.parallel_images,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -143,6 +143,14 @@ class MaskFinder(Protocol):
         ...
 
 
+class TextFinder(Protocol):
+    """Finds where something is written in a picture. Called from several threads at once, as `Tagger.infer`."""
+
+    def find_text(self, picture: Picture) -> list[Box]:
+        """Left, top, right, bottom of each line, the largest first, as shares of the picture; empty where none is."""
+        ...
+
+
 class PictureDecoder(Protocol):
     """Turns files into pictures, in the one way of the suite."""
 
@@ -174,8 +182,15 @@ class Datasets(Protocol):
         """The file as it was uploaded. Raises NotFound."""
         ...
 
-    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str) -> ImageRecord:
-        """Replaces the tags. Raises Aborted when the image has changed since `etag`, and NotFound."""
+    async def write_tags(
+        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
+    ) -> ImageRecord:
+        """Replaces the tags, and where something is written unless None. Raises Aborted when the image has changed
+        since `etag`, and NotFound."""
+        ...
+
+    async def write_crops(self, dataset: str, crops: Mapping[str, Box], etags: Mapping[str, str]) -> None:
+        """Sets crops by image, all or none. Raises Aborted when an image has changed since its etag, and NotFound."""
         ...
 
     async def write_caption(self, image: str, caption: str, origin: CaptionOrigin, etag: str) -> ImageRecord:

@@ -210,11 +210,11 @@ def crop_to_proto(found: CropSuggestion) -> tagger_pb2.CropSuggestion:
     """What to keep of an image."""
     return tagger_pb2.CropSuggestion(
         image=found.image.name,
-        crop=_box_to_proto(found.crop),
+        crop=box_to_proto(found.crop) if found.crop else None,
         width=found.width,
         height=found.height,
         shape=tagger_pb2.CropShape(width=found.shape[0], height=found.shape[1]) if found.shape else None,
-        subject=_box_to_proto(found.subject),
+        subject=box_to_proto(found.subject) if found.subject else None,
         cuts_bars=found.error is None and found.image.content_area is not None,
         etag=found.image.etag,
         error=grpc_errors.to_proto(found.error) if found.error else None,
@@ -270,6 +270,7 @@ def image_from_proto(image: dataset_pb2.Image) -> ImageRecord:
         image.caption,
         CaptionOrigin(origin.captioner, origin.model) if image.HasField("caption_origin") else None,
         _box_from_proto(image.crop) if image.crop.right > image.crop.left else None,
+        tuple(map(_box_from_proto, image.text_areas)),
     )
 
 
@@ -277,8 +278,9 @@ def _box_from_proto(crop: dataset_pb2.Crop) -> Box:
     return crop.left, crop.top, crop.right, crop.bottom
 
 
-def _box_to_proto(box: Box | None) -> dataset_pb2.Crop | None:
-    return dataset_pb2.Crop(left=box[0], top=box[1], right=box[2], bottom=box[3]) if box else None
+def box_to_proto(box: Box) -> dataset_pb2.Crop:
+    """A part of a picture."""
+    return dataset_pb2.Crop(left=box[0], top=box[1], right=box[2], bottom=box[3])
 
 
 def _timestamp(moment: datetime) -> Timestamp:

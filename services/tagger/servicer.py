@@ -126,6 +126,15 @@ class TaggerServicer(TaggerServiceServicer):
         async for found in self._suggest_crops(request.dataset, request.filter, request.images, shapes):
             yield proto_mapping.crop_to_proto(found)
 
+    async def CropImages(
+        self, request: tagger_service_pb2.CropImagesRequest, context: Any
+    ) -> tagger_service_pb2.CropImagesResponse:
+        """Sets what is suggested."""
+        DATASET.parse(request.dataset, field="dataset")
+        shapes = [(shape.width, shape.height) for shape in request.shapes]
+        done = await self._suggest_crops.apply(request.dataset, request.images, shapes)
+        return tagger_service_pb2.CropImagesResponse(crops=map(proto_mapping.crop_to_proto, done))
+
     async def SuggestMasks(
         self, request: tagger_service_pb2.SuggestMasksRequest, context: Any
     ) -> AsyncIterator[tagger_pb2.MaskSuggestion]:

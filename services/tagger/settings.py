@@ -29,6 +29,7 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, AuditSettings, Bas
         SecretStr(""), description="API key of captioners whose captioner.toml sets api_key_setting"
     )
     photo: bool = Field(True, description="offer the tagger of photographs that ships with the service")
+    text: bool = Field(True, description="look in tag jobs for what is written in the pictures, for the audit")
     parallel_jobs: int = Field(2, ge=1, le=64, description="tag jobs that run at once in this process")
     parallel_images: int = Field(2, ge=1, le=64, description="images that are tagged at once within a job")
     threads: int = Field(2, ge=1, le=64, description="threads that score pictures")

@@ -81,8 +81,27 @@ def test_photos_with_faults_become_a_set_to_train_on(stack: RunningStack, tmp_pa
     assert crops(stack) == found
 
     answer(stack, "dataset", "crop", NAME, "--clear")
+    _masked(stack, tmp_path)
     _seen(stack, tmp_path)
-    _audited(stack)
+    _audited(stack, tmp_path)
+
+
+def _masked(stack: RunningStack, tmp_path: Path) -> None:
+    """Masks by hand and by suggestion, and the way back from a bulk edit."""
+    drawn = tmp_path / "mask.png"
+    Image.new("L", (320, 320), 255).save(drawn)
+    answer(stack, "dataset", "mask", NAME, "clock-0.png", "--from", str(drawn))
+    answer(stack, "dataset", "mask", NAME, "--auto")
+    masked = [each["fileName"] for each in answer(stack, "dataset", "images", NAME)["images"] if "mask" in each]
+    assert len(masked) == 4
+    before = answer(stack, "dataset", "images", NAME)["images"]
+    answer(stack, "dataset", "edit-tags", NAME, "--add", "round")
+    newest = answer(stack, "dataset", "history", NAME)["edits"][0]
+    assert (newest["fields"], newest["changedImages"]) == (["tags"], 4)
+    answer(stack, "dataset", "undo", NAME)
+    after = answer(stack, "dataset", "images", NAME)["images"]
+    assert [each.get("tags") for each in after] == [each.get("tags") for each in before]
+    answer(stack, "dataset", "mask", NAME, "--clear")
 
 
 def _seen(stack: RunningStack, tmp_path: Path) -> None:
@@ -106,7 +125,7 @@ def _seen(stack: RunningStack, tmp_path: Path) -> None:
     assert "1 lose more than a tenth to the form of their bucket: clock-1.png." in table.stderr
 
 
-def _audited(stack: RunningStack) -> None:
+def _audited(stack: RunningStack, tmp_path: Path) -> None:
     """A verdict, and findings that are mended by a call; what is left is too little to train on."""
     found = answer(stack, "dataset", "audit", NAME)
     assert found["verdict"] == "VERDICT_NEEDS_ATTENTION"
@@ -119,3 +138,16 @@ def _audited(stack: RunningStack) -> None:
     answer(stack, "dataset", "remove-image", NAME, "clock-0")
     blocked = stack.command("dataset", "audit", NAME)
     assert (blocked.exit_code, blocked.stdout.splitlines()[-1]) == (output.STATE, "Blocked.")
+    _a_version_is_judged_as_its_dataset(stack, tmp_path)
+
+
+def _a_version_is_judged_as_its_dataset(stack: RunningStack, tmp_path: Path) -> None:
+    """What is frozen keeps what the audit saw; three of its five pictures look the same as another."""
+    for number in range(3):
+        copy = Image.open(BytesIO(photo_of_a_clock(2))).convert("RGB").resize((300 - 20 * number,) * 2)
+        copy.save(tmp_path / f"copy-{number}.png")
+        uploaded = stack.command("dataset", "upload", NAME, str(tmp_path / f"copy-{number}.png"))
+        assert uploaded.exit_code == 0, uploaded.output
+    version = answer(stack, "dataset", "freeze", NAME)["name"]
+    refused = stack.command("train", "start", version)
+    assert (refused.exit_code, "look the same as another" in refused.output) == (output.STATE, True), refused.output

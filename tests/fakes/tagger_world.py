@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from services.chassis.names import etag_of
 from services.chassis.request_context import RequestContext
 from services.tagger.models.pictures import Category, Kind, Picture, Score, Scores, TaggerInfo
 from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
-from services.tagger.ports import Answer
+from services.tagger.ports import Answer, Box
 
 DATASET = "projects/acme/datasets/cats"
 
@@ -128,6 +128,7 @@ class _Image:
     caption: str = ""
     caption_origin: CaptionOrigin | None = None
     crop: tuple[float, float, float, float] | None = None
+    text_areas: tuple[Box, ...] = ()
 
 
 @dataclass
@@ -176,17 +177,31 @@ class FakeDatasets:
         self._called()
         return self.images[name].data
 
-    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str) -> ImageRecord:
+    async def write_tags(
+        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
+    ) -> ImageRecord:
         self.before_write(image)
         self._called()
         if self._record(image).etag != etag:
             raise Aborted("the image has changed", reason="ETAG_MISMATCH")
         self.edit(image, *tags)
+        if text_areas is not None:
+            self.images[image].text_areas = tuple(text_areas)
         self.writes += 1
         if self.lost_answers:
             self.lost_answers -= 1
             raise Aborted("a repeated write finds its own etag gone", reason="ETAG_MISMATCH")
         return self._record(image)
+
+    async def write_crops(self, dataset: str, crops: Mapping[str, Box], etags: Mapping[str, str]) -> None:
+        for name in crops:
+            self.before_write(name)
+        self._called()
+        if any(self._record(name).etag != etags[name] for name in crops):
+            raise Aborted("an image has changed", reason="ETAG_MISMATCH")
+        for name, box in crops.items():
+            self.images[name] = replace(self.images[name], crop=box, version=self.images[name].version + 1)
+        self.writes += 1
 
     async def write_caption(self, image: str, caption: str, origin: CaptionOrigin, etag: str) -> ImageRecord:
         self.before_write(image)
@@ -215,4 +230,4 @@ class FakeDatasets:
         image = self.images[name]
         etag = etag_of(name, image.version)
         written = image.caption, image.caption_origin
-        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop)
+        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop, image.text_areas)

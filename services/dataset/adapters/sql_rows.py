@@ -237,6 +237,7 @@ def _field_values(fields: ImageFields) -> dict[str, Any]:
         "crop": _crop_values(fields.crop),
         "num_repeats": fields.num_repeats,
         "caption_origin": vars(fields.caption_origin) if fields.caption_origin else None,
+        "text_areas": [_crop_values(area) for area in fields.text_areas] or None,
     }
 
 
@@ -247,6 +248,7 @@ def _fields_of(row: Values) -> ImageFields:
         crop=_crop_of(row["crop"]),
         num_repeats=row["num_repeats"],
         caption_origin=CaptionOrigin(**row["caption_origin"]) if row["caption_origin"] else None,
+        text_areas=tuple(Crop(**area) for area in row["text_areas"] or ()),
     )
 
 

@@ -54,6 +54,7 @@ def _picture_columns() -> tuple[Column[Any], ...]:
         Column("mask_key", String(512), nullable=True),
         Column("mask_bytes", BigInteger, nullable=True),
         Column("mask", JsonText, nullable=True),
+        Column("text_areas", JsonText, nullable=True),
     )
 
 

@@ -13,8 +13,8 @@ from services.dataset.models.tags import Tag
 KEPT_EDITS = 20
 """Of several images, and as many of one: a person's small corrections do not push the large ones out."""
 Value = str | int | tuple[Tag, ...] | Crop | Mask | CaptionOrigin | None
-FIELDS = (*ImageFields.__dataclass_fields__, "mask")
-"""What an edit can change."""
+FIELDS = (*(name for name in ImageFields.__dataclass_fields__ if name != "text_areas"), "mask")
+"""What an edit can change. What was seen in a picture is not taken back."""
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,5 @@ def changed_fields(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _values(image: Image) -> dict[str, Value]:
-    return {**vars(image.fields), "mask": image.mask}
+    values = {**vars(image.fields), "mask": image.mask}
+    return {name: values[name] for name in FIELDS}

@@ -94,7 +94,7 @@ class CaptionOrigin:
 class ImageFields:
     """What a caller may change of an image. num_repeats 0: the dataset's value. crop None: the whole picture.
 
-    caption_origin: None for a person's caption.
+    caption_origin: None for a person's caption. text_areas: where something is written, the largest first.
     """
 
     caption: str = ""
@@ -102,6 +102,11 @@ class ImageFields:
     crop: Crop | None = None
     num_repeats: int = 0
     caption_origin: CaptionOrigin | None = None
+    text_areas: tuple[Crop, ...] = ()
+
+
+TEXT = "text"
+"""The fact of a picture in which something is written."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,10 @@ class Image:
         if fields == self.fields:
             return self
         before = self.previous_crop if fields.crop == self.fields.crop else self.fields.crop
-        return replace(self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before)
+        facts = (*(fact for fact in self.facts if fact != TEXT), *((TEXT,) if fields.text_areas else ()))
+        return replace(
+            self, fields=fields, update_time=now, revision=self.revision + 1, previous_crop=before, facts=facts
+        )
 
     def masked(self, mask: Mask | None, now: datetime) -> Image:
         """The image with another mask; itself when it is the same."""

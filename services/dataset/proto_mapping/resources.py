@@ -112,6 +112,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         crop=crop(image.crop),
         num_repeats=image.num_repeats,
         caption_origin=_origin(image.caption_origin) if image.HasField("caption_origin") else None,
+        text_areas=tuple(filter(None, map(crop, image.text_areas))),
     )
 
 
@@ -191,6 +192,7 @@ def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
+        text_areas=map(_part_proto, fields.text_areas),
     )
 
 
@@ -230,6 +232,7 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
         perceptual_hash=image.perceptual_hash,
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
+        text_areas=map(_part_proto, fields.text_areas),
     )
 
 
@@ -298,7 +301,11 @@ def crop(crop: dataset_pb2.Crop) -> Crop | None:
 
 
 def _crop_proto(crop: Crop | None) -> dataset_pb2.Crop | None:
-    return dataset_pb2.Crop(left=crop.left, top=crop.top, right=crop.right, bottom=crop.bottom) if crop else None
+    return _part_proto(crop) if crop else None
+
+
+def _part_proto(part: Crop) -> dataset_pb2.Crop:
+    return dataset_pb2.Crop(left=part.left, top=part.top, right=part.right, bottom=part.bottom)
 
 
 def _mask_proto(mask: Mask | None) -> dataset_pb2.Mask | None:

@@ -28,7 +28,10 @@ async def record(
         return None
     for _, after in real:
         await tx.save_image(after)
-    found = [change_of(before, after) for before, after in real]
+    # What a tagger saw in a picture is no edit.
+    found = [change for change in (change_of(before, after) for before, after in real) if change.after]
+    if not found:
+        return None
     caller = request_context.current()
     last = await tx.newest_edit(ref)
     if last is not None and _goes_on(last, method, caller.request_id, {change.image for change in found}, undoes):

@@ -20,7 +20,7 @@ FACTS = (
     "square", "portrait", "landscape", "low resolution", "high resolution", "underexposed", "overexposed",
     "low contrast", "high contrast", "blurry", "greyscale", "bars",
 )  # fmt: skip
-"""Every fact that is ever given."""
+"""Every fact that an upload gives. Whether something is written in it says a tagger later."""
 
 LOW_RESOLUTION_SIDE = 512
 HIGH_RESOLUTION_SIDE = 2048

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.tagger import proto_mapping
 from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
+from services.tagger.ports import Box
 
 _PAGE_SIZE = 500
 _CALL_S = 15.0
@@ -57,11 +58,30 @@ class GrpcDatasets:
         )
         return b"".join([part.chunk async for part in self._stub.DownloadImage(request, timeout=_DOWNLOAD_S)])
 
-    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str) -> ImageRecord:
+    async def write_tags(
+        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
+    ) -> ImageRecord:
         """See the port."""
-        changed = dataset_pb2.Image(name=image, etag=etag, tags=[proto_mapping.tag_to_proto(tag) for tag in tags])
-        request = dataset_service_pb2.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=["tags"]))
+        changed = dataset_pb2.Image(
+            name=image,
+            etag=etag,
+            tags=[proto_mapping.tag_to_proto(tag) for tag in tags],
+            text_areas=map(proto_mapping.box_to_proto, text_areas or ()),
+        )
+        paths = ["tags", *(() if text_areas is None else ("text_areas",))]
+        request = dataset_service_pb2.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
         return proto_mapping.image_from_proto(await self._stub.UpdateImage(request, timeout=_CALL_S))
+
+    async def write_crops(self, dataset: str, crops: Mapping[str, Box], etags: Mapping[str, str]) -> None:
+        """See the port."""
+        images = [
+            dataset_pb2.Image(name=name, etag=etags[name], crop=proto_mapping.box_to_proto(box))
+            for name, box in crops.items()
+        ]
+        mask = FieldMask(paths=["crop"])
+        requests = [dataset_service_pb2.UpdateImageRequest(image=image, update_mask=mask) for image in images]
+        request = dataset_service_pb2.BatchUpdateImagesRequest(parent=dataset, requests=requests)
+        await self._stub.BatchUpdateImages(request, timeout=_CALL_S)
 
     async def write_caption(self, image: str, caption: str, origin: CaptionOrigin, etag: str) -> ImageRecord:
         """See the port."""

@@ -46,6 +46,7 @@ class ImageRecord:
 
     width, height: pixels, upright. content_area: left, top, right, bottom of the picture inside its bars, as shares.
     caption_origin: None for a person's caption, or none. crop: the part that is trained, as shares; None is all of it.
+    text_areas: where something is written, as shares.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ImageRecord:
     caption: str = ""
     caption_origin: CaptionOrigin | None = None
     crop: tuple[float, float, float, float] | None = None
+    text_areas: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""SuggestCrops: what to keep of each picture of a dataset."""
+"""SuggestCrops and CropImages: what to keep of each picture of a dataset."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ class CropVerb:
         """Raises NotFound for an unknown dataset or image, FailedPrecondition where there is no image."""
         for record in await chosen_images(self._datasets, dataset, filter, images):
             yield await self._suggest(record, shapes or USUAL_SHAPES)
+
+    async def apply(self, dataset: str, images: Sequence[str], shapes: Sequence[Shape]) -> list[CropSuggestion]:
+        """Crops the images as suggested, all or none, in one edit. Raises as the call does, and Aborted."""
+        found = [each async for each in self(dataset, "", images, shapes)]
+        crops = {each.image.name: each.crop for each in found if each.crop is not None}
+        etags = {each.image.name: each.image.etag for each in found}
+        if crops:
+            await self._datasets.write_crops(dataset, crops, etags)
+        return found
 
     async def _suggest(self, record: ImageRecord, shapes: Sequence[Shape]) -> CropSuggestion:
         finder = self._taggers.finding_subjects()

@@ -15,7 +15,7 @@ from services.chassis.logging import get_logger
 from services.tagger.models.jobs import ImageOutcome, ImageState, TagJob
 from services.tagger.models.pictures import Picture, Score, Scores
 from services.tagger.models.tags import ImageRecord, Tag
-from services.tagger.ports import KeptScores, Tagger, TagJobs
+from services.tagger.ports import Box, KeptScores, Tagger, TagJobs, TextFinder
 from services.tagger.use_cases.caption_images import caption_image
 from services.tagger.use_cases.image_access import ImageAccess, JobRun, Stopped
 from services.tagger.use_cases.kept_scores import rounded, suffice, worth_keeping
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class ImageTagger:
-    """Handles images of claimed jobs. kept: scores of earlier jobs, which spare the model."""
+    """Handles images of claimed jobs. kept: scores of earlier jobs, which spare the model. text: None for no look."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class ImageTagger:
         kept: KeptScores,
         executor: Executor,
         now: Callable[[], datetime],
+        text: TextFinder | None = None,
     ) -> None:
         self._jobs = jobs
         self._access = access
@@ -45,6 +46,7 @@ class ImageTagger:
         self._kept = kept
         self._executor = executor
         self._now = now
+        self._text = text
 
     async def prepare(self, job: TagJob, owner: str, stop: asyncio.Event) -> JobRun | None:
         """Reads what all images share. None when it was stopped; raises what makes the whole job impossible."""
@@ -75,7 +77,7 @@ class ImageTagger:
         if not todo or run.stop.is_set():
             return
         for work, scores in zip(todo, await self._infer(run.tagger, [work.picture for work in todo]), strict=True):
-            await self._guarded(run, work.record.name, self._scored(run, run.tagger, work.record, scores))
+            await self._guarded(run, work.record.name, self._scored(run, run.tagger, work, scores))
 
     async def _guarded(self, run: JobRun, image: str, step: Awaitable[_Work | None]) -> _Work | None:
         """The step, its failure turned into the image's outcome. A lost database is no failure of the image."""
@@ -128,24 +130,35 @@ class ImageTagger:
             crash = Internal("The tagger's model failed on this picture", remedy="Try another tagger.")
             return [Scores(error=crash) for _ in pictures]
 
-    async def _scored(self, run: JobRun, tagger: Tagger, record: ImageRecord, scores: Scores) -> None:
+    async def _scored(self, run: JobRun, tagger: Tagger, work: _Work, scores: Scores) -> None:
         if scores.error is not None:
             raise scores.error
-        scores = rounded(scores)
+        record, scores = work.record, rounded(scores)
         try:
             await self._kept.keep(record.name, tagger.describe().fingerprint, worth_keeping(scores), self._now())
         except Unavailable as error:
             log.warning("scores_not_kept", reason=error.reason)
-        await self._finish(run, tagger, record, scores)
+        finder = self._text
+        areas = None if finder is None else await self._in_thread(lambda: finder.find_text(work.picture))
+        await self._finish(run, tagger, record, scores, text_areas=areas)
 
     async def _finish(
-        self, run: JobRun, tagger: Tagger, record: ImageRecord, scores: Scores, *, rescored: bool = False
+        self,
+        run: JobRun,
+        tagger: Tagger,
+        record: ImageRecord,
+        scores: Scores,
+        *,
+        rescored: bool = False,
+        text_areas: Sequence[Box] | None = None,
     ) -> None:
         kept = predictions(scores.scores, tagger.describe(), run.job.options)
-        outcome = await self._write(run, record, kept)
+        outcome = await self._write(run, record, kept, text_areas)
         await self._record(run, replace(outcome, outside_domain=scores.outside_domain, rescored=rescored))
 
-    async def _write(self, run: JobRun, record: ImageRecord, kept: Sequence[Score]) -> ImageOutcome:
+    async def _write(
+        self, run: JobRun, record: ImageRecord, kept: Sequence[Score], text_areas: Sequence[Box] | None
+    ) -> ImageOutcome:
         """Merges and writes. When the image changed in between, the newer tags are read and merged again."""
         intended: tuple[Tag, ...] | None = None
         done = ImageOutcome(record.name, ImageState.SKIPPED)
@@ -156,14 +169,14 @@ class ImageTagger:
                 # The write arrived and only its answer was lost.
                 return None
             merged = merge(now.tags, kept, run.job.options, run.dataset.words)
-            if not merged.changed:
-                done = ImageOutcome(now.name, ImageState.SKIPPED)
+            seen = text_areas is not None and tuple(text_areas) != now.text_areas
+            done = ImageOutcome(now.name, ImageState.SKIPPED)
+            if merged.changed:
+                done = ImageOutcome(now.name, ImageState.TAGGED, "", merged.added, merged.removed)
+            if run.job.dry_run or not (merged.changed or seen):
                 return None
             intended = merged.tags
-            done = ImageOutcome(now.name, ImageState.TAGGED, "", merged.added, merged.removed)
-            if run.job.dry_run:
-                return None
-            return lambda: self._access.datasets.write_tags(now.name, merged.tags, now.etag)
+            return lambda: self._access.datasets.write_tags(now.name, merged.tags, now.etag, text_areas=text_areas)
 
         await self._access.write(run, record, change)
         return done

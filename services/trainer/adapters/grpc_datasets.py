@@ -91,6 +91,7 @@ def _of_version(item: dataset_pb2.DatasetVersionImage, version: dataset_pb2.Data
         facts=tuple(item.facts),
         content_area=_box(item.content_area),
         perceptual_hash=item.perceptual_hash,
+        text_areas=tuple(filter(None, map(_box, item.text_areas))),
     )
 
 
@@ -112,6 +113,7 @@ def _of_live(item: dataset_pb2.Image, dataset: dataset_pb2.Dataset) -> TrainingI
         facts=tuple(item.facts),
         content_area=_box(item.content_area),
         perceptual_hash=item.perceptual_hash,
+        text_areas=tuple(filter(None, map(_box, item.text_areas))),
         caption_unused=has_caption and not caption,
         caption_counts=dataset.text_from not in (dataset_pb2.TEXT_FROM_TAGS, dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS),
         tags_count=dataset.text_from != dataset_pb2.TEXT_FROM_CAPTION,

@@ -39,6 +39,14 @@ class SetCrops:
 
 
 @dataclass(frozen=True, slots=True)
+class CropToSubjects:
+    """Has the pictures cropped to their subjects, in one of the shapes (width, height)."""
+
+    images: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetCaptions:
     """Sets the caption of each picture."""
 
@@ -64,7 +72,7 @@ class TagPictures:
     """Has pictures tagged that have no tag yet."""
 
 
-Fix = DeleteImages | SetCrops | SetCaptions | RemoveTags | SetTriggerWord | TagPictures
+Fix = DeleteImages | SetCrops | CropToSubjects | SetCaptions | RemoveTags | SetTriggerWord | TagPictures
 
 
 @dataclass(frozen=True, slots=True)

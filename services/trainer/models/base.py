@@ -44,6 +44,7 @@ class TrainingImage:
     name: of the image, or of the version's. text_source: where the text comes from. tags_unused, caption_unused: it has
     some that are not trained. caption_counts: a caption of its own would be all of its text. tags_count: tags may be
     part of it. facts, content_area, perceptual_hash: as the dataset service measured them; old versions have none.
+    text_areas: where something is written, as far as a tagger has looked.
     """
 
     size: PictureSize
@@ -59,6 +60,7 @@ class TrainingImage:
     caption_unused: bool = False
     caption_counts: bool = True
     tags_count: bool = True
+    text_areas: tuple[Crop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

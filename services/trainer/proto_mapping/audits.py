@@ -15,7 +15,7 @@ from services.trainer.models.audit import Audit, Finding, Severity, Verdict
 _Data, _Tagger = dataset_service_pb2, tagger_service_pb2
 _DATASET, _TAGGER = "fiveshot.dataset.v1.DatasetService", "fiveshot.tagger.v1.TaggerService"
 # One call takes no more.
-_MOST, _MOST_EDITS = 100, 50
+_MOST, _MOST_EDITS, _MOST_CROPPED = 100, 50, 50
 _VERDICTS = {
     Verdict.READY: audit_pb2.DatasetAudit.VERDICT_READY,
     Verdict.NEEDS_ATTENTION: audit_pb2.DatasetAudit.VERDICT_NEEDS_ATTENTION,
@@ -65,6 +65,10 @@ def _call(dataset: str, fix: audit.Fix) -> tuple[str, Message]:
                 for name, (left, top, right, bottom) in crops
             ]
             return _updates(dataset, cropped, "crop")
+        case audit.CropToSubjects(images, shapes):
+            asked = [tagger_pb2.CropShape(width=width, height=height) for width, height in shapes]
+            crop = _Tagger.CropImagesRequest(dataset=dataset, images=images[:_MOST_CROPPED], shapes=asked)
+            return f"{_TAGGER}/CropImages", crop
         case audit.SetCaptions(captions):
             return _updates(dataset, [dataset_pb2.Image(name=name, caption=text) for name, text in captions], "caption")
         case audit.RemoveTags(labels):

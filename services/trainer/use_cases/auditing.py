@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from services.chassis.errors import FailedPrecondition
 from services.trainer.models.audit import (
     Audit,
+    CropToSubjects,
     DeleteImages,
     Finding,
     RemoveTags,
@@ -25,7 +26,8 @@ from services.trainer.models.base import TextSource
 from services.trainer.recipe.captions import about_tokens
 from services.trainer.recipe.common_words import is_common
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
-from services.trainer.use_cases.previewing import SeenPicture, seen_pictures
+from services.trainer.use_cases.previewing import SeenPicture, seen_pictures, shapes_of
+from services.trainer.use_cases.written_in_pictures import written
 
 ENOUGH_PICTURES = 5
 _ALIKE, _COPY = 6, 2
@@ -79,6 +81,7 @@ def audit(request: JobRequest, planned: PlannedJob, *, least: int) -> Audit:
         *_amount(pictures, least),
         *_likeness(pictures, least),
         *_pixels(planned, pictures),
+        *written(pictures),
         *_light(pictures),
         *_texts(pictures),
         *_trigger(planned, pictures),
@@ -145,6 +148,7 @@ def _pixels(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Fi
             "crop-loss", Severity.ATTENTION,
             f"{_pictures(len(cut))} lose{'s' if len(cut) == 1 else ''} more than a third to the form of the bucket",
             "Crop around the subject, or train with aspect_buckets.", _names(cut),
+            CropToSubjects(_names(cut), tuple(shapes_of(planned))),
         )  # fmt: skip
 
 

@@ -67,13 +67,17 @@ class TrainingPreview:
 
 def seen_pictures(planned: PlannedJob) -> list[SeenPicture]:
     """The facts of every picture. Pure."""
-    shapes = bucket_shapes(planned.parameters.resolution, planned.model.pixel_multiple)
-    if not planned.parameters.aspect_buckets:
-        shapes = shapes[:1]
+    shapes = shapes_of(planned)
     return [
         _seen(planned, image, shapes, held_out=number == planned.plan.held_out)
         for number, image in enumerate(planned.data.images)
     ]
+
+
+def shapes_of(planned: PlannedJob) -> list[tuple[int, int]]:
+    """Width and height of every bucket that a picture may be trained in."""
+    shapes = bucket_shapes(planned.parameters.resolution, planned.model.pixel_multiple)
+    return shapes if planned.parameters.aspect_buckets else shapes[:1]
 
 
 def _seen(planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], *, held_out: bool) -> SeenPicture:

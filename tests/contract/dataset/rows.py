@@ -40,7 +40,7 @@ def image(number: int, *, ref: DatasetRef = SET, sha: str = "", fields: ImageFie
     )
     full = fields or ImageFields(
         "a 'dog'\n☃", (Tag("Red"), Tag("b", TagSource.AUTO, 0.25, "wd", "f" * 64, "general")),
-        caption_origin=CaptionOrigin("qwen", "qwen2.5-vl"),
+        caption_origin=CaptionOrigin("qwen", "qwen2.5-vl"), text_areas=(Crop(0.5, 0.9, 1.0, 0.95),),
     )  # fmt: skip
     return Image(
         ImageRef(ref, f"img-{number}"), number, picture, full, NOW, NOW,

@@ -122,7 +122,8 @@ CREATE TABLE public.images (
     caption_origin text,
     mask_key character varying(512),
     mask_bytes bigint,
-    mask text
+    mask text,
+    text_areas text
 );
 
 CREATE TABLE public.noted_keys (
@@ -171,7 +172,8 @@ CREATE TABLE public.version_images (
     perceptual_hash character varying(16),
     mask_key character varying(512),
     mask_bytes bigint,
-    mask text
+    mask text,
+    text_areas text
 );
 
 CREATE TABLE public.versions (
@@ -255,6 +257,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0009');
+INSERT INTO public.alembic_version (version_num) VALUES ('0010');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0009', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0001', '0.1.0');

@@ -11,7 +11,7 @@ import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from services.chassis import request_context
 from services.chassis.errors import (
@@ -175,6 +175,27 @@ async def test_crops_are_suggested_inside_the_bars_and_nothing_is_changed(photo_
         with pytest.raises(NotFound) as caught:
             await anext(aiter(photo_suite.tagger.SuggestCrops(asked)))
         assert caught.value.field == field
+
+
+async def test_a_tag_job_finds_what_is_written_and_crops_are_set_by_one_call(photo_suite: Suite) -> None:
+    with Image.open(BytesIO(photo_of_a_clock())) as clock:
+        dated = clock.convert("RGB")
+    draw, font = ImageDraw.Draw(dated), ImageFont.load_default(dated.height // 16)
+    draw.text((0.4 * dated.width, 0.9 * dated.height), "2026-11-26 09:30", fill=(255, 150, 30), font=font)
+    buffer = BytesIO()
+    dated.save(buffer, "PNG")
+    image = await photo_suite.upload("", "clock.png", data=buffer.getvalue())
+    plain = await photo_suite.upload("red", "disc.png")
+    await photo_suite.run()
+    found, nothing = await photo_suite.image(image.name), await photo_suite.image(plain.name)
+    assert "text" in found.facts
+    assert any(area.top > 0.8 and area.left < 0.45 and area.right > 0.8 for area in found.text_areas)
+    assert (list(nothing.text_areas), "text" in nothing.facts) == ([], False)
+    request = tagger_service_pb2.CropImagesRequest(dataset=DATASET, images=[image.name])
+    request.shapes.add(width=64, height=64)
+    (done,) = (await photo_suite.tagger.CropImages(request)).crops
+    cropped = await photo_suite.image(image.name)
+    assert (done.image, cropped.crop, cropped.text_areas) == (image.name, done.crop, found.text_areas)
 
 
 async def test_jobs_are_listed_by_page_and_filter(suite: Suite) -> None:

@@ -94,6 +94,24 @@ async def test_a_caption_says_who_wrote_it_until_a_person_changes_it(service: Se
     assert emptied.fields.caption_origin is None, "nobody wrote what is not there"
 
 
+async def test_what_is_written_in_a_picture_is_a_fact_of_it_and_no_edit(service: Service) -> None:
+    await service.new_set()
+    image = await service.add()
+    areas = (Crop(0.6, 0.9, 0.95, 0.97),)
+    seen = await service.images.update(image.ref, ImageFields(text_areas=areas), ("text_areas",), "")
+    assert (seen.fields.text_areas, seen.facts) == (areas, (*image.facts, "text"))
+    assert await service.edits.list(image.ref.dataset) == []
+    both = ImageFields(tags=(Tag("dog"),))
+    tagged = await service.images.update(image.ref, both, ("tags", "text_areas"), seen.etag)
+    assert (tagged.facts, tagged.fields.tags) == (image.facts, (Tag("dog"),))
+    again = await service.images.update(image.ref, ImageFields(text_areas=areas), ("text_areas",), "")
+    (edit,) = await service.edits.list(image.ref.dataset)
+    assert edit.fields == ("tags",)
+    await service.edits.undo(edit.ref, validate_only=False)
+    undone = await service.images.get(image.ref)
+    assert (undone.fields.tags, undone.fields.text_areas, undone.facts) == ((), areas, again.facts)
+
+
 async def test_a_bad_label_says_which(service: Service) -> None:
     await service.new_set()
     made = await service.add(1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.chassis.errors import FailedPrecondition, NotFound
+from services.chassis.errors import Aborted, FailedPrecondition, NotFound
 from services.tagger.models.pictures import Picture
 from services.tagger.models.tags import ImageRecord
 from services.tagger.use_cases.cropping import USUAL_SHAPES, Box, best_crop
@@ -115,6 +115,26 @@ async def test_without_a_network_that_finds_subjects_no_picture_is_read(
     (name,) = world.datasets.add("a", data=b"not read")
     (found,) = await all_of(verb(ScriptedTagger()))
     assert (found.image.name, found.error, found.crop) == (name, None, None)
+
+
+async def test_what_is_suggested_is_set_in_one_edit(world: World, verb: Callable[[ScriptedTagger], CropVerb]) -> None:
+    first, second, broken = world.datasets.add("a", "b", "c")
+    world.datasets.images[broken].data = b"nothing"
+    done = await verb(FindingTagger()).apply(DATASET, [second, broken, first], SQUARE)
+    answers = [(found.image.name, found.error is None) for found in done]
+    assert answers == [(second, True), (broken, False), (first, True)]
+    assert [world.datasets.images[name].crop for name in (second, broken, first)] == [done[0].crop, None, done[2].crop]
+    assert (done[0].crop is not None, world.datasets.writes) == (True, 1)
+
+
+async def test_nothing_is_cropped_when_somebody_changes_a_picture_meanwhile(
+    world: World, verb: Callable[[ScriptedTagger], CropVerb]
+) -> None:
+    names = world.datasets.add("a", "b")
+    world.datasets.before_write = lambda name: world.datasets.edit(name)
+    with pytest.raises(Aborted):
+        await verb(FindingTagger()).apply(DATASET, names, SQUARE)
+    assert [world.datasets.images[name].crop for name in names] == [None, None]
 
 
 async def test_an_empty_dataset_is_refused(verb: Callable[[ScriptedTagger], CropVerb]) -> None:

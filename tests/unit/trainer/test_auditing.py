@@ -10,7 +10,16 @@ from fiveshot.tagger.v1 import tagger_service_pb2
 from fiveshot.trainer.v1 import audit_pb2
 
 from services.chassis.errors import FailedPrecondition
-from services.trainer.models.audit import Audit, RemoveTags, SetCaptions, SetCrops, SetTriggerWord, Severity, Verdict
+from services.trainer.models.audit import (
+    Audit,
+    CropToSubjects,
+    RemoveTags,
+    SetCaptions,
+    SetCrops,
+    SetTriggerWord,
+    Severity,
+    Verdict,
+)
 from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
 from services.trainer.proto_mapping.audits import audit_to_proto
 from services.trainer.recipe.plan import PictureSize
@@ -106,6 +115,43 @@ async def test_bars_that_a_crop_cuts_are_no_finding() -> None:
     assert kinds(found) == []
     (finding,) = (await audited(good(image(4, content_area=AREA)))).findings
     assert finding.fix == SetCrops(((f"{REQUEST.dataset}/images/img-4", AREA),))
+
+
+DATE = (0.6, 0.92, 0.98, 0.97)
+MIDDLE = (0.3, 0.45, 0.7, 0.55)
+
+
+async def test_what_is_written_at_a_side_is_cut_off_and_figures_on_the_subject_stay() -> None:
+    (finding,) = (await audited(good(image(4, text_areas=(DATE, MIDDLE))))).findings
+    assert (finding.kind, finding.fix) == ("text", SetCrops(((image(4).name, (0.0, 0.0, 1.0, 0.92)),)))
+    assert kinds(await audited(good(image(4, text_areas=(MIDDLE,))))) == []
+    cropped = PictureSize(800, 800, (0.0, 0.0, 1.0, 0.92))
+    assert kinds(await audited(good(image(4, text_areas=(DATE,), size=cropped)), aspect_buckets=True)) == []
+
+
+async def test_text_that_no_small_crop_gets_rid_of_is_left() -> None:
+    around = (0.0, 0.0, 1.0, 0.14), (0.0, 0.86, 1.0, 1.0)
+    assert kinds(await audited(good(image(4, text_areas=around)))) == []
+
+
+async def test_the_same_writing_in_the_middle_of_several_pictures_is_a_watermark() -> None:
+    marked = [image(number, text_areas=((0.3, 0.45, 0.7, 0.55 + number / 100),)) for number in range(3)]
+    (finding,) = (await audited([*marked, image(3), image(4)])).findings
+    assert (finding.kind, finding.images, finding.fix) == ("watermark", tuple(each.name for each in marked), None)
+    assert kinds(await audited([*marked[:2], image(2), image(3), image(4)])) == []
+    elsewhere = replace(marked[2], text_areas=((0.3, 0.65, 0.7, 0.75),))
+    assert kinds(await audited([*marked[:2], elsewhere, image(3), image(4)])) == []
+
+
+async def test_what_the_bucket_cuts_away_is_mended_by_a_crop_to_the_subject() -> None:
+    (finding,) = (await audited(good(image(4, size=PictureSize(800, 300))))).findings
+    assert finding.fix == CropToSubjects((image(4).name,), ((64, 64),))
+    call = audit_to_proto(await audited(good(image(4, size=PictureSize(800, 300))))).findings[0].fix
+    request = tagger_service_pb2.CropImagesRequest()
+    assert call.request.Unpack(request)
+    assert (call.method, [(each.width, each.height) for each in request.shapes]) == (
+        "fiveshot.tagger.v1.TaggerService/CropImages", [(64, 64)],
+    )  # fmt: skip
 
 
 async def test_too_few_pictures_block_instead_of_an_error() -> None:

@@ -25,6 +25,9 @@ function callOf(method: string): { input: DescMessage; call: Call } | null {
   if (service === TaggerService.typeName && local === 'tagImages') {
     return { input: TaggerService.method.tagImages.input, call: tagged }
   }
+  if (service === TaggerService.typeName && local === 'cropImages') {
+    return { input: TaggerService.method.cropImages.input, call: tagger.cropImages as Call }
+  }
   return null
 }
 

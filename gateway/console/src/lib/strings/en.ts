@@ -183,12 +183,13 @@ export const en = {
     mending: 'Being mended …',
     sure: (count: number) => `Yes, delete ${count} photo${s(count)}`,
     kinds: {
-      'too-few': 'too few', 'near-duplicates': 'double', 'too-small': 'too small', bars: 'bars', 'crop-loss': 'much cut off', blurry: 'blurry',
+      'too-few': 'too few', 'near-duplicates': 'double', 'too-small': 'too small', bars: 'bars', text: 'writing',
+      watermark: 'watermark', 'crop-loss': 'much cut off', blurry: 'blurry',
       underexposed: 'too dark', overexposed: 'too bright', 'caption-too-long': 'too long', 'uneven-captions': 'uneven words',
       'no-trigger-word': 'no trigger word', 'trigger-is-common': 'common word', 'trigger-splits': 'word in pieces', 'tag-on-all': 'tag on all',
     } as Words,
     fixes: {
-      'near-duplicates': 'Delete the copies', 'too-small': 'Delete them', bars: 'Cut the bars', blurry: 'Delete them', underexposed: 'Delete them',
+      'near-duplicates': 'Delete the copies', 'too-small': 'Delete them', bars: 'Cut the bars', text: 'Cut it off', 'crop-loss': 'Crop to the subject', blurry: 'Delete them', underexposed: 'Delete them',
       overexposed: 'Delete them', 'caption-too-long': 'Shorten', 'uneven-captions': 'Tag those', 'trigger-is-common': 'Take a made-up word',
       'trigger-splits': 'Take a shorter word', 'tag-on-all': 'Remove the tags',
     } as Words,

@@ -181,6 +181,8 @@ export const zh: Strings = {
       'near-duplicates': ['有照片和另一张看起来一样', '删掉重复的，否则会被学两遍。想让某张更重要，请增加它的重复次数。'],
       'too-small': ['有照片的像素少于基础模型的训练尺寸', '换更大的原图、更低的分辨率，或训练尺寸更小的基础模型。'],
       bars: ['有照片带黑边或边框', '请切掉，否则模型会学着画出来。'],
+      text: ['有照片的边上有文字', '裁掉文字，否则模型会学着写字。'],
+      watermark: ['好几张照片的同一位置有文字', '换没有水印的原图，或把它裁掉。'],
       'crop-loss': ['有照片为了适应训练比例会被切掉三分之一以上', '围绕主体裁剪，或开启 aspect_buckets。'],
       blurry: ['有照片模糊', '模型会把模糊也学进去。'],
       underexposed: ['有照片过暗', '主体可能看不清；请换掉或提亮。'],
@@ -197,12 +199,12 @@ export const zh: Strings = {
     mending: '正在修正 …',
     sure: (count) => `确认删除 ${count} 张照片`,
     kinds: {
-      'too-few': '太少', 'near-duplicates': '重复', 'too-small': '太小', bars: '有黑边', 'crop-loss': '裁切过多', blurry: '模糊',
+      'too-few': '太少', 'near-duplicates': '重复', 'too-small': '太小', bars: '有黑边', text: '有文字', watermark: '水印', 'crop-loss': '裁切过多', blurry: '模糊',
       underexposed: '过暗', overexposed: '过亮', 'caption-too-long': '文字过长', 'uneven-captions': '文字不均',
       'no-trigger-word': '没有触发词', 'trigger-is-common': '触发词太常见', 'trigger-splits': '触发词被拆开', 'tag-on-all': '全都有的标签',
     },
     fixes: {
-      'near-duplicates': '删除重复的', 'too-small': '删除', bars: '切掉黑边', blurry: '删除', underexposed: '删除',
+      'near-duplicates': '删除重复的', 'too-small': '删除', bars: '切掉黑边', text: '裁掉文字', 'crop-loss': '围绕主体裁剪', blurry: '删除', underexposed: '删除',
       overexposed: '删除', 'caption-too-long': '缩短', 'uneven-captions': '给它们打标签', 'trigger-is-common': '换一个生造词',
       'trigger-splits': '换一个更短的词', 'tag-on-all': '移除这些标签',
     },

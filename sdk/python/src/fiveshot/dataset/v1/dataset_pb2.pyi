@@ -381,6 +381,7 @@ class Image(_message.Message):
     PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
     CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
+    TEXT_AREAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -426,7 +427,7 @@ class Image(_message.Message):
     @_builtins.property
     def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the pixels say of format and quality, never part of a caption: `square`, `portrait`, `landscape`, `low resolution`,
-        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`, `bars`. Output only.
+        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`, `bars`; `text` where `text_areas` says so. Output only.
         """
 
     @_builtins.property
@@ -444,6 +445,10 @@ class Image(_message.Message):
     @_builtins.property
     def mask(self) -> Global___Mask:
         """What a masked loss trains of it; unset where it has no mask. Set it with UploadImageMask or BatchSetImageMasks. Output only."""
+
+    @_builtins.property
+    def text_areas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crop]:
+        """Where something is written in it, such as a date or a watermark, the largest first; a tag job looks for it. At most 50."""
 
     def __init__(
         self,
@@ -469,10 +474,11 @@ class Image(_message.Message):
         perceptual_hash: _builtins.str = ...,
         caption_origin: Global___CaptionOrigin | None = ...,
         mask: Global___Mask | None = ...,
+        text_areas: _abc.Iterable[Global___Crop] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "mask", b"mask", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -562,6 +568,7 @@ class DatasetVersionImage(_message.Message):
     PERCEPTUAL_HASH_FIELD_NUMBER: _builtins.int
     CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
+    TEXT_AREAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     file_name: _builtins.str
@@ -606,6 +613,10 @@ class DatasetVersionImage(_message.Message):
     def mask(self) -> Global___Mask:
         """What a masked loss trains of it; unset where it has no mask. Output only."""
 
+    @_builtins.property
+    def text_areas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crop]:
+        """As Image.text_areas when it was frozen. Output only."""
+
     def __init__(
         self,
         *,
@@ -625,10 +636,11 @@ class DatasetVersionImage(_message.Message):
         perceptual_hash: _builtins.str = ...,
         caption_origin: Global___CaptionOrigin | None = ...,
         mask: Global___Mask | None = ...,
+        text_areas: _abc.Iterable[Global___Crop] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "crop", b"crop", "mask", b"mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

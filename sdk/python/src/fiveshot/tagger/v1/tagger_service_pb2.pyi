@@ -315,6 +315,64 @@ class SuggestSubjectRequest(_message.Message):
 Global___SuggestSubjectRequest: _TypeAlias = SuggestSubjectRequest  # noqa: Y015
 
 @_typing.final
+class CropImagesRequest(_message.Message):
+    """Asks to crop pictures of a dataset to their subjects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    SHAPES_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`projects/{project}/datasets/{dataset}`."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of images of the dataset. A picture takes half a second."""
+
+    @_builtins.property
+    def shapes(self) -> _containers.RepeatedCompositeFieldContainer[_tagger_pb2.CropShape]:
+        """As in SuggestCropsRequest."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        images: _abc.Iterable[_builtins.str] | None = ...,
+        shapes: _abc.Iterable[_tagger_pb2.CropShape] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "images", b"images", "shapes", b"shapes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CropImagesRequest: _TypeAlias = CropImagesRequest  # noqa: Y015
+
+@_typing.final
+class CropImagesResponse(_message.Message):
+    """What became of the pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CROPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def crops(self) -> _containers.RepeatedCompositeFieldContainer[_tagger_pb2.CropSuggestion]:
+        """In the order of the request: `crop` is set now, unless it is unset here."""
+
+    def __init__(
+        self,
+        *,
+        crops: _abc.Iterable[_tagger_pb2.CropSuggestion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crops", b"crops"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CropImagesResponse: _TypeAlias = CropImagesResponse  # noqa: Y015
+
+@_typing.final
 class SuggestCropsRequest(_message.Message):
     """Asks what to keep of the pictures of a dataset."""
 

@@ -82,6 +82,11 @@ class TaggerServiceStub:
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.FromString,
                 _registered_method=True)
+        self.CropImages = channel.unary_unary(
+                '/fiveshot.tagger.v1.TaggerService/CropImages',
+                request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.CropImagesRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.CropImagesResponse.FromString,
+                _registered_method=True)
         self.SuggestMasks = channel.unary_stream(
                 '/fiveshot.tagger.v1.TaggerService/SuggestMasks',
                 request_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestMasksRequest.SerializeToString,
@@ -169,6 +174,14 @@ class TaggerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CropImages(self, request, context):
+        """Crops pictures as SuggestCrops suggests, all in one edit that UndoEdit takes back. A picture of which nothing can be said stays as it is.
+        NOT_FOUND for an unknown dataset or image, ABORTED when somebody else changes one meanwhile; nothing is cropped then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SuggestMasks(self, request, context):
         """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
         NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
@@ -238,6 +251,11 @@ def add_TaggerServiceServicer_to_server(servicer, server):
                     servicer.SuggestCrops,
                     request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.FromString,
                     response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.SerializeToString,
+            ),
+            'CropImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.CropImages,
+                    request_deserializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.CropImagesRequest.FromString,
+                    response_serializer=fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.CropImagesResponse.SerializeToString,
             ),
             'SuggestMasks': grpc.unary_stream_rpc_method_handler(
                     servicer.SuggestMasks,
@@ -499,6 +517,33 @@ class TaggerService:
             '/fiveshot.tagger.v1.TaggerService/SuggestCrops',
             fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.SuggestCropsRequest.SerializeToString,
             fiveshot_dot_tagger_dot_v1_dot_tagger__pb2.CropSuggestion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CropImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.tagger.v1.TaggerService/CropImages',
+            fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.CropImagesRequest.SerializeToString,
+            fiveshot_dot_tagger_dot_v1_dot_tagger__service__pb2.CropImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

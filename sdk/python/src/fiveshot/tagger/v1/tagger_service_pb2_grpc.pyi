@@ -58,6 +58,10 @@ class TaggerServiceStub:
     trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
     NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
     """
+    CropImages: _grpc.UnaryUnaryMultiCallable[_tagger_service_pb2.CropImagesRequest, _tagger_service_pb2.CropImagesResponse]
+    """Crops pictures as SuggestCrops suggests, all in one edit that UndoEdit takes back. A picture of which nothing can be said stays as it is.
+    NOT_FOUND for an unknown dataset or image, ABORTED when somebody else changes one meanwhile; nothing is cropped then.
+    """
     SuggestMasks: _grpc.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestMasksRequest, _tagger_pb2.MaskSuggestion]
     """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
     NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
@@ -94,6 +98,10 @@ class TaggerServiceAsyncStub(TaggerServiceStub):
     """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
     trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
     NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+    """
+    CropImages: _aio.UnaryUnaryMultiCallable[_tagger_service_pb2.CropImagesRequest, _tagger_service_pb2.CropImagesResponse]  # type: ignore[assignment]
+    """Crops pictures as SuggestCrops suggests, all in one edit that UndoEdit takes back. A picture of which nothing can be said stays as it is.
+    NOT_FOUND for an unknown dataset or image, ABORTED when somebody else changes one meanwhile; nothing is cropped then.
     """
     SuggestMasks: _aio.UnaryStreamMultiCallable[_tagger_service_pb2.SuggestMasksRequest, _tagger_pb2.MaskSuggestion]  # type: ignore[assignment]
     """Suggests a mask for each picture: its subject with soft edges, for a masked loss. Changes nothing. Streams a suggestion for each image, in the dataset's order.
@@ -182,6 +190,16 @@ class TaggerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Suggests what to keep of each picture: its subject with room about it, without bars, in a shape that the base model
         trains. Changes nothing. Streams a suggestion for each image, in the dataset's order.
         NOT_FOUND for an unknown dataset or image, FAILED_PRECONDITION when the dataset holds no image.
+        """
+
+    @_abc_1.abstractmethod
+    def CropImages(
+        self,
+        request: _tagger_service_pb2.CropImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tagger_service_pb2.CropImagesResponse, _abc.Awaitable[_tagger_service_pb2.CropImagesResponse]]:
+        """Crops pictures as SuggestCrops suggests, all in one edit that UndoEdit takes back. A picture of which nothing can be said stays as it is.
+        NOT_FOUND for an unknown dataset or image, ABORTED when somebody else changes one meanwhile; nothing is cropped then.
         """
 
     @_abc_1.abstractmethod
