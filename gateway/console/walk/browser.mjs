@@ -87,6 +87,19 @@ export async function start(shots) {
     }, files)
   }
 
+  /** In the open editor of a photo: a stroke of the brush across the middle of its mask. */
+  async function paint() {
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Mask', exact: true }).click()
+    const stage = await dialog.getByRole('application').boundingBox()
+    const at = (share) => [stage.x + stage.width * share, stage.y + stage.height * share]
+    await page.mouse.move(...at(0.3))
+    await page.mouse.down()
+    await page.mouse.move(...at(0.7), { steps: 5 })
+    await page.mouse.up()
+    await dialog.getByText(/^Marks [1-9]/).waitFor()
+  }
+
   /** Runs the walk; a fault leaves a picture of where it happened, and an exit code of 1. */
   async function run(walk) {
     try {
@@ -111,5 +124,5 @@ export async function start(shots) {
     return { value: found.reduce((sum, each) => sum + each.value, 0), what: found.map((each) => `${each.value.toFixed(3)} ${each.what}`).join('; ') }
   }
 
-  return { jumps, context, page, complaints, faults, look, drop, run }
+  return { jumps, paint, context, page, complaints, faults, look, drop, run }
 }

@@ -10,7 +10,7 @@ import { start } from './browser.mjs'
 
 const [address, photos, shots, key] = process.argv.slice(2)
 const LONG = process.env.WALK_ALL === '1'
-const { context, page, complaints, faults, look, drop, run } = await start(shots)
+const { context, page, complaints, faults, look, drop, paint, run } = await start(shots)
 
 await run(async () => {
   const home = new URL(address).origin
@@ -75,6 +75,11 @@ await run(async () => {
   await dialog.getByRole('button', { name: /^Crop \d+ photo/ }).click()
   await dialog.waitFor({ state: 'detached' })
   await page.getByText('cropped', { exact: true }).first().waitFor()
+  await page.getByRole('button', { name: /^Show mascot-1/ }).click()
+  await paint()
+  await look('mask', { whole: false })
+  await page.keyboard.press('Escape') // What was drawn is kept.
+  await page.getByText(/^mask \d+ %$/).waitFor()
   await page.getByRole('button', { name: 'What the model sees' }).click()
   await page.locator('figure img').first().waitFor()
   assert.equal(await page.locator('figure img').first().evaluate((image) => image.decode().then(() => image.naturalWidth)), 64, 'not the size of the training')
@@ -99,6 +104,7 @@ await run(async () => {
   await page.getByRole('link', { name: 'On to the plan' }).click()
   await page.getByLabel('Epochs').fill(process.env.WALK_EPOCHS ?? '3')
   await page.getByText(/thing.* to look at|Nothing stands against/).waitFor()
+  await page.getByText('Learn what the masks mark').click()
   await page.getByLabel('Repeats').fill(process.env.WALK_REPEATS ?? '4')
   await page.getByText('All parameters').click()
   if (!LONG) await page.getByLabel(/^preview steps/i).fill('6')
@@ -174,6 +180,15 @@ await run(async () => {
   await page.getByRole('link', { name: 'Operate' }).click()
   await page.getByText('shown to keys that open all projects').waitFor()
   await look('usage')
+  await page.getByRole('link', { name: 'Webhooks' }).click()
+  await page.getByText('No webhook yet').waitFor()
+  await look('webhooks')
+  await page.getByRole('link', { name: 'Access' }).click()
+  await page.getByText('Signed in as').waitFor()
+  await look('access')
+  await page.getByRole('link', { name: 'Audit log' }).click()
+  await page.getByText('SaveEpoch').first().waitFor()
+  await look('audit')
 
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()

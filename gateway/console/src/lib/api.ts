@@ -3,6 +3,8 @@ import { fromJson } from '@bufbuild/protobuf'
 import { Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect'
 import { createGrpcWebTransport } from '@connectrpc/connect-web'
 import { DatasetService } from '../gen/fiveshot/dataset/v1/dataset_service_pb'
+import { AuditService } from '../gen/fiveshot/audit/v1/audit_service_pb'
+import { NotifierService } from '../gen/fiveshot/notifier/v1/notifier_service_pb'
 import { RegistryService } from '../gen/fiveshot/registry/v1/registry_service_pb'
 import { TaggerService } from '../gen/fiveshot/tagger/v1/tagger_service_pb'
 import { TrainingService } from '../gen/fiveshot/trainer/v1/training_service_pb'
@@ -39,6 +41,8 @@ export const datasets = createClient(DatasetService, transport)
 export const tagger = createClient(TaggerService, transport)
 export const trainer = createClient(TrainingService, transport)
 export const registry = createClient(RegistryService, transport)
+export const notifier = createClient(NotifierService, transport)
+export const auditLog = createClient(AuditService, transport)
 
 /** An error as people read it. fields: path of the wrong field -> what is wrong. */
 export interface Fault {

@@ -41,9 +41,9 @@ export class OpenDataset {
     this.images = this.images.map((image) => (image.name === changed.name ? changed : image))
   }
 
-  /** Changes the dataset itself; the texts of its images follow, so they are read again. */
-  async change(fields: Partial<Pick<Dataset, 'displayName' | 'triggerWord' | 'numRepeats'>>, paths: string[]): Promise<void> {
-    this.set = await datasets.updateDataset({ dataset: { name: this.name, etag: this.set?.etag, ...fields }, updateMask: { paths } })
+  /** Changes the dataset itself; the texts of its images follow, so they are read again. No etag: every change of an image makes another. */
+  async change(fields: Partial<Pick<Dataset, 'displayName' | 'triggerWord' | 'subject' | 'textFrom' | 'numRepeats'>>, paths: string[]): Promise<void> {
+    this.set = await datasets.updateDataset({ dataset: { name: this.name, ...fields }, updateMask: { paths } })
     await this.load()
   }
 }

@@ -1,10 +1,17 @@
 // Changes of a dataset's images, shown at once and sent in order, and the way back from each.
-import type { Image } from '../gen/fiveshot/dataset/v1/dataset_pb'
+import { type Image, type MaskSource } from '../gen/fiveshot/dataset/v1/dataset_pb'
 import { datasets, faultOf, type Fault } from './api'
 import type { OpenDataset } from './dataset.svelte'
-import { alike, History, PATHS, type Change } from './history'
+import { alike, History, PATHS, type Change, type Step } from './history'
 
 const HUNDRED = 100
+/** png: empty takes the mask away. tagger: who suggested it; empty for one drawn by hand. */
+export interface MaskChange {
+  image: Image
+  png: Uint8Array<ArrayBuffer>
+  source: MaskSource
+  tagger: string
+}
 /** By the dataset's name: what was changed on one screen can be taken back on another. */
 const histories = new Map<string, History>()
 
@@ -38,7 +45,8 @@ export class Edits {
     delete this.faults[now.name]
     delete this.texts[now.name]
     if (remember) this.#keep([[now.name, before(now, change)]])
-    this.#open.put({ ...now, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
+    const origin = 'caption' in change && !('captionOrigin' in change) ? { captionOrigin: undefined } : {}
+    this.#open.put({ ...now, ...origin, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
     this.#waiting[now.name] = (this.#waiting[now.name] ?? 0) + 1
     this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change))
   }
@@ -69,13 +77,35 @@ export class Edits {
     return done.length === real.length
   }
 
+  /** Of one image or many, as one step; of each hundred all or none. True when all went through. */
+  async masks(changes: MaskChange[]): Promise<boolean> {
+    this.busy = true
+    this.fault = null
+    const names = changes.map(({ image }) => image.name)
+    try {
+      await Promise.all(names.map((name) => this.#lines[name]))
+      for (let from = 0; from < changes.length; from += HUNDRED) {
+        const requests = changes.slice(from, from + HUNDRED).map(({ image, png, source, tagger }) => ({ name: image.name, png, source, tagger }))
+        const answer = await datasets.batchSetImageMasks({ parent: this.#open.name, requests })
+        answer.images.forEach((image) => this.#open.put(image))
+        if (answer.edit) this.#keep(answer.edit)
+      }
+      return true
+    } catch (error) {
+      this.fault = faultOf(error)
+      return false
+    } finally {
+      this.busy = false
+    }
+  }
+
   /** After a change that the server made to many at once: what they were before. */
   async compare(earlier: Image[]): Promise<void> {
     await this.#open.load()
     const now = new Map(this.#open.images.map((image) => [image.name, image]))
     const step: [string, Change][] = []
     for (const image of earlier) {
-      const fields: Change = { tags: image.tags, caption: image.caption, crop: image.crop }
+      const fields: Change = { tags: image.tags, caption: image.caption, captionOrigin: image.captionOrigin, crop: image.crop }
       const found = now.get(image.name)
       if (found && !alike(found, fields)) step.push([image.name, fields])
     }
@@ -86,6 +116,7 @@ export class Edits {
   async back(): Promise<void> {
     const step = this.#history.pop()
     this.steps = this.#history.length
+    if (typeof step === 'string') return this.#undo(step)
     const found = (step ?? []).flatMap(([name, change]): [Image, Change][] => {
       const image = this.#open.images.find((each) => each.name === name)
       return image ? [[image, change]] : []
@@ -94,7 +125,20 @@ export class Edits {
     else if (!(await this.many(found, false)) && step) this.#keep(step)
   }
 
-  #keep(step: [string, Change][]): void {
+  /** An edit that was overtaken cannot be taken back any more: its step is gone, and the server says why. */
+  async #undo(edit: string): Promise<void> {
+    this.busy = true
+    this.fault = null
+    try {
+      await datasets.undoEdit({ name: edit })
+      await this.#open.load()
+    } catch (error) {
+      this.fault = faultOf(error)
+    }
+    this.busy = false
+  }
+
+  #keep(step: Step): void {
     this.#history.push(step)
     this.steps = this.#history.length
   }
@@ -106,7 +150,7 @@ export class Edits {
       const answer = await datasets.updateImage({ image, updateMask: { paths: pathsOf(change) } })
       this.#waiting[name]! -= 1
       const shown = this.#open.images.find((each) => each.name === name)
-      const later = this.#waiting[name] && shown ? { tags: shown.tags, caption: shown.caption, crop: shown.crop, numRepeats: shown.numRepeats } : {}
+      const later = this.#waiting[name] && shown ? { tags: shown.tags, caption: shown.caption, captionOrigin: shown.captionOrigin, crop: shown.crop, numRepeats: shown.numRepeats } : {}
       this.#open.put({ ...answer, ...later })
     } catch (error) {
       this.#waiting[name]! -= 1
@@ -120,5 +164,7 @@ export class Edits {
 const pathsOf = (change: Change) => Object.keys(change).map((field) => PATHS[field as keyof Change]!)
 
 function before(image: Image, change: Change): Change {
-  return Object.fromEntries(Object.keys(change).map((field) => [field, image[field as keyof Change]])) as Change
+  // A caption goes back to whoever wrote it.
+  const fields = new Set([...Object.keys(change), ...('caption' in change ? ['captionOrigin'] : [])])
+  return Object.fromEntries([...fields].map((field) => [field, image[field as keyof Change]])) as Change
 }

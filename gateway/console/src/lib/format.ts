@@ -57,6 +57,8 @@ export function triggerFor(name: string): string {
 /** The address of a file behind the gateway; the cookie opens it. */
 export const fileOf = (name: string, fileId: string) => `/v1/${name}:download?file_id=${encodeURIComponent(fileId)}`
 export const thumbnailOf = (name: string) => `/v1/${name}:download?view=VIEW_THUMBNAIL`
+/** The mask; another one has another address, or the page would go on showing the one before. */
+export const maskOf = (name: string, sha256: string) => `/v1/${name}:download?view=VIEW_MASK#${sha256}`
 export const originalOf = (name: string) => `/v1/${name}:download`
 
 /** In place of a picture that the browser cannot show: its own sign for that looks like a fault of the page. */

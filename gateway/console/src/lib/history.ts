@@ -2,10 +2,11 @@
 import type { Image } from '../gen/fiveshot/dataset/v1/dataset_pb'
 import { boxOf, same } from './crop'
 
-export type Change = Partial<Pick<Image, 'tags' | 'caption' | 'crop' | 'numRepeats'>>
+export type Change = Partial<Pick<Image, 'tags' | 'caption' | 'captionOrigin' | 'crop' | 'numRepeats'>>
 /** Of each field its path in an update mask. */
-export const PATHS: Record<keyof Change, string> = { tags: 'tags', caption: 'caption', crop: 'crop', numRepeats: 'num_repeats' }
-export type Step = [name: string, before: Change][]
+export const PATHS: Record<keyof Change, string> = { tags: 'tags', caption: 'caption', captionOrigin: 'caption_origin', crop: 'crop', numRepeats: 'num_repeats' }
+/** What images were before, or the name of an edit that the server takes back whole, as it does with masks. */
+export type Step = [name: string, before: Change][] | string
 
 const MOST = 200
 

@@ -10,13 +10,18 @@ export interface Route {
   /** The job beside `job`. */
   other: string
   model: string
+  /** The part of Operate; '' for the first. */
+  tab: Tab
 }
+
+export const TABS = ['', 'webhooks', 'access', 'audit'] as const
+export type Tab = (typeof TABS)[number]
 
 export const DEFAULT_PROJECT = 'default'
 
 export function parse(hash: string): Route {
   const [project, kind, id, screen, extra] = hash.replace(/^#\/?/, '').split('/').map(decode)
-  const route: Route = { project: project || DEFAULT_PROJECT, screen: 'start', dataset: '', job: '', epoch: 0, other: '', model: '' }
+  const route: Route = { project: project || DEFAULT_PROJECT, screen: 'start', dataset: '', job: '', epoch: 0, other: '', model: '', tab: '' }
   if (kind === 'datasets' && id) {
     route.dataset = id
     route.screen = screen === 'words' || screen === 'plan' ? screen : 'photos'
@@ -30,6 +35,7 @@ export function parse(hash: string): Route {
     route.screen = 'model'
   } else if (kind === 'operate') {
     route.screen = 'operate'
+    route.tab = TABS.find((each) => each === id) ?? ''
   }
   return route
 }
@@ -57,7 +63,7 @@ export const links = {
   job: (id: string, screen: 'run' | 'choose' | 'keep' = 'run', epoch = 0) =>
     `#/${current.project}/jobs/${id}/${screen}${epoch ? `/${epoch}` : ''}`,
   compare: (id: string, other: string) => `#/${current.project}/jobs/${id}/compare/${other}`,
-  operate: () => `#/${current.project}/operate`,
+  operate: (tab: Tab = '') => `#/${current.project}/operate${tab ? `/${tab}` : ''}`,
   model: (id: string) => `#/${current.project}/models/${id}`,
 }
 

@@ -10,6 +10,8 @@ export class Seen {
   facts = $state.raw<Record<string, TrainingPicture>>({})
   /** Addresses of the pictures, by the image's name; given back by close(). */
   urls = $state.raw<Record<string, string>>({})
+  /** The same of their masks, where the job uses them. */
+  masks = $state.raw<Record<string, string>>({})
   fault = $state.raw<Fault | null>(null)
   busy = $state(false)
   #timer = 0
@@ -24,17 +26,20 @@ export class Seen {
     this.#timer = window.setTimeout(async () => {
       const facts: Record<string, TrainingPicture> = {}
       const urls: Record<string, string> = {}
+      const masks: Record<string, string> = {}
       try {
-        for await (const { picture, ...rest } of trainer.previewTraining({ parent, trainingJob, withoutPictures }, { signal: stop.signal })) {
-          facts[rest.image] = { ...rest, picture: new Uint8Array() }
+        for await (const { picture, mask, ...rest } of trainer.previewTraining({ parent, trainingJob, withoutPictures }, { signal: stop.signal })) {
+          facts[rest.image] = { ...rest, picture: new Uint8Array(), mask: new Uint8Array() }
           if (picture.length) {
             urls[rest.image] = URL.createObjectURL(new Blob([picture as BlobPart], { type: 'image/jpeg' }))
+            if (mask.length) masks[rest.image] = URL.createObjectURL(new Blob([mask as BlobPart], { type: 'image/png' }))
+            this.masks = { ...this.masks, ...masks }
             this.facts = { ...this.facts, ...facts }
             this.urls = { ...this.urls, ...urls }
           }
         }
         if (stop.signal.aborted) return
-        this.#put(facts, urls)
+        this.#put(facts, urls, masks)
         this.fault = null
       } catch (error) {
         if (stop.signal.aborted) return
@@ -47,13 +52,14 @@ export class Seen {
   close(): void {
     clearTimeout(this.#timer)
     this.#stop.abort()
-    this.#put({}, {})
+    this.#put({}, {}, {})
   }
 
-  #put(facts: Record<string, TrainingPicture>, urls: Record<string, string>): void {
-    const kept = new Set(Object.values(urls))
-    for (const url of Object.values(this.urls)) if (!kept.has(url)) URL.revokeObjectURL(url)
+  #put(facts: Record<string, TrainingPicture>, urls: Record<string, string>, masks: Record<string, string>): void {
+    const kept = new Set([...Object.values(urls), ...Object.values(masks)])
+    for (const url of [...Object.values(this.urls), ...Object.values(this.masks)]) if (!kept.has(url)) URL.revokeObjectURL(url)
     this.facts = facts
     this.urls = urls
+    this.masks = masks
   }
 }

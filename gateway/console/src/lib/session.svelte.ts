@@ -7,6 +7,10 @@ export const session = $state({
   state: 'unknown' as 'unknown' | 'out' | 'in',
   projects: [] as string[],
   role: 'reader',
+  /** The key, or the person at the identity provider, that the session stands for. */
+  key: '',
+  /** When it ends. */
+  until: '',
   fault: null as Fault | null,
 })
 
@@ -23,7 +27,7 @@ export async function enter(credential: Record<string, string> = {}): Promise<vo
       return
     }
     const document = JSON.parse(text)
-    Object.assign(session, { state: 'in', projects: document.projects, role: document.role, fault: null })
+    Object.assign(session, { state: 'in', projects: document.projects, role: document.role, key: document.key ?? '', until: document.expireTime ?? '', fault: null })
   } catch {
     session.fault = faultOfJson(0, '')
     session.state = 'out'
@@ -56,4 +60,5 @@ export function signedOut(fault: Fault): void {
   if (session.state === 'in') Object.assign(session, { state: 'out', fault })
 }
 
+export const isAdmin = () => session.role === 'admin'
 export const mayChange = () => session.role !== 'reader'

@@ -1,5 +1,7 @@
 // Every sentence of the console. The server's own sentences (errors, remedies, descriptions) come as they are.
+import { operating } from './enOperate'
 import { s, training, type Words } from './enTraining'
+import type { Rule } from '../told'
 
 export const en = {
   skip: 'Skip to the content',
@@ -21,6 +23,10 @@ export const en = {
   next: 'Next',
   tryAgain: 'Try again',
   away: 'The server cannot be reached. Nothing is lost; it is tried again.',
+  /** Sentences of the server that are known in the page's language. */
+  rules: [] as Rule[],
+  pretended: 'pretended',
+  pretendedMore: 'By a worker that only pretends to train: the files are for tests of programs, and change nothing of a picture.',
   states: {
     0: '', 1: 'Waiting', 2: 'Preparing', 3: 'Training', 4: 'Pausing', 5: 'Paused', 6: 'Stopping', 7: 'Cancelling', 8: 'Done', 9: 'Failed', 10: 'Cancelled',
   } as Words,
@@ -93,7 +99,11 @@ export const en = {
     removeOne: (name: string) => `Delete ${name}`,
     sure: 'Delete this photo?',
     sureMore: 'Earlier trainings keep their copy.',
-    facts: { 'low resolution': 'low resolution', blurry: 'blurry', underexposed: 'too dark', overexposed: 'too bright', 'low contrast': 'low contrast' } as Words,
+    keys: 'Arrows walk over the photos, Enter opens one, a digit sets its repeats, Delete asks whether to remove it, Ctrl-Z takes back.',
+    facts: {
+      square: 'square', portrait: 'portrait', landscape: 'landscape', 'high resolution': 'high resolution', 'high contrast': 'high contrast', greyscale: 'greyscale', bars: 'bars',
+      'low resolution': 'low resolution', blurry: 'blurry', underexposed: 'too dark', overexposed: 'too bright', 'low contrast': 'low contrast',
+    } as Words,
   },
   crop: {
     title: 'What is trained',
@@ -117,6 +127,35 @@ export const en = {
     more: (count: number) => `and ${count} more, ticked as well`,
     apply: (count: number) => (count ? `Crop ${count} photo${s(count)}` : 'Tick the ones to crop'),
   },
+  mask: {
+    tools: 'What is done with the photo',
+    toolCrop: 'Crop',
+    toolMask: 'Mask',
+    title: 'Mask',
+    badge: (share: number) => `mask ${share} %`,
+    none: 'No mask: all of the photo is trained.',
+    covers: (share: number) => `Marks ${share} % of the photo.`,
+    reading: 'Being read …',
+    unsaved: 'not saved yet',
+    suggested: 'suggested',
+    brush: 'What the brush does',
+    paint: 'Paint',
+    erase: 'Erase',
+    size: 'Brush',
+    soft: 'Soft edge',
+    keep: 'Save the mask',
+    keeping: 'Being saved …',
+    clear: 'Remove',
+    nothing: 'Nothing stands out enough to be masked; paint it by hand.',
+    stage: (name: string) => `${name}: paint over what is to be learnt`,
+    keys: 'Paint over your subject. By keys: arrows move the brush, the space bar held down draws, [ and ] change its size, X switches between painting and erasing, Ctrl-Z takes back.',
+    use: 'A training uses masks when “masked loss” is on; Plan offers it.',
+    all: 'Suggest masks',
+    allTitle: 'Masks that hold the subject',
+    allFor: 'What lies in the shade is hardly trained. Nothing changes until you apply it; the border can be painted better by hand afterwards.',
+    has: 'has a mask',
+    apply: (count: number) => (count ? `Mask ${count} photo${s(count)}` : 'Tick the ones to mask'),
+  },
   seen: {
     views: 'How the photos are shown',
     photos: 'Photos',
@@ -127,6 +166,8 @@ export const en = {
     enlarged: (factor: string) => `enlarged ${factor}×`,
     tokens: (count: number, limit: number) => (limit ? `${count} / ${limit} tokens` : `${count} tokens`),
     samples: (count: number) => `${count} an epoch`,
+    masked: 'mask counts',
+    maskUnused: 'mask not used',
     heldOut: 'held out to measure on',
   },
   audit: {
@@ -161,9 +202,22 @@ export const en = {
     toPhotos: 'Add some first',
     subject: 'What is it?',
     subjectPlaceholder: 'dog, mug, woman …',
-    tagger: 'Tagger',
+    tagger: 'Written by',
     threshold: 'Least certainty',
     usual: 'as usual',
+    kinds: { tags: 'Tags', captions: 'Sentences' },
+    purpose: 'What is to be learnt',
+    purposes: { 1: 'a thing', 2: 'a person', 3: 'a style' } as Words,
+    avoid: 'Words to avoid',
+    avoidPlaceholder: 'red collar, …',
+    again: 'Write anew what a captioner wrote before; what people wrote stays',
+    leaves: (model: string) => `The photos are sent to the server of ${model}, which the operator of this installation has set up.`,
+    runCaptions: 'Describe the photos',
+    captioned: (done: number, skipped: number, failed: number) => `${done} described, ${skipped} unchanged, ${failed} failed.`,
+    calls: (count: number) => `${count} call${s(count)} to its server.`,
+    by: (captioner: string, model: string) => `Written by ${captioner}${model ? ` (${model})` : ''}`,
+    textFrom: 'Trained is',
+    textsFrom: { 1: 'the caption; without one, the tags', 2: 'the caption alone', 3: 'the caption, then the tags', 4: 'the tags alone' } as Words,
     run: 'Tag all photos',
     running: (done: number, total: number) => `Tagging ${done} / ${total}`,
     suggested: (agree: number, seen: number, subject: string) => `${agree} of ${seen} photos look like: ${subject}. Correct it if that is wrong.`,
@@ -178,6 +232,8 @@ export const en = {
     more: (count: number) => `${count} more`,
     fewer: 'fewer',
     tagsUnused: 'The caption takes the place of the tags',
+    tagsNever: 'Tags are not trained',
+    captionUnused: 'The caption is not trained',
     bare: (count: number) => `${count} photo${s(count)} without words`,
     tags: 'Tags',
     auto: (score: string) => `Found by the tagger, certainty ${score}`,
@@ -189,6 +245,7 @@ export const en = {
     caption: 'Caption',
     captionOf: (name: string) => `Caption of ${name}`,
     captionHelp: 'A sentence in place of the tags',
+    captionPlain: 'What the photo shows, in a sentence',
     final: 'Trained on:',
     nothing: 'no words',
     keys: 'Arrows walk over tags and photos, Delete removes a tag, Enter adds one, Ctrl-Z takes back.',
@@ -203,6 +260,7 @@ export const en = {
     changes: (count: number) => (count ? `Change ${count} photo${s(count)}` : 'Nothing would change'),
   },
   ...training,
+  ...operating,
 }
 
 export type Strings = typeof en
