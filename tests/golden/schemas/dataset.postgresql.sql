@@ -95,6 +95,24 @@ CREATE TABLE public.idempotency_keys (
     created_at bigint NOT NULL
 );
 
+CREATE TABLE public.image_notes (
+    "position" bigint NOT NULL,
+    project character varying(63) NOT NULL,
+    dataset_id character varying(63) NOT NULL,
+    image_id character varying(63) NOT NULL,
+    change character varying(8) NOT NULL,
+    noted_at bigint NOT NULL
+);
+
+CREATE SEQUENCE public.image_notes_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.image_notes_position_seq OWNED BY public.image_notes."position";
+
 CREATE TABLE public.images (
     project character varying(63) NOT NULL,
     dataset_id character varying(63) NOT NULL,
@@ -124,7 +142,8 @@ CREATE TABLE public.images (
     mask_key character varying(512),
     mask_bytes bigint,
     mask text,
-    text_areas text
+    text_areas text,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 CREATE TABLE public.noted_keys (
@@ -174,7 +193,8 @@ CREATE TABLE public.version_images (
     mask_key character varying(512),
     mask_bytes bigint,
     mask text,
-    text_areas text
+    text_areas text,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 CREATE TABLE public.versions (
@@ -188,10 +208,13 @@ CREATE TABLE public.versions (
     description text NOT NULL,
     create_time bigint NOT NULL,
     text_from character varying(16) DEFAULT 'caption_or_tags'::character varying NOT NULL,
-    subject text DEFAULT ''::text NOT NULL
+    subject text DEFAULT ''::text NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
+
+ALTER TABLE ONLY public.image_notes ALTER COLUMN "position" SET DEFAULT nextval('public.image_notes_position_seq'::regclass);
 
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
@@ -216,6 +239,9 @@ ALTER TABLE ONLY public.events
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project, method, request_id);
+
+ALTER TABLE ONLY public.image_notes
+    ADD CONSTRAINT image_notes_pkey PRIMARY KEY ("position");
 
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT images_pkey PRIMARY KEY (project, dataset_id, image_id);
@@ -252,12 +278,14 @@ CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX ix_image_notes_dataset ON public.image_notes USING btree (project, dataset_id, "position");
+
 CREATE INDEX ix_noted_keys_due ON public.noted_keys USING btree (claimed, due);
 
 CREATE INDEX ix_version_images_image ON public.version_images USING btree (project, dataset_id, image_id);
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0010');
+INSERT INTO public.alembic_version (version_num) VALUES ('0012');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0012', '0001', '0.1.0');

@@ -41,7 +41,7 @@ CREATE TABLE images (
     num_repeats INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT, mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT,
+    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT, mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (project, dataset_id, image_id),
     CONSTRAINT uq_images_position UNIQUE (project, dataset_id, position),
     CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256)
@@ -56,7 +56,7 @@ CREATE TABLE versions (
     size_bytes BIGINT NOT NULL,
     trigger_word TEXT NOT NULL,
     description TEXT NOT NULL,
-    create_time BIGINT NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL, subject TEXT DEFAULT '' NOT NULL,
+    create_time BIGINT NOT NULL, text_from VARCHAR(16) DEFAULT 'caption_or_tags' NOT NULL, subject TEXT DEFAULT '' NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (project, dataset_id, number)
 );
 
@@ -78,7 +78,7 @@ CREATE TABLE version_images (
     caption TEXT NOT NULL,
     tags TEXT NOT NULL,
     crop TEXT,
-    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16), mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT,
+    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16), mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (project, dataset_id, number, image_id)
 );
 
@@ -168,6 +168,16 @@ CREATE TABLE edit_images (
     PRIMARY KEY (project, dataset_id, number, image_id)
 );
 
+CREATE TABLE image_notes (
+    position INTEGER NOT NULL,
+    project VARCHAR(63) NOT NULL,
+    dataset_id VARCHAR(63) NOT NULL,
+    image_id VARCHAR(63) NOT NULL,
+    change VARCHAR(8) NOT NULL,
+    noted_at BIGINT NOT NULL,
+    PRIMARY KEY (position)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -190,6 +200,8 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_edit_images_image ON edit_images (project, dataset_id, image_id);
 
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+CREATE INDEX ix_image_notes_dataset ON image_notes (project, dataset_id, position);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0010', '0001', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0012');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0012', '0001', '0.1.0');

@@ -45,7 +45,8 @@ CREATE TABLE public.events (
     source character varying(512) NOT NULL,
     payload text NOT NULL,
     created_at bigint NOT NULL,
-    published_at bigint
+    published_at bigint,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
 CREATE SEQUENCE public.events_position_seq
@@ -212,6 +213,6 @@ ALTER TABLE ONLY public.model_versions
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_project_model_id_number_fkey FOREIGN KEY (project, model_id, number) REFERENCES public.model_versions(project, model_id, number) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0007');
+INSERT INTO public.alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');

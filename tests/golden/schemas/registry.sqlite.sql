@@ -130,6 +130,7 @@ CREATE TABLE events (
     payload TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     published_at BIGINT,
+    traceparent VARCHAR(55) DEFAULT '' NOT NULL,
     PRIMARY KEY (position),
     CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
     UNIQUE (id)
@@ -161,6 +162,6 @@ CREATE INDEX ix_audit_records_unpublished ON audit_records (published_at, time);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0007');
+INSERT INTO alembic_version (version_num) VALUES ('0006');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');

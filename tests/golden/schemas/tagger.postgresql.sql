@@ -28,7 +28,8 @@ CREATE TABLE public.events (
     source character varying(512) NOT NULL,
     payload text NOT NULL,
     created_at bigint NOT NULL,
-    published_at bigint
+    published_at bigint,
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
 );
 
 CREATE SEQUENCE public.events_position_seq
@@ -144,6 +145,6 @@ CREATE INDEX ix_tag_jobs_state_created ON public.tag_jobs USING btree (state, cr
 ALTER TABLE ONLY public.tag_job_images
     ADD CONSTRAINT tag_job_images_job_fkey FOREIGN KEY (job) REFERENCES public.tag_jobs(name) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0006');
+INSERT INTO public.alembic_version (version_num) VALUES ('0007');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

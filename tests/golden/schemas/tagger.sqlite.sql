@@ -73,6 +73,23 @@ CREATE TABLE image_scores (
     PRIMARY KEY (image, fingerprint)
 );
 
+CREATE TABLE events (
+    position INTEGER NOT NULL,
+    id VARCHAR(36) NOT NULL,
+    aggregate VARCHAR(512) NOT NULL,
+    sequence BIGINT NOT NULL,
+    type VARCHAR(128) NOT NULL,
+    subject VARCHAR(512) NOT NULL,
+    source VARCHAR(512) NOT NULL,
+    payload TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    published_at BIGINT,
+    traceparent VARCHAR(55) DEFAULT '' NOT NULL,
+    PRIMARY KEY (position),
+    CONSTRAINT uq_events_aggregate_sequence UNIQUE (aggregate, sequence),
+    UNIQUE (id)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -91,6 +108,8 @@ CREATE UNIQUE INDEX ix_tag_job_images_image ON tag_job_images (job, image);
 
 CREATE INDEX ix_image_scores_used ON image_scores (used_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0006');
+CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0006', '0001', '0.1.0');
+INSERT INTO alembic_version (version_num) VALUES ('0007');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');

@@ -39,7 +39,8 @@ CREATE TABLE public.epochs (
     train_seconds double precision NOT NULL,
     checkpoint text NOT NULL,
     create_time bigint NOT NULL,
-    pretended boolean DEFAULT false NOT NULL
+    pretended boolean DEFAULT false NOT NULL,
+    labels text DEFAULT '{}'::text NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -98,6 +99,27 @@ CREATE TABLE public.metric_chunks (
     points bytea NOT NULL
 );
 
+CREATE TABLE public.preview_requests (
+    name character varying(200) NOT NULL COLLATE pg_catalog."C",
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    base_model character varying(100) NOT NULL,
+    state character varying(16) NOT NULL,
+    live_job character varying(200) NOT NULL COLLATE pg_catalog."C",
+    drawing text NOT NULL,
+    cells text NOT NULL,
+    error text,
+    attempts text NOT NULL,
+    lease_token character varying(64),
+    lease_worker character varying(100),
+    lease_expires_at bigint,
+    wanted_until bigint,
+    revision integer NOT NULL,
+    create_time bigint NOT NULL,
+    start_time bigint,
+    end_time bigint,
+    expire_time bigint NOT NULL
+);
+
 CREATE TABLE public.project_shares (
     project character varying(200) NOT NULL COLLATE pg_catalog."C",
     served_at bigint
@@ -153,7 +175,11 @@ CREATE TABLE public.training_jobs (
     labels text DEFAULT '{}'::text NOT NULL,
     state_time bigint,
     notices text DEFAULT '[]'::text NOT NULL,
-    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL,
+    memory_bytes bigint DEFAULT '0'::bigint NOT NULL,
+    memory_low_bytes bigint DEFAULT '0'::bigint NOT NULL,
+    memory_class integer DEFAULT 0 NOT NULL,
+    mixed_precision character varying(8) DEFAULT ''::character varying NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -162,7 +188,9 @@ CREATE TABLE public.workers (
     base_models text NOT NULL,
     device text NOT NULL,
     seen_at bigint NOT NULL,
-    device_memory_bytes bigint DEFAULT '0'::bigint NOT NULL
+    device_memory_bytes bigint DEFAULT '0'::bigint NOT NULL,
+    families text DEFAULT '[]'::text NOT NULL,
+    mixed_precisions text DEFAULT '[]'::text NOT NULL
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -196,6 +224,9 @@ ALTER TABLE ONLY public.measurements
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_pkey PRIMARY KEY (job, last_step);
 
+ALTER TABLE ONLY public.preview_requests
+    ADD CONSTRAINT preview_requests_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY public.project_shares
     ADD CONSTRAINT project_shares_pkey PRIMARY KEY (project);
 
@@ -225,11 +256,19 @@ CREATE INDEX ix_jobs_pace ON public.training_jobs USING btree (base_model, end_t
 
 CREATE INDEX ix_jobs_queue ON public.training_jobs USING btree (project, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
 
+CREATE INDEX ix_jobs_queue_memory ON public.training_jobs USING btree (project, memory_class, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
+
 CREATE INDEX ix_jobs_queue_model ON public.training_jobs USING btree (project, base_model, priority DESC, queued_at, name) WHERE ((state)::text = 'QUEUED'::text);
 
 CREATE INDEX ix_jobs_unthinned ON public.training_jobs USING btree (end_time) WHERE ((end_time IS NOT NULL) AND (NOT thinned));
 
 CREATE INDEX ix_measurements_device ON public.measurements USING btree (device, base_model, measured_at);
+
+CREATE INDEX ix_previews_created ON public.preview_requests USING btree (project, create_time, name);
+
+CREATE INDEX ix_previews_expire ON public.preview_requests USING btree (expire_time);
+
+CREATE INDEX ix_previews_unended ON public.preview_requests USING btree (project) WHERE (end_time IS NULL);
 
 ALTER TABLE ONLY public.epochs
     ADD CONSTRAINT epochs_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
@@ -237,6 +276,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0011');
+INSERT INTO public.alembic_version (version_num) VALUES ('0014');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0011', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0014', '0002', '0.1.0');

@@ -21,7 +21,7 @@ CREATE TABLE epochs (
     reload_difference FLOAT NOT NULL,
     train_seconds FLOAT NOT NULL,
     checkpoint TEXT NOT NULL,
-    create_time BIGINT NOT NULL, pretended BOOLEAN DEFAULT 0 NOT NULL,
+    create_time BIGINT NOT NULL, pretended BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL,
     PRIMARY KEY (job, number),
     FOREIGN KEY(job) REFERENCES training_jobs (name)
 );
@@ -39,7 +39,7 @@ CREATE TABLE workers (
     worker_id VARCHAR(100) NOT NULL,
     base_models TEXT NOT NULL,
     device TEXT NOT NULL,
-    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL,
+    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL, families TEXT DEFAULT '[]' NOT NULL, mixed_precisions TEXT DEFAULT '[]' NOT NULL,
     PRIMARY KEY (worker_id)
 );
 
@@ -107,7 +107,7 @@ CREATE TABLE "training_jobs" (
     end_time BIGINT,
     update_time BIGINT NOT NULL,
     last_event BIGINT NOT NULL,
-    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
+    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL, memory_bytes BIGINT DEFAULT '0' NOT NULL, memory_low_bytes BIGINT DEFAULT '0' NOT NULL, memory_class INTEGER DEFAULT '0' NOT NULL, mixed_precision VARCHAR(8) DEFAULT '' NOT NULL,
     PRIMARY KEY (name)
 );
 
@@ -146,6 +146,28 @@ CREATE TABLE audit_outbox (
     PRIMARY KEY (id, revision)
 );
 
+CREATE TABLE preview_requests (
+    name VARCHAR(200) NOT NULL,
+    project VARCHAR(200) NOT NULL,
+    base_model VARCHAR(100) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    live_job VARCHAR(200) NOT NULL,
+    drawing TEXT NOT NULL,
+    cells TEXT NOT NULL,
+    error TEXT,
+    attempts TEXT NOT NULL,
+    lease_token VARCHAR(64),
+    lease_worker VARCHAR(100),
+    lease_expires_at BIGINT,
+    wanted_until BIGINT,
+    revision INTEGER NOT NULL,
+    create_time BIGINT NOT NULL,
+    start_time BIGINT,
+    end_time BIGINT,
+    expire_time BIGINT NOT NULL,
+    PRIMARY KEY (name)
+);
+
 CREATE TABLE schema_state (
     id INTEGER NOT NULL,
     revision VARCHAR(32) NOT NULL,
@@ -158,15 +180,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
-
-CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
-
 CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
-CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
+
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -174,6 +196,14 @@ CREATE INDEX ix_measurements_device ON measurements (device, base_model, measure
 
 CREATE INDEX ix_attempt_times_project ON attempt_times (project, end_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0011');
+CREATE INDEX ix_jobs_queue_memory ON training_jobs (project, memory_class, priority DESC, queued_at, name) WHERE state = 'QUEUED';
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0011', '0002', '0.1.0');
+CREATE INDEX ix_previews_unended ON preview_requests (project) WHERE end_time IS NULL;
+
+CREATE INDEX ix_previews_created ON preview_requests (project, create_time, name);
+
+CREATE INDEX ix_previews_expire ON preview_requests (expire_time);
+
+INSERT INTO alembic_version (version_num) VALUES ('0014');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0014', '0002', '0.1.0');

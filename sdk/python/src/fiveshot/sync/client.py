@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
 from fiveshot.connection import Patience, endpoint
-from fiveshot.sync.calls import Channel, Stubs
+from fiveshot.sync.calls import Channel, Listing, Stubs
 from fiveshot.sync.comparing import Comparison, compare
 from fiveshot.sync.datasets import Datasets
 from fiveshot.sync.models import Models
@@ -64,6 +65,15 @@ class Client:
         """Training jobs (or their ids) side by side: the parameters in which they differ, and their losses."""
         found = [self.jobs.get(job) if isinstance(job, str) else job for job in jobs]
         return compare(found)
+
+    def audit_records(self, filter: str = "", *, all_projects: bool = False) -> Listing[audit_pb2.AuditRecord]:
+        """Who changed what and who was refused, newest first; for admins.
+
+        filter: such as `code != OK AND principal = "key:backend"`. all_projects: for callers with access to all.
+        """
+        parent = "projects/-" if all_projects else self.endpoint.parent
+        request = audit_service_pb2.ListAuditRecordsRequest(parent=parent, filter=filter)
+        return Listing(self.stubs.audit.ListAuditRecords, request, "audit_records", lambda each: each)
 
     def close(self) -> None:
         """Ends the connection."""

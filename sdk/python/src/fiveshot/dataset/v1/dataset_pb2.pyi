@@ -360,6 +360,26 @@ class Image(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
@@ -382,6 +402,7 @@ class Image(_message.Message):
     CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
     TEXT_AREAS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -422,7 +443,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its caption, tags, crop or repeats last changed. Output only."""
+        """When its caption, tags, crop, repeats, labels or mask last changed. Output only."""
 
     @_builtins.property
     def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -450,6 +471,10 @@ class Image(_message.Message):
     def text_areas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crop]:
         """Where something is written in it, such as a date or a watermark, the largest first; a tag job looks for it. At most 50."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Words of the caller's own, at most 64, which are not trained; lists filter by them: `labels.team = "pets"`, `labels:team`."""
+
     def __init__(
         self,
         *,
@@ -475,10 +500,11 @@ class Image(_message.Message):
         caption_origin: Global___CaptionOrigin | None = ...,
         mask: Global___Mask | None = ...,
         text_areas: _abc.Iterable[Global___Crop] | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "mask", b"mask", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "labels", b"labels", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -486,11 +512,31 @@ Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
 class DatasetVersion(_message.Message):
-    """A frozen copy of a dataset: which images, with which captions, in which order. It never changes.
+    """A frozen copy of a dataset: which images, with which captions, in which order. Nothing of it ever changes but its labels.
     Its name is `projects/{project}/datasets/{dataset}/versions/{version}`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
@@ -502,6 +548,7 @@ class DatasetVersion(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     TEXT_FROM_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name; `{version}` counts up from 1 within the dataset."""
     digest: _builtins.str
@@ -515,7 +562,7 @@ class DatasetVersion(_message.Message):
     description: _builtins.str
     """The caller's note. Output only."""
     etag: _builtins.str
-    """Differs from that of any other version; send it back to guard a delete."""
+    """Changes with its labels; send it back to guard an update or a delete."""
     text_from: Global___TextFrom.ValueType
     """What its texts were made of. Output only."""
     subject: _builtins.str
@@ -523,6 +570,10 @@ class DatasetVersion(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was frozen. Output only."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Words of the caller's own, at most 64; the one thing of a version that may change."""
 
     def __init__(
         self,
@@ -537,10 +588,11 @@ class DatasetVersion(_message.Message):
         etag: _builtins.str = ...,
         text_from: Global___TextFrom.ValueType = ...,
         subject: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "name", b"name", "size_bytes", b"size_bytes", "subject", b"subject", "text_from", b"text_from", "trigger_word", b"trigger_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "digest", b"digest", "etag", b"etag", "image_count", b"image_count", "labels", b"labels", "name", b"name", "size_bytes", b"size_bytes", "subject", b"subject", "text_from", b"text_from", "trigger_word", b"trigger_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -675,7 +727,7 @@ class Edit(_message.Message):
     """The edit that undid it; empty while it stands. Output only."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it changed: `caption`, `tags`, `crop`, `num_repeats`, `mask`. Output only."""
+        """What it changed: `caption`, `tags`, `crop`, `num_repeats`, `labels`, `mask`. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from fiveshot.trainer.v1 import preview_request_pb2 as _preview_request_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -66,6 +67,10 @@ class AcquireJobRequest(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     DEVICE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     PRETENDS_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
+    MIXED_PRECISIONS_FIELD_NUMBER: _builtins.int
+    DRAWS_FIELD_NUMBER: _builtins.int
+    DREW_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Who asks; the same over the worker's life."""
     warm_base_model: _builtins.str
@@ -76,6 +81,10 @@ class AcquireJobRequest(_message.Message):
     """Memory of the device in bytes; 0 when it cannot say."""
     pretends: _builtins.bool
     """True for a worker that only pretends to train; what it delivers is marked so."""
+    draws: _builtins.bool
+    """True for a worker that draws preview requests between jobs."""
+    drew: _builtins.bool
+    """True when the last thing that it did was a preview request: now a job goes before another request."""
     @_builtins.property
     def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models that it can load, `baseModels/{base_model}`; empty means all."""
@@ -83,6 +92,14 @@ class AcquireJobRequest(_message.Message):
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """How long to wait for a job, at most 60 s."""
+
+    @_builtins.property
+    def families(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Families of base models that its program knows, such as `sdxl`."""
+
+    @_builtins.property
+    def mixed_precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Number formats that its device computes in, of `no`, `bf16` and `fp16`; empty means all. It gets only jobs in these."""
 
     def __init__(
         self,
@@ -94,10 +111,14 @@ class AcquireJobRequest(_message.Message):
         device: _builtins.str = ...,
         device_memory_bytes: _builtins.int = ...,
         pretends: _builtins.bool = ...,
+        families: _abc.Iterable[_builtins.str] | None = ...,
+        mixed_precisions: _abc.Iterable[_builtins.str] | None = ...,
+        draws: _builtins.bool = ...,
+        drew: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "pretends", b"pretends", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "draws", b"draws", "drew", b"drew", "families", b"families", "mixed_precisions", b"mixed_precisions", "pretends", b"pretends", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -117,6 +138,8 @@ class AcquireJobResponse(_message.Message):
     OBJECT_PREFIX_FIELD_NUMBER: _builtins.int
     UNMEASURED_BASE_MODELS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    PREVIEWS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     attempt: _builtins.int
@@ -141,6 +164,14 @@ class AcquireJobResponse(_message.Message):
     def unmeasured_base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models of the request of which no run on such a device was measured yet; only without a job. A worker with nothing to do may probe one."""
 
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """How long to wait between two heartbeats; the trainer says more when many workers report. Unset: as the worker likes."""
+
+    @_builtins.property
+    def previews(self) -> Global___PreviewAssignment:
+        """A preview request instead of a job; only for a worker that draws."""
+
     def __init__(
         self,
         *,
@@ -152,14 +183,214 @@ class AcquireJobResponse(_message.Message):
         object_prefix: _builtins.str = ...,
         unmeasured_base_models: _abc.Iterable[_builtins.str] | None = ...,
         traceparent: _builtins.str = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+        previews: Global___PreviewAssignment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease_duration", b"lease_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "previews", b"previews"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "previews", b"previews", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcquireJobResponse: _TypeAlias = AcquireJobResponse  # noqa: Y015
+
+@_typing.final
+class PreviewAssignment(_message.Message):
+    """A preview request to draw."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Weights(_message.Message):
+        """The file of one source."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SOURCE_FIELD_NUMBER: _builtins.int
+        FILE_FIELD_NUMBER: _builtins.int
+        source: _builtins.str
+        """One of the request's sources."""
+        @_builtins.property
+        def file(self) -> _training_job_pb2.EpochFile:
+            """The LoRA in diffusers' form; unset for a model version, which the registry hands out, and for a job as it stands now."""
+
+        def __init__(
+            self,
+            *,
+            source: _builtins.str = ...,
+            file: _training_job_pb2.EpochFile | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "source", b"source"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PREVIEW_REQUEST_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    OBJECT_PREFIX_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    lease_token: _builtins.str
+    """Token to send with every report."""
+    object_prefix: _builtins.str
+    """Prefix in the trainer's bucket under which this try writes."""
+    @_builtins.property
+    def preview_request(self) -> _preview_request_pb2.PreviewRequest:
+        """The request, with the cells that an earlier try has drawn."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the lease holds without a report."""
+
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewAssignment.Weights]:
+        """Of each source."""
+
+    def __init__(
+        self,
+        *,
+        preview_request: _preview_request_pb2.PreviewRequest | None = ...,
+        lease_token: _builtins.str = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+        object_prefix: _builtins.str = ...,
+        weights: _abc.Iterable[Global___PreviewAssignment.Weights] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "preview_request", b"preview_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "preview_request", b"preview_request", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewAssignment: _TypeAlias = PreviewAssignment  # noqa: Y015
+
+@_typing.final
+class AcquirePreviewsRequest(_message.Message):
+    """A worker that trains a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    PRETENDS_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Who asks; the same over the worker's life."""
+    training_job: _builtins.str
+    """The job that it holds."""
+    lease_token: _builtins.str
+    """Token of the attempt."""
+    pretends: _builtins.bool
+    """True for a worker that only pretends to train."""
+    @_builtins.property
+    def wait(self) -> _duration_pb2.Duration:
+        """How long to wait, at most 60 s."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        training_job: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        wait: _duration_pb2.Duration | None = ...,
+        pretends: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_token", b"lease_token", "pretends", b"pretends", "training_job", b"training_job", "wait", b"wait", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcquirePreviewsRequest: _TypeAlias = AcquirePreviewsRequest  # noqa: Y015
+
+@_typing.final
+class AcquirePreviewsResponse(_message.Message):
+    """A preview request of the job, or none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def previews(self) -> Global___PreviewAssignment:
+        """Unset when none came in time."""
+
+    def __init__(
+        self,
+        *,
+        previews: Global___PreviewAssignment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["previews", b"previews"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previews", b"previews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcquirePreviewsResponse: _TypeAlias = AcquirePreviewsResponse  # noqa: Y015
+
+@_typing.final
+class ReportPreviewsRequest(_message.Message):
+    """News of a preview request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEW_REQUEST_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    preview_request: _builtins.str
+    """The request."""
+    lease_token: _builtins.str
+    """Token of the try."""
+    outcome: _training_job_pb2.Attempt.Outcome.ValueType
+    """How the try ended: SUCCEEDED, FAILED or RELEASED; unset while it goes on."""
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[_preview_request_pb2.PreviewCell]:
+        """Cells since the last report; files carry their object keys."""
+
+    @_builtins.property
+    def error(self) -> _training_job_pb2.JobError:
+        """Why it failed; only with OUTCOME_FAILED."""
+
+    def __init__(
+        self,
+        *,
+        preview_request: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        cells: _abc.Iterable[_preview_request_pb2.PreviewCell] | None = ...,
+        outcome: _training_job_pb2.Attempt.Outcome.ValueType = ...,
+        error: _training_job_pb2.JobError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "error", b"error", "lease_token", b"lease_token", "outcome", b"outcome", "preview_request", b"preview_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPreviewsRequest: _TypeAlias = ReportPreviewsRequest  # noqa: Y015
+
+@_typing.final
+class ReportPreviewsResponse(_message.Message):
+    """What to do next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTIVE_FIELD_NUMBER: _builtins.int
+    directive: Global___Directive.ValueType
+    """The directive: to continue, or to cancel."""
+    def __init__(
+        self,
+        *,
+        directive: Global___Directive.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPreviewsResponse: _TypeAlias = ReportPreviewsResponse  # noqa: Y015
 
 @_typing.final
 class HeartbeatRequest(_message.Message):
@@ -244,16 +475,22 @@ class HeartbeatResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIRECTIVE_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     directive: Global___Directive.ValueType
     """The directive."""
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """How long to wait before the next heartbeat, as in AcquireJobResponse."""
+
     def __init__(
         self,
         *,
         directive: Global___Directive.ValueType = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
