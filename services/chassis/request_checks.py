@@ -42,6 +42,7 @@ _FORMS = {
     r"[^,\n]*": "text without commas and line breaks",
 }
 _OPTIONAL = re.compile(r"\(([^()]*)\)\?")
+_EITHER = re.compile(r"\(([^()|]*)\|([^()|]*)\)")
 _PLAIN_FORM = re.compile(r"[A-Za-z0-9 /{}\[\]]+")
 _validator = protovalidate.Validator()
 
@@ -162,6 +163,7 @@ def readable(text: str) -> str:
     for pattern, word in _FORMS.items():
         form = form.replace(pattern, word)
     form = _OPTIONAL.sub(r"\1", form) if _OPTIONAL.fullmatch(form) else _OPTIONAL.sub(r"[\1]", form)
+    form = _EITHER.sub(r"{\1 or \2}", form)
     if form == "{id}":
         return f"must be an id of {ID_RULE}"
     if _PLAIN_FORM.fullmatch(form):

@@ -13,7 +13,7 @@ from buf.validate import validate_pb2
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2, worker_service_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, training_service_pb2, worker_service_pb2
 from google.protobuf import any_pb2, struct_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -61,6 +61,13 @@ def test_broken_field_rules_become_violations_with_field_paths() -> None:
         (
             dataset_service_pb2.GetImageRequest(name="dogs"),
             f"must have the form projects/{{id}}/datasets/{{id}}/images/{{id}}; an id holds {ID_RULE}",
+        ),
+        (
+            training_service_pb2.RequestPreviewsRequest(
+                parent="projects/p", preview_request=preview_request_pb2.PreviewRequest(sources=["x"], prompts=["a"])
+            ),
+            "must have the form projects/{id}/{trainingJobs/{id}[/epochs/{number}] or "
+            f"models/{{id}}/versions/{{number or alias}}}}; an id holds {ID_RULE}",
         ),
     ],
 )

@@ -117,7 +117,7 @@ def test_the_same_numbers_stand_wherever_an_epoch_is_shown() -> None:
     assert verdicts.measures(epoch) == numbers
     assert verdicts.in_words(epoch) == "photos 80%, unseen 75%, drift 1.2%, likeness 30%"
     job = training_job_pb2.TrainingJob()
-    rows = {name: values for name, *values in compare.outcomes(job, job, (epoch, None))}
+    rows = {name: values for name, *values in compare.outcomes([job, job], [epoch, None])}
     assert {name: rows[name] for name in numbers} == {name: [text, ""] for name, text in numbers.items()}
 
 

@@ -18,10 +18,12 @@ from services.trainer.models import moves, worker_moves
 from services.trainer.models.epoch import EpochFile
 from services.trainer.models.job import JobError, JobState, Outcome
 from services.trainer.models.preview_request import DrawnCell, PreviewRequest, PreviewState
+from services.trainer.models.pulse import Pulse
 from services.trainer.ports import WorkerAsk
 from services.trainer.ports.previews import SavedVersion
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.use_cases.drawing import PreviewAssignment, PreviewWork
+from services.trainer.use_cases.placing import Placing
 from services.trainer.use_cases.previews import PreviewKeeper, PreviewReading
 from services.trainer.use_cases.requesting_previews import PreviewAsk, PreviewRequesting
 from services.trainer.use_cases.working import Assignment, JobWork
@@ -198,7 +200,8 @@ async def test_an_adapter_that_no_loader_attaches_and_a_job_that_nobody_holds_ar
 async def test_a_request_goes_before_a_job_but_not_twice_in_a_row(world: World) -> None:
     work = JobWork(
         world.jobs, world.signals, world.artifacts, clock=world.clock, new_token=lambda: "t", lease=LEASE,
-        max_failures=3, previews=world.work,
+        max_failures=3, previews=world.work, placing=Placing(world.jobs, clock=world.clock),
+        pulse=Pulse(LEASE, most_per_second=200),
     )  # fmt: skip
     for number in (2, 3):
         await world.jobs.create(moves.create(make_job(f"{NAME}-{number}", base_model=TINY)), NO_KEY)

@@ -101,7 +101,7 @@ class _Idle:
         self.asked = 0
         self.idle = asyncio.Event()
 
-    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float) -> NoJob:
+    async def acquire(self, base_models: list[str], *, warm: str, wait_s: float, drew: bool = False) -> NoJob:
         self.asked += 1
         if self.asked > 1:
             self.idle.set()
