@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping
 
 from services.chassis.budgets import DOWNLOADS, UNLIMITED, AtOnce
-from services.chassis.errors import InvalidArgument, NotFound, Unavailable
+from services.chassis.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.registry.models import (
@@ -85,8 +85,21 @@ class Versions:
         too many go out to the project already, and DataLoss when the stored bytes are not the saved ones.
         """
         version = await self.get(name)
-        file, chunks = await self._opened(version, file_id)
-        return file, self._at_once.during(version.draft.project, chunks, field="name")
+        try:
+            file, chunks = await self._opened(version, file_id)
+        except DataLoss:
+            await self.get(name)
+            raise
+        return file, self._at_once.during(version.draft.project, self._unless_deleted(name, chunks), field="name")
+
+    async def _unless_deleted(self, name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks; bytes that went with their version are no loss. Raises NotFound then."""
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except DataLoss:
+            await self.get(name)
+            raise
 
     async def _opened(self, version: ModelVersion, file_id: str) -> tuple[ModelFile, AsyncIterator[bytes]]:
         file = version.file(file_id or KOHYA)

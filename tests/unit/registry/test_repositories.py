@@ -189,6 +189,17 @@ async def test_a_download_gives_the_saved_bytes_and_notices_damage() -> None:
     assert lost.value.reason == "FILE_LOST"
 
 
+async def test_a_version_that_goes_during_its_download_is_not_found_rather_than_lost() -> None:
+    bench = Bench()
+    await bench.save()
+    _, chunks = await bench.versions.download(f"{REX}/versions/1", "kohya")
+    await bench.versions.delete(f"{REX}/versions/1", etag="", force=True)
+    bench.files.objects.clear()
+    with pytest.raises(NotFound) as caught:
+        _ = [chunk async for chunk in chunks]
+    assert caught.value.field == "name"
+
+
 async def test_the_sweeper_removes_old_files_without_a_version_only() -> None:
     bench = Bench()
     await bench.save()
