@@ -197,7 +197,7 @@ async def test_a_version_that_goes_during_its_download_is_not_found_rather_than_
     bench.files.objects.clear()
     with pytest.raises(NotFound) as caught:
         _ = [chunk async for chunk in chunks]
-    assert caught.value.field == "name"
+    assert caught.value.reason == "VERSION_NOT_FOUND"
 
 
 async def test_the_sweeper_removes_old_files_without_a_version_only() -> None:
