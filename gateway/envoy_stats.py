@@ -14,7 +14,7 @@ from services.chassis.settings import split_host_port
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
 _CLUSTER = "stats"
-_PAGE = "/stats/prometheus?usedonly"
+_PAGE = "/stats/prometheus"
 # Read and written by the owner alone.
 _SOCKET_MODE = 0o600
 _MOST_CONNECTIONS = 16

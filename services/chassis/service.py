@@ -19,18 +19,21 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from services.chassis import logging, telemetry, tracing
 from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
-from services.chassis.file_check import FileCheck
 from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
 from services.chassis.release import release
 from services.chassis.settings import BaseServiceSettings, WrongSetting, load, refuse
 from services.chassis.signals import Interrupted, unless
+
+if TYPE_CHECKING:
+    # It needs the object store's library, which not every image has.
+    from services.chassis.file_check import FileCheck
 
 log = logging.get_logger(__name__)
 

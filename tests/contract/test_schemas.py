@@ -112,7 +112,7 @@ async def test_a_program_refuses_a_schema_that_no_longer_serves_it(database_url:
             await refused()
         assert caught.value.reason == "SCHEMA_TOO_NEW"
         assert f"schema 9001 of Fiveshot {release()}, which serves programs of schema 9001" in str(caught.value)
-        assert f"this is Fiveshot {release()} with schema 0006" in str(caught.value)
+        assert f"this is Fiveshot {release()} with schema 0007" in str(caught.value)
         assert "backup" in caught.value.remedy
     with connected(database_url) as connection:
         assert read(connection) == SchemaState("9001", "9001", release())

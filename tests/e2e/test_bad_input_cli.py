@@ -187,14 +187,15 @@ def test_a_purge_counts_first_and_leaves_nothing(filled_stack: RunningStack, tmp
     shown = json.loads(filled_stack.command(*whole, "workers", "--json").stdout)
     assert {"project": "projects/brief"}.items() <= shown["queue"]["projects"][0].items()
     assert "jobs wait" in filled_stack.command(*whole, "workers").stdout
-    counts = {"tagJobs": 1, "trainingJobs": 1, "models": 1, "datasets": 1, "webhooks": 1}
+    counts = {"previewRequests": 0, "tagJobs": 1, "trainingJobs": 1, "models": 1, "datasets": 1, "webhooks": 1}
     for yes, left in ((False, counts), (True, dict.fromkeys(counts, 0))):
         done = filled_stack.command(*whole, "project", "purge", "--json", *(["--yes"] if yes else []))
         assert json.loads(done.stdout) == {"project": "projects/brief", "deleted": yes, "counts": counts}
         after = filled_stack.command(*whole, "project", "purge", "--json")
         assert json.loads(after.stdout)["counts"] == left
     assert filled_stack.command(*whole, "project", "purge").stdout == (
-        "This would delete 0 tag jobs, 0 training jobs, 0 models, 0 datasets, 0 webhooks of projects/brief.\n"
+        "This would delete 0 preview requests, 0 tag jobs, 0 training jobs, 0 models, 0 datasets, 0 webhooks"
+        " of projects/brief.\n"
     )
     filled_stack.command("keys", "remove", "all")
 

@@ -61,7 +61,9 @@ async def test_usage_is_shown_for_all_services_together(full: RunningStack) -> N
 
     status, body = await full.http("GET", f"/v1/{PARENT}/datasetUsage")
     assert status == 200
-    assert {budget["budget"] for budget in body["budgets"]} == {"datasets", "images", "stored_bytes", "uploads"}
+    assert {budget["budget"] for budget in body["budgets"]} == {
+        "datasets", "images", "stored_bytes", "uploads", "downloads",
+    }  # fmt: skip
 
     table = full.command("usage")
     assert table.exit_code == 0, table.output

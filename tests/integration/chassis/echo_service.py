@@ -25,7 +25,7 @@ class Echo:
 
     `cancelled` is set when a waiting call is given up.
 
-    `trace_id` is the trace of the last unary call, `left_s` the time that it had; `calls` counts them.
+    `trace_id` is the trace of the last unary call, `left_s` the time that it had.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,12 @@ class Echo:
         self.cancelled = asyncio.Event()
         self.forward: Any = None
         self.trace_id = 0
-        self.calls = 0
         self.left_s = 0.0
 
     async def unary(self, request: EnumValue, context: Any) -> EnumValue:
         """Answers the request, or acts as its message says."""
         self.calls += 1
         self.trace_id = trace.get_current_span().get_span_context().trace_id
-        self.calls += 1
         self.left_s = context.time_remaining() or 0.0
         await self._act(request.name)
         return EnumValue(number=request.number + 1, name=self._seen())

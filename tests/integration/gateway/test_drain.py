@@ -6,11 +6,12 @@ import asyncio
 import os
 from typing import Any
 
+import grpc
 import httpx
 from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 
-from services.chassis import grpc_client
+from services.chassis.client_interceptors import client_interceptors
 from tests.fixtures import processes
 from tests.fixtures.patience import until, within
 from tests.integration.deploy.manifests import named
@@ -27,7 +28,7 @@ async def test_calls_at_work_finish_and_new_ones_go_elsewhere(gateway: Gateway) 
         await upload.wait()
         yield dataset_service_pb2.UploadImageRequest(chunk=b"the end")
 
-    channel = grpc_client.channel(gateway.target)
+    channel = grpc.aio.insecure_channel(gateway.target, interceptors=client_interceptors(None))
     stub: Any = DatasetServiceStub(channel)
     async with within():
         image = asyncio.ensure_future(
