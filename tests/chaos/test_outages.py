@@ -57,7 +57,13 @@ async def _create(world: World, project: str, parameters: Parameters) -> str:
         base_model="baseModels/tiny", dataset_version=f"projects/{project}/datasets/dog", parameters=parameters
     )
     request = _Service.CreateTrainingJobRequest(parent=f"projects/{project}", training_job=wanted)
-    return (await world.stub.CreateTrainingJob(request, timeout=scaled(30))).name
+    request.request_id = f"create-{project}-{parameters.num_epochs}"
+
+    async def call() -> Job:
+        return await world.stub.CreateTrainingJob(request, timeout=scaled(30))
+
+    # Right after its start the trainer may not be reached yet by who has just lost it.
+    return (await patiently(call, what="trainer", patience_s=scaled(60))).name
 
 
 def _real_worker(world: World, folder: Path, dataset_target: str, catalogue: Path) -> Victim:

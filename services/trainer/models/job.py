@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -96,7 +97,7 @@ class Lease:
 class Progress:
     """How far the attempt at hand is. step: optimizer steps of the whole job. epoch: at hand, from 1; 0 before.
 
-    untold: no event has told of it yet, because the last one was too short a time ago.
+    told: `sign` of the one that the last event told of; "" before any.
     """
 
     step: int = 0
@@ -106,7 +107,13 @@ class Progress:
     images_per_second: float = 0.0
     eta_seconds: float = 0.0
     learning_rate: float = 0.0
-    untold: bool = False
+    told: str = ""
+
+    @property
+    def sign(self) -> str:
+        """Short, and another for anything else that can be said of it."""
+        said = (self.step, self.epoch, self.phase, self.loss, self.images_per_second, self.eta_seconds)
+        return hashlib.blake2b(repr((*said, self.learning_rate)).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

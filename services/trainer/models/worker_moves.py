@@ -90,9 +90,9 @@ def heartbeat(
     held = _held(job, token)
     kept = replace(held, expires_at=now + lease)
     # A worker in a long phase says the same twice a second; only what is new is told.
-    news = job.progress_told_at is None or job.progress.untold or progress != job.progress
+    news = job.progress_told_at is None or progress.sign != job.progress.told
     due = job.progress_told_at is None or now - job.progress_told_at >= PROGRESS_PAUSE
-    progress = replace(progress, untold=news and not due)
+    progress = replace(progress, told=progress.sign if news and due else job.progress.told)
     job = replace(job, lease=kept, progress=progress, update_time=now)
     change = Change(job)
     if running and job.state is JobState.PREPARING:
