@@ -160,9 +160,13 @@ async def _uploads(over: asyncio.Event, caller: Caller, prefix: str) -> None:
         if number % _IMAGES_A_DATASET == 0:
             made = f"{prefix}-{number}"
             dataset = f"{PARENT}/datasets/{made}"
-            create = ds.CreateDatasetRequest(parent=PARENT, dataset_id=made)
+            create = ds.CreateDatasetRequest(parent=PARENT, dataset_id=made, request_id=made)
             ask = Ask("dataset.v1.DatasetService/CreateDataset", create, False, "POST", "")
-            await caller.load.one("gRPC", ask.method, ask.reads, lambda ask=ask: caller.grpc(ask))  # type: ignore[misc]
+            failed = -1
+            # One that failed with its replica is made again: the uploads need it.
+            while failed != len(caller.load.failures) and not over.is_set():
+                failed = len(caller.load.failures)
+                await caller.load.one("gRPC", ask.method, ask.reads, lambda ask=ask: caller.grpc(ask))  # type: ignore[misc]
         stream = number % 2
         upload = caller.upload if stream else caller.upload_content
         method = "UploadImage" if stream else "UploadImageContent"
