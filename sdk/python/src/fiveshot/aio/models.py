@@ -13,7 +13,7 @@ from fiveshot import peft_folders
 from fiveshot.aio import transfer
 from fiveshot.aio.archives import OnProgress, import_model
 from fiveshot.aio.calls import Listing, Stubs
-from fiveshot.aio.previews import PreviewRequest, try_out
+from fiveshot.aio.previews import TriedOut
 from fiveshot.errors import NotFound
 from fiveshot.records import ModelRecord, ModelVersionRecord
 from fiveshot.registry.v1 import model_pb2
@@ -26,7 +26,7 @@ SAVE_TIMEOUT_S = 600.0
 PEFT = "peft"
 
 
-class ModelVersion(ModelVersionRecord):
+class ModelVersion(ModelVersionRecord, TriedOut[model_pb2.ModelVersion]):
     """A kept epoch; it never changes."""
 
     def __init__(self, stubs: Stubs, message: model_pb2.ModelVersion) -> None:
@@ -48,21 +48,6 @@ class ModelVersion(ModelVersionRecord):
     async def read(self, format: str = "kohya") -> bytes:
         """One of its files, checked against its digest."""
         return await transfer.content(self._stubs.channel, lambda: _chunks(self._stubs, self.name, format))
-
-    async def try_out(
-        self, prompts: Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
-        negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0, guidance: float | None = None,
-        wait: bool = True,
-    ) -> PreviewRequest:  # fmt: skip
-        """Pictures of this version with prompts of your own, at other strengths and seeds.
-
-        The arguments are those of `previews.create`. wait: until they are drawn; breaking the wait off cancels them.
-        Raises what `previews.create` raises, and JobFailed when they could not be drawn.
-        """
-        return await try_out(
-            self._stubs, self.name, prompts, wait=wait, strengths=strengths, seeds=seeds, steps=steps,
-            negative_prompt=negative_prompt, size=size, guidance=guidance,
-        )  # fmt: skip
 
     async def update(self, *, labels: Mapping[str, str]) -> ModelVersion:
         """Gives it other labels; nothing else of a version changes. Raises Aborted when it has changed since."""

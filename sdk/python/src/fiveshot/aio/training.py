@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from fiveshot import pictures
 from fiveshot.aio import transfer
 from fiveshot.aio.calls import Listing, Stubs
 from fiveshot.aio.models import ModelVersion, save_epoch
-from fiveshot.aio.previews import PreviewRequest, try_out
+from fiveshot.aio.previews import TriedOut
 from fiveshot.errors import FailedPrecondition
 from fiveshot.records import EpochRecord, JobFailed, TrainingJobRecord
 from fiveshot.trainer.v1 import training_job_pb2
@@ -73,7 +73,7 @@ class Preview:
         return f"<Preview {self.message.file_id}: {self.prompt}>"
 
 
-class Epoch(EpochRecord):
+class Epoch(EpochRecord, TriedOut[training_job_pb2.Epoch]):
     """One finished epoch: a LoRA in its formats, and what it draws."""
 
     def __init__(self, stubs: Stubs, message: training_job_pb2.Epoch) -> None:
@@ -109,21 +109,6 @@ class Epoch(EpochRecord):
             self._stubs.channel, lambda: _chunks(self._stubs, self.name, format), to, overwrite=overwrite
         )
 
-    async def try_out(
-        self, prompts: Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
-        negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0, guidance: float | None = None,
-        wait: bool = True,
-    ) -> PreviewRequest:  # fmt: skip
-        """Pictures of this epoch with prompts of your own, at other strengths and seeds.
-
-        The arguments are those of `previews.create`. wait: until they are drawn; breaking the wait off cancels them.
-        Raises what `previews.create` raises, and JobFailed when they could not be drawn.
-        """
-        return await try_out(
-            self._stubs, self.name, prompts, wait=wait, strengths=strengths, seeds=seeds, steps=steps,
-            negative_prompt=negative_prompt, size=size, guidance=guidance,
-        )  # fmt: skip
-
     async def update(self, *, labels: Mapping[str, str]) -> Epoch:
         """Gives it other labels; nothing else of an epoch changes. Raises Aborted when it has changed since."""
         given = training_job_pb2.Epoch(name=self.name, etag=self.message.etag, labels=labels)
@@ -136,7 +121,7 @@ class Epoch(EpochRecord):
         await self._stubs.trainer.DeleteEpoch(pb.DeleteEpochRequest(name=self.name))
 
 
-class TrainingJob(TrainingJobRecord):
+class TrainingJob(TrainingJobRecord, TriedOut[training_job_pb2.TrainingJob]):
     """A fine-tune of a base model on a dataset version."""
 
     def __init__(self, stubs: Stubs, message: training_job_pb2.TrainingJob) -> None:
@@ -206,21 +191,6 @@ class TrainingJob(TrainingJobRecord):
                 remedy="Wait for its first epoch: iterate over watch().",
             )  # fmt: skip
         pictures.write(await _read(self._stubs, last[0].name, SHEET), Path(to), _SHEET_SUFFIX)
-
-    async def try_out(
-        self, prompts: Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
-        negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0, guidance: float | None = None,
-        wait: bool = True,
-    ) -> PreviewRequest:  # fmt: skip
-        """Pictures of the job as it stands now, drawn between two steps, which stay as they are without them.
-
-        The arguments are those of `previews.create`. wait: until they are drawn; breaking the wait off cancels them.
-        Raises what `previews.create` raises, and JobFailed when they could not be drawn.
-        """
-        return await try_out(
-            self._stubs, self.name, prompts, wait=wait, strengths=strengths, seeds=seeds, steps=steps,
-            negative_prompt=negative_prompt, size=size, guidance=guidance,
-        )  # fmt: skip
 
     async def metrics(self, *keys: str, since_step: int = 0, stride: int = 1) -> list[training_job_pb2.Metric]:
         """Measured points by step: `loss` unless keys are given (`learning_rate`, `images_per_second`, `grad_norm`)."""

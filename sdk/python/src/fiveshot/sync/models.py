@@ -18,7 +18,7 @@ from fiveshot.registry.v1 import registry_service_pb2 as pb
 from fiveshot.sync import transfer
 from fiveshot.sync.archives import OnProgress, import_model
 from fiveshot.sync.calls import Listing, Stubs
-from fiveshot.sync.previews import PreviewRequest, try_out
+from fiveshot.sync.previews import TriedOut
 from fiveshot.transfers import Saved
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -27,7 +27,7 @@ SAVE_TIMEOUT_S = 600.0
 PEFT = "peft"
 
 
-class ModelVersion(ModelVersionRecord):
+class ModelVersion(ModelVersionRecord, TriedOut[model_pb2.ModelVersion]):
     """A kept epoch; it never changes."""
 
     def __init__(self, stubs: Stubs, message: model_pb2.ModelVersion) -> None:
@@ -49,21 +49,6 @@ class ModelVersion(ModelVersionRecord):
     def read(self, format: str = "kohya") -> bytes:
         """One of its files, checked against its digest."""
         return transfer.content(self._stubs.channel, lambda: _chunks(self._stubs, self.name, format))
-
-    def try_out(
-        self, prompts: Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
-        negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0, guidance: float | None = None,
-        wait: bool = True,
-    ) -> PreviewRequest:  # fmt: skip
-        """Pictures of this version with prompts of your own, at other strengths and seeds.
-
-        The arguments are those of `previews.create`. wait: until they are drawn; breaking the wait off cancels them.
-        Raises what `previews.create` raises, and JobFailed when they could not be drawn.
-        """
-        return try_out(
-            self._stubs, self.name, prompts, wait=wait, strengths=strengths, seeds=seeds, steps=steps,
-            negative_prompt=negative_prompt, size=size, guidance=guidance,
-        )  # fmt: skip
 
     def update(self, *, labels: Mapping[str, str]) -> ModelVersion:
         """Gives it other labels; nothing else of a version changes. Raises Aborted when it has changed since."""

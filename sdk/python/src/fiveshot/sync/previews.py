@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiveshot import pictures
 from fiveshot.errors import FiveshotError
-from fiveshot.records import JobFailed, PreviewRequestRecord
+from fiveshot.records import JobFailed, M, PreviewRequestRecord, Record
 from fiveshot.sync import transfer
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.trainer.v1 import preview_request_pb2
@@ -149,10 +149,26 @@ class PreviewRequests:
         )  # fmt: skip
 
 
-def try_out(stubs: Stubs, source: str, prompts: Sequence[str], *, wait: bool, **asked: Any) -> PreviewRequest:
-    """A request for one source. wait: for its end; it is attended then, and cancelled with its caller."""
-    made = PreviewRequests(stubs).create([source], prompts, attended=wait, **asked)
-    return made.wait() if wait else made
+class TriedOut(Record[M]):
+    """What can be drawn with prompts of one's own: an epoch, a model version, or a job as it stands now."""
+
+    _stubs: Stubs
+
+    def try_out(
+        self, prompts: Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
+        negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0, guidance: float | None = None,
+        wait: bool = True,
+    ) -> PreviewRequest:  # fmt: skip
+        """Pictures of it with prompts of your own, at other strengths and seeds; of a job between two of its steps.
+
+        The arguments are those of `previews.create`. wait: until they are drawn; breaking the wait off cancels them.
+        Raises what `previews.create` raises, and JobFailed when they could not be drawn.
+        """
+        made = PreviewRequests(self._stubs).create(
+            [self.name], prompts, strengths=strengths, seeds=seeds, negative_prompt=negative_prompt, size=size,
+            steps=steps, guidance=guidance, attended=wait,
+        )  # fmt: skip
+        return made.wait() if wait else made
 
 
 def _chunks(stubs: Stubs, request: str, file_id: str) -> Iterable[Any]:
