@@ -82,8 +82,8 @@ def test_files_are_named_and_described_by_the_facts(
     plan = plan_job([PictureSize(48, 48)] * 3, spec.parameters, 4)
     noise = (loaded.schedule.prediction_type, loaded.schedule.zero_terminal_snr)
     metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session", *noise), 1, 3)
-    predicts = {"flux": None, "z-image": None, "stable-diffusion": "epsilon", "sdxl": "epsilon"}.get(family, "v")
-    assert metadata.get("modelspec.prediction_type") == predicts
+    predicts = {"stable-diffusion": "epsilon", "sdxl": "epsilon"}.get(family, "v")
+    assert metadata.get("modelspec.prediction_type") == (predicts if facts.prediction_types else None)
     assert metadata["ss_zero_terminal_snr"] == str(family == "sdxl-v")
     architecture = facts.architecture(files.architecture)
     assert metadata["ss_v2"] == ("True" if family == "stable-diffusion-2" else "False") == str(architecture.v2)
@@ -203,6 +203,10 @@ def _of_films(given: Any, answered: Any) -> tuple[Tensor, Tensor]:
 SEEN: dict[str, tuple[dict[str, Any], Callable[[Any, Any], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor]]] = {
     "flux": ({"max_sequence_length": 12}, _unpacked, lambda told: told),
     "z-image": ({"max_sequence_length": CHAT_TOKENS}, _of_films, lambda told: 1.0 - told),
+    # As many as the caption has, and one that pads it: the pipeline weakens those that do not count instead of leaving
+    # them out.
+    "chroma": ({"max_sequence_length": 8}, _unpacked, lambda told: told),
+    "sd3": ({"max_sequence_length": 12}, lambda given, answered: (given, answered), lambda told: told / 1000),
 }
 """How a family's pipeline is called, what its denoiser takes and gives as latents, and the position it is told."""
 

@@ -20,7 +20,8 @@ class Targets:
     Attributes:
         all: None for every linear layer and convolution.
         inside: only layers below these modules count; empty for the whole component.
-        unused_end: a list of modules whose last one the family's conditioning leaves out; none of its layers counts.
+        unused_end: a list of modules whose last one is left out by the family's conditioning, or in part.
+        unused_layers: endings of those layers of that last module which do not count; by default none of it counts.
     """
 
     attention: tuple[str, ...]
@@ -28,6 +29,7 @@ class Targets:
     all: tuple[str, ...] | None
     inside: tuple[str, ...] = ("",)
     unused_end: str = ""
+    unused_layers: tuple[str, ...] = ("",)
 
     def select(self, layers: Iterable[str], group: str) -> list[str]:
         """Those of a component's linear layers and convolutions that the group names, in their own order."""
@@ -44,7 +46,11 @@ class Targets:
         number = re.compile(rf"(?:^|\.){re.escape(self.unused_end)}\.(\d+)\.")
         numbers = [int(found[1]) if (found := number.search(layer)) else -1 for layer in layers]
         last = max(numbers, default=-1)
-        return [layer for layer, position in zip(layers, numbers, strict=True) if position < max(last, 0)]
+        return [
+            layer
+            for layer, position in zip(layers, numbers, strict=True)
+            if position < max(last, 0) or not layer.endswith(self.unused_layers)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +170,14 @@ class Published:
         parts: configuration by component; what is left out is the library's default.
         repeated: how often equal blocks of the denoiser come, by the name in its configuration. Such a model is counted
             with one and with two of them, which takes minutes instead of hours, and the difference so many times.
+        mixture: the same by hand, where blocks are of several kinds: changes of the denoiser's configuration and how
+            often such a model counts.
     """
 
     side: int
     parts: Mapping[str, Config]
     repeated: Mapping[str, int] = field(default_factory=dict)
+    mixture: tuple[tuple[int, Config], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
