@@ -31,8 +31,13 @@ READERS: Mapping[str, Callable[[Mapping[str, Tensor], Base], Reading]] = {
     "Automatic1111": automatic1111.read,
     "sd-scripts": sd_scripts.read,
 }
-UNKNOWN_TO = {"flux": ("Automatic1111",), "z-image": ("Automatic1111", "Forge", "sd-scripts")}
-"""Tools that load no model of the family."""
+UNKNOWN_TO = {
+    "flux": ("Automatic1111",),
+    "z-image": ("Automatic1111", "Forge", "sd-scripts"),
+    "chroma": ("Automatic1111", "Forge"),
+    "sd3": ("Automatic1111", "Forge"),
+}
+"""Tools that load no model of the family, or such a model and no LoRA of it under any name that is written."""
 ALL = os.environ.get("FIVESHOT_READERS") == "all"
 OLD_PYTHON = os.environ.get("FIVESHOT_OLD_DIFFUSERS", "")
 EVERY_CASE = [
