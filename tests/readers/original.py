@@ -1,7 +1,7 @@
 """Names that weights have in the original models' code, which tools keep: sgm's UNet and Black Forest Labs' FLUX.
 
-The UNet's follow `unet_to_diffusers`, FLUX's and Chroma's `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`, those of
-Stable Diffusion 3.5 `mmdit_to_diffusers`, all of ComfyUI's comfy/utils.py.
+The UNet's follow `unet_to_diffusers`, FLUX's and Chroma's `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`, those
+of Stable Diffusion 3.5 `mmdit_to_diffusers`, all of ComfyUI's comfy/utils.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 `create_network_from_weights`, `create_modules`, `load_weights`, `merge_to`: it wraps linear layers and convolutions
 inside attention, residual, resampling and text layers, names them after its own model (diffusers' names for Stable
 Diffusion 1.x and 2.x, the original ones for XL), and drops every other key. FLUX and Chroma have a file of
-their own, networks/lora_flux.py, and so has Stable Diffusion 3.5, networks/lora_sd3.py; they know the original names alone.
+their own, networks/lora_flux.py, and so has Stable Diffusion 3.5, networks/lora_sd3.py; they know the original names
+alone.
 """
 
 from __future__ import annotations

@@ -25,11 +25,13 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.try_out import DrawnPicture, NotWanted, TryOut, TryOutSpec
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import resolve
+from services.trainer.recipe.plan import PictureSize
 from services.trainer.worker import metrics
 from services.trainer.worker.delivery import store_file
 from services.trainer.worker.engines import Engine
 from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.lora_files import LoraFiles
+from services.trainer.worker.small_devices import streamed_blocks
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Stalled
 from services.trainer.worker.wire import Assignment, JobError, Outcome, PreviewTask
@@ -198,6 +200,7 @@ class PreviewAttempt:
     async def _draw(self, weights: dict[str, Path]) -> None:
         """Draws on a thread. Raises what the engine raises, and Stalled."""
         defaults = resolve(self.model.specs, {})
+        square = PictureSize(self.model.resolution, self.model.resolution)
         spec = TryOutSpec(
             self.delivery.try_out(),
             files_of(self.model),
@@ -205,6 +208,8 @@ class PreviewAttempt:
             defaults.mixed_precision,
             defaults.base_quantization,
             self.device,
+            # As a job with the model's own settings would: drawing alone needs less.
+            streamed_blocks(self.model, defaults, [square], self.engine),
         )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()

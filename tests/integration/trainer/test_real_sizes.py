@@ -62,8 +62,8 @@ def test_the_layout_is_the_published_one(name: str) -> None:
         # As FLUX.1; its blocks hold nothing else.
         ("chroma", "transformer", "attention", 19 * 8 + 38 * 3),
         ("chroma", "transformer", "all", 19 * 12 + 38 * 5),
-        # Eight projections, four in a second attention of 13 blocks; the last block has neither the query nor the answer
-        # of its text.
+        # Eight projections, four in a second attention of 13 blocks; the last block has neither the query nor the
+        # answer of its text.
         ("sd-3.5-medium", "transformer", "attention", 24 * 8 + 13 * 4 - 2),
         ("sd-3.5-medium", "transformer", "attention_ff", 24 * 12 + 13 * 4 - 4),
         ("sd-3.5-large", "transformer", "attention", 38 * 8 - 2),

@@ -1,4 +1,4 @@
-"""Chroma: FLUX.1's packed latents and flow matching, T5 text of which one padding token counts, guidance by two answers."""
+"""Chroma: FLUX.1's latents and flow matching, T5 text of which one padding token counts, guidance by two answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion 3.5: flow matching; CLIP texts side by side, widened to T5's and put before it, their pooled ones."""
+"""Stable Diffusion 3.5: flow matching; CLIP texts side by side, widened to T5's and put before it, and pooled."""
 
 from __future__ import annotations
 

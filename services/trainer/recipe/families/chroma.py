@@ -1,4 +1,4 @@
-"""Chroma: FLUX.1's blocks without its CLIP text, modulated by a network of its own, T5 text with a mask, real guidance."""
+"""Chroma: FLUX.1's blocks without CLIP, modulated by a network of its own; T5 text with a mask, real guidance."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ FACTS = FamilyFacts(
             all=None,
             inside=("transformer_blocks.", "single_transformer_blocks."),
         ),
+        blocks=("transformer_blocks", "single_transformer_blocks"),
         multiple=2,
         channels_per_latent=4,
         text_widths={"joint_attention_dim": ("text_encoder",)},
@@ -51,7 +52,7 @@ FACTS = FamilyFacts(
     ),
     prediction_types=(),
     forms=(
-        # ComfyUI takes it for a kind of FLUX.1 and knows all of that model's names; Forge looks for these in FLUX.1 alone.
+        # ComfyUI takes it for a kind of FLUX.1 and knows all of that model's names; Forge knows them in FLUX.1 alone.
         FileForm("kohya", "", {"ComfyUI": KOHYA_READERS["ComfyUI"]}, {"transformer": "lora_transformer"}),
         replace(DIFFUSERS, readers={**DIFFUSERS.readers, "ComfyUI": SCALED}),
     ),

@@ -41,6 +41,7 @@ FACTS = FamilyFacts(
             all=None,
             inside=("transformer_blocks.", "single_transformer_blocks."),
         ),
+        blocks=("transformer_blocks", "single_transformer_blocks"),
         multiple=2,
         channels_per_latent=4,
         text_widths={"joint_attention_dim": ("text_encoder_2",), "pooled_projection_dim": ("text_encoder",)},

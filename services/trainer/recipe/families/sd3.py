@@ -62,6 +62,7 @@ FACTS = FamilyFacts(
             # in the original model, so that a change of it would be misread.
             unused_layers=("attn.add_q_proj", "norm1_context.linear"),
         ),
+        blocks=("transformer_blocks",),
         multiple=2,
         text_widths={
             "joint_attention_dim": ("text_encoder_3",),

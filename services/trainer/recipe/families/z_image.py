@@ -34,6 +34,7 @@ FACTS = FamilyFacts(
             # Neither musubi-tuner nor ai-toolkit trains the refiners before the main layers.
             inside=("layers.",),
         ),
+        blocks=("layers",),
         multiple=2,
         text_widths={"cap_feat_dim": ("text_encoder",)},
         settings={"siglip_feat_dim": None},

@@ -1,0 +1,94 @@
+"""How many blocks are streamed, from the cost model alone: as few as make a job fit, and none where that is no help."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from services.trainer.recipe.advice import cost_of
+from services.trainer.recipe.calibration import Range, estimate_memory
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, load_catalogue
+from services.trainer.recipe.families import families
+from services.trainer.recipe.parameters import TrainingParameters, resolve
+from services.trainer.recipe.plan import PictureSize
+from services.trainer.recipe.streaming import for_worker, is_streamed, most, to_fit
+
+GIB = 1 << 30
+EXAMPLES = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
+MODEL = load_catalogue(text=EXAMPLES.replace("\nenabled = false", ""))["flux-dev"]
+FACTS = families()["flux"]
+PICTURES = [PictureSize(1024, 1024)] * 12
+
+
+def chosen(**changes: Any) -> TrainingParameters:
+    return replace(resolve(MODEL.specs, {"resolution": 512}), **changes)
+
+
+def memory(parameters: TrainingParameters) -> Range:
+    cost = cost_of(MODEL, parameters, PICTURES)
+    assert cost is not None
+    return estimate_memory(cost, (), device="an accelerator", base_model="")[0]
+
+
+def test_the_fewest_blocks_that_make_a_job_fit_are_streamed() -> None:
+    parameters = chosen()
+    whole = memory(parameters)
+    assert to_fit(FACTS, MODEL.costs, parameters, whole, whole.middle) is None, "it fits without"
+    counts = []
+    for share in (0.9, 0.75, 0.6):
+        limit = share * whole.middle
+        found = to_fit(FACTS, MODEL.costs, parameters, whole, limit)
+        assert found is not None
+        left = found.less(whole)
+        assert left.middle <= limit
+        assert left.high <= limit or found.streamed == found.total
+        counts.append(found.streamed)
+        assert found.sentence.startswith(f"{57 - found.streamed} of the base model's 57 blocks stay on the device")
+    assert counts == sorted(set(counts))
+    everything = most(FACTS, MODEL.costs, parameters)
+    assert everything is not None
+    too_little = whole.middle - everything.freed_bytes - 1
+    assert to_fit(FACTS, MODEL.costs, parameters, whole, too_little) is None, "it never fits"
+
+
+def test_all_blocks_streamed_free_what_the_blocks_weigh_but_for_two() -> None:
+    found = most(FACTS, MODEL.costs, chosen())
+    assert found is not None
+    # 11.8 billion weights of two bytes in 57 blocks.
+    assert found.freed_bytes == pytest.approx(2 * 11_837_283_328 * 55 / 57)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"gradient_checkpointing": False}, {"base_quantization": "nf4"}, {"adapter": "dora"}, {"adapter": "lokr"}],
+)
+def test_what_needs_resident_weights_is_not_streamed(changes: dict[str, Any]) -> None:
+    parameters = chosen(**changes)
+    assert to_fit(FACTS, MODEL.costs, parameters, memory(parameters), 12.0 * GIB) is None
+
+
+def test_a_unet_is_not_streamed() -> None:
+    model = load_catalogue(text=EXAMPLES.replace("\nenabled = false", ""))["sdxl"]
+    parameters = replace(resolve(model.specs, {}), gradient_checkpointing=True)
+    assert most(families()["sdxl"], model.costs, parameters) is None
+
+
+def test_a_worker_streams_by_its_own_memory_and_a_cpu_never_does() -> None:
+    parameters = chosen()
+    cost = cost_of(MODEL, parameters, PICTURES)
+    small = for_worker(FACTS, MODEL.costs, parameters, cost, device="NVIDIA L4", usable=22.0 * GIB)
+    assert small is not None
+    assert 0 < small.streamed <= small.total
+    assert for_worker(FACTS, MODEL.costs, parameters, cost, device="NVIDIA H200", usable=130.0 * GIB) is None
+    assert for_worker(FACTS, MODEL.costs, parameters, cost, device="cpu 4 threads", usable=22.0 * GIB) is None
+
+
+@pytest.mark.parametrize(("streamed", "total"), [(0, 7), (1, 7), (3, 7), (6, 7), (7, 7), (12, 57)])
+def test_streamed_blocks_are_spread_over_all(streamed: int, total: int) -> None:
+    places = [place for place in range(total) if is_streamed(place, streamed, total)]
+    assert len(places) == streamed
+    gaps = [later - earlier for earlier, later in pairwise(places)]
+    assert max(gaps, default=1) - min(gaps, default=1) <= 1
