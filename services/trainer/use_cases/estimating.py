@@ -100,7 +100,7 @@ class JobEstimator:
         )
 
     async def memory(self, request: JobRequest, planned: PlannedJob) -> Range:
-        """Peak bytes of a planned job, as `estimate` says; its lower end is what it needs when all that can be streamed is."""
+        """Peak bytes of a planned job, as `estimate` says; the lower end is with every block streamed that can be."""
         _, devices, measured = await self._known(request.base_model)
         pictures = [image.size for image in planned.data.images]
         cost = cost_of(planned.model, planned.parameters, pictures)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from services.trainer.recipe.advice import cost_of
+from services.trainer.models.base import TrainingImage, TrainingSet
+from services.trainer.ports import PresentDevice
+from services.trainer.recipe.advice import Fit, cost_of
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import Range, estimate_memory
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, load_catalogue
 from services.trainer.recipe.families import families
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.recipe.streaming import for_worker, is_streamed, most, to_fit
+from services.trainer.use_cases.estimating import JobEstimator
+from services.trainer.use_cases.planning import JobRequest, Planner
+from tests.fakes.measurements import FakeMeasurements
+from tests.unit.trainer.measured import NOW
 
 GIB = 1 << 30
 EXAMPLES = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
@@ -84,6 +92,45 @@ def test_a_worker_streams_by_its_own_memory_and_a_cpu_never_does() -> None:
     assert 0 < small.streamed <= small.total
     assert for_worker(FACTS, MODEL.costs, parameters, cost, device="NVIDIA H200", usable=130.0 * GIB) is None
     assert for_worker(FACTS, MODEL.costs, parameters, cost, device="cpu 4 threads", usable=22.0 * GIB) is None
+
+
+class _Store:
+    """Knows of no finished job."""
+
+    async def pace(self, base_model: str) -> float:
+        return 0.0
+
+
+class _Datasets:
+    async def look(self, name: str) -> TrainingSet:
+        return TrainingSet("", "d" * 64, "sks", tuple(TrainingImage(each, "sks toy") for each in PICTURES))
+
+    pin = look
+
+    async def draw(self, image: str, part: Crop, size: tuple[int, int], *, mask: bool = False) -> bytes:
+        raise AssertionError("nothing is drawn here")
+
+
+async def test_an_estimate_counts_and_says_what_stays_and_a_job_may_go_where_it_fits_streamed() -> None:
+    catalogue = {MODEL.id: MODEL}
+    planner = Planner(catalogue, _Datasets(), min_images=1)
+    store: Any = _Store()
+    request = JobRequest("acme", "", "", "baseModels/flux-dev", "projects/acme/datasets/dog", {"resolution": 512}, 0)
+    found = []
+    for gigabytes, device in ((140, "NVIDIA H200"), (24, "NVIDIA L4")):
+        estimator = JobEstimator(
+            store, FakeMeasurements(PresentDevice(device, gigabytes * GIB)), planner, catalogue, clock=lambda: NOW
+        )
+        found.append(await estimator.estimate(request))
+    large, small = found
+    assert (large.fit, large.fit_remedy) == (Fit.YES, "")
+    assert small.fit is not Fit.NO
+    assert re.match(r"\d+ of the base model's 57 blocks stay on the device", small.fit_remedy)
+    assert small.memory.middle < 24 * GIB < large.memory.middle
+    planned = await planner.plan(request, store=False)
+    kept = await estimator.memory(request, planned)
+    assert kept.middle == large.memory.middle
+    assert kept.low < 24 * GIB
 
 
 @pytest.mark.parametrize(("streamed", "total"), [(0, 7), (1, 7), (3, 7), (6, 7), (7, 7), (12, 57)])
