@@ -29,9 +29,9 @@ class Streaming:
     freed_bytes: float
 
     def less(self, memory: Range) -> Range:
-        """What is left of an estimate that knows no streaming."""
-        freed = self.freed_bytes
-        return Range(memory.middle - freed, max(0.0, memory.low - freed), memory.high - freed)
+        """What is left of an estimate that knows no streaming, as uncertain for its size as that was."""
+        share = max(0.0, 1.0 - self.freed_bytes / memory.middle)
+        return Range(share * memory.middle, share * memory.low, share * memory.high)
 
     @property
     def sentence(self) -> str:
@@ -89,7 +89,7 @@ def to_fit(
         return None
     if memory.middle - whole.freed_bytes > limit:
         return None
-    over = min(memory.high - limit, whole.freed_bytes)
+    over = min(memory.middle - limit * memory.middle / memory.high, whole.freed_bytes)
     one = whole.freed_bytes / max(1, whole.total - WINDOW)
     return freed(costs, parameters, min(whole.total, WINDOW + math.ceil(over / one)))
 

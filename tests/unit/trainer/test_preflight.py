@@ -13,6 +13,8 @@ from services.trainer.recipe import preflight
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, load_catalogue
 from services.trainer.recipe.preflight import Refused, add, findings, known
 
+NOT_COUNTED = ["sd-3.5-medium", "sd-3.5-large"]
+"""Known models whose work `python -m tools.model_costs` has yet to count: no estimate of time, nor a size."""
 TINY = DEFAULT_CATALOGUE.parent / "base_models" / "fiveshot-tiny"
 
 
@@ -33,10 +35,14 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
         "noobai-xl-vpred",
         "z-image",
         "z-image-turbo",
+        "sd-3.5-medium",
+        "chroma",
+        "sd-3.5-large",
         "flux-dev",
         "flux-schnell",
     ]
-    assert all(model.license and model.memory_bytes and model.size_bytes for model in found.values())
+    assert all(model.license and model.memory_bytes for model in found.values())
+    assert [name for name, model in found.items() if not model.size_bytes] == NOT_COUNTED
     # Stable Diffusion 1.5 has 1.07 billion weights, SDXL 3.47 billion.
     assert round(found["sd-1.5"].size_bytes / 1e9, 1) == 2.1
     assert round(found["sd-2.1"].size_bytes / 1e9, 1) == 2.6
