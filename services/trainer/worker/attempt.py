@@ -233,7 +233,8 @@ class Attempt:
         return result.status
 
     def _streamed(self, parameters: TrainingParameters, items: Sequence[TrainItem]) -> int:
-        return streamed_blocks(self.model, parameters, sizes_of(items), self.engine)
+        device, memory = self.engine.device_name, self.engine.device_memory_bytes
+        return streamed_blocks(self.model, parameters, sizes_of(items), device=device, memory_bytes=memory)
 
     def _live(self, thread: TrainingThread) -> LivePreviews:
         return LivePreviews(

@@ -209,7 +209,13 @@ class PreviewAttempt:
             defaults.base_quantization,
             self.device,
             # As a job with the model's own settings would: drawing alone needs less.
-            streamed_blocks(self.model, defaults, [square], self.engine),
+            streamed_blocks(
+                self.model,
+                defaults,
+                [square],
+                device=self.engine.device_name,
+                memory_bytes=self.engine.device_memory_bytes,
+            ),
         )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()

@@ -11,20 +11,26 @@ from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.recipe.streaming import for_worker
-from services.trainer.worker.engines import Engine
 
 
 def streamed_blocks(
-    model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize], engine: Engine
+    model: BaseModel,
+    parameters: TrainingParameters,
+    pictures: Sequence[PictureSize],
+    *,
+    device: str,
+    memory_bytes: int,
 ) -> int:
-    """Blocks of the base model that a job streams here; 0 where all stay, or where that would not help."""
+    """Blocks of the base model that a job streams here; 0 where all stay, or where that would not help.
+
+    device: as estimates know it. memory_bytes: all of its memory.
+    """
     try:
         cost = cost_of(model, parameters, pictures)
     except InvalidParameter:
         # The engine says what is wrong with them.
         return 0
-    device = engine.device_name
-    usable = usable_bytes(engine.device_memory_bytes, [device])
+    usable = usable_bytes(memory_bytes, [device])
     facts = families()[model.family]
     chosen = for_worker(facts, model.costs, parameters, cost, device=device, usable=usable)
     return chosen.streamed if chosen else 0

@@ -21,6 +21,7 @@ from services.trainer.recipe.plan import PictureSize
 from services.trainer.recipe.streaming import for_worker, is_streamed, most, to_fit
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
+from services.trainer.worker.small_devices import streamed_blocks
 from tests.fakes.measurements import FakeMeasurements
 from tests.unit.trainer.measured import NOW
 
@@ -92,6 +93,22 @@ def test_a_worker_streams_by_its_own_memory_and_a_cpu_never_does() -> None:
     assert 0 < small.streamed <= small.total
     assert for_worker(FACTS, MODEL.costs, parameters, cost, device="NVIDIA H200", usable=130.0 * GIB) is None
     assert for_worker(FACTS, MODEL.costs, parameters, cost, device="cpu 4 threads", usable=22.0 * GIB) is None
+
+
+def test_what_a_worker_asks_for_is_a_number_of_blocks() -> None:
+    parameters = chosen()
+    asked = [
+        streamed_blocks(MODEL, wanted, PICTURES, device=device, memory_bytes=24 * GIB)
+        for wanted, device in (
+            (parameters, "NVIDIA L4"),
+            (parameters, "cpu 4 threads"),
+            (chosen(gradient_checkpointing=False), "NVIDIA L4"),
+            # No picture fits into its smallest bucket: the engine refuses that itself.
+            (chosen(resolution=1), "NVIDIA L4"),
+        )
+    ]
+    assert asked[0] > 0
+    assert asked[1:] == [0, 0, 0]
 
 
 class _Store:
