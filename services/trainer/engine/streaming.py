@@ -44,7 +44,7 @@ class BlockStream:
         self.total, self.streamed = len(blocks), min(streamed, len(blocks))
         self.most_here = self.arrivals = 0
         self._device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._here: OrderedDict[int, _Arrival] = OrderedDict()
         self._last = -1
         self._weights: list[list[Tensor]] = []
