@@ -46,11 +46,10 @@ class Blueprint:
         return [(1 - sum(count for count, _ in more), self._with(once)), *more]
 
     def short_of_text(self) -> Blueprint:
-        """The same with text encoders of two layers, where their work is never counted: nothing else depends on it."""
+        """The same with text encoders of few layers, where their work is never counted: nothing else depends on it."""
         if not self.facts.text_stays_frozen:
             return self
-        names = [encoder.component for encoder in self.facts.text_encoders]
-        short = {name: {**self.model.parts[name], "num_hidden_layers": 2} for name in names}
+        short = {each.component: _shortened(each, self.model.parts[each.component]) for each in self.facts.text_encoders}
         return replace(self, model=replace(self.model, parts={**self.model.parts, **short}))
 
     def _with(self, repeats: Mapping[str, int]) -> Blueprint:
@@ -126,9 +125,16 @@ def _text_encoder(encoder: TextEncoder, parts: Mapping[str, Config]) -> Any:
     return built(built.config_class(**_for_transformers(parts[encoder.component])))
 
 
+def _shortened(encoder: TextEncoder, config: Config) -> Config:
+    layers = {"num_hidden_layers": encoder.depth + 1}
+    part, _, _ = encoder.width.rpartition(".")
+    return {**config, part: {**config[part], **layers}} if part else {**config, **layers}
+
+
 def _tokens(encoder: TextEncoder, config: Config) -> int:
     """As many as the encoder takes; T5, which knows no places, has no limit of its own."""
-    places: int = config.get("max_position_embeddings", encoder.token_limit)
+    part, _, _ = encoder.width.rpartition(".")
+    places: int = (config[part] if part else config).get("max_position_embeddings", encoder.token_limit)
     return min(encoder.token_limit, places)
 
 

@@ -11,6 +11,8 @@ from services.registry.use_cases.forms.refusal import cannot
 
 CLIP_LEVEL = "text_model."
 Z_IMAGE_BLOCKS = ("layers.", "noise_refiner.", "context_refiner.")
+FLUX_2_LAYERS = ("to_qkv_mlp_proj", "linear_in", "linear_out")
+"""Endings of FLUX.2's layers that FLUX.1 has not; every one of its single blocks has the first."""
 # Levels of a name that have an underscore of their own, or are part of one that has.
 _LEVELS = [
     "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks", "attentions",
@@ -22,6 +24,7 @@ _LEVELS = [
     "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2",
     "text_projection", "block", "layer", "SelfAttention", "DenseReluDense", "q", "k", "v", "o", "wi", "wi_0", "wi_1",
     "wo", "attention", "feed_forward", "w1", "w2", "w3", "adaLN_modulation", "noise_refiner", "context_refiner",
+    "to_qkv_mlp_proj", "linear_in", "linear_out",
 ]  # fmt: skip
 _LEVEL = re.compile(rf"(?:{'|'.join(sorted(_LEVELS, key=len, reverse=True))}|\d+)(?=_|$)")
 _LAYERS = 2

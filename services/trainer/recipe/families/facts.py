@@ -54,7 +54,7 @@ class TextEncoder:
     Attributes:
         component, tokenizer: their names in a pipeline.
         class_name: its class in transformers.
-        width: key of its configuration that holds the size of its answer.
+        width: key of its configuration that holds the size of its answer; ``a.b`` for the key b of the part a.
         token_limit: tokens of a caption that the family's models were trained with; more are cut.
         targets: None for an encoder that stays frozen.
         layers: level above its layers in the names that readers know, which its own names may lack.
@@ -63,6 +63,11 @@ class TextEncoder:
         wrap: what the encoder reads, with the caption in place of ``{}``.
         around: tokens of that which are not the caption's.
         masked: the tokens that pad a caption count for nothing, and reach neither encoder nor denoiser.
+        padding_reaches_denoiser: the encoder's tokens look at none that pads a caption, but the denoiser was trained
+            with an answer in every place.
+        in_processor: its tokenizer is published as part of a processor of pictures, which cannot be built without
+            torchvision; it is loaded alone.
+        depth: layers after which the denoiser wants no more of it; 1 where it is told of the last or so.
     """
 
     component: str
@@ -76,6 +81,9 @@ class TextEncoder:
     wrap: str = "{}"
     around: int = 2
     masked: bool = False
+    padding_reaches_denoiser: bool = False
+    in_processor: bool = False
+    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +117,15 @@ class Denoiser:
 
 @dataclass(frozen=True, slots=True)
 class Autoencoder:
-    """The published models' autoencoder. factor: pixels of a side per latent. A latent is (mean - shift) * scale."""
+    """The published models' autoencoder. factor: pixels of a side per latent.
+
+    A latent is (mean - shift) * scale, for all channels or, where scale is None, with statistics of each that are part of
+    the weights or the configuration.
+    """
 
     channels: int
     factor: int
-    scale: float
+    scale: float | None = None
     shift: float = 0.0
     class_name: str = "AutoencoderKL"
 

@@ -117,12 +117,22 @@ def _text_widths(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | Non
     widths = {encoder.component: encoder.width for encoder in facts.text_encoders}
     for key, components in facts.denoiser.text_widths.items():
         wanted = configs[facts.denoiser.component].get(key)
-        given: list[int | None] = [configs.get(component, {}).get(widths[component]) for component in components]
+        given: list[int | None] = [
+            _at(configs.get(component, {}), widths[component]) for component in components
+        ]
         known = [width for width in given if width is not None]
         if isinstance(wanted, int) and len(known) == len(given) and sum(known) != wanted:
             takes = f"its {component_words(facts.denoiser.component)} takes text of width {wanted}"
             return f"does not fit together: {takes}, and its text encoders give {sum(known)}"
     return None
+
+
+def _at(config: Config, path: str) -> int | None:
+    """The number in a configuration at a key, or at the key of a part; None where it says nothing."""
+    outer, _, inner = path.rpartition(".")
+    part = config.get(outer, {}) if outer else config
+    found = part.get(inner) if isinstance(part, Mapping) else None
+    return found if isinstance(found, int) else None
 
 
 def _prediction_type(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
