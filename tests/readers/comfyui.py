@@ -17,6 +17,7 @@ from tests.readers.original import (
     flux2_places,
     flux_places,
     original_weights,
+    qwen_image_places,
     unet_names,
     z_image_places,
 )
@@ -30,10 +31,16 @@ _ENCODERS = {
     # Its key map of language models has no name that we write.
     "z-image": (),
     "flux2-klein": (),
+    "qwen-image": (),
 }
 # FLUX.2 is a kind of FLUX to it, and `flux_to_diffusers` has the names of both.
 _LIKE_FLUX = ("flux", "flux2-klein")
-_TRANSFORMERS = {"flux": flux_places, "flux2-klein": flux2_places, "z-image": z_image_places}
+_TRANSFORMERS = {
+    "flux": flux_places,
+    "flux2-klein": flux2_places,
+    "qwen-image": qwen_image_places,
+    "z-image": z_image_places,
+}
 
 
 def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
@@ -80,6 +87,8 @@ def _key_map(base: Base, inside: Mapping[str, Place]) -> dict[str, Place]:
         keys[f"lora_unet_{place.weight}".replace(".", "_")] = Place(place.weight)
         if base.family in _LIKE_FLUX:
             keys |= {f"transformer.{module}": place, f"lycoris_{flat}": place, f"lora_transformer_{flat}": place}
+        elif base.family == "qwen-image":
+            keys |= {f"transformer.{module}": place, module: place, f"lycoris_{flat}": place}
         elif base.family == "z-image":
             keys |= {f"transformer.{module}": place, f"diffusion_model.{module}": place, module: place}
             keys |= {f"lycoris_{flat}": place}

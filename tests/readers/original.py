@@ -120,6 +120,11 @@ def flux2_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Pla
     return places
 
 
+def qwen_image_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:
+    """The original Qwen-Image transformer has the names of diffusers' one, which came with it."""
+    return {module: Place(module) for module in modules}
+
+
 def z_image_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:
     """Where the weight of each module of diffusers' Z-Image transformer lies in the original one."""
     width, places = config["dim"], {}

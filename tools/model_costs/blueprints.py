@@ -49,7 +49,9 @@ class Blueprint:
         """The same with text encoders of few layers, where their work is never counted: nothing else depends on it."""
         if not self.facts.text_stays_frozen:
             return self
-        short = {each.component: _shortened(each, self.model.parts[each.component]) for each in self.facts.text_encoders}
+        short = {
+            each.component: _shortened(each, self.model.parts[each.component]) for each in self.facts.text_encoders
+        }
         return replace(self, model=replace(self.model, parts={**self.model.parts, **short}))
 
     def _with(self, repeats: Mapping[str, int]) -> Blueprint:

@@ -108,7 +108,7 @@ def test_files_are_named_and_described_by_the_facts(
     assert {key.partition(".")[2] for key in settings} == known
 
 
-FROZEN = ("z-image", "flux2-klein", "flux2-dev")
+FROZEN = ("z-image", "flux2-klein", "flux2-dev", "qwen-image")
 """Families whose text encoders never learn: their transformers alone have to, in a few steps."""
 TRAININGS: dict[str, dict[str, Any]] = {
     "text-encoders": {"train_text_encoder": True, "min_snr_gamma": 5.0, "noise_offset": 0.05},
@@ -206,6 +206,7 @@ SEEN: dict[str, tuple[dict[str, Any], Callable[[Any, Any], tuple[Tensor, Tensor]
     "flux": ({"max_sequence_length": 12}, _unpacked, lambda told: told),
     "flux2-klein": ({"max_sequence_length": CHAT_TOKENS}, _unpacked, lambda told: told),
     "flux2-dev": ({"max_sequence_length": CHAT_TOKENS}, _unpacked, lambda told: told),
+    "qwen-image": ({"true_cfg_scale": 1.0}, _unpacked, lambda told: told),
     "z-image": ({"max_sequence_length": CHAT_TOKENS}, _of_films, lambda told: 1.0 - told),
 }
 """How a family's pipeline is called, what its denoiser takes and gives as latents, and the position it is told."""
@@ -229,7 +230,7 @@ def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModel
     pipeline(
         prompt=["a cat"],
         num_inference_steps=1,
-        guidance_scale=0.0 if family == "z-image" else 1.0,
+        guidance_scale={"z-image": 0.0, "qwen-image": None}.get(family, 1.0),
         height=16,
         width=16,
         output_type="latent",

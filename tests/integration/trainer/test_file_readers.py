@@ -35,6 +35,7 @@ UNKNOWN_TO = {
     "flux": ("Automatic1111",),
     "z-image": ("Automatic1111", "Forge", "sd-scripts"),
     "flux2-klein": ("Automatic1111", "Forge", "sd-scripts"),
+    "qwen-image": ("Automatic1111", "Forge", "sd-scripts"),
 }
 """Tools that load no model of the family."""
 NOT_IN_OLD_DIFFUSERS = ("flux2-klein",)

@@ -55,6 +55,11 @@ def test_the_layout_is_the_published_one(name: str) -> None:
         # Eight projections of five double blocks, one layer before and one behind the attention of 20 single ones.
         ("flux2-klein-4b", "transformer", "attention", 5 * 8 + 20),
         ("flux2-klein-4b", "transformer", "attention_ff", 5 * 12 + 20 * 2),
+        # Eight projections of 60 blocks but for the two of the last text, then four feed-forward layers less two, and two
+        # modulations.
+        ("qwen-image", "transformer", "attention", 60 * 8 - 2),
+        ("qwen-image", "transformer", "attention_ff", 60 * 12 - 4),
+        ("qwen-image", "transformer", "all", 60 * 14 - 4),
         # Four projections and three feed-forward layers of 30 blocks, the modulation of each beside them in all.
         ("z-image", "transformer", "attention", 30 * 4),
         ("z-image", "transformer", "attention_ff", 30 * 7),
@@ -105,6 +110,14 @@ def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: st
                 "lycoris_transformer_blocks_4_ff_context_linear_in",
                 "lycoris_single_transformer_blocks_19_attn_to_qkv_mlp_proj",
                 "lycoris_single_transformer_blocks_0_attn_to_out",
+            ],
+        ),
+        (
+            "qwen-image",
+            [
+                "lora_unet_transformer_blocks_0_attn_add_q_proj",
+                "lora_unet_transformer_blocks_59_img_mlp_net_0_proj",
+                "lora_unet_transformer_blocks_59_attn_add_k_proj",
             ],
         ),
         (

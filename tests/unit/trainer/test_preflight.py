@@ -37,6 +37,7 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
         "z-image-turbo",
         "flux-dev",
         "flux-schnell",
+        "qwen-image",
         "flux2-dev",
     ]
     assert all(model.license and model.memory_bytes and model.size_bytes for model in found.values())

@@ -256,14 +256,13 @@ class Family(ABC):
         with self.training_adapter.left_out():
             latents: Tensor = pipeline(
                 num_inference_steps=request.steps,
-                guidance_scale=request.guidance,
                 width=request.width,
                 height=request.height,
                 # The generators live on the CPU so that a preview's starting noise is the same on every device.
                 generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
                 output_type="latent",
                 callback_on_step_end=report,
-                **arguments,
+                **{"guidance_scale": request.guidance, **arguments},
             ).images
         return latents
 

@@ -69,7 +69,9 @@ class Flux2(Family):
         self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None], **texts: Any
     ) -> Tensor:
         """What the pipeline samples, as it gives latents back."""
-        return self._sampled(pipeline, request, on_step, prompt_embeds=self.encode_text(request.prompts)[TEXTS], **texts)
+        return self._sampled(
+            pipeline, request, on_step, prompt_embeds=self.encode_text(request.prompts)[TEXTS], **texts
+        )
 
 
 class Flux2Schedule(FlowSchedule):

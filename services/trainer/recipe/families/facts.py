@@ -20,7 +20,8 @@ class Targets:
     Attributes:
         all: None for every linear layer and convolution.
         inside: only layers below these modules count; empty for the whole component.
-        unused_end: a list of modules whose last one the family's conditioning leaves out; none of its layers counts.
+        unused_end: a list of modules whose last one no answer depends on; none of its layers counts.
+        unused_parts: endings of the only layers of that last one which no answer depends on; empty where it is all.
     """
 
     attention: tuple[str, ...]
@@ -28,6 +29,7 @@ class Targets:
     all: tuple[str, ...] | None
     inside: tuple[str, ...] = ("",)
     unused_end: str = ""
+    unused_parts: tuple[str, ...] = ()
 
     def select(self, layers: Iterable[str], group: str) -> list[str]:
         """Those of a component's linear layers and convolutions that the group names, in their own order."""
@@ -44,7 +46,11 @@ class Targets:
         number = re.compile(rf"(?:^|\.){re.escape(self.unused_end)}\.(\d+)\.")
         numbers = [int(found[1]) if (found := number.search(layer)) else -1 for layer in layers]
         last = max(numbers, default=-1)
-        return [layer for layer, position in zip(layers, numbers, strict=True) if position < max(last, 0)]
+        return [
+            layer
+            for layer, position in zip(layers, numbers, strict=True)
+            if position < max(last, 0) or (self.unused_parts and not layer.endswith(self.unused_parts))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Denoiser:
         multiple: sides of latents are multiples of it.
         channels_per_latent: its input channels for each channel of a latent, 4 where patches of two by two are packed.
         text_widths: key of its configuration to the text encoders whose widths add up to that number.
+        answers_unpacked: its output channels are configured as those of a latent, whatever its input channels are.
         settings: other keys of its configuration and the only value that this family's training knows.
         other_inputs: input channels of published models that take more than noisy latents, and what these are.
         checkpoint_sizes: key of its configuration to the ending of a weight's name in single checkpoints whose second
@@ -109,6 +116,7 @@ class Denoiser:
     multiple: int
     text_widths: Mapping[str, tuple[str, ...]]
     channels_per_latent: int = 1
+    answers_unpacked: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     other_inputs: Mapping[int, str] = field(default_factory=dict)
     checkpoint_sizes: Mapping[str, str] = field(default_factory=dict)
