@@ -1,7 +1,8 @@
 """Names that weights have in the original models' code, which tools keep: sgm's UNet and Black Forest Labs' FLUX.
 
-The UNet's follow `unet_to_diffusers`, those of FLUX.1 and FLUX.2 `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`, all of ComfyUI's
-comfy/utils.py.
+The UNet's follow `unet_to_diffusers`, those of FLUX.1 and FLUX.2 `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`,
+all of ComfyUI's comfy/utils.py. diffusers' loaders/lora_conversion_utils.py has FLUX.2's names in
+`_convert_kohya_flux2_lora_to_diffusers` and Qwen-Image's in `_convert_non_diffusers_qwen_lora_to_diffusers`.
 """
 
 from __future__ import annotations

@@ -55,8 +55,7 @@ def test_the_layout_is_the_published_one(name: str) -> None:
         # Eight projections of five double blocks, one layer before and one behind the attention of 20 single ones.
         ("flux2-klein-4b", "transformer", "attention", 5 * 8 + 20),
         ("flux2-klein-4b", "transformer", "attention_ff", 5 * 12 + 20 * 2),
-        # Eight projections of 60 blocks but for the two of the last text, then four feed-forward layers less two, and two
-        # modulations.
+        # Eight projections of 60 blocks, four feed-forward layers, two modulations; four of the last have no part.
         ("qwen-image", "transformer", "attention", 60 * 8 - 2),
         ("qwen-image", "transformer", "attention_ff", 60 * 12 - 4),
         ("qwen-image", "transformer", "all", 60 * 14 - 4),

@@ -127,8 +127,8 @@ class Denoiser:
 class Autoencoder:
     """The published models' autoencoder. factor: pixels of a side per latent.
 
-    A latent is (mean - shift) * scale, for all channels or, where scale is None, with statistics of each that are part of
-    the weights or the configuration.
+    A latent is (mean - shift) * scale, for all channels or, where scale is None, with statistics of each that are part
+    of the weights or the configuration.
     """
 
     channels: int

@@ -82,10 +82,10 @@ FACTS = FamilyFacts(
     hub_tags=("qwen-image", "qwen-image-diffusers"),
     published={
         "qwen-image": Published(
-            1328,
+            1024,
             {
                 "transformer": {"in_channels": 64, "out_channels": 16, "joint_attention_dim": 3584},
-                "vae": {"z_dim": 16, "dim_mult": (1, 2, 4, 4)},
+                "vae": {"z_dim": 16, "dim_mult": [1, 2, 4, 4]},
                 "text_encoder": {
                     "text_config": {
                         "model_type": "qwen2_5_vl_text", "vocab_size": 152064, "hidden_size": 3584,
