@@ -84,11 +84,12 @@ def blueprint_of_folder(folder: Path, family: str, side: int) -> Blueprint:
 
 def build(blueprint: Blueprint, dtype: torch.dtype) -> Built:
     """The family with fresh modules. Call it where tensors are fake, or it allocates the whole model."""
-    vae = getattr(diffusers, blueprint.facts.autoencoder.class_name).from_config(dict(blueprint.model.parts["vae"]))
+    with _nothing_drawn():
+        vae = getattr(diffusers, blueprint.facts.autoencoder.class_name).from_config(dict(blueprint.model.parts["vae"]))
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with modules_stay():
+        with modules_stay(), _nothing_drawn():
             return _assembled(blueprint, vae, dtype)
     finally:
         torch.set_default_dtype(before)
@@ -103,6 +104,20 @@ def modules_stay() -> Iterator[None]:
         yield
     finally:
         nn.Module.to = to  # type: ignore[method-assign]
+
+
+@contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Weights that hold nothing need no first values, which would take most of the time of a count."""
+    drawing = [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]
+    before = {name: getattr(nn.init, name) for name in drawing}
+    for name in drawing:
+        setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(nn.init, name, function)
 
 
 def _assembled(blueprint: Blueprint, vae: Any, dtype: torch.dtype) -> Built:
