@@ -27,7 +27,8 @@ from services.trainer.recipe.families import families
 from services.trainer.recipe.families.sdxl import sgm_name
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import PictureSize, plan_job
-from tests.fixtures.miniatures import CHAT_TOKENS, MINIATURES
+from tests.fixtures.chat_tokenizers import CHAT_TOKENS
+from tests.fixtures.miniatures import MINIATURES
 
 MakeSpec = Callable[..., TrainJobSpec]
 GROUPS = ("attention", "attention_ff", "all")

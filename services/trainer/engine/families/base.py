@@ -65,7 +65,7 @@ class Family(ABC):
 
     facts: ClassVar[FamilyFacts]
     pipeline_class: ClassVar[Any]
-    pipeline_options: Mapping[str, Any] = {}
+    pipeline_options: ClassVar[Mapping[str, Any]] = {}
     layout: torch.memory_format = torch.preserve_format
     recordable: ClassVar[bool] = True
     schedule: NoiseSchedule
@@ -225,7 +225,11 @@ class Family(ABC):
     def pipeline(self, **replaced: nn.Module) -> Any:
         """A diffusers pipeline over the live modules, some replaced; sharing weights, so it costs no memory."""
         parts = {**self._modules, "vae": self._vae, **self._tokenizers, **replaced}
-        return self.pipeline_class(**parts, scheduler=self.solver(), **self.pipeline_options)
+        return self.pipeline_class(**parts, scheduler=self.solver(), **self.pipeline_options, **self.own_options())
+
+    def own_options(self) -> Mapping[str, Any]:
+        """Arguments of the pipeline that this model, not its family, has."""
+        return {}
 
     def with_components(self, components: Mapping[str, nn.Module]) -> Self:
         """A shallow copy of the family in which some components are others."""

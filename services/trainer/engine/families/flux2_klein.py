@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,12 +25,14 @@ class Flux2Klein(Flux2):
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
         super().__init__(pipeline, device, dtype, quantization)
-        distilled = bool(getattr(getattr(pipeline, "config", None), "is_distilled", False))
-        self.pipeline_options = {"is_distilled": distilled}
+        self._distilled = bool(getattr(getattr(pipeline, "config", None), "is_distilled", False))
+
+    def own_options(self) -> Mapping[str, Any]:
+        return {"is_distilled": self._distilled}
 
     def sample(self, pipeline: Any, request: SamplingRequest, on_step: Callable[[int], None]) -> Tensor:
         texts = {}
-        if request.guidance > 1.0 and not self.pipeline_options["is_distilled"]:
+        if request.guidance > 1.0 and not self._distilled:
             negative = [request.negative_prompt] * len(request.prompts)
             texts["negative_prompt_embeds"] = self.encode_text(negative)[TEXTS]
         return autoencoder.scaled(self._vae, self._sampled_of_texts(pipeline, request, on_step, **texts))

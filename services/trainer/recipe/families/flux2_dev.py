@@ -54,6 +54,7 @@ FACTS = FamilyFacts(
                 "transformer": {"joint_attention_dim": 15360, "guidance_embeds": True},
                 "vae": PUBLISHED_VAE,
                 "text_encoder": {
+                    "tie_word_embeddings": False,
                     "text_config": {
                         "model_type": "mistral", "vocab_size": 131072, "hidden_size": 5120, "intermediate_size": 32768,
                         "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,

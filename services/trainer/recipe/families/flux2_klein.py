@@ -47,7 +47,13 @@ FACTS = FamilyFacts(
         "flux2-klein-4b": Published(
             1024,
             {
-                "transformer": {"num_attention_heads": 24, "joint_attention_dim": 7680, "guidance_embeds": False},
+                "transformer": {
+                    "num_layers": 5,
+                    "num_single_layers": 20,
+                    "num_attention_heads": 24,
+                    "joint_attention_dim": 7680,
+                    "guidance_embeds": False,
+                },
                 "vae": PUBLISHED_VAE,
                 "text_encoder": {**QWEN3_4B, "tie_word_embeddings": True},
             },
