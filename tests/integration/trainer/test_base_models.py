@@ -20,9 +20,8 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles
-from tests.fixtures.flux2_miniatures import write_flux2_klein
 from tests.fixtures.miniatures import TEXT_WIDTH, write_flux, write_sdxl, write_stable_diffusion, write_z_image
-from tests.fixtures.single_file import write_flux2_alone, write_single_file, write_z_image_alone
+from tests.fixtures.single_file import write_single_file, write_z_image_alone
 
 CPU = torch.device("cpu")
 
@@ -63,25 +62,6 @@ def test_a_transformer_that_is_shared_alone_takes_the_rest_from_its_folder(tmp_p
     shutil.rmtree(tmp_path / "rest" / "text_encoder")
     with pytest.raises(EngineError, match="has no text encoder") as caught:
         loaded(dataclasses.replace(files, source=str(path), config_source=str(tmp_path / "rest")))
-    assert caught.value.reason == "BASE_MODEL_INCOMPLETE"
-
-
-def test_the_transformer_of_flux_2_under_its_own_names_is_the_one_of_its_folder(tmp_path: Path) -> None:
-    files = write_flux2_klein(tmp_path / "whole")
-    path = write_flux2_alone(tmp_path / "whole", tmp_path / "flux2.safetensors")
-    alone = loaded(dataclasses.replace(files, source=str(path), config_source=files.source))
-    ours, theirs = (family.denoiser.state_dict() for family in (alone, loaded(files)))
-    assert set(ours) == set(theirs)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-def test_the_statistics_of_flux_2_latents_have_to_be_there(tmp_path: Path) -> None:
-    """The library goes on without them, with latents of another size than the transformer knows."""
-    files = write_flux2_klein(tmp_path)
-    (path,) = (tmp_path / "vae").glob("*.safetensors")
-    save_file({name: one for name, one in load_file(path).items() if name != "bn.running_var"}, path)
-    with pytest.raises(EngineError, match=r"autoencoder .* lacks weights, such as bn\.running_var") as caught:
-        loaded(files)
     assert caught.value.reason == "BASE_MODEL_INCOMPLETE"
 
 

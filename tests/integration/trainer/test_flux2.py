@@ -1,14 +1,17 @@
-"""What FLUX.2 has that no other family has: distilled models that take no guidance, a tokenizer inside a processor."""
+"""What FLUX.2 has that no other family has: distilled models that take no guidance, a tokenizer inside a processor,
+statistics of latents among the weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from services.trainer.engine.errors import EngineError
@@ -16,6 +19,7 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.job import BaseModelFiles
 from tests.fixtures.flux2_miniatures import write_flux2_dev, write_flux2_klein
+from tests.fixtures.single_file import write_flux2_alone
 
 CPU = torch.device("cpu")
 
@@ -89,5 +93,27 @@ def test_the_tokenizer_of_dev_has_to_be_there(tmp_path: Path) -> None:
     assert caught.value.reason == "BASE_MODEL_CORRUPT"
     shutil.rmtree(tmp_path / "tokenizer")
     with pytest.raises(EngineError, match="has no tokenizer") as caught:
+        loaded(files)
+    assert caught.value.reason == "BASE_MODEL_INCOMPLETE"
+
+
+@pytest.mark.parametrize("write", [write_flux2_klein, write_flux2_dev])
+def test_the_transformer_under_its_own_names_is_the_one_of_its_folder(
+    tmp_path: Path, write: Callable[[Path], BaseModelFiles]
+) -> None:
+    files = write(tmp_path / "whole")
+    path = write_flux2_alone(tmp_path / "whole", tmp_path / "flux2.safetensors")
+    alone = loaded(dataclasses.replace(files, source=str(path), config_source=files.source))
+    ours, theirs = (family.denoiser.state_dict() for family in (alone, loaded(files)))
+    assert set(ours) == set(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_statistics_of_latents_have_to_be_there(tmp_path: Path) -> None:
+    """The library goes on without them, with latents of another size than the transformer knows."""
+    files = write_flux2_klein(tmp_path)
+    (path,) = (tmp_path / "vae").glob("*.safetensors")
+    save_file({name: one for name, one in load_file(path).items() if name != "bn.running_var"}, path)
+    with pytest.raises(EngineError, match=r"autoencoder .* lacks weights, such as bn\.running_var") as caught:
         loaded(files)
     assert caught.value.reason == "BASE_MODEL_INCOMPLETE"

@@ -20,8 +20,8 @@ class Targets:
     Attributes:
         all: None for every linear layer and convolution.
         inside: only layers below these modules count; empty for the whole component.
-        unused_end: a list of modules whose last one no answer depends on; none of its layers counts.
-        unused_parts: endings of the only layers of that last one which no answer depends on; empty where it is all.
+        unused_end: a list of modules whose last one is left out by the family's conditioning, or in part.
+        unused_layers: endings of those layers of that last module which do not count; by default none of it counts.
     """
 
     attention: tuple[str, ...]
@@ -29,7 +29,7 @@ class Targets:
     all: tuple[str, ...] | None
     inside: tuple[str, ...] = ("",)
     unused_end: str = ""
-    unused_parts: tuple[str, ...] = ()
+    unused_layers: tuple[str, ...] = ("",)
 
     def select(self, layers: Iterable[str], group: str) -> list[str]:
         """Those of a component's linear layers and convolutions that the group names, in their own order."""
@@ -49,7 +49,7 @@ class Targets:
         return [
             layer
             for layer, position in zip(layers, numbers, strict=True)
-            if position < max(last, 0) or (self.unused_parts and not layer.endswith(self.unused_parts))
+            if position < max(last, 0) or not layer.endswith(self.unused_layers)
         ]
 
 

@@ -36,7 +36,7 @@ FACTS = FamilyFacts(
             inside=("transformer_blocks.",),
             # What becomes of the text in the last block, nobody reads.
             unused_end="transformer_blocks",
-            unused_parts=("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
+            unused_layers=("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
         ),
         multiple=2,
         channels_per_latent=4,
