@@ -38,6 +38,8 @@ class Blueprint:
 
     def mixture(self) -> list[tuple[int, Blueprint]]:
         """Thin models, and how often each counts for this one: the sum of them is the whole."""
+        if self.model.mixture:
+            return [(count, self._changed(changes)) for count, changes in self.model.mixture]
         repeated = self.model.repeated
         if not repeated:
             return [(1, self)]
@@ -59,6 +61,11 @@ class Blueprint:
         config = dict(self.model.parts[denoiser])
         for name, count in repeats.items():
             config[name] = (*config[name][:-1], count) if isinstance(config.get(name), tuple) else count
+        return self._changed(config)
+
+    def _changed(self, changes: Config) -> Blueprint:
+        denoiser = self.facts.denoiser.component
+        config = {**self.model.parts[denoiser], **changes}
         return replace(self, model=Published(self.model.side, {**self.model.parts, denoiser: config}))
 
 

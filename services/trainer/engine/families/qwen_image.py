@@ -70,6 +70,9 @@ class QwenImage(Family):
             texts |= _for_pipeline("negative_", self.encode_text(negative))
         # What the pipeline calls guidance is an input that these models have not.
         guidance = {"guidance_scale": None, "true_cfg_scale": request.guidance}
+        if request.steps == 1:
+            # Its levels are stretched to end at `shift_terminal`, and a single one is divided by nothing.
+            pipeline.scheduler = type(self._scheduler).from_config(self._scheduler.config, shift_terminal=None)
         packed = self._sampled(pipeline, request, on_step, **guidance, **texts)
         return unpack(packed, request.height // self.latent_factor, request.width // self.latent_factor)
 
