@@ -38,14 +38,14 @@ class Blueprint:
 
     def mixture(self) -> list[tuple[int, Blueprint]]:
         """Thin models, and how often each counts for this one: the sum of them is the whole."""
-        if self.model.mixture:
-            return [(count, self._changed(changes)) for count, changes in self.model.mixture]
         repeated = self.model.repeated
         if not repeated:
             return [(1, self)]
-        once = dict.fromkeys(repeated, 1)
-        more = [(count - 1, self._with({**once, name: 2})) for name, count in repeated.items()]
-        return [(1 - sum(count for count, _ in more), self._with(once)), *more]
+        # Nothing before the first block learns, and nobody may read the last one's text: alone it would stand for none.
+        fewest = 2 if len(repeated) == 1 else 1
+        few = dict.fromkeys(repeated, fewest)
+        more = [(count - fewest, self._with({**few, name: fewest + 1})) for name, count in repeated.items()]
+        return [(1 - sum(count for count, _ in more), self._with(few)), *more]
 
     def short_of_text(self) -> Blueprint:
         """The same with text encoders of few layers, where their work is never counted: nothing else depends on it."""

@@ -183,15 +183,12 @@ class Published:
         side: pixels of the square that it was trained at.
         parts: configuration by component; what is left out is the library's default.
         repeated: how often equal blocks of the denoiser come, by the name in its configuration. Such a model is counted
-            with one and with two of them, which takes minutes instead of hours, and the difference so many times.
-        mixture: the same by hand, where blocks are of several kinds: changes of the denoiser's configuration and how
-            often such a model counts.
+            with few of them and with one more, which takes minutes instead of hours, and the difference so many times.
     """
 
     side: int
     parts: Mapping[str, Config]
     repeated: Mapping[str, int] = field(default_factory=dict)
-    mixture: tuple[tuple[int, Config], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,7 @@ FACTS = FamilyFacts(
                     },
                 },
             },
-            # The last block is unlike the others, which the first would be if it were alone.
-            mixture=((-57, {"num_layers": 2}), (58, {"num_layers": 3})),
+            repeated={"num_layers": 60},
         ),
     },
 )  # fmt: skip
