@@ -38,10 +38,12 @@ class Blueprint:
 
     def mixture(self) -> list[tuple[int, Blueprint]]:
         """Thin models, and how often each counts for this one: the sum of them is the whole."""
+        if self.model.mixture:
+            return [(count, self._changed(changes)) for count, changes in self.model.mixture]
         repeated = self.model.repeated
         if not repeated:
             return [(1, self)]
-        # Nothing before the first block learns, and nobody may read the last one's text: alone it would stand for none.
+        # Nothing before the first block learns: alone it would stand for no other.
         fewest = 2 if len(repeated) == 1 else 1
         few = dict.fromkeys(repeated, fewest)
         more = [(count - fewest, self._with({**few, name: fewest + 1})) for name, count in repeated.items()]

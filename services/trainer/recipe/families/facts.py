@@ -184,11 +184,14 @@ class Published:
         parts: configuration by component; what is left out is the library's default.
         repeated: how often equal blocks of the denoiser come, by the name in its configuration. Such a model is counted
             with few of them and with one more, which takes minutes instead of hours, and the difference so many times.
+        mixture: the same by hand, where blocks are of several kinds: changes of the denoiser's configuration and how
+            often such a model counts.
     """
 
     side: int
     parts: Mapping[str, Config]
     repeated: Mapping[str, int] = field(default_factory=dict)
+    mixture: tuple[tuple[int, Config], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,8 @@ FACTS = FamilyFacts(
                     },
                 },
             },
-            repeated={"num_layers": 60},
+            # Three are one of each kind: nothing before the first learns, and nobody reads the text of the last.
+            mixture=((-56, {"num_layers": 3}), (57, {"num_layers": 4})),
         ),
     },
 )  # fmt: skip
