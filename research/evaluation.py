@@ -2,8 +2,8 @@
 
 Twelve drawn subjects (four kinds in three colourings), five views to train on, six held out. Two recipes: the
 catalogue's default, and one that trains too hard (no regularisation pictures, a higher rate, more epochs, noise levels
-spread evenly), where the last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and measured on the held-out
-views.
+spread evenly), where the last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and
+measured on the held-out views.
 
     python -m research.evaluation --output build/evaluation [--kinds mascot,toy] [--hues 0,120,240]
     python -m research.evaluation --output build/evaluation --replay      (the rule of now over the stored numbers)
