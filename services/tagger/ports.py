@@ -15,7 +15,7 @@ from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.tagger.models.jobs import ImageOutcome, JobState, TagJob
 from services.tagger.models.pictures import Picture, Scores, TaggerInfo
-from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, Features, ImageRecord, Seen, Tag
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom as shares, 0 to 1, of a picture."""
@@ -151,6 +151,15 @@ class TextFinder(Protocol):
         ...
 
 
+@runtime_checkable
+class FeatureFinder(Protocol):
+    """Says what a network sees and where, to find photos of one burst. Called from several threads at once."""
+
+    def find_features(self, picture: Picture, inside: Box) -> Features | None:
+        """Of the part `inside` the picture's bars; None for a picture that is no photograph."""
+        ...
+
+
 class PictureDecoder(Protocol):
     """Turns files into pictures, in the one way of the suite."""
 
@@ -183,10 +192,9 @@ class Datasets(Protocol):
         ...
 
     async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
+        self, image: str, tags: Sequence[Tag], etag: str, seen: Seen
     ) -> ImageRecord:
-        """Replaces the tags, and where something is written unless None. Raises Aborted when the image has changed
-        since `etag`, and NotFound."""
+        """Replaces the tags and what was seen. Raises Aborted when the image has changed since `etag`, and NotFound."""
         ...
 
     async def write_crops(self, dataset: str, crops: Mapping[str, Box], etags: Mapping[str, str]) -> None:

@@ -11,6 +11,9 @@ from services.dataset.models.resources import DatasetFields, ImageFields
 
 FieldsT = TypeVar("FieldsT", DatasetFields, ImageFields)
 
+_NOT_SHOWN = ("features",)
+"""A caller who sends back what it read does not have them; `*` does not take them away."""
+
 
 def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
     """`current` with the fields of `given` that the mask names.
@@ -28,7 +31,8 @@ def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
                 remedy=f"Name whole fields out of {', '.join(changeable)}.",
             )
     if "*" in mask:
-        return given
+        kept = {name: getattr(current, name) for name in _NOT_SHOWN if name in changeable and not getattr(given, name)}
+        return replace(given, **kept)
     unset = type(given)()
     paths = mask or [name for name in changeable if getattr(given, name) != getattr(unset, name)]
     return replace(current, **{path: getattr(given, path) for path in paths})

@@ -41,6 +41,22 @@ class CaptionOrigin:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What a network saw at 5 × 5 places: 800 signed bytes, 32 a place. model_sha256: hex; no other's compare."""
+
+    model_sha256: str
+    places: bytes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in a picture besides its tags; None where nobody looked. text_areas: as of ImageRecord."""
+
+    text_areas: tuple[tuple[float, float, float, float], ...] | None = None
+    features: Features | None = None
+
+
+@dataclass(frozen=True)
 class ImageRecord:
     """An image of a dataset as it was read; `etag` guards the change that follows.
 

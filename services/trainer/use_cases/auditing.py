@@ -25,13 +25,12 @@ from services.trainer.models.audit import (
 from services.trainer.models.base import TextSource
 from services.trainer.recipe.captions import about_tokens
 from services.trainer.recipe.common_words import is_common
+from services.trainer.use_cases.near_duplicates import near_duplicates
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.previewing import SeenPicture, seen_pictures, shapes_of
 from services.trainer.use_cases.written_in_pictures import written
 
 ENOUGH_PICTURES = 5
-_ALIKE, _COPY = 6, 2
-"""Bits of 64 in which the hashes of near duplicates, and of copies, may differ."""
 _ENLARGED, _FAR_ENLARGED = 1.05, 2.0
 _LOST = 0.35
 _BAR_LEFT = 0.004
@@ -79,7 +78,7 @@ def audit(request: JobRequest, planned: PlannedJob, *, least: int) -> Audit:
     pictures = seen_pictures(planned)
     findings = [
         *_amount(pictures, least),
-        *_likeness(pictures, least),
+        *near_duplicates(pictures, least),
         *_pixels(planned, pictures),
         *written(pictures),
         *_light(pictures),
@@ -98,29 +97,6 @@ def _amount(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
         yield Finding(
             "too-few", severity, f"{_pictures(count)} is all there is",
             f"Upload {ENOUGH_PICTURES - count} or more others, from other sides, in other places and light.",
-        )  # fmt: skip
-
-
-def _likeness(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
-    kept: list[SeenPicture] = []
-    alike: list[SeenPicture] = []
-    copies = 0
-    # Of equal pictures the one with the most pixels stays, and of those the first.
-    for each in sorted(pictures, key=lambda one: -one.image.size.width * one.image.size.height):
-        nearest = min((_distance(each, other) for other in kept), default=64)
-        if nearest <= _ALIKE:
-            alike.append(each)
-            copies += nearest <= _COPY
-        else:
-            kept.append(each)
-    alike.sort(key=pictures.index)
-    if alike:
-        blocking = len(pictures) - copies < least
-        yield Finding(
-            "near-duplicates", Severity.BLOCKING if blocking else Severity.ATTENTION,
-            f"{_pictures(len(alike))} look{'s' if len(alike) == 1 else ''} the same as another",
-            "Take the copies out: each would be learnt twice. To give a picture weight, raise its repeats.",
-            _names(alike), DeleteImages(_names(alike)),
         )  # fmt: skip
 
 
@@ -226,11 +202,6 @@ def _shows_bars(each: SeenPicture) -> bool:
         return False
     outside = area[0] - seen[0], area[1] - seen[1], seen[2] - area[2], seen[3] - area[3]
     return max(outside) > _BAR_LEFT
-
-
-def _distance(one: SeenPicture, other: SeenPicture) -> int:
-    first, second = one.image.perceptual_hash, other.image.perceptual_hash
-    return (int(first, 16) ^ int(second, 16)).bit_count() if first and second else 64
 
 
 def _shortened(text: str, limit: int) -> str:
