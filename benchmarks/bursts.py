@@ -1,8 +1,8 @@
 """How many photos of one burst an audit finds to be near duplicates, and how many others: docs/audit.md.
 
-A burst is made of each photograph: another crop of it, turned, shifted, under other light, with noise, as a JPEG. SUBJECTS
-holds a folder of photographs for each subject, whose photographs are no duplicates of each other; PACKAGES is laid out as
-research/photo_tagger/README.md says.
+A burst is made of each photograph: another crop of it, turned, shifted, under other light, with noise, as a JPEG.
+SUBJECTS holds a folder of photographs for each subject, whose photographs are no duplicates of each other; PACKAGES is
+laid out as research/photo_tagger/README.md says.
 
     python -m benchmarks.bursts SUBJECTS PACKAGES
 """
@@ -93,7 +93,7 @@ def row(name: str, pairs: Sequence[tuple[TrainingImage, TrainingImage]]) -> str:
     likeness = [float(likenesses(pair)[0, 1]) for pair in pairs]
     features = [value >= SAME_BURST for value in likeness]
     both = sum(one or other for one, other in zip(hashes, features, strict=True))
-    quantiles = " to ".join(f"{value:.2f}" for value in np.quantile(likeness, [0.05, 0.5, 0.95]))
+    quantiles = " to ".join(f"{value:.2f}" for value in np.quantile(likeness, [0, 0.5, 1]))
     return f"| {name} ({len(pairs)}) | {sum(hashes)} | {sum(features)} | {both} | {quantiles} |"
 
 
@@ -121,7 +121,7 @@ def main(
         for first, second in itertools.combinations(groups, 2)
         for (_, one), (_, other) in itertools.product(first, second)
     ]
-    print("| pairs | by hash | by features | by either | likeness, 5%, half, 95% |")
+    print("| pairs | by hash | by features | by either | likeness: least, half, most |")
     print("| --- | --- | --- | --- | --- |")
     print(row("of one burst, made", made))
     print(row("of one scene, real", [(pair[0], pair[1]) for pair in real]))

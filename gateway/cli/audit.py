@@ -9,7 +9,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.errors import InvalidArgument
 from fiveshot.parameters import DEFAULT_BASE_MODEL
 from fiveshot.sync.calls import pages
-from fiveshot.tagger.v1 import tagger_service_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import audit_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
@@ -18,6 +18,7 @@ from gateway.cli.base_models import base_model_name
 from gateway.cli.dataset import SETS, Dataset, app
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
+from gateway.cli.tagging import follow
 from gateway.cli.train import BaseModel, Resolution, Set
 
 _VERDICTS = {
@@ -73,7 +74,9 @@ def _mend(session: Session, found: audit_pb2.DatasetAudit, kind: str) -> None:
     request = getattr(module, mendable[0].fix.request.type_url.rpartition(".")[2])()
     mendable[0].fix.request.Unpack(request)
     stub = session.tagger if module is tagger_service_pb2 else session.dataset
-    getattr(stub, method)(request)
+    sent = getattr(stub, method)(request)
+    if isinstance(sent, tagger_pb2.TagJob):
+        follow(session, sent, sent.dataset)
     if not session.json:
         output.say(f"{kind}: done.")
 

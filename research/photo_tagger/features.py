@@ -1,4 +1,4 @@
-"""Adds the output `features` to the model: a middle layer, turned onto the directions in which photographs differ most."""
+"""Adds the output `features` to the model: a middle layer along the directions in which photographs differ most."""
 
 from __future__ import annotations
 

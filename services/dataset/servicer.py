@@ -113,7 +113,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         found, token, total = await self._images.list(resources.list_request(request))
         dataset = await self._datasets.get(DatasetRef.parse(request.parent, field="parent"))
         return messages.ListImagesResponse(
-            images=[resources.image_proto(image, dataset.fields, with_features=request.with_features) for image in found],
+            images=[
+                resources.image_proto(image, dataset.fields, with_features=request.with_features) for image in found
+            ],
             next_page_token=token,
             total_size=total,
         )

@@ -155,8 +155,12 @@ class TextFinder(Protocol):
 class FeatureFinder(Protocol):
     """Says what a network sees and where, to find photos of one burst. Called from several threads at once."""
 
-    def find_features(self, picture: Picture, inside: Box) -> Features | None:
-        """Of the part `inside` the picture's bars; None for a picture that is no photograph."""
+    def describe(self) -> TaggerInfo:
+        """As `Tagger.describe`."""
+        ...
+
+    def find_features(self, picture: Picture, inside: Box) -> Features:
+        """Of the part `inside` the picture's bars; without places for a picture that is no photograph."""
         ...
 
 
@@ -191,9 +195,7 @@ class Datasets(Protocol):
         """The file as it was uploaded. Raises NotFound."""
         ...
 
-    async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, seen: Seen
-    ) -> ImageRecord:
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
         """Replaces the tags and what was seen. Raises Aborted when the image has changed since `etag`, and NotFound."""
         ...
 

@@ -178,9 +178,7 @@ class FakeDatasets:
         self._called()
         return self.images[name].data
 
-    async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, seen: Seen
-    ) -> ImageRecord:
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
         self.before_write(image)
         self._called()
         if self._record(image).etag != etag:
@@ -233,4 +231,5 @@ class FakeDatasets:
         image = self.images[name]
         etag = etag_of(name, image.version)
         written = image.caption, image.caption_origin
-        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop, image.text_areas)
+        model = image.features.model_sha256 if image.features else ""
+        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop, image.text_areas, model)

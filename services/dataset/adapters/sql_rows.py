@@ -256,7 +256,7 @@ def _fields_of(row: Values) -> ImageFields:
         caption_origin=CaptionOrigin(**row["caption_origin"]) if row["caption_origin"] else None,
         text_areas=tuple(Crop(**area) for area in row["text_areas"] or ()),
         labels=row["labels"],
-        features=PictureFeatures(row["features_model"], row["features"]) if row["features"] else None,
+        features=PictureFeatures(row["features_model"], row["features"] or b"") if row["features_model"] else None,
     )
 
 

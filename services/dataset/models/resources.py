@@ -92,7 +92,10 @@ class CaptionOrigin:
 
 @dataclass(frozen=True)
 class PictureFeatures:
-    """What a network saw at 5 × 5 places: 800 signed bytes, 32 a place. model_sha256: hex; no other's compare."""
+    """What a network saw at 5 × 5 places: 800 signed bytes, 32 a place; none where it knows nothing of such a picture.
+
+    model_sha256: hex; what two models saw does not compare.
+    """
 
     model_sha256: str
     places: bytes

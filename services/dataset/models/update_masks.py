@@ -11,8 +11,8 @@ from services.dataset.models.resources import DatasetFields, ImageFields
 
 FieldsT = TypeVar("FieldsT", DatasetFields, ImageFields)
 
-_NOT_SHOWN = ("features",)
-"""A caller who sends back what it read does not have them; `*` does not take them away."""
+_SEEN = ("features",)
+"""What a caller that sends an image back has not read: only its own name in a mask changes it."""
 
 
 def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
@@ -31,8 +31,8 @@ def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
                 remedy=f"Name whole fields out of {', '.join(changeable)}.",
             )
     if "*" in mask:
-        kept = {name: getattr(current, name) for name in _NOT_SHOWN if name in changeable and not getattr(given, name)}
-        return replace(given, **kept)
+        return replace(given, **{name: getattr(current, name) for name in _SEEN if name in changeable})
     unset = type(given)()
-    paths = mask or [name for name in changeable if getattr(given, name) != getattr(unset, name)]
+    set_ = [name for name in changeable if name not in _SEEN and getattr(given, name) != getattr(unset, name)]
+    paths = mask or set_
     return replace(current, **{path: getattr(given, path) for path in paths})

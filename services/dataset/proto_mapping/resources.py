@@ -197,7 +197,7 @@ def image_proto(image: Image, dataset: DatasetFields, *, with_features: bool = F
         mask=_mask_proto(image.mask),
         text_areas=map(_part_proto, fields.text_areas),
         labels=dict(fields.labels),
-        features=_features_proto(fields.features) if with_features else None,
+        features=_features_proto(fields.features, whole=with_features),
     )
 
 
@@ -239,7 +239,7 @@ def version_image_proto(image: VersionImage, *, with_features: bool = False) -> 
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
         text_areas=map(_part_proto, fields.text_areas),
-        features=_features_proto(fields.features) if with_features else None,
+        features=_features_proto(fields.features, whole=with_features),
     )
 
 
@@ -335,5 +335,7 @@ def _features(features: dataset_pb2.PictureFeatures) -> PictureFeatures:
     return PictureFeatures(features.model_sha256, features.places)
 
 
-def _features_proto(features: PictureFeatures | None) -> dataset_pb2.PictureFeatures | None:
-    return None if features is None else dataset_pb2.PictureFeatures(**vars(features))
+def _features_proto(features: PictureFeatures | None, *, whole: bool) -> dataset_pb2.PictureFeatures | None:
+    if features is None:
+        return None
+    return dataset_pb2.PictureFeatures(model_sha256=features.model_sha256, places=features.places if whole else b"")

@@ -58,9 +58,7 @@ class GrpcDatasets:
         )
         return b"".join([part.chunk async for part in self._stub.DownloadImage(request, timeout=_DOWNLOAD_S)])
 
-    async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, seen: Seen
-    ) -> ImageRecord:
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
         """See the port."""
         features = seen.features and dataset_pb2.PictureFeatures(**vars(seen.features))
         changed = dataset_pb2.Image(

@@ -1,8 +1,8 @@
 """What the photo network sees of a picture and where, small enough to keep: photos of one burst have nearly the same.
 
 The sixteenth of its blocks still knows the place of a thing as well as its form; its 208 planes are turned onto the 32
-directions in which photographs differ most (research/photo_tagger). The end of the network, which knows what a thing is,
-would find any two photos of one dog alike.
+directions in which photographs differ most (research/photo_tagger). The end of the network, which knows what a thing
+is, would find any two photos of one dog alike.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _WORKING_SIDE = 1024
 _MOST = 127
 
 
-def find_features(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> bytes | None:
-    """5 × 5 places, row by row, 32 signed bytes each; None for a picture without anything.
+def find_features(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> bytes:
+    """5 × 5 places, row by row, 32 signed bytes each; nothing of a picture without anything.
 
     rgb: uint8 (height, width, 3), without bars.
     """
@@ -31,12 +31,12 @@ def find_features(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> bytes | None:
     return kept(features)
 
 
-def kept(features: Floats) -> bytes | None:
+def kept(features: Floats) -> bytes:
     """features: (32, rows, columns) over the picture. Their means over 5 × 5 places, the largest number as 127."""
     down, across = (_shares(side) for side in features.shape[1:])
     places = np.einsum("ir,crk,jk->ijc", down, features, across)
     most = float(np.abs(places).max())
-    return np.rint(places * (_MOST / most)).astype(np.int8).tobytes() if most > 0 else None
+    return np.rint(places * (_MOST / most)).astype(np.int8).tobytes() if most > 0 else b""
 
 
 def _shares(side: int) -> Floats:

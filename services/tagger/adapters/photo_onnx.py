@@ -117,18 +117,17 @@ class PhotoOnnxTagger:
         part = _photograph(picture, inside)
         return None if part is None else find_mask(self._model, part)
 
-    def find_features(self, picture: Picture, inside: Box) -> Features | None:
+    def find_features(self, picture: Picture, inside: Box) -> Features:
         """See the port FeatureFinder."""
         part = _photograph(picture, inside)
-        places = None if part is None else find_features(self._model, part)
-        return Features(self._info.model_sha256, places) if places else None
+        return Features(self._info.model_sha256, b"" if part is None else find_features(self._model, part))
 
     def _look(self, picture: Picture) -> Scores:
         if measurements.flat_share(picture.rgb) > _DRAWING:
             return Scores(outside_domain=True)
         image = without_bars(picture.rgb)
-        logits, evidence, _ = self._model.run(as_input(overview(image)))
-        closer, *_ = self._model.run(as_input([close_up(image, evidence[0])]))
+        logits, evidence = self._model.run(as_input(overview(image)))[:2]
+        closer = self._model.run(as_input([close_up(image, evidence[0])]))[0]
         classes = probabilities(np.concatenate([logits, closer]), self._table)
         nouns = self._noun_scores(classes)
         scores = [

@@ -42,7 +42,10 @@ class CaptionOrigin:
 
 @dataclass(frozen=True)
 class Features:
-    """What a network saw at 5 × 5 places: 800 signed bytes, 32 a place. model_sha256: hex; no other's compare."""
+    """What a network saw at 5 × 5 places: 800 signed bytes, 32 a place; none where it knows nothing of such a picture.
+
+    model_sha256: hex; what two models saw does not compare.
+    """
 
     model_sha256: str
     places: bytes
@@ -62,7 +65,7 @@ class ImageRecord:
 
     width, height: pixels, upright. content_area: left, top, right, bottom of the picture inside its bars, as shares.
     caption_origin: None for a person's caption, or none. crop: the part that is trained, as shares; None is all of it.
-    text_areas: where something is written, as shares.
+    text_areas: where something is written, as shares. features_model: of its features; "" where nobody looked.
     """
 
     name: str
@@ -75,6 +78,7 @@ class ImageRecord:
     caption_origin: CaptionOrigin | None = None
     crop: tuple[float, float, float, float] | None = None
     text_areas: tuple[tuple[float, float, float, float], ...] = ()
+    features_model: str = ""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class ImageTagger:
         if to_skip(record.tags, run.job.options.mode):
             await self._record(run, ImageOutcome(image, ImageState.SKIPPED))
             return None
-        if kept is not None:
+        if kept is not None and not self._unseen(run, record):
             assert run.tagger is not None
             await self._finish(run, run.tagger, record, kept, Seen(), rescored=True)
             return None
@@ -139,6 +139,11 @@ class ImageTagger:
         except Unavailable as error:
             log.warning("scores_not_kept", reason=error.reason)
         await self._finish(run, tagger, record, scores, await self._in_thread(lambda: self._seen(work)))
+
+    def _unseen(self, run: JobRun, record: ImageRecord) -> bool:
+        """Whether scores were kept of it, as by a dry run, and nothing else that is seen in it was."""
+        finder = self._taggers.finding_features()
+        return finder is not None and not run.job.dry_run and record.features_model != finder.describe().model_sha256
 
     def _seen(self, work: _Work) -> Seen:
         finder, inside = self._taggers.finding_features(), work.record.content_area or (0.0, 0.0, 1.0, 1.0)

@@ -10,7 +10,16 @@ from services.chassis.errors import DomainError, InvalidArgument, NotFound
 from services.tagger.models.jobs import TagJob
 from services.tagger.models.pictures import OBJECT, Category, Kind, Picture, Scores, TaggerInfo
 from services.tagger.models.tags import TagOptions
-from services.tagger.ports import Backend, Captioner, FeatureFinder, MaskFinder, Shelf, SubjectFinder, Tagger, TaggerSource
+from services.tagger.ports import (
+    Backend,
+    Captioner,
+    FeatureFinder,
+    MaskFinder,
+    Shelf,
+    SubjectFinder,
+    Tagger,
+    TaggerSource,
+)
 
 INSTALL_NOTE = (
     "For more words offline, the operator can add the folder of a WD v3 tagger (model.onnx and selected_tags.csv) with "

@@ -55,7 +55,9 @@ class GrpcDatasets:
         token = ""
         while True:
             page = await self._stub.ListDatasetVersionImages(
-                dataset_service_pb2.ListDatasetVersionImagesRequest(parent=name, page_size=_PAGE, page_token=token, with_features=True),
+                dataset_service_pb2.ListDatasetVersionImagesRequest(
+                    parent=name, page_size=_PAGE, page_token=token, with_features=True
+                ),
                 timeout=_TIMEOUT_S,
             )
             images += [_of_version(item, version) for item in page.images]
@@ -69,7 +71,9 @@ class GrpcDatasets:
         token = ""
         while True:
             page = await self._stub.ListImages(
-                dataset_service_pb2.ListImagesRequest(parent=name, page_size=_PAGE, page_token=token, with_features=True),
+                dataset_service_pb2.ListImagesRequest(
+                    parent=name, page_size=_PAGE, page_token=token, with_features=True
+                ),
                 timeout=_TIMEOUT_S,
             )
             images += [_of_live(item, dataset) for item in page.images]
@@ -116,6 +120,7 @@ def _of_live(item: dataset_pb2.Image, dataset: dataset_pb2.Dataset) -> TrainingI
         perceptual_hash=item.perceptual_hash,
         text_areas=tuple(filter(None, map(_box, item.text_areas))),
         features=_features(item),
+        stored_tags=tuple(tag.SerializeToString() for tag in item.tags),
         caption_unused=has_caption and not caption,
         caption_counts=dataset.text_from not in (dataset_pb2.TEXT_FROM_TAGS, dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS),
         tags_count=dataset.text_from != dataset_pb2.TEXT_FROM_CAPTION,

@@ -52,7 +52,8 @@ class TrainingImage:
     name: of the image, or of the version's. text_source: where the text comes from. tags_unused, caption_unused: it has
     some that are not trained. caption_counts: a caption of its own would be all of its text. tags_count: tags may be
     part of it. facts, content_area, perceptual_hash: as the dataset service measured them; old versions have none.
-    text_areas, features: as far as a tagger has looked.
+    text_areas, features: as far as a tagger has looked. stored_tags: each of `tags` of a live set as the dataset
+    service wrote it, to be sent back as it is.
     """
 
     size: PictureSize
@@ -70,6 +71,7 @@ class TrainingImage:
     tags_count: bool = True
     text_areas: tuple[Crop, ...] = ()
     features: PictureFeatures | None = None
+    stored_tags: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from services.trainer.use_cases.previewing import SeenPicture
 
 ALIKE, COPY = 6, 2
 """Bits of 64 in which the hashes of near duplicates, and of copies, may differ."""
-SAME_BURST = 0.8
+SAME_BURST = 0.82
 """The likeness of features from which two photos are of one burst. Set on the development set (docs/audit.md)."""
 _PLACES, _NUMBERS = 5, 32
 _STEPS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
@@ -59,7 +59,8 @@ def near_duplicates(pictures: Sequence[SeenPicture], least: int) -> list[Finding
 
 
 def likenesses(images: Sequence[TrainingImage]) -> Floats:
-    """How alike the features of every two images are, (images, images), -1 to 1; 0 where one has none of the same model."""
+    """How alike the features of every two images are, (images, images), -1 to 1; 0 where the models differ or one has
+    none."""
     found = np.zeros((len(images), len(images)), np.float32)
     models: defaultdict[str, list[int]] = defaultdict(list)
     for number, image in enumerate(images):
@@ -80,7 +81,7 @@ def bits(images: Sequence[TrainingImage]) -> npt.NDArray[np.uint8]:
 
 
 def _over_steps(places: Floats) -> Floats:
-    """The cosine of every two pictures where they overlap, at the step at which it is largest. places: (n, 5, 5, 32)."""
+    """The cosine of every two pictures where they overlap, at the step where it is largest. places: (n, 5, 5, 32)."""
     best = np.full((len(places), len(places)), -1, np.float32)
     for down, across in _STEPS:
         ours, theirs = (_part(places, sign * down, sign * across) for sign in (1, -1))

@@ -478,7 +478,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def features(self) -> Global___PictureFeatures:
-        """What a tag job's network saw of it, for an audit to find near duplicates. Only lists return it, when asked by `with_features`."""
+        """What a tag job's network saw of it, for an audit to find near duplicates."""
 
     def __init__(
         self,
@@ -527,7 +527,9 @@ class PictureFeatures(_message.Message):
     model_sha256: _builtins.str
     """SHA-256 of the model, in hex."""
     places: _builtins.bytes
-    """5 × 5 places inside the bars, row by row, with 32 numbers each: one signed byte a number."""
+    """5 × 5 places inside the bars, row by row, with 32 numbers each: one signed byte a number, 800 together. Empty where the
+    model knows nothing of such a picture, as of a drawing, and where they were not asked for by `with_features`.
+    """
     def __init__(
         self,
         *,
@@ -704,7 +706,7 @@ class DatasetVersionImage(_message.Message):
 
     @_builtins.property
     def features(self) -> Global___PictureFeatures:
-        """As Image.features when it was frozen. Returned when asked by `with_features`. Output only."""
+        """As Image.features when it was frozen. Output only."""
 
     def __init__(
         self,

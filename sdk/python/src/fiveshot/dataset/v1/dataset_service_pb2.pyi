@@ -534,7 +534,7 @@ class ListImagesRequest(_message.Message):
     order_by: _builtins.str
     """`file_name`, `create_time` or `update_time`, with ` desc` for descending order; empty for upload order."""
     with_features: _builtins.bool
-    """Returns each image's `features` too, 800 bytes that only an audit reads."""
+    """Returns `features.places` of each image too, 800 bytes that only an audit reads."""
     def __init__(
         self,
         *,
@@ -1862,7 +1862,7 @@ class ListDatasetVersionImagesRequest(_message.Message):
     order_by: _builtins.str
     """`file_name`, with ` desc` for descending order; empty for the version's order."""
     with_features: _builtins.bool
-    """Returns each image's `features` too."""
+    """Returns `features.places` of each image too."""
     def __init__(
         self,
         *,
