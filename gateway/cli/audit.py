@@ -16,6 +16,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 from gateway.cli import output
 from gateway.cli.base_models import base_model_name
 from gateway.cli.dataset import SETS, Dataset, app
+from gateway.cli.lookup import did_you_mean
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 from gateway.cli.tagging import follow
@@ -48,7 +49,11 @@ def audit(
     )
     request = pb.AuditDatasetRequest(parent=session.parent, training_job=job)
     found = session.trainer.AuditDataset(request)
+    first = {each.kind for each in found.findings}
     for kind in fix or []:
+        if kind in first and not any(each.kind == kind for each in found.findings):
+            output.note(f"{kind}: gone with what was mended before.")
+            continue
         _mend(session, found, kind)
         found = session.trainer.AuditDataset(request)
     if session.json:
@@ -67,7 +72,8 @@ def _mend(session: Session, found: audit_pb2.DatasetAudit, kind: str) -> None:
         others = sorted({each.kind for each in found.findings if each.HasField("fix")})
         raise InvalidArgument(
             f"{'No call mends' if findings else 'The audit does not find'} '{kind}'", field="fix",
-            remedy=f"These can be mended: {', '.join(others)}." if others else "Nothing here can be mended by a call.",
+            remedy=f"{did_you_mean(kind, others)} These can be mended: {', '.join(others)}.".strip()
+            if others else "Nothing here can be mended by a call.",
         )  # fmt: skip
     service, _, method = mendable[0].fix.method.rpartition("/")
     module = tagger_service_pb2 if service.startswith("fiveshot.tagger.") else dataset_service_pb2

@@ -36,8 +36,8 @@ def scene(seed: int, side: int = 256) -> Image.Image:
     return Image.fromarray(np.clip(grain, 10, 245).astype(np.uint8))
 
 
-def lit(picture: Image.Image, factor: float) -> Image.Image:
-    return Image.fromarray(np.clip(np.asarray(picture, np.float32) * factor, 0, 255).astype(np.uint8))
+def lit(picture: Image.Image, factor: float, dark: float = 0) -> Image.Image:
+    return Image.fromarray(np.clip(np.asarray(picture, np.float32) * factor - dark, 0, 255).astype(np.uint8))
 
 
 def clock() -> Image.Image:
@@ -69,8 +69,8 @@ CASES = [
     Case("text", words={"text_areas": [dataset_pb2.Crop(left=0.6, top=0.92, right=0.98, bottom=0.97)]}),
     Case("crop-loss", lambda: ImageOps.expand(clock(), (260, 0, 260, 0), fill=(150, 120, 96))),
     Case("blurry", lambda: scene(4).filter(ImageFilter.GaussianBlur(6))),
-    Case("underexposed", lambda: lit(scene(4), 0.02)),
-    Case("overexposed", lambda: lit(scene(4), 12)),
+    Case("underexposed", lambda: lit(scene(4), 0.3, 30)),
+    Case("overexposed", lambda: lit(scene(4), 5)),
     Case("caption-too-long", words={"caption": _LONG}),
     Case("caption-too-long", words={"tags": _MANY}, dataset=_TAGS_TOO),
     Case("uneven-captions", clock, words={"caption": ""}),

@@ -8,7 +8,7 @@ its bits. What a network saw at 5 × 5 places survives these too, and differs be
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ ALIKE, COPY = 6, 2
 """Bits of 64 in which the hashes of near duplicates, and of copies, may differ."""
 SAME_BURST = 0.82
 """The likeness of features from which two photos are of one burst. Set on the development set (docs/audit.md)."""
+_NAMED = 3
 _PLACES, _NUMBERS = 5, 32
 _STEPS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 """Of places, by which one of two photos may be moved."""
@@ -35,13 +36,16 @@ def near_duplicates(pictures: Sequence[SeenPicture], least: int) -> list[Finding
     # Of equal pictures the one with the most pixels stays, and of those the first.
     order = sorted(range(len(pictures)), key=lambda one: -_pixels(pictures[one]))
     kept: list[int] = []
-    alike: list[int] = []
+    alike: dict[int, int] = {}
     copies = 0
     for each in order:
-        nearest = int(apart[each, kept].min(initial=64))
-        if nearest <= ALIKE or float(likeness[each, kept].max(initial=0.0)) >= SAME_BURST:
-            alike.append(each)
-            copies += nearest <= COPY
+        by_hash = min(kept, key=lambda other: int(apart[each, other]), default=each)
+        by_features = max(kept, key=lambda other: float(likeness[each, other]), default=each)
+        if by_hash != each and apart[each, by_hash] <= ALIKE:
+            alike[each] = by_hash
+            copies += int(apart[each, by_hash]) <= COPY
+        elif by_features != each and likeness[each, by_features] >= SAME_BURST:
+            alike[each] = by_features
         else:
             kept.append(each)
     if not alike:
@@ -51,7 +55,8 @@ def near_duplicates(pictures: Sequence[SeenPicture], least: int) -> list[Finding
     count = "1 picture looks" if len(alike) == 1 else f"{len(alike)} pictures look"
     return [
         Finding(
-            "near-duplicates", Severity.BLOCKING if blocking else Severity.ATTENTION, f"{count} the same as another",
+            "near-duplicates", Severity.BLOCKING if blocking else Severity.ATTENTION,
+            f"{count} the same as another: {_pairs(images, alike)}",
             "Take the copies out: each would be learnt twice. To give a picture weight, raise its repeats.",
             names, DeleteImages(names),
         )
@@ -100,6 +105,13 @@ def _places(image: TrainingImage) -> Floats:
     assert image.features is not None
     stored = np.frombuffer(image.features.places, np.int8)
     return stored.reshape(_PLACES, _PLACES, _NUMBERS).astype(np.float32)
+
+
+def _pairs(images: Sequence[TrainingImage], alike: Mapping[int, int]) -> str:
+    """Which picture is like which, by the names of their files; no more than fit into a line."""
+    said = [f"{images[one].file_name} as {images[other].file_name}" for one, other in sorted(alike.items())]
+    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+    return f"{', '.join(said[:_NAMED])}{more}"
 
 
 def _pixels(picture: SeenPicture) -> int:
