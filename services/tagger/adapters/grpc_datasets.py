@@ -62,7 +62,7 @@ class GrpcDatasets:
 
     async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
         """See the port."""
-        features = seen.features and dataset_pb2.PictureFeatures(**vars(seen.features))
+        features = None if seen.features is None else dataset_pb2.PictureFeatures(**vars(seen.features))
         changed = dataset_pb2.Image(
             name=image,
             etag=etag,

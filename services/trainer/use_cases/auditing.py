@@ -15,6 +15,7 @@ from services.trainer.models.audit import (
     CropToSubjects,
     DeleteImages,
     Finding,
+    Fix,
     RemoveTags,
     SetCrops,
     SetTriggerWord,
@@ -166,7 +167,8 @@ def _texts(pictures: Sequence[SeenPicture], trigger_word: str) -> Iterator[Findi
 
 def _bare(bare: Sequence[SeenPicture]) -> Finding:
     """Some have no text of their own, while others have."""
-    remedy, fix = "Tag or caption all pictures, or none.", None
+    remedy = "Tag or caption all pictures, or none."
+    fix: Fix | None = None
     if all(each.image.tags_count for each in bare):
         fix = TagPictures()
     elif all(each.image.tags for each in bare):
