@@ -36,7 +36,7 @@ def add_features(path: Path, packages: Path) -> float:
     names = ["features.weight.half"], ["features.weight"]
     graph.node.append(onnx.helper.make_node("Cast", *names, to=onnx.TensorProto.FLOAT))
     graph.node.append(onnx.helper.make_node("Conv", [_LAYER, "features.weight", "features.bias"], [_OUTPUT]))
-    shape = ["n", _KEPT, 9, 9]
+    shape: list[str | int | None] = ["n", _KEPT, 9, 9]
     graph.output.append(onnx.helper.make_tensor_value_info(_OUTPUT, onnx.TensorProto.FLOAT, shape))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -59,11 +59,11 @@ def _places(model: onnx.ModelProto, packages: Path) -> npt.NDArray[np.float64]:
 def _without_features(model: onnx.ModelProto) -> None:
     """Takes away what an earlier run added."""
     graph = model.graph
-    for group in (graph.output, graph.node, graph.initializer):
-        for each in [each for each in group if _is_ours(each)]:
-            group.remove(each)
-
-
-def _is_ours(each: object) -> bool:
-    names = [getattr(each, "name", ""), *getattr(each, "output", ())]
-    return any(name == _OUTPUT or name.startswith(f"{_OUTPUT}.") for name in names)
+    for group, names in (
+        (graph.output, [each.name for each in graph.output]),
+        (graph.node, [each.output[0] for each in graph.node]),
+        (graph.initializer, [each.name for each in graph.initializer]),
+    ):
+        for place in reversed(range(len(names))):
+            if names[place] == _OUTPUT or names[place].startswith(f"{_OUTPUT}."):
+                del group[place]
