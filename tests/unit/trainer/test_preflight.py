@@ -33,6 +33,8 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
         "pony-v6",
         "illustrious-xl",
         "noobai-xl-vpred",
+        "flux2-klein-4b",
+        "flux2-klein-base-4b",
         "z-image",
         "z-image-turbo",
         "sd-3.5-medium",
@@ -40,6 +42,8 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
         "sd-3.5-large",
         "flux-dev",
         "flux-schnell",
+        "qwen-image",
+        "flux2-dev",
     ]
     assert all(model.license and model.memory_bytes for model in found.values())
     assert [name for name, model in found.items() if not model.size_bytes] == NOT_COUNTED

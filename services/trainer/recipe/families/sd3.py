@@ -101,12 +101,17 @@ FACTS = FamilyFacts(
         "sd-3.5-medium": Published(
             1024,
             {"transformer": _MEDIUM, "vae": VAE_16, **_TEXT},
+            # One block of each kind, the last of which nobody asks for text; then one more of those between.
             mixture=(
-                (-22, {"num_layers": 1, "dual_attention_layers": ()}),
-                (10, {"num_layers": 2, "dual_attention_layers": ()}),
-                (13, {"num_layers": 2, "dual_attention_layers": (0,)}),
+                (-20, {"num_layers": 3, "dual_attention_layers": (0,)}),
+                (9, {"num_layers": 4, "dual_attention_layers": (0,)}),
+                (12, {"num_layers": 4, "dual_attention_layers": (0, 1)}),
             ),
         ),
-        "sd-3.5-large": Published(1024, {"transformer": _LARGE, "vae": VAE_16, **_TEXT}, repeated={"num_layers": 38}),
+        "sd-3.5-large": Published(
+            1024,
+            {"transformer": _LARGE, "vae": VAE_16, **_TEXT},
+            mixture=((-34, {"num_layers": 3}), (35, {"num_layers": 4})),
+        ),
     },
 )
