@@ -51,9 +51,9 @@ def is_streamed(place: int, streamed: int, total: int) -> bool:
 
 
 def why_not(facts: FamilyFacts, parameters: TrainingParameters) -> str:
-    """Why a job's blocks cannot be streamed, the end of a sentence that begins with "it"; "" when they can."""
+    """Why a job's blocks cannot be streamed, the end of a sentence that begins with "the job"; "" when they can."""
     if not facts.denoiser.blocks:
-        return f"is of {facts.title}, whose blocks are not alike"
+        return f"has a base model of {facts.title}, whose blocks are not alike"
     if not parameters.gradient_checkpointing:
         return "has no gradient_checkpointing, without which a backward pass holds all weights"
     if parameters.base_quantization != "none":
@@ -61,6 +61,12 @@ def why_not(facts: FamilyFacts, parameters: TrainingParameters) -> str:
     if parameters.adapter not in SCALED:
         return f"trains {parameters.adapter}, whose files are checked against resident weights"
     return ""
+
+
+def all_stay(facts: FamilyFacts, parameters: TrainingParameters) -> str:
+    """What a user is told of a job that does not fit and cannot be streamed; "" of one that can."""
+    reason = why_not(facts, parameters)
+    return f"All blocks of the base model stay on the device: the job {reason}." if reason else ""
 
 
 def freed(costs: ModelCosts, parameters: TrainingParameters, streamed: int) -> Streaming:

@@ -25,7 +25,7 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import VERSION
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
-from services.trainer.recipe.streaming import most, to_fit
+from services.trainer.recipe.streaming import all_stay, most, to_fit
 from services.trainer.use_cases.creating import samples_per_step
 from services.trainer.use_cases.placing import WORKER_MEMORY
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
@@ -70,9 +70,10 @@ class JobEstimator:
         fit, remedy = Fit.UNSPECIFIED, ""
         if limit:
             usable = usable_bytes(limit, devices)
-            streaming = None
+            streaming, all_here = None, ""
             if not all(is_cpu(device) for device in devices):
                 streaming = to_fit(families()[model.family], model.costs, parameters, memory, usable)
+                all_here = all_stay(families()[model.family], parameters)
             if streaming is not None:
                 memory = streaming.less(memory)
             fit = fit_of(memory, usable)
@@ -80,6 +81,8 @@ class JobEstimator:
                 remedy = remedy_of(model, parameters, pictures, cost, memory, usable)
             if streaming is not None:
                 remedy = f"{streaming.sentence} {remedy}".strip()
+            elif fit is Fit.NO:
+                remedy = f"{remedy} {all_here}".strip()
         return Estimate(
             steps_per_epoch=planned.steps.steps_per_epoch,
             total_steps=planned.steps.total_steps,

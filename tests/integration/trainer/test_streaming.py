@@ -34,7 +34,9 @@ def gradients(family: Family, chosen: TrainingParameters) -> tuple[Tensor, ...]:
         torch.nn.init.normal_(weight, std=0.1)
     family.enable_gradient_checkpointing()
     answer = family.predict(
-        torch.randn(2, 16, 8, 8), torch.tensor([0.4, 0.6]), family.encode_text(["a red ball", "a dog"])
+        torch.randn(2, family.latent_channels, 8, 8),
+        torch.tensor([0.4, 0.6]),
+        family.encode_text(["a red ball", "a dog"]),
     )
     return (answer.detach(), *torch.autograd.grad(answer.square().mean(), weights))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -148,6 +148,31 @@ async def test_an_estimate_counts_and_says_what_stays_and_a_job_may_go_where_it_
     kept = await estimator.memory(request, planned)
     assert kept.middle == large.memory.middle
     assert kept.low < 24 * GIB
+
+
+@pytest.mark.parametrize(
+    ("base_model", "changes", "device", "said"),
+    [
+        ("flux-dev", {"adapter": "dora"}, "NVIDIA L4", "trains dora, whose files"),
+        ("flux-dev", {"base_quantization": "int8", "resolution": 1024}, "NVIDIA L4", "has a quantised base"),
+        ("sdxl", {}, "NVIDIA L4", "has a base model of Stable Diffusion XL, whose blocks"),
+        ("flux-dev", {"adapter": "dora"}, "cpu 4 threads", ""),
+    ],
+)
+async def test_where_a_job_does_not_fit_the_estimate_says_why_nothing_is_streamed(
+    base_model: str, changes: dict[str, Any], device: str, said: str
+) -> None:
+    catalogue = load_catalogue(text=EXAMPLES.replace("\nenabled = false", ""))
+    planner, store = Planner(catalogue, _Datasets(), min_images=1), _Store()
+    measurements = FakeMeasurements(PresentDevice(device, 4 * GIB))
+    estimator = JobEstimator(cast("Any", store), measurements, planner, catalogue, clock=lambda: NOW)
+    settings = {"resolution": 512, **changes}
+    request = JobRequest("acme", "", "", f"baseModels/{base_model}", "projects/acme/datasets/dog", settings, 0)
+    found = await estimator.estimate(request)
+    assert found.fit is Fit.NO
+    expected = f"All blocks of the base model stay on the device: the job {said}" if said else ""
+    assert expected in found.fit_remedy
+    assert bool(said) == ("blocks" in found.fit_remedy)
 
 
 @pytest.mark.parametrize(("streamed", "total"), [(0, 7), (1, 7), (3, 7), (6, 7), (7, 7), (12, 57)])
