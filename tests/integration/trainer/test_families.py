@@ -264,7 +264,7 @@ def test_checkpointing_computes_the_same_where_texts_are_unequal(
     torch.manual_seed(1)
     for weight in weights.values():
         torch.nn.init.normal_(weight, std=0.1)
-    noisy, told = torch.randn(2, 16, 8, 8), torch.tensor([0.4, 0.6])
+    noisy, told = torch.randn(2, loaded.latent_channels, 8, 8), torch.tensor([0.4, 0.6])
     texts = loaded.encode_text(["a red ball", "a dog"])
 
     def gradients() -> tuple[Tensor, ...]:
