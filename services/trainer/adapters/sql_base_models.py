@@ -6,7 +6,7 @@ made on a base model that is being deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -98,14 +98,13 @@ class SqlBaseModelStore:
         self._tell(after)
         return after
 
-    async def acquire(self, ask: WorkerAsk, families: Collection[str], move: BaseModelMove) -> OwnBaseModel | None:
+    async def acquire(self, ask: WorkerAsk, able: Mapping[str, str], move: BaseModelMove) -> OwnBaseModel | None:
         waits = (_column.state == OwnBaseModelState.CHECKING.value, _column.lease_token.is_(None))
         first = select(_column.name, _column.families, _column.based_on).where(*waits)
         async with self._db.connect() as conn:
             waiting = (await conn.execute(first.order_by(_column.update_time, _column.name).limit(_LOOKED_AT))).all()
         for name, of_families, based_on in waiting:
-            loads = not ask.base_models or based_on in ask.base_models if based_on else set(of_families) & set(families)
-            if not loads:
+            if not (based_on in able if based_on else set(of_families) & set(able.values())):
                 continue
             async with self._db.begin() as conn:
                 statement = select(base_models).where(_column.name == name, *waits).with_for_update(skip_locked=True)
@@ -118,6 +117,10 @@ class SqlBaseModelStore:
                 await sql_queue.note_worker(conn, ask, after.attempts[-1].start_time)
             return after
         return None
+
+    async def users(self, name: str) -> Users:
+        async with self._db.connect() as conn:
+            return await _users(conn, name)
 
     async def delete(self, name: str, check: Callable[[OwnBaseModel, Users], None]) -> OwnBaseModel:
         async with self._db.begin() as conn:

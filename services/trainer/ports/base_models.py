@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -57,11 +57,14 @@ class BaseModelStore(Protocol):
     async def change(self, name: str, move: BaseModelMove) -> OwnBaseModel:
         """Applies a move and returns the base model after it. NotFound, and whatever the move raises."""
 
-    async def acquire(self, ask: WorkerAsk, families: Collection[str], move: BaseModelMove) -> OwnBaseModel | None:
+    async def acquire(self, ask: WorkerAsk, able: Mapping[str, str], move: BaseModelMove) -> OwnBaseModel | None:
         """Applies a move to the check that waits longest and that the worker can do; None when there is none.
 
-        families: of the base models that it can load.
+        able: names of the catalogue's base models that it can train, with their families.
         """
+
+    async def users(self, name: str) -> Users:
+        """What needs a base model now."""
 
     async def delete(self, name: str, check: Callable[[OwnBaseModel, Users], None]) -> OwnBaseModel:
         """Removes one and returns it. check: raises to keep it; no job on it is made meanwhile. NotFound."""

@@ -19,6 +19,7 @@ from services.trainer.use_cases.own_base_models import remove_parts
 
 _BATCH = 100
 _PREFIX = "baseModels/"
+_MIB = 2**20
 log = get_logger(__name__)
 
 
@@ -56,8 +57,13 @@ class BaseModelChecks:
         """The check that has waited longest, of those that the worker can do."""
         if not ask.takes_own:
             return None
-        able = {_PREFIX + key: model for key, model in self._catalogue.items() if ask.takes(_PREFIX + key, "")}
-        known = {model.family for model in able.values() if not ask.families or model.family in ask.families}
+        able = {
+            _PREFIX + key: model.family
+            for key, model in self._catalogue.items()
+            if ask.takes(_PREFIX + key, "")
+            and (not ask.families or model.family in ask.families)
+            and (not ask.kind.usable or model.memory_mib * _MIB <= ask.kind.usable)
+        }
 
         def move(waiting: OwnBaseModel) -> OwnBaseModel:
             return moves.acquire(
@@ -69,11 +75,11 @@ class BaseModelChecks:
                 pretends=ask.pretends,
             )
 
-        model = await self._store.acquire(ask, known, move)
+        model = await self._store.acquire(ask, able, move)
         if model is None:
             return None
-        fitting = [name for name, each in able.items() if each.family in model.families and each.family in known]
-        candidates = (model.based_on,) if model.based_on else tuple(fitting)
+        fitting = tuple(name for name, family in able.items() if family in model.families)
+        candidates = (model.based_on,) if model.based_on else fitting
         return BaseModelCheck(model, model.attempts[-1].token, self._lease, candidates)
 
     async def report(

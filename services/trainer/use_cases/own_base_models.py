@@ -143,8 +143,11 @@ class OwnBaseModels:
 
     async def delete(self, name: str, *, etag: str, force: bool) -> None:
         """Deletes one with its file. NotFound, Aborted, FailedPrecondition(BASE_MODEL_IN_USE)."""
-        model = await self._store.get(name)
-        saved = 0 if force else await self._saved.trained_on(model.name)
+        model, saved = await self._store.get(name), 0
+        # What is known here says no without the registry, which may be away.
+        check_delete(model, await self._store.users(name), saved, etag=etag, force=force)
+        if not force:
+            saved = await self._saved.trained_on(name)
 
         def check(found: OwnBaseModel, users: Users) -> None:
             check_delete(found, users, saved, etag=etag, force=force)
