@@ -134,6 +134,8 @@ def check_upload(model: OwnBaseModel, offset: int) -> None:
             reason="UPLOAD_OFFSET",
             remedy="Read uploaded_bytes and send the file from there; let one process alone upload it.",
             metadata={"uploaded_bytes": str(model.uploaded_bytes)},
+            # Of an upload that broke off the last part may still be on its way to the store.
+            retry_after_s=1.0,
         )
 
 

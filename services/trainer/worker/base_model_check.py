@@ -112,7 +112,7 @@ class CheckAttempt:
     async def _check(self) -> str:
         """Name of the entry that it is made from; "" when it was told to let go."""
         with metrics.spending("downloading"):
-            path = await self.weights.fetch(self.task.own)
+            path = await self.weights.fetch(self.task.own, anew=True)
         refused: EngineError | None = None
         for base in self.candidates:
             try:

@@ -41,14 +41,17 @@ class BaseWeights:
         """Where its file lies, once it was fetched."""
         return self._folder / f"{own.sha256}{_SUFFIX}"
 
-    async def fetch(self, own: Own) -> Path:
+    async def fetch(self, own: Own, *, anew: bool = False) -> Path:
         """Its file; fetched unless it is here.
+
+        anew: fetched in any case. What nobody has checked yet may claim the digest of a file that another project has
+        uploaded, and must not be taken for that one.
 
         Raises ResourceExhausted(DISK_FULL) when there is no room for it, DataLoss(DIGEST_MISMATCH) when the store lost
         some of it, FailedPrecondition(BASE_MODEL_DIGEST_DIFFERS) when what was uploaded is not what was announced.
         """
         path = self.place(own)
-        if await asyncio.to_thread(_used_again, path, own.size_bytes):
+        if not anew and await asyncio.to_thread(_used_again, path, own.size_bytes):
             return path
         await asyncio.to_thread(self._make_room, own)
         log.info("base_model_fetching", base_model=own.name, bytes=own.size_bytes)

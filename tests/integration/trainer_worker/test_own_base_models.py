@@ -42,7 +42,10 @@ async def _objects(objects: ObjectStore, name: str) -> list[str]:
 
 
 async def _two_wrong_ones(trainer: Trainer, project: str, checkpoint: Path) -> dict[str, str]:
-    """Files with right headers: one was damaged on its way, the other lacks its decoder. Name to expected reason."""
+    """Files with right headers: one was damaged on its way, the other lacks its decoder. Name to expected reason.
+
+    The first claims the digest of a file that the worker has checked before.
+    """
     data = bytearray(checkpoint.read_bytes())
     damaged = await own.announce(trainer, project, bytes(data), "damaged")
     data[-1] ^= 1

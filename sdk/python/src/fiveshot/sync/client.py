@@ -8,6 +8,7 @@ from typing import Any
 
 from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
 from fiveshot.connection import Patience, endpoint
+from fiveshot.sync.base_models import OwnBaseModels
 from fiveshot.sync.calls import Channel, Listing, Stubs
 from fiveshot.sync.comparing import Comparison, compare
 from fiveshot.sync.datasets import Datasets
@@ -53,6 +54,7 @@ class Client:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.own_base_models = OwnBaseModels(self.stubs)
         self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
