@@ -51,7 +51,7 @@ _OPTIONS_OF_FIELDS = {
     "Choose another name, or overwrite it": "Choose another name with --to, or use --force",
     "Check that the server runs and that its address is right, then try again":
         "Check its address (--server, FIVESHOT_SERVER) and that it runs: `fiveshot status`",
-    "set ignore_audit": "give --ignore-audit",
+    "set ignore_audit": "give --ignore-audit", "repeat the call with force": "give --force",
 }  # fmt: skip
 
 

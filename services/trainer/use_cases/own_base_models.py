@@ -125,7 +125,7 @@ class OwnBaseModels:
         """One of them. NotFound."""
         return await self._view(await self._store.get(name))
 
-    async def list(self, request: ListRequest) -> tuple[list[OwnBaseModelView], str, int]:
+    async def list(self, request: ListRequest) -> tuple[Sequence[OwnBaseModelView], str, int]:
         """A page of a project's, the token of the next page, and how many match in all. InvalidArgument."""
         asked = BASE_MODELS.open(request, self._tokens)
         found, total = await self._store.list(project_of(request.parent), asked.query)
@@ -253,7 +253,7 @@ class OwnBaseModels:
     async def _view(self, model: OwnBaseModel) -> OwnBaseModelView:
         return (await self._views([model]))[0]
 
-    async def _views(self, models: Sequence[OwnBaseModel]) -> list[OwnBaseModelView]:
+    async def _views(self, models: Sequence[OwnBaseModel]) -> Sequence[OwnBaseModelView]:
         made = [self._base_models.made_from(model) for model in models]
         entries = await self._loadable() if any(made) else None
         return [

@@ -62,7 +62,11 @@ async def _refused(trainer: Trainer, project: str, wrong: Mapping[str, str]) -> 
         found = await own.checked(trainer, name)
         assert (found.state, found.error.reason) == (State.STATE_FAILED, reason), found.error
         assert found.error.remedy
-        assert await _objects(trainer.objects, name) == []
+
+        async def removed(name: str = name) -> bool:
+            return not await _objects(trainer.objects, name)
+
+        await until(removed, limit_s=30.0, what="the removal of its file")
         with pytest.raises(FailedPrecondition) as refused:
             await trainer.create(project, base_model=name)
         assert refused.value.metadata["state"] == "FAILED"
