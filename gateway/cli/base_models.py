@@ -156,10 +156,10 @@ def tell_unavailable(session: Session, base_model: str, held_back: str = "") -> 
         if held_back:
             output.note(f"The job waits. {held_back}")
     else:
-        short = output.short(base_model)
+        short, entry = output.short(base_model), output.short(found.based_on or base_model)
         output.note(
             f"No worker can load {short} now, so the job waits."
-            f" On the workers' machine: fiveshot base-models check {short}"
+            f" On the workers' machine: fiveshot base-models check {entry}"
         )
 
 
