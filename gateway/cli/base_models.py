@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from fiveshot import errors
+from fiveshot.parameters import DEFAULT_BASE_MODEL
 from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
@@ -169,7 +170,7 @@ def base_model_name(session: Session, given: str) -> str:
     No two have the same id: the service refuses an own one that the catalogue has.
     """
     name = session.name("baseModels", given)
-    if name != f"baseModels/{given}" or "." in given:
+    if given == DEFAULT_BASE_MODEL or name != f"baseModels/{given}" or "." in given:
         return name
     own = f"{session.parent}/baseModels/{given}"
     known = session.trainer.ListBaseModels(pb.ListBaseModelsRequest()).base_models
