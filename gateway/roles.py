@@ -83,6 +83,7 @@ _METHODS = {
     },
     "fiveshot.trainer.v1.TrainingService": {
         "ListBaseModels": _READER,
+        "ListOwnBaseModels": _READER,
         "GetBaseModel": _READER,
         "CreateBaseModel": _EDITOR,
         "UploadBaseModel": _EDITOR,

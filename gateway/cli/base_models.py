@@ -46,9 +46,9 @@ def list_(
         _list_known(session)
         return
     answer = session.trainer.ListBaseModels(pb.ListBaseModelsRequest())
-    asked = pb.ListBaseModelsRequest(parent=session.parent, filter=filter)
+    asked = pb.ListOwnBaseModelsRequest(parent=session.parent, filter=filter)
     found = [*([] if own or filter else answer.base_models)]
-    found += pages(session.trainer.ListBaseModels, asked, "base_models", limit)
+    found += pages(session.trainer.ListOwnBaseModels, asked, "base_models", limit)
     if session.json:
         output.print_list("baseModels", found)
         return

@@ -14,7 +14,7 @@ from services.trainer.models.own_base_model import OwnBaseModel, OwnBaseModelSta
 from services.trainer.ports import WorkerAsk
 
 BASE_MODELS: Listing[OwnBaseModel] = Listing(
-    "ListBaseModels",
+    "ListOwnBaseModels",
     fields={
         "state": choice(list(OwnBaseModelState), prefix="STATE_"),
         "family": text(),

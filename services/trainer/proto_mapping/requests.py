@@ -53,7 +53,7 @@ def list_request(
     request: _Service.ListTrainingJobsRequest
     | _Service.ListEpochsRequest
     | _Service.ListPreviewRequestsRequest
-    | _Service.ListBaseModelsRequest,
+    | _Service.ListOwnBaseModelsRequest,
 ) -> ListRequest:
     """A list call."""
     return ListRequest(

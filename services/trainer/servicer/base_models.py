@@ -36,11 +36,14 @@ class BaseModelMethods:
     async def ListBaseModels(
         self, request: _Service.ListBaseModelsRequest, context: Any
     ) -> _Service.ListBaseModelsResponse:
-        if not request.parent:
-            models = [base_model_to_proto(model) for model in await self._catalogue.base_models()]
-            return _Service.ListBaseModelsResponse(base_models=models, total_size=len(models))
+        models = await self._catalogue.base_models()
+        return _Service.ListBaseModelsResponse(base_models=[base_model_to_proto(model) for model in models])
+
+    async def ListOwnBaseModels(
+        self, request: _Service.ListOwnBaseModelsRequest, context: Any
+    ) -> _Service.ListOwnBaseModelsResponse:
         views, token, total = await self._own.list(list_request(request))
-        return _Service.ListBaseModelsResponse(
+        return _Service.ListOwnBaseModelsResponse(
             base_models=[view_to_proto(view) for view in views], next_page_token=token, total_size=total
         )
 

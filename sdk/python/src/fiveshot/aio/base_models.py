@@ -85,9 +85,9 @@ class OwnBaseModels:
 
     def list(self, filter: str = "", *, order_by: str = "") -> Listing[OwnBaseModel]:
         """Those that match an AIP-160 filter such as `state = READY`, the newest first."""
-        request = pb.ListBaseModelsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
+        request = pb.ListOwnBaseModelsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
         return Listing(
-            self._stubs.trainer.ListBaseModels, request, "base_models", lambda each: OwnBaseModel(self._stubs, each)
+            self._stubs.trainer.ListOwnBaseModels, request, "base_models", lambda each: OwnBaseModel(self._stubs, each)
         )  # fmt: skip
 
     async def upload(

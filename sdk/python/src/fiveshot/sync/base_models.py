@@ -86,9 +86,9 @@ class OwnBaseModels:
 
     def list(self, filter: str = "", *, order_by: str = "") -> Listing[OwnBaseModel]:
         """Those that match an AIP-160 filter such as `state = READY`, the newest first."""
-        request = pb.ListBaseModelsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
+        request = pb.ListOwnBaseModelsRequest(parent=self._endpoint.parent, filter=filter, order_by=order_by)
         return Listing(
-            self._stubs.trainer.ListBaseModels, request, "base_models", lambda each: OwnBaseModel(self._stubs, each)
+            self._stubs.trainer.ListOwnBaseModels, request, "base_models", lambda each: OwnBaseModel(self._stubs, each)
         )  # fmt: skip
 
     def upload(
@@ -139,9 +139,7 @@ class OwnBaseModels:
             offset = model.message.uploaded_bytes
             attempt, reached = (1, offset) if offset > reached else (attempt + 1, reached)
             try:
-                model.message = self._stubs.trainer.UploadBaseModel(
-                    _requests(model.name, path, offset, on_progress)
-                )
+                model.message = self._stubs.trainer.UploadBaseModel(_requests(model.name, path, offset, on_progress))
             except errors.FiveshotError as failure:
                 pause = self._stubs.channel.patience.pause(failure, attempt, None)
                 if pause is None:

@@ -27,7 +27,48 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListBaseModelsRequest(_message.Message):
-    """Asks for the base models of the catalogue, all at once; or for a page of those of a project."""
+    """Asks for all base models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBaseModelsRequest: _TypeAlias = ListBaseModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListBaseModelsResponse(_message.Message):
+    """All base models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def base_models(self) -> _containers.RepeatedCompositeFieldContainer[_base_model_pb2.BaseModel]:
+        """The default one first."""
+
+    def __init__(
+        self,
+        *,
+        base_models: _abc.Iterable[_base_model_pb2.BaseModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBaseModelsResponse: _TypeAlias = ListBaseModelsResponse  # noqa: Y015
+
+@_typing.final
+class ListOwnBaseModelsRequest(_message.Message):
+    """Asks for a page of a project's own base models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -37,7 +78,7 @@ class ListBaseModelsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`projects/{project}` for those that it has uploaded; empty for the catalogue, to which the other fields do not apply."""
+    """`projects/{project}`."""
     page_size: _builtins.int
     """Maximum number to return; 0 means 50, and more than 1000 means 1000."""
     page_token: _builtins.str
@@ -61,11 +102,11 @@ class ListBaseModelsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListBaseModelsRequest: _TypeAlias = ListBaseModelsRequest  # noqa: Y015
+Global___ListOwnBaseModelsRequest: _TypeAlias = ListOwnBaseModelsRequest  # noqa: Y015
 
 @_typing.final
-class ListBaseModelsResponse(_message.Message):
-    """Base models."""
+class ListOwnBaseModelsResponse(_message.Message):
+    """A page of a project's own base models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -78,7 +119,7 @@ class ListBaseModelsResponse(_message.Message):
     """All that match the filter."""
     @_builtins.property
     def base_models(self) -> _containers.RepeatedCompositeFieldContainer[_base_model_pb2.BaseModel]:
-        """Of the catalogue the default one first; of a project the newest first."""
+        """The base models."""
 
     def __init__(
         self,
@@ -93,7 +134,7 @@ class ListBaseModelsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListBaseModelsResponse: _TypeAlias = ListBaseModelsResponse  # noqa: Y015
+Global___ListOwnBaseModelsResponse: _TypeAlias = ListOwnBaseModelsResponse  # noqa: Y015
 
 @_typing.final
 class GetBaseModelRequest(_message.Message):

@@ -48,6 +48,11 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsResponse.FromString,
                 _registered_method=True)
+        self.ListOwnBaseModels = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/ListOwnBaseModels',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsResponse.FromString,
+                _registered_method=True)
         self.GetBaseModel = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/GetBaseModel',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetBaseModelRequest.SerializeToString,
@@ -250,7 +255,14 @@ class TrainingServiceServicer:
     """
 
     def ListBaseModels(self, request, context):
-        """Lists the base models of this deployment with their parameter specs; with a parent, those that the project has uploaded.
+        """Lists the base models of this deployment with their parameter specs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOwnBaseModels(self, request, context):
+        """Lists the base models that a project has uploaded for itself, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -544,6 +556,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsResponse.SerializeToString,
             ),
+            'ListOwnBaseModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnBaseModels,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsResponse.SerializeToString,
+            ),
             'GetBaseModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBaseModel,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetBaseModelRequest.FromString,
@@ -768,6 +785,33 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/ListBaseModels',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwnBaseModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/ListOwnBaseModels',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

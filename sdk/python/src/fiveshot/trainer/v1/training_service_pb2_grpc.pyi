@@ -42,7 +42,9 @@ class TrainingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TrainingServiceAsyncStub: ...
     ListBaseModels: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListBaseModelsRequest, _training_service_pb2.ListBaseModelsResponse]
-    """Lists the base models of this deployment with their parameter specs; with a parent, those that the project has uploaded."""
+    """Lists the base models of this deployment with their parameter specs."""
+    ListOwnBaseModels: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListOwnBaseModelsRequest, _training_service_pb2.ListOwnBaseModelsResponse]
+    """Lists the base models that a project has uploaded for itself, newest first."""
     GetBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]
     """Reads one base model."""
     CreateBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CreateBaseModelRequest, _base_model_pb2.BaseModel]
@@ -140,7 +142,9 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListBaseModels: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListBaseModelsRequest, _training_service_pb2.ListBaseModelsResponse]  # type: ignore[assignment]
-    """Lists the base models of this deployment with their parameter specs; with a parent, those that the project has uploaded."""
+    """Lists the base models of this deployment with their parameter specs."""
+    ListOwnBaseModels: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListOwnBaseModelsRequest, _training_service_pb2.ListOwnBaseModelsResponse]  # type: ignore[assignment]
+    """Lists the base models that a project has uploaded for itself, newest first."""
     GetBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Reads one base model."""
     CreateBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CreateBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
@@ -241,7 +245,15 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_service_pb2.ListBaseModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.ListBaseModelsResponse, _abc.Awaitable[_training_service_pb2.ListBaseModelsResponse]]:
-        """Lists the base models of this deployment with their parameter specs; with a parent, those that the project has uploaded."""
+        """Lists the base models of this deployment with their parameter specs."""
+
+    @_abc_1.abstractmethod
+    def ListOwnBaseModels(
+        self,
+        request: _training_service_pb2.ListOwnBaseModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListOwnBaseModelsResponse, _abc.Awaitable[_training_service_pb2.ListOwnBaseModelsResponse]]:
+        """Lists the base models that a project has uploaded for itself, newest first."""
 
     @_abc_1.abstractmethod
     def GetBaseModel(
