@@ -70,7 +70,10 @@ def update(
     found = session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=_name(session, base_model)))
     given = {"display_name": display_name, "description": description, "license": licence}
     paths = [field for field, value in given.items() if value is not None]
-    changed = base_model_pb2.BaseModel(name=found.name, etag=found.etag, **{path: given[path] or "" for path in paths})
+    changed = base_model_pb2.BaseModel(
+        name=found.name, etag=found.etag, display_name=display_name or "", description=description or "",
+        license=licence or "",
+    )  # fmt: skip
     if label or remove_label:
         changed.labels.update(labels.changed(found.labels, label, remove_label))
         paths.append("labels")

@@ -23,6 +23,6 @@ async def named_files(db: Database) -> AsyncIterator[NamedFile]:
             # Checkpoints before the last one are removed; nothing goes on from them.
             for file in (*row.files, *(row.checkpoint if row.number == row.last else ())):
                 yield NamedFile(f"{row.job}/epochs/{row.number}", file["object_key"], file["size_bytes"])
-        async for row in await conn.stream(select(base_models.c.name, base_models.c.parts)):
-            for part in row.parts:
-                yield NamedFile(row.name, part["object_key"], part["size_bytes"])
+        async for own in await conn.stream(select(base_models.c.name, base_models.c.parts)):
+            for part in own.parts:
+                yield NamedFile(own.name, part["object_key"], part["size_bytes"])

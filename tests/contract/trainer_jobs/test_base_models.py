@@ -68,9 +68,11 @@ async def came(store: BaseModelStore, name: str = NAME, **fields: Any) -> OwnBas
     """One whose file has come, in two parts."""
     model = await store.create(made(name, **fields), NO_KEY)
     for offset, size in ((0, 4), (4, model.size_bytes - 4)):
-        model = await store.change(
-            name, lambda found, o=offset, s=size: model_moves.with_part(found, part(o, s), offset=o, now=NOW)
-        )
+
+        def move(found: OwnBaseModel, offset: int = offset, size: int = size) -> OwnBaseModel:
+            return model_moves.with_part(found, part(offset, size), offset=offset, now=NOW)
+
+        model = await store.change(name, move)
     return model
 
 
@@ -79,7 +81,7 @@ def taking(token: str = "t", at: datetime = NOW) -> Any:
 
 
 def ending(token: str, outcome: Outcome = Outcome.SUCCEEDED, error: JobError | None = None) -> Any:
-    found = {"based_on": TINY, "family": "stable-diffusion", "token": token, "now": NOW}
+    found: dict[str, Any] = {"based_on": TINY, "family": "stable-diffusion", "token": token, "now": NOW}
     return lambda model: model_moves.complete(model, outcome, error, **found)
 
 
@@ -143,7 +145,7 @@ async def test_lists_are_filtered_and_paged(store: BaseModelStore) -> None:
         await store.create(made(f"{NAME}-{number}", at=NOW + timedelta(hours=number), labels=labels), NO_KEY)
     await store.create(made("projects/other/baseModels/house"), NO_KEY)
 
-    async def names(**asked: str) -> list[str]:
+    async def names(**asked: Any) -> list[str]:
         rows = await every_page(BASE_MODELS, lambda query: _rows(store, query), **asked)
         return [model.name.removeprefix(f"{NAME}-") for model in rows]
 
