@@ -54,7 +54,7 @@ async def _two_wrong_ones(trainer: Trainer, project: str, checkpoint: Path) -> d
     part = checkpoint.with_name("lacking.safetensors")
     save_file(tensors, part)
     lacking = await own.upload(trainer, project, part, "lacking")
-    return {damaged.name: "BASE_MODEL_DIGEST_DIFFERS", lacking.name: "BASE_MODEL_INCOMPLETE"}
+    return {damaged.name: "BASE_MODEL_DIGEST_DIFFERS", lacking.name: "BASE_MODEL_CORRUPT"}
 
 
 async def _refused(trainer: Trainer, project: str, wrong: Mapping[str, str]) -> None:
