@@ -23,8 +23,13 @@ export const en = {
   next: 'Next',
   tryAgain: 'Try again',
   away: 'The server cannot be reached. Nothing is lost; it is tried again.',
-  /** Sentences of the server that are known in the page's language. */
+  /** Sentences of the server that are known in the page's language: reasons and notices of a training, remarks beside a form, descriptions word for word. */
   rules: [] as Rule[],
+  remarks: [] as Rule[],
+  descriptions: {} as Words,
+  /** What is wrong and what to do, by the reason of an error; and parameters by their name in the API. */
+  faults: {} as Record<string, [string, string]>,
+  parameters: {} as Words,
   pretended: 'pretended',
   pretendedMore: 'By a worker that only pretends to train: the files are for tests of programs, and change nothing of a picture.',
   states: {

@@ -1,6 +1,8 @@
-// 简体中文。服务器自己的句子（错误、建议、参数说明）按原样显示。
+// 简体中文。服务器自己的句子：已知的见 zhFaults.ts、zhParameters.ts 和 zhTold.ts，其余按原样显示。
 import type { Strings } from './en'
+import { faults, REMARKS } from './zhFaults'
 import { operating } from './zhOperate'
+import { descriptions, parameters } from './zhParameters'
 import { RULES } from './zhTold'
 import { training } from './zhTraining'
 
@@ -25,6 +27,10 @@ export const zh: Strings = {
   tryAgain: '重试',
   away: '暂时连不上服务器。内容不会丢失，页面会自动重试。',
   rules: RULES,
+  remarks: REMARKS,
+  descriptions,
+  faults,
+  parameters,
   pretended: '模拟训练',
   pretendedMore: '由只模拟训练的工作进程生成：文件仅供程序测试，不会改变任何图片。',
   states: {
