@@ -11,7 +11,7 @@ export const en = {
   signOut: 'Sign out',
   themes: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' },
   screens: {
-    start: 'Start', photos: 'Photos', words: 'Words', plan: 'Plan', run: 'Run', choose: 'Choose', keep: 'Keep', compare: 'Compare', model: 'Model', operate: 'Operate',
+    start: 'Start', photos: 'Photos', words: 'Words', plan: 'Plan', run: 'Run', choose: 'Choose', keep: 'Keep', compare: 'Compare', try: 'Try out', model: 'Model', operate: 'Operate',
   },
   triggerWord: 'Trigger word',
   choosePhotos: 'Choose photos',

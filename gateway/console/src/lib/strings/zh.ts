@@ -14,7 +14,7 @@ export const zh: Strings = {
   signOut: '退出登录',
   themes: { auto: '主题：跟随系统', light: '主题：浅色', dark: '主题：深色' },
   screens: {
-    start: '开始', photos: '照片', words: '文字', plan: '计划', run: '训练', choose: '挑选', keep: '保存', compare: '比较', model: '模型', operate: '运维',
+    start: '开始', photos: '照片', words: '文字', plan: '计划', run: '训练', choose: '挑选', keep: '保存', compare: '比较', try: '试画', model: '模型', operate: '运维',
   },
   triggerWord: '触发词',
   choosePhotos: '选择照片',
