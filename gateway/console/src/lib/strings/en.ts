@@ -22,6 +22,9 @@ export const en = {
   previous: 'Previous',
   next: 'Next',
   tryAgain: 'Try again',
+  seconds: (count: number) => `${count} s`,
+  minutes: (count: number) => `${count} min`,
+  hours: (hours: number, minutes: number) => `${hours} h ${minutes} min`,
   away: 'The server cannot be reached. Nothing is lost; it is tried again.',
   /** Sentences of the server that are known in the page's language: reasons and notices of a training, remarks beside a form, descriptions word for word. */
   rules: [] as Rule[],

@@ -142,7 +142,7 @@ export const training = {
     },
   },
   tryOut: {
-    title: 'Try it out:',
+    title: 'Try it out',
     lead: 'Draw with your own words: each epoch or version you tick, at each strength, with each prompt and seed.',
     own: 'Try your own prompts',
     backToModel: 'Back to the model',
@@ -168,7 +168,7 @@ export const training = {
     none: 'Nothing is drawn yet',
     noneMore: 'A worker draws between two trainings. What it draws stays here for a day; you can leave the page meanwhile.',
     states: { 0: '', 1: 'Waits for a worker', 2: 'Being drawn', 3: 'Drawn', 4: 'Failed', 5: 'Cancelled' } as Words,
-    drawn: (done: number, all: number) => `${done} of ${all} pictures`,
+    drawn: (done: number, all: number) => done === all ? `${all} picture${s(all)}` : `${done} of ${all} pictures`,
     until: (time: string) => `kept until ${time}`,
     grid: 'What was drawn',
     earlier: 'Drawn within the last day',

@@ -68,6 +68,7 @@ export const faults: Record<string, [string, string]> = {
 
 /** 表单里各项的错误，排队的原因，以及估算旁边的说明。 */
 export const REMARKS: Rule[] = [
+  [/^cpu (\d+) threads?$/, 'CPU，$1 个线程'],
   [/^(?:\w+ )?must be between (\S+) and (\S+), got (.+)$/, '须在 $1 到 $2 之间，现在是 $3'],
   [/^(?:\w+ )?must be a whole number, got (.+)$/, '须为整数，现在是 $1'],
   [/^(?:\w+ )?must be a number, got (.+)$/, '须为数字，现在是 $1'],

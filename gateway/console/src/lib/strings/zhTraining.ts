@@ -141,7 +141,7 @@ export const training: typeof English = {
     },
   },
   tryOut: {
-    title: '试画：',
+    title: '试画',
     lead: '用自己的提示词来画：勾选的每一轮或每个版本，按每种强度、每条提示词和每个种子各画一张。',
     own: '用自己的提示词试画',
     backToModel: '回到模型',
@@ -167,7 +167,7 @@ export const training: typeof English = {
     none: '还没有画过',
     noneMore: '工作进程会在两次训练之间来画。图片在这里保留一天，期间可以离开页面。',
     states: { 0: '', 1: '等待工作进程', 2: '正在画', 3: '已画好', 4: '失败', 5: '已取消' },
-    drawn: (done, all) => `${all} 张中已画 ${done} 张`,
+    drawn: (done, all) => done === all ? `${all} 张图片` : `已画 ${done} / ${all} 张`,
     until: (time) => `保留到 ${time}`,
     grid: '画出的图片',
     earlier: '最近一天画过的',
