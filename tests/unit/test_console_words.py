@@ -23,7 +23,8 @@ def parameters() -> dict[str, str]:
 def descriptions() -> dict[str, str]:
     """Chinese sentences by the services' own."""
     text = (STRINGS / "zhParameters.ts").read_text(encoding="utf-8").partition("export const descriptions")[2]
-    return {key.replace("\\'", "'"): value for key, value in re.findall(rf"^  {_TEXT}:\s+{_TEXT},$", text, re.MULTILINE)}
+    found = re.findall(rf"^  {_TEXT}:\s+{_TEXT},$", text, flags=re.MULTILINE)
+    return {key.replace("\\'", "'"): value for key, value in found}
 
 
 def test_every_parameter_has_a_name_and_a_description() -> None:
