@@ -80,7 +80,7 @@ export const descriptions: Words = {
   'Shift of each channel\'s noise, for very dark or bright subjects; 0 is off.': '各通道噪声的偏移，适合很暗或很亮的主体；0 为关闭。',
   'How noise levels are drawn; stratified spreads each batch over all of them, by_resolution prefers more noise for larger pictures, as flow models sample.':
     '噪声强度如何取样；stratified 让每个批次均匀覆盖所有强度，by_resolution 对较大的图片偏向更强的噪声，与 flow 类模型的采样一致。',
-  'Draw more high noise: t becomes s t / (1 + (s - 1) t); 0 is off.': '多取强噪声：t 变为 s t / (1 + (s - 1) t)；0 为关闭。',
+  'Draw more high noise, or less below 1: t becomes s t / (1 + (s - 1) t); 0 is off.': '多取强噪声，小于 1 则少取：t 变为 s t / (1 + (s - 1) t)；0 为关闭。',
   'Share of samples trained with an empty caption.': '以空描述训练的样本所占比例。',
   'Shuffle the comma-separated parts of a caption at every use.': '每次使用时打乱描述中用逗号分隔的各段。',
   'Leading parts of a caption that stay in place when it is shuffled.': '打乱时，描述开头保持不动的段数。',
