@@ -131,7 +131,7 @@ def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]
     if message is not None and message.GetOptions().map_entry:
         if isinstance(value, dict):
             yield from ((item, f"[{key!r}]") for key, item in value.items())
-    elif isinstance(value, list):
+    elif isinstance(value, list) and field.is_repeated:
         yield from ((item, f"[{number}]") for number, item in enumerate(value))
     else:
         yield value, ""

@@ -25,7 +25,7 @@ _KINDS = {
     FieldDescriptor.CPPTYPE_BOOL: "bool",
 }
 OPEN, MAP = "open", "map"
-"""Kinds of fields in which any name may follow a dot. Of an enum the kind is its values, `|VIEW_MASK|VIEW_THUMBNAIL|`."""
+"""Kinds of fields in which any name may follow a dot. Of an enum the kind is its values: `|VIEW_CROP|VIEW_MASK|`."""
 
 
 def plain(name: str) -> str:

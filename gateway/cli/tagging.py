@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import typer
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 from fiveshot.trainer.v1.training_service_pb2 import GetBaseModelRequest
@@ -51,23 +52,31 @@ def run_tag_job(
     request = pb.TagImagesRequest(
         parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run, labels=own
     )
-    created = job = session.tagger.TagImages(request)
+    job = follow(session, session.tagger.TagImages(request))
+    if not session.json:
+        tell(job)
+    return job
+
+
+def follow(session: Session, job: tagger_pb2.TagJob) -> tagger_pb2.TagJob:
+    """Shows how a job gets on until it ends, and returns it as it is then. A Ctrl-C leaves it at work."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
     try:
         with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
             bar = progress.add_task("tagging", total=job.total_images or None)
-            watch = pb.WatchTagJobRequest(name=created.name)
+            watch = pb.WatchTagJobRequest(name=job.name)
             for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
                 done = job.tagged_images + job.skipped_images + job.failed_images
                 progress.update(bar, completed=done, total=job.total_images or None)
                 if session.json:
                     output.print_json_line(job)
     except KeyboardInterrupt:
-        output.note(f"The server goes on tagging. See what it finds: fiveshot dataset tags {output.short(dataset)}")
-        raise
-    if not session.json:
-        tell(job)
+        short = output.short(job.name)
+        output.note(
+            f"The job goes on. Follow it: fiveshot tag-jobs watch {short}. End it: fiveshot tag-jobs cancel {short}."
+        )
+        raise typer.Exit(output.INTERRUPTED) from None
     return job
 
 

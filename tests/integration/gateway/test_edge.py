@@ -204,7 +204,7 @@ async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
         ("GET", "datasets", "orderby=create_time", {"orderby": "There is no such field. Did you mean orderBy?"}),
         ("DELETE", "datasets/dogs", "force=maybe&etag=x", {"force": "must be true or false"}),
         ("GET", "datasets/dogs/images/i:download", "view=SMALL", {
-            "view": "must be one of VIEW_UNSPECIFIED, VIEW_ORIGINAL, VIEW_THUMBNAIL, VIEW_MASK",
+            "view": "must be one of VIEW_UNSPECIFIED, VIEW_ORIGINAL, VIEW_THUMBNAIL, VIEW_CROP, VIEW_MASK",
         }),
         ("POST", "datasets/dogs/images:upload", "file_nam=x", {
             "file_nam": "There is no such field. Did you mean fileName?",

@@ -49,6 +49,8 @@ def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--nonsense",), output.USAGE, "No such option"),
         (("--server", "127.0.0.1:1", "dataset", "show", "../x"), output.USAGE, "neither an id nor a resource name"),
         (("--server", "127.0.0.1:1", "train", "start", "d", "--set", "rnk=4"), output.USAGE, "Did you mean rank"),
+        (("--server", "127.0.0.1:1", "train", "start", "d", "--set", "unet-lr=1"), output.USAGE, "mean learning_rate"),
+        (("--server", "127.0.0.1:1", "--project", "Bad Name", "dataset", "list"), output.USAGE, "is not a project"),
         (("--server", "127.0.0.1:1", "dataset", "upload", "d", "/no/such"), output.NOT_FOUND, "no file /no/such"),
         (("--server", "127.0.0.1:1", "dataset", "tag", "d", "--mode", "x"), output.USAGE, "overwrite-auto"),
         (("--server", "127.0.0.1:1", "dataset", "edit-tags", "d", "--replace", "x"), output.USAGE, "OLD=NEW"),

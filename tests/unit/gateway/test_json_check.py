@@ -1,4 +1,4 @@
-"""Unknown names and values of a wrong type are found wherever they stand in JSON bodies, and nothing else is refused."""
+"""Unknown names and wrong types of values are found wherever they stand in JSON, and nothing else is refused."""
 
 from __future__ import annotations
 
