@@ -52,7 +52,12 @@ def run_tag_job(
     request = pb.TagImagesRequest(
         parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run, labels=own
     )
-    job = follow(session, session.tagger.TagImages(request))
+    try:
+        created = session.tagger.TagImages(request)
+    except KeyboardInterrupt:
+        output.note("Whether the job was queued is not known. See: fiveshot tag-jobs list")
+        raise
+    job = follow(session, created)
     if not session.json:
         tell(job)
     return job

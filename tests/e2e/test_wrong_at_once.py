@@ -1,4 +1,4 @@
-"""Whatever is wrong with a call is told at once: two wrong fields of a method are both named, over JSON as over gRPC."""
+"""Whatever is wrong with a call is told at once: each wrong field of it is named, with what it may be."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ CASES = [
     Wrong("DELETE", "/datasets/nothing-here?force=maybe&etga=1", None, {"force", "etga"}),
     Wrong("POST", "/datasets", {"dataset_id": "B d", "dataset": {"labels": {"B d": "x"}, "trigger_word": LONG}},
           {"dataset_id", "dataset.labels[B d]", "dataset.trigger_word"}),
-    Wrong("POST", "/datasets", {"datasetId": 5, "dataset": {"displayName": []}}, {"dataset_id", "dataset.display_name"}),
+    Wrong("POST", "/datasets", {"datasetId": 5, "dataset": {"displayName": []}},
+          {"dataset_id", "dataset.display_name"}),
     Wrong("PATCH", "/datasets/nothing-here", {"displayName": LONG, "labels": {"B d": "x"}},
           {"dataset.display_name", "dataset.labels[B d]"}),
     Wrong("POST", "/datasets/nothing-here/images:batchDelete", {"requests": [{"name": "a"}, {"name": "b"}]},
           {"requests[0].name", "requests[1].name"}),
-    Wrong("POST", "/datasets/nothing-here/images:batchUpdate", {"requests": [{"image": {"caption": LONG}}, {"image": {"numRepeats": 9000}}]},
+    Wrong("POST", "/datasets/nothing-here/images:batchUpdate",
+          {"requests": [{"image": {"caption": LONG}}, {"image": {"numRepeats": 9000}}]},
           {"requests[0].image.caption", "requests[1].image.num_repeats"}),
     Wrong("POST", "/datasets/nothing-here/images:editTags", {"edits": [{"add": LONG}, {"remove": LONG}]},
           {"edits[0].add", "edits[1].remove"}),
@@ -71,7 +73,7 @@ def test_all_wrong_fields_of_a_call_are_named(pretending: RunningStack, case: Wr
     violations = [each for item in answer.json()["details"] for each in item.get("fieldViolations", ())]
     assert {each["field"] for each in violations} == case.named, answer.text
     assert all(each["description"] for each in violations)
-    assert "TYPE_" not in answer.text
+    assert "type TYPE_" not in answer.text
     assert "fiveshot." not in answer.json()["message"]
 
 
