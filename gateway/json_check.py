@@ -88,8 +88,9 @@ def _wrong(value: object, message: Descriptor, prefix: str) -> Iterator[FieldVio
 def _value_field(field: FieldDescriptor) -> FieldDescriptor:
     """The field itself; of a map that of its values."""
     message = field.message_type
-    is_map = message is not None and message.GetOptions().map_entry
-    found: FieldDescriptor = message.fields_by_name["value"] if is_map else field
+    if message is None or not message.GetOptions().map_entry:
+        return field
+    found: FieldDescriptor = message.fields_by_name["value"]
     return found
 
 
@@ -98,7 +99,7 @@ def _mistake(value: object, field: FieldDescriptor) -> str:
     if value is None:
         return ""
     kind = field.cpp_type
-    if kind == FieldDescriptor.CPPTYPE_MESSAGE:
+    if field.message_type is not None:
         opaque = field.message_type.full_name.startswith(_OPAQUE)
         return "" if opaque or isinstance(value, dict) else "must be a JSON object"
     if isinstance(value, (dict, list)):
@@ -107,7 +108,7 @@ def _mistake(value: object, field: FieldDescriptor) -> str:
         return "" if isinstance(value, str) else "must be text, in quotes"
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return "must be true or false" if isinstance(value, str) and value not in ("true", "false") else ""
-    if kind == FieldDescriptor.CPPTYPE_ENUM:
+    if field.enum_type is not None:
         names = [each.name for each in field.enum_type.values]
         known = not isinstance(value, str) or value in names or value.lstrip("-").isdigit()
         return "" if known else f"must be one of {', '.join(names)}"

@@ -58,6 +58,8 @@ CASES = [
           {"model_id", "model.labels[B d]", "model.tags[0]"}),
     Wrong("POST", "/webhooks", {"webhookId": "B d", "webhook": {"displayName": LONG, "labels": {"B d": "x"}}},
           {"webhook_id", "webhook.display_name", "webhook.labels[B d]"}),
+    Wrong("POST", "/webhooks", {"webhook": {"url": "ftp://x", "eventTypes": ["nope", "neither"]}},
+          {"webhook.url", "webhook.event_types"}),
     Wrong("POST", "/trainingJobs:cleanUp", {"olderThan": "-5s", "validateOnly": "perhaps", "x": 1},
           {"validate_only", "x"}),
 ]  # fmt: skip

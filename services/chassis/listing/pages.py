@@ -133,7 +133,8 @@ class Listing(Generic[T]):
             wrong.append(
                 InvalidArgument("page_size is negative", field="page_size", remedy="Leave it 0 for the default.")
             )
-        parsed, orders = EVERYTHING, self._default_order
+        parsed: Filter = EVERYTHING
+        orders = self._default_order
         try:
             parsed = parse_filter(request.filter, self.fields, parent=request.parent)
         except InvalidArgument as error:

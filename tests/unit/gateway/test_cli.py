@@ -253,6 +253,13 @@ def test_what_the_service_finds_wrong_is_named_with_what_the_command_line_does()
     assert parameters({}, ["alpha=8"], [], away).alpha == 8
 
 
+@pytest.mark.parametrize("said", ["Set force to delete it.", "Save what you need, then set force to delete it."])
+def test_a_remedy_names_the_option_and_not_the_field(said: str) -> None:
+    told = output.at_the_command_line(said)
+    assert told == said.replace("Set force", "Give --force").replace("set force", "give --force")
+    assert "--force" in told
+
+
 def test_tag_options_by_plain_values() -> None:
     found = tag_options({"mode": "overwrite-auto", "tagger": "measured", "threshold": None, "max_tags": 5})
     assert (found.tagger, found.max_tags, found.HasField("threshold")) == ("taggers/measured", 5, False)
