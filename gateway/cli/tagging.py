@@ -57,14 +57,18 @@ def run_tag_job(
     except KeyboardInterrupt:
         output.note("Whether the job was queued is not known. See: fiveshot tag-jobs list")
         raise
-    job = follow(session, created)
+    job = follow(session, created, lines=session.json)
     if not session.json:
         tell(job)
     return job
 
 
-def follow(session: Session, job: tagger_pb2.TagJob) -> tagger_pb2.TagJob:
-    """Shows how a job gets on until it ends, and returns it as it is then. A Ctrl-C leaves it at work."""
+def follow(session: Session, created: tagger_pb2.TagJob, *, lines: bool = False) -> tagger_pb2.TagJob:
+    """Waits for the end of a tag job, with a bar where somebody looks, and returns it as it is then.
+
+    lines: each of its states as a line of JSON. A Ctrl-C leaves it at work.
+    """
+    job = created
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
     try:
@@ -74,7 +78,7 @@ def follow(session: Session, job: tagger_pb2.TagJob) -> tagger_pb2.TagJob:
             for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
                 done = job.tagged_images + job.skipped_images + job.failed_images
                 progress.update(bar, completed=done, total=job.total_images or None)
-                if session.json:
+                if lines:
                     output.print_json_line(job)
     except KeyboardInterrupt:
         short = output.short(job.name)
