@@ -31,6 +31,7 @@ _READER, _EDITOR = Role.READER, Role.EDITOR
 # A method that only calculates, such as an estimate, is a reader's as long as it keeps nothing.
 _METHODS = {
     "fiveshot.dataset.v1.DatasetService": {
+        "ListProjects": _READER,
         "CreateDataset": _EDITOR,
         "GetDataset": _READER,
         "ListDatasets": _READER,

@@ -29,9 +29,11 @@ _MISSING = re.compile(r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models)|(b
 def new_id(given: str, *, field: str, kind: str) -> str:
     """An id that the user chose, "" included. Raises InvalidArgument(ID_INVALID) that offers the nearest legal one."""
     if given and not _ID.fullmatch(given):
+        near = nearest_id(given, kind)
+        offer = f"Did you mean '{near}'? " if near else ""
         raise InvalidArgument(
             f"'{given[:100]}' is not a valid id", field=field, reason="ID_INVALID",
-            remedy=f"Did you mean '{nearest_id(given, kind)}'? An id holds {ID_RULE}.",
+            remedy=f"{offer}An id holds {ID_RULE}.",
         )  # fmt: skip
     return given
 

@@ -43,6 +43,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, 
     previews,
     project,
     stack,
+    tag_jobs,
     taggers,
     tags,
     train,
@@ -229,6 +230,7 @@ app.add_typer(models.app, name="models", rich_help_panel=_MAKE)
 app.add_typer(previews.app, name="previews", rich_help_panel=_MAKE)
 app.add_typer(base_models.app, name="base-models", rich_help_panel=_MAKE)
 app.add_typer(taggers.app, name="taggers", rich_help_panel=_MAKE)
+app.add_typer(tag_jobs.app, name="tag-jobs", rich_help_panel=_MAKE)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)

@@ -94,7 +94,11 @@ def start(
         validate_only=validate_only,
         ignore_audit=ignore_audit,
     )
-    created = session.trainer.CreateTrainingJob(request)
+    try:
+        created = session.trainer.CreateTrainingJob(request)
+    except KeyboardInterrupt:
+        output.note("Whether the job was queued is not known. See: fiveshot train list")
+        raise
     tell_unavailable(session, created.base_model, created.held_back)
     if watch and not validate_only:
         if not session.json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
-from services.chassis.names import ResourceName, check_etag, etag_of
+from services.chassis.names import ResourceName, check_etag, check_mask, etag_of
 
 LATEST = "latest"
 # Reason of a save that lost the race for its number.
@@ -288,11 +288,7 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
 
     Raises InvalidArgument for a field that cannot be changed.
     """
-    unknown = [path for path in mask if path not in (*EDITABLE, "*")]
-    if unknown:
-        raise InvalidArgument(
-            f"'{unknown[0][:100]}' cannot be changed", field="update_mask", remedy=f"Use {', '.join(EDITABLE)}."
-        )
+    check_mask(mask, EDITABLE)
     wanted = set(EDITABLE) if "*" in mask else set(mask) or {path for path in EDITABLE if getattr(given, path)}
     return ModelChanges(
         display_name=(given.display_name or given.model_id) if "display_name" in wanted else None,
@@ -304,14 +300,7 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
 
 def check_version_mask(mask: Collection[str]) -> None:
     """Raises InvalidArgument for anything but the labels, which are all that can be changed of a version."""
-    unknown = [path for path in mask if path not in ("labels", "*")]
-    if unknown:
-        raise InvalidArgument(
-            f"'{unknown[0][:100]}' cannot be changed",
-            field="update_mask",
-            reason="UPDATE_MASK_INVALID",
-            remedy="Use labels; everything else of a version stays as it is.",
-        )
+    check_mask(mask, ("labels",), of="a version")
 
 
 def check_version_delete(version: ModelVersion, *, etag: str, force: bool) -> None:

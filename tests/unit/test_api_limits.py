@@ -18,6 +18,7 @@ from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.dataset import ports as dataset
 from services.dataset.models.resources import DatasetFields, ImageFields
 from services.dataset.use_cases.images import IMAGES
+from services.dataset.use_cases.projects import PROJECTS
 from services.notifier import ports as notifier
 from services.notifier.models.webhooks import EDITABLE as OF_A_WEBHOOK
 from services.registry import ports as registry
@@ -37,7 +38,8 @@ FIELD = re.compile(r"((?:^ +//[^\n]*\n)+) +[\w.<>, ]*?(\w+) = \d+([^;]*);", re.M
 BOUND = re.compile(r"at most (\d+(?: [KM]iB)?)|(?<![\w.])(-?\d+) to (-?\d+)|up to (eight|\d+)\b", re.IGNORECASE)
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
 LISTINGS: dict[str, Listing[Any]] = {
-    "ListDatasets": dataset.DATASETS, "ListImages": IMAGES, "ListDatasetVersions": dataset.VERSIONS,
+    "ListProjects": PROJECTS, "ListDatasets": dataset.DATASETS, "ListImages": IMAGES,
+    "ListDatasetVersions": dataset.VERSIONS,
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListAuditRecords": registry.AUDIT_RECORDS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,

@@ -91,7 +91,7 @@ def dataset(store: Any) -> DatasetServicer:
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     imports = ImportVerb(store, NO, NO, budget, ArchiveLimits(), now, max_bytes=1000, idle_s=5)
     others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
-    others |= {"imports": imports, "exports": NO, "masks": NO, "edits": NO}
+    others |= {"imports": imports, "exports": NO, "masks": NO, "edits": NO, "project_verbs": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 

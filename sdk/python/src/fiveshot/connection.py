@@ -106,8 +106,13 @@ def endpoint(
                 remedy="Start one with `fiveshot up --detach`, or set FIVESHOT_SERVER and FIVESHOT_API_KEY.",
             )  # fmt: skip
         server, api_key = local[0], api_key or local[1]
+    if project and (not _ID.fullmatch(project) or "/" in project):
+        raise InvalidArgument(
+            f"'{project[:100]}' is not a project", field="project", reason="NAME_INVALID",
+            remedy=f"A project's id holds {ID_RULE}.",
+        )  # fmt: skip
     scheme, _, address = server.rpartition("://")
-    if scheme not in ("", "http", "https", "grpc", "grpcs") or not address:
+    if scheme not in ("", "http", "https", "grpc", "grpcs") or not address or " " in address:
         raise InvalidArgument(
             f"'{server}' is not a server's address", field="server", reason="SERVER_INVALID",
             remedy="Write host:port, or https://host:port.",
