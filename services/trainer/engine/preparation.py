@@ -22,6 +22,7 @@ from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
+from services.trainer.engine.initial_lora import put_in
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
@@ -172,6 +173,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     if parameters.gradient_checkpointing:
         family.enable_gradient_checkpointing()
     carriers = add_adapters(family, parameters)
+    if spec.initial_lora is not None and spec.resume_from is None:
+        assert spec.initial_lora.path is not None, "only a checkpoint stands for the file"
+        put_in(spec.initial_lora.path, family, carriers)
     weights = trained_weights(carriers)
     average = RunningAverage(weights, parameters.ema_decay)
     optimizer = build_optimizer(
@@ -357,8 +361,9 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture],
         )
         for picture in pictures
     ]
+    initial = f"initial {spec.initial_lora.digest}" if spec.initial_lora else ""
     return hashlib.sha256(
-        to_json([fingerprint, parameters, items, *filter(None, [training_adapter])]).encode()
+        to_json([fingerprint, parameters, items, *filter(None, [training_adapter, initial])]).encode()
     ).hexdigest()
 
 
