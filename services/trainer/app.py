@@ -50,6 +50,7 @@ from services.trainer.settings import Settings
 from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
 from services.trainer.use_cases.cleaning import CleanUp
+from services.trainer.use_cases.continuing import EarlierLoras
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.drawing import PreviewWork
@@ -91,7 +92,9 @@ def build(settings: Settings) -> Service:
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
     datasets = GrpcDatasets(dataset)
-    planner = Planner(catalogue, datasets, min_images=settings.min_images)
+    versions = GrpcModelVersions(registry)
+    earlier = EarlierLoras(store, versions, catalogue)
+    planner = Planner(catalogue, datasets, min_images=settings.min_images, earlier=earlier)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
     placing = Placing(workforce, clock=utcnow)
@@ -133,7 +136,7 @@ def build(settings: Settings) -> Service:
         requesting=PreviewRequesting(
             previews,
             store,
-            GrpcModelVersions(registry),
+            versions,
             catalogue,
             clock=utcnow,
             new_id=new_id,

@@ -94,9 +94,7 @@ def _taken(
     return {}
 
 
-def _scale(
-    matrices: Mapping[str, Tensor], alpha: Tensor | None, settings: Mapping[str, Any], layer: Adapted
-) -> float:
+def _scale(matrices: Mapping[str, Tensor], alpha: Tensor | None, settings: Mapping[str, Any], layer: Adapted) -> float:
     """What a reader of the file multiplies its product by."""
     rank = next((matrices[ending].shape[0] for ending in RANKED if ending in matrices), None)
     if alpha is not None:

@@ -21,8 +21,8 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
-from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.initial_lora import put_in
+from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights

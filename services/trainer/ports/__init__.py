@@ -39,7 +39,7 @@ class WorkerAsk:
 
     device_memory_bytes: 0 when it does not say. pretends: it does not really train. families: of base models that its
     program knows. mixed_precisions: number formats of its device, empty for all. room: what it may take just now.
-    draws: it draws preview requests. drew: that was the last thing that it did.
+    draws: it draws preview requests. drew: that was the last thing that it did. skill: of its program.
     """
 
     worker_id: str
@@ -53,6 +53,7 @@ class WorkerAsk:
     room: Room = ANY_ROOM
     draws: bool = False
     drew: bool = False
+    skill: int = 0
 
     @property
     def kind(self) -> WorkerKind:

@@ -28,6 +28,7 @@ def ask_from_proto(request: _Service.AcquireJobRequest) -> WorkerAsk:
         tuple(request.mixed_precisions),
         draws=request.draws,
         drew=request.drew,
+        skill=request.skill,
     )
 
 
@@ -38,7 +39,7 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         return _Service.AcquireJobResponse(previews=assignment_to_proto(assignment))
     if assignment is None:
         return _Service.AcquireJobResponse(unmeasured_base_models=offer.unmeasured)
-    return _Service.AcquireJobResponse(
+    answer = _Service.AcquireJobResponse(
         job=stored_job_to_proto(assignment.job),
         lease_token=assignment.token,
         lease_duration=to_duration(assignment.lease),
@@ -48,6 +49,12 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         traceparent=assignment.job.traceparent,
         heartbeat_interval=to_duration(assignment.interval),
     )
+    lora = assignment.job.initial_lora
+    if lora is not None and not assignment.checkpoint:
+        answer.initial_lora.form = lora.form
+        if assignment.initial is not None:
+            answer.initial_lora.file.CopyFrom(file_to_proto(assignment.initial, with_key=True))
+    return answer
 
 
 def progress_from_proto(request: _Service.HeartbeatRequest) -> Progress:

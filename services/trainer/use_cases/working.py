@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, NotFound
 from services.chassis.signals import Signals, wait
 from services.trainer.models import worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
 from services.trainer.models.placement import WorkerKind
+from services.trainer.models.preview_request import epoch_of
 from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
 from services.trainer.use_cases.budgeting import JobBudgets
@@ -29,7 +30,7 @@ SHARED_LOOK_AGAIN_S = 15.0
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A job for a worker. checkpoint: files to resume from, if any. prefix: where it writes objects. interval: between
-    its reports."""
+    its reports. initial: the file of the epoch that it goes on from, while that is there and no checkpoint."""
 
     job: TrainingJob
     token: str
@@ -37,6 +38,7 @@ class Assignment:
     checkpoint: tuple[EpochFile, ...]
     prefix: str
     interval: timedelta
+    initial: EpochFile | None = None
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class JobWork:
         self._max_failures = max_failures
         self._placing = placing
         self._pulse = pulse
-        self._turns: dict[tuple[bool, WorkerKind], _Turn] = {}
+        self._turns: dict[tuple[bool, int, WorkerKind], _Turn] = {}
 
     async def acquire(self, ask: WorkerAsk, within: timedelta) -> Assignment | PreviewAssignment | None:
         """The next job or preview request for this worker; None when none came in time."""
@@ -100,7 +102,7 @@ class JobWork:
     async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | PreviewAssignment | None:
         """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
         workers look as often as one. queued: the signal at hand; a new one means that a job came."""
-        turn = self._turns.setdefault((ask.draws, ask.kind), _Turn())
+        turn = self._turns.setdefault((ask.draws, ask.skill, ask.kind), _Turn())
         async with turn.lock:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
@@ -215,4 +217,17 @@ class JobWork:
         number = job.attempts[-1].number
         token = job.attempts[-1].token
         interval = self._pulse.beat(token, self._clock())
-        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval)
+        initial = None if checkpoint else await self._initial(job)
+        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval, initial)
+
+    async def _initial(self, job: TrainingJob) -> EpochFile | None:
+        lora = job.initial_lora
+        epoch = epoch_of(lora.name) if lora else None
+        if lora is None or epoch is None:
+            return None
+        try:
+            files = (await self._store.epoch(*epoch)).artifacts
+        except NotFound:
+            # The worker says so: to take a job and to end it are two things.
+            return None
+        return next((file for file in files if file.file_id == lora.form), None)

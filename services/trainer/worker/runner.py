@@ -157,6 +157,7 @@ class Worker:
                 decode_limits=self._settings.decode_limits,
             ),
             self._engine,
+            self._lora_files,
         )
         await self._shielded(attempt)
 

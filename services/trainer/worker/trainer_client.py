@@ -13,6 +13,7 @@ from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.skills import SKILL
 from services.trainer.worker.wire import (
     Assignment,
     Directive,
@@ -80,6 +81,7 @@ class TrainerClient:
             pretends=self._pretends,
             draws=True,
             drew=drew,
+            skill=SKILL,
         )
         request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)

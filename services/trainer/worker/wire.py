@@ -76,7 +76,7 @@ class Metric:
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from.
-    traceparent: of the trace that the work belongs to.
+    traceparent: of the trace that the work belongs to. initial: where to get the LoRA that it goes on from, if any.
 
     lease_s: how long the lease holds without a report. interval_s: that the trainer wants between two; 0 when it does
     not say.
@@ -90,6 +90,7 @@ class Assignment:
     traceparent: str = ""
     lease_s: float = 0.0
     interval_s: float = 0.0
+    initial: worker_service_pb2.InitialLora | None = None
 
     def pause_s(self, own_s: float, wanted_s: float) -> float:
         """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and not so much
@@ -133,6 +134,7 @@ def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assi
         answer.traceparent,
         answer.lease_duration.ToTimedelta().total_seconds(),
         answer.heartbeat_interval.ToTimedelta().total_seconds(),
+        answer.initial_lora if answer.HasField("initial_lora") else None,
     )
 
 
