@@ -110,7 +110,8 @@ class Planner:
         least: pictures that are enough, if not `least_images`. check: refuses, by raising, what was looked at.
         """
         model = self.base_model(request.base_model, field="training_job.base_model")
-        resolved(model, request.parameters)
+        if not request.initial_lora:
+            resolved(model, request.parameters)
         self._check_dataset_name(request)
         lora = await self._lora(request, model)
         least = self._min_images if least is None else least
