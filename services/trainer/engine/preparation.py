@@ -41,6 +41,7 @@ from services.trainer.engine.regularization import RegularizationSet, load_regul
 from services.trainer.engine.step import Step
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
+from services.trainer.recipe.captions import preserved_caption
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
@@ -59,7 +60,13 @@ PARAMETERS_FREE_TO_CHANGE = (
     "preview_guidance",
 )
 """A checkpoint may be resumed with other values of these: more epochs, other pictures of the same weights."""
-PARAMETERS_SINCE_ADDED = {"lr_num_cycles": 1, "lr_power": 1, "unmasked_weight": 0.1}
+PARAMETERS_SINCE_ADDED = {
+    "lr_num_cycles": 1,
+    "lr_power": 1,
+    "unmasked_weight": 0.1,
+    "preservation_weight": 0.0,
+    "preservation_class": "",
+}
 """Checkpoints older than these were written as if they had these values, which leaves them out of the identity."""
 
 
@@ -74,6 +81,8 @@ class Run:
     plan: JobPlan
     latents: list[BucketLatents]
     captions: list[str]
+    preserved: tuple[str, ...]
+    """Captions of the pictures on which the base model is preserved; none where it is not."""
     regularization_captions: tuple[str, ...]
     conditioner: TextConditioner
     carriers: dict[str, nn.Module]
@@ -128,10 +137,12 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     if not acceleration.channels_last:
         family.use_contiguous_layout()
     captions = [item.caption for item in spec.items]
+    preserved = _preserved(captions, parameters)
     regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
 
-    family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
+    trained_texts = (*captions, *preserved, *(regularization.captions if regularization else ()))
+    family.use_long_texts(trained_texts)
     request = preview_request(
         family,
         parameters,
@@ -139,8 +150,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     )
     others = ("", *request.prompts, request.negative_prompt, *spec.base_model.neutral_prompts)
     with autocast(device, parameters.mixed_precision):
-        texts = (*captions, *(regularization.captions if regularization else ()), *others)
-        family.release_text(texts, stay=parameters.shuffle_caption)
+        family.release_text((*trained_texts, *others), stay=parameters.shuffle_caption)
     base_previews: tuple[PreviewImage, ...] = ()
     evaluator = None
     if processes.is_main:
@@ -204,7 +214,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         picture_losses.start(begun if processes.is_main else None)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
-        conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
+        conditioner.remember(["", *trained_texts])
     return Run(
         spec=spec,
         hooks=hooks,
@@ -213,6 +223,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         plan=plan,
         latents=latents,
         captions=captions,
+        preserved=preserved,
         regularization_captions=regularization.captions if regularization else (),
         conditioner=conditioner,
         carriers=carriers,
@@ -237,6 +248,13 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         checkpoint=spec.resume_from,
         checkpoint_step=place.step,
     )
+
+
+def _preserved(captions: Sequence[str], parameters: TrainingParameters) -> tuple[str, ...]:
+    if parameters.preservation_weight == 0.0:
+        return ()
+    word, instead = parameters.trigger_word, parameters.preservation_class
+    return tuple(preserved_caption(caption, word, instead) for caption in captions)
 
 
 def _reporter(hooks: Hooks) -> Report:

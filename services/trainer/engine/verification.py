@@ -26,7 +26,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import LORA_ENDINGS, diffusers_key, row_norms, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
-from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
+from services.trainer.engine.lora import ADAPTER_NAME, adapter_state, adapters_off
 
 TENSOR_TOLERANCE = 0.005
 """Largest share of a matrix's norm by which the file's may differ; what half precision changes more is not halved."""
@@ -96,7 +96,7 @@ def verify_artifacts(
     layers = adapted_layers(carriers)
     held = [_compared(artifact, family, layers) for artifact in artifacts]
     live = probe.answer(family)
-    with _without_adapters(layers):
+    with adapters_off([adapted.layer for adapted in layers]):
         effect = (live - probe.answer(family)).norm()
         with _changed(layers, held[0]):
             difference = (live - probe.answer(family)).norm()
@@ -204,18 +204,6 @@ def _unscaled(matrices: dict[str, Tensor], layer: Adapted, scale: float) -> dict
     """The matrices with a file's scale moved into one of them, as far as the live layer does not apply it itself."""
     ending = next(each for each in SCALED if each in matrices)
     return {**matrices, ending: matrices[ending] * (scale / layer.layer.scaling[ADAPTER_NAME])}
-
-
-@contextmanager
-def _without_adapters(layers: Sequence[Adapted]) -> Iterator[None]:
-    """The base model's own answers."""
-    for adapted in layers:
-        adapted.layer.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for adapted in layers:
-            adapted.layer.enable_adapters(True)
 
 
 @contextmanager
