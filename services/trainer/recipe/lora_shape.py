@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from services.trainer.recipe.families.facts import FamilyFacts, Targets
 from services.trainer.recipe.parameter_spec import InvalidParameter
@@ -48,7 +48,10 @@ class LoraHeader:
 
 @dataclass(frozen=True, slots=True)
 class LoraShape:
-    """What a job takes over from an earlier LoRA, unless it says something else; names as the parameters have them."""
+    """What a job takes over from an earlier LoRA, unless it says something else; names as the parameters have them.
+
+    rank: 0 for a LoKr whose file does not tell; the engine, which has its matrices, then judges.
+    """
 
     adapter: str
     rank: int
@@ -58,14 +61,16 @@ class LoraShape:
 
     def over(self, given: Mapping[str, object]) -> dict[str, object]:
         """The given parameters over these."""
-        return {**{each.name: getattr(self, each.name) for each in fields(self)}, **given}
+        unknown = ("rank", "alpha") if not self.rank else ()
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in unknown}
+        return {**own, **given}
 
     def faults(self, parameters: TrainingParameters) -> Iterator[InvalidParameter]:
         """Parameters with which something of the LoRA would be lost."""
         kept = _MAY_BECOME.get(self.adapter, (self.adapter,))
         if parameters.adapter not in kept:
             yield InvalidParameter("adapter", f"must be {' or '.join(kept)} to go on from a {self.adapter}")
-        elif self.adapter in ("loha", "lokr") and parameters.rank != self.rank:
+        elif self.rank and self.adapter in ("loha", "lokr") and parameters.rank != self.rank:
             yield InvalidParameter("rank", f"must be {self.rank}, the earlier LoRA's, whose {self.adapter} cannot grow")
         elif parameters.rank < self.rank:
             yield InvalidParameter("rank", f"must be at least {self.rank}, the earlier LoRA's, got {parameters.rank}")
@@ -91,20 +96,15 @@ def shape_of(header: LoraHeader, family: FamilyFacts, *, rank: int, alpha: float
     if denoiser not in components:
         raise ValueError(f"it holds no layer of the {denoiser}")
     said = _said(header.metadata)
-    found = LoraShape(
-        adapter=said.get("algo", header.adapter),
+    # The tensors say the kind; only how a plain LoRA was scaled is not in them.
+    adapter = "rslora" if header.adapter == "lora" and said.get("algo") == "rslora" else header.adapter
+    group = said.get("target_modules", "")
+    return LoraShape(
+        adapter=adapter,
         rank=rank,
         alpha=alpha or float(rank),
-        target_modules=said.get("target_modules", "") or _group(layers, family),
+        target_modules=group if group in _GROUPS else _group(layers, family),
         train_text_encoder=bool(components & carriers),
-    )
-    # Words of somebody's own say less than the tensors.
-    same_kind = found.adapter in _MAY_BECOME and header.adapter in (found.adapter, "lora")
-    same_kind = same_kind and (header.adapter != "lora" or found.adapter in ("lora", "rslora"))
-    return replace(
-        found,
-        adapter=found.adapter if same_kind else header.adapter,
-        target_modules=found.target_modules if found.target_modules in _GROUPS else _group(layers, family),
     )
 
 
