@@ -8,10 +8,15 @@ admin 'POST /healthcheck/fail'
 sleep "${NOTICE_S:-10}"
 admin 'POST /drain_listeners?graceful'
 # The door closes five seconds later, and who came last has two to hear of it: no call at this moment means nothing yet.
+# After that, a caller that keeps a connection open may still use it: what counts is that no call has come for three seconds.
+quiet=0 before=
 for second in $(seq "${CALLS_S:-35}"); do
   sleep 1
-  active=$(admin 'GET /stats?filter=^http.public.downstream_(cx|rq)_active$')
-  grep -q 'cx_active: 0' <<< "$active" && exit 0
-  [ "$second" -gt "${QUIET_S:-8}" ] && grep -q 'rq_active: 0' <<< "$active" && exit 0
+  now=$(admin 'GET /stats?filter=^http.public.downstream_(cx_active|rq_active|rq_total)$')
+  grep -q 'cx_active: 0' <<< "$now" && exit 0
+  calls=$(grep rq_ <<< "$now")
+  if [ "$calls" = "$before" ] && grep -q 'rq_active: 0' <<< "$now"; then quiet=$((quiet + 1)); else quiet=0; fi
+  before=$calls
+  [ "$second" -gt "${QUIET_S:-8}" ] && [ "$quiet" -ge 3 ] && exit 0
 done
 exit 0
