@@ -20,8 +20,8 @@ from services.trainer.recipe.lora_shape import LoraHeader, shape_of
 from tests.fixtures.training_jobs import losses_of
 
 MakeSpec = Callable[..., TrainJobSpec]
-SHORT = {"num_epochs": 1, "num_repeats": 1, "preview_steps": 1}
-STILL = {**SHORT, "learning_rate": 1e-7, "text_encoder_learning_rate": 1e-7, "weight_decay": 0.0}
+SHORT: dict[str, Any] = {"num_epochs": 1, "num_repeats": 1, "preview_steps": 1}
+STILL: dict[str, Any] = {**SHORT, "learning_rate": 1e-7, "text_encoder_learning_rate": 1e-7, "weight_decay": 0.0}
 """So slow that what a job exports is what it started with."""
 ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {},
@@ -78,15 +78,16 @@ def test_what_a_still_job_exports_is_what_it_started_from(make_spec: MakeSpec, n
 
 def test_it_may_grow_in_rank_layers_and_kind_and_begins_with_the_same_effect(make_spec: MakeSpec) -> None:
     (first,) = trained(make_spec("first", **{**SHORT, "num_repeats": 4}, target_modules="attention"))
+    grown: dict[str, dict[str, Any]] = {
+        "same": {"target_modules": "attention"},
+        "rank": {"target_modules": "attention", "rank": 5, "alpha": 1.0},
+        "layers": {"target_modules": "all"},
+        "dora": {"target_modules": "attention", "adapter": "dora"},
+        "text": {"target_modules": "attention", "train_text_encoder": True},
+    }
     begun = {
         name: losses_of(make_spec(name, job=starting(first.artifacts[0].path), **{**STILL, **changes}))[0]
-        for name, changes in {
-            "same": {"target_modules": "attention"},
-            "rank": {"target_modules": "attention", "rank": 5, "alpha": 1.0},
-            "layers": {"target_modules": "all"},
-            "dora": {"target_modules": "attention", "adapter": "dora"},
-            "text": {"target_modules": "attention", "train_text_encoder": True},
-        }.items()
+        for name, changes in grown.items()
     }
     fresh = losses_of(make_spec("fresh", **{**STILL, "target_modules": "attention"}))[0]
     assert all(loss == pytest.approx(begun["same"], rel=1e-4) for loss in begun.values()), begun
