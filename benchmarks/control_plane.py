@@ -224,8 +224,9 @@ def cpu_seconds(process: int) -> float:
 
 
 def children_seconds(parent: int) -> float:
-    """Processor time of the processes that a process has started and that live."""
-    found = 0.0
+    """Processor time of the processes that a process has started, those that ended included."""
+    ended = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[13:15]
+    found = sum(map(int, ended)) / os.sysconf("SC_CLK_TCK")
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:

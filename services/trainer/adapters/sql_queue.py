@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,11 +18,12 @@ from services.trainer.adapters.sql_placement import HELD, WAITING
 from services.trainer.adapters.sql_tables import jobs, shares, workers
 from services.trainer.models.job import TrainingJob
 from services.trainer.models.placement import ROOM_HEAD_START, memory_class
-from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, Starting, StartLimits, turn
+from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, QueueLoad, Starting, StartLimits
 from services.trainer.ports import WorkerAsk
 
 _job = jobs.c
 _RECENT_JOBS = 20
+_FIRST_TURNS = 8
 
 
 async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | None = None) -> RowMapping | None:
@@ -31,9 +32,7 @@ async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | N
     Rows that another transaction has locked are skipped, so that workers wait for each other only where a project's
     jobs at work are limited.
     """
-    form = sql_placement.form_of(ask, postgres=conn.dialect.name == "postgresql")
-    rows = await conn.execute(sql_placement.turns(form), sql_placement.values_of(ask))
-    for queue in sorted((ProjectQueue(row.project, 1, row.active, row.served_at) for row in rows), key=turn):
+    async for queue in _turns(conn, ask):
         limits = starting.limits(queue.project) if starting is not None else StartLimits()
         if starting is None or limits == StartLimits():
             found = await _fitting(conn, ask, queue.project)
@@ -42,6 +41,21 @@ async def next_job(conn: AsyncConnection, ask: WorkerAsk, starting: Starting | N
         if found is not None:
             return found
     return None
+
+
+async def _turns(conn: AsyncConnection, ask: WorkerAsk) -> AsyncIterator[ProjectQueue]:
+    """Projects that may have a job for the worker, in their order. Nearly always the first of them has: only where
+    other workers are taking what the first few have, or these are at their limits, all are read."""
+    form = sql_placement.form_of(ask, postgres=conn.dialect.name == "postgresql")
+    asked: set[str] = set()
+    for most in (_FIRST_TURNS, None):
+        rows = (await conn.execute(sql_placement.turns(form, most), sql_placement.values_of(ask))).all()
+        for row in rows:
+            if row.project not in asked:
+                asked.add(row.project)
+                yield ProjectQueue(row.project, 1, row.active, row.served_at)
+        if len(asked) < _FIRST_TURNS:
+            return
 
 
 async def _fitting(conn: AsyncConnection, ask: WorkerAsk, project: str) -> RowMapping | None:
