@@ -48,19 +48,15 @@ class LoraFiles:
         Raises NotFound(INITIAL_LORA_GONE) when it was deleted meanwhile, and DataLoss.
         """
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        if "/epochs/" in name and not asked.HasField("file"):
+            raise _gone(name)
         try:
             if asked.HasField("file"):
                 await self._of_epoch(name, asked.file, path)
-            elif "/epochs/" in name:
-                raise NotFound("The epoch is gone")
             else:
                 await self._of_version(name, asked.form, path)
         except NotFound as error:
-            raise NotFound(
-                f"The LoRA to start from, {name}, was deleted before the job began",
-                reason="INITIAL_LORA_GONE",
-                remedy="Start a new job from another one.",
-            ) from error
+            raise _gone(name) from error
         return path
 
     async def _of_epoch(self, name: str, file: training_job_pb2.EpochFile, path: Path) -> None:
@@ -83,6 +79,14 @@ class LoraFiles:
         data, sha256 = await patiently(call, what="registry", patience_s=self._patience_s)
         _check(data, sha256, name)
         await asyncio.to_thread(path.write_bytes, data)
+
+
+def _gone(name: str) -> NotFound:
+    return NotFound(
+        f"The LoRA to start from, {name}, was deleted before the job began",
+        reason="INITIAL_LORA_GONE",
+        remedy="Start a new job from another one.",
+    )
 
 
 def _check(data: bytes, sha256: str, name: str) -> None:
