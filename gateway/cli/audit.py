@@ -9,15 +9,17 @@ from fiveshot.dataset.v1 import dataset_service_pb2
 from fiveshot.errors import InvalidArgument
 from fiveshot.parameters import DEFAULT_BASE_MODEL
 from fiveshot.sync.calls import pages
-from fiveshot.tagger.v1 import tagger_service_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import audit_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
 from gateway.cli import output
 from gateway.cli.base_models import base_model_name
 from gateway.cli.dataset import SETS, Dataset, app
+from gateway.cli.lookup import did_you_mean
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
+from gateway.cli.tagging import follow
 from gateway.cli.train import BaseModel, Resolution, Set
 
 _VERDICTS = {
@@ -47,7 +49,11 @@ def audit(
     )
     request = pb.AuditDatasetRequest(parent=session.parent, training_job=job)
     found = session.trainer.AuditDataset(request)
+    first = {each.kind for each in found.findings}
     for kind in fix or []:
+        if kind in first and not any(each.kind == kind for each in found.findings):
+            output.note(f"{kind}: gone with what was mended before.")
+            continue
         _mend(session, found, kind)
         found = session.trainer.AuditDataset(request)
     if session.json:
@@ -66,14 +72,17 @@ def _mend(session: Session, found: audit_pb2.DatasetAudit, kind: str) -> None:
         others = sorted({each.kind for each in found.findings if each.HasField("fix")})
         raise InvalidArgument(
             f"{'No call mends' if findings else 'The audit does not find'} '{kind}'", field="fix",
-            remedy=f"These can be mended: {', '.join(others)}." if others else "Nothing here can be mended by a call.",
+            remedy=f"{did_you_mean(kind, others)} These can be mended: {', '.join(others)}.".strip()
+            if others else "Nothing here can be mended by a call.",
         )  # fmt: skip
     service, _, method = mendable[0].fix.method.rpartition("/")
     module = tagger_service_pb2 if service.startswith("fiveshot.tagger.") else dataset_service_pb2
     request = getattr(module, mendable[0].fix.request.type_url.rpartition(".")[2])()
     mendable[0].fix.request.Unpack(request)
     stub = session.tagger if module is tagger_service_pb2 else session.dataset
-    getattr(stub, method)(request)
+    sent = getattr(stub, method)(request)
+    if isinstance(sent, tagger_pb2.TagJob):
+        follow(session, sent, sent.dataset)
     if not session.json:
         output.say(f"{kind}: done.")
 

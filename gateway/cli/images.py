@@ -156,7 +156,7 @@ def _tell(session: Session, dataset: str, found: Found, result: Upload) -> None:
     if repeated:
         output.say(f"Repeats from the folders' names: {', '.join(map(str, repeated))}.")
     if result.differing:
-        output.say(f"{len(result.differing)} have changed captions or repeats; --update-captions takes them.")
+        output.say(f"{len(result.differing)} with a changed caption or repeats; --update-captions takes them.")
     tell_competition(session, result.images)
     tell_faults(session, result.images)
     if found.words and not session.dataset.GetDataset(pb.GetDatasetRequest(name=dataset)).trigger_word:

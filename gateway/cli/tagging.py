@@ -51,7 +51,15 @@ def run_tag_job(
     request = pb.TagImagesRequest(
         parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run, labels=own
     )
-    created = job = session.tagger.TagImages(request)
+    job = follow(session, session.tagger.TagImages(request), dataset, lines=session.json)
+    if not session.json:
+        tell(job)
+    return job
+
+
+def follow(session: Session, created: tagger_pb2.TagJob, dataset: str, *, lines: bool = False) -> tagger_pb2.TagJob:
+    """Waits for the end of a tag job, with a bar where somebody looks. lines: each of its states as a line of JSON."""
+    job = created
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
     try:
@@ -61,13 +69,11 @@ def run_tag_job(
             for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
                 done = job.tagged_images + job.skipped_images + job.failed_images
                 progress.update(bar, completed=done, total=job.total_images or None)
-                if session.json:
+                if lines:
                     output.print_json_line(job)
     except KeyboardInterrupt:
         output.note(f"The server goes on tagging. See what it finds: fiveshot dataset tags {output.short(dataset)}")
         raise
-    if not session.json:
-        tell(job)
     return job
 
 

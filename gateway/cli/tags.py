@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -75,6 +76,8 @@ def suggest_subject(ctx: typer.Context, dataset: Dataset, filter: Filter = "") -
         output.say(f"{answer.agreeing_images} of {answer.seen_images} pictures looked at show it.")
     if answer.candidates:
         output.table(("noun", ">score"), ((each.subject, f"{each.score:.2f}") for each in answer.candidates))
+    if answer.subject:
+        output.next_step(session, f"fiveshot dataset update {dataset} --subject {shlex.quote(answer.subject)}")
 
 
 @app.command("edit-tags", rich_help_panel=WORDS)

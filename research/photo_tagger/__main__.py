@@ -1,6 +1,7 @@
 """Makes the photo tagger's files again; see the README beside this file.
 
 python -m research.photo_tagger export
+python -m research.photo_tagger features --packages FOLDER/wall
 python -m research.photo_tagger table --classes TIMM_INFO_FOLDER --wordnet /usr/share/wordnet/data.noun
 python -m research.photo_tagger evaluate --subjects FOLDER --packages FOLDER
 python -m research.photo_tagger crops --subjects FOLDER --packages FOLDER
@@ -26,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     steps.add_parser("export")
+    steps.add_parser("features").add_argument("--packages", type=Path, required=True)
     made = steps.add_parser("table")
     made.add_argument("--classes", type=Path, required=True)
     made.add_argument("--wordnet", type=Path, required=True)
@@ -39,6 +41,10 @@ def main() -> None:
 
         WEIGHTS.mkdir(parents=True, exist_ok=True)
         print(json.dumps(export(WEIGHTS / "model.onnx")))
+    elif given.step == "features":
+        from research.photo_tagger.features import add_features
+
+        print(f"{add_features(WEIGHTS / 'model.onnx', given.packages):.3f} of the variance")
     elif given.step == "table":
         built = table.build(table.read_classes(given.classes), table.WordNet(given.wordnet))
         table.write({"temperature": TEMPERATURE, **built}, WEIGHTS / "table.json")

@@ -113,7 +113,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         found, token, total = await self._images.list(resources.list_request(request))
         dataset = await self._datasets.get(DatasetRef.parse(request.parent, field="parent"))
         return messages.ListImagesResponse(
-            images=[resources.image_proto(image, dataset.fields) for image in found],
+            images=[
+                resources.image_proto(image, dataset.fields, with_features=request.with_features) for image in found
+            ],
             next_page_token=token,
             total_size=total,
         )
@@ -271,7 +273,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.ListDatasetVersionImagesResponse:
         found, token, total = await self._versions.list_images(resources.list_request(request))
         return messages.ListDatasetVersionImagesResponse(
-            images=[resources.version_image_proto(image) for image in found], next_page_token=token, total_size=total
+            images=[resources.version_image_proto(image, with_features=request.with_features) for image in found],
+            next_page_token=token,
+            total_size=total,
         )
 
     async def GetUsage(self, request: messages.GetUsageRequest, context: Any) -> usage_pb2.Usage:

@@ -15,7 +15,7 @@ from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
 from services.tagger.models.jobs import ImageOutcome, JobState, TagJob
 from services.tagger.models.pictures import Picture, Scores, TaggerInfo
-from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, Features, ImageRecord, Seen, Tag
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom as shares, 0 to 1, of a picture."""
@@ -151,6 +151,19 @@ class TextFinder(Protocol):
         ...
 
 
+@runtime_checkable
+class FeatureFinder(Protocol):
+    """Says what a network sees and where, to find photos of one burst. Called from several threads at once."""
+
+    def describe(self) -> TaggerInfo:
+        """As `Tagger.describe`."""
+        ...
+
+    def find_features(self, picture: Picture, inside: Box) -> Features:
+        """Of the part `inside` the picture's bars; without places for a picture that is no photograph."""
+        ...
+
+
 class PictureDecoder(Protocol):
     """Turns files into pictures, in the one way of the suite."""
 
@@ -182,11 +195,8 @@ class Datasets(Protocol):
         """The file as it was uploaded. Raises NotFound."""
         ...
 
-    async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
-    ) -> ImageRecord:
-        """Replaces the tags, and where something is written unless None. Raises Aborted when the image has changed
-        since `etag`, and NotFound."""
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
+        """Replaces the tags and what was seen. Raises Aborted when the image has changed since `etag`, and NotFound."""
         ...
 
     async def write_crops(self, dataset: str, crops: Mapping[str, Box], etags: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from services.chassis.errors import Aborted, DomainError, InvalidArgument, NotFo
 from services.chassis.names import etag_of
 from services.chassis.request_context import RequestContext
 from services.tagger.models.pictures import Category, Kind, Picture, Score, Scores, TaggerInfo
-from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, Features, ImageRecord, Seen, Tag
 from services.tagger.ports import Answer, Box
 
 DATASET = "projects/acme/datasets/cats"
@@ -129,6 +129,7 @@ class _Image:
     caption_origin: CaptionOrigin | None = None
     crop: tuple[float, float, float, float] | None = None
     text_areas: tuple[Box, ...] = ()
+    features: Features | None = None
 
 
 @dataclass
@@ -177,16 +178,16 @@ class FakeDatasets:
         self._called()
         return self.images[name].data
 
-    async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
-    ) -> ImageRecord:
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
         self.before_write(image)
         self._called()
         if self._record(image).etag != etag:
             raise Aborted("the image has changed", reason="ETAG_MISMATCH")
         self.edit(image, *tags)
-        if text_areas is not None:
-            self.images[image].text_areas = tuple(text_areas)
+        if seen.text_areas is not None:
+            self.images[image].text_areas = seen.text_areas
+        if seen.features is not None:
+            self.images[image].features = seen.features
         self.writes += 1
         if self.lost_answers:
             self.lost_answers -= 1
@@ -230,4 +231,5 @@ class FakeDatasets:
         image = self.images[name]
         etag = etag_of(name, image.version)
         written = image.caption, image.caption_origin
-        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop, image.text_areas)
+        model = image.features.model_sha256 if image.features else ""
+        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop, image.text_areas, model)

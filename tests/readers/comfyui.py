@@ -12,7 +12,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from tests.readers.original import Place, flux_places, original_weights, unet_names, z_image_places
+from tests.readers.original import (
+    Place,
+    flux2_places,
+    flux_places,
+    original_weights,
+    qwen_image_places,
+    unet_names,
+    z_image_places,
+)
 from tests.readers.reading import Base, Reading
 
 _CLIP = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
@@ -20,10 +28,19 @@ _ENCODERS = {
     "stable-diffusion": ("text_encoder",),
     "sdxl": ("text_encoder", "text_encoder_2"),
     "flux": ("text_encoder",),
-    # Its key map of Qwen has no name that we write.
+    # Its key map of language models has no name that we write.
     "z-image": (),
+    "flux2-klein": (),
+    "qwen-image": (),
 }
-_TRANSFORMERS = {"flux": flux_places, "z-image": z_image_places}
+# FLUX.2 is a kind of FLUX to it, and `flux_to_diffusers` has the names of both.
+_LIKE_FLUX = ("flux", "flux2-klein")
+_TRANSFORMERS = {
+    "flux": flux_places,
+    "flux2-klein": flux2_places,
+    "qwen-image": qwen_image_places,
+    "z-image": z_image_places,
+}
 
 
 def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
@@ -68,8 +85,10 @@ def _key_map(base: Base, inside: Mapping[str, Place]) -> dict[str, Place]:
     for module, place in inside.items():
         flat = module.replace(".", "_")
         keys[f"lora_unet_{place.weight}".replace(".", "_")] = Place(place.weight)
-        if base.family == "flux":
+        if base.family in _LIKE_FLUX:
             keys |= {f"transformer.{module}": place, f"lycoris_{flat}": place, f"lora_transformer_{flat}": place}
+        elif base.family == "qwen-image":
+            keys |= {f"transformer.{module}": place, module: place, f"lycoris_{flat}": place}
         elif base.family == "z-image":
             keys |= {f"transformer.{module}": place, f"diffusion_model.{module}": place, module: place}
             keys |= {f"lycoris_{flat}": place}

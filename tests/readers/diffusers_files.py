@@ -56,14 +56,15 @@ def merged_changes(module: nn.Module) -> dict[str, tuple[Tensor, int]]:
 
 
 def load_pipeline(folder: Path) -> Any:
-    """A pipeline of a model folder without tokenizers, which older libraries may not read."""
+    """A pipeline of a model folder without what older libraries may not read and no file changes: tokenizers, and text
+    encoders that see pictures too."""
     index = json.loads((folder / "model_index.json").read_text())
     parts: dict[str, Any] = {}
     for name, entry in index.items():
         if not isinstance(entry, list):
             continue
         library, class_name = entry
-        if library not in ("diffusers", "transformers") or "okenizer" in class_name:
+        if library not in ("diffusers", "transformers") or "okenizer" in class_name or "_VL" in class_name:
             parts[name] = None
         elif name == "scheduler":
             parts[name] = getattr(importlib.import_module(library), class_name).from_pretrained(folder / name)

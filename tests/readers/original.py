@@ -1,7 +1,8 @@
 """Names that weights have in the original models' code, which tools keep: sgm's UNet and Black Forest Labs' FLUX.
 
-The UNet's follow `unet_to_diffusers`, FLUX's `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`, all of ComfyUI's
-comfy/utils.py.
+The UNet's follow `unet_to_diffusers`, those of FLUX.1 and FLUX.2 `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`,
+all of ComfyUI's comfy/utils.py. diffusers' loaders/lora_conversion_utils.py has FLUX.2's names in
+`_convert_kohya_flux2_lora_to_diffusers` and Qwen-Image's in `_convert_non_diffusers_qwen_lora_to_diffusers`.
 """
 
 from __future__ import annotations
@@ -89,6 +90,40 @@ def flux_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Plac
         places[f"{inside}proj_mlp"] = Place(f"{original}linear1", (3 * width, 4 * width))
         places |= {f"{inside}{name}": Place(original + other) for name, other in _SINGLE.items()}
     return {module: place for module, place in places.items() if module in modules}
+
+
+_DOUBLE_2 = {
+    "attn.to_out.0": "img_attn.proj",
+    "attn.to_add_out": "txt_attn.proj",
+    "ff.linear_in": "img_mlp.0",
+    "ff.linear_out": "img_mlp.2",
+    "ff_context.linear_in": "txt_mlp.0",
+    "ff_context.linear_out": "txt_mlp.2",
+}
+_SINGLE_2 = {"attn.to_qkv_mlp_proj": "linear1", "attn.to_out": "linear2"}
+
+
+def flux2_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:
+    """Where the weight of each module of diffusers' FLUX.2 transformer lies in the original one."""
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    places: dict[str, Place] = {}
+    for module in modules:
+        stream, _, rest = module.partition(".")
+        block, _, inside = rest.partition(".")
+        if stream == "single_transformer_blocks":
+            places[module] = Place(f"single_blocks.{block}.{_SINGLE_2[inside]}")
+        elif stream == "transformer_blocks" and inside in _DOUBLE_2:
+            places[module] = Place(f"double_blocks.{block}.{_DOUBLE_2[inside]}")
+        elif stream == "transformer_blocks":
+            side = "txt" if "add_" in inside else "img"
+            kind = inside.removesuffix("_proj")[-1]
+            places[module] = Place(f"double_blocks.{block}.{side}_attn.qkv", ("qkv".index(kind) * width, width))
+    return places
+
+
+def qwen_image_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:
+    """The original Qwen-Image transformer has the names of diffusers' one, which came with it."""
+    return {module: Place(module) for module in modules}
 
 
 def z_image_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:

@@ -2,6 +2,7 @@
 
     python -m tools.model_costs                     every public architecture and our small base, into model_costs.json
     python -m tools.model_costs --only sdxl         one of them again
+    python -m tools.model_costs --check sdxl        how far what is written of it is off the whole model, counted once
     python -m tools.model_costs --base-model ID --catalogue FILE --output costs.json
                                                     a base model of a deployment, from its folder; name the file in the
                                                     entry's key `costs`
@@ -30,6 +31,7 @@ from services.trainer.recipe.costs import COSTS_FILE, Counted
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
 from tools.model_costs import counting
 from tools.model_costs.blueprints import BLUEPRINTS, Blueprint, blueprint_of_folder, build
+from tools.model_costs.checking import ratios
 from tools.model_costs.counting import Shape
 
 PRESETS = ("attention", "attention_ff", "all")
@@ -231,11 +233,15 @@ def main() -> None:
     """Read the command line, count, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="an architecture or fiveshot-tiny; may be repeated")
+    parser.add_argument("--check", choices=BLUEPRINTS, help="an architecture; nothing is written")
     parser.add_argument("--base-model", help="id in a catalogue, instead of the public architectures")
     parser.add_argument("--catalogue", type=Path, default=DEFAULT_CATALOGUE)
     parser.add_argument("--output", type=Path, default=COSTS_FILE)
     given = parser.parse_args()
     quiet_libraries()
+    if given.check:
+        print(", ".join(f"{what} {ratio:.4f}" for what, ratio in ratios(given.check)))
+        return
     if not COSTS_FILE.is_file():
         COSTS_FILE.write_text("{}\n", encoding="utf-8")
     written = json.loads(given.output.read_text("utf-8")) if given.output.is_file() else {}

@@ -38,19 +38,24 @@ class Blueprint:
 
     def mixture(self) -> list[tuple[int, Blueprint]]:
         """Thin models, and how often each counts for this one: the sum of them is the whole."""
+        if self.model.mixture:
+            return [(count, self._changed(changes)) for count, changes in self.model.mixture]
         repeated = self.model.repeated
         if not repeated:
             return [(1, self)]
-        once = dict.fromkeys(repeated, 1)
-        more = [(count - 1, self._with({**once, name: 2})) for name, count in repeated.items()]
-        return [(1 - sum(count for count, _ in more), self._with(once)), *more]
+        # Nothing before the first block learns: alone it would stand for no other.
+        fewest = 2 if len(repeated) == 1 else 1
+        few = dict.fromkeys(repeated, fewest)
+        more = [(count - fewest, self._with({**few, name: fewest + 1})) for name, count in repeated.items()]
+        return [(1 - sum(count for count, _ in more), self._with(few)), *more]
 
     def short_of_text(self) -> Blueprint:
-        """The same with text encoders of two layers, where their work is never counted: nothing else depends on it."""
+        """The same with text encoders of few layers, where their work is never counted: nothing else depends on it."""
         if not self.facts.text_stays_frozen:
             return self
-        names = [encoder.component for encoder in self.facts.text_encoders]
-        short = {name: {**self.model.parts[name], "num_hidden_layers": 2} for name in names}
+        short = {
+            each.component: _shortened(each, self.model.parts[each.component]) for each in self.facts.text_encoders
+        }
         return replace(self, model=replace(self.model, parts={**self.model.parts, **short}))
 
     def _with(self, repeats: Mapping[str, int]) -> Blueprint:
@@ -58,6 +63,11 @@ class Blueprint:
         config = dict(self.model.parts[denoiser])
         for name, count in repeats.items():
             config[name] = (*config[name][:-1], count) if isinstance(config.get(name), tuple) else count
+        return self._changed(config)
+
+    def _changed(self, changes: Config) -> Blueprint:
+        denoiser = self.facts.denoiser.component
+        config = {**self.model.parts[denoiser], **changes}
         return replace(self, model=Published(self.model.side, {**self.model.parts, denoiser: config}))
 
 
@@ -83,11 +93,12 @@ def blueprint_of_folder(folder: Path, family: str, side: int) -> Blueprint:
 
 def build(blueprint: Blueprint, dtype: torch.dtype) -> Built:
     """The family with fresh modules. Call it where tensors are fake, or it allocates the whole model."""
-    vae = getattr(diffusers, blueprint.facts.autoencoder.class_name).from_config(dict(blueprint.model.parts["vae"]))
+    with _nothing_drawn():
+        vae = getattr(diffusers, blueprint.facts.autoencoder.class_name).from_config(dict(blueprint.model.parts["vae"]))
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with modules_stay():
+        with modules_stay(), _nothing_drawn():
             return _assembled(blueprint, vae, dtype)
     finally:
         torch.set_default_dtype(before)
@@ -102,6 +113,20 @@ def modules_stay() -> Iterator[None]:
         yield
     finally:
         nn.Module.to = to  # type: ignore[method-assign]
+
+
+@contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Weights that hold nothing need no first values, which would take most of the time of a count."""
+    drawing = [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]
+    before = {name: getattr(nn.init, name) for name in drawing}
+    for name in drawing:
+        setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(nn.init, name, function)
 
 
 def _assembled(blueprint: Blueprint, vae: Any, dtype: torch.dtype) -> Built:
@@ -126,9 +151,16 @@ def _text_encoder(encoder: TextEncoder, parts: Mapping[str, Config]) -> Any:
     return built(built.config_class(**_for_transformers(parts[encoder.component])))
 
 
+def _shortened(encoder: TextEncoder, config: Config) -> Config:
+    layers = {"num_hidden_layers": encoder.depth + 1}
+    part, _, _ = encoder.width.rpartition(".")
+    return {**config, part: {**config[part], **layers}} if part else {**config, **layers}
+
+
 def _tokens(encoder: TextEncoder, config: Config) -> int:
     """As many as the encoder takes; T5, which knows no places, has no limit of its own."""
-    places: int = config.get("max_position_embeddings", encoder.token_limit)
+    part, _, _ = encoder.width.rpartition(".")
+    places: int = (config[part] if part else config).get("max_position_embeddings", encoder.token_limit)
     return min(encoder.token_limit, places)
 
 

@@ -130,7 +130,7 @@ def count_decode(build: Build, shape: Shape) -> Counted:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         built = build(torch.float32)
         latents = _latents(built, shape)
-        return _counted(lambda: built.autoencoder.decode(latents))
+        return _counted(lambda: built.family.decode_pixels(latents))
 
 
 def adapter_size(build: Build, parameters: TrainingParameters) -> dict[str, int]:
@@ -226,7 +226,7 @@ def _inputs(built: Built, parameters: TrainingParameters, shape: Shape) -> tuple
 
 def _latents(built: Built, shape: Shape) -> Tensor:
     side = shape.side // built.family.latent_factor
-    return torch.zeros(shape.batch, built.autoencoder.config.latent_channels, side, side, device=CPU)
+    return torch.zeros(shape.batch, built.family.latent_channels, side, side, device=CPU)
 
 
 def _dtype(mixed_precision: str) -> torch.dtype:

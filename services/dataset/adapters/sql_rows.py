@@ -19,6 +19,7 @@ from services.dataset.models.resources import (
     Mask,
     MaskSource,
     Picture,
+    PictureFeatures,
     TextFrom,
     VersionImage,
 )
@@ -241,6 +242,8 @@ def _field_values(fields: ImageFields) -> dict[str, Any]:
         "caption_origin": vars(fields.caption_origin) if fields.caption_origin else None,
         "text_areas": [_crop_values(area) for area in fields.text_areas] or None,
         "labels": dict(fields.labels),
+        "features": fields.features.places if fields.features else None,
+        "features_model": fields.features.model_sha256 if fields.features else None,
     }
 
 
@@ -253,6 +256,7 @@ def _fields_of(row: Values) -> ImageFields:
         caption_origin=CaptionOrigin(**row["caption_origin"]) if row["caption_origin"] else None,
         text_areas=tuple(Crop(**area) for area in row["text_areas"] or ()),
         labels=row["labels"],
+        features=PictureFeatures(row["features_model"], row["features"] or b"") if row["features_model"] else None,
     )
 
 

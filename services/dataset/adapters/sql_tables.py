@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -57,6 +58,8 @@ def _picture_columns() -> tuple[Column[Any], ...]:
         Column("mask_bytes", BigInteger, nullable=True),
         Column("mask", JsonText, nullable=True),
         Column("text_areas", JsonText, nullable=True),
+        Column("features", LargeBinary, nullable=True),
+        Column("features_model", String(64), nullable=True),
     )
 
 

@@ -13,7 +13,8 @@ from services.dataset.models.tags import Tag
 KEPT_EDITS = 20
 """Of several images, and as many of one: a person's small corrections do not push the large ones out."""
 Value = str | int | tuple[Tag, ...] | Crop | Mask | CaptionOrigin | Mapping[str, str] | None
-FIELDS = (*(name for name in ImageFields.__dataclass_fields__ if name != "text_areas"), "mask")
+_SEEN = ("text_areas", "features")
+FIELDS = (*(name for name in ImageFields.__dataclass_fields__ if name not in _SEEN), "mask")
 """What an edit can change. What was seen in a picture is not taken back."""
 
 

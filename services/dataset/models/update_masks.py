@@ -11,6 +11,9 @@ from services.dataset.models.resources import DatasetFields, ImageFields
 
 FieldsT = TypeVar("FieldsT", DatasetFields, ImageFields)
 
+_SEEN = ("features",)
+"""What a caller that sends an image back has not read: only its own name in a mask changes it."""
+
 
 def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
     """`current` with the fields of `given` that the mask names.
@@ -28,7 +31,8 @@ def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
                 remedy=f"Name whole fields out of {', '.join(changeable)}.",
             )
     if "*" in mask:
-        return given
+        return replace(given, **{name: getattr(current, name) for name in _SEEN if name in changeable})
     unset = type(given)()
-    paths = mask or [name for name in changeable if getattr(given, name) != getattr(unset, name)]
+    set_ = [name for name in changeable if name not in _SEEN and getattr(given, name) != getattr(unset, name)]
+    paths = mask or set_
     return replace(current, **{path: getattr(given, path) for path in paths})

@@ -23,6 +23,7 @@ from services.dataset.models.resources import (
     ImageFields,
     Mask,
     MaskSource,
+    PictureFeatures,
     TextFrom,
     VersionImage,
 )
@@ -114,6 +115,7 @@ def image_fields(image: dataset_pb2.Image) -> ImageFields:
         caption_origin=_origin(image.caption_origin) if image.HasField("caption_origin") else None,
         text_areas=tuple(filter(None, map(crop, image.text_areas))),
         labels=dict(image.labels),
+        features=_features(image.features) if image.HasField("features") else None,
     )
 
 
@@ -168,7 +170,7 @@ def usage_proto(name: str, uses: Iterable[BudgetUse]) -> usage_pb2.Usage:
     )
 
 
-def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
+def image_proto(image: Image, dataset: DatasetFields, *, with_features: bool = False) -> dataset_pb2.Image:
     """An image as a message. dataset: the fields of its dataset, which its text depends on."""
     picture, fields = image.picture, image.fields
     return dataset_pb2.Image(
@@ -195,6 +197,7 @@ def image_proto(image: Image, dataset: DatasetFields) -> dataset_pb2.Image:
         mask=_mask_proto(image.mask),
         text_areas=map(_part_proto, fields.text_areas),
         labels=dict(fields.labels),
+        features=_features_proto(fields.features, whole=with_features),
     )
 
 
@@ -215,7 +218,7 @@ def version_proto(version: DatasetVersion) -> dataset_pb2.DatasetVersion:
     )
 
 
-def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
+def version_image_proto(image: VersionImage, *, with_features: bool = False) -> dataset_pb2.DatasetVersionImage:
     """A pinned image as a message."""
     picture, fields = image.picture, image.fields
     return dataset_pb2.DatasetVersionImage(
@@ -236,6 +239,7 @@ def version_image_proto(image: VersionImage) -> dataset_pb2.DatasetVersionImage:
         caption_origin=_origin_proto(fields.caption_origin),
         mask=_mask_proto(image.mask),
         text_areas=map(_part_proto, fields.text_areas),
+        features=_features_proto(fields.features, whole=with_features),
     )
 
 
@@ -325,3 +329,13 @@ def _mask_proto(mask: Mask | None) -> dataset_pb2.Mask | None:
         covered_share=mask.covered_share,
         create_time=timestamp(mask.create_time),
     )
+
+
+def _features(features: dataset_pb2.PictureFeatures) -> PictureFeatures:
+    return PictureFeatures(features.model_sha256, features.places)
+
+
+def _features_proto(features: PictureFeatures | None, *, whole: bool) -> dataset_pb2.PictureFeatures | None:
+    if features is None:
+        return None
+    return dataset_pb2.PictureFeatures(model_sha256=features.model_sha256, places=features.places if whole else b"")

@@ -27,9 +27,7 @@ log = get_logger(__name__)
 class Versions:
     """Get, list and download versions."""
 
-    def __init__(
-        self, store: ModelStore, files: FileStore, tokens: PageTokens, at_once: AtOnce | None = None
-    ) -> None:
+    def __init__(self, store: ModelStore, files: FileStore, tokens: PageTokens, at_once: AtOnce | None = None) -> None:
         """at_once: counts downloads."""
         self._at_once = at_once or AtOnce(UNLIMITED, DOWNLOADS)
         self._conversions = Conversions(files)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Tag
+from services.chassis.errors import InvalidArgument
+from services.tagger.models.tags import CaptionOrigin, DatasetRecord, ImageRecord, Seen, Tag
 from services.tagger.ports import Box
 from services.tagger.proto_mapping import messages as proto_mapping
 
@@ -58,19 +60,25 @@ class GrpcDatasets:
         )
         return b"".join([part.chunk async for part in self._stub.DownloadImage(request, timeout=_DOWNLOAD_S)])
 
-    async def write_tags(
-        self, image: str, tags: Sequence[Tag], etag: str, *, text_areas: Sequence[Box] | None = None
-    ) -> ImageRecord:
+    async def write_tags(self, image: str, tags: Sequence[Tag], etag: str, seen: Seen) -> ImageRecord:
         """See the port."""
+        features = None if seen.features is None else dataset_pb2.PictureFeatures(**vars(seen.features))
         changed = dataset_pb2.Image(
             name=image,
             etag=etag,
             tags=[proto_mapping.tag_to_proto(tag) for tag in tags],
-            text_areas=map(proto_mapping.box_to_proto, text_areas or ()),
+            text_areas=map(proto_mapping.box_to_proto, seen.text_areas or ()),
+            features=features,
         )
-        paths = ["tags", *(() if text_areas is None else ("text_areas",))]
+        paths = ["tags", *(name for name, value in vars(seen).items() if value is not None)]
         request = dataset_service_pb2.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
-        return proto_mapping.image_from_proto(await self._stub.UpdateImage(request, timeout=_CALL_S))
+        try:
+            return proto_mapping.image_from_proto(await self._stub.UpdateImage(request, timeout=_CALL_S))
+        except InvalidArgument as error:
+            # During a rollout a replica of before knows no features; the tags are worth more than they.
+            if error.reason != "UPDATE_MASK_INVALID" or seen.features is None:
+                raise
+            return await self.write_tags(image, tags, etag, replace(seen, features=None))
 
     async def write_crops(self, dataset: str, crops: Mapping[str, Box], etags: Mapping[str, str]) -> None:
         """See the port."""

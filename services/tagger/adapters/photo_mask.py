@@ -97,7 +97,7 @@ def _excitement(model: OnnxModel, image: Image.Image) -> Floats:
     boxes = [(x * wide, y * high, (x + 1) * wide, (y + 1) * high) for x, y in _PLACES]
     boxes.insert(0, (0.0, 0.0, float(image.width), float(image.height)))
     looks = [image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box, reducing_gap=2) for box in boxes]
-    _, evidence = model.run(as_input(looks))
+    evidence = model.run(as_input(looks))[1]
     whole, *parts = evidence.std(axis=1)
     coarse = finer(whole, _GRID)
     near = _levelled(above_the_ground(_faded(parts))) * something(coarse)

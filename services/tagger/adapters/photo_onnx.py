@@ -18,10 +18,12 @@ from PIL import Image
 
 from services.tagger.adapters import measurements
 from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
+from services.tagger.adapters.photo_features import find_features
 from services.tagger.adapters.photo_mask import find_mask
 from services.tagger.adapters.photo_subject import Box, find_subject
 from services.tagger.adapters.photo_views import as_input, close_up, overview, without_bars
 from services.tagger.models.pictures import KIND, OBJECT, Category, Picture, Score, Scores, TaggerInfo
+from services.tagger.models.tags import Features
 
 TAGGER_ID = "photo"
 WEIGHTS = Path(__file__).parents[1] / "weights" / "efficientnet-lite2"
@@ -115,12 +117,17 @@ class PhotoOnnxTagger:
         part = _photograph(picture, inside)
         return None if part is None else find_mask(self._model, part)
 
+    def find_features(self, picture: Picture, inside: Box) -> Features:
+        """See the port FeatureFinder."""
+        part = _photograph(picture, inside)
+        return Features(self._info.model_sha256, b"" if part is None else find_features(self._model, part))
+
     def _look(self, picture: Picture) -> Scores:
         if measurements.flat_share(picture.rgb) > _DRAWING:
             return Scores(outside_domain=True)
         image = without_bars(picture.rgb)
-        logits, evidence = self._model.run(as_input(overview(image)))
-        closer, _ = self._model.run(as_input([close_up(image, evidence[0])]))
+        logits, evidence = self._model.run(as_input(overview(image)))[:2]
+        closer = self._model.run(as_input([close_up(image, evidence[0])]))[0]
         classes = probabilities(np.concatenate([logits, closer]), self._table)
         nouns = self._noun_scores(classes)
         scores = [

@@ -41,7 +41,7 @@ def find_subject(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> Box | None:
     if min(image.size) < 2:
         return None
     squeezed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2)
-    _, evidence = model.run(as_input([squeezed, *(_quarter(image, across, down) for across, down in _QUARTERS)]))
+    evidence = model.run(as_input([squeezed, *(_quarter(image, across, down) for across, down in _QUARTERS)]))[1]
     whole, *quarters = evidence.std(axis=1)
     return box_of(above_the_ground(_joined(quarters)) * something(finer(whole, _GRID)))
 

@@ -41,12 +41,31 @@ class CaptionOrigin:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What a network saw at 5 × 5 places: 800 signed bytes, 32 a place; none where it knows nothing of such a picture.
+
+    model_sha256: hex; what two models saw does not compare.
+    """
+
+    model_sha256: str
+    places: bytes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in a picture besides its tags; None where nobody looked. text_areas: as of ImageRecord."""
+
+    text_areas: tuple[tuple[float, float, float, float], ...] | None = None
+    features: Features | None = None
+
+
+@dataclass(frozen=True)
 class ImageRecord:
     """An image of a dataset as it was read; `etag` guards the change that follows.
 
     width, height: pixels, upright. content_area: left, top, right, bottom of the picture inside its bars, as shares.
     caption_origin: None for a person's caption, or none. crop: the part that is trained, as shares; None is all of it.
-    text_areas: where something is written, as shares.
+    text_areas: where something is written, as shares. features_model: of its features; "" where nobody looked.
     """
 
     name: str
@@ -59,6 +78,7 @@ class ImageRecord:
     caption_origin: CaptionOrigin | None = None
     crop: tuple[float, float, float, float] | None = None
     text_areas: tuple[tuple[float, float, float, float], ...] = ()
+    features_model: str = ""
 
 
 @dataclass(frozen=True)

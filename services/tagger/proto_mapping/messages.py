@@ -276,6 +276,7 @@ def image_from_proto(image: dataset_pb2.Image) -> ImageRecord:
         CaptionOrigin(origin.captioner, origin.model) if image.HasField("caption_origin") else None,
         _box_from_proto(image.crop) if image.crop.right > image.crop.left else None,
         tuple(map(_box_from_proto, image.text_areas)),
+        image.features.model_sha256,
     )
 
 

@@ -14,8 +14,8 @@ from services.chassis.errors import DomainError, Internal, Unavailable
 from services.chassis.logging import get_logger
 from services.tagger.models.jobs import ImageOutcome, ImageState, TagJob
 from services.tagger.models.pictures import Picture, Score, Scores
-from services.tagger.models.tags import ImageRecord, Tag
-from services.tagger.ports import Box, KeptScores, Tagger, TagJobs, TextFinder
+from services.tagger.models.tags import ImageRecord, Seen, Tag
+from services.tagger.ports import KeptScores, Tagger, TagJobs, TextFinder
 from services.tagger.use_cases.caption_images import caption_image
 from services.tagger.use_cases.image_access import ImageAccess, JobRun, Stopped
 from services.tagger.use_cases.kept_scores import rounded, suffice, worth_keeping
@@ -115,9 +115,9 @@ class ImageTagger:
         if to_skip(record.tags, run.job.options.mode):
             await self._record(run, ImageOutcome(image, ImageState.SKIPPED))
             return None
-        if kept is not None:
+        if kept is not None and not self._unseen(run, record):
             assert run.tagger is not None
-            await self._finish(run, run.tagger, record, kept, rescored=True)
+            await self._finish(run, run.tagger, record, kept, Seen(), rescored=True)
             return None
         return _Work(record, await self._access.picture(run, image))
 
@@ -138,9 +138,19 @@ class ImageTagger:
             await self._kept.keep(record.name, tagger.describe().fingerprint, worth_keeping(scores), self._now())
         except Unavailable as error:
             log.warning("scores_not_kept", reason=error.reason)
-        finder = self._text
-        areas = None if finder is None else await self._in_thread(lambda: finder.find_text(work.picture))
-        await self._finish(run, tagger, record, scores, text_areas=areas)
+        await self._finish(run, tagger, record, scores, await self._in_thread(lambda: self._seen(work)))
+
+    def _unseen(self, run: JobRun, record: ImageRecord) -> bool:
+        """Whether scores were kept of it, as by a dry run, and nothing else that is seen in it was."""
+        finder = self._taggers.finding_features()
+        return finder is not None and not run.job.dry_run and record.features_model != finder.describe().model_sha256
+
+    def _seen(self, work: _Work) -> Seen:
+        finder, inside = self._taggers.finding_features(), work.record.content_area or (0.0, 0.0, 1.0, 1.0)
+        return Seen(
+            tuple(self._text.find_text(work.picture)) if self._text else None,
+            finder.find_features(work.picture, inside) if finder else None,
+        )
 
     async def _finish(
         self,
@@ -148,17 +158,15 @@ class ImageTagger:
         tagger: Tagger,
         record: ImageRecord,
         scores: Scores,
+        seen: Seen,
         *,
         rescored: bool = False,
-        text_areas: Sequence[Box] | None = None,
     ) -> None:
         kept = predictions(scores.scores, tagger.describe(), run.job.options)
-        outcome = await self._write(run, record, kept, text_areas)
+        outcome = await self._write(run, record, kept, seen)
         await self._record(run, replace(outcome, outside_domain=scores.outside_domain, rescored=rescored))
 
-    async def _write(
-        self, run: JobRun, record: ImageRecord, kept: Sequence[Score], text_areas: Sequence[Box] | None
-    ) -> ImageOutcome:
+    async def _write(self, run: JobRun, record: ImageRecord, kept: Sequence[Score], seen: Seen) -> ImageOutcome:
         """Merges and writes. When the image changed in between, the newer tags are read and merged again."""
         intended: tuple[Tag, ...] | None = None
         done = ImageOutcome(record.name, ImageState.SKIPPED)
@@ -169,14 +177,14 @@ class ImageTagger:
                 # The write arrived and only its answer was lost.
                 return None
             merged = merge(now.tags, kept, run.job.options, run.dataset.words)
-            seen = text_areas is not None and tuple(text_areas) != now.text_areas
+            new = seen.features is not None or seen.text_areas not in (None, now.text_areas)
             done = ImageOutcome(now.name, ImageState.SKIPPED)
             if merged.changed:
                 done = ImageOutcome(now.name, ImageState.TAGGED, "", merged.added, merged.removed)
-            if run.job.dry_run or not (merged.changed or seen):
+            if run.job.dry_run or not (merged.changed or new):
                 return None
             intended = merged.tags
-            return lambda: self._access.datasets.write_tags(now.name, merged.tags, now.etag, text_areas=text_areas)
+            return lambda: self._access.datasets.write_tags(now.name, merged.tags, now.etag, seen)
 
         await self._access.write(run, record, change)
         return done

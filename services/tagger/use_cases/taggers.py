@@ -10,7 +10,16 @@ from services.chassis.errors import DomainError, InvalidArgument, NotFound
 from services.tagger.models.jobs import TagJob
 from services.tagger.models.pictures import OBJECT, Category, Kind, Picture, Scores, TaggerInfo
 from services.tagger.models.tags import TagOptions
-from services.tagger.ports import Backend, Captioner, MaskFinder, Shelf, SubjectFinder, Tagger, TaggerSource
+from services.tagger.ports import (
+    Backend,
+    Captioner,
+    FeatureFinder,
+    MaskFinder,
+    Shelf,
+    SubjectFinder,
+    Tagger,
+    TaggerSource,
+)
 
 INSTALL_NOTE = (
     "For more words offline, the operator can add the folder of a WD v3 tagger (model.onnx and selected_tags.csv) with "
@@ -106,6 +115,10 @@ class Taggers:
     def finding_subjects(self) -> SubjectFinder | None:
         """What finds the place of a picture's subject; None where no model here does."""
         return next((tagger for tagger in self._by_name.values() if isinstance(tagger, SubjectFinder)), None)
+
+    def finding_features(self) -> FeatureFinder | None:
+        """The backend that says what stands where, if there is one."""
+        return next((tagger for tagger in self._by_name.values() if isinstance(tagger, FeatureFinder)), None)
 
     def finding_masks(self) -> MaskFinder | None:
         """What draws the mask of a picture's subject; None where no model here does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 
-from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
+from services.trainer.models.base import PictureFeatures, TextSource, TrainingImage, TrainingSet
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.plan import PictureSize
 
@@ -55,7 +55,9 @@ class GrpcDatasets:
         token = ""
         while True:
             page = await self._stub.ListDatasetVersionImages(
-                dataset_service_pb2.ListDatasetVersionImagesRequest(parent=name, page_size=_PAGE, page_token=token),
+                dataset_service_pb2.ListDatasetVersionImagesRequest(
+                    parent=name, page_size=_PAGE, page_token=token, with_features=True
+                ),
                 timeout=_TIMEOUT_S,
             )
             images += [_of_version(item, version) for item in page.images]
@@ -69,7 +71,9 @@ class GrpcDatasets:
         token = ""
         while True:
             page = await self._stub.ListImages(
-                dataset_service_pb2.ListImagesRequest(parent=name, page_size=_PAGE, page_token=token),
+                dataset_service_pb2.ListImagesRequest(
+                    parent=name, page_size=_PAGE, page_token=token, with_features=True
+                ),
                 timeout=_TIMEOUT_S,
             )
             images += [_of_live(item, dataset) for item in page.images]
@@ -92,6 +96,7 @@ def _of_version(item: dataset_pb2.DatasetVersionImage, version: dataset_pb2.Data
         content_area=_box(item.content_area),
         perceptual_hash=item.perceptual_hash,
         text_areas=tuple(filter(None, map(_box, item.text_areas))),
+        features=_features(item),
     )
 
 
@@ -114,6 +119,8 @@ def _of_live(item: dataset_pb2.Image, dataset: dataset_pb2.Dataset) -> TrainingI
         content_area=_box(item.content_area),
         perceptual_hash=item.perceptual_hash,
         text_areas=tuple(filter(None, map(_box, item.text_areas))),
+        features=_features(item),
+        stored_tags=tuple(tag.SerializeToString() for tag in item.tags),
         caption_unused=has_caption and not caption,
         caption_counts=dataset.text_from not in (dataset_pb2.TEXT_FROM_TAGS, dataset_pb2.TEXT_FROM_CAPTION_AND_TAGS),
         tags_count=dataset.text_from != dataset_pb2.TEXT_FROM_CAPTION,
@@ -137,3 +144,7 @@ def _box(crop: dataset_pb2.Crop) -> Crop | None:
     """None for a message that is unset, and for one of zeros, which means the whole picture."""
     whole = crop.right <= crop.left or crop.bottom <= crop.top
     return None if whole else (crop.left, crop.top, crop.right, crop.bottom)
+
+
+def _features(item: dataset_pb2.Image | dataset_pb2.DatasetVersionImage) -> PictureFeatures | None:
+    return PictureFeatures(item.features.model_sha256, item.features.places) if item.HasField("features") else None

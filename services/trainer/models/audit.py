@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,10 +48,16 @@ class CropToSubjects:
 
 
 @dataclass(frozen=True, slots=True)
-class SetCaptions:
-    """Sets the caption of each picture."""
+class ShortenTexts:
+    """Sets captions and tags by image. captions: only of those that change. tags: as `TrainingImage.stored_tags`."""
 
-    captions: tuple[tuple[str, str], ...]
+    captions: Mapping[str, str]
+    tags: Mapping[str, tuple[bytes, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class CountBoth:
+    """Has captions count, and tags where there is no caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class TagPictures:
     """Has pictures tagged that have no tag yet."""
 
 
-Fix = DeleteImages | SetCrops | CropToSubjects | SetCaptions | RemoveTags | SetTriggerWord | TagPictures
+Fix = DeleteImages | SetCrops | CropToSubjects | ShortenTexts | CountBoth | RemoveTags | SetTriggerWord | TagPictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import audit_pb2
@@ -69,8 +71,13 @@ def _call(dataset: str, fix: audit.Fix) -> tuple[str, Message]:
             asked = [tagger_pb2.CropShape(width=width, height=height) for width, height in shapes]
             crop = _Tagger.CropImagesRequest(dataset=dataset, images=images[:_MOST_CROPPED], shapes=asked)
             return f"{_TAGGER}/CropImages", crop
-        case audit.SetCaptions(captions):
-            return _updates(dataset, [dataset_pb2.Image(name=name, caption=text) for name, text in captions], "caption")
+        case audit.ShortenTexts(captions, tags):
+            return _shorter(dataset, captions, tags)
+        case audit.CountBoth():
+            counted = dataset_pb2.Dataset(name=dataset, text_from=dataset_pb2.TEXT_FROM_CAPTION_OR_TAGS)
+            return f"{_DATASET}/UpdateDataset", _Data.UpdateDatasetRequest(
+                dataset=counted, update_mask=FieldMask(paths=["text_from"])
+            )
         case audit.RemoveTags(labels):
             edits = [_Data.TagEdit(remove=label) for label in labels[:_MOST_EDITS]]
             return f"{_DATASET}/EditTags", _Data.EditTagsRequest(parent=dataset, edits=edits)
@@ -86,4 +93,15 @@ def _call(dataset: str, fix: audit.Fix) -> tuple[str, Message]:
 
 def _updates(dataset: str, images: list[dataset_pb2.Image], path: str) -> tuple[str, Message]:
     requests = [_Data.UpdateImageRequest(image=image, update_mask=FieldMask(paths=[path])) for image in images[:_MOST]]
+    return f"{_DATASET}/BatchUpdateImages", _Data.BatchUpdateImagesRequest(parent=dataset, requests=requests)
+
+
+def _shorter(dataset: str, captions: Mapping[str, str], tags: Mapping[str, tuple[bytes, ...]]) -> tuple[str, Message]:
+    requests = []
+    for name in list(dict.fromkeys((*captions, *tags)))[:_MOST]:
+        image = dataset_pb2.Image(
+            name=name, caption=captions.get(name, ""), tags=map(dataset_pb2.Tag.FromString, tags.get(name, ()))
+        )
+        paths = [path for path, changed in (("caption", captions), ("tags", tags)) if name in changed]
+        requests.append(_Data.UpdateImageRequest(image=image, update_mask=FieldMask(paths=paths)))
     return f"{_DATASET}/BatchUpdateImages", _Data.BatchUpdateImagesRequest(parent=dataset, requests=requests)

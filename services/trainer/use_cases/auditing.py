@@ -11,27 +11,30 @@ from collections.abc import Iterator, Sequence
 from services.chassis.errors import FailedPrecondition
 from services.trainer.models.audit import (
     Audit,
+    CountBoth,
     CropToSubjects,
     DeleteImages,
     Finding,
+    Fix,
     RemoveTags,
-    SetCaptions,
     SetCrops,
     SetTriggerWord,
     Severity,
+    ShortenTexts,
     TagPictures,
     Verdict,
 )
 from services.trainer.models.base import TextSource
+from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.captions import about_tokens
 from services.trainer.recipe.common_words import is_common
+from services.trainer.use_cases.near_duplicates import near_duplicates
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.previewing import SeenPicture, seen_pictures, shapes_of
+from services.trainer.use_cases.shorter_texts import shorter_text
 from services.trainer.use_cases.written_in_pictures import written
 
 ENOUGH_PICTURES = 5
-_ALIKE, _COPY = 6, 2
-"""Bits of 64 in which the hashes of near duplicates, and of copies, may differ."""
 _ENLARGED, _FAR_ENLARGED = 1.05, 2.0
 _LOST = 0.35
 _BAR_LEFT = 0.004
@@ -79,11 +82,11 @@ def audit(request: JobRequest, planned: PlannedJob, *, least: int) -> Audit:
     pictures = seen_pictures(planned)
     findings = [
         *_amount(pictures, least),
-        *_likeness(pictures, least),
+        *near_duplicates(pictures, least),
         *_pixels(planned, pictures),
         *written(pictures),
         *_light(pictures),
-        *_texts(pictures),
+        *_texts(pictures, planned.data.trigger_word.strip()),
         *_trigger(planned, pictures),
     ]
     order = list(Severity)[::-1]
@@ -101,29 +104,6 @@ def _amount(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _likeness(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
-    kept: list[SeenPicture] = []
-    alike: list[SeenPicture] = []
-    copies = 0
-    # Of equal pictures the one with the most pixels stays, and of those the first.
-    for each in sorted(pictures, key=lambda one: -one.image.size.width * one.image.size.height):
-        nearest = min((_distance(each, other) for other in kept), default=64)
-        if nearest <= _ALIKE:
-            alike.append(each)
-            copies += nearest <= _COPY
-        else:
-            kept.append(each)
-    alike.sort(key=pictures.index)
-    if alike:
-        blocking = len(pictures) - copies < least
-        yield Finding(
-            "near-duplicates", Severity.BLOCKING if blocking else Severity.ATTENTION,
-            f"{_pictures(len(alike))} look{'s' if len(alike) == 1 else ''} the same as another",
-            "Take the copies out: each would be learnt twice. To give a picture weight, raise its repeats.",
-            _names(alike), DeleteImages(_names(alike)),
-        )  # fmt: skip
-
-
 def _pixels(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
     small = [each for each in pictures if each.enlargement > _ENLARGED]
     if small:
@@ -137,7 +117,7 @@ def _pixels(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Fi
         )  # fmt: skip
     barred = [each for each in pictures if _shows_bars(each)]
     if barred:
-        crops = tuple((each.image.name, each.image.content_area) for each in barred if each.image.content_area)
+        crops = tuple((each.image.name, _without_bars(each)) for each in barred)
         yield Finding(
             "bars", Severity.ATTENTION, f"{_pictures(len(barred))} {_have(barred)} bars or a border",
             "Cut them, or the model learns to draw them.", _names(barred), SetCrops(crops),
@@ -162,32 +142,42 @@ def _light(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _texts(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
+def _texts(pictures: Sequence[SeenPicture], trigger_word: str) -> Iterator[Finding]:
     long = [each for each in pictures if each.token_limit and each.tokens > each.token_limit]
     if long:
-        shortened = tuple((each.image.name, _shortened(each.image.caption, each.token_limit)) for each in long)
-        fix = SetCaptions(shortened) if all(each.image.caption_counts for each in long) else None
         yield Finding(
             "caption-too-long", Severity.ATTENTION,
             f"{_pictures(len(long))} {_have(long)} more text than the model reads ({long[0].token_limit} tokens)",
-            "Shorten the texts: what is beyond is not trained.", _names(long), fix,
+            "Shorten the texts: what is beyond is not trained.", _names(long),
+            _shortened(long, long[0].token_limit, trigger_word),
         )  # fmt: skip
     bare = [each for each in pictures if each.image.text_source is TextSource.NONE]
     if bare and len(bare) < len(pictures):
-        yield Finding(
-            "uneven-captions", Severity.ATTENTION,
-            f"{_pictures(len(bare))} {_have(bare)} no text of their own, while others have",
-            "Tag or caption all pictures, or none.", _names(bare),
-            TagPictures() if all(each.image.tags_count for each in bare) else None,
-        )  # fmt: skip
+        yield _bare(bare)
     lengths = sorted(each.tokens for each in pictures if each not in bare)
-    if lengths and lengths[-1] >= _UNEVEN * max(1, lengths[len(lengths) // 2]):
-        longest = [each for each in pictures if each.tokens == lengths[-1]]
+    most = _UNEVEN * max(1, lengths[len(lengths) // 2]) if lengths else 0
+    longest = [each for each in pictures if each not in bare and each.tokens >= most]
+    if longest:
         yield Finding(
             "uneven-captions", Severity.NOTICE,
             f"The longest text has {lengths[-1]} tokens, the usual one {lengths[len(lengths) // 2]}",
-            "Describe all pictures alike.", _names(longest),
+            "Describe all pictures alike.", _names(longest), _shortened(longest, most - 1, trigger_word),
         )  # fmt: skip
+
+
+def _bare(bare: Sequence[SeenPicture]) -> Finding:
+    """Some have no text of their own, while others have."""
+    remedy = "Tag or caption all pictures, or none."
+    fix: Fix | None = None
+    if all(each.image.tags_count for each in bare):
+        fix = TagPictures()
+    elif all(each.image.tags for each in bare):
+        remedy, fix = "Let their tags count where there is no caption, or caption them.", CountBoth()
+    return Finding(
+        "uneven-captions", Severity.ATTENTION,
+        f"{_pictures(len(bare))} {_have(bare)} no text of their own, while others have",
+        remedy, _names(bare), fix,
+    )  # fmt: skip
 
 
 def _trigger(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
@@ -211,13 +201,26 @@ def _trigger(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[F
         )  # fmt: skip
     tagged = [each for each in pictures if each.image.tags and not each.image.tags_unused]
     counts = Counter(label for each in tagged for label in set(each.image.tags))
-    everywhere = tuple(label for label, count in counts.items() if count == len(pictures) and label != word)
+    kept = {word.casefold(), planned.data.subject.strip().casefold()}
+    everywhere = tuple(
+        label for label, count in counts.items() if count == len(pictures) and label.casefold() not in kept
+    )
     if everywhere and len(pictures) >= ENOUGH_PICTURES:
         yield Finding(
             "tag-on-all", Severity.NOTICE, f"Every picture is tagged {', '.join(everywhere)}",
             "Remove what the trigger word should stand for; keep what the subject is, such as dog.",
             fix=RemoveTags(everywhere),
         )  # fmt: skip
+
+
+def _without_bars(each: SeenPicture) -> Crop:
+    """What is trained now without its bars."""
+    area, part = each.image.content_area, each.image.size.crop
+    assert area is not None
+    if part is None:
+        return area
+    cut = max(area[0], part[0]), max(area[1], part[1]), min(area[2], part[2]), min(area[3], part[3])
+    return cut if cut[0] < cut[2] and cut[1] < cut[3] else area
 
 
 def _shows_bars(each: SeenPicture) -> bool:
@@ -228,17 +231,15 @@ def _shows_bars(each: SeenPicture) -> bool:
     return max(outside) > _BAR_LEFT
 
 
-def _distance(one: SeenPicture, other: SeenPicture) -> int:
-    first, second = one.image.perceptual_hash, other.image.perceptual_hash
-    return (int(first, 16) ^ int(second, 16)).bit_count() if first and second else 64
-
-
-def _shortened(text: str, limit: int) -> str:
-    """As many words from the beginning as the model reads."""
-    words = text.split()
-    while words and about_tokens(" ".join(words)) > limit:
-        words.pop()
-    return " ".join(words).rstrip(",;")
+def _shortened(pictures: Sequence[SeenPicture], limit: int, trigger_word: str) -> ShortenTexts:
+    captions, tags = {}, {}
+    for each in pictures:
+        shorter = shorter_text(each.image, limit, trigger_word)
+        if shorter.caption is not None:
+            captions[each.image.name] = shorter.caption
+        if shorter.tags is not None and each.image.stored_tags:
+            tags[each.image.name] = tuple(each.image.stored_tags[place] for place in shorter.tags)
+    return ShortenTexts(captions, tags)
 
 
 def _made_up(word: str) -> str:

@@ -13,6 +13,7 @@ from services.dataset.models.resources import (
     Image,
     ImageFields,
     Picture,
+    PictureFeatures,
 )
 from services.dataset.models.tags import Tag, TagSource
 from services.dataset.ports import DatasetStore
@@ -41,6 +42,7 @@ def image(number: int, *, ref: DatasetRef = SET, sha: str = "", fields: ImageFie
     full = fields or ImageFields(
         "a 'dog'\n☃", (Tag("Red"), Tag("b", TagSource.AUTO, 0.25, "wd", "f" * 64, "general")),
         caption_origin=CaptionOrigin("qwen", "qwen2.5-vl"), text_areas=(Crop(0.5, 0.9, 1.0, 0.95),),
+        features=PictureFeatures("e" * 64, bytes(range(256)) * 3 + bytes(32)),
     )  # fmt: skip
     return Image(
         ImageRef(ref, f"img-{number}"), number, picture, full, NOW, NOW,

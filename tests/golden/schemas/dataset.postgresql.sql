@@ -143,7 +143,9 @@ CREATE TABLE public.images (
     mask_bytes bigint,
     mask text,
     text_areas text,
-    labels text DEFAULT '{}'::text NOT NULL
+    labels text DEFAULT '{}'::text NOT NULL,
+    features bytea,
+    features_model character varying(64)
 );
 
 CREATE TABLE public.noted_keys (
@@ -194,7 +196,9 @@ CREATE TABLE public.version_images (
     mask_bytes bigint,
     mask text,
     text_areas text,
-    labels text DEFAULT '{}'::text NOT NULL
+    labels text DEFAULT '{}'::text NOT NULL,
+    features bytea,
+    features_model character varying(64)
 );
 
 CREATE TABLE public.versions (
@@ -286,6 +290,6 @@ CREATE INDEX ix_version_images_image ON public.version_images USING btree (proje
 
 CREATE INDEX ix_versions_digest ON public.versions USING btree (project, dataset_id, digest);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0012');
+INSERT INTO public.alembic_version (version_num) VALUES ('0013');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0012', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0013', '0001', '0.1.0');

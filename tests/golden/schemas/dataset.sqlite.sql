@@ -41,7 +41,7 @@ CREATE TABLE images (
     num_repeats INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     create_time BIGINT NOT NULL,
-    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT, mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT, labels TEXT DEFAULT '{}' NOT NULL,
+    update_time BIGINT NOT NULL, facts TEXT, content_area TEXT, previous_crop TEXT, perceptual_hash VARCHAR(16), caption_origin TEXT, mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT, labels TEXT DEFAULT '{}' NOT NULL, features BLOB, features_model VARCHAR(64),
     PRIMARY KEY (project, dataset_id, image_id),
     CONSTRAINT uq_images_position UNIQUE (project, dataset_id, position),
     CONSTRAINT uq_images_sha256 UNIQUE (project, dataset_id, sha256)
@@ -78,7 +78,7 @@ CREATE TABLE version_images (
     caption TEXT NOT NULL,
     tags TEXT NOT NULL,
     crop TEXT,
-    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16), mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT, labels TEXT DEFAULT '{}' NOT NULL,
+    num_repeats INTEGER NOT NULL, caption_origin TEXT, facts TEXT, content_area TEXT, perceptual_hash VARCHAR(16), mask_key VARCHAR(512), mask_bytes BIGINT, mask TEXT, text_areas TEXT, labels TEXT DEFAULT '{}' NOT NULL, features BLOB, features_model VARCHAR(64),
     PRIMARY KEY (project, dataset_id, number, image_id)
 );
 
@@ -202,6 +202,6 @@ CREATE INDEX ix_edit_images_image ON edit_images (project, dataset_id, image_id)
 
 CREATE INDEX ix_image_notes_dataset ON image_notes (project, dataset_id, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0012');
+INSERT INTO alembic_version (version_num) VALUES ('0013');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0012', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0013', '0001', '0.1.0');

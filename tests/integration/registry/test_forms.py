@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.fixtures.adapted_models import MODELS, TOLERANCE, AdaptedModel, diffe
 from tests.fixtures.training_jobs import QUICK
 from tests.readers import comfyui
 from tests.readers.diffusers_files import applied, merged_changes
-from tests.readers.original import flux_places
+from tests.readers.original import Place, flux2_places, flux_places
 
 
 def parameters(**changes: Any) -> TrainingParameters:
@@ -128,9 +129,13 @@ def test_ranks_and_alphas_of_single_layers_survive_in_settings_that_peft_wrote(
     assert difference(changes, trained) <= TOLERANCE
 
 
-def test_the_joined_layers_of_flux_as_sd_scripts_writes_them_are_divided(tmp_path: Path) -> None:
-    model = load(MODELS["flux"], tmp_path / "model")
-    places = flux_places(model.base.config, model.base.of("transformer"))
+@pytest.mark.parametrize(("name", "places_of"), [("flux", flux_places), ("flux2-klein", flux2_places)])
+def test_the_joined_layers_of_flux_as_sd_scripts_writes_them_are_divided(
+    tmp_path: Path, name: str, places_of: Callable[[Mapping[str, Any], list[str]], dict[str, Place]]
+) -> None:
+    """And musubi-tuner those of FLUX.2, under the same names."""
+    model = load(MODELS[name], tmp_path / "model")
+    places = places_of(model.base.config, model.base.of("transformer"))
     generator = torch.Generator().manual_seed(5)
     file: dict[str, Tensor] = {}
     wanted: dict[str, Tensor] = {}

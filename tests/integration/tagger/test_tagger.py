@@ -191,11 +191,25 @@ async def test_a_tag_job_finds_what_is_written_and_crops_are_set_by_one_call(pho
     assert "text" in found.facts
     assert any(area.top > 0.8 and area.left < 0.45 and area.right > 0.8 for area in found.text_areas)
     assert (list(nothing.text_areas), "text" in nothing.facts) == ([], False)
+    await _what_was_seen_is_listed_when_asked(photo_suite, found)
     request = tagger_service_pb2.CropImagesRequest(dataset=DATASET, images=[image.name])
     request.shapes.add(width=64, height=64)
     (done,) = (await photo_suite.tagger.CropImages(request)).crops
     cropped = await photo_suite.image(image.name)
     assert (done.image, cropped.crop, cropped.text_areas) == (image.name, done.crop, found.text_areas)
+
+
+async def _what_was_seen_is_listed_when_asked(suite: Suite, photo: dataset_pb2.Image) -> None:
+    listing = dataset_service_pb2.ListImagesRequest(parent=DATASET)
+    shown, _ = (await suite.datasets.ListImages(listing)).images
+    assert (len(shown.features.model_sha256), shown.features) == (64, photo.features)
+    listing.with_features = True
+    whole, drawn = (await suite.datasets.ListImages(listing)).images
+    assert (len(whole.features.places), drawn.features.places) == (800, b"")
+    assert drawn.features.model_sha256 == whole.features.model_sha256
+    version = await suite.datasets.CreateDatasetVersion(dataset_service_pb2.CreateDatasetVersionRequest(parent=DATASET))
+    frozen = dataset_service_pb2.ListDatasetVersionImagesRequest(parent=version.name, with_features=True)
+    assert (await suite.datasets.ListDatasetVersionImages(frozen)).images[0].features == whole.features
 
 
 async def test_jobs_are_listed_by_page_and_filter(suite: Suite) -> None:

@@ -27,7 +27,8 @@ from services.trainer.recipe.families import families
 from services.trainer.recipe.families.sdxl import sgm_name
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import PictureSize, plan_job
-from tests.fixtures.miniatures import CHAT_TOKENS, MINIATURES
+from tests.fixtures.chat_tokenizers import CHAT_TOKENS
+from tests.fixtures.miniatures import MINIATURES
 
 MakeSpec = Callable[..., TrainJobSpec]
 GROUPS = ("attention", "attention_ff", "all")
@@ -50,7 +51,7 @@ def test_the_facts_are_true_of_the_loaded_model(models: dict[str, BaseModelFiles
     loaded = load_family(files, torch.device("cpu"), torch.float32)
     pipeline = loaded.pipeline()
     assert {name: type(getattr(pipeline, name)).__name__ for name in facts.classes} == facts.classes
-    assert pipeline.vae.config.latent_channels == facts.autoencoder.channels
+    assert loaded.latent_channels == facts.autoencoder.channels
     assert next(iter(loaded.components)) == facts.denoiser.component
     trained = [encoder.component for encoder in facts.text_encoders if encoder.targets]
     assert list(loaded.components) == [facts.denoiser.component, *trained]
@@ -82,7 +83,7 @@ def test_files_are_named_and_described_by_the_facts(
     plan = plan_job([PictureSize(48, 48)] * 3, spec.parameters, 4)
     noise = (loaded.schedule.prediction_type, loaded.schedule.zero_terminal_snr)
     metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session", *noise), 1, 3)
-    predicts = {"flux": None, "z-image": None, "stable-diffusion": "epsilon", "sdxl": "epsilon"}.get(family, "v")
+    predicts = {"stable-diffusion": "epsilon", "sdxl": "epsilon"}.get(family, "v") if facts.prediction_types else None
     assert metadata.get("modelspec.prediction_type") == predicts
     assert metadata["ss_zero_terminal_snr"] == str(family == "sdxl-v")
     architecture = facts.architecture(files.architecture)
@@ -108,6 +109,8 @@ def test_files_are_named_and_described_by_the_facts(
     assert {key.partition(".")[2] for key in settings} == known
 
 
+FROZEN = ("z-image", "flux2-klein", "flux2-dev", "qwen-image")
+"""Families whose text encoders never learn: their transformers alone have to, in a few steps."""
 TRAININGS: dict[str, dict[str, Any]] = {
     "text-encoders": {"train_text_encoder": True, "min_snr_gamma": 5.0, "noise_offset": 0.05},
     "dora": {"adapter": "dora", "timestep_sampling": "logit_normal", "timestep_shift": 3.0},
@@ -124,7 +127,7 @@ def test_a_family_trains_and_its_files_give_the_model_back(
     make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str, changes: str
 ) -> None:
     epochs: list[EpochResult] = []
-    own = {"learning_rate": 3e-2} if family == "z-image" else {}
+    own = {"learning_rate": 3e-2} if family in FROZEN else {}
     spec = make_spec(job={"base_model": models[family]}, num_epochs=1, num_repeats=4, **TRAININGS[changes], **own)
     train(spec, Hooks(on_epoch=epochs.append))
     (result,) = epochs
@@ -136,7 +139,7 @@ def test_a_family_trains_and_its_files_give_the_model_back(
     ]
 
 
-@pytest.mark.parametrize("family", ["sdxl-v", "z-image"])
+@pytest.mark.parametrize("family", ["sdxl-v", *FROZEN])
 def test_a_family_goes_on_from_a_pause_to_the_same_bytes(
     make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str
 ) -> None:
@@ -202,6 +205,10 @@ def _of_films(given: Any, answered: Any) -> tuple[Tensor, Tensor]:
 
 SEEN: dict[str, tuple[dict[str, Any], Callable[[Any, Any], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor]]] = {
     "flux": ({"max_sequence_length": 12}, _unpacked, lambda told: told),
+    "flux2-klein": ({"max_sequence_length": CHAT_TOKENS}, _unpacked, lambda told: told),
+    "flux2-dev": ({"max_sequence_length": CHAT_TOKENS}, _unpacked, lambda told: told),
+    # Its solver cannot take a single step.
+    "qwen-image": ({"true_cfg_scale": 1.0, "num_inference_steps": 2}, _unpacked, lambda told: told),
     "z-image": ({"max_sequence_length": CHAT_TOKENS}, _of_films, lambda told: 1.0 - told),
 }
 """How a family's pipeline is called, what its denoiser takes and gives as latents, and the position it is told."""
@@ -209,7 +216,7 @@ SEEN: dict[str, tuple[dict[str, Any], Callable[[Any, Any], tuple[Tensor, Tensor]
 
 @pytest.mark.parametrize("family", MINIATURES)
 def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModelFiles], family: str) -> None:
-    """One solver step of the pipeline from its own noise must use the prediction that the engine trains."""
+    """The last solver step of the pipeline from its own noise must use the prediction that the engine trains."""
     loaded = load_family(models[family], torch.device("cpu"), torch.float32)
     pipeline = loaded.pipeline()
     seen: dict[str, Any] = {}
@@ -224,12 +231,11 @@ def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModel
     options, latents, position = SEEN.get(family, ({}, lambda given, answered: (given, answered), lambda told: told))
     pipeline(
         prompt=["a cat"],
-        num_inference_steps=1,
-        guidance_scale=0.0 if family == "z-image" else 1.0,
+        guidance_scale={"z-image": 0.0, "qwen-image": None}.get(family, 1.0),
         height=16,
         width=16,
         output_type="latent",
-        **options,
+        **{"num_inference_steps": 1, **options},
     )
     handle.remove()
     with torch.no_grad():
@@ -265,9 +271,8 @@ def test_every_trained_weight_has_a_part_in_the_prediction(
     weights = trained_weights(carriers)
     for weight in weights.values():
         torch.nn.init.normal_(weight, std=0.1)
-    channels = loaded.pipeline().vae.config.latent_channels
     positions = torch.tensor([0.4, 0.6])
-    noisy = torch.randn(2, channels, 8, 8)
+    noisy = torch.randn(2, loaded.latent_channels, 8, 8)
     answer = loaded.predict(noisy, loaded.schedule.timesteps(positions), loaded.encode_text(["a red ball", "a dog"]))
     gradients = torch.autograd.grad(answer.square().mean(), list(weights.values()), allow_unused=True)
     found = dict(zip(weights, gradients, strict=True))

@@ -33,7 +33,7 @@ def test_the_layout_is_the_published_one(name: str) -> None:
     for component, count in PARAMETERS[name].items():
         assert sum(weight.numel() for weight in getattr(parts, component).parameters()) == count, component
     assert family.latent_factor == 8
-    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32, "flux-dev": 16, "z-image": 16}[name]
+    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32, "flux-dev": 16}.get(name, 16)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,13 @@ def test_the_layout_is_the_published_one(name: str) -> None:
         # Eight projections of 19 double blocks, three of 38 single ones.
         ("flux-dev", "transformer", "attention", 19 * 8 + 38 * 3),
         ("flux-dev", "transformer", "attention_ff", 19 * 12 + 38 * 5),
+        # Eight projections of five double blocks, one layer before and one behind the attention of 20 single ones.
+        ("flux2-klein-4b", "transformer", "attention", 5 * 8 + 20),
+        ("flux2-klein-4b", "transformer", "attention_ff", 5 * 12 + 20 * 2),
+        # Eight projections of 60 blocks, four feed-forward layers, two modulations; four of the last have no part.
+        ("qwen-image", "transformer", "attention", 60 * 8 - 2),
+        ("qwen-image", "transformer", "attention_ff", 60 * 12 - 4),
+        ("qwen-image", "transformer", "all", 60 * 14 - 4),
         # Four projections and three feed-forward layers of 30 blocks, the modulation of each beside them in all.
         ("z-image", "transformer", "attention", 30 * 4),
         ("z-image", "transformer", "attention_ff", 30 * 7),
@@ -94,6 +101,22 @@ def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: st
                 "lora_transformer_transformer_blocks_18_attn_add_k_proj",
                 "lora_transformer_single_transformer_blocks_37_proj_mlp",
                 "lora_transformer_single_transformer_blocks_0_attn_to_v",
+            ],
+        ),
+        (
+            "flux2-klein-4b",
+            [
+                "lycoris_transformer_blocks_4_ff_context_linear_in",
+                "lycoris_single_transformer_blocks_19_attn_to_qkv_mlp_proj",
+                "lycoris_single_transformer_blocks_0_attn_to_out",
+            ],
+        ),
+        (
+            "qwen-image",
+            [
+                "lora_unet_transformer_blocks_0_attn_add_q_proj",
+                "lora_unet_transformer_blocks_59_img_mlp_net_0_proj",
+                "lora_unet_transformer_blocks_59_attn_add_k_proj",
             ],
         ),
         (

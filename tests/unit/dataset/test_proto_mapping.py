@@ -21,6 +21,7 @@ from services.dataset.models.resources import (
     Image,
     ImageFields,
     Picture,
+    PictureFeatures,
     VersionImage,
 )
 from services.dataset.models.tags import (
@@ -59,19 +60,22 @@ _fields = st.builds(
     tags=st.lists(_tag, max_size=4).map(tuple),
     crop=st.none() | st.builds(Crop, _fraction, _fraction, _fraction, _fraction),
     num_repeats=st.integers(0, 1000),
+    features=st.none() | st.builds(PictureFeatures, _text, st.binary(max_size=800)),
 )
 
 
 @given(_fields)
 def test_image_fields_round_trip(fields: ImageFields) -> None:
     image = Image(ImageRef(SET, "img-1"), 1, PICTURE, fields, NOW, NOW)
-    message = resources.image_proto(image, DatasetFields(trigger_word="sks"))
+    message = resources.image_proto(image, DatasetFields(trigger_word="sks"), with_features=True)
+    assert resources.image_proto(image, DatasetFields()).features.places == b""
     assert "sks" in message.training_text
     assert resources.image_fields(message) == fields
     assert (message.name, message.etag) == ("projects/acme/datasets/dogs/images/img-1", image.etag)
     assert (message.width, message.height, message.size_bytes, message.sha256) == (64, 48, 5_000_000_000, "a" * 64)
     pinned = VersionImage(VersionImageRef(VersionRef(SET, 2), "img-1"), 1, PICTURE, fields)
-    frozen = resources.version_image_proto(pinned)
+    frozen = resources.version_image_proto(pinned, with_features=True)
+    assert (frozen.features, resources.version_image_proto(pinned).features.places) == (message.features, b"")
     assert frozen.name == "projects/acme/datasets/dogs/versions/2/images/img-1"
     assert (frozen.caption, list(frozen.tags), frozen.num_repeats) == (
         message.caption, list(message.tags), message.num_repeats,

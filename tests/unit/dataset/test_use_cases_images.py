@@ -14,7 +14,7 @@ from services.chassis.errors import (
 )
 from services.chassis.listing.pages import ListRequest
 from services.dataset.models.names import ImageRef, VersionImageRef
-from services.dataset.models.resources import CaptionOrigin, Crop, ImageFields
+from services.dataset.models.resources import CaptionOrigin, Crop, ImageFields, PictureFeatures
 from services.dataset.models.tags import Tag, TagSource
 from services.dataset.use_cases.images import View
 from tests.fakes.pictures import png
@@ -110,6 +110,21 @@ async def test_what_is_written_in_a_picture_is_a_fact_of_it_and_no_edit(service:
     await service.edits.undo(edit.ref, validate_only=False)
     undone = await service.images.get(image.ref)
     assert (undone.fields.tags, undone.fields.text_areas, undone.facts) == ((), areas, again.facts)
+
+
+async def test_what_a_network_saw_is_no_edit_and_stays_with_an_image_that_comes_back_whole(service: Service) -> None:
+    await service.new_set()
+    image = await service.add()
+    features = PictureFeatures("a" * 64, bytes(800))
+    seen = await service.images.update(image.ref, ImageFields(features=features), ("features",), "")
+    assert (seen.fields.features, await service.edits.list(image.ref.dataset)) == (features, [])
+    shown = ImageFields(caption="my dog", features=PictureFeatures("a" * 64, b""))
+    for mask in (("*",), ()):
+        whole = await service.images.update(image.ref, shown, mask, "")
+        assert (whole.fields.caption, whole.fields.features) == ("my dog", features)
+    version = await service.versions.create(image.ref.dataset, description="", request_id="")
+    pinned, _, _ = await service.versions.list_images(ListRequest(version.ref.name))
+    assert [each.fields.features for each in pinned] == [features]
 
 
 async def test_a_bad_label_says_which(service: Service) -> None:

@@ -157,3 +157,13 @@ def test_it_says_nothing_of_a_person() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_it_is_silent_about_textures(seed: int) -> None:
     assert tags(SHIPPED, photograph(seed)) == []
+
+
+def test_what_it_sees_of_a_photograph_is_kept_in_800_bytes_and_differs_between_scenes() -> None:
+    tagger, whole = PhotoOnnxTagger(), (0.0, 0.0, 1.0, 1.0)
+    clock = picture(Image.open(BytesIO(photo_of_a_clock())))
+    seen = [tagger.find_features(clock, whole) for _ in range(2)]
+    other = tagger.find_features(photograph(), whole)
+    assert seen[0] == seen[1] != other
+    assert (len(seen[0].places), seen[0].model_sha256) == (800, tagger.describe().model_sha256)
+    assert tagger.find_features(drawing((255, 255, 255), (220, 30, 30)), whole).places == b""

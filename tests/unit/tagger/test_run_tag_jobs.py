@@ -14,7 +14,8 @@ from services.chassis.errors import NotFound, Unavailable
 from services.chassis.request_context import RequestContext
 from services.tagger.models.jobs import ImageOutcome, ImageState, JobState
 from services.tagger.models.pictures import Picture, Scores
-from services.tagger.models.tags import Tag, TagMode, TagOptions, TagSource
+from services.tagger.models.tags import Features, Tag, TagMode, TagOptions, TagSource
+from services.tagger.ports import Box
 from tests.fakes.tagger_world import ScriptedTagger, score
 from tests.fixtures.patience import scaled, turns, until, within
 from tests.unit.tagger.conftest import World
@@ -34,6 +35,26 @@ async def test_the_trigger_word_of_the_dataset_goes_first(world: World) -> None:
     world.datasets.add("a", tags=[Tag("mine")])
     await world.run(TagOptions(prepend_trigger_word=True))
     assert world.datasets.labels("a") == ["sks", "mine", "cat", "tree"]
+
+
+class SeeingTagger(ScriptedTagger):
+    """One that also says what stands where."""
+
+    def find_features(self, picture: Picture, inside: Box) -> Features:
+        return Features("abc", bytes([int(picture.rgb[0, 0, 0])]) * 800)
+
+
+async def test_what_the_network_saw_is_kept_with_the_picture_unless_nothing_is_to_be_written(world: World) -> None:
+    world.tagger = SeeingTagger(score("cat"))
+    (name,) = world.datasets.add("a", tags=[Tag("cat")])
+    dry = await world.run(dry_run=True)
+    assert (dry.count(ImageState.SKIPPED), world.datasets.images[name].features) == (1, None)
+    await world.run()
+    assert world.datasets.images[name].features == Features("abc", bytes([7]) * 800)
+    assert world.datasets.labels("a") == ["cat"]
+    world.tagger.batches.clear()
+    await world.run()
+    assert world.tagger.batches == [], "once it was looked at, kept scores are enough"
 
 
 async def test_images_with_tags_are_skipped_without_being_read(world: World) -> None:

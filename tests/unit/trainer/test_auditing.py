@@ -12,12 +12,13 @@ from fiveshot.trainer.v1 import audit_pb2
 from services.chassis.errors import FailedPrecondition
 from services.trainer.models.audit import (
     Audit,
+    CountBoth,
     CropToSubjects,
     RemoveTags,
-    SetCaptions,
     SetCrops,
     SetTriggerWord,
     Severity,
+    ShortenTexts,
     Verdict,
 )
 from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
@@ -117,6 +118,12 @@ async def test_bars_that_a_crop_cuts_are_no_finding() -> None:
     assert finding.fix == SetCrops(((f"{REQUEST.dataset}/images/img-4", AREA),))
 
 
+async def test_cutting_bars_keeps_the_crop_that_is_set() -> None:
+    within = PictureSize(800, 1000, (0.2, 0.0, 0.8, 0.5))
+    fix = (await audited(good(image(4, content_area=AREA, size=within)))).findings[0].fix
+    assert fix == SetCrops(((image(4).name, (0.2, 0.1, 0.8, 0.5)),))
+
+
 DATE = (0.6, 0.92, 0.98, 0.97)
 MIDDLE = (0.3, 0.45, 0.7, 0.55)
 
@@ -184,6 +191,13 @@ async def test_a_trigger_word_that_will_not_do_gets_another(word: str, kind: str
     assert (finding.kind, finding.fix) == (kind, SetTriggerWord(fix))
 
 
+async def test_the_tag_that_is_the_subject_may_stand_on_every_picture() -> None:
+    tagged = tuple(image(number, tags=("Dog", "collar"), text_source=TextSource.TAGS) for number in range(5))
+    datasets = Datasets(TrainingSet("", "", "sks", tagged, "dog"))
+    found = await Auditor(Planner({MODEL.id: MODEL}, datasets, min_images=3))(REQUEST)  # type: ignore[arg-type]
+    assert [each.fix for each in found.findings] == [RemoveTags(("collar",))]
+
+
 async def test_a_missing_trigger_word_and_a_tag_on_all_are_notices() -> None:
     tagged = [image(number, tags=("dog", f"scene {number}"), text_source=TextSource.TAGS) for number in range(5)]
     found = await audited(tagged)
@@ -196,10 +210,33 @@ async def test_a_missing_trigger_word_and_a_tag_on_all_are_notices() -> None:
 async def test_a_text_is_shortened_to_what_the_model_reads() -> None:
     long = "sks " + ", ".join(f"thing {number}" for number in range(30))
     finding = (await audited(good(image(4, caption=long)))).findings[0]
-    assert isinstance(finding.fix, SetCaptions)
-    ((_, text),) = finding.fix.captions
+    assert isinstance(finding.fix, ShortenTexts)
+    text = finding.fix.captions[image(4).name]
     assert long.startswith(text)
     assert kinds(await audited(good(image(4, caption=text)))).count("caption-too-long") == 0
+
+
+async def test_too_many_tags_lose_the_last_ones_and_keep_what_they_are() -> None:
+    labels = tuple(f"thing {number}" for number in range(40))
+    stored = tuple(label.encode() for label in labels)
+    tagged = image(
+        4, caption="sks, " + ", ".join(labels), text_source=TextSource.TAGS, tags=labels, stored_tags=stored,
+        caption_counts=False,
+    )  # fmt: skip
+    fix = (await audited(good(tagged))).findings[0].fix
+    assert isinstance(fix, ShortenTexts)
+    left = fix.tags[tagged.name]
+    assert (fix.captions, left, 0 < len(left) < 40) == ({}, stored[: len(left)], True)
+    shorter = replace(tagged, caption="sks, " + ", ".join(labels[: len(left)]), tags=labels[: len(left)])
+    assert kinds(await audited(good(shorter))).count("caption-too-long") == 0
+
+
+async def test_where_only_captions_count_tags_that_are_there_are_let_in() -> None:
+    unused = image(4, caption="sks", text_source=TextSource.NONE, tags=("dog",), tags_unused=True, tags_count=False)
+    (finding,) = (await audited(good(unused))).findings
+    assert (finding.kind, finding.fix) == ("uneven-captions", CountBoth())
+    (finding,) = (await audited(good(replace(unused, tags=())))).findings
+    assert (finding.kind, finding.fix) == ("uneven-captions", None)
 
 
 async def test_the_gravest_comes_first() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
+from services.trainer.recipe.families import families
 from services.trainer.recipe.parameters import resolve
 
 ENTRY = """
@@ -54,7 +55,7 @@ def test_the_examples_can_be_switched_on(tmp_path: Path) -> None:
     text = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
     models = load(tmp_path, text.replace("enabled = false", "enabled = true"))
     assert isinstance(models, dict)
-    assert {model.family for model in models.values()} == {"stable-diffusion", "sdxl", "flux", "z-image"}
+    assert {model.family for model in models.values()} == set(families())
 
 
 def test_paths_are_relative_to_the_catalogue_and_bare_values_are_defaults(tmp_path: Path) -> None:

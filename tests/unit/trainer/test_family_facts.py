@@ -23,8 +23,9 @@ def published(family: str, name: str, **changes: dict[str, Any]) -> dict[str, Co
 def test_a_published_model_fits_its_facts(facts: Any, name: str) -> None:
     parts = facts.published[name].parts
     assert misfit(facts, parts) is None
-    assert parts["vae"]["latent_channels"] == facts.autoencoder.channels
-    assert 2 ** (len(parts["vae"]["block_out_channels"]) - 1) == facts.autoencoder.factor
+    channels, levels = ("z_dim", "dim_mult") if "z_dim" in parts["vae"] else ("latent_channels", "block_out_channels")
+    assert parts["vae"][channels] == facts.autoencoder.channels
+    assert 2 ** (len(parts["vae"][levels]) - 1) == facts.autoencoder.factor
     assert set(parts) == set(facts.classes)
 
 
@@ -58,6 +59,12 @@ def test_every_form_has_a_prefix_for_each_component_and_a_module_for_each_adapte
         ("flux", "flux-1", {"transformer": {"in_channels": 128}}, "is a control model"),
         ("flux", "flux-1", {"transformer": {"in_channels": 96}}, "transformer takes 96 channels"),
         ("flux", "flux-1", {"transformer": {"joint_attention_dim": 2048}}, "width 2048"),
+        ("flux2-klein", "flux2-klein-4b", {"transformer": {"guidance_embeds": True}}, "guidance_embeds"),
+        ("flux2-klein", "flux2-klein-4b", {"transformer": {"joint_attention_dim": 12288}}, "encoders give 7680"),
+        ("flux2-dev", "flux2-dev", {"transformer": {"joint_attention_dim": 7680}}, "encoders give 15360"),
+        ("qwen-image", "qwen-image", {"transformer": {"zero_cond_t": True}}, "zero_cond_t"),
+        ("qwen-image", "qwen-image", {"transformer": {"out_channels": 64}}, "answers with 64 channels"),
+        ("qwen-image", "qwen-image", {"transformer": {"joint_attention_dim": 2048}}, "encoders give 3584"),
         ("z-image", "z-image", {"transformer": {"siglip_feat_dim": 1152}}, "siglip_feat_dim"),
         ("z-image", "z-image", {"transformer": {"cap_feat_dim": 4096}}, "its text encoders give 2560"),
     ],

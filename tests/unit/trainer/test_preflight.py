@@ -31,10 +31,14 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
         "pony-v6",
         "illustrious-xl",
         "noobai-xl-vpred",
+        "flux2-klein-4b",
+        "flux2-klein-base-4b",
         "z-image",
         "z-image-turbo",
         "flux-dev",
         "flux-schnell",
+        "qwen-image",
+        "flux2-dev",
     ]
     assert all(model.license and model.memory_bytes and model.size_bytes for model in found.values())
     # Stable Diffusion 1.5 has 1.07 billion weights, SDXL 3.47 billion.

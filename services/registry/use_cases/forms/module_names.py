@@ -11,6 +11,10 @@ from services.registry.use_cases.forms.refusal import cannot
 
 CLIP_LEVEL = "text_model."
 Z_IMAGE_BLOCKS = ("layers.", "noise_refiner.", "context_refiner.")
+QWEN_IMAGE_LAYERS = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2", "mod.1")
+"""Endings of Qwen-Image's layers that FLUX.1 has not."""
+FLUX_2_LAYERS = ("to_qkv_mlp_proj", "linear_in", "linear_out")
+"""Endings of FLUX.2's layers that FLUX.1 has not; every one of its single blocks has the first."""
 # Levels of a name that have an underscore of their own, or are part of one that has.
 _LEVELS = [
     "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks", "attentions",
@@ -22,6 +26,7 @@ _LEVELS = [
     "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2",
     "text_projection", "block", "layer", "SelfAttention", "DenseReluDense", "q", "k", "v", "o", "wi", "wi_0", "wi_1",
     "wo", "attention", "feed_forward", "w1", "w2", "w3", "adaLN_modulation", "noise_refiner", "context_refiner",
+    "to_qkv_mlp_proj", "linear_in", "linear_out", "img_mlp", "txt_mlp", "img_mod", "txt_mod",
 ]  # fmt: skip
 _LEVEL = re.compile(rf"(?:{'|'.join(sorted(_LEVELS, key=len, reverse=True))}|\d+)(?=_|$)")
 _LAYERS = 2
@@ -48,6 +53,17 @@ _JOINED = {
     "txt_attn_qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
 _SINGLE = {"linear2": "proj_out", "modulation_lin": "norm.linear"}
+_DOUBLE_OF_2 = {
+    "img_attn_proj": "attn.to_out.0",
+    "txt_attn_proj": "attn.to_add_out",
+    "img_mlp_0": "ff.linear_in",
+    "img_mlp_2": "ff.linear_out",
+    "txt_mlp_0": "ff_context.linear_in",
+    "txt_mlp_2": "ff_context.linear_out",
+}
+_SINGLE_OF_2 = {"linear1": "attn.to_qkv_mlp_proj", "linear2": "attn.to_out"}
+_ROWS_OF_2 = {"linear1": 9, "img_mlp_0": 6, "txt_mlp_0": 6}
+"""Rows of FLUX.2's layers by the width of what comes in; FLUX.1's have 7 and 4 times so many."""
 
 
 def dotted(name: str) -> str:
@@ -107,23 +123,30 @@ def original_unet_name(module: str) -> str:
     return f"{start}.{int(kind == 'attentions')}.{_original_inside(kind, inside)}"
 
 
-def flux_modules(name: str) -> tuple[tuple[str, ...], bool] | None:
+def of_flux_2(name: str, rows: int, width: int) -> bool:
+    """Whether an original layer of FLUX, by its name with underscores, has the size that only FLUX.2's has."""
+    return any(name.endswith(f"_{layer}") and rows == width * times for layer, times in _ROWS_OF_2.items())
+
+
+def flux_modules(name: str, *, second: bool = False) -> tuple[tuple[str, ...], bool] | None:
     """The diffusers layers that an original layer of FLUX is made of, by its name with underscores, in the order of its
-    rows; and whether what the first three leave belongs to the last. None when it is no layer of FLUX's blocks."""
+    rows; and whether what the first three leave belongs to the last. None when it is no layer of FLUX's blocks.
+
+    second: of FLUX.2, whose names are the same and whose single blocks join other layers."""
     found = re.fullmatch(r"(double|single)_blocks_(\d+)_(.+)", name)
     if found is None:
         return None
     inside = found[3]
     if found[1] == "single":
         start = f"single_transformer_blocks.{found[2]}"
-        if inside == "linear1":
+        if inside == "linear1" and not second:
             return tuple(f"{start}.{part}" for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")), True
-        known = _SINGLE
+        known = _SINGLE_OF_2 if second else _SINGLE
     else:
         start = f"transformer_blocks.{found[2]}"
         if inside in _JOINED:
             return tuple(f"{start}.{part}" for part in _JOINED[inside]), False
-        known = _DOUBLE
+        known = _DOUBLE_OF_2 if second else _DOUBLE
     if inside not in known:
         raise cannot(f"'{name[:100]}' is no layer of FLUX that is known")
     return (f"{start}.{known[inside]}",), False

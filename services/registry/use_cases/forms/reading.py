@@ -86,15 +86,23 @@ def _kohya(tensors: Mapping[str, Tensor]) -> Iterator[Layer]:
         if ending not in _KOHYA_PARTS:
             raise cannot(f"it holds '{key[:100]}', which is no part of a LoRA")
         layers.setdefault(name, {})[_KOHYA_PARTS[ending]] = tensor
+    second = any(
+        module_names.of_flux_2(name, parts["up"].shape[0], parts["down"].shape[1])
+        for name, parts in layers.items()
+        if min((len(parts[each].shape) if each in parts else 0) for each in ("up", "down")) > 1
+    )
     for name, parts in layers.items():
         prefix = next((each for each in _KOHYA_PREFIXES if name.startswith(each)), None)
         if prefix is None:
             raise cannot(f"'{name[:100]}' is no layer of a known network")
         component, rest = _KOHYA_PREFIXES[prefix], name.removeprefix(prefix)
-        flux = module_names.flux_modules(rest) if component == UNET else None
+        flux = module_names.flux_modules(rest, second=second) if component == UNET else None
         if flux is not None:
             whole = _layer(TRANSFORMER, rest, parts, None)
             yield from _divided(whole, *flux)
+        elif component == UNET and rest.startswith("transformer_blocks_"):
+            # musubi-tuner's names of Qwen-Image; a UNet has such blocks within its own only.
+            yield _layer(TRANSFORMER, module_names.dotted(rest), parts, None)
         elif component == UNET:
             yield _layer(component, module_names.unet_module(rest), parts, None)
         else:

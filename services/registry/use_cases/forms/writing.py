@@ -14,12 +14,14 @@ from services.registry.use_cases.forms.reading import TEXT_ENCODER, TRANSFORMER,
 from services.registry.use_cases.forms.refusal import cannot
 from services.registry.use_cases.forms.tensors import Tensor, number
 
-Family = Literal["stable-diffusion", "sdxl", "flux", "z-image"]
+Family = Literal["stable-diffusion", "sdxl", "flux", "flux2", "qwen-image", "z-image"]
 _PREFIXES: Mapping[Family, Mapping[str, str]] = {
     "stable-diffusion": {UNET: "lora_unet", TEXT_ENCODER: "lora_te"},
     "sdxl": {UNET: "lora_unet", TEXT_ENCODER: "lora_te1", "text_encoder_2": "lora_te2"},
     # ComfyUI knows Z-Image's layers by LyCORIS' names alone.
     "z-image": {TRANSFORMER: "lycoris"},
+    "flux2": {TRANSFORMER: "lycoris"},
+    "qwen-image": {TRANSFORMER: "lora_unet"},
     "flux": {TRANSFORMER: "lora_transformer", TEXT_ENCODER: "lora_te1", "text_encoder_2": "lora_te2"},
 }
 # Settings of the form that the file had, and digests of the bytes that it had.
@@ -63,7 +65,13 @@ def family_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Family:
     components = {layer.component for layer in layers}
     if TRANSFORMER in components:
         ours = [layer.module for layer in layers if layer.component == TRANSFORMER]
-        return "z-image" if all(module.startswith(module_names.Z_IMAGE_BLOCKS) for module in ours) else "flux"
+        if all(module.startswith(module_names.Z_IMAGE_BLOCKS) for module in ours):
+            return "z-image"
+        architecture = metadata.get("modelspec.architecture", "")
+        if any(module.endswith(module_names.QWEN_IMAGE_LAYERS) for module in ours) or architecture.startswith("Qwen-"):
+            return "qwen-image"
+        second = any(module.endswith(module_names.FLUX_2_LAYERS) for module in ours)
+        return "flux2" if second or architecture.startswith("Flux.2-") else "flux"
     if "text_encoder_2" in components:
         return "sdxl"
     architecture = metadata.get("modelspec.architecture", "") or metadata.get("ss_base_model_version", "")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from services.trainer.engine.families import autoencoder
 from services.trainer.engine.families.autoencoder import Posterior
 from services.trainer.engine.families.loading import load_pipeline
-from services.trainer.engine.families.text import LENGTHS, RememberedTexts, TokenIds
+from services.trainer.engine.families.text import LENGTHS, MASK, RememberedTexts, TokenIds
 from services.trainer.engine.families.training_adapter import TrainingAdapter, add_training_adapter
 from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.precision import checkpointed, on_device
@@ -57,6 +57,7 @@ class Family(ABC):
         recordable: a step of the denoiser does the same operations whatever the texts are, so that it may be recorded
             and compiled.
         schedule: noise levels that the model was trained with.
+        latent_channels: of a latent.
         latent_factor: pixels of a picture's side per latent.
         pixel_multiple: sides of a picture must be multiples of it.
         training_adapter: what undoes a distillation while the model is trained.
@@ -96,6 +97,7 @@ class Family(ABC):
         self._texts = RememberedTexts(self._encode_one)
         self._text_released = False
         self.training_adapter = TrainingAdapter()
+        self.latent_channels = autoencoder.latent_channels(self._vae)
         self.latent_factor = autoencoder.latent_factor(self._vae)
         self.pixel_multiple = self.latent_factor * self.latent_multiple()
 
@@ -150,6 +152,10 @@ class Family(ABC):
         """The scaled posterior of pictures."""
         return autoencoder.encode_pixels(self._vae, pixels)
 
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """Pixels of scaled latents."""
+        return autoencoder.decode_pixels(self._vae, latents)
+
     def decode_latents(self, latents: Tensor) -> list[Image.Image]:
         """RGB pictures of scaled latents."""
         return autoencoder.decode_latents(self._vae, latents)
@@ -168,6 +174,9 @@ class Family(ABC):
             if encoder.masked:
                 lengths = self._token_ids[encoder.component].lengths(captions)
                 tokens |= {} if lengths is None else {f"{encoder.component}.{LENGTHS}": lengths}
+            elif encoder.padding_reaches_denoiser:
+                mask = self._token_ids[encoder.component].mask(captions)
+                tokens |= {} if mask is None else {f"{encoder.component}.{MASK}": on_device(mask, self.device)}
         return tokens
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
@@ -216,7 +225,11 @@ class Family(ABC):
     def pipeline(self, **replaced: nn.Module) -> Any:
         """A diffusers pipeline over the live modules, some replaced; sharing weights, so it costs no memory."""
         parts = {**self._modules, "vae": self._vae, **self._tokenizers, **replaced}
-        return self.pipeline_class(**parts, scheduler=self.solver(), **self.pipeline_options)
+        return self.pipeline_class(**parts, scheduler=self.solver(), **self.pipeline_options, **self.own_options())
+
+    def own_options(self) -> Mapping[str, Any]:
+        """Arguments of the pipeline that this model, not its family, has."""
+        return {}
 
     def with_components(self, components: Mapping[str, nn.Module]) -> Self:
         """A shallow copy of the family in which some components are others."""
@@ -247,14 +260,13 @@ class Family(ABC):
         with self.training_adapter.left_out():
             latents: Tensor = pipeline(
                 num_inference_steps=request.steps,
-                guidance_scale=request.guidance,
                 width=request.width,
                 height=request.height,
                 # The generators live on the CPU so that a preview's starting noise is the same on every device.
                 generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
                 output_type="latent",
                 callback_on_step_end=report,
-                **arguments,
+                **{"guidance_scale": request.guidance, **arguments},
             ).images
         return latents
 

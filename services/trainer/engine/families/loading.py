@@ -6,7 +6,7 @@ Only safetensors are read: a pickle can run code. Nothing of a model repository 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import safe_open
+from transformers import AutoTokenizer
 
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families.folders import (
@@ -67,7 +68,7 @@ def load_pipeline(
     """
     options = {"dtype": {"vae": torch.float32, "default": dtype}, "use_safetensors": True, **arguments}
     if files.source.startswith("hub:"):
-        return _loaded(pipeline_class.from_pretrained, facts, files, files.source.removeprefix("hub:"), options)
+        return _loaded(_reader(pipeline_class, facts), facts, files, files.source.removeprefix("hub:"), options)
     path = Path(files.source)
     if path.suffix in PICKLES:
         raise unsafe(files, path.name)
@@ -79,7 +80,23 @@ def load_pipeline(
         raise unsupported(facts, files, "is neither a folder in diffusers layout nor a .safetensors file")
     names = check_folder(facts, files, path)
     options = {**options, "variant": variant_of(facts, path), "local_files_only": True}
-    return _loaded(pipeline_class.from_pretrained, facts, files, str(path), options, names)
+    return _loaded(_reader(pipeline_class, facts), facts, files, str(path), options, names)
+
+
+def _reader(pipeline_class: Any, facts: FamilyFacts) -> Callable[..., Any]:
+    """How a folder or a model of a hub is read, tokenizers alone where a processor is published around them."""
+    alone = [encoder.tokenizer for encoder in facts.text_encoders if encoder.in_processor]
+
+    def read(source: str, **options: Any) -> Any:
+        local = bool(options.get("local_files_only"))
+        tokenizers = {
+            name: AutoTokenizer.from_pretrained(source, subfolder=name, local_files_only=local) for name in alone
+        }
+        pipeline = pipeline_class.from_pretrained(source, **options, **dict.fromkeys(alone))
+        pipeline.register_modules(**tokenizers)
+        return pipeline
+
+    return read
 
 
 def _loaded(
@@ -156,7 +173,7 @@ def _beside_its_folder(
             torch_dtype=given["dtype"]["default"],
             local_files_only=True,
         )
-        return pipeline_class.from_pretrained(str(folder), **given, **{facts.denoiser.component: denoiser})
+        return _reader(pipeline_class, facts)(str(folder), **given, **{facts.denoiser.component: denoiser})
 
     others = replace(facts, denoiser=replace(facts.denoiser, component=_NOT_IN_THE_FOLDER))
     beside = {**options, "variant": variant_of(others, folder), "local_files_only": True}

@@ -13,6 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 from services.trainer.engine.precision import on_device
 
 REMEMBERED = 4096
+REMEMBERED_BYTES = 2 << 30
+"""Of conditioning. Texts that are padded for the denoiser take 8 to 16 MB each."""
+MASK = "mask"
+"""Of token ids whose padding reaches the denoiser: where a token is none of it, bool [B, L]."""
 LENGTHS = "lengths"
 """Of conditioning whose texts are padded: tokens of each text, int64 [B]. On the host, so that no step waits for it."""
 TEXTS = "encoder_hidden_states"
@@ -46,6 +50,16 @@ class TokenIds:
             return None
         whole = [len(self._words(caption, add_special_tokens=True)) for caption in captions]
         return torch.tensor(whole).clamp(max=self.length)
+
+    def mask(self, captions: Sequence[str]) -> Tensor | None:
+        """True where a token of a caption is no padding, bool [B, length] on the CPU; None where nothing pads."""
+        lengths = self.lengths(captions)
+        if lengths is None:
+            return None
+        places = torch.arange(self.length)
+        if self._tokenizer.padding_side == "left":
+            return places >= self.length - lengths[:, None]
+        return places < lengths[:, None]
 
     def chunks_of(self, caption: str) -> int:
         """Chunks that hold the whole caption, at most ``most_chunks``."""
@@ -105,6 +119,7 @@ class RememberedTexts:
         """``encode``: the conditioning of one caption, batch first."""
         self._encode = encode
         self._known: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._bytes = 0
 
     def __contains__(self, caption: str) -> bool:
         return caption in self._known
@@ -121,9 +136,14 @@ class RememberedTexts:
             with torch.no_grad():
                 encoded = self._encode(caption)
             self._known[caption] = {name: tensor[0].clone() for name, tensor in encoded.items()}
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            self._bytes += _size(self._known[caption])
+            while len(self._known) > REMEMBERED or (self._bytes > REMEMBERED_BYTES and len(self._known) > 1):
+                self._bytes -= _size(self._known.popitem(last=False)[1])
         return self._known[caption]
+
+
+def _size(row: Mapping[str, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in row.values())
 
 
 def _joined(rows: Sequence[Tensor]) -> Tensor:

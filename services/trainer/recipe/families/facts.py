@@ -20,7 +20,8 @@ class Targets:
     Attributes:
         all: None for every linear layer and convolution.
         inside: only layers below these modules count; empty for the whole component.
-        unused_end: a list of modules whose last one the family's conditioning leaves out; none of its layers counts.
+        unused_end: a list of modules whose last one is left out by the family's conditioning, or in part.
+        unused_layers: endings of those layers of that last module which do not count; by default none of it counts.
     """
 
     attention: tuple[str, ...]
@@ -28,6 +29,7 @@ class Targets:
     all: tuple[str, ...] | None
     inside: tuple[str, ...] = ("",)
     unused_end: str = ""
+    unused_layers: tuple[str, ...] = ("",)
 
     def select(self, layers: Iterable[str], group: str) -> list[str]:
         """Those of a component's linear layers and convolutions that the group names, in their own order."""
@@ -44,7 +46,11 @@ class Targets:
         number = re.compile(rf"(?:^|\.){re.escape(self.unused_end)}\.(\d+)\.")
         numbers = [int(found[1]) if (found := number.search(layer)) else -1 for layer in layers]
         last = max(numbers, default=-1)
-        return [layer for layer, position in zip(layers, numbers, strict=True) if position < max(last, 0)]
+        return [
+            layer
+            for layer, position in zip(layers, numbers, strict=True)
+            if position < max(last, 0) or not layer.endswith(self.unused_layers)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class TextEncoder:
     Attributes:
         component, tokenizer: their names in a pipeline.
         class_name: its class in transformers.
-        width: key of its configuration that holds the size of its answer.
+        width: key of its configuration that holds the size of its answer; ``a.b`` for the key b of the part a.
         token_limit: tokens of a caption that the family's models were trained with; more are cut.
         targets: None for an encoder that stays frozen.
         layers: level above its layers in the names that readers know, which its own names may lack.
@@ -63,6 +69,11 @@ class TextEncoder:
         wrap: what the encoder reads, with the caption in place of ``{}``.
         around: tokens of that which are not the caption's.
         masked: the tokens that pad a caption count for nothing, and reach neither encoder nor denoiser.
+        padding_reaches_denoiser: the encoder's tokens look at none that pads a caption, but the denoiser was trained
+            with an answer in every place.
+        in_processor: its tokenizer is published as part of a processor of pictures, which cannot be built without
+            torchvision; it is loaded alone.
+        depth: layers after which the denoiser wants no more of it; 1 where it is told of the last or so.
     """
 
     component: str
@@ -76,6 +87,9 @@ class TextEncoder:
     wrap: str = "{}"
     around: int = 2
     masked: bool = False
+    padding_reaches_denoiser: bool = False
+    in_processor: bool = False
+    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,7 @@ class Denoiser:
         multiple: sides of latents are multiples of it.
         channels_per_latent: its input channels for each channel of a latent, 4 where patches of two by two are packed.
         text_widths: key of its configuration to the text encoders whose widths add up to that number.
+        answers_unpacked: its output channels are configured as those of a latent, whatever its input channels are.
         settings: other keys of its configuration and the only value that this family's training knows.
         other_inputs: input channels of published models that take more than noisy latents, and what these are.
         checkpoint_sizes: key of its configuration to the ending of a weight's name in single checkpoints whose second
@@ -101,6 +116,7 @@ class Denoiser:
     multiple: int
     text_widths: Mapping[str, tuple[str, ...]]
     channels_per_latent: int = 1
+    answers_unpacked: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     other_inputs: Mapping[int, str] = field(default_factory=dict)
     checkpoint_sizes: Mapping[str, str] = field(default_factory=dict)
@@ -109,11 +125,15 @@ class Denoiser:
 
 @dataclass(frozen=True, slots=True)
 class Autoencoder:
-    """The published models' autoencoder. factor: pixels of a side per latent. A latent is (mean - shift) * scale."""
+    """The published models' autoencoder. factor: pixels of a side per latent.
+
+    A latent is (mean - shift) * scale, for all channels or, where scale is None, with statistics of each that are part
+    of the weights or the configuration.
+    """
 
     channels: int
     factor: int
-    scale: float
+    scale: float | None = None
     shift: float = 0.0
     class_name: str = "AutoencoderKL"
 
@@ -163,12 +183,15 @@ class Published:
         side: pixels of the square that it was trained at.
         parts: configuration by component; what is left out is the library's default.
         repeated: how often equal blocks of the denoiser come, by the name in its configuration. Such a model is counted
-            with one and with two of them, which takes minutes instead of hours, and the difference so many times.
+            with few of them and with one more, which takes minutes instead of hours, and the difference so many times.
+        mixture: the same by hand, where blocks are of several kinds: changes of the denoiser's configuration and how
+            often such a model counts.
     """
 
     side: int
     parts: Mapping[str, Config]
     repeated: Mapping[str, int] = field(default_factory=dict)
+    mixture: tuple[tuple[int, Config], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,17 +90,19 @@ def _distilled(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
 
 def _channels(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:
     denoiser, name = facts.denoiser, component_words(facts.denoiser.component)
-    latent = configs.get("vae", {}).get("latent_channels", facts.autoencoder.channels)
+    vae = configs.get("vae", {})
+    latent = vae.get("latent_channels") or vae.get("z_dim") or facts.autoencoder.channels
     wanted = latent * denoiser.channels_per_latent
     taken = configs[denoiser.component].get("in_channels", wanted)
     # Models that predict in other units than they take, such as learned variances, give more back.
-    given = configs[denoiser.component].get("out_channels") or wanted
+    back = latent if denoiser.answers_unpacked else wanted
+    given = configs[denoiser.component].get("out_channels") or back
     if taken != wanted:
         kind = denoiser.other_inputs.get(taken, "")
         what = f"is {kind}: its" if kind else "does not fit together: its"
         return f"{what} {name} takes {taken} channels, and its latents have {wanted}"
-    if given != wanted:
-        return f"does not fit together: its {name} answers with {given} channels, and its latents have {wanted}"
+    if given != back:
+        return f"does not fit together: its {name} answers with {given} channels, and its latents have {back}"
     return None
 
 
@@ -117,12 +119,20 @@ def _text_widths(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | Non
     widths = {encoder.component: encoder.width for encoder in facts.text_encoders}
     for key, components in facts.denoiser.text_widths.items():
         wanted = configs[facts.denoiser.component].get(key)
-        given: list[int | None] = [configs.get(component, {}).get(widths[component]) for component in components]
+        given: list[int | None] = [_at(configs.get(component, {}), widths[component]) for component in components]
         known = [width for width in given if width is not None]
         if isinstance(wanted, int) and len(known) == len(given) and sum(known) != wanted:
             takes = f"its {component_words(facts.denoiser.component)} takes text of width {wanted}"
             return f"does not fit together: {takes}, and its text encoders give {sum(known)}"
     return None
+
+
+def _at(config: Config, path: str) -> int | None:
+    """The number in a configuration at a key, or at the key of a part; None where it says nothing."""
+    outer, _, inner = path.rpartition(".")
+    part = config.get(outer, {}) if outer else config
+    found = part.get(inner) if isinstance(part, Mapping) else None
+    return found if isinstance(found, int) else None
 
 
 def _prediction_type(facts: FamilyFacts, configs: Mapping[str, Config]) -> str | None:

@@ -190,7 +190,7 @@ export const en = {
     } as Words,
     fixes: {
       'near-duplicates': 'Delete the copies', 'too-small': 'Delete them', bars: 'Cut the bars', text: 'Cut it off', 'crop-loss': 'Crop to the subject', blurry: 'Delete them', underexposed: 'Delete them',
-      overexposed: 'Delete them', 'caption-too-long': 'Shorten', 'uneven-captions': 'Tag those', 'trigger-is-common': 'Take a made-up word',
+      overexposed: 'Delete them', 'caption-too-long': 'Shorten', 'uneven-captions': 'Even them out', 'trigger-is-common': 'Take a made-up word',
       'trigger-splits': 'Take a shorter word', 'tag-on-all': 'Remove the tags',
     } as Words,
   },

@@ -205,7 +205,7 @@ export const zh: Strings = {
     },
     fixes: {
       'near-duplicates': '删除重复的', 'too-small': '删除', bars: '切掉黑边', text: '裁掉文字', 'crop-loss': '围绕主体裁剪', blurry: '删除', underexposed: '删除',
-      overexposed: '删除', 'caption-too-long': '缩短', 'uneven-captions': '给它们打标签', 'trigger-is-common': '换一个生造词',
+      overexposed: '删除', 'caption-too-long': '缩短', 'uneven-captions': '调整一致', 'trigger-is-common': '换一个生造词',
       'trigger-splits': '换一个更短的词', 'tag-on-all': '移除这些标签',
     },
   },

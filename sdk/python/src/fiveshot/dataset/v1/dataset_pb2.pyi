@@ -403,6 +403,7 @@ class Image(_message.Message):
     MASK_FIELD_NUMBER: _builtins.int
     TEXT_AREAS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     file_name: _builtins.str
@@ -475,6 +476,10 @@ class Image(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Words of the caller's own, at most 64, which are not trained; lists filter by them: `labels.team = "pets"`, `labels:team`."""
 
+    @_builtins.property
+    def features(self) -> Global___PictureFeatures:
+        """What a tag job's network saw of it, for an audit to find near duplicates."""
+
     def __init__(
         self,
         *,
@@ -501,14 +506,43 @@ class Image(_message.Message):
         mask: Global___Mask | None = ...,
         text_areas: _abc.Iterable[Global___Crop] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        features: Global___PictureFeatures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "mask", b"mask", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "create_time", b"create_time", "crop", b"crop", "features", b"features", "mask", b"mask", "previous_crop", b"previous_crop", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "file_name", b"file_name", "height", b"height", "labels", b"labels", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "create_time", b"create_time", "crop", b"crop", "etag", b"etag", "facts", b"facts", "features", b"features", "file_name", b"file_name", "height", b"height", "labels", b"labels", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "previous_crop", b"previous_crop", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "training_text", b"training_text", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class PictureFeatures(_message.Message):
+    """What a network saw of a picture and where, to find photos of one burst: two are compared only when the same model made both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_SHA256_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    model_sha256: _builtins.str
+    """SHA-256 of the model, in hex."""
+    places: _builtins.bytes
+    """5 × 5 places inside the bars, row by row, with 32 numbers each: one signed byte a number, 800 together. Empty where the
+    model knows nothing of such a picture, as of a drawing, and where they were not asked for by `with_features`.
+    """
+    def __init__(
+        self,
+        *,
+        model_sha256: _builtins.str = ...,
+        places: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_sha256", b"model_sha256", "places", b"places"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PictureFeatures: _TypeAlias = PictureFeatures  # noqa: Y015
 
 @_typing.final
 class DatasetVersion(_message.Message):
@@ -621,6 +655,7 @@ class DatasetVersionImage(_message.Message):
     CAPTION_ORIGIN_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
     TEXT_AREAS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     file_name: _builtins.str
@@ -669,6 +704,10 @@ class DatasetVersionImage(_message.Message):
     def text_areas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crop]:
         """As Image.text_areas when it was frozen. Output only."""
 
+    @_builtins.property
+    def features(self) -> Global___PictureFeatures:
+        """As Image.features when it was frozen. Output only."""
+
     def __init__(
         self,
         *,
@@ -689,10 +728,11 @@ class DatasetVersionImage(_message.Message):
         caption_origin: Global___CaptionOrigin | None = ...,
         mask: Global___Mask | None = ...,
         text_areas: _abc.Iterable[Global___Crop] | None = ...,
+        features: Global___PictureFeatures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "crop", b"crop", "mask", b"mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption_origin", b"caption_origin", "content_area", b"content_area", "crop", b"crop", "features", b"features", "mask", b"mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "caption_origin", b"caption_origin", "content_area", b"content_area", "content_type", b"content_type", "crop", b"crop", "facts", b"facts", "features", b"features", "file_name", b"file_name", "height", b"height", "mask", b"mask", "name", b"name", "num_repeats", b"num_repeats", "perceptual_hash", b"perceptual_hash", "sha256", b"sha256", "size_bytes", b"size_bytes", "tags", b"tags", "text_areas", b"text_areas", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

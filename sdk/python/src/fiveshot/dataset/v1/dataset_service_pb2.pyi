@@ -522,6 +522,7 @@ class ListImagesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    WITH_FEATURES_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}`."""
     page_size: _builtins.int
@@ -532,6 +533,8 @@ class ListImagesRequest(_message.Message):
     """AIP-160 over `file_name`, `caption`, `tags`, `facts`, `labels`, `create_time` and `update_time`, such as `tags:"red"` (has the label), `facts:"blurry"`, `labels.team = "pets"` or `file_name = "a.jpg"`; case-insensitive, but for labels."""
     order_by: _builtins.str
     """`file_name`, `create_time` or `update_time`, with ` desc` for descending order; empty for upload order."""
+    with_features: _builtins.bool
+    """Returns `features.places` of each image too, 800 bytes that only an audit reads."""
     def __init__(
         self,
         *,
@@ -540,10 +543,11 @@ class ListImagesRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        with_features: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "with_features", b"with_features"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1848,6 +1852,7 @@ class ListDatasetVersionImagesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    WITH_FEATURES_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     page_size: _builtins.int
@@ -1856,6 +1861,8 @@ class ListDatasetVersionImagesRequest(_message.Message):
     """`next_page_token` of the previous page."""
     order_by: _builtins.str
     """`file_name`, with ` desc` for descending order; empty for the version's order."""
+    with_features: _builtins.bool
+    """Returns `features.places` of each image too."""
     def __init__(
         self,
         *,
@@ -1863,10 +1870,11 @@ class ListDatasetVersionImagesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        with_features: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "with_features", b"with_features"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
