@@ -1,9 +1,9 @@
 """How often the recommended epoch is within 2% of the best on views not trained on, and how often the last one is.
 
 Twelve drawn subjects (four kinds in three colourings), five views to train on, six held out. Two recipes: the
-catalogue's default, and one that trains too hard (no regularisation pictures, a higher rate, more epochs), where the
-last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and measured on the held-out
-views.
+catalogue's default, and one that trains too hard (no regularisation pictures, a higher rate, more epochs, noise levels
+spread evenly), where the last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and
+measured on the held-out views.
 
     python -m research.evaluation --output build/evaluation [--kinds mascot,toy] [--hues 0,120,240]
     python -m research.evaluation --output build/evaluation --replay      (the rule of now over the stored numbers)
@@ -42,6 +42,7 @@ RECIPES: dict[str, dict[str, object]] = {
         "regularization_fraction": 0.0,
         "learning_rate": 2e-3,
         "lr_scheduler": "constant",
+        "timestep_shift": 0.0,
     },
 }
 

@@ -170,7 +170,7 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
         0.0,
         0.0,
         10.0,
-        "Draw more high noise: t becomes s t / (1 + (s - 1) t); 0 is off.",
+        "Draw more high noise, or less below 1: t becomes s t / (1 + (s - 1) t); 0 is off.",
     ),
     _number("caption_dropout", 0.05, 0.0, 1.0, "Share of samples trained with an empty caption."),
     _switch("shuffle_caption", False, "Shuffle the comma-separated parts of a caption at every use."),

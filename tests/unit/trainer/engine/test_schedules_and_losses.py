@@ -79,6 +79,13 @@ def test_stratified_levels_visit_every_slice_and_shift_moves_them_to_noise(param
     assert float(torch.cat([plain, moved, normal]).max()) < 1.0
 
 
+def test_a_shift_below_one_draws_less_high_noise(parameters: Make) -> None:
+    """Of evenly drawn levels u, those above t come from u > t / (s + (1 - s) t): a thirteenth above 0.75 for 0.25."""
+    spread = draw_positions(4160, parameters(timestep_shift=0.25), torch_generator(CPU, 1, "x"))
+    assert float((spread > 0.75).float().mean()) == pytest.approx(1 / 13, abs=0.001)
+    assert float((spread < 0.25).float().mean()) == pytest.approx(4 / 7, abs=0.001)
+
+
 @pytest.mark.parametrize(("tokens", "mu"), [(256, 0.5), (4096, 1.15), (1024, 0.63)])
 def test_larger_pictures_are_drawn_with_more_noise_as_the_model_samples_them(
     parameters: Make, tokens: int, mu: float

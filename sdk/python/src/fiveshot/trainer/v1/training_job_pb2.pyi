@@ -142,7 +142,7 @@ class TrainingParameters(_message.Message):
     timestep_sampling: _builtins.str
     """How timesteps are drawn: `uniform`, or another of the base model's choices."""
     timestep_shift: _builtins.float
-    """Flow-matching models: shift of the timesteps; 0 disables it."""
+    """Shift of the timesteps towards noise, or away from it below 1; 0 disables it."""
     crop_variants: _builtins.int
     """Differently placed crops of each picture that are cached."""
     crop_jitter: _builtins.float
