@@ -86,10 +86,11 @@ class ModelChanges:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a version comes from. Every field but `step`, the two digests and the last two is a resource name.
+    """Where a version comes from. All but `step`, the digests, `uploaded_file` and `pretended` are resource names.
 
     uploaded_file: the name of the file from outside that it is made of; all that concerns an epoch is then empty.
-    pretended: the epoch comes from a worker that only pretends to train.
+    pretended: the epoch comes from a worker that only pretends to train. initial_lora: the model version or epoch that
+    training went on from; "" where it began afresh.
     """
 
     dataset_version: str
@@ -101,6 +102,7 @@ class Lineage:
     parameters_sha256: str
     uploaded_file: str = ""
     pretended: bool = False
+    initial_lora: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class FinishedEpoch:
     """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
 
     file_notes: a sentence for each tool that does not apply the files as they were trained. pretended: nothing was.
+    initial_lora: the model version or epoch that training went on from, or "".
     """
 
     name: str
@@ -222,6 +225,7 @@ class FinishedEpoch:
     settings: Mapping[str, str] = field(default_factory=dict)
     file_notes: tuple[str, ...] = ()
     pretended: bool = False
+    initial_lora: str = ""
 
     @property
     def lineage(self) -> Lineage:
@@ -235,6 +239,7 @@ class FinishedEpoch:
             step=self.step,
             parameters_sha256=self.parameters_sha256,
             pretended=self.pretended,
+            initial_lora=self.initial_lora,
         )
 
 

@@ -54,6 +54,7 @@ from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
 from services.trainer.use_cases.checking_base_models import BaseModelChecks, BaseModelKeeper
 from services.trainer.use_cases.cleaning import CleanUp
+from services.trainer.use_cases.continuing import EarlierLoras
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.drawing import PreviewWork
@@ -99,7 +100,9 @@ def build(settings: Settings) -> Service:
     datasets = GrpcDatasets(dataset)
     own, parts = SqlBaseModelStore(db, outbox, signals), S3BaseModelFiles(objects, new_id)
     base_models = BaseModels(catalogue, own)
-    planner = Planner(base_models, datasets, min_images=settings.min_images)
+    versions = GrpcModelVersions(registry)
+    earlier = EarlierLoras(store, versions, base_models)
+    planner = Planner(base_models, datasets, min_images=settings.min_images, earlier=earlier)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
     placing = Placing(workforce, clock=utcnow)
@@ -141,7 +144,7 @@ def build(settings: Settings) -> Service:
         requesting=PreviewRequesting(
             previews,
             store,
-            GrpcModelVersions(registry),
+            versions,
             base_models,
             clock=utcnow,
             new_id=new_id,

@@ -61,7 +61,7 @@ SETTABLE = {
     },
     # What a job is made with, and what may change of it.
     "TrainingJob": {
-        *("base_model", "dataset_version", "parameters", "trigger_word"),
+        *("base_model", "dataset_version", "initial_lora", "parameters", "trigger_word"),
         *("display_name", "priority", "labels"),
     },
 }

@@ -195,6 +195,7 @@ def lineage(value: Lineage) -> pb.Lineage:
         parameters_sha256=value.parameters_sha256,
         uploaded_file=value.uploaded_file,
         pretended=value.pretended,
+        initial_lora=value.initial_lora,
     )
 
 

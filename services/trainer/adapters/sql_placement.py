@@ -64,7 +64,7 @@ def form_of(ask: WorkerAsk, *, postgres: bool) -> Form:
 
 def values_of(ask: WorkerAsk) -> Mapping[str, Any]:
     """What its statements are given."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"skill": ask.skill}
     if ask.base_models:
         values["models"] = ask.base_models
     if ask.mixed_precisions:
@@ -78,7 +78,7 @@ def values_of(ask: WorkerAsk) -> Mapping[str, Any]:
 
 
 def _fits(form: Form) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [_job.needs_skill <= bindparam("skill", type_=Integer)]
     if form.picky:
         found.append(_loads("models", own=form.own))
     elif not form.own:

@@ -82,6 +82,9 @@ jobs = Table(
     Column("mixed_precision", String(8), nullable=False, server_default=""),
     # Of the catalogue, which a worker must load for a job on a base model of the project's own; "" for all others.
     Column("entry", String(100), nullable=False, server_default=""),
+    # The skill that it needs of a worker's program.
+    Column("needs_skill", Integer, nullable=False, server_default="0"),
+    Column("initial_lora", JsonText, nullable=True),
     Column("queued_at", UtcDateTime, nullable=False),
     # When it came into its state; jobs that have not moved since before this was kept have none.
     Column("state_time", UtcDateTime, nullable=True),

@@ -40,7 +40,7 @@ class WorkerAsk:
     device_memory_bytes: 0 when it does not say. pretends: it does not really train. families: of base models that its
     program knows. mixed_precisions: number formats of its device, empty for all. room: what it may take just now.
     draws: it draws preview requests. drew: that was the last thing that it did. takes_own: it trains on base models of
-    projects, which it fetches, and checks them.
+    projects, which it fetches, and checks them. skill: of its program.
     """
 
     worker_id: str
@@ -55,6 +55,7 @@ class WorkerAsk:
     draws: bool = False
     drew: bool = False
     takes_own: bool = False
+    skill: int = 0
 
     @property
     def kind(self) -> WorkerKind:

@@ -31,6 +31,7 @@ def ask_from_proto(request: _Service.AcquireJobRequest) -> WorkerAsk:
         draws=request.draws,
         drew=request.drew,
         takes_own=request.takes_own_base_models,
+        skill=request.skill,
     )
 
 
@@ -43,7 +44,7 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         return _Service.AcquireJobResponse(previews=assignment_to_proto(assignment))
     if assignment is None:
         return _Service.AcquireJobResponse(unmeasured_base_models=offer.unmeasured)
-    return _Service.AcquireJobResponse(
+    answer = _Service.AcquireJobResponse(
         job=stored_job_to_proto(assignment.job),
         lease_token=assignment.token,
         lease_duration=to_duration(assignment.lease),
@@ -54,6 +55,12 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         heartbeat_interval=to_duration(assignment.interval),
         own_base_model=for_worker(assignment.own) if assignment.own else None,
     )
+    lora = assignment.job.initial_lora
+    if lora is not None and not assignment.checkpoint:
+        answer.initial_lora.form = lora.form
+        if assignment.initial is not None:
+            answer.initial_lora.file.CopyFrom(file_to_proto(assignment.initial, with_key=True))
+    return answer
 
 
 def progress_from_proto(request: _Service.HeartbeatRequest) -> Progress:

@@ -103,6 +103,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime, mid
         labels=dict(request.labels),
         memory_bytes=middle,
         memory_low_bytes=low,
+        initial_lora=planned.initial_lora,
         create_time=now,
         update_time=now,
         queued_at=now,

@@ -15,6 +15,7 @@ from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
 from services.trainer.models.own_base_model import OwnBaseModel
 from services.trainer.models.placement import WorkerKind
+from services.trainer.models.preview_request import epoch_of
 from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
 from services.trainer.ports.base_models import BaseModelStore
@@ -32,7 +33,8 @@ SHARED_LOOK_AGAIN_S = 15.0
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A job for a worker. checkpoint: files to resume from, if any. prefix: where it writes objects. interval: between
-    its reports. own: its base model, where that is one of the project's own."""
+    its reports. own: its base model, where that is one of the project's own. initial: the file of the epoch that it
+    goes on from, while that is there and no checkpoint."""
 
     job: TrainingJob
     token: str
@@ -41,6 +43,7 @@ class Assignment:
     prefix: str
     interval: timedelta
     own: OwnBaseModel | None = None
+    initial: EpochFile | None = None
 
 
 @dataclass(slots=True)
@@ -89,7 +92,7 @@ class JobWork:
         self._max_failures = max_failures
         self._placing = placing
         self._pulse = pulse
-        self._turns: dict[tuple[bool, bool, WorkerKind], _Turn] = {}
+        self._turns: dict[tuple[bool, bool, int, WorkerKind], _Turn] = {}
 
     async def acquire(
         self, ask: WorkerAsk, within: timedelta
@@ -112,7 +115,7 @@ class JobWork:
     ) -> Assignment | PreviewAssignment | BaseModelCheck | None:
         """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
         workers look as often as one. queued: the signal at hand; a new one means that a job came."""
-        turn = self._turns.setdefault((ask.draws, ask.takes_own, ask.kind), _Turn())
+        turn = self._turns.setdefault((ask.draws, ask.takes_own, ask.skill, ask.kind), _Turn())
         async with turn.lock:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
@@ -239,4 +242,17 @@ class JobWork:
         number = job.attempts[-1].number
         token = job.attempts[-1].token
         interval = self._pulse.beat(token, self._clock())
-        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval, own)
+        initial = None if checkpoint else await self._initial(job)
+        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval, own, initial)
+
+    async def _initial(self, job: TrainingJob) -> EpochFile | None:
+        lora = job.initial_lora
+        epoch = epoch_of(lora.name) if lora else None
+        if lora is None or epoch is None:
+            return None
+        try:
+            files = (await self._store.epoch(*epoch)).artifacts
+        except NotFound:
+            # The worker says so: to take a job and to end it are two things.
+            return None
+        return next((file for file in files if file.file_id == lora.form), None)

@@ -17,7 +17,7 @@ from services.chassis.logging import get_logger
 from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import RunStatus, TrainJobSpec
+from services.trainer.engine.job import InitialLora, RunStatus, TrainJobSpec
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
@@ -28,6 +28,7 @@ from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.lora_files import LoraFiles
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
 from services.trainer.worker.previews import LivePreviews
@@ -85,6 +86,7 @@ class Attempt:
     objects: ObjectStore
     settings: AttemptSettings
     engine: Engine
+    loras: LoraFiles
     weights: BaseWeights | None = None
     _why: _Why | None = None
     _work: asyncio.Task[RunStatus] | None = None
@@ -190,6 +192,7 @@ class Attempt:
             resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
             if self.assignment.own is not None and self.weights is not None:
                 await self.weights.fetch(self.assignment.own)
+            initial = await self._initial()
         delivery = Delivery(
             self.assignment,
             self.trainer,
@@ -209,6 +212,7 @@ class Attempt:
             dataset_digest=job.dataset_digest,
             device=self.settings.device,
             cache_dir=self.settings.cache_dir,
+            initial_lora=initial,
             sample_base_previews=not job.base_previews,
         )
         measure, parts = self.engine.meter(), RunParts(tracing.current())
@@ -231,6 +235,15 @@ class Attempt:
         finally:
             await delivery.abandon()
         return result.status
+
+    async def _initial(self) -> InitialLora | None:
+        job, asked = self.assignment.job, self.assignment.initial
+        if not job.initial_lora:
+            return None
+        path = None
+        if asked is not None:
+            path = await self.loras.initial(job.initial_lora, asked, self.folder / "initial" / "lora.safetensors")
+        return InitialLora(job.initial_lora_digest, path)
 
     def _live(self, thread: TrainingThread) -> LivePreviews:
         return LivePreviews(

@@ -171,6 +171,7 @@ class Worker:
                 decode_limits=self._settings.decode_limits,
             ),
             self._engine,
+            self._lora_files,
             **({"weights": self._weights} if assignment.own is not None else {}),
         )
         await self._shielded(attempt)

@@ -13,6 +13,7 @@ from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.skills import SKILL
 from services.trainer.worker.wire import (
     Assignment,
     CheckTask,
@@ -85,6 +86,7 @@ class TrainerClient:
             draws=True,
             drew=drew,
             takes_own_base_models=self._takes_own,
+            skill=SKILL,
         )
         request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)

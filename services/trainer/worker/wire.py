@@ -77,6 +77,7 @@ class Metric:
 class Assignment:
     """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from.
     traceparent: of the trace that the work belongs to. own: the base model, where it is one of the project's own.
+    initial: where to get the LoRA that it goes on from, if any.
 
     lease_s: how long the lease holds without a report. interval_s: that the trainer wants between two; 0 when it does
     not say.
@@ -91,6 +92,7 @@ class Assignment:
     lease_s: float = 0.0
     interval_s: float = 0.0
     own: worker_service_pb2.OwnBaseModel | None = None
+    initial: worker_service_pb2.InitialLora | None = None
 
     def pause_s(self, own_s: float, wanted_s: float) -> float:
         """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and not so much
@@ -155,6 +157,7 @@ def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assi
         answer.lease_duration.ToTimedelta().total_seconds(),
         answer.heartbeat_interval.ToTimedelta().total_seconds(),
         answer.own_base_model if answer.HasField("own_base_model") else None,
+        answer.initial_lora if answer.HasField("initial_lora") else None,
     )
 
 

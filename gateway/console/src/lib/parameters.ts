@@ -12,7 +12,7 @@ const FIELDS = new Map(TrainingParametersSchema.fields.map((field) => [field.nam
 export const GROUPS: Record<string, string[]> = {
   learning: ['learning_rate', 'text_encoder_learning_rate', 'optimizer', 'lr_scheduler', 'lr_warmup_steps', 'lr_num_cycles', 'lr_power', 'weight_decay', 'max_grad_norm', 'ema_decay', 'seed'],
   adapter: ['adapter', 'rank', 'alpha', 'target_modules', 'train_text_encoder'],
-  pictures: ['resolution', 'batch_size', 'gradient_accumulation_steps', 'aspect_buckets', 'crop_variants', 'crop_jitter', 'flip', 'masked_loss', 'unmasked_weight', 'hold_out', 'regularization_fraction', 'prior_weight'],
+  pictures: ['resolution', 'batch_size', 'gradient_accumulation_steps', 'aspect_buckets', 'crop_variants', 'crop_jitter', 'flip', 'masked_loss', 'unmasked_weight', 'hold_out', 'regularization_fraction', 'prior_weight', 'preservation_weight', 'preservation_class'],
   texts: ['caption_dropout', 'shuffle_caption', 'keep_tokens'],
   noise: ['min_snr_gamma', 'noise_offset', 'timestep_sampling', 'timestep_shift'],
   memory: ['mixed_precision', 'gradient_checkpointing', 'base_quantization'],

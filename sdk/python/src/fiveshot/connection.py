@@ -77,6 +77,18 @@ class Endpoint:
         below = "" if collection in ("taggers", "baseModels") else f"{self.parent}/"
         return f"{below}{collection}/{given}"
 
+    def lora(self, given: str) -> str:
+        """The name of a LoRA: of a model's version, `cat@2`, `cat@best` or `cat` for the latest, or of an epoch,
+        `job-1/epochs/3`; full names stay.
+
+        Raises InvalidArgument (NAME_INVALID) for what is neither.
+        """
+        if "/epochs/" in given:
+            return self.resource("trainingJobs", given)
+        model, _, version = given.partition("@")
+        name = self.resource("models", model)
+        return name if "/versions/" in name else f"{name}/versions/{version or 'latest'}"
+
 
 def endpoint(
     server: str = "",

@@ -39,6 +39,8 @@ export const parameters: Words = {
   unmasked_weight: '蒙版外的权重',
   regularization_fraction: '正则化图片比例',
   prior_weight: '正则化损失权重',
+  preservation_weight: '保持损失权重',
+  preservation_class: '保持时的类别词',
   ema_decay: 'EMA 衰减',
   hold_out: '留出一张用于评测',
   mixed_precision: '混合精度',
@@ -54,6 +56,10 @@ export const parameters: Words = {
 
 /** 按服务器的英文原句。 */
 export const descriptions: Words = {
+  'Weight of a loss that keeps what the base model says of the same pictures without the trigger word; 1 is usual, 0 is off. A step takes more than twice as long.':
+    '让模型在去掉触发词后对同样的图片仍像底模那样预测的损失的权重；常用 1，0 为关闭。每一步耗时超过两倍。',
+  'With preservation_weight: what those captions say in the trigger word\'s place, such as dog; the dataset\'s subject when empty.':
+    '与 preservation_weight 一起使用：这些描述中代替触发词的词，例如 dog；留空则用数据集的主体。',
   'Starting point by what is trained, such as person; what a job sets itself goes before it.': '按训练对象给出的起点，例如人物；训练自己设定的值优先。',
   'Passes over the dataset; each ends with a LoRA file and previews.': '遍历照片集的次数；每一轮结束时产生一个 LoRA 文件和预览。',
   'Times that a picture without its own repeats enters an epoch.': '没有单独设置重复次数的照片，每一轮使用几次。',

@@ -152,6 +152,7 @@ class Lineage(_message.Message):
     PARAMETERS_SHA256_FIELD_NUMBER: _builtins.int
     UPLOADED_FILE_FIELD_NUMBER: _builtins.int
     PRETENDED_FIELD_NUMBER: _builtins.int
+    INITIAL_LORA_FIELD_NUMBER: _builtins.int
     dataset_version: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     dataset_digest: _builtins.str
@@ -170,6 +171,8 @@ class Lineage(_message.Message):
     """Name of the uploaded file, for a version that was imported; the fields above that concern an epoch are then empty."""
     pretended: _builtins.bool
     """True for an epoch of a worker that only pretended to train: the files change nothing of a picture."""
+    initial_lora: _builtins.str
+    """The model version or epoch that training went on from; empty where it began afresh."""
     def __init__(
         self,
         *,
@@ -182,10 +185,11 @@ class Lineage(_message.Message):
         parameters_sha256: _builtins.str = ...,
         uploaded_file: _builtins.str = ...,
         pretended: _builtins.bool = ...,
+        initial_lora: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "initial_lora", b"initial_lora", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,6 +72,7 @@ class AcquireJobRequest(_message.Message):
     DRAWS_FIELD_NUMBER: _builtins.int
     DREW_FIELD_NUMBER: _builtins.int
     TAKES_OWN_BASE_MODELS_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Who asks; the same over the worker's life."""
     warm_base_model: _builtins.str
@@ -88,6 +89,10 @@ class AcquireJobRequest(_message.Message):
     """True when the last thing that it did was a preview request: now a job goes before another request."""
     takes_own_base_models: _builtins.bool
     """True for a worker that fetches base models of projects, trains on them and checks them."""
+    skill: _builtins.int
+    """What its program can do beyond the first release's, counted up: 1 goes on from an earlier LoRA and keeps the base
+    model's predictions. It gets no job that needs more.
+    """
     @_builtins.property
     def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models that it can load, `baseModels/{base_model}`; empty means all."""
@@ -119,10 +124,11 @@ class AcquireJobRequest(_message.Message):
         draws: _builtins.bool = ...,
         drew: _builtins.bool = ...,
         takes_own_base_models: _builtins.bool = ...,
+        skill: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "draws", b"draws", "drew", b"drew", "families", b"families", "mixed_precisions", b"mixed_precisions", "pretends", b"pretends", "takes_own_base_models", b"takes_own_base_models", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "draws", b"draws", "drew", b"drew", "families", b"families", "mixed_precisions", b"mixed_precisions", "pretends", b"pretends", "skill", b"skill", "takes_own_base_models", b"takes_own_base_models", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,6 +322,7 @@ class AcquireJobResponse(_message.Message):
     PREVIEWS_FIELD_NUMBER: _builtins.int
     BASE_MODEL_CHECK_FIELD_NUMBER: _builtins.int
     OWN_BASE_MODEL_FIELD_NUMBER: _builtins.int
+    INITIAL_LORA_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     attempt: _builtins.int
@@ -356,6 +363,10 @@ class AcquireJobResponse(_message.Message):
     def own_base_model(self) -> Global___OwnBaseModel:
         """The base model of the job, where it is one of the project's own."""
 
+    @_builtins.property
+    def initial_lora(self) -> Global___InitialLora:
+        """The job's earlier LoRA; unset without one, and with a checkpoint, which holds what became of it."""
+
     def __init__(
         self,
         *,
@@ -371,14 +382,43 @@ class AcquireJobResponse(_message.Message):
         previews: Global___PreviewAssignment | None = ...,
         base_model_check: Global___BaseModelCheckAssignment | None = ...,
         own_base_model: Global___OwnBaseModel | None = ...,
+        initial_lora: Global___InitialLora | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model_check", b"base_model_check", "heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "own_base_model", b"own_base_model", "previews", b"previews"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model_check", b"base_model_check", "heartbeat_interval", b"heartbeat_interval", "initial_lora", b"initial_lora", "job", b"job", "lease_duration", b"lease_duration", "own_base_model", b"own_base_model", "previews", b"previews"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_model_check", b"base_model_check", "checkpoint_files", b"checkpoint_files", "heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "own_base_model", b"own_base_model", "previews", b"previews", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_model_check", b"base_model_check", "checkpoint_files", b"checkpoint_files", "heartbeat_interval", b"heartbeat_interval", "initial_lora", b"initial_lora", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "own_base_model", b"own_base_model", "previews", b"previews", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcquireJobResponse: _TypeAlias = AcquireJobResponse  # noqa: Y015
+
+@_typing.final
+class InitialLora(_message.Message):
+    """Where a worker gets a job's earlier LoRA."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORM_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    form: _builtins.str
+    """Form to read it in, `kohya` or `diffusers`."""
+    @_builtins.property
+    def file(self) -> _training_job_pb2.EpochFile:
+        """The file of an epoch; unset for a model version, which the registry hands out."""
+
+    def __init__(
+        self,
+        *,
+        form: _builtins.str = ...,
+        file: _training_job_pb2.EpochFile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "form", b"form"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitialLora: _TypeAlias = InitialLora  # noqa: Y015
 
 @_typing.final
 class PreviewAssignment(_message.Message):
