@@ -84,7 +84,12 @@ _METHODS = {
     },
     "fiveshot.trainer.v1.TrainingService": {
         "ListBaseModels": _READER,
+        "ListOwnBaseModels": _READER,
         "GetBaseModel": _READER,
+        "CreateBaseModel": _EDITOR,
+        "UploadBaseModel": _EDITOR,
+        "UpdateBaseModel": _EDITOR,
+        "DeleteBaseModel": _EDITOR,
         "EstimateTrainingJob": _READER,
         "PreviewTraining": _READER,
         "AuditDataset": _READER,

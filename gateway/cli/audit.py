@@ -43,7 +43,7 @@ def audit(
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=name,
         parameters=parameters({"resolution": resolution}, set_ or [], []),
     )

@@ -196,4 +196,6 @@ def names_in(session: Session, collection: str, *, limit: int = 1000) -> list[st
         webhooks = notifier_api.ListWebhooksRequest(parent=parent)
         return [each.name for each in pages(session.notifier.ListWebhooks, webhooks, "webhooks", limit)]
     answer = session.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
-    return [each.name for each in answer.base_models]
+    own = training_api.ListOwnBaseModelsRequest(parent=parent)
+    found = pages(session.trainer.ListOwnBaseModels, own, "base_models", limit)
+    return [each.name for each in (*answer.base_models, *found)]

@@ -17,7 +17,7 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting, updating: commands of others
+from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting, updating, own_base_models: commands of others
     archives,
     audit,
     audit_log,
@@ -38,6 +38,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, 
     measures,
     models,
     output,
+    own_base_models,
     preview,
     previews,
     project,

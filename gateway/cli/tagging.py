@@ -31,7 +31,7 @@ def caption_options(
     """What a captioner is asked for. base_model: that the captions are for, whose limit they keep; may be empty."""
     limit = 0
     if base_model:
-        request = GetBaseModelRequest(name=base_model_name(base_model))
+        request = GetBaseModelRequest(name=base_model_name(session, base_model))
         limit = session.trainer.GetBaseModel(request).caption_tokens
     return tagger_pb2.CaptionOptions(
         purpose=chosen(PURPOSES, purpose, "purpose"), class_noun=subject, avoid=avoid, token_limit=limit

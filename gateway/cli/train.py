@@ -80,7 +80,7 @@ def start(
         "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
     }  # fmt: skip
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
         display_name=display_name,
         priority=priority,
@@ -128,7 +128,7 @@ def estimate(
     session: Session = ctx.obj
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "preset": preset}
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
         parameters=parameters(named, set_ or [], [], _estimating(session, base_model, source)),
     )
@@ -242,7 +242,7 @@ def _estimating(session: Session, base_model: str, source: str) -> Callable[[tra
     def estimate(given: training_job_pb2.TrainingParameters) -> Any:
         name = session.name("datasets", source)
         job = training_job_pb2.TrainingJob(
-            base_model=base_model_name(base_model), dataset_version=name, parameters=given
+            base_model=base_model_name(session, base_model), dataset_version=name, parameters=given
         )
         request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
         return session.trainer.EstimateTrainingJob(request)

@@ -31,7 +31,8 @@ class Model:
 
     uid: differs when a model of the same id is deleted and made again. revision: counts changes, from 1.
     aliases: version number by alias, `latest` among them once there is a version. latest: the newest version that is
-    there, 0 while there is none. last_version: the highest number that was ever given.
+    there, 0 while there is none. last_version: the highest number that was ever given. base_models: of its versions,
+    each once, in the order of their names.
     """
 
     project: str
@@ -48,6 +49,7 @@ class Model:
     create_time: datetime
     update_time: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
+    base_models: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -355,9 +355,9 @@ def _near(row: _Row, first: _Row, head_start: timedelta) -> bool:
 
 
 def _fits(job: TrainingJob, ask: WorkerAsk) -> bool:
-    if not (ask.kind.loads(job.base_model) and ask.kind.computes_in(job.parameters.mixed_precision)):
+    if not (ask.takes(job.base_model, job.entry) and ask.kind.computes_in(job.parameters.mixed_precision)):
         return False
-    return ask.room.takes(job.base_model, middle=job.memory_bytes, low=job.memory_low_bytes)
+    return ask.room.takes(job.loads, middle=job.memory_bytes, low=job.memory_low_bytes)
 
 
 class FakeLeftovers:

@@ -16,6 +16,7 @@ _PARTS = {
         "version_created", "version_updated", "version_deleted",
     ),
     "tag_job": ("created", "state_changed", "progress", "deleted"),
+    "base_model": ("created", "state_changed", "updated", "deleted"),
     "model": (
         "created", "updated", "deleted", "version_created", "version_updated", "version_deleted",
         "alias_moved", "alias_deleted",
@@ -33,6 +34,7 @@ EVENT_TYPES = (
     "fiveshot.training_job.notice",
     "fiveshot.usage.gpu_seconds",
     "fiveshot.usage.stored_bytes",
+    "fiveshot.usage.base_model_bytes",
     DISABLED,
 )
 """What a webhook can ask for. A test is sent to the webhook that it tests, whatever that asks for."""

@@ -147,6 +147,7 @@ def model(value: Model) -> pb.Model:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
+        base_models=value.base_models,
     )
 
 

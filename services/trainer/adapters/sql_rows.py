@@ -38,6 +38,7 @@ _SAME = (
     "seconds_per_sample",
     "labels",
     "memory_low_bytes",
+    "entry",
     "state_time",
     "revision",
     "queued_at",

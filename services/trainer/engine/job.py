@@ -71,7 +71,8 @@ class TrainItem:
 class BaseModelFiles:
     """A base model as the engine loads it; see ``catalogue.BaseModel`` for the attributes of the same name.
 
-    ``source`` is a folder, a single ``.safetensors`` file or ``hub:owner/name``.
+    ``source`` is a folder, a single ``.safetensors`` file or ``hub:owner/name``. ``entry`` is the id of the catalogue's
+    entry where ``id`` is that of other weights for it.
     """
 
     id: str
@@ -81,6 +82,7 @@ class BaseModelFiles:
     config_source: str | None = None
     neutral_prompts: tuple[str, ...] = ()
     training_adapter: str | None = None
+    entry: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ from fiveshot.trainer.v1 import worker_service_pb2
 
 from services.trainer.models.job import Progress
 from services.trainer.ports import WorkerAsk
+from services.trainer.proto_mapping.base_models import check_to_proto, for_worker
 from services.trainer.proto_mapping.epochs import file_to_proto
 from services.trainer.proto_mapping.jobs import stored_job_to_proto, to_duration
 from services.trainer.proto_mapping.previews import assignment_to_proto
+from services.trainer.use_cases.checking_base_models import BaseModelCheck
 from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.offering import Offer
 
@@ -28,12 +30,15 @@ def ask_from_proto(request: _Service.AcquireJobRequest) -> WorkerAsk:
         tuple(request.mixed_precisions),
         draws=request.draws,
         drew=request.drew,
+        takes_own=request.takes_own_base_models,
     )
 
 
 def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
-    """A job, a preview request, or what to measure."""
+    """A job, a preview request, a check of a base model, or what to measure."""
     assignment = offer.assignment
+    if isinstance(assignment, BaseModelCheck):
+        return _Service.AcquireJobResponse(base_model_check=check_to_proto(assignment))
     if isinstance(assignment, PreviewAssignment):
         return _Service.AcquireJobResponse(previews=assignment_to_proto(assignment))
     if assignment is None:
@@ -47,6 +52,7 @@ def offer_to_proto(offer: Offer) -> _Service.AcquireJobResponse:
         object_prefix=assignment.prefix,
         traceparent=assignment.job.traceparent,
         heartbeat_interval=to_duration(assignment.interval),
+        own_base_model=for_worker(assignment.own) if assignment.own else None,
     )
 
 

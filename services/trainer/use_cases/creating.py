@@ -91,6 +91,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime, mid
         project=request.project,
         display_name=request.display_name,
         base_model=request.base_model,
+        entry=f"baseModels/{planned.model.based_on}" if planned.model.based_on else "",
         dataset_version=planned.data.version or request.dataset,
         dataset_digest=planned.data.digest,
         image_count=len(planned.data.images),

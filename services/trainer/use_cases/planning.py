@@ -14,6 +14,7 @@ from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidPara
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
 from services.trainer.recipe.prompts import with_prompts
+from services.trainer.use_cases.base_models import BaseModels
 
 _ID = r"[a-z][a-z0-9-]{0,62}"
 _DATASET = re.compile(rf"projects/({_ID})/datasets/{_ID}(/versions/[1-9][0-9]{{0,8}})?")
@@ -57,26 +58,11 @@ class PlannedJob:
 class Planner:
     """Checks requests against the catalogue and the dataset service."""
 
-    def __init__(self, catalogue: Mapping[str, BaseModel], datasets: Datasets, *, min_images: int) -> None:
+    def __init__(self, catalogue: Mapping[str, BaseModel] | BaseModels, datasets: Datasets, *, min_images: int) -> None:
         """min_images: a dataset with fewer is refused."""
-        self._catalogue = catalogue
+        self._base_models = catalogue if isinstance(catalogue, BaseModels) else BaseModels(catalogue)
         self._datasets = datasets
         self._min_images = min_images
-
-    def base_model(self, name: str, *, field: str) -> BaseModel:
-        """The model of a name `baseModels/{id}`. NotFound names those on offer."""
-        offered = ", ".join(f"baseModels/{identifier}" for identifier in self._catalogue) or "none"
-        if not name:
-            raise InvalidArgument("No base model is given", field=field, remedy=f"Choose one of: {offered}.")
-        prefix, _, identifier = name.partition("/")
-        if prefix != "baseModels" or identifier not in self._catalogue:
-            raise NotFound(
-                f"There is no base model '{name}'",
-                field=field,
-                reason="BASE_MODEL_NOT_FOUND",
-                remedy=f"Choose one of: {offered}.",
-            )
-        return self._catalogue[identifier]
 
     @property
     def least_images(self) -> int:
@@ -96,7 +82,9 @@ class Planner:
         A dataset is frozen after it was looked at, so that a request that is refused leaves no version behind.
         least: pictures that are enough, if not `least_images`. check: refuses, by raising, what was looked at.
         """
-        model = self.base_model(request.base_model, field="training_job.base_model")
+        model = await self._base_models.find(
+            request.base_model, project=request.project, field="training_job.base_model"
+        )
         resolved(model, request.parameters)
         self._check_dataset_name(request)
         least = self._min_images if least is None else least

@@ -23,6 +23,7 @@ from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker import metrics
+from services.trainer.worker.base_weights import BaseWeights
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.files import file_error, files_of
@@ -74,7 +75,7 @@ class AttemptSettings:
 
 @dataclass
 class Attempt:
-    """One assignment. `release` may be called at any time, from a signal."""
+    """One assignment. `release` may be called at any time, from a signal. weights: of base models of projects."""
 
     assignment: Assignment
     model: BaseModel
@@ -84,6 +85,7 @@ class Attempt:
     objects: ObjectStore
     settings: AttemptSettings
     engine: Engine
+    weights: BaseWeights | None = None
     _why: _Why | None = None
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
@@ -186,6 +188,8 @@ class Attempt:
                 job.dataset_version, self.folder / "pictures", masks=parameters.masked_loss
             )
             resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
+            if self.assignment.own is not None and self.weights is not None:
+                await self.weights.fetch(self.assignment.own)
         delivery = Delivery(
             self.assignment,
             self.trainer,
@@ -247,7 +251,7 @@ class Attempt:
             await self.trainer.report_measurement(measured)
 
     def _clock(self, parameters: TrainingParameters, parts: RunParts) -> RunClock:
-        steps, images = metrics.STEPS.labels(self.model.id), metrics.IMAGES.labels(self.model.id)
+        steps, images = metrics.STEPS.labels(self.model.entry), metrics.IMAGES.labels(self.model.entry)
         images_of_a_step = parameters.batch_size * parameters.gradient_accumulation_steps
 
         def on_step() -> None:

@@ -174,8 +174,8 @@ async def test_a_name_that_cannot_be_meant_is_refused_unasked(dataset: str) -> N
 
 
 @pytest.mark.parametrize("name", ["baseModels/absent", "fiveshot-tiny", "models/fiveshot-tiny"])
-def test_an_unknown_base_model_is_answered_with_those_on_offer(name: str) -> None:
+async def test_an_unknown_base_model_is_answered_with_those_on_offer(name: str) -> None:
     planner, _ = _planner(_set(5))
     with pytest.raises(NotFound) as refused:
-        planner.base_model(name, field="training_job.base_model")
+        await planner.plan(replace(REQUEST, base_model=name), store=False)
     assert "baseModels/fiveshot-tiny" in refused.value.remedy

@@ -19,7 +19,7 @@ export const GROUPS: Record<string, string[]> = {
   previews: ['preview_steps', 'preview_guidance', 'preview_negative_prompt'],
 }
 /** Set elsewhere on the screen. */
-export const APART = ['num_epochs', 'num_repeats', 'preview_prompts', 'preview_seeds']
+export const APART = ['preset', 'num_epochs', 'num_repeats', 'preview_prompts', 'preview_seeds']
 
 export function grouped(specs: ParameterSpec[]): [string, ParameterSpec[]][] {
   const left = new Map(specs.filter((spec) => !APART.includes(spec.parameter)).map((spec) => [spec.parameter, spec]))
@@ -32,6 +32,9 @@ export function grouped(specs: ParameterSpec[]): [string, ParameterSpec[]][] {
   if (left.size) found.push(['other', [...left.values()]])
   return found
 }
+
+/** A value as people read it: `16` for `16.0`, `0.0001` for `1e-04`. */
+export const textOf = (value: string) => (/^-?[\d.]+(e[-+]?\d+)?$/i.test(value) ? String(Number(value)) : value)
 
 export const isOn = (text: string) => text === 'true' || text === 'True'
 

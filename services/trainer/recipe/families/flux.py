@@ -68,6 +68,7 @@ FACTS = FamilyFacts(
         replace(DIFFUSERS, readers={**DIFFUSERS.readers, "ComfyUI": SCALED, "Forge": SCALED}),
     ),
     network_modules={**NETWORK_MODULES, **dict.fromkeys(DIFFUSERS.adapters, "networks.lora_flux")},
+    checkpoint_sign=r"(^|\.)double_blocks\.\d+\.img_attn\.",
     hub_tags=("flux", "flux-diffusers"),
     guidance_is_an_input=True,
     published={

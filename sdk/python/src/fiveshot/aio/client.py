@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from fiveshot.aio.base_models import OwnBaseModels
 from fiveshot.aio.calls import Channel, Listing, Stubs
 from fiveshot.aio.comparing import Comparison, compare
 from fiveshot.aio.datasets import Datasets
@@ -54,6 +55,7 @@ class AsyncClient:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.own_base_models = OwnBaseModels(self.stubs)
         self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 

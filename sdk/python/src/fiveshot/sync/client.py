@@ -10,6 +10,7 @@ from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
 from fiveshot.cleaning import CleanedUp, cleaned_up, days
 from fiveshot.connection import Patience, endpoint
 from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
+from fiveshot.sync.base_models import OwnBaseModels
 from fiveshot.sync.calls import Channel, Listing, Stubs
 from fiveshot.sync.comparing import Comparison, compare
 from fiveshot.sync.datasets import Datasets
@@ -55,6 +56,7 @@ class Client:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.own_base_models = OwnBaseModels(self.stubs)
         self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 

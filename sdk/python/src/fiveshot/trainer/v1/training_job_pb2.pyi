@@ -521,7 +521,7 @@ class TrainingJob(_message.Message):
     display_name: _builtins.str
     """Display name for listings."""
     base_model: _builtins.str
-    """`baseModels/{base_model}`."""
+    """`baseModels/{base_model}`, or one of the project's own, `projects/{project}/baseModels/{base_model}`."""
     dataset_version: _builtins.str
     """A dataset version; or a dataset, which the service freezes at creation."""
     priority: _builtins.int
