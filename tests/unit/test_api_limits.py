@@ -28,6 +28,7 @@ from services.tagger.models.tags import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
 from services.tagger.settings import Settings as TaggerSettings
 from services.tagger.use_cases.subject import MOST_PICTURES
 from services.trainer import ports as trainer
+from services.trainer.ports.base_models import BASE_MODELS
 from services.trainer.ports.previews import PREVIEW_REQUESTS
 from services.trainer.use_cases.previewing import LARGEST_DRAWN
 from tools.protos import PROTOS, sources
@@ -43,7 +44,7 @@ LISTINGS: dict[str, Listing[Any]] = {
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListAuditRecords": registry.AUDIT_RECORDS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
-    "ListPreviewRequests": PREVIEW_REQUESTS,
+    "ListPreviewRequests": PREVIEW_REQUESTS, "ListOwnBaseModels": BASE_MODELS,
     "ListWebhooks": notifier.WEBHOOKS, "ListWebhookDeliveries": notifier.DELIVERIES,
 }  # fmt: skip
 SETTABLE = {
