@@ -28,6 +28,8 @@ from services.tagger.models.tags import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
 from services.tagger.settings import Settings as TaggerSettings
 from services.tagger.use_cases.subject import MOST_PICTURES
 from services.trainer import ports as trainer
+from services.trainer.models.own_base_model import EDITABLE as OF_A_BASE_MODEL
+from services.trainer.ports.base_models import BASE_MODELS
 from services.trainer.ports.previews import PREVIEW_REQUESTS
 from services.trainer.use_cases.previewing import LARGEST_DRAWN
 from tools.protos import PROTOS, sources
@@ -43,7 +45,7 @@ LISTINGS: dict[str, Listing[Any]] = {
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListAuditRecords": registry.AUDIT_RECORDS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
-    "ListPreviewRequests": PREVIEW_REQUESTS,
+    "ListPreviewRequests": PREVIEW_REQUESTS, "ListOwnBaseModels": BASE_MODELS,
     "ListWebhooks": notifier.WEBHOOKS, "ListWebhookDeliveries": notifier.DELIVERIES,
 }  # fmt: skip
 SETTABLE = {
@@ -59,6 +61,8 @@ SETTABLE = {
         *("sources", "strengths", "prompts", "seeds", "negative_prompt", "width", "height", "steps", "guidance"),
         "attended",
     },
+    # What an own one is announced with, and what may change of it.
+    "BaseModel": {*OF_A_BASE_MODEL, "based_on", "file_name", "size_bytes", "sha256"},
     # What a job is made with, and what may change of it.
     "TrainingJob": {
         *("base_model", "dataset_version", "initial_lora", "parameters", "trigger_word"),
