@@ -36,9 +36,22 @@ def test_families_and_number_format_are_found_in_the_header() -> None:
     assert (found.size_bytes, found.families, found.precision) == (len(head), ("stable-diffusion",), "fp16")
     sdxl = tensors("conditioner.embedders.0.transformer.text_model.final_layer_norm.weight", dtype="F32", width=4)
     assert read_header(*file_of(sdxl, 16)).families == ("sdxl",)
-    flux = tensors("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", dtype="BF16")
+    flux = tensors("model.diffusion_model.double_blocks.0.img_mod.lin.weight", dtype="BF16")
     assert read_header(*file_of(flux, 8)).precision == "bf16"
-    assert "flux" in read_header(*file_of(flux, 8)).families
+
+
+@pytest.mark.parametrize(
+    ("name", "families"),
+    [
+        ("model.diffusion_model.double_blocks.0.img_mod.lin.weight", ("flux",)),
+        ("double_stream_modulation_img.lin.weight", ("flux2-dev", "flux2-klein")),
+        ("model.diffusion_model.transformer_blocks.0.txt_mod.1.weight", ("qwen-image",)),
+        ("model.diffusion_model.noise_refiner.0.attention.qkv.weight", ("z-image",)),
+    ],
+)
+def test_transformers_are_told_apart_by_the_names_of_their_layers(name: str, families: tuple[str, ...]) -> None:
+    shared = tensors("double_blocks.0.img_attn.qkv.weight", name, dtype="BF16")
+    assert tuple(sorted(read_header(*file_of(shared, 16)).families)) == families
 
 
 def test_numbers_beside_the_weights_may_be_whole() -> None:
