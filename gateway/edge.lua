@@ -1,23 +1,26 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
 -- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
--- REFUSED (reason -> {status, message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), and the
--- sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES.
+-- REFUSED (reason -> {status, message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), the
+-- sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what gateway/query_names.py makes: QUERY_FIELDS, QUERIES.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
--- It refuses what no service need see (oversize headers, bodies that announce too much, credentials or path variables in
--- a query), and answers from memory for a credential that the authorization service has just let through with a call of the same shape.
+-- It refuses what no service need see (oversize headers, bodies that announce too much, credentials, path variables or
+-- names that the method does not have in a query), and answers from memory for a credential that the authorization service has just let through with a call of the same shape.
 
 local SPACE = "fiveshot.edge"
 local JWT = "envoy.filters.http.jwt_authn"
+local MOST_NAMED = 16
 local kept, entries = {}, 0
 
--- field: the name of a field of the API.
-local function refuse(handle, reason, field)
+-- violations: {field, description} of each field of the API that is wrong. message: in place of the usual one.
+local function refuse(handle, reason, violations, message)
   local refusal = REFUSED[reason]
-  handle:streamInfo():dynamicMetadata():set(SPACE, "refused", reason)
-  if field then
-    handle:streamInfo():dynamicMetadata():set(SPACE, "field", field)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set(SPACE, "refused", reason)
+  if violations then
+    metadata:set(SPACE, "violations", violations)
+    metadata:set(SPACE, "message", message or refusal.message)
   end
   handle:respond({[":status"] = refusal.status}, refusal.message)
 end
@@ -31,21 +34,112 @@ local function plain(name)
   return (name:lower():gsub("[-_]", ""))
 end
 
-local function wrong_query(query)
+-- How many letters must be changed to get from one short text to another.
+local function distance(from, to)
+  local row = {}
+  for column = 0, #to do
+    row[column] = column
+  end
+  for line = 1, #from do
+    local corner = row[0]
+    row[0] = line
+    for column = 1, #to do
+      local change = corner + (from:byte(line) == to:byte(column) and 0 or 1)
+      corner = row[column]
+      row[column] = math.min(change, row[column] + 1, row[column - 1] + 1)
+    end
+  end
+  return row[#to]
+end
+
+local function nearest(name, fields)
+  local best, found = math.floor(#name / 3) + 1
+  for known, field in pairs(fields) do
+    local far = #name <= 40 and #known <= 40 and distance(name, known) or best
+    if far < best or (far == best and found and field[1] < found) then
+      best, found = far, field[1]
+    end
+  end
+  return found
+end
+
+-- A field by its name, in JSON's or the protos' spelling, or one in which any name may follow a dot.
+local function field_of(name, fields)
+  local field = fields[plain(name)]
+  local above = plain(name)
+  if field and name:gsub("_(%l)", string.upper) ~= field[1] then
+    return nil
+  end
+  while not field and above do
+    above = above:match("^(.*)%.[^.]*$")
+    local open = above and fields[above]
+    field = open and (open[2] == "open" or open[2] == "map") and open
+  end
+  return field
+end
+
+-- kind: as gateway/query_names.py says.
+local function mistaken(kind, value)
+  if kind == "map" then
+    return "cannot be set in a query; send it in the body"
+  elseif kind:find("|", 1, true) and not value:match("^%d+$") and not kind:find("|" .. value .. "|", 1, true) then
+    return "must be one of " .. kind:sub(2, -2):gsub("|", ", ")
+  elseif kind == "int" and not value:match("^%-?%d+$") then
+    return "must be a whole number"
+  elseif kind == "bool" and value ~= "true" and value ~= "false" then
+    return "must be true or false"
+  end
+end
+
+-- A name as it may stand in an answer.
+local function shown(name)
+  return (name:sub(1, 100):gsub("[^%w._~%%%[%]-]", "?"))
+end
+
+-- Why a query is refused: a reason, what is wrong with which field, and a message.
+local function wrong_query(query, call)
+  local method = QUERIES[call]
+  local fields = method and QUERY_FIELDS[method[2]]
+  local over, unknown, wrong, names = {}, {}, {}, {}
   for pair in query:gmatch("[^&;]+") do
     local name, value = pair:match("^([^=]*)=?(.*)$")
     local known = plain(decoded(name))
     if CREDENTIAL_NAMES[known] or decoded(value):sub(1, 3) == "fs_" then
       return "CREDENTIALS_IN_QUERY"
     end
+    local field = fields and field_of(decoded(name), fields)
+    local mistake = field and mistaken(field[2], decoded(value))
     if PATH_VARIABLES[known] then
-      return "QUERY_OVERRIDES_PATH", PATH_VARIABLES[known]
+      over[#over + 1] = {field = PATH_VARIABLES[known], description = REFUSED.QUERY_OVERRIDES_PATH.message}
+    elseif fields and not field and #unknown < MOST_NAMED then
+      local near = nearest(known, fields)
+      names[#names + 1] = "'" .. shown(name) .. "'"
+      unknown[#unknown + 1] = {
+        field = shown(name),
+        description = "There is no such field" .. (near and ". Did you mean " .. near .. "?" or ""),
+      }
+    elseif mistake and #wrong < MOST_NAMED then
+      wrong[#wrong + 1] = {field = shown(name), description = mistake}
     end
+  end
+  if #over > 0 then
+    return "QUERY_OVERRIDES_PATH", over
+  end
+  if #unknown > 0 then
+    local message = method[1] .. " has no field " .. table.concat(names, ", ")
+    for _, each in ipairs(wrong) do
+      unknown[#unknown + 1] = each
+    end
+    return "FIELD_UNKNOWN", unknown, message
+  end
+  if #wrong > 0 then
+    local more = #wrong > 1 and " (and " .. #wrong - 1 .. " more)" or ""
+    return "FIELD_TYPE_WRONG", wrong, wrong[1].field .. ": " .. wrong[1].description .. more
   end
 end
 
 -- A path with its resource ids taken out, but for the project's, so that calls of one method share an entry:
--- /v1/projects/acme/datasets/*/images/*:download. What the authorization decides may depend on nothing else.
+-- projects/acme/datasets/*/images/*:download. What the authorization decides may depend on nothing else.
 local function shape(path)
   if path:sub(1, 4) ~= "/v1/" then
     return path
@@ -98,11 +192,13 @@ function envoy_on_request(handle)
   end
   local question = path:find("?", 1, true)
   if question then
-    local wrong, field = wrong_query(path:sub(question + 1))
-    if wrong then
-      return refuse(handle, wrong, field)
-    end
+    local query = path:sub(question + 1)
     path = path:sub(1, question - 1)
+    local call = (headers:get(":method") or "") .. " " .. shape(path):gsub("^(projects/)[^/:]+", "%1*")
+    local reason, violations, message = wrong_query(query, call)
+    if reason then
+      return refuse(handle, reason, violations, message)
+    end
   end
   local metadata = handle:streamInfo():dynamicMetadata()
   local credential = headers:get("x-api-key") or ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
 from gateway.envoy_replies import BY_REASON, EDGE_SPACE, MESSAGE_TOO_LARGE, TOO_LARGE, in_trailers, status_of
 from gateway.http_rules import HttpRule
+from gateway.query_names import lua_tables, plain
 from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
 from services.chassis.request_context import ADDRESS_KEY
@@ -26,6 +26,7 @@ _KEEP_ENTRIES = 10_000
 
 def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Config:
     """The filter. health_path: put to the authorization process without a limit of its own."""
+    rules = list(rules)
     facts = [
         f"local KEEP_MS = {round(settings.authorization_kept_s * 1000)}",
         f"local KEEP_ENTRIES = {_KEEP_ENTRIES}",
@@ -40,6 +41,7 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local TOO_LARGE_DETAILS = {json.dumps(in_trailers(status_of(TOO_LARGE, MESSAGE_TOO_LARGE)))}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",
+        lua_tables(rules),
     ]
     source = resources.files("gateway").joinpath("edge.lua").read_text(encoding="utf-8")
     return {
@@ -59,11 +61,6 @@ def unless_known() -> Config:
 def path_variables(rules: Iterable[HttpRule]) -> set[str]:
     """Every field that some path sets. A query with one of them would replace what the path says."""
     return {variable for rule in rules for variable in rule.variables}
-
-
-def plain(name: str) -> str:
-    """A name without the marks by which its spellings differ: `apiKey`, `api-key` and `api_key` are one."""
-    return re.sub("[-_]", "", name.lower())
 
 
 def _refusals() -> str:

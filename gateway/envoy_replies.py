@@ -34,7 +34,7 @@ class Reply:
     """One answer.
 
     code: google.rpc.Code. again: whether waiting helps; then it carries RetryInfo. grpc_code: of gRPC callers, where
-    their custom differs. names_field: edge.lua has left the field that is wrong.
+    their custom differs. names_fields: edge.lua has left what is wrong with which fields, and the message.
     """
 
     status: int
@@ -43,7 +43,7 @@ class Reply:
     remedy: str = _DEFAULT_REMEDY
     again: bool = False
     grpc_code: int = 0
-    names_field: bool = False
+    names_fields: bool = False
 
 
 BY_STATUS = (
@@ -70,7 +70,11 @@ BY_REASON = {
     "CREDENTIALS_IN_QUERY": Reply(400, _INVALID_ARGUMENT, "A credential must not stand in the address of a call",
         "Addresses end up in logs: withdraw this key, and send its successor in the header x-api-key."),
     "QUERY_OVERRIDES_PATH": Reply(400, _INVALID_ARGUMENT, "A query parameter names a field that the path already sets",
-        "Remove the parameter; the path says which resource is meant.", names_field=True),
+        "Remove the parameter; the path says which resource is meant.", names_fields=True),
+    "FIELD_UNKNOWN": Reply(400, _INVALID_ARGUMENT, "A query names a field that the method does not have",
+        "Correct the name; the API reference lists the fields.", names_fields=True),
+    "FIELD_TYPE_WRONG": Reply(400, _INVALID_ARGUMENT, "A query gives a field a value that it cannot have",
+        "Correct the fields listed in the violations.", names_fields=True),
     "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
         "Send less at once; the operator sets the limit (GATEWAY_MAX_UPLOAD_MB)."),
     "HEADERS_TOO_LARGE": Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",
@@ -146,9 +150,11 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
     body = json.loads(json_format.MessageToJson(status))
     # Envoy's own word for what happened.
     body["details"][0]["metadata"]["detail"] = "%RESPONSE_CODE_DETAILS%"
-    if reply.names_field:
-        violation = {"field": f"%DYNAMIC_METADATA({EDGE_SPACE}:field)%", "description": reply.message}
-        body["details"].append({"@type": _BAD_REQUEST, "fieldViolations": [violation]})
+    if reply.names_fields:
+        body["message"] = f"%DYNAMIC_METADATA({EDGE_SPACE}:message)%"
+        # A list as edge.lua has left it: a single command keeps its type.
+        violations = f"%DYNAMIC_METADATA({EDGE_SPACE}:violations)%"
+        body["details"].append({"@type": _BAD_REQUEST, "fieldViolations": violations})
     if own_message:
         body["message"] = "%LOCAL_REPLY_BODY%"
     wait = [_header("retry-after", "1")] if reply.again else []

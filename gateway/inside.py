@@ -62,7 +62,7 @@ MAY_CALL: dict[str, dict[str, tuple[str, ...]]] = {
         "gateway": (_REGISTRY, "/fiveshot.audit.v1.AuditService/", _INTAKE),
         "dataset": (_INTAKE,),
         "tagger": (_INTAKE,),
-        "trainer": (_INTAKE, *_of(_REGISTRY, "GetModelVersion")),
+        "trainer": (_INTAKE, *_of(_REGISTRY, "GetModelVersion", "DownloadModelVersion", "ListModels")),
         "worker": _of(_REGISTRY, "DownloadModelVersion"),
         "notifier": (_INTAKE,),
     },

@@ -31,6 +31,7 @@ _READER, _EDITOR = Role.READER, Role.EDITOR
 # A method that only calculates, such as an estimate, is a reader's as long as it keeps nothing.
 _METHODS = {
     "fiveshot.dataset.v1.DatasetService": {
+        "ListProjects": _READER,
         "CreateDataset": _EDITOR,
         "GetDataset": _READER,
         "ListDatasets": _READER,
@@ -83,7 +84,12 @@ _METHODS = {
     },
     "fiveshot.trainer.v1.TrainingService": {
         "ListBaseModels": _READER,
+        "ListOwnBaseModels": _READER,
         "GetBaseModel": _READER,
+        "CreateBaseModel": _EDITOR,
+        "UploadBaseModel": _EDITOR,
+        "UpdateBaseModel": _EDITOR,
+        "DeleteBaseModel": _EDITOR,
         "EstimateTrainingJob": _READER,
         "PreviewTraining": _READER,
         "AuditDataset": _READER,

@@ -14,7 +14,7 @@ from fiveshot.dataset.v1 import dataset_event_pb2
 from fiveshot.notifier.v1 import webhook_event_pb2
 from fiveshot.registry.v1 import model_event_pb2
 from fiveshot.tagger.v1 import tag_job_event_pb2
-from fiveshot.trainer.v1 import training_event_pb2
+from fiveshot.trainer.v1 import base_model_event_pb2, training_event_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from tools.marked_pages import DOCS
@@ -23,6 +23,7 @@ FILE = DOCS / "event_schemas.json"
 Schema = dict[str, Any]
 # The log of each is a proto whose payload is a oneof; the field that is set ends the type's name.
 _LOGS = {
+    "fiveshot.base_model": base_model_event_pb2.BaseModelEvent.DESCRIPTOR,
     "fiveshot.dataset": dataset_event_pb2.DatasetEvent.DESCRIPTOR,
     "fiveshot.model": model_event_pb2.ModelEvent.DESCRIPTOR,
     "fiveshot.tag_job": tag_job_event_pb2.TagJobEvent.DESCRIPTOR,
@@ -35,6 +36,9 @@ _USAGE: dict[str, Schema] = {
     "fiveshot.usage.gpu_seconds": {
         "project": _TEXT, "training_job": _TEXT, "outcome": _TEXT, "base_model": _TEXT, "worker_id": _TEXT,
         "attempt": _COUNT, "gpu_seconds": {"type": "number", "minimum": 0}, "preview_request": _TEXT,
+    },
+    "fiveshot.usage.base_model_bytes": {
+        "project": _TEXT, "hour": _MOMENT, "base_model_bytes": _COUNT, "base_models": _COUNT,
     },
     "fiveshot.usage.stored_bytes": {
         "project": _TEXT, "hour": _MOMENT, "stored_bytes": _COUNT, "images": _COUNT, "datasets": _COUNT,

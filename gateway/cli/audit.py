@@ -43,7 +43,7 @@ def audit(
     session: Session = ctx.obj
     name = session.name("datasets", dataset)
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=name,
         parameters=parameters({"resolution": resolution}, set_ or [], []),
     )
@@ -82,7 +82,7 @@ def _mend(session: Session, found: audit_pb2.DatasetAudit, kind: str) -> None:
     stub = session.tagger if module is tagger_service_pb2 else session.dataset
     sent = getattr(stub, method)(request)
     if isinstance(sent, tagger_pb2.TagJob):
-        follow(session, sent, sent.dataset)
+        follow(session, sent)
     if not session.json:
         output.say(f"{kind}: done.")
 

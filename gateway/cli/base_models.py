@@ -11,16 +11,19 @@ from typing import Annotated, Any
 
 import typer
 from fiveshot import errors
+from fiveshot.parameters import DEFAULT_BASE_MODEL
+from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import output
+from gateway.cli import labels, output
 from gateway.cli.completion import base_models
 from gateway.cli.session import Session
 from gateway.supervisor.folder import DataFolder
 
-app = typer.Typer(help="Base models: list, show, add, check.", no_args_is_help=True)
+app = typer.Typer(help="Base models: list, show, add, check; upload your own.", no_args_is_help=True)
 
+Limit = Annotated[int, typer.Option(min=0, help="Maximum number of the project's own to list; 0 lists all.")]
 Catalogue = Annotated[
     Path | None,
     typer.Option(help="Catalogue file; default: FIVESHOT_CATALOGUE, or base_models.toml of the data folder."),
@@ -33,20 +36,26 @@ BaseModel = Annotated[str, typer.Argument(help="Id of the base model.", autocomp
 def list_(
     ctx: typer.Context,
     known: Annotated[bool, typer.Option("--known", help="List the models that can be added instead.")] = False,
+    own: Annotated[bool, typer.Option("--own", help="List the project's own alone.")] = False,
+    filter: Annotated[str, typer.Option(help="Filter of the project's own, such as: state = READY")] = "",
+    limit: Limit = 50,
 ) -> None:
-    """List the base models of this deployment, or those that can be added."""
+    """List the base models of this deployment and the project's own, or those that can be added."""
     session: Session = ctx.obj
     if known:
         _list_known(session)
         return
     answer = session.trainer.ListBaseModels(pb.ListBaseModelsRequest())
+    asked = pb.ListOwnBaseModelsRequest(parent=session.parent, filter=filter)
+    found = [*([] if own or filter else answer.base_models)]
+    found += pages(session.trainer.ListOwnBaseModels, asked, "base_models", limit)
     if session.json:
-        output.print_json(answer)
+        output.print_list("baseModels", found)
         return
     rows = (
-        (output.short(m.name), m.family, m.native_resolution, output.size(m.memory_bytes) if m.memory_bytes else "",
-         m.license, "yes" if m.available else "no", m.description)
-        for m in answer.base_models
+        (output.short(m.name), m.family, m.native_resolution or "",
+         output.size(m.memory_bytes) if m.memory_bytes else "", m.license, standing(m), m.description)
+        for m in found
     )  # fmt: skip
     output.table(("base model", "?family", ">pixels", ">memory", "licence", "available", "what it is"), rows)
 
@@ -55,18 +64,25 @@ def list_(
 def show(ctx: typer.Context, base_model: BaseModel) -> None:
     """Show one base model with the parameters that a job may set."""
     session: Session = ctx.obj
-    model = session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=base_model_name(base_model)))
+    model = session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=base_model_name(session, base_model)))
     if session.json:
         output.print_json(model)
         return
+    error = f"{model.error.message} {model.error.remedy}" if model.HasField("error") else ""
     output.facts(
         [
             ("name", model.name), ("family", model.family), ("description", model.description),
-            ("licence", model.license), ("pixels", model.native_resolution),
+            ("licence", model.license), ("pixels", model.native_resolution or ""),
             ("memory", output.size(model.memory_bytes) if model.memory_bytes else ""),
-            ("available", "yes" if model.available else "no"),
+            ("available", standing(model)), ("made from", output.short(model.based_on)),
+            ("file", model.file_name), ("size", output.size(model.size_bytes) if model.size_bytes else ""),
+            ("uploaded", output.size(model.uploaded_bytes) if model.uploaded_bytes < model.size_bytes else ""),
+            ("SHA-256", model.sha256), ("number format", model.precision), ("labels", labels.shown(model.labels)),
+            ("why it failed", error),
         ]
     )  # fmt: skip
+    if not model.parameter_specs:
+        return
     rows = ((spec.parameter, spec.default_value, _bounds(spec), spec.description) for spec in model.parameter_specs)
     output.table(("parameter", "default", "allowed", "what it does"), rows)
     effects = [
@@ -141,16 +157,38 @@ def tell_unavailable(session: Session, base_model: str, held_back: str = "") -> 
         if held_back:
             output.note(f"The job waits. {held_back}")
     else:
-        short = output.short(base_model)
+        short, entry = output.short(base_model), output.short(found.based_on or base_model)
         output.note(
             f"No worker can load {short} now, so the job waits."
-            f" On the workers' machine: fiveshot base-models check {short}"
+            f" On the workers' machine: fiveshot base-models check {entry}"
         )
 
 
-def base_model_name(given: str) -> str:
-    """`baseModels/{id}` of an id or a full name."""
-    return given if given.startswith("baseModels/") else f"baseModels/{given}"
+def base_model_name(session: Session, given: str) -> str:
+    """The full name of what the user typed: an id is one of the catalogue, or else one of the project's own.
+
+    No two have the same id: the service refuses an own one that the catalogue has.
+    """
+    name = session.name("baseModels", given)
+    if given == DEFAULT_BASE_MODEL or name != f"baseModels/{given}" or "." in given:
+        return name
+    own = f"{session.parent}/baseModels/{given}"
+    known = session.trainer.ListBaseModels(pb.ListBaseModelsRequest()).base_models
+    if any(each.name == name for each in known):
+        return name
+    try:
+        return session.trainer.GetBaseModel(pb.GetBaseModelRequest(name=own)).name
+    except errors.NotFound:
+        # The service says which there are.
+        return name
+
+
+def standing(model: base_model_pb2.BaseModel) -> str:
+    """Whether jobs can use it now, in a word."""
+    state = base_model_pb2.BaseModel.State.Name(model.state).removeprefix("STATE_").lower()
+    if state not in ("unspecified", "ready"):
+        return state
+    return "yes" if model.available else "no"
 
 
 def _bounds(spec: base_model_pb2.ParameterSpec) -> str:

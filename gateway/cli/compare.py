@@ -17,8 +17,8 @@ Epoch = training_job_pb2.Epoch
 
 
 def differences(jobs: Sequence[Job]) -> Iterator[tuple[str, ...]]:
-    """Base model, dataset version and every parameter that is not the same in all, with each job's value."""
-    for field in ("base_model", "dataset_version"):
+    """Base model, dataset version, earlier LoRA and each parameter that is not the same in all, by job."""
+    for field in ("base_model", "dataset_version", "initial_lora"):
         values = [getattr(job, field) for job in jobs]
         if len(set(values)) > 1:
             yield field, *(value.split("/", 2)[-1].removeprefix("datasets/") for value in values)

@@ -129,7 +129,7 @@ def _suggested(
 ) -> dict[str, dataset_pb2.Crop | None]:
     shapes = []
     if base_model:
-        request = trainer_api.GetBaseModelRequest(name=base_model_name(base_model))
+        request = trainer_api.GetBaseModelRequest(name=base_model_name(session, base_model))
         shapes = list(session.trainer.GetBaseModel(request).training_shapes)
     found: dict[str, dataset_pb2.Crop | None] = {}
     files = {each.name: each.file_name for each in images}

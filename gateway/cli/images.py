@@ -70,6 +70,10 @@ def upload(
         raise typer.Exit(output.exit_code(result.refused[-1].error))
 
 
+# The counterpart of `export`, for who looks for it under that name.
+app.command("import", rich_help_panel=PICTURES, hidden=True)(upload)
+
+
 @app.command(rich_help_panel=PICTURES)
 def images(ctx: typer.Context, dataset: Dataset, filter: Filter = "", limit: Limit = 100) -> None:
     """List a dataset's pictures."""
@@ -80,11 +84,13 @@ def images(ctx: typer.Context, dataset: Dataset, filter: Filter = "", limit: Lim
         output.print_list("images", found)
         return
     rows = (
-        (output.short(each.name), each.file_name, f"{each.width}×{each.height}", output.size(each.size_bytes),
-         each.caption, ", ".join(tag.label for tag in each.tags), ", ".join(each.facts), labels.shown(each.labels))
+        (each.file_name, f"{each.width}×{each.height}", output.size(each.size_bytes), each.caption,
+         ", ".join(tag.label for tag in each.tags), ", ".join(each.facts), labels.shown(each.labels),
+         output.short(each.name))
         for each in found
     )  # fmt: skip
-    output.table(("image", "file", ">pixels", ">size", "caption", "tags", "facts", "?labels"), rows)
+    # Every command takes the file's name, so the id is the first to go where there is little room.
+    output.table(("file", "?>pixels", "?>size", "caption", "tags", "facts", "?labels", "?image"), rows)
 
 
 @app.command("download", rich_help_panel=PICTURES)

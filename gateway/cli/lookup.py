@@ -29,9 +29,11 @@ _MISSING = re.compile(r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models)|(b
 def new_id(given: str, *, field: str, kind: str) -> str:
     """An id that the user chose, "" included. Raises InvalidArgument(ID_INVALID) that offers the nearest legal one."""
     if given and not _ID.fullmatch(given):
+        near = nearest_id(given, kind)
+        offer = f"Did you mean '{near}'? " if near else ""
         raise InvalidArgument(
             f"'{given[:100]}' is not a valid id", field=field, reason="ID_INVALID",
-            remedy=f"Did you mean '{nearest_id(given, kind)}'? An id holds {ID_RULE}.",
+            remedy=f"{offer}An id holds {ID_RULE}.",
         )  # fmt: skip
     return given
 
@@ -194,4 +196,6 @@ def names_in(session: Session, collection: str, *, limit: int = 1000) -> list[st
         webhooks = notifier_api.ListWebhooksRequest(parent=parent)
         return [each.name for each in pages(session.notifier.ListWebhooks, webhooks, "webhooks", limit)]
     answer = session.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
-    return [each.name for each in answer.base_models]
+    own = training_api.ListOwnBaseModelsRequest(parent=parent)
+    found = pages(session.trainer.ListOwnBaseModels, own, "base_models", limit)
+    return [each.name for each in (*answer.base_models, *found)]

@@ -17,7 +17,7 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
 from typer.core import TyperGroup
 
-from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting, updating: commands of others
+from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting, updating, own_base_models: commands of others
     archives,
     audit,
     audit_log,
@@ -38,10 +38,12 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, 
     measures,
     models,
     output,
+    own_base_models,
     preview,
     previews,
     project,
     stack,
+    tag_jobs,
     taggers,
     tags,
     train,
@@ -228,6 +230,7 @@ app.add_typer(models.app, name="models", rich_help_panel=_MAKE)
 app.add_typer(previews.app, name="previews", rich_help_panel=_MAKE)
 app.add_typer(base_models.app, name="base-models", rich_help_panel=_MAKE)
 app.add_typer(taggers.app, name="taggers", rich_help_panel=_MAKE)
+app.add_typer(tag_jobs.app, name="tag-jobs", rich_help_panel=_MAKE)
 app.command("up", rich_help_panel=_RUN)(stack.up)
 app.command("down", rich_help_panel=_RUN)(stack.down)
 app.command("status", rich_help_panel=_RUN)(stack.status)

@@ -272,7 +272,7 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
             ("rank, alpha", f"{version.rank}, {version.alpha:g}"), ("loss", _loss(version)),
             ("uploaded file", lineage.uploaded_file), ("epoch", lineage.epoch),
             ("pretended", "yes: nothing was trained" if lineage.pretended else ""),
-            ("dataset version", lineage.dataset_version),
+            ("went on from", lineage.initial_lora), ("dataset version", lineage.dataset_version),
             ("dataset digest", lineage.dataset_digest[:16]), ("saved", output.when(version.create_time)),
         ]
     )  # fmt: skip

@@ -52,6 +52,11 @@ _OPTIONS_OF_FIELDS = {
     "Check that the server runs and that its address is right, then try again":
         "Check its address (--server, FIVESHOT_SERVER) and that it runs: `fiveshot status`",
     "set ignore_audit": "give --ignore-audit",
+    "repeat the call with force": "give --force",
+    "set force": "give --force",
+    "GetBaseModel lists every parameter with its default and limits":
+        "`fiveshot base-models show NAME` lists every parameter with its default and limits",
+    "Correct the fields listed in the violations.": "",
 }  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fiveshot.errors import FieldViolation, FiveshotError, InvalidArgument
+from fiveshot.parameters import nearest_parameters
 from fiveshot.trainer.v1.training_job_pb2 import TrainingParameters
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -94,7 +94,7 @@ def _whole(text: str, kind: int) -> int:
 
 def _nearest(name: str) -> str:
     known = [field.name for field in TrainingParameters.DESCRIPTOR.fields if not field.is_repeated]
-    near = difflib.get_close_matches(name, known, n=3)
+    near = nearest_parameters(name, known, 3)
     if near:
         return f"Did you mean {' or '.join(near)}?"
     return "See `fiveshot base-models show NAME` for all parameters."

@@ -37,7 +37,7 @@ def preview(
     if sheet is not None:
         check_sheet(sheet, force=force)
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
         parameters=parameters({"resolution": resolution, "num_repeats": repeats}, set_ or [], []),
     )

@@ -40,6 +40,19 @@ class _Kind:
     delete: Callable[[str], Any]
 
 
+@app.command("list")
+def list_(ctx: typer.Context) -> None:
+    """List the projects that your key may touch; with a key for all, those that hold a dataset."""
+    session: Session = ctx.obj
+    found = session.client.projects().all()
+    if session.json:
+        output.print_list("projects", found)
+        return
+    output.table(("project", ">datasets"), ((output.short(each.name), each.dataset_count) for each in found))
+    if found:
+        output.next_step(session, f"fiveshot --project {output.short(found[0].name)} dataset list")
+
+
 @app.command()
 def purge(
     ctx: typer.Context, yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only count.")] = False
@@ -82,22 +95,20 @@ def clean_up(
     The service does the same by itself every hour. Models and dataset versions keep all that they hold.
     """
     session: Session = ctx.obj
-    request = training_api.CleanUpTrainingJobsRequest(parent=session.parent, validate_only=not yes)
-    if older_than is not None:
-        request.older_than.FromTimedelta(timedelta(days=older_than))
-    found = session.trainer.CleanUpTrainingJobs(request)
+    found = session.client.clean_up(older_than=older_than, dry_run=not yes)
     if session.json:
-        told = {"project": session.parent, "deleted": yes, **output.to_json(found)}
-        output.print_json(told)
+        kinds = [output.to_json(each.message) for each in found]
+        output.print_json({"project": session.parent, "deleted": yes, "kinds": kinds})
         return
     rows = (
-        (each.kind, each.count, output.size(each.size_bytes), output.when(each.oldest_time) if each.count else "",
-         f"{each.lifetime.ToTimedelta() / timedelta(days=1):g} days" if each.HasField("lifetime") else "for ever")
-        for each in found.kinds
+        (each.kind, each.count, output.size(each.size_bytes),
+         output.when(each.message.oldest_time) if each.count else "",
+         f"{each.lifetime / timedelta(days=1):g} days" if each.lifetime is not None else "for ever")
+        for each in found
     )  # fmt: skip
     output.say(f"{'Deleted' if yes else 'This would delete'} of {session.parent}:")
     output.table(("kind", ">count", ">size", "oldest end", "kept for"), rows)
-    if not yes and any(each.count for each in found.kinds):
+    if not yes and any(each.count for each in found):
         shorter = f" --older-than {older_than:g}" if older_than is not None else ""
         output.next_step(session, f"fiveshot project clean-up --yes{shorter} --project {output.short(session.parent)}")
 

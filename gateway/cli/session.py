@@ -41,11 +41,16 @@ class Session:
 
     @cached_property
     def stubs(self) -> Stubs:
-        """Stubs of every service. Raises Unavailable when no server was named and no local stack runs."""
+        """Stubs of every service. Raises as `client`."""
+        return self.client.stubs
+
+    @cached_property
+    def client(self) -> Client:
+        """The Python client. Raises Unavailable when no server was named and no local stack runs."""
         return Client(
             self.server, api_key=self.api_key, project=self.project, ca_file=self.ca_file, data=self.data,
             traceparent=self.traceparent,
-        ).stubs  # fmt: skip
+        )  # fmt: skip
 
     @cached_property
     def dataset(self) -> DatasetServiceStub:
@@ -92,8 +97,9 @@ class Session:
         try:
             return Endpoint("", self.project or LOCAL_PROJECT).resource(collection, given)
         except InvalidArgument as error:
-            near = "" if "/" in given else f"Did you mean '{nearest_id(given, _KINDS.get(collection, ''))}'? "
-            remedy = f"{near}An id holds {ID_RULE}; a name joins ids with slashes."
+            near = "" if "/" in given else nearest_id(given, _KINDS.get(collection, ""))
+            offer = f"Did you mean '{near}'? " if near else ""
+            remedy = f"{offer}An id holds {ID_RULE}; a name joins ids with slashes."
             raise InvalidArgument(error.message, field="name", reason=error.reason, remedy=remedy) from None
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import typer
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 from fiveshot.trainer.v1.training_service_pb2 import GetBaseModelRequest
@@ -30,7 +31,7 @@ def caption_options(
     """What a captioner is asked for. base_model: that the captions are for, whose limit they keep; may be empty."""
     limit = 0
     if base_model:
-        request = GetBaseModelRequest(name=base_model_name(base_model))
+        request = GetBaseModelRequest(name=base_model_name(session, base_model))
         limit = session.trainer.GetBaseModel(request).caption_tokens
     return tagger_pb2.CaptionOptions(
         purpose=chosen(PURPOSES, purpose, "purpose"), class_noun=subject, avoid=avoid, token_limit=limit
@@ -51,29 +52,40 @@ def run_tag_job(
     request = pb.TagImagesRequest(
         parent=parent, dataset=dataset, options=tag_options(options), filter=filter, dry_run=dry_run, labels=own
     )
-    job = follow(session, session.tagger.TagImages(request), dataset, lines=session.json)
+    try:
+        created = session.tagger.TagImages(request)
+    except KeyboardInterrupt:
+        output.note("Whether the job was queued is not known. See: fiveshot tag-jobs list")
+        raise
+    job = follow(session, created, lines=session.json)
     if not session.json:
         tell(job)
     return job
 
 
-def follow(session: Session, created: tagger_pb2.TagJob, dataset: str, *, lines: bool = False) -> tagger_pb2.TagJob:
-    """Waits for the end of a tag job, with a bar where somebody looks. lines: each of its states as a line of JSON."""
+def follow(session: Session, created: tagger_pb2.TagJob, *, lines: bool = False) -> tagger_pb2.TagJob:
+    """Waits for the end of a tag job, with a bar where somebody looks, and returns it as it is then.
+
+    lines: each of its states as a line of JSON. A Ctrl-C leaves it at work.
+    """
     job = created
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
     try:
         with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
             bar = progress.add_task("tagging", total=job.total_images or None)
-            watch = pb.WatchTagJobRequest(name=created.name)
+            watch = pb.WatchTagJobRequest(name=job.name)
             for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
                 done = job.tagged_images + job.skipped_images + job.failed_images
                 progress.update(bar, completed=done, total=job.total_images or None)
                 if lines:
                     output.print_json_line(job)
     except KeyboardInterrupt:
-        output.note(f"The server goes on tagging. See what it finds: fiveshot dataset tags {output.short(dataset)}")
-        raise
+        short = output.short(job.name)
+        output.note(
+            f"The job goes on. Follow it: fiveshot tag-jobs watch {short}. End it: fiveshot tag-jobs cancel {short}."
+        )
+        raise typer.Exit(output.INTERRUPTED) from None
     return job
 
 

@@ -15,7 +15,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 from gateway.cli import estimates, labels, lookup, output
 from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
-from gateway.cli.completion import base_models, datasets, jobs
+from gateway.cli.completion import base_models, datasets, jobs, models
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 
@@ -33,6 +33,15 @@ BaseModel = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(help="Starting point, such as person, thing or style; `base-models show` lists what each sets."),
+]
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="LORA",
+        help="Earlier LoRA to go on from: MODEL, MODEL@VERSION (number or alias) or JOB/epochs/N.",
+        autocompletion=models,
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the data.")]
 Repeats = Annotated[int | None, typer.Option(help="How many times each image is used per epoch.")]
@@ -55,6 +64,7 @@ def start(
     job_id: Annotated[str, typer.Option("--id", help="Id of the job; generated when empty.")] = "",
     display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     priority: Annotated[int, typer.Option(help="-100 to 100; higher goes first within the project.")] = 0,
+    from_: From = "",
     preset: Preset = None,
     epochs: Epochs = None,
     repeats: Repeats = None,
@@ -80,11 +90,12 @@ def start(
         "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
     }  # fmt: skip
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
         display_name=display_name,
         priority=priority,
-        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, base_model, source)),
+        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, base_model, source, from_)),
+        initial_lora=_lora(session, from_),
         labels=labels.parsed(label),
     )
     request = pb.CreateTrainingJobRequest(
@@ -94,7 +105,11 @@ def start(
         validate_only=validate_only,
         ignore_audit=ignore_audit,
     )
-    created = session.trainer.CreateTrainingJob(request)
+    try:
+        created = session.trainer.CreateTrainingJob(request)
+    except KeyboardInterrupt:
+        output.note("Whether the job was queued is not known. See: fiveshot train list")
+        raise
     tell_unavailable(session, created.base_model, created.held_back)
     if watch and not validate_only:
         if not session.json:
@@ -104,7 +119,8 @@ def start(
         output.print_json(created)
     else:
         name = "Valid" if validate_only else created.name
-        output.say(f"{name}: {created.total_steps} steps on {created.image_count} images.")
+        after = f", from {created.initial_lora}" if created.initial_lora else ""
+        output.say(f"{name}: {created.total_steps} steps on {created.image_count} images{after}.")
         if not validate_only:
             output.next_step(session, f"fiveshot train watch {output.short(created.name)}")
 
@@ -114,6 +130,7 @@ def estimate(
     ctx: typer.Context,
     source: Source,
     base_model: BaseModel = DEFAULT_BASE_MODEL,
+    from_: From = "",
     preset: Preset = None,
     epochs: Epochs = None,
     repeats: Repeats = None,
@@ -124,9 +141,10 @@ def estimate(
     session: Session = ctx.obj
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "preset": preset}
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(base_model),
+        base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
-        parameters=parameters(named, set_ or [], [], _estimating(session, base_model, source)),
+        parameters=parameters(named, set_ or [], [], _estimating(session, base_model, source, from_)),
+        initial_lora=_lora(session, from_),
     )
     answer = session.trainer.EstimateTrainingJob(pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job))
     if session.json:
@@ -232,13 +250,22 @@ def extend(
     _moved(session, session.trainer.ExtendTrainingJob(request))
 
 
-def _estimating(session: Session, base_model: str, source: str) -> Callable[[training_job_pb2.TrainingParameters], Any]:
+def _lora(session: Session, given: str) -> str:
+    return session.stubs.channel.endpoint.lora(given) if given else ""
+
+
+def _estimating(
+    session: Session, base_model: str, source: str, lora: str
+) -> Callable[[training_job_pb2.TrainingParameters], Any]:
     """Has the service look at parameters for a job, without making one."""
 
     def estimate(given: training_job_pb2.TrainingParameters) -> Any:
         name = session.name("datasets", source)
         job = training_job_pb2.TrainingJob(
-            base_model=base_model_name(base_model), dataset_version=name, parameters=given
+            base_model=base_model_name(session, base_model),
+            dataset_version=name,
+            parameters=given,
+            initial_lora=_lora(session, lora),
         )
         request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
         return session.trainer.EstimateTrainingJob(request)

@@ -154,6 +154,7 @@ def describe(job: Job) -> list[tuple[str, Any]]:
     return [
         ("name", job.name), ("display name", job.display_name), ("base model", output.short(job.base_model)),
         ("dataset version", f"{job.dataset_version} ({job.image_count} images)"), ("trigger word", job.trigger_word),
+        ("goes on from", job.initial_lora),
         ("state", output.enum_name(job, "state") + (f", {job.phase}" if job.phase else "")),
         ("pretended", "yes: nothing is trained, for tests of programs" if job.pretended else ""),
         ("queue", place), ("held back", job.held_back), ("labels", labels.shown(job.labels)),

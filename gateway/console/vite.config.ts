@@ -1,7 +1,8 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte'
-import { defineConfig } from 'vite'
+import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
+  test: { testTimeout: 60_000 }, // What is slow is to read the files, on a machine that is busy.
   plugins: [svelte()],
   build: {
     target: 'es2022',

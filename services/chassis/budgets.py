@@ -33,7 +33,7 @@ class Budget:
 DATASETS = Budget("datasets", "datasets", "Delete datasets that are not needed any more")
 IMAGES = Budget("images", "images", "Delete images that are not needed any more")
 STORED_BYTES = Budget("stored_bytes", "bytes", "Delete images, and the versions that hold them")
-UPLOADS = Budget("uploads", "uploads at once", "Send fewer pictures at a time, and this one again in a moment", 1.0)
+UPLOADS = Budget("uploads", "uploads at once", "Send fewer files at a time, and this one again in a moment", 1.0)
 DOWNLOADS = Budget(
     "downloads", "downloads at once", "Let some of those at work end first, and ask for this one again in a moment", 1.0
 )
@@ -42,6 +42,7 @@ RUNNING_JOBS = Budget("running_jobs", "running jobs", "Wait until one has ended"
 PREVIEW_REQUESTS = Budget(
     "preview_requests", "unfinished preview requests", "Wait until some have ended, or cancel some"
 )
+BASE_MODEL_BYTES = Budget("base_model_bytes", "bytes", "Delete base models that are not needed any more")
 GPU_SECONDS = Budget("gpu_seconds", "seconds", "Wait until earlier work lies behind the window")
 MODELS = Budget("models", "models", "Delete models that are not needed any more")
 MODEL_VERSIONS = Budget("model_versions", "versions", "Delete versions that are not needed any more")
@@ -50,8 +51,7 @@ BUDGETS = {
     budget.name: budget
     for budget in (
         DATASETS, IMAGES, STORED_BYTES, UPLOADS, DOWNLOADS, WAITING_JOBS, RUNNING_JOBS, PREVIEW_REQUESTS, GPU_SECONDS,
-        MODELS,
-        MODEL_VERSIONS, WEBHOOKS,
+        BASE_MODEL_BYTES, MODELS, MODEL_VERSIONS, WEBHOOKS,
     )
 }  # fmt: skip
 """All that the policy file may name: it is one file for the suite, so its words are known here."""

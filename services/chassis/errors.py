@@ -127,6 +127,22 @@ class InvalidArgument(DomainError):
     default_reason = "INVALID_ARGUMENT"
 
 
+def refuse_all(wrong: Sequence[InvalidArgument]) -> None:
+    """Raises what was found wrong with a request, if anything: one error that names every field of them."""
+    if not wrong:
+        return
+    first = wrong[0]
+    if len(wrong) == 1:
+        raise first
+    raise InvalidArgument(
+        f"{first.message} (and {len(wrong) - 1} more)",
+        reason=first.reason,
+        remedy=" ".join(dict.fromkeys(each.remedy for each in wrong if each.remedy)),
+        metadata={key: value for each in wrong for key, value in each.metadata.items()},
+        violations=[violation for each in wrong for violation in each.violations],
+    )
+
+
 class NotFound(DomainError):
     """The named thing does not exist, or no longer exists."""
 

@@ -7,8 +7,9 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Collection
 
-from services.chassis.errors import Aborted, InvalidArgument
+from services.chassis.errors import Aborted, FieldViolation, InvalidArgument
 
 ID_RULE = "1 to 63 characters: lower-case letters, digits and hyphens, starting with a letter"
 EVENT_STREAM = "FIVESHOT_EVENTS"
@@ -19,6 +20,7 @@ AUDIT_SUBJECTS = "fiveshot.audit.v1"
 """The same for audit records. `-` is the project of what belongs to none."""
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _VARIABLE = re.compile(r"\{([a-z_]+)\}")
+_MOST_NAMED = 16
 # Crockford's base 32, lower case: no i, l, o, u, and its order is the order of the numbers.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -119,6 +121,26 @@ def check_etag(given: str, current: str, *, field: str = "etag") -> None:
             field=field,
             reason="ETAG_MISMATCH",
             remedy="Read it again and repeat the change with the new etag.",
+        )
+
+
+def check_mask(mask: Collection[str], changeable: Collection[str], *, of: str = "") -> None:
+    """Raises InvalidArgument(reason=UPDATE_MASK_INVALID) that names every path which is not one of the fields.
+
+    `*` names all. of: what they belong to, such as `an epoch`, where little of it can be changed.
+    """
+    wrong = [path for path in mask if path != "*" and path not in changeable]
+    if wrong:
+        owner = f" of {of}" if of else ""
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise InvalidArgument(
+            f"'{wrong[0][:100]}'{owner} cannot be changed{more}",
+            reason="UPDATE_MASK_INVALID",
+            remedy=f"Name whole fields out of {', '.join(changeable)}, or leave update_mask empty.",
+            violations=[
+                FieldViolation("update_mask", f"'{path[:100]}'{owner} cannot be changed")
+                for path in wrong[:_MOST_NAMED]
+            ],
         )
 
 

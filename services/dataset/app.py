@@ -44,6 +44,7 @@ from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.mask_intake import MaskIntake
 from services.dataset.use_cases.masks import MaskVerbs
+from services.dataset.use_cases.projects import ProjectVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.upkeep import Upkeep
@@ -128,6 +129,7 @@ def build(settings: Settings) -> Service:
         usage=UsageVerbs(store, budgets, uploading, downloading),
         masks=masks,
         edits=EditVerbs(store, utcnow),
+        project_verbs=ProjectVerbs(store, tokens),
     )
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     return Service(

@@ -76,6 +76,9 @@ class DatasetReader(Protocol):
     async def has_dataset(self, ref: DatasetRef) -> bool:
         """Whether the name is taken."""
 
+    async def projects(self) -> dict[str, int]:
+        """How many datasets each project holds that holds any."""
+
     async def datasets(self, project: str, query: Query) -> tuple[list[Dataset], int]:
         """A page of a project's datasets (see `DATASETS`), and how many match in all."""
 

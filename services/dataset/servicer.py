@@ -15,7 +15,7 @@ from services.chassis.names import project_of
 from services.dataset.models.edits import Edit
 from services.dataset.models.names import DatasetRef, EditRef, ImageRef, VersionRef, parse_picture
 from services.dataset.models.resources import Image
-from services.dataset.proto_mapping import resources, transfers
+from services.dataset.proto_mapping import projects, resources, transfers
 from services.dataset.use_cases.datasets import DatasetVerbs
 from services.dataset.use_cases.direct_uploads import DirectUploads
 from services.dataset.use_cases.edits import EditVerbs
@@ -24,6 +24,7 @@ from services.dataset.use_cases.image_batches import ImageBatches, ImageDelete
 from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.imports import ImportVerb
 from services.dataset.use_cases.masks import MaskVerbs
+from services.dataset.use_cases.projects import ProjectVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.trained_pictures import TrainedPictures
 from services.dataset.use_cases.uploads import UploadVerb
@@ -55,6 +56,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         usage: UsageVerbs,
         masks: MaskVerbs,
         edits: EditVerbs,
+        project_verbs: ProjectVerbs,
     ) -> None:
         self._datasets = datasets
         self._uploads = uploads
@@ -69,6 +71,10 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._usage = usage
         self._masks = masks
         self._edits = edits
+        self._projects = project_verbs
+
+    async def ListProjects(self, request: messages.ListProjectsRequest, context: Any) -> messages.ListProjectsResponse:
+        return projects.projects_proto(await self._projects.list(projects.projects_request(request)))
 
     async def CreateDataset(self, request: messages.CreateDatasetRequest, context: Any) -> dataset_pb2.Dataset:
         return resources.dataset_proto(await self._datasets.create(resources.new_dataset(request)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
-from services.chassis.names import ResourceName, check_etag, etag_of
+from services.chassis.names import ResourceName, check_etag, check_mask, etag_of
 
 LATEST = "latest"
 # Reason of a save that lost the race for its number.
@@ -31,7 +31,8 @@ class Model:
 
     uid: differs when a model of the same id is deleted and made again. revision: counts changes, from 1.
     aliases: version number by alias, `latest` among them once there is a version. latest: the newest version that is
-    there, 0 while there is none. last_version: the highest number that was ever given.
+    there, 0 while there is none. last_version: the highest number that was ever given. base_models: of its versions,
+    each once, in the order of their names.
     """
 
     project: str
@@ -48,6 +49,7 @@ class Model:
     create_time: datetime
     update_time: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
+    base_models: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,10 +86,11 @@ class ModelChanges:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a version comes from. Every field but `step`, the two digests and the last two is a resource name.
+    """Where a version comes from. All but `step`, the digests, `uploaded_file` and `pretended` are resource names.
 
     uploaded_file: the name of the file from outside that it is made of; all that concerns an epoch is then empty.
-    pretended: the epoch comes from a worker that only pretends to train.
+    pretended: the epoch comes from a worker that only pretends to train. initial_lora: the model version or epoch that
+    training went on from; "" where it began afresh.
     """
 
     dataset_version: str
@@ -99,6 +102,7 @@ class Lineage:
     parameters_sha256: str
     uploaded_file: str = ""
     pretended: bool = False
+    initial_lora: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,7 @@ class FinishedEpoch:
     """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
 
     file_notes: a sentence for each tool that does not apply the files as they were trained. pretended: nothing was.
+    initial_lora: the model version or epoch that training went on from, or "".
     """
 
     name: str
@@ -220,6 +225,7 @@ class FinishedEpoch:
     settings: Mapping[str, str] = field(default_factory=dict)
     file_notes: tuple[str, ...] = ()
     pretended: bool = False
+    initial_lora: str = ""
 
     @property
     def lineage(self) -> Lineage:
@@ -233,6 +239,7 @@ class FinishedEpoch:
             step=self.step,
             parameters_sha256=self.parameters_sha256,
             pretended=self.pretended,
+            initial_lora=self.initial_lora,
         )
 
 
@@ -286,11 +293,7 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
 
     Raises InvalidArgument for a field that cannot be changed.
     """
-    unknown = [path for path in mask if path not in (*EDITABLE, "*")]
-    if unknown:
-        raise InvalidArgument(
-            f"'{unknown[0][:100]}' cannot be changed", field="update_mask", remedy=f"Use {', '.join(EDITABLE)}."
-        )
+    check_mask(mask, EDITABLE)
     wanted = set(EDITABLE) if "*" in mask else set(mask) or {path for path in EDITABLE if getattr(given, path)}
     return ModelChanges(
         display_name=(given.display_name or given.model_id) if "display_name" in wanted else None,
@@ -302,14 +305,7 @@ def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
 
 def check_version_mask(mask: Collection[str]) -> None:
     """Raises InvalidArgument for anything but the labels, which are all that can be changed of a version."""
-    unknown = [path for path in mask if path not in ("labels", "*")]
-    if unknown:
-        raise InvalidArgument(
-            f"'{unknown[0][:100]}' cannot be changed",
-            field="update_mask",
-            reason="UPDATE_MASK_INVALID",
-            remedy="Use labels; everything else of a version stays as it is.",
-        )
+    check_mask(mask, ("labels",), of="a version")
 
 
 def check_version_delete(version: ModelVersion, *, etag: str, force: bool) -> None:

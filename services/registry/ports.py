@@ -30,6 +30,7 @@ MODELS: Listing[Model] = Listing(
         "display_name": text(fold=str.casefold),
         "tags": labels(),
         "labels": text_map(),
+        "base_models": labels(),
         "create_time": moment(),
         "update_time": moment(),
     },

@@ -264,10 +264,11 @@ class TagJobs(Protocol):
         """Gives the owner's running jobs back at once, so that another process need not wait."""
         ...
 
-    async def record(self, name: str, owner: str, outcome: ImageOutcome) -> bool:
+    async def record(self, name: str, owner: str, outcome: ImageOutcome, *, now: datetime) -> bool:
         """Notes what became of an image; False, and nothing noted, when the job belongs to somebody else by now.
 
-        A job that was cancelled meanwhile still takes outcomes of its last owner: they tell what was written.
+        A job that was cancelled meanwhile still takes outcomes of its last owner: they tell what was written. now: by
+        which it is decided whether the progress is told again.
         """
         ...
 

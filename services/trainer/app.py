@@ -13,7 +13,7 @@ from fiveshot.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.budget_policy import project_budgets
-from services.chassis.budgets import DOWNLOADS, AtOnce
+from services.chassis.budgets import DOWNLOADS, UPLOADS, AtOnce
 from services.chassis.file_check import FileCheck
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import new_id, new_uuid
@@ -28,9 +28,11 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import migrated
 from services.trainer.adapters import job_metrics
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
-from services.trainer.adapters.grpc_registry import GrpcModelVersions
+from services.trainer.adapters.grpc_registry import GrpcModelVersions, GrpcSavedModels
 from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.s3_artifacts import S3Artifacts
+from services.trainer.adapters.s3_base_models import S3BaseModelFiles
+from services.trainer.adapters.sql_base_models import SqlBaseModelStore
 from services.trainer.adapters.sql_deletes import SqlDeletions
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_leftovers import SqlLeftovers
@@ -48,14 +50,18 @@ from services.trainer.servicer.training import TrainingServicer, TrainingUseCase
 from services.trainer.servicer.worker import WorkerServicer
 from services.trainer.settings import Settings
 from services.trainer.use_cases.auditing import Auditor
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.budgeting import JobBudgets, UsageReading
+from services.trainer.use_cases.checking_base_models import BaseModelChecks, BaseModelKeeper
 from services.trainer.use_cases.cleaning import CleanUp
+from services.trainer.use_cases.continuing import EarlierLoras
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.drawing import PreviewWork
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
 from services.trainer.use_cases.operating import Operating
+from services.trainer.use_cases.own_base_models import OwnBaseModels
 from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.previewing import TrainingPreview
@@ -64,6 +70,7 @@ from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
 from services.trainer.use_cases.upkeep import Reaper, Sweeper, Thinner
+from services.trainer.use_cases.uploading_base_models import BaseModelUploading
 from services.trainer.use_cases.watching import JobWatch
 from services.trainer.use_cases.working import JobWork
 
@@ -91,12 +98,16 @@ def build(settings: Settings) -> Service:
     lease, pause_s = timedelta(seconds=settings.lease_seconds), settings.sweep_seconds
 
     datasets = GrpcDatasets(dataset)
-    planner = Planner(catalogue, datasets, min_images=settings.min_images)
+    own, parts = SqlBaseModelStore(db, outbox, signals), S3BaseModelFiles(objects, new_id)
+    base_models = BaseModels(catalogue, own)
+    versions = GrpcModelVersions(registry)
+    earlier = EarlierLoras(store, versions, base_models)
+    planner = Planner(base_models, datasets, min_images=settings.min_images, earlier=earlier)
     estimator = JobEstimator(store, SqlMeasurements(db), planner, catalogue, clock=utcnow)
     tokens = PageTokens(settings.page_key)
     placing = Placing(workforce, clock=utcnow)
     reading = JobReading(
-        store, artifacts, catalogue, planner, tokens, clock=utcnow, placing=placing, budgets=budgets, at_once=downloads
+        store, artifacts, base_models, tokens, clock=utcnow, placing=placing, budgets=budgets, at_once=downloads
     )
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub, audit_service_pb2.RecordCallsRequest
     # What workers report is in the events of their jobs.
@@ -123,7 +134,7 @@ def build(settings: Settings) -> Service:
         estimator=estimator,
         previewing=TrainingPreview(planner, datasets),
         auditing=Auditor(planner),
-        steering=JobSteering(store, catalogue, clock=utcnow, budgets=budgets),
+        steering=JobSteering(store, base_models, clock=utcnow, budgets=budgets),
         reading=reading,
         watch=JobWatch(store, signals, reading),
         deleting=deleting,
@@ -133,8 +144,8 @@ def build(settings: Settings) -> Service:
         requesting=PreviewRequesting(
             previews,
             store,
-            GrpcModelVersions(registry),
-            catalogue,
+            versions,
+            base_models,
             clock=utcnow,
             new_id=new_id,
             cells=settings.preview_cells,
@@ -142,6 +153,21 @@ def build(settings: Settings) -> Service:
             budgets=budgets,
         ),
         previews=PreviewReading(previews, artifacts, signals, tokens, clock=utcnow, keep=keep),
+        base_models=OwnBaseModels(
+            own,
+            parts,
+            base_models,
+            GrpcSavedModels(registry),
+            reading.loadable,
+            tokens,
+            clock=utcnow,
+            new_id=new_id,
+            max_bytes=settings.max_base_model_mib * 2**20,
+            budgets=limits,
+        ),
+        uploading=BaseModelUploading(
+            own, parts, clock=utcnow, idle_s=settings.upload_idle_s, at_once=AtOnce(limits, UPLOADS)
+        ),
     )
     drawing = PreviewWork(
         previews,
@@ -153,7 +179,9 @@ def build(settings: Settings) -> Service:
         lease=lease,
         keep=keep,
         budgets=budgets,
+        base_models=own,
     )
+    checks = BaseModelChecks(own, parts, catalogue, clock=utcnow, new_token=new_uuid, lease=lease)
     work = JobWork(
         store,
         signals,
@@ -166,14 +194,18 @@ def build(settings: Settings) -> Service:
         pulse=Pulse(lease, most_per_second=settings.heartbeats_per_second),
         budgets=budgets,
         previews=drawing,
+        base_models=own,
+        checks=checks,
     )
     offering = Offering(work, estimator)
-    servicers = TrainingServicer(training), WorkerServicer(work, offering, estimator, drawing, clock=utcnow)
+    servicers = TrainingServicer(training), WorkerServicer(work, offering, estimator, drawing, checks, clock=utcnow)
 
     keeper = PreviewKeeper(previews, store, artifacts, clock=utcnow, lease=lease, keep=keep)
+    unfinished = timedelta(days=settings.unfinished_upload_days)
+    tending = BaseModelKeeper(own, parts, clock=utcnow, lease=lease, idle=unfinished)
     reaper = Reaper(store, clock=utcnow, lease=lease, max_losses=settings.max_losses)
     age = timedelta(seconds=settings.sweep_age_seconds)
-    sweeper = Sweeper(store, artifacts, previews, clock=utcnow, pause_s=pause_s, age=age)
+    sweeper = Sweeper(store, artifacts, previews, own, clock=utcnow, pause_s=pause_s, age=age)
     thinner = Thinner(
         SqlHistory(db, published_only=bus is not None),
         clock=utcnow,
@@ -198,7 +230,17 @@ def build(settings: Settings) -> Service:
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
-        background=(relay.run, reaper.run, keeper.run, cleaning.run, sweeper.run, thinner.run, signals.run, *measuring),
+        background=(
+            relay.run,
+            reaper.run,
+            keeper.run,
+            tending.run,
+            cleaning.run,
+            sweeper.run,
+            thinner.run,
+            signals.run,
+            *measuring,
+        ),
         close=(partial(dataset.close, None), partial(registry.close, None)),
         audit=audit,
     )

@@ -61,6 +61,17 @@ class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, AuditSetting
     budget_gpu_seconds: int = Field(
         0, ge=0, description="GPU seconds of each project in the window; beyond them its jobs wait; 0: no limit"
     )
+    budget_base_model_bytes: int = Field(
+        0, ge=0, description="bytes of the base models that each project has uploaded; 0: no limit"
+    )
+    budget_uploads: int = Field(
+        8, ge=0, description="uploads of base models at once of each project, by this process; 0: no limit"
+    )
+    max_base_model_mib: int = Field(65_536, ge=1, le=2**20, description="MiB that one uploaded base model may have")
+    upload_idle_s: float = Field(60.0, gt=0, le=600, description="seconds an upload may pause between two messages")
+    unfinished_upload_days: float = Field(
+        7.0, gt=0, le=366, description="days after which an upload that nobody goes on with is removed"
+    )
     budget_downloads: int = Field(
         256, ge=0, description="downloads at once of each project, by this process; 0: no limit"
     )

@@ -208,7 +208,7 @@ async def test_a_tag_job_tells_of_its_states_and_its_end(tag_jobs: tuple[Databas
     now, until = datetime.now(UTC), datetime.now(UTC) + HOUR
     assert await jobs.claim("me", now=now, until=until)
     for outcome in made.outcomes:
-        assert await jobs.record(made.name, "me", replace(outcome, state=ImageState.TAGGED))
+        assert await jobs.record(made.name, "me", replace(outcome, state=ImageState.TAGGED), now=now)
     await jobs.release("me")
     # Taken up again by another process, which is no other state.
     assert await jobs.claim("you", now=now, until=until)
@@ -216,8 +216,40 @@ async def test_a_tag_job_tells_of_its_states_and_its_end(tag_jobs: tuple[Databas
     await jobs.delete(made.name, lambda job: None)
     events = await told(db)
     assert [(kind, data.get("state")) for kind, _, data in events] == [
-        ("created", "STATE_QUEUED"), ("state_changed", "STATE_RUNNING"), ("state_changed", "STATE_SUCCEEDED"),
-        ("deleted", "STATE_SUCCEEDED"),
+        ("created", "STATE_QUEUED"), ("state_changed", "STATE_RUNNING"), ("progress", "STATE_RUNNING"),
+        ("state_changed", "STATE_SUCCEEDED"), ("deleted", "STATE_SUCCEEDED"),
     ]  # fmt: skip
-    end = events[2][2]["stateChanged"]
+    end = events[3][2]["stateChanged"]
     assert (end["previousState"], end["job"]["taggedImages"]) == ("STATE_RUNNING", 2)
+
+
+async def test_a_tag_job_tells_of_its_progress_once_a_second_and_only_what_is_new(
+    tag_jobs: tuple[Database, Outbox],
+) -> None:
+    db, outbox = tag_jobs
+    jobs = SqlTagJobs(db, outbox)
+    made = await jobs.create(new_job(images=6), RequestKey("p", "TagImages", "", "x"))
+    now = datetime.now(UTC)
+    assert await jobs.claim("me", now=now, until=now + HOUR)
+    states = (*[ImageState.TAGGED] * 3, ImageState.SKIPPED, ImageState.FAILED, ImageState.TAGGED)
+    first, second, third, fourth, fifth, last = (
+        replace(outcome, state=state) for outcome, state in zip(made.outcomes, states, strict=True)
+    )
+    later = now + timedelta(seconds=1)
+    for outcome, moment in (
+        (first, now),
+        (second, now + timedelta(milliseconds=999)),
+        (third, later),
+        (fourth, later),
+        (third, later + timedelta(seconds=1)),
+        (fifth, later + timedelta(seconds=2)),
+        (last, later + timedelta(seconds=9)),
+    ):
+        assert await jobs.record(made.name, "me", outcome, now=moment)
+    await jobs.cancel(made.name, now=later)
+    assert await jobs.record(made.name, "me", replace(first, state=ImageState.FAILED), now=later + HOUR)
+    assert [(kind, data.get("progress")) for kind, _, data in await told(db) if kind == "progress"] == [
+        ("progress", {"totalImages": 6, "taggedImages": 1}),
+        ("progress", {"totalImages": 6, "taggedImages": 3}),
+        ("progress", {"totalImages": 6, "taggedImages": 3, "skippedImages": 1, "failedImages": 1}),
+    ], "not what is told too soon, twice, with the end or after it"

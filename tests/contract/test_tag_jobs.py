@@ -143,12 +143,12 @@ async def test_a_job_whose_owner_fell_silent_is_claimed_again_and_the_old_owner_
     job = await stored(jobs, new_job())
     await claimed(jobs, "silent")
     image = job.outcomes[0].image
-    assert await jobs.record(job.name, "silent", replace(OUTCOME, image=image))
+    assert await jobs.record(job.name, "silent", replace(OUTCOME, image=image), now=NOW)
     assert await jobs.claim("heir", now=LATER - timedelta(seconds=1), until=LATER) is None
     heir = await jobs.claim("heir", now=LATER, until=LATER + timedelta(seconds=15))
     assert heir is not None
     assert heir.outcomes[0] == replace(OUTCOME, image=image)
-    assert not await jobs.record(job.name, "silent", ImageOutcome(image, ImageState.FAILED))
+    assert not await jobs.record(job.name, "silent", ImageOutcome(image, ImageState.FAILED), now=NOW)
     assert not await jobs.end(job.name, "silent", lambda current: completed(current, NOW))
     assert await jobs.renew("silent", until=LATER) == set()
     assert (await jobs.get(job.name)).outcomes[0].state == ImageState.TAGGED
@@ -169,7 +169,7 @@ async def test_every_change_moves_the_revision(jobs: TagJobs) -> None:
     job = await stored(jobs, new_job())
     revisions = [job.revision, (await claimed(jobs)).revision]
     for outcome in job.outcomes:
-        await jobs.record(job.name, "me", replace(outcome, state=ImageState.SKIPPED))
+        await jobs.record(job.name, "me", replace(outcome, state=ImageState.SKIPPED), now=NOW)
         revisions.append((await jobs.get(job.name)).revision)
     await jobs.end(job.name, "me", lambda current: completed(current, LATER))
     ended = await jobs.get(job.name)
@@ -183,7 +183,7 @@ async def test_records_of_many_images_at_once_are_all_kept(jobs: TagJobs) -> Non
     job = await stored(jobs, new_job(images=12))
     await claimed(jobs)
     await asyncio.gather(
-        *(jobs.record(job.name, "me", replace(outcome, state=ImageState.TAGGED)) for outcome in job.outcomes)
+        *(jobs.record(job.name, "me", replace(outcome, state=ImageState.TAGGED), now=NOW) for outcome in job.outcomes)
     )
     after = await jobs.get(job.name)
     assert after.count(ImageState.TAGGED) == 12
@@ -193,12 +193,12 @@ async def test_records_of_many_images_at_once_are_all_kept(jobs: TagJobs) -> Non
 async def test_cancel_leaves_the_rest_and_still_takes_what_was_under_way(jobs: TagJobs) -> None:
     job = await stored(jobs, new_job())
     await claimed(jobs)
-    await jobs.record(job.name, "me", replace(job.outcomes[0], state=ImageState.TAGGED))
+    await jobs.record(job.name, "me", replace(job.outcomes[0], state=ImageState.TAGGED), now=NOW)
     cancelled = await jobs.cancel(job.name, now=LATER)
     assert (cancelled.state, cancelled.ended_at) == (JobState.CANCELLED, LATER)
     assert [outcome.state for outcome in cancelled.outcomes] == ["tagged", "left", "left"]
     assert await jobs.renew("me", until=LATER) == set()
-    assert await jobs.record(job.name, "me", replace(job.outcomes[1], state=ImageState.TAGGED))
+    assert await jobs.record(job.name, "me", replace(job.outcomes[1], state=ImageState.TAGGED), now=NOW)
     assert not await jobs.end(job.name, "me", lambda current: completed(current, LATER))
     assert (await jobs.get(job.name)).state == JobState.CANCELLED
     with pytest.raises(FailedPrecondition):
@@ -210,7 +210,7 @@ async def test_a_failed_job_can_be_retried_for_its_failed_images(jobs: TagJobs) 
     await claimed(jobs)
     with pytest.raises(FailedPrecondition):
         await jobs.retry(job.name)
-    await jobs.record(job.name, "me", replace(job.outcomes[0], state=ImageState.TAGGED))
+    await jobs.record(job.name, "me", replace(job.outcomes[0], state=ImageState.TAGGED), now=NOW)
     await jobs.end(job.name, "me", lambda current: given_up(current, "gone", LATER))
     failed = await jobs.get(job.name)
     assert (failed.state, failed.error) == (JobState.FAILED, "gone")
@@ -218,7 +218,7 @@ async def test_a_failed_job_can_be_retried_for_its_failed_images(jobs: TagJobs) 
     retried = await jobs.retry(job.name)
     assert (retried.state, retried.error, retried.ended_at) == (JobState.QUEUED, "", None)
     assert [outcome.state for outcome in retried.outcomes] == ["tagged", "pending", "pending"]
-    assert not await jobs.record(job.name, "me", replace(job.outcomes[1], state=ImageState.TAGGED))
+    assert not await jobs.record(job.name, "me", replace(job.outcomes[1], state=ImageState.TAGGED), now=NOW)
     assert (await claimed(jobs, "other")).name == job.name
 
 

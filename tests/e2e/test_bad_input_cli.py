@@ -155,7 +155,7 @@ def test_an_archive_goes_up_and_comes_down(filled_stack: RunningStack, tmp_path:
         "1 uploaded, 0 refused.\nPassed over: 1 file that is no picture, 1 hidden file.\n"
         "Repeats from the folders' names: 3."
     )
-    again = filled_stack.command("dataset", "upload", "archived", str(tmp_path / "Photos.ZIP"), "--json")
+    again = filled_stack.command("dataset", "import", "archived", str(tmp_path / "Photos.ZIP"), "--json")
     assert json.loads(again.stdout)["present"] == [str(tmp_path / "Photos.ZIP" / "3_sks cat/a.png")]
     filled_stack.command("dataset", "freeze", "archived")
     out = tmp_path / "out.zip"

@@ -79,7 +79,9 @@ async def test_a_main_job_tells_exactly_what_happened(pretending: RunningStack, 
         await until(lambda: "fiveshot.model.alias_moved" in told.of(model))
 
         assert told.of(dataset) == ["fiveshot.dataset.created", ADDED, UPDATED, "fiveshot.dataset.version_created"]
-        assert told.of(tagging.name) == ["fiveshot.tag_job.created", *["fiveshot.tag_job.state_changed"] * 2]
+        of_tagging = [kind.removeprefix("fiveshot.tag_job.") for kind in told.of(tagging.name)]
+        assert [kind for kind in of_tagging if kind != "progress"] == ["created", *["state_changed"] * 2]
+        assert of_tagging.count("progress") >= 1, of_tagging
         assert told.of(model) == [f"fiveshot.model.{kind}" for kind in ("created", "version_created", "alias_moved")]
         of_job = [kind.removeprefix(JOB) for kind in told.of(job.name)]
         assert of_job.count("base_previews_completed") == 1

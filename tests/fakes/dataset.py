@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
@@ -136,6 +137,10 @@ class FakeView:
     async def has_dataset(self, ref: DatasetRef) -> bool:
         """See the port."""
         return ref in self._state.datasets
+
+    async def projects(self) -> dict[str, int]:
+        """See the port."""
+        return dict(Counter(ref.project for ref in self._state.datasets))
 
     async def datasets(self, project: str, query: Query) -> tuple[list[Dataset], int]:
         """See the port."""

@@ -69,7 +69,7 @@ class FakePreviewStore:
             for each in self._rows.values()
             if each.state is PreviewState.QUEUED
             and each.drawing.live_job == job
-            and (not ask.base_models or each.base_model in ask.base_models)
+            and (job or ask.takes(each.base_model, each.entry))
         ]
         running = Counter(each.project for each in self._rows.values() if each.lease is not None)
         served: dict[str, datetime] = {}

@@ -101,7 +101,8 @@ class FakeModelStore:
         self.versions.setdefault(place, []).append(ModelVersion(number, draft, datetime.now(UTC)))
         moved = {**model.aliases, **dict.fromkeys(aliases, number), LATEST: number}
         count = model.version_count + 1
-        self._change(model, latest=number, last_version=number, version_count=count, aliases=moved)
+        bases = self._base_models(place)
+        self._change(model, latest=number, last_version=number, version_count=count, aliases=moved, base_models=bases)
         version = self._version(*place, number)
         self._remember(key, version.name)
         return version
@@ -137,7 +138,8 @@ class FakeModelStore:
         latest = max((one.number for one in left), default=0)
         if latest:
             aliases[LATEST] = latest
-        self._change(model, latest=latest, version_count=len(left), aliases=aliases)
+        bases = self._base_models((project, model_id))
+        self._change(model, latest=latest, version_count=len(left), aliases=aliases, base_models=bases)
         return [file.object_key for file in version.draft.files]
 
     async def set_alias(self, project: str, model_id: str, alias: str, number: int) -> Model:
@@ -185,6 +187,10 @@ class FakeModelStore:
 
     async def counts(self, project: str) -> tuple[int, int]:
         return self._counts(project)
+
+    def _base_models(self, place: tuple[str, str]) -> tuple[str, ...]:
+        found = {version.draft.lineage.base_model for version in self.versions.get(place, [])}
+        return tuple(sorted(found - {""}))
 
     def _counts(self, project: str) -> tuple[int, int]:
         versions = sum(len(found) for (owner, _), found in self.versions.items() if owner == project)

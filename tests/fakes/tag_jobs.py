@@ -81,7 +81,7 @@ class FakeTagJobs:
         for row in self._running_of(owner):
             row.owner, row.owned_until = "", None
 
-    async def record(self, name: str, owner: str, outcome: ImageOutcome) -> bool:
+    async def record(self, name: str, owner: str, outcome: ImageOutcome, *, now: datetime) -> bool:
         row = self._row(name)
         if row.owner != owner or row.job.state not in (JobState.RUNNING, JobState.CANCELLED):
             return False

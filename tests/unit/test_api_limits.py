@@ -18,6 +18,7 @@ from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.dataset import ports as dataset
 from services.dataset.models.resources import DatasetFields, ImageFields
 from services.dataset.use_cases.images import IMAGES
+from services.dataset.use_cases.projects import PROJECTS
 from services.notifier import ports as notifier
 from services.notifier.models.webhooks import EDITABLE as OF_A_WEBHOOK
 from services.registry import ports as registry
@@ -27,6 +28,8 @@ from services.tagger.models.tags import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
 from services.tagger.settings import Settings as TaggerSettings
 from services.tagger.use_cases.subject import MOST_PICTURES
 from services.trainer import ports as trainer
+from services.trainer.models.own_base_model import EDITABLE as OF_A_BASE_MODEL
+from services.trainer.ports.base_models import BASE_MODELS
 from services.trainer.ports.previews import PREVIEW_REQUESTS
 from services.trainer.use_cases.previewing import LARGEST_DRAWN
 from tools.protos import PROTOS, sources
@@ -37,11 +40,12 @@ FIELD = re.compile(r"((?:^ +//[^\n]*\n)+) +[\w.<>, ]*?(\w+) = \d+([^;]*);", re.M
 BOUND = re.compile(r"at most (\d+(?: [KM]iB)?)|(?<![\w.])(-?\d+) to (-?\d+)|up to (eight|\d+)\b", re.IGNORECASE)
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
 LISTINGS: dict[str, Listing[Any]] = {
-    "ListDatasets": dataset.DATASETS, "ListImages": IMAGES, "ListDatasetVersions": dataset.VERSIONS,
+    "ListProjects": PROJECTS, "ListDatasets": dataset.DATASETS, "ListImages": IMAGES,
+    "ListDatasetVersions": dataset.VERSIONS,
     "ListDatasetVersionImages": dataset.VERSION_IMAGES, "ListTagJobs": tagger.TAG_JOBS, "ListModels": registry.MODELS,
     "ListAuditRecords": registry.AUDIT_RECORDS,
     "ListModelVersions": registry.VERSIONS, "ListTrainingJobs": trainer.JOBS, "ListEpochs": trainer.EPOCHS,
-    "ListPreviewRequests": PREVIEW_REQUESTS,
+    "ListPreviewRequests": PREVIEW_REQUESTS, "ListOwnBaseModels": BASE_MODELS,
     "ListWebhooks": notifier.WEBHOOKS, "ListWebhookDeliveries": notifier.DELIVERIES,
 }  # fmt: skip
 SETTABLE = {
@@ -57,9 +61,11 @@ SETTABLE = {
         *("sources", "strengths", "prompts", "seeds", "negative_prompt", "width", "height", "steps", "guidance"),
         "attended",
     },
+    # What an own one is announced with, and what may change of it.
+    "BaseModel": {*OF_A_BASE_MODEL, "based_on", "file_name", "size_bytes", "sha256"},
     # What a job is made with, and what may change of it.
     "TrainingJob": {
-        *("base_model", "dataset_version", "parameters", "trigger_word"),
+        *("base_model", "dataset_version", "initial_lora", "parameters", "trigger_word"),
         *("display_name", "priority", "labels"),
     },
 }

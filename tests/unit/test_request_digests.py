@@ -16,7 +16,7 @@ from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.notifier.v1 import notifier_service_pb2, webhook_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2
+from fiveshot.trainer.v1 import base_model_pb2, preview_request_pb2, training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
@@ -42,6 +42,7 @@ from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
 from services.trainer.use_cases.creating import JobCreator
+from services.trainer.use_cases.own_base_models import OwnBaseModels
 from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
 from tests.fakes.archives import raw_archive
@@ -90,7 +91,7 @@ def dataset(store: Any) -> DatasetServicer:
     datasets = DatasetVerbs(store, NO, now, PageTokens())
     imports = ImportVerb(store, NO, NO, budget, ArchiveLimits(), now, max_bytes=1000, idle_s=5)
     others = {"images": NO, "trained": NO, "batches": NO, "direct": NO, "tags": NO, "usage": NO}
-    others |= {"imports": imports, "exports": NO, "masks": NO, "edits": NO}
+    others |= {"imports": imports, "exports": NO, "masks": NO, "edits": NO, "project_verbs": NO}
     return DatasetServicer(datasets=datasets, uploads=upload, **others, versions=versions)
 
 
@@ -103,7 +104,11 @@ def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO, memory=NO)
     steering = JobSteering(store, {}, clock=now)
     requesting = PreviewRequesting(store, NO, NO, {}, clock=now, new_id=NO, cells=1, keep=timedelta(days=1))
-    return TrainingServicer(TrainingUseCases(creator, NO, NO, NO, steering, NO, NO, NO, NO, NO, NO, requesting, NO))
+    own = OwnBaseModels(store, NO, NO, NO, NO, NO, clock=now, new_id=NO, max_bytes=1)
+    others = (NO,) * 5
+    return TrainingServicer(
+        TrainingUseCases(creator, NO, NO, NO, steering, NO, *others, requesting, NO, base_models=own, uploading=NO)
+    )
 
 
 def registry(store: Any) -> RegistryServicer:
@@ -201,6 +206,20 @@ REQUESTS: list[tuple[str, Callable[[Any], Any], Message, str]] = [
             ),
         ),
         "00f6ae66834b72f8c3c83b450db634690b98dc18fba9fa545ef7a4cc6f9e5449",
+    ),
+    (
+        "CreateBaseModel",
+        trainer,
+        pb.CreateBaseModelRequest(
+            parent="projects/acme",
+            base_model_id="house",
+            request_id="r-1",
+            header=b"\x02\x00\x00\x00\x00\x00\x00\x00{}",
+            base_model=base_model_pb2.BaseModel(
+                license="MIT", file_name="house.safetensors", size_bytes=10, sha256=SHA, display_name="Hëüs"
+            ),
+        ),
+        "9a5ce1ced63abc52b61e5b151e63aba3fd1cf20f33c1865e8a41a7d3868115e1",
     ),
     ("CancelTrainingJob", trainer, pb.CancelTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),
     ("PauseTrainingJob", trainer, pb.PauseTrainingJobRequest(name=JOB, etag="e", request_id="r-1"), STEERED),

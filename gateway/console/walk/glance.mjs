@@ -92,6 +92,19 @@ await run(async () => {
   await first.locator('.final').filter({ hasText: '<img src=x', hasNotText: '<svg onload=' }).waitFor()
   await page.getByLabel('Trained is').selectOption({ label: 'the caption alone' })
   await first.getByText('Trained on:').locator('..').getByText('<svg onload=').waitFor()
+  // Somebody else was faster: neither change is lost.
+  await page.evaluate(async () => {
+    const own = { 'x-fiveshot-console': '1', 'content-type': 'application/json' }
+    const set = /datasets\/([^/]+)/.exec(location.hash)[1]
+    const { images } = await (await fetch(`/v1/projects/default/datasets/${set}/images`, { headers: own })).json()
+    for (const { name, tags } of images) {
+      const body = JSON.stringify({ name, tags: [...(tags ?? []), { label: 'theirs', source: 'TAG_SOURCE_MANUAL' }] })
+      await fetch(`/v1/${name}?update_mask=tags`, { method: 'PATCH', headers: own, body })
+    }
+  })
+  await first.getByPlaceholder('Add a tag').fill('mine')
+  await page.keyboard.press('Enter')
+  for (const label of ['theirs', 'mine']) await first.getByRole('button', { name: label, exact: true }).waitFor()
   // Tags of a model with their scores: a higher threshold needs no new run, and is taken back as one step.
   const labels = await page.evaluate(async () => {
     const own = { 'x-fiveshot-console': '1', 'content-type': 'application/json' }

@@ -101,7 +101,8 @@ class Field:
                 return float(given.text)
             case "bool" if given.text in ("true", "false"):
                 return given.text == "true"
-        raise _wrong(f"'{given.text[:100]}' is not a {self.kind} for {name}", FORM)
+        form = "a number without quotes, such as 3 or 0.5" if self.kind == "number" else "true or false"
+        raise _wrong(f"'{given.text[:100]}' is not a {self.kind} for {name}", f"Write {form}.")
 
     def _text(self, name: str, operator: Operator, given: Given, parent: str) -> str | Pattern:
         if operator == ":" and given.parts == ANY.parts:
@@ -136,6 +137,11 @@ class Field:
             return value
         known = ", ".join(f"{self.prefix}{value}" for value in self.values)
         raise _wrong(f"'{text[:100]}' is not a value of {name}", f"Use {known}.")
+
+
+def proto_name(name: str) -> str:
+    """A field's name as the protos write it, also where it stands as JSON does: `create_time` for `createTime`."""
+    return re.sub(r"(?<=[a-z0-9])[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
 def text(*, fold: Callable[[str], str] | None = None) -> Field:
@@ -179,10 +185,6 @@ def moment() -> Field:
 
 
 MAP_KEYS = "A key is a lower case letter and up to 62 more letters, digits, dashes and underscores."
-FORM = (
-    "Write comparisons with AND, OR, NOT and parentheses, for example: "
-    'state = "RUNNING" AND create_time > "2026-01-31".'
-)
 
 
 def _wrong(message: str, remedy: str) -> InvalidArgument:

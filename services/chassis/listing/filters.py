@@ -5,7 +5,8 @@
 As the AIP has it, OR binds tighter than AND, a space between comparisons is an AND, `-` is NOT, `:` asks whether
 something is in the field, and an argument may be several values: `state = (FAILED OR CANCELLED)`. In texts `*` stands
 for any letters and `\\*` for a star. Of a map `labels:team` asks for a key and `labels.team = "pets"` for its value.
-Bare words, functions and other fields of fields are refused with a clear error rather than misread.
+Fields may be spelt as in the protos or as in JSON: `create_time`, `createTime`. Bare words, functions and other fields
+of fields are refused with a clear error rather than misread.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.listing.fields import FORM, Field, Given, Operator, Value
+from services.chassis.listing.fields import Field, Given, Operator, Value, proto_name
 
 MAX_LENGTH = 2000
 MAX_COMPARISONS = 20
 MAX_DEPTH = 10
+FORM = (
+    "Write comparisons with AND, OR, NOT and parentheses, for example: "
+    'state = "RUNNING" AND create_time > "2026-01-31".'
+)
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<operator><=|>=|!=|=|<|>|:)"""
@@ -181,10 +186,13 @@ class _Parser:
         if name.kind != "word" or self._next(1).kind != "operator":
             raise self._unreadable()
         operator = cast(Operator, self._next(1).text)
-        if self._field(name.text) is None:
+        # A map's own key stays as it is.
+        base, dot, key = name.text.partition(".")
+        field = proto_name(base) + dot + key
+        if self._field(field) is None:
             raise _wrong(f"'{name.text[:100]}' cannot be filtered on", f"Use {', '.join(sorted(self._fields))}.")
         self._position += 2
-        return self._composite((name.text, operator)) if self._took(_OPEN) else self._comparison(name.text, operator)
+        return self._composite((field, operator)) if self._took(_OPEN) else self._comparison(field, operator)
 
     def _comparison(self, name: str, operator: Operator) -> Comparison:
         value = self._next()

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from services.chassis.errors import InvalidArgument
-from services.chassis.listing.fields import Field
-from services.chassis.listing.filters import Filter, parse_filter
+from services.chassis.errors import InvalidArgument, refuse_all
+from services.chassis.listing.fields import Field, proto_name
+from services.chassis.listing.filters import EVERYTHING, Filter, parse_filter
 
 T = TypeVar("T")
 
@@ -123,15 +123,28 @@ class Listing(Generic[T]):
         self._max_size = max_size
 
     def open(self, request: ListRequest, tokens: PageTokens) -> Asked[T]:
-        """The question of a call. Raises InvalidArgument for page_size, page_token, filter or order_by.
+        """The question of a call. Raises InvalidArgument for all that is wrong of page_size, filter and order_by,
+        or for the page_token.
 
         page_size 0 is the default size, and a larger one than the maximum is the maximum.
         """
+        wrong: list[InvalidArgument] = []
         if request.page_size < 0:
-            raise InvalidArgument("page_size is negative", field="page_size", remedy="Leave it 0 for the default.")
+            wrong.append(
+                InvalidArgument("page_size is negative", field="page_size", remedy="Leave it 0 for the default.")
+            )
+        parsed: Filter = EVERYTHING
+        orders = self._default_order
+        try:
+            parsed = parse_filter(request.filter, self.fields, parent=request.parent)
+        except InvalidArgument as error:
+            wrong.append(error)
+        try:
+            orders = self.orders(request.order_by)
+        except InvalidArgument as error:
+            wrong.append(error)
+        refuse_all(wrong)
         size = min(request.page_size or self._default_size, self._max_size)
-        parsed = parse_filter(request.filter, self.fields, parent=request.parent)
-        orders = self.orders(request.order_by)
         scope = f"{self._method}|{request.parent}|{request.filter.strip()}|{request.order_by.strip()}"
         cursor = None
         if request.page_token:
@@ -162,6 +175,7 @@ class Listing(Generic[T]):
 
     def _order(self, text: str) -> Order:
         words = text.split()
+        words[:1] = [proto_name(word) for word in words[:1]]
         if not words or words[0] not in self._sortable or len(words) > 2 or words[1:] not in ([], ["asc"], ["desc"]):
             raise _wrong_order(
                 f"'{text.strip()[:100]}' is not a sort key",

@@ -50,6 +50,11 @@ class SqlReader:
         statement = select(datasets.c.dataset_id).where(of_dataset(datasets, ref))
         return await self._conn.scalar(statement) is not None
 
+    async def projects(self) -> dict[str, int]:
+        """See the port."""
+        counted = select(datasets.c.project, func.count().label("held")).group_by(datasets.c.project)
+        return {str(row["project"]): int(row["held"]) for row in await self._all(counted)}
+
     async def datasets(self, project: str, query: Query) -> tuple[list[Dataset], int]:
         """See the port."""
         mine = datasets.c.project == project

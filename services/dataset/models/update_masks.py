@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.names import check_mask
 from services.dataset.models.resources import DatasetFields, ImageFields
 
 FieldsT = TypeVar("FieldsT", DatasetFields, ImageFields)
@@ -22,14 +22,7 @@ def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
     InvalidArgument(reason=UPDATE_MASK_INVALID) for a path that is not a field which can be changed.
     """
     changeable = tuple(current.__dataclass_fields__)
-    for path in mask:
-        if path not in changeable and path != "*":
-            raise InvalidArgument(
-                f"'{path[:100]}' cannot be changed",
-                field="update_mask",
-                reason="UPDATE_MASK_INVALID",
-                remedy=f"Name whole fields out of {', '.join(changeable)}.",
-            )
+    check_mask(mask, changeable)
     if "*" in mask:
         return replace(given, **{name: getattr(current, name) for name in _SEEN if name in changeable})
     unset = type(given)()

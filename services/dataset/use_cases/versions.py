@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument
+from services.chassis.errors import FailedPrecondition
 from services.chassis.listing.pages import ListRequest, PageTokens
-from services.chassis.names import check_etag
+from services.chassis.names import check_etag, check_mask
 from services.chassis.requests.keys import RequestKey, digest
 from services.dataset.models.checks import check_text
 from services.dataset.models.events import VersionCreated, VersionDeleted, VersionUpdated
@@ -76,14 +76,7 @@ class VersionVerbs:
         self, ref: VersionRef, labels: Mapping[str, str], mask: tuple[str, ...], etag: str
     ) -> DatasetVersion:
         """Gives a version other labels. Raises NotFound, Aborted for an old etag, InvalidArgument for another field."""
-        others = [path for path in mask if path not in ("labels", "*")]
-        if others:
-            raise InvalidArgument(
-                f"'{others[0][:100]}' of a version cannot be changed",
-                field="update_mask",
-                reason="UPDATE_MASK_INVALID",
-                remedy="Only labels can; leave update_mask empty or name them.",
-            )
+        check_mask(mask, ("labels",), of="a version")
         async with self._store.write() as tx:
             await tx.lock_dataset(ref.dataset)
             current = await tx.version(ref)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from services.chassis.errors import FieldViolation, InvalidArgument
 
-PROGRESS = "fiveshot.training_job.progress"
+PROGRESS = ("fiveshot.training_job.progress", "fiveshot.tag_job.progress")
+"""They come so often that only their full names ask for them."""
 DISABLED = "fiveshot.webhook.disabled"
 TEST = "fiveshot.webhook.test"
 _PARTS = {
@@ -14,7 +15,8 @@ _PARTS = {
         "created", "updated", "deleted", "images_added", "images_updated", "images_deleted",
         "version_created", "version_updated", "version_deleted",
     ),
-    "tag_job": ("created", "state_changed", "deleted"),
+    "tag_job": ("created", "state_changed", "progress", "deleted"),
+    "base_model": ("created", "state_changed", "updated", "deleted"),
     "model": (
         "created", "updated", "deleted", "version_created", "version_updated", "version_deleted",
         "alias_moved", "alias_deleted",
@@ -26,12 +28,13 @@ EVENT_TYPES = (
     "fiveshot.training_job.updated",
     "fiveshot.training_job.deleted",
     "fiveshot.training_job.state_changed",
-    PROGRESS,
+    "fiveshot.training_job.progress",
     "fiveshot.training_job.base_previews_completed",
     "fiveshot.training_job.epoch_completed",
     "fiveshot.training_job.notice",
     "fiveshot.usage.gpu_seconds",
     "fiveshot.usage.stored_bytes",
+    "fiveshot.usage.base_model_bytes",
     DISABLED,
 )
 """What a webhook can ask for. A test is sent to the webhook that it tests, whatever that asks for."""
@@ -53,9 +56,9 @@ def check_event_types(wanted: Sequence[str], *, field: str = "webhook.event_type
 
 
 def wants(wanted: Sequence[str], event_type: str) -> bool:
-    """Whether a filter lets a type through. Progress comes twice a second, so only its full name asks for it."""
-    if event_type == PROGRESS:
-        return PROGRESS in wanted
+    """Whether a filter lets a type through. Progress comes often, so only its full name asks for it."""
+    if event_type in PROGRESS:
+        return event_type in wanted
     return not wanted or any(_names(name, event_type) for name in wanted)
 
 

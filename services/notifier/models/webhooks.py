@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument
-from services.chassis.names import ResourceName, etag_of
+from services.chassis.errors import FailedPrecondition
+from services.chassis.names import ResourceName, check_mask, etag_of
 
 PROJECT_NAME = ResourceName("projects/{project}")
 WEBHOOK_NAME = ResourceName("projects/{project}/webhooks/{webhook}")
@@ -87,14 +87,7 @@ def changed_fields(mask: Collection[str], given: NewWebhook) -> WebhookChanges:
 
     Raises InvalidArgument for a field that cannot be changed.
     """
-    unknown = [path for path in mask if path not in (*EDITABLE, "*")]
-    if unknown:
-        raise InvalidArgument(
-            f"'{unknown[0][:100]}' cannot be changed",
-            field="update_mask",
-            reason="UPDATE_MASK_INVALID",
-            remedy=f"Use {', '.join(EDITABLE)}.",
-        )
+    check_mask(mask, EDITABLE)
     wanted = set(EDITABLE) if "*" in mask else set(mask) or {path for path in EDITABLE if getattr(given, path)}
     return WebhookChanges(
         display_name=(given.display_name or given.webhook_id) if "display_name" in wanted else None,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from services.chassis import names
 from services.chassis.budgets import UNLIMITED, WEBHOOKS, Budgets, BudgetUse
-from services.chassis.errors import NotFound
+from services.chassis.errors import InvalidArgument, NotFound, refuse_all
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
@@ -53,9 +53,8 @@ class Webhooks:
             new,
             webhook_id=webhook_id,
             display_name=new.display_name.strip() or webhook_id,
-            event_types=check_event_types(new.event_types),
+            event_types=await self._checked(new.event_types, new.url),
         )
-        await self._check_url(tidy.url)
 
         def admit(webhooks: int) -> None:
             self._budgets.check(new.project, WEBHOOKS, webhooks, field="parent")
@@ -82,10 +81,8 @@ class Webhooks:
     async def update(self, given: NewWebhook, mask: Collection[str], etag: str) -> Webhook:
         """Changes the masked fields. Raises InvalidArgument, NotFound, Aborted for an old etag."""
         changes = changed_fields(mask, replace(given, display_name=given.display_name.strip()))
-        if changes.event_types is not None:
-            changes = replace(changes, event_types=check_event_types(changes.event_types))
-        if changes.url is not None:
-            await self._check_url(changes.url)
+        wanted = await self._checked(changes.event_types or (), changes.url)
+        changes = replace(changes, event_types=None if changes.event_types is None else wanted)
         webhook = await self._store.update(given.project, given.webhook_id, changes, etag)
         log.info("webhook_changed", webhook=webhook.name, disabled=webhook.disabled)
         return webhook
@@ -108,6 +105,22 @@ class Webhooks:
     async def usage(self, project: str) -> Sequence[BudgetUse]:
         """The use of the one budget that is kept here."""
         return [self._budgets.use(project, WEBHOOKS, await self._store.count(project))]
+
+    async def _checked(self, event_types: Sequence[str], url: str | None) -> tuple[str, ...]:
+        """The filter without repeats. Raises InvalidArgument for all that is wrong with it and with the address."""
+        wrong: list[InvalidArgument] = []
+        wanted: tuple[str, ...] = ()
+        try:
+            wanted = check_event_types(event_types)
+        except InvalidArgument as error:
+            wrong.append(error)
+        try:
+            if url is not None:
+                await self._check_url(url)
+        except InvalidArgument as error:
+            wrong.append(error)
+        refuse_all(wrong)
+        return wanted
 
     async def _check_url(self, url: str) -> None:
         parse_url(url)

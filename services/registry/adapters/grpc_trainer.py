@@ -134,4 +134,5 @@ def _finished(epoch: job_pb.Epoch, job: job_pb.TrainingJob, base_model: BaseMode
         settings={name: str(parameters[name]) for name in _CARD_SETTINGS if name in parameters},
         file_notes=tuple(epoch.file_notes),
         pretended=epoch.pretended,
+        initial_lora=job.initial_lora,
     )

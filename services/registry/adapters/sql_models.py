@@ -56,7 +56,12 @@ from services.registry.proto_mapping import events as told
 T = TypeVar("T")
 
 _TAGS = Rows(MODEL_TAGS.c.tag, (MODEL_TAGS.c.project == MODELS.c.project, MODEL_TAGS.c.model_id == MODELS.c.model_id))
-_MODEL_LIST = SqlListing(MODEL_LISTING, MODELS, {"display_name": MODELS.c.search_name, "tags": _TAGS})
+_BASE_MODELS = Rows(
+    VERSIONS.c.base_model, (VERSIONS.c.project == MODELS.c.project, VERSIONS.c.model_id == MODELS.c.model_id)
+)
+_MODEL_LIST = SqlListing(
+    MODEL_LISTING, MODELS, {"display_name": MODELS.c.search_name, "tags": _TAGS, "base_models": _BASE_MODELS}
+)
 _VERSION_LIST = SqlListing(VERSION_LISTING, VERSIONS)
 # Two transactions that insert the same key: the later one fails and finds the row when it starts again.
 _ATTEMPTS = 5

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, VERSIONS
@@ -18,7 +19,7 @@ _FILE = tuple(ModelFile.__dataclass_fields__)
 
 
 async def models_of(conn: AsyncConnection, rows: Sequence[Row]) -> list[Model]:
-    """Model rows of one project with their tags, aliases and counts, three queries however many they are."""
+    """Model rows of one project with their tags, aliases, counts and base models, in four queries."""
     if not rows:
         return []
     project, ids = rows[0]["project"], [row["model_id"] for row in rows]
@@ -31,10 +32,22 @@ async def models_of(conn: AsyncConnection, rows: Sequence[Row]) -> list[Model]:
     for row in await conn.execute(select(ALIASES).where(*named).order_by(ALIASES.c.alias)):
         aliases[row.model_id][row.alias] = row.number
     counts = await _counts(conn, project, ids)
+    bases: defaultdict[str, list[str]] = defaultdict(list)
+    for row in await conn.execute(_base_models_of(project, ids)):
+        bases[row.model_id].append(row.base_model)
     return [
-        _model(row, tuple(tags[row["model_id"]]), aliases[row["model_id"]], *counts.get(row["model_id"], (0, 0)))
+        replace(
+            _model(row, tuple(tags[row["model_id"]]), aliases[row["model_id"]], *counts.get(row["model_id"], (0, 0))),
+            base_models=tuple(sorted(bases[row["model_id"]])),
+        )
         for row in rows
     ]
+
+
+def _base_models_of(project: str, ids: Sequence[str]) -> Select[Any]:
+    """The base models of the versions of some models, each once; an imported file may say none."""
+    of = (VERSIONS.c.project == project, VERSIONS.c.model_id.in_(ids), VERSIONS.c.base_model != "")
+    return select(VERSIONS.c.model_id, VERSIONS.c.base_model).where(*of).distinct()
 
 
 async def _counts(conn: AsyncConnection, project: str, ids: Sequence[str]) -> dict[str, tuple[int, int]]:

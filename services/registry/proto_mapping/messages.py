@@ -147,6 +147,7 @@ def model(value: Model) -> pb.Model:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
+        base_models=value.base_models,
     )
 
 
@@ -194,6 +195,7 @@ def lineage(value: Lineage) -> pb.Lineage:
         parameters_sha256=value.parameters_sha256,
         uploaded_file=value.uploaded_file,
         pretended=value.pretended,
+        initial_lora=value.initial_lora,
     )
 
 

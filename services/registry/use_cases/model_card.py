@@ -184,6 +184,7 @@ def _training(epoch: FinishedEpoch) -> str:
         ("base model", f"`{_base_id(epoch.base_model)}`"),
         ("dataset version", f"`{epoch.dataset_version}`, SHA-256 `{epoch.dataset_digest}`"),
         ("training job", f"`{epoch.training_job}`"),
+        *([("went on from", f"`{epoch.initial_lora}`")] if epoch.initial_lora else []),
         ("epoch", str(epoch.number)),
         ("optimizer steps", str(epoch.step)),
         ("mean loss", f"{epoch.loss:.5f}"),

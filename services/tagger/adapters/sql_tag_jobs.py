@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,10 +20,10 @@ from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
+from services.tagger.adapters.sql_tag_job_rows import job_columns, job_of, outcome_columns
 from services.tagger.adapters.tag_job_tables import idempotency_keys, tag_job_images, tag_jobs
-from services.tagger.models.events import Created, Deleted, StateChanged, TagJobEvent
+from services.tagger.models.events import Created, Deleted, Progressed, StateChanged, TagJobEvent, progress_due
 from services.tagger.models.jobs import ImageOutcome, ImageState, JobState, TagJob, cancelled, retried
-from services.tagger.models.tags import CaptionOptions, Purpose, TagMode, TagOptions
 from services.tagger.ports import TAG_JOBS
 from services.tagger.proto_mapping.events import event_payload, event_type
 
@@ -70,7 +69,7 @@ class SqlTagJobs:
             rows = (await conn.execute(_LIST.page(query, mine))).all()
             total = await _LIST.count(conn, query, mine)
             outcomes = await _outcomes(conn, [row.name for row in rows])
-        return [_job(row, outcomes[row.name]) for row in rows], total
+        return [job_of(row, outcomes[row.name]) for row in rows], total
 
     async def claim(self, owner: str, *, now: datetime, until: datetime) -> TagJob | None:
         """See the port."""
@@ -100,20 +99,22 @@ class SqlTagJobs:
         async with self._db.begin() as conn:
             await conn.execute(update(tag_jobs).where(mine).values(owner="", owned_until=None))
 
-    async def record(self, name: str, owner: str, outcome: ImageOutcome) -> bool:
+    async def record(self, name: str, owner: str, outcome: ImageOutcome, *, now: datetime) -> bool:
         """See the port."""
-        ours = select(_jobs.name).where(
+        ours = select(_jobs.state, _jobs.progress_told_at).where(
             _jobs.name == name, _jobs.owner == owner, _jobs.state.in_((JobState.RUNNING, JobState.CANCELLED))
         )
         async with self._db.begin() as conn:
-            if (await conn.execute(ours.with_for_update())).one_or_none() is None:
+            row = (await conn.execute(ours.with_for_update())).one_or_none()
+            if row is None:
                 return False
-            await conn.execute(
-                update(tag_job_images)
-                .where(_images.job == name, _images.image == outcome.image)
-                .values(**_outcome_columns(outcome))
-            )
+            this = and_(_images.job == name, _images.image == outcome.image)
+            before = (await conn.execute(select(_images.state).where(this))).scalar_one_or_none()
+            await conn.execute(update(tag_job_images).where(this).values(**outcome_columns(outcome)))
             await _change(conn, name)
+            news = before != outcome.state and row.state == JobState.RUNNING
+            if news and progress_due(row.progress_told_at, now):
+                await self._tell_progress(conn, name, now)
             return True
 
     async def end(self, name: str, owner: str, move: Callable[[TagJob], TagJob]) -> bool:
@@ -167,9 +168,9 @@ class SqlTagJobs:
             if name:
                 return await _read(conn, name)
             added = {"project": project_of(job.name), "owner": "", "traceparent": tracing.current()}
-            await conn.execute(insert(tag_jobs).values(**_job_columns(job), **added))
+            await conn.execute(insert(tag_jobs).values(**job_columns(job), **added))
             images = [
-                {"job": job.name, "position": position, "image": outcome.image, **_outcome_columns(outcome)}
+                {"job": job.name, "position": position, "image": outcome.image, **outcome_columns(outcome)}
                 for position, outcome in enumerate(job.outcomes)
             ]
             await conn.execute(insert(tag_job_images), images)
@@ -186,13 +187,27 @@ class SqlTagJobs:
         for position, (old, new) in enumerate(zip(before.outcomes, after.outcomes, strict=True)):
             if old != new:
                 where = and_(_images.job == name, _images.position == position)
-                await conn.execute(update(tag_job_images).where(where).values(**_outcome_columns(new)))
+                await conn.execute(update(tag_job_images).where(where).values(**outcome_columns(new)))
         return await self._told(conn, before, await _read(conn, name))
 
     async def _told(self, conn: AsyncConnection, before: TagJob, after: TagJob) -> TagJob:
         if before.state is not after.state:
             await self._tell(conn, after, StateChanged(before.state))
         return after
+
+    async def _tell_progress(self, conn: AsyncConnection, name: str, now: datetime) -> None:
+        """Unless every image is done, for then the end follows, which tells the same."""
+        query = select(_images.state, func.count()).where(_images.job == name).group_by(_images.state)
+        counts = {ImageState(state): int(count) for state, count in await conn.execute(query)}
+        progress = Progressed(
+            total=sum(counts.values()),
+            tagged=counts.get(ImageState.TAGGED, 0),
+            skipped=counts.get(ImageState.SKIPPED, 0),
+            failed=counts.get(ImageState.FAILED, 0),
+        )
+        if progress.done < progress.total:
+            await conn.execute(update(tag_jobs).where(_jobs.name == name).values(progress_told_at=now))
+            await self._tell(conn, await _read(conn, name), progress)
 
     async def _tell(self, conn: AsyncConnection, job: TagJob, event: TagJobEvent) -> None:
         kind = event_type(event)
@@ -218,7 +233,7 @@ async def _read(conn: AsyncConnection, name: str, *, lock: bool = False) -> TagJ
             reason="TAG_JOB_NOT_FOUND",
             remedy="List the project's tag jobs to see their names.",
         )
-    return _job(row, (await _outcomes(conn, [name]))[name])
+    return job_of(row, (await _outcomes(conn, [name]))[name])
 
 
 async def _outcomes(conn: AsyncConnection, names: Sequence[str]) -> dict[str, list[ImageOutcome]]:
@@ -243,69 +258,3 @@ async def _outcomes(conn: AsyncConnection, names: Sequence[str]) -> dict[str, li
 
 async def _change(conn: AsyncConnection, name: str, **values: Any) -> None:
     await conn.execute(update(tag_jobs).where(_jobs.name == name).values(revision=_jobs.revision + 1, **values))
-
-
-def _job(row: Row[Any], outcomes: Sequence[ImageOutcome]) -> TagJob:
-    return TagJob(
-        name=row.name,
-        dataset=row.dataset,
-        options=_options(row.options),
-        created_at=row.created_at,
-        state=JobState(row.state),
-        dry_run=row.dry_run,
-        error=row.error,
-        note=row.note,
-        ended_at=row.ended_at,
-        revision=row.revision,
-        request_id=row.request_id,
-        principal=row.principal,
-        labels=row.labels,
-        traceparent=row.traceparent,
-        outcomes=tuple(outcomes),
-    )
-
-
-def _job_columns(job: TagJob) -> dict[str, Any]:
-    columns = {
-        field: getattr(job, field)
-        for field in ("name", "dataset", "state", "dry_run", "error", "note", "created_at", "ended_at", "revision")
-    }
-    # The caller chose these; a column's width is no reason to refuse the job.
-    return {
-        **columns,
-        "options": asdict(job.options),
-        "request_id": job.request_id[:128],
-        "principal": job.principal[:200],
-        "labels": dict(job.labels),
-    }
-
-
-def _outcome_columns(outcome: ImageOutcome) -> dict[str, Any]:
-    return {
-        "state": outcome.state,
-        "message": outcome.message,
-        "added": list(outcome.added),
-        "removed": list(outcome.removed),
-        "outside_domain": outcome.outside_domain,
-        "calls": outcome.calls,
-        "rescored": outcome.rescored,
-        "caption": outcome.caption,
-    }
-
-
-def _options(stored: dict[str, Any]) -> TagOptions:
-    # Jobs of before there were captioners have no such options.
-    caption = stored.get("caption", asdict(CaptionOptions()))
-    return TagOptions(
-        **{
-            **stored,
-            "mode": TagMode(stored["mode"]),
-            "exclude": tuple(stored["exclude"]),
-            "prepend": tuple(stored["prepend"]),
-            "category_thresholds": tuple((name, value) for name, value in stored["category_thresholds"]),
-            "replace": tuple((old, new) for old, new in stored["replace"]),
-            "caption": CaptionOptions(
-                **{**caption, "purpose": Purpose(caption["purpose"]), "avoid": tuple(caption["avoid"])}
-            ),
-        }
-    )

@@ -47,6 +47,7 @@ tag_jobs = Table(
     # With a default on the server, for replicas of before.
     Column("labels", JsonText, nullable=False, server_default="{}"),
     Column("traceparent", String(tracing.LONGEST), nullable=False, server_default=""),
+    Column("progress_told_at", UtcDateTime, nullable=True),
     Index("ix_tag_jobs_project_created", "project", "created_at", "name"),
     Index("ix_tag_jobs_state_created", "state", "created_at"),
 )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from services.tagger.models.jobs import JobState
+
+PROGRESS_PAUSE = timedelta(seconds=1)
+"""Between two events that tell of progress."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,28 @@ class StateChanged:
 
 
 @dataclass(frozen=True)
+class Progressed:
+    """More images are done. Counts of images, in all and by what became of them."""
+
+    total: int
+    tagged: int
+    skipped: int
+    failed: int
+
+    @property
+    def done(self) -> int:
+        """Images whose turn has been."""
+        return self.tagged + self.skipped + self.failed
+
+
+@dataclass(frozen=True)
 class Deleted:
     """The job is gone."""
 
 
-TagJobEvent = Created | StateChanged | Deleted
+TagJobEvent = Created | StateChanged | Progressed | Deleted
+
+
+def progress_due(told_at: datetime | None, now: datetime) -> bool:
+    """Whether progress may be told again. told_at: when it was last; None before any."""
+    return told_at is None or now - told_at >= PROGRESS_PAUSE

@@ -7,7 +7,7 @@ from datetime import datetime
 from fiveshot.tagger.v1 import tag_job_event_pb2
 from google.protobuf import json_format
 
-from services.tagger.models.events import Created, Deleted, StateChanged, TagJobEvent
+from services.tagger.models.events import Created, Deleted, Progressed, StateChanged, TagJobEvent
 from services.tagger.models.jobs import TagJob
 from services.tagger.proto_mapping.messages import job_to_proto, state_to_proto, timestamp
 
@@ -36,9 +36,19 @@ def event_payload(event: TagJobEvent, job: TagJob, *, event_id: str, sequence: i
             changed.previous_state = state_to_proto(event.previous)
             changed.job.CopyFrom(job_to_proto(job, with_changes=False))
             del changed.job.failures[_MOST_FAILURES:]
+        case Progressed():
+            message.progress.total_images = event.total
+            message.progress.tagged_images = event.tagged
+            message.progress.skipped_images = event.skipped
+            message.progress.failed_images = event.failed
         case Deleted():
             message.deleted.dataset = job.dataset
     return json_format.MessageToJson(message, indent=None)
 
 
-_TYPES: dict[type[TagJobEvent], str] = {Created: "created", StateChanged: "state_changed", Deleted: "deleted"}
+_TYPES: dict[type[TagJobEvent], str] = {
+    Created: "created",
+    StateChanged: "state_changed",
+    Progressed: "progress",
+    Deleted: "deleted",
+}

@@ -97,7 +97,7 @@ class ImageTagger:
             )
         log.info("image_not_tagged", image=image, reason=failure.reason)
         outcome = ImageOutcome(image, ImageState.FAILED, str(failure), calls=run.calls[image])
-        await self._jobs.record(run.job.name, run.owner, outcome)
+        await self._jobs.record(run.job.name, run.owner, outcome, now=self._now())
         return None
 
     async def _caption(self, run: JobRun, image: str) -> None:
@@ -191,7 +191,7 @@ class ImageTagger:
 
     async def _record(self, run: JobRun, outcome: ImageOutcome) -> None:
         try:
-            await self._jobs.record(run.job.name, run.owner, outcome)
+            await self._jobs.record(run.job.name, run.owner, outcome, now=self._now())
         except Unavailable as error:
             raise _NotRecorded(error) from error
 

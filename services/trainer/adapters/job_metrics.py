@@ -1,7 +1,8 @@
 """What metrics and traces tell of jobs: each change that a replica has stored, and now and then the queue as a whole.
 
 The counters of several replicas add up. The gauges are of the whole deployment, the same from each replica: take their
-maximum. Base models are those of the catalogue, so their number is known.
+maximum. Base models are those of the catalogue, so their number is known; one of a project counts as that which it is
+made from.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import case, func, literal_column, select
 
 from services.chassis import telemetry, tracing
 from services.chassis.errors import DomainError
@@ -73,11 +74,12 @@ for _kind in Kind:
     CLEANED_UP_BYTES.labels(_kind.value)
 _reasons = telemetry.Words()
 _NOBODY_KNOWS = float("nan")
+_LOADS = case((jobs.c.entry == literal_column("''"), jobs.c.base_model), else_=jobs.c.entry)
 
 
 def count(change: Change) -> None:
     """Counts a change that was stored."""
-    base_model = _short(change.job.base_model)
+    base_model = _short(change.job.loads)
     for event in change.events:
         if isinstance(event, Created):
             CREATED.labels(base_model).inc()
@@ -109,7 +111,7 @@ def _moved(change: Change, event: StateChanged) -> None:
         ATTEMPTS.labels(job.attempts[-1].outcome.value).inc()
     if event.state in TERMINAL:
         reason = _reasons(event.error.reason) if event.error else ""
-        ENDED.labels(_short(job.base_model), event.state.value, reason).inc()
+        ENDED.labels(_short(job.loads), event.state.value, reason).inc()
         JOB_SECONDS.labels(event.state.value).observe(max(0.0, (job.update_time - job.create_time).total_seconds()))
 
 
@@ -166,7 +168,7 @@ class QueueGauges:
 
     async def _jobs(self) -> tuple[dict[str, tuple[int, datetime]], Counter[str]]:
         # Constants, so that PostgreSQL uses the partial indexes; ended jobs are not looked at.
-        base_model, state = jobs.c.base_model, jobs.c.state
+        base_model, state = _LOADS, jobs.c.state
         queued = select(base_model, func.count(), func.min(jobs.c.queued_at)).where(state == literal_column("'QUEUED'"))
         at_work = select(state, func.count()).where(jobs.c.lease_token.is_not(None)).group_by(state)
         async with self._db.connect() as conn:
@@ -178,10 +180,12 @@ class QueueGauges:
     async def _unplaced(self, fleet: Fleet) -> Counter[str]:
         """Jobs that fit nowhere by base model; none where there is no worker at all, which other numbers tell."""
         waiting = jobs.c.state == literal_column("'QUEUED'")
-        model, number_format = jobs.c.base_model, jobs.c.mixed_precision
+        model, number_format = _LOADS, jobs.c.mixed_precision
         found: Counter[str] = Counter()
         async with self._db.connect() as conn:
-            for kind in (await conn.execute(select(model, number_format).where(waiting).distinct())).all():
+            for kind in (
+                await conn.execute(select(model.label("base_model"), number_format).where(waiting).distinct())
+            ).all():
                 limit = fleet.limit(kind.base_model, kind.mixed_precision)
                 if limit < math.inf:
                     of_kind = (model == kind.base_model, number_format == kind.mixed_precision)

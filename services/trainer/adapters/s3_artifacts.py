@@ -12,7 +12,7 @@ from services.chassis.s3 import ObjectStore
 from services.trainer.models.epoch import EpochFile
 from services.trainer.ports import object_prefix
 
-_ATTEMPT = re.compile(r"trainer/(projects/[^/]+/(?:trainingJobs|previewRequests)/[^/]+)/attempts/(\d+)/.+")
+_ATTEMPT = re.compile(r"trainer/(projects/[^/]+/(?:trainingJobs|previewRequests|baseModels)/[^/]+)/attempts/(\d+)/.+")
 
 
 class S3Artifacts:

@@ -21,7 +21,7 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
-from services.trainer.adapters import job_metrics, sql_metrics, sql_queue, sql_usage, sql_writes
+from services.trainer.adapters import job_metrics, sql_base_models, sql_metrics, sql_queue, sql_usage, sql_writes
 from services.trainer.adapters.sql_events import job_event
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
@@ -60,6 +60,8 @@ class SqlJobStore:
         change = replace(change, job=replace(change.job, traceparent=tracing.current()))
         try:
             async with self._db.begin() as conn:
+                if change.job.entry:
+                    await sql_base_models.hold(conn, change.job.base_model)
                 await sql_queue.ensure_share(conn, change.job.project)
                 if admit is not None:
                     await sql_usage.lock_share(conn, change.job.project)

@@ -1,4 +1,4 @@
-"""Every file of finished epochs, and the checkpoint from which each job would go on."""
+"""Every file of finished epochs, the checkpoint from which each job would go on, and base models of projects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from services.chassis.file_check import NamedFile
 from services.chassis.sql import Database
-from services.trainer.adapters.sql_tables import epochs
+from services.trainer.adapters.sql_tables import base_models, epochs
 
 
 async def named_files(db: Database) -> AsyncIterator[NamedFile]:
@@ -23,3 +23,6 @@ async def named_files(db: Database) -> AsyncIterator[NamedFile]:
             # Checkpoints before the last one are removed; nothing goes on from them.
             for file in (*row.files, *(row.checkpoint if row.number == row.last else ())):
                 yield NamedFile(f"{row.job}/epochs/{row.number}", file["object_key"], file["size_bytes"])
+        async for own in await conn.stream(select(base_models.c.name, base_models.c.parts)):
+            for part in own.parts:
+                yield NamedFile(own.name, part["object_key"], part["size_bytes"])

@@ -44,9 +44,11 @@ _FIRST_OF_A_CLASS = 8
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a worker asks by. picky: base models. exact: number formats. sized: memory. by_class: of the need."""
+    """What a worker asks by. picky: base models. own: also those of projects. exact: number formats. sized: memory.
+    by_class: of the need."""
 
     picky: bool = False
+    own: bool = False
     exact: bool = False
     sized: bool = False
     by_class: bool = False
@@ -56,12 +58,13 @@ class Form:
 def form_of(ask: WorkerAsk, *, postgres: bool) -> Form:
     """The form of a worker's question."""
     sized = ask.room.bytes > 0
-    return Form(bool(ask.base_models), bool(ask.mixed_precisions), sized, sized and postgres, postgres)
+    picky, exact = bool(ask.base_models), bool(ask.mixed_precisions)
+    return Form(picky, ask.takes_own, exact, sized, sized and postgres, postgres)
 
 
 def values_of(ask: WorkerAsk) -> Mapping[str, Any]:
     """What its statements are given."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"skill": ask.skill}
     if ask.base_models:
         values["models"] = ask.base_models
     if ask.mixed_precisions:
@@ -75,17 +78,25 @@ def values_of(ask: WorkerAsk) -> Mapping[str, Any]:
 
 
 def _fits(form: Form) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [_job.needs_skill <= bindparam("skill", type_=Integer)]
     if form.picky:
-        found.append(_job.base_model.in_(bindparam("models", expanding=True)))
+        found.append(_loads("models", own=form.own))
+    elif not form.own:
+        found.append(_job.entry == "")
     if form.exact:
         found.append(_job.mixed_precision.in_(bindparam("formats", expanding=True)))
     if form.sized:
-        tried = or_(bindparam("tries_all", type_=Boolean), _job.base_model.in_(bindparam("tries", expanding=True)))
+        tried = or_(bindparam("tries_all", type_=Boolean), _loads("tries", own=form.own))
         room: BindParameter[int] = bindparam("room", type_=BigInteger)
         found.append(or_(_job.memory_bytes <= room, and_(_job.memory_low_bytes <= room, tried)))
         found.append(_job.memory_class <= bindparam("highest_class", type_=Integer))
     return found
+
+
+def _loads(values: str, *, own: bool) -> ColumnElement[bool]:
+    """Base models of the catalogue that are among some values, and those of projects that are made from one."""
+    named = _job.base_model.in_(bindparam(values, expanding=True))
+    return or_(named, _job.entry.in_(bindparam(values, expanding=True))) if own else named
 
 
 @cache

@@ -21,7 +21,7 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
-from services.trainer.adapters import sql_queue, sql_usage
+from services.trainer.adapters import sql_base_models, sql_queue, sql_usage
 from services.trainer.adapters.sql_rows import attempt_from_json, attempt_to_json
 from services.trainer.adapters.sql_tables import jobs, previews, requests
 from services.trainer.models.epoch import EpochFile
@@ -43,6 +43,7 @@ _SAME = (
     "name",
     "project",
     "base_model",
+    "entry",
     "wanted_until",
     "revision",
     "create_time",
@@ -70,6 +71,8 @@ class SqlPreviewStore:
     async def create(self, request: PreviewRequest, key: RequestKey, admit: Admit | None = None) -> PreviewRequest:
         try:
             async with self._db.begin() as conn:
+                if request.entry:
+                    await sql_base_models.hold(conn, request.base_model)
                 await sql_queue.ensure_share(conn, request.project)
                 if admit is not None:
                     await sql_usage.lock_share(conn, request.project)
@@ -200,8 +203,10 @@ async def _waiting(conn: AsyncConnection, ask: WorkerAsk, job: str) -> list[Wait
     statement = select(_column.name, _column.project, _column.create_time).where(
         _column.end_time.is_(None), _column.state == PreviewState.QUEUED.value, _column.live_job == job
     )
-    if ask.base_models:
-        statement = statement.where(_column.base_model.in_(ask.base_models))
+    if not job:
+        own = _column.entry.in_(ask.base_models) if ask.base_models else _column.entry != ""
+        named = _column.base_model.in_(ask.base_models) if ask.base_models else _column.entry == ""
+        statement = statement.where(or_(named, own) if ask.takes_own else named)
     rows = await conn.execute(statement.order_by(_column.create_time, _column.name).limit(_LOOKED_AT))
     return [Waiting(row.name, row.project, row.create_time) for row in rows]
 

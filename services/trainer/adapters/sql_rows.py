@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from sqlalchemy import RowMapping
 
 from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Preview
-from services.trainer.models.job import Attempt, JobError, JobState, Lease, Outcome, Progress, TrainingJob
+from services.trainer.models.job import Attempt, EarlierLora, JobError, JobState, Lease, Outcome, Progress, TrainingJob
 from services.trainer.models.placement import memory_class
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
+from services.trainer.recipe.skills import needed_skill
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ _SAME = (
     "seconds_per_sample",
     "labels",
     "memory_low_bytes",
+    "entry",
     "state_time",
     "revision",
     "queued_at",
@@ -63,12 +65,21 @@ def _same_column(name: str) -> Callable[[TrainingJob], dict[str, Any]]:
     return lambda job: {name: getattr(job, name)}
 
 
+def _needed_skill(job: TrainingJob) -> int:
+    return needed_skill(job.parameters, goes_on=job.initial_lora is not None)
+
+
 _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
     **{name: _same_column(name) for name in _SAME},
     "parameters": lambda job: {
         "parameters": asdict(job.parameters),
         "total_steps": job.total_steps,
         "mixed_precision": job.parameters.mixed_precision,
+        "needs_skill": _needed_skill(job),
+    },
+    "initial_lora": lambda job: {
+        "initial_lora": asdict(job.initial_lora) if job.initial_lora else None,
+        "needs_skill": _needed_skill(job),
     },
     "memory_bytes": lambda job: {"memory_bytes": job.memory_bytes, "memory_class": memory_class(job.memory_bytes)},
     "state": lambda job: {"state": job.state.value},
@@ -120,6 +131,7 @@ def job_from_row(row: RowMapping) -> TrainingJob:
         lease=lease,
         notices=tuple(row["notices"]),
         memory_bytes=row["memory_bytes"],
+        initial_lora=_record(EarlierLora, row["initial_lora"]) if row["initial_lora"] else None,
         base_previews=tuple(_record(Preview, item) for item in row["base_previews"]),
     )
 

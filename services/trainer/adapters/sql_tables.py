@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     false,
     not_,
+    or_,
 )
 
 from services.chassis import tracing
@@ -79,6 +80,11 @@ jobs = Table(
     Column("memory_low_bytes", BigInteger, nullable=False, server_default="0"),
     Column("memory_class", Integer, nullable=False, server_default="0"),
     Column("mixed_precision", String(8), nullable=False, server_default=""),
+    # Of the catalogue, which a worker must load for a job on a base model of the project's own; "" for all others.
+    Column("entry", String(100), nullable=False, server_default=""),
+    # The skill that it needs of a worker's program.
+    Column("needs_skill", Integer, nullable=False, server_default="0"),
+    Column("initial_lora", JsonText, nullable=True),
     Column("queued_at", UtcDateTime, nullable=False),
     # When it came into its state; jobs that have not moved since before this was kept have none.
     Column("state_time", UtcDateTime, nullable=True),
@@ -127,6 +133,8 @@ _unthinned = and_(jobs.c.end_time.is_not(None), not_(jobs.c.thinned))
 Index("ix_jobs_unthinned", jobs.c.end_time, postgresql_where=_unthinned, sqlite_where=_unthinned)
 Index("ix_jobs_created", jobs.c.project, jobs.c.create_time, jobs.c.name)
 Index("ix_jobs_pace", jobs.c.base_model, jobs.c.end_time)
+_on_own = jobs.c.entry != ""
+Index("ix_jobs_own_model", jobs.c.base_model, postgresql_where=_on_own, sqlite_where=_on_own)
 
 shares = Table(
     "project_shares",
@@ -206,6 +214,7 @@ previews = Table(
     Column("state", String(16), nullable=False),
     # The job that it draws as it stands now; "" for epochs and versions.
     Column("live_job", Name, nullable=False),
+    Column("entry", String(100), nullable=False, server_default=""),
     Column("drawing", JsonText, nullable=False),
     Column("cells", JsonText, nullable=False),
     Column("error", JsonText, nullable=True),
@@ -224,6 +233,47 @@ _unended = previews.c.end_time.is_(None)
 Index("ix_previews_unended", previews.c.project, postgresql_where=_unended, sqlite_where=_unended)
 Index("ix_previews_created", previews.c.project, previews.c.create_time, previews.c.name)
 Index("ix_previews_expire", previews.c.expire_time)
+
+base_models = Table(
+    "base_models",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("project", Name, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("license", Text, nullable=False),
+    Column("labels", JsonText, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("header_bytes", Integer, nullable=False),
+    Column("header_sha256", String(64), nullable=False),
+    Column("precision", String(8), nullable=False),
+    Column("families", JsonText, nullable=False),
+    Column("based_on", String(100), nullable=False),
+    Column("family", String(60), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("parts", JsonText, nullable=False),
+    Column("error", JsonText, nullable=True),
+    Column("attempts", JsonText, nullable=False),
+    Column("lease_token", String(64), nullable=True),
+    Column("lease_worker", String(100), nullable=True),
+    Column("lease_expires_at", UtcDateTime, nullable=True),
+    Column("revision", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("update_time", UtcDateTime, nullable=False),
+)
+_unready = or_(base_models.c.state == "UPLOADING", base_models.c.state == "CHECKING")
+Index("ix_base_models_unready", base_models.c.update_time, postgresql_where=_unready, sqlite_where=_unready)
+Index("ix_base_models_created", base_models.c.project, base_models.c.create_time, base_models.c.name)
+
+# The hour for which a project's base models were last told as usage.
+base_model_meter = Table(
+    "base_model_meter",
+    metadata,
+    Column("project", Name, primary_key=True),
+    Column("hour", UtcDateTime, nullable=False),
+)
 
 measurements = Table(
     "measurements",

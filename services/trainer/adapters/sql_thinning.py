@@ -12,7 +12,7 @@ from services.chassis.sql import Database, utcnow
 from services.trainer.adapters.sql_tables import attempts, events, jobs, requests
 
 PROGRESS = "fiveshot.training_job.progress"
-USAGE = "fiveshot.usage.gpu_seconds"
+USAGE = ("fiveshot.usage.gpu_seconds", "fiveshot.usage.base_model_bytes")
 _BATCH = 50
 
 
@@ -50,7 +50,7 @@ class SqlHistory:
             return await RememberedRequests(requests).forget_older_than(conn, max(utcnow() - before, timedelta()))
 
     async def forget_usage(self, before: datetime) -> int:
-        ended = or_(events.c.type == USAGE, events.c.aggregate.contains(CLOSED))
+        ended = or_(events.c.type.in_(USAGE), events.c.aggregate.contains(CLOSED))
         told = and_(ended, events.c.created_at < before)
         if self._published_only:
             told = and_(told, events.c.published_at.is_not(None))

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.outbox import Outbox
 from services.chassis.sql import UtcDateTime
 from services.chassis.usage_events import usage_event
-from services.trainer.adapters.sql_tables import attempts, jobs, previews, shares
+from services.trainer.adapters.sql_tables import attempts, base_models, jobs, previews, shares
 from services.trainer.models.job import Attempt, TrainingJob
+from services.trainer.models.own_base_model import OwnBaseModel
 from services.trainer.models.preview_request import PreviewRequest
 from services.trainer.models.queue import ProjectUse
 
@@ -45,6 +46,12 @@ async def unfinished_previews(conn: AsyncConnection, project: str) -> int:
     return await conn.scalar(select(func.count()).select_from(previews).where(*mine)) or 0
 
 
+async def base_model_bytes(conn: AsyncConnection, project: str) -> int:
+    """Bytes of the project's own base models, announced ones included; a failed one's file is removed."""
+    mine = base_models.c.project == project, base_models.c.state != "FAILED"
+    return int(await conn.scalar(select(func.sum(base_models.c.size_bytes)).where(*mine)) or 0)
+
+
 async def gpu_seconds(conn: AsyncConnection, project: str, *, since: datetime, now: datetime) -> float:
     """Seconds that the project's attempts were at work between two moments, those that go on included."""
     begun = case((_times.start_time < since, literal(since, UtcDateTime)), else_=_times.start_time)
@@ -61,7 +68,8 @@ async def usage_of(conn: AsyncConnection, project: str, *, since: datetime, now:
     """All of it."""
     seconds = await gpu_seconds(conn, project, since=since, now=now)
     unfinished = await unfinished_previews(conn, project)
-    return ProjectUse(await waiting(conn, project), await running(conn, project), seconds, unfinished)
+    stored = await base_model_bytes(conn, project)
+    return ProjectUse(await waiting(conn, project), await running(conn, project), seconds, unfinished, stored)
 
 
 async def begin_attempt(conn: AsyncConnection, job: TrainingJob) -> None:
@@ -95,8 +103,22 @@ async def end_preview(conn: AsyncConnection, outbox: Outbox, request: PreviewReq
         await _end(conn, outbox, request, request.attempts[-1], of)
 
 
+async def begin_check(conn: AsyncConnection, model: OwnBaseModel) -> None:
+    """Notes that the last try at the check of a base model is at work."""
+    await conn.execute(attempts.insert().values(_row(model, model.attempts[-1])))
+
+
+async def end_check(conn: AsyncConnection, outbox: Outbox, model: OwnBaseModel) -> None:
+    """Notes the end of the last try at its check, and tells what it used."""
+    await _end(conn, outbox, model, model.attempts[-1], {"training_job": ""})
+
+
 async def _end(
-    conn: AsyncConnection, outbox: Outbox, job: TrainingJob | PreviewRequest, attempt: Attempt, named: dict[str, str]
+    conn: AsyncConnection,
+    outbox: Outbox,
+    job: TrainingJob | PreviewRequest | OwnBaseModel,
+    attempt: Attempt,
+    named: dict[str, str],
 ) -> None:
     assert attempt.end_time is not None
     row = _row(job, attempt)
@@ -119,7 +141,7 @@ async def _end(
     await outbox.append(conn, **event)
 
 
-def _row(job: TrainingJob | PreviewRequest, attempt: Attempt) -> dict[str, Any]:
+def _row(job: TrainingJob | PreviewRequest | OwnBaseModel, attempt: Attempt) -> dict[str, Any]:
     times = {"start_time": attempt.start_time, "end_time": attempt.end_time}
     return {"job": job.name, "number": attempt.number, "project": job.project, **times}
 

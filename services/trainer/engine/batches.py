@@ -28,7 +28,8 @@ class ForwardPass:
 class DrawnPass:
     """A forward pass with every choice made, one entry a sample: latent rows, captions and loss weights.
 
-    pictures: numbers of the dataset items, -1 for a regularisation picture.
+    pictures: numbers of the dataset items, -1 for a regularisation picture. preserved: captions on which the base model
+    is preserved; empty where it is not.
     """
 
     bucket: int
@@ -36,6 +37,7 @@ class DrawnPass:
     pictures: tuple[int, ...]
     captions: tuple[str, ...]
     weights: tuple[float, ...]
+    preserved: tuple[str, ...] = ()
 
 
 def epoch_steps(buckets: Sequence[Bucket], parameters: TrainingParameters, epoch: int) -> list[tuple[ForwardPass, ...]]:
@@ -60,6 +62,7 @@ def draw_pass(
     parameters: TrainingParameters,
     step: int,
     position: int,
+    preserved: Sequence[str] = (),
 ) -> DrawnPass:
     """Choose views, captions and regularisation pictures of a forward pass.
 
@@ -67,6 +70,7 @@ def draw_pass(
         captions: caption of each dataset item, trigger word included.
         step: optimizer step of the job, from 0.
         position: place of the pass within its step.
+        preserved: of each dataset item, the caption on which the base model is preserved; none where it is not.
     """
     draw = python_random(parameters.seed, "samples", step, position)
     rows = [draw.choice(latents.rows[item]) for item in forward.items]
@@ -82,4 +86,5 @@ def draw_pass(
             texts.append("" if dropped else regularization_captions[number])
             weights.append(parameters.prior_weight)
     pictures = (*forward.items, *[-1] * (len(rows) - len(forward.items)))
-    return DrawnPass(forward.bucket, tuple(rows), pictures, tuple(texts), tuple(weights))
+    kept = tuple(preserved[item] if item >= 0 else "" for item in pictures) if preserved else ()
+    return DrawnPass(forward.bucket, tuple(rows), pictures, tuple(texts), tuple(weights), kept)

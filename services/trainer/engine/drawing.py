@@ -11,17 +11,15 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from services.trainer.engine.acceleration import uncompiled
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.job import PhaseProgress
-from services.trainer.engine.lora import ADAPTER_NAME, remove_adapters
+from services.trainer.engine.lora import ADAPTER_NAME, remove_adapters, wrapped_layers
 from services.trainer.engine.optimizers import set_mode
 from services.trainer.engine.out_of_memory import out_of_memory_named
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, reproducible
@@ -166,9 +164,7 @@ def _attached(family: Family, file: Path) -> Iterator[None]:
 @contextmanager
 def _at_strength(carriers: Mapping[str, nn.Module], strength: float) -> Iterator[None]:
     """Adapters that apply so strongly; their own scales come back bitwise."""
-    layers: list[Any] = [
-        layer for component in carriers.values() for layer in component.modules() if isinstance(layer, BaseTunerLayer)
-    ]
+    layers = wrapped_layers(carriers.values())
     scales = [dict(layer.scaling) for layer in layers]
     for layer, own in zip(layers, scales, strict=True):
         layer.scaling.update({name: scale * strength for name, scale in own.items()})

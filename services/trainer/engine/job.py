@@ -71,7 +71,8 @@ class TrainItem:
 class BaseModelFiles:
     """A base model as the engine loads it; see ``catalogue.BaseModel`` for the attributes of the same name.
 
-    ``source`` is a folder, a single ``.safetensors`` file or ``hub:owner/name``.
+    ``source`` is a folder, a single ``.safetensors`` file or ``hub:owner/name``. ``entry`` is the id of the catalogue's
+    entry where ``id`` is that of other weights for it.
     """
 
     id: str
@@ -81,6 +82,7 @@ class BaseModelFiles:
     config_source: str | None = None
     neutral_prompts: tuple[str, ...] = ()
     training_adapter: str | None = None
+    entry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,18 @@ class Acceleration:
 
 
 @dataclass(frozen=True, slots=True)
+class InitialLora:
+    """An earlier LoRA that training goes on from.
+
+    ``path``: its file in kohya's or diffusers' form; None where a checkpoint holds what became of it. ``digest`` names
+    it, the same in each attempt at a job.
+    """
+
+    digest: str
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainJobSpec:
     """One run.
 
@@ -114,6 +128,7 @@ class TrainJobSpec:
         decode: opens the originals.
         resume_from: a checkpoint folder of an earlier attempt at the same job.
         cache_dir: folder in which latents are kept between jobs, or None.
+        initial_lora: what the adapters hold before the first step; None for adapters without effect.
         title: name of the model to be, for file names (letters, digits, hyphens) and metadata.
         dataset_digest: digest of the frozen dataset version, for lineage in the metadata.
         created_at: when the job was created, for the metadata; None leaves the times out.
@@ -133,6 +148,7 @@ class TrainJobSpec:
     decode: Decode
     resume_from: Path | None = None
     cache_dir: Path | None = None
+    initial_lora: InitialLora | None = None
     title: str = "lora"
     dataset_digest: str = ""
     created_at: datetime | None = None

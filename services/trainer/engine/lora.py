@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,6 +73,23 @@ def remove_adapters(carriers: Mapping[str, nn.Module]) -> None:
         # By these, diffusers and transformers know that a component carries adapters.
         for name in ("peft_config", "_hf_peft_config_loaded"):
             component.__dict__.pop(name, None)
+
+
+@contextmanager
+def adapters_off(layers: Sequence[Any]) -> Iterator[None]:
+    """The base model's own answers. layers: those that PEFT has wrapped."""
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def wrapped_layers(components: Iterable[nn.Module]) -> list[Any]:
+    """The layers of components that PEFT has wrapped."""
+    return [layer for component in components for layer in component.modules() if isinstance(layer, BaseTunerLayer)]
 
 
 def trained_weights(carriers: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:

@@ -103,6 +103,8 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "modelspec.usage_hint": f"Put {parameters.trigger_word} into the prompt." if parameters.trigger_word else "",
         "fiveshot.dataset_digest": spec.dataset_digest,
     }
+    if spec.initial_lora is not None:
+        values["fiveshot.initial_lora_digest"] = spec.initial_lora.digest
     if facts.prediction_type in PREDICTION_TYPES:
         values["modelspec.prediction_type"] = PREDICTION_TYPES[facts.prediction_type]
     if spec.created_at is not None:

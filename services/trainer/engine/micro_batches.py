@@ -30,9 +30,13 @@ def smaller(micro_batch: int, largest_pass: int) -> int | None:
 
 
 def parts_of(
-    inputs: PassInputs, captions: Sequence[str], conditioner: TextConditioner, micro_batch: int
+    inputs: PassInputs,
+    captions: Sequence[str],
+    conditioner: TextConditioner,
+    micro_batch: int,
+    preserved: Sequence[str] = (),
 ) -> list[PassInputs]:
-    """A pass in parts of ``micro_batch`` samples at most; 0 leaves it whole."""
+    """A pass in parts of ``micro_batch`` samples at most; 0 leaves it whole. preserved: see ``batches``."""
     count = len(captions)
     if not micro_batch or count <= micro_batch:
         return [inputs]
@@ -45,6 +49,8 @@ def parts_of(
             weights=inputs.weights[rows],
             text=conditioner.inputs(captions[rows]),
             mask=None if inputs.mask is None else inputs.mask[rows],
+            kept_text=conditioner.inputs(preserved[rows]) if preserved else {},
+            kept_weights=None if inputs.kept_weights is None else inputs.kept_weights[rows],
         )
         for rows in (slice(first, first + micro_batch) for first in range(0, count, micro_batch))
     ]

@@ -32,6 +32,7 @@ def train_step(run: Run, passes: Sequence[ForwardPass]) -> tuple[Tensor, int]:
             parameters,
             step,
             position,
+            run.preserved,
         )
         for position, forward in enumerate(passes)
     ]
@@ -74,7 +75,7 @@ def _accumulate(run: Run, drawn: DrawnPass, position: int, samples: int, *, coun
         )
         if inputs is None:
             return torch.zeros((), device=run.family.device)
-        parts = parts_of(inputs, drawn.captions[share], run.conditioner, run.place.micro_batch)
+        parts = parts_of(inputs, drawn.captions[share], run.conditioner, run.place.micro_batch, drawn.preserved[share])
     loss, losses = accumulate(run.step, parts)
     if not counted:
         run.picture_losses.add(drawn.pictures[share], inputs.level, losses)

@@ -6,7 +6,7 @@ Drawing is apart from computing so that a step can be recorded once and replayed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ class PassInputs:
         samples: samples of the whole optimizer step over all processes, float32 scalar; the loss is divided by it.
         text: what ``TextConditioner.encode`` takes.
         mask: weights of the loss [B, 1, h, w], or None.
+        kept_text: captions on which the base model is preserved, as ``text``; empty where it is not.
+        kept_weights: of each sample's preservation loss, float32 [B], or None.
     """
 
     latents: Tensor
@@ -43,6 +45,8 @@ class PassInputs:
     samples: Tensor
     text: dict[str, Tensor]
     mask: Tensor | None
+    kept_text: dict[str, Tensor] = field(default_factory=dict)
+    kept_weights: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
@@ -53,8 +57,10 @@ class PassInputs:
             "weights": self.weights,
             "samples": self.samples,
             **{f"text.{name}": tensor for name, tensor in self.text.items()},
+            **{f"kept_text.{name}": tensor for name, tensor in self.kept_text.items()},
         }
-        return named if self.mask is None else {**named, "mask": self.mask}
+        others = {"mask": self.mask, "kept_weights": self.kept_weights}
+        return {**named, **{name: tensor for name, tensor in others.items() if tensor is not None}}
 
     def key(self) -> Key:
         """Equal for passes that do the same operations on tensors of the same shapes."""
@@ -71,6 +77,8 @@ class PassInputs:
             samples=self.samples.clone(),
             text={name: tensor.clone() for name, tensor in self.text.items()},
             mask=None if self.mask is None else self.mask.clone(),
+            kept_text={name: tensor.clone() for name, tensor in self.kept_text.items()},
+            kept_weights=None if self.kept_weights is None else self.kept_weights.clone(),
         )
 
     def overwrite(self, other: PassInputs) -> None:
@@ -110,6 +118,9 @@ def draw_inputs(
     captions = drawn.captions[share]
     if not captions:
         return None
+    kept = drawn.preserved[share]
+    # Regularisation pictures have a loss of their own for the same end.
+    of_subject = [float(picture >= 0) for picture in drawn.pictures[share]]
     return PassInputs(
         latents=clean[share],
         noise=noise[share],
@@ -118,6 +129,8 @@ def draw_inputs(
         samples=_numbers([samples_in_step], device)[0],
         text=conditioner.inputs(captions),
         mask=None if mask is None else mask[share],
+        kept_text=conditioner.inputs(kept) if kept else {},
+        kept_weights=_numbers(of_subject, device) if kept else None,
     )
 
 

@@ -21,6 +21,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
+from services.trainer.engine.initial_lora import put_in
 from services.trainer.engine.job import (
     Acceleration,
     Evaluation,
@@ -48,6 +49,7 @@ from services.trainer.engine.regularization import RegularizationSet, load_regul
 from services.trainer.engine.step import Step
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
+from services.trainer.recipe.captions import preserved_caption
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
@@ -67,7 +69,13 @@ PARAMETERS_FREE_TO_CHANGE = (
     "preview_guidance",
 )
 """A checkpoint may be resumed with other values of these: more epochs, other pictures of the same weights."""
-PARAMETERS_SINCE_ADDED = {"lr_num_cycles": 1, "lr_power": 1, "unmasked_weight": 0.1}
+PARAMETERS_SINCE_ADDED = {
+    "lr_num_cycles": 1,
+    "lr_power": 1,
+    "unmasked_weight": 0.1,
+    "preservation_weight": 0.0,
+    "preservation_class": "",
+}
 """Checkpoints older than these were written as if they had these values, which leaves them out of the identity."""
 
 
@@ -82,6 +90,8 @@ class Run:
     plan: JobPlan
     latents: list[BucketLatents]
     captions: list[str]
+    preserved: tuple[str, ...]
+    """Captions of the pictures on which the base model is preserved; none where it is not."""
     regularization_captions: tuple[str, ...]
     conditioner: TextConditioner
     carriers: dict[str, nn.Module]
@@ -144,10 +154,12 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     if not acceleration.channels_last:
         family.use_contiguous_layout()
     captions = [item.caption for item in spec.items]
+    preserved = _preserved(captions, parameters)
     regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
     latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
 
-    family.use_long_texts((*captions, *(regularization.captions if regularization else ())))
+    trained_texts = (*captions, *preserved, *(regularization.captions if regularization else ()))
+    family.use_long_texts(trained_texts)
     request = preview_request(
         family,
         parameters,
@@ -155,8 +167,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     )
     others = ("", *request.prompts, request.negative_prompt, *spec.base_model.neutral_prompts)
     with autocast(device, parameters.mixed_precision):
-        texts = (*captions, *(regularization.captions if regularization else ()), *others)
-        family.release_text(texts, stay=parameters.shuffle_caption)
+        family.release_text((*trained_texts, *others), stay=parameters.shuffle_caption)
     base_previews: tuple[PreviewImage, ...] = ()
     evaluator = None
     if processes.is_main:
@@ -189,6 +200,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     if parameters.gradient_checkpointing:
         family.enable_gradient_checkpointing()
     carriers = add_adapters(family, parameters)
+    if spec.initial_lora is not None and spec.resume_from is None:
+        assert spec.initial_lora.path is not None, "only a checkpoint stands for the file"
+        put_in(spec.initial_lora.path, family, carriers)
     weights = trained_weights(carriers)
     average = RunningAverage(weights, parameters.ema_decay)
     optimizer = build_optimizer(
@@ -217,7 +231,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         picture_losses.start(begun if processes.is_main else None)
     conditioner = TextConditioner(family, trained=parameters.train_text_encoder, fixed_shapes=acceleration.graphs)
     with autocast(device, parameters.mixed_precision):
-        conditioner.remember(["", *captions, *(regularization.captions if regularization else ())])
+        conditioner.remember(["", *trained_texts])
     return Run(
         spec=spec,
         hooks=hooks,
@@ -226,6 +240,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         plan=plan,
         latents=latents,
         captions=captions,
+        preserved=preserved,
         regularization_captions=regularization.captions if regularization else (),
         conditioner=conditioner,
         carriers=carriers,
@@ -250,6 +265,13 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         checkpoint=spec.resume_from,
         checkpoint_step=place.step,
     )
+
+
+def _preserved(captions: Sequence[str], parameters: TrainingParameters) -> tuple[str, ...]:
+    if parameters.preservation_weight == 0.0:
+        return ()
+    word, instead = parameters.trigger_word, parameters.preservation_class
+    return tuple(preserved_caption(caption, word, instead) for caption in captions)
 
 
 def _reporter(hooks: Hooks) -> Report:
@@ -374,8 +396,9 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture],
         )
         for picture in pictures
     ]
+    initial = f"initial {spec.initial_lora.digest}" if spec.initial_lora else ""
     return hashlib.sha256(
-        to_json([fingerprint, parameters, items, *filter(None, [training_adapter])]).encode()
+        to_json([fingerprint, parameters, items, *filter(None, [training_adapter, initial])]).encode()
     ).hexdigest()
 
 

@@ -37,13 +37,14 @@ class RegularizationSet:
 
 
 def load_regularization(files: BaseModelFiles) -> RegularizationSet:
-    """The set that ships with a base model.
+    """The set that ships with a base model, or with the folder of its configuration where it is a single file.
 
     Raises:
         EngineError: REGULARIZATION_MISSING when the base model has none, BASE_MODEL_CORRUPT when it is damaged.
     """
-    path = Path(files.source) / FILE_NAME
-    if not path.is_file():
+    folders = [Path(folder) for folder in (files.source, files.config_source) if folder]
+    path = next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
+    if path is None:
         raise EngineError(
             "REGULARIZATION_MISSING",
             f"The base model {files.id} ships no regularisation pictures.",

@@ -8,6 +8,7 @@ from torch import Tensor
 from services.trainer.engine.checkpoints import TrainingState
 from services.trainer.engine.conditioning import TextConditioner
 from services.trainer.engine.families.base import Family
+from services.trainer.engine.lora import adapters_off, wrapped_layers
 from services.trainer.engine.losses import batch_loss, per_sample_loss
 from services.trainer.engine.passes import PassInputs
 from services.trainer.engine.precision import autocast
@@ -25,6 +26,7 @@ class Step:
         self._parameters = parameters
         self._state = state
         self._weights = list(state.weights.values())
+        self._layers = wrapped_layers(family.components.values())
         self.sample_losses = torch.empty(0)
         """Of the last pass, unweighted, float32 [B] on the device; valid until the next call."""
 
@@ -36,7 +38,12 @@ class Step:
         """
         loss = self._loss(inputs)
         self._state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        if inputs.kept_weights is None:
+            return loss.detach()
+        # Apart, so that only one of the two holds its activations at a time.
+        kept = self._preservation_loss(inputs, inputs.kept_weights)
+        self._state.scaler.scale(kept).backward()  # type: ignore[no-untyped-call]
+        return loss.detach() + kept.detach()
 
     def update(self) -> None:
         """Move the weights by the gradients and forget these."""
@@ -66,4 +73,20 @@ class Step:
         losses = per_sample_loss(prediction, schedule.target(latents, noise, level), inputs.mask)
         self.sample_losses = losses.detach()
         weights = inputs.weights * schedule.weight(level, self._parameters.min_snr_gamma)
+        return batch_loss(losses, weights, inputs.samples)
+
+    def _preservation_loss(self, inputs: PassInputs, kept_weights: Tensor) -> Tensor:
+        """How far the model has left what the base says of the same noisy pictures without the trigger word."""
+        family, schedule, level = self._family, self._family.schedule, inputs.level
+        noisy = schedule.noisy(inputs.latents, inputs.noise, level)
+
+        def answer() -> Tensor:
+            with autocast(family.device, self._parameters.mixed_precision):
+                return family.predict(noisy, schedule.timesteps(level), self._conditioner.encode(inputs.kept_text))
+
+        with torch.no_grad(), adapters_off(self._layers):
+            base = answer()
+        losses = per_sample_loss(answer(), base, None)
+        weights = kept_weights * self._parameters.preservation_weight
+        weights = weights * schedule.weight(level, self._parameters.min_snr_gamma)
         return batch_loss(losses, weights, inputs.samples)

@@ -26,7 +26,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import LORA_ENDINGS, diffusers_key, row_norms, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
-from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
+from services.trainer.engine.lora import ADAPTER_NAME, adapter_state, adapters_off
 
 TENSOR_TOLERANCE = 0.005
 """Largest share of a matrix's norm by which the file's may differ; what half precision changes more is not halved."""
@@ -40,10 +40,10 @@ EFFECT_TOLERANCE = 0.05
 ROUNDING = {"no": 1e-5, "bf16": 3e-2, "fp16": 5e-3}
 """Share of the prediction by number format that rounding alone may change."""
 
-_SCALED = ("lora_B.weight", "hada_w1_a", "lokr_w1", "lokr_w1_a")
+SCALED = ("lora_B.weight", "hada_w1_a", "lokr_w1", "lokr_w1_a")
 """The matrix of each adapter that takes a scale into itself, so that it is written or read at full strength."""
 
-_RANKED = ("lora_A.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
+RANKED = ("lora_A.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
 """Matrices whose first side is the rank, in the order in which readers look."""
 
 
@@ -96,7 +96,7 @@ def verify_artifacts(
     layers = adapted_layers(carriers)
     held = [_compared(artifact, family, layers) for artifact in artifacts]
     live = probe.answer(family)
-    with _without_adapters(layers):
+    with adapters_off([adapted.layer for adapted in layers]):
         effect = (live - probe.answer(family)).norm()
         with _changed(layers, held[0]):
             difference = (live - probe.answer(family)).norm()
@@ -161,7 +161,7 @@ def _read_kohya(tensors: dict[str, Tensor], _: dict[str, str], family: Family, l
     alpha = tensors.pop(f"{key}.alpha", None)
     if alpha is None or alpha.numel() != 1:
         raise _mismatch("kohya", f"{layer.path} has no alpha")
-    rank = next((matrices[ending].shape[0] for ending in _RANKED if ending in matrices), None)
+    rank = next((matrices[ending].shape[0] for ending in RANKED if ending in matrices), None)
     for ending in matrices:
         if ending.startswith("lora_magnitude_vector"):
             base, changed = (norms.reshape(matrices[ending].shape) for norms in row_norms(layer.layer))
@@ -202,20 +202,8 @@ def _taken(tensors: dict[str, Tensor], form: str, layer: Adapted, names: Mapping
 
 def _unscaled(matrices: dict[str, Tensor], layer: Adapted, scale: float) -> dict[str, Tensor]:
     """The matrices with a file's scale moved into one of them, as far as the live layer does not apply it itself."""
-    ending = next(each for each in _SCALED if each in matrices)
+    ending = next(each for each in SCALED if each in matrices)
     return {**matrices, ending: matrices[ending] * (scale / layer.layer.scaling[ADAPTER_NAME])}
-
-
-@contextmanager
-def _without_adapters(layers: Sequence[Adapted]) -> Iterator[None]:
-    """The base model's own answers."""
-    for adapted in layers:
-        adapted.layer.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for adapted in layers:
-            adapted.layer.enable_adapters(True)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from services.trainer.recipe.plan import PictureSize
 
 @dataclass(frozen=True, slots=True)
 class OfferedModel:
-    """A base model of the catalogue. available: a worker that was heard of lately can load it."""
+    """A base model on offer. available: a worker that was heard of lately can load it."""
 
     model: BaseModel
     available: bool
@@ -24,7 +24,7 @@ class OfferedModel:
     @property
     def name(self) -> str:
         """Resource name."""
-        return f"baseModels/{self.model.id}"
+        return self.model.name
 
 
 class TextSource(StrEnum):

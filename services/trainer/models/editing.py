@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.names import check_mask
 from services.trainer.models.change import Change
 from services.trainer.models.events import Updated
 from services.trainer.models.job import TrainingJob
@@ -29,14 +29,7 @@ def edited(job: TrainingJob, given: Editable, mask: Sequence[str], now: datetime
 
     An empty mask names all that are set, `*` names all. Raises InvalidArgument(reason=UPDATE_MASK_INVALID).
     """
-    for path in mask:
-        if path not in (*FIELDS, "*"):
-            raise InvalidArgument(
-                f"'{path[:100]}' cannot be changed",
-                field="update_mask",
-                reason="UPDATE_MASK_INVALID",
-                remedy=f"Name whole fields out of {', '.join(FIELDS)}.",
-            )
+    check_mask(mask, FIELDS)
     named = FIELDS if "*" in mask else mask or [name for name in FIELDS if getattr(given, name)]
     values = {name: getattr(given, name) for name in named}
     if all(getattr(job, name) == value for name, value in values.items()):
@@ -46,11 +39,4 @@ def edited(job: TrainingJob, given: Editable, mask: Sequence[str], now: datetime
 
 def check_label_mask(mask: Sequence[str]) -> None:
     """Of an epoch labels alone may change. Raises InvalidArgument(reason=UPDATE_MASK_INVALID)."""
-    others = [path for path in mask if path not in ("labels", "*")]
-    if others:
-        raise InvalidArgument(
-            f"'{others[0][:100]}' of an epoch cannot be changed",
-            field="update_mask",
-            reason="UPDATE_MASK_INVALID",
-            remedy="Only labels can; leave update_mask empty or name them.",
-        )
+    check_mask(mask, ("labels",), of="an epoch")

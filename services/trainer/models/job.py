@@ -66,6 +66,18 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierLora:
+    """A LoRA that a job goes on from. name: of a model version, by its number, or of an epoch.
+
+    form: that a worker reads it in. sha256: of the file that it is stored as, which may be of another form.
+    """
+
+    name: str
+    form: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One time that a worker took the job.
 
@@ -135,7 +147,9 @@ class TrainingJob:
         notices: what it did to help itself, a sentence each, oldest first.
         memory_bytes: that it should need of a worker's device by the estimate at its creation, and memory_low_bytes at
             the least; 0 when nothing is known.
+        entry: of the catalogue, which a worker must load where the base model is one of the project's own; else "".
         revision: counts the changes of state and of what a caller may edit.
+        initial_lora: that it goes on from, if any.
         traceparent: of the call that created it, to which all that becomes of it belongs; "" where none is known.
     """
 
@@ -177,6 +191,13 @@ class TrainingJob:
     traceparent: str = ""
     memory_bytes: int = 0
     memory_low_bytes: int = 0
+    entry: str = ""
+    initial_lora: EarlierLora | None = None
+
+    @property
+    def loads(self) -> str:
+        """Name of the base model of the catalogue that a worker must be able to load."""
+        return self.entry or self.base_model
 
     @property
     def total_steps(self) -> int:

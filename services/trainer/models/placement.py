@@ -96,9 +96,9 @@ class Fleet:
         """Why no worker that is there can take the job, a sentence; "" when one can, or when none is there at all."""
         if not self.kinds:
             return ""
-        able = [kind for kind in self.kinds if kind.loads(job.base_model)]
+        able = [kind for kind in self.kinds if kind.loads(job.loads)]
         if not able:
-            return f"No worker that is there can load {job.base_model.removeprefix('baseModels/')}."
+            return f"No worker that is there can load {job.loads.removeprefix('baseModels/')}."
         precision = job.parameters.mixed_precision
         able = [kind for kind in able if kind.computes_in(precision)]
         if not able:

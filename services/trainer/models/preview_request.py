@@ -72,6 +72,7 @@ class PreviewRequest:
 
     Attributes:
         name: `projects/{project}/previewRequests/{preview_request}`.
+        entry: of the catalogue, which a worker must load where the base model is one of the project's own; else "".
         wanted_until: when it ends unless somebody watches it; None for one that nobody needs to watch.
         cells: drawn so far, by index.
         attempts: tries, oldest first; number, worker and token of each.
@@ -94,6 +95,7 @@ class PreviewRequest:
     start_time: datetime | None = None
     end_time: datetime | None = None
     revision: int = 1
+    entry: str = ""
 
     @property
     def etag(self) -> str:

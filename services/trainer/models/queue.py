@@ -50,12 +50,13 @@ class Starting:
 @dataclass(frozen=True, slots=True)
 class ProjectUse:
     """What a project uses: jobs that wait, jobs that a worker holds, GPU seconds of its attempts within the window,
-    preview requests that have not ended."""
+    preview requests that have not ended, bytes of its own base models."""
 
     waiting: int
     running: int
     gpu_seconds: float
     previews: int = 0
+    base_model_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class WorkerAsk:
 
     device_memory_bytes: 0 when it does not say. pretends: it does not really train. families: of base models that its
     program knows. mixed_precisions: number formats of its device, empty for all. room: what it may take just now.
-    draws: it draws preview requests. drew: that was the last thing that it did.
+    draws: it draws preview requests. drew: that was the last thing that it did. takes_own: it trains on base models of
+    projects, which it fetches, and checks them. skill: of its program.
     """
 
     worker_id: str
@@ -53,11 +54,19 @@ class WorkerAsk:
     room: Room = ANY_ROOM
     draws: bool = False
     drew: bool = False
+    takes_own: bool = False
+    skill: int = 0
 
     @property
     def kind(self) -> WorkerKind:
         """What it can do."""
         return WorkerKind(self.device, self.device_memory_bytes, self.base_models, self.mixed_precisions)
+
+    def takes(self, base_model: str, entry: str) -> bool:
+        """Whether it can load a base model; entry: of the catalogue, for one of a project's own, else ""."""
+        if entry and not self.takes_own:
+            return False
+        return not self.base_models or (entry or base_model) in self.base_models
 
 
 JOBS: Listing[TrainingJob] = Listing(

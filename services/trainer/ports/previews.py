@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from services.chassis.requests.keys import RequestKey
 from services.trainer.models.preview_request import PreviewRequest, PreviewState
 from services.trainer.models.queue import Starting
 from services.trainer.ports import Admit, WorkerAsk
+from services.trainer.recipe.lora_shape import LoraHeader
 
 PREVIEW_REQUESTS: Listing[PreviewRequest] = Listing(
     "ListPreviewRequests",
@@ -72,10 +73,16 @@ class PreviewStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SavedVersion:
-    """A model version as the registry knows it. name: with its number. base_model: "" when nobody said it."""
+    """A model version as the registry knows it. name: with its number. base_model: "" when nobody said it.
+
+    files: SHA-256 of each file that it is stored as, by form. rank, alpha: of the LoRA; 0 when not known.
+    """
 
     name: str
     base_model: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    rank: int = 0
+    alpha: float = 0.0
 
 
 class ModelVersions(Protocol):
@@ -83,6 +90,12 @@ class ModelVersions(Protocol):
 
     async def look(self, name: str) -> SavedVersion:
         """A version by number or alias. NotFound."""
+
+    async def header(self, name: str, form: str) -> LoraHeader:
+        """The header of a version's file, which is made where it is not stored.
+
+        NotFound, FailedPrecondition for what the form cannot hold, and DataLoss for what is no LoRA file.
+        """
 
 
 def previews_signal(job: str) -> str:

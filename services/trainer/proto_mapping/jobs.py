@@ -69,6 +69,7 @@ def request_from_proto(
         trigger_word=job.trigger_word,
         labels=dict(job.labels),
         ignore_audit=create.ignore_audit if create else False,
+        initial_lora=job.initial_lora,
     )
 
 
@@ -124,6 +125,9 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
         notices=job.notices,
         pretended=job.pretended,
     )
+    if job.initial_lora is not None:
+        message.initial_lora = job.initial_lora.name
+        message.initial_lora_digest = job.initial_lora.sha256
     if job.error is not None:
         message.error.CopyFrom(error_to_proto(job.error))
     if job.start_time is not None:

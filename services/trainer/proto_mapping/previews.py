@@ -8,6 +8,7 @@ from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey, digest
 from services.trainer.models.job import JobError
 from services.trainer.models.preview_request import DrawnCell, PreviewRequest
+from services.trainer.proto_mapping.base_models import for_worker
 from services.trainer.proto_mapping.epochs import file_from_proto, file_to_proto
 from services.trainer.proto_mapping.jobs import to_duration
 from services.trainer.proto_mapping.times import to_timestamp
@@ -102,6 +103,7 @@ def assignment_to_proto(assignment: PreviewAssignment) -> worker_service_pb2.Pre
         weights=[
             kind.Weights(source=source, file=file_to_proto(file, with_key=True)) for source, file in assignment.weights
         ],
+        own_base_model=for_worker(assignment.own) if assignment.own else None,
     )
 
 

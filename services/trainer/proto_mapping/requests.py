@@ -50,7 +50,10 @@ def steering_from_proto(request: Steering) -> SteeringRequest:
 
 
 def list_request(
-    request: _Service.ListTrainingJobsRequest | _Service.ListEpochsRequest | _Service.ListPreviewRequestsRequest,
+    request: _Service.ListTrainingJobsRequest
+    | _Service.ListEpochsRequest
+    | _Service.ListPreviewRequestsRequest
+    | _Service.ListOwnBaseModelsRequest,
 ) -> ListRequest:
     """A list call."""
     return ListRequest(

@@ -49,6 +49,18 @@ def parts_of(caption: str) -> list[str]:
     return [part.strip() for part in caption.split(",") if part.strip()]
 
 
+def preserved_caption(caption: str, trigger_word: str, instead: str) -> str:
+    """A final text without its trigger word, on which the base model is preserved. instead: what stands in its place.
+
+    ``sks dog on a beach`` becomes ``dog on a beach`` with ``dog`` instead as without it.
+    """
+    if not trigger_word:
+        return caption
+    followed = rf"(?:\s+{re.escape(instead)}(?!\w))?" if instead else ""
+    word = re.compile(rf"(?<!\w){re.escape(trigger_word)}(?!\w){followed}", re.IGNORECASE)
+    return SEPARATOR.join(parts_of(re.sub(r"\s+", " ", word.sub(lambda _: instead, caption))))
+
+
 def sample_caption(caption: str, parameters: TrainingParameters, draw: random.Random) -> str:
     """The caption of one sample: empty with the chance of dropout, else its parts shuffled on request."""
     if draw.random() < parameters.caption_dropout:

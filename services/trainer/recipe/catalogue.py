@@ -45,6 +45,7 @@ class BaseModel:
         caption_tokens: tokens of a caption that reach the model, without those that begin and end it.
         costs: what its architecture costs, for estimates; None when it was not counted.
         specs: every training parameter with this model's default and limits.
+        project, based_on: of one that a project has uploaded: whose it is, and id of the entry that it is made from.
     """
 
     id: str
@@ -66,6 +67,18 @@ class BaseModel:
     costs: ModelCosts | None = None
     caption_tokens: int = 0
     training_adapter: str | None = None
+    project: str = ""
+    based_on: str = ""
+
+    @property
+    def name(self) -> str:
+        """Resource name."""
+        return f"projects/{self.project}/baseModels/{self.id}" if self.project else f"baseModels/{self.id}"
+
+    @property
+    def entry(self) -> str:
+        """Id of the catalogue's entry, by which workers are chosen and runs are counted."""
+        return self.based_on or self.id
 
     @property
     def hub_id(self) -> str:
@@ -76,6 +89,32 @@ class BaseModel:
     def local_path(self) -> Path | None:
         """Where the weights lie on this machine, or None for a hub id."""
         return None if self.source.startswith("hub:") else Path(self.source)
+
+
+def derived(
+    base: BaseModel, *, name: str, source: str, title: str = "", license: str = "", about: str = ""
+) -> BaseModel:
+    """The same base model with a project's own weights in place of its weights.
+
+    Args:
+        name: `projects/{project}/baseModels/{base_model}`.
+        source: absolute path of the checkpoint; anything where nothing is loaded.
+    """
+    _, project, _, identifier = name.split("/")
+    folder = base.local_path
+    configured = base.config_source or (str(folder) if folder is not None and folder.suffix != ".safetensors" else None)
+    return replace(
+        base,
+        id=identifier,
+        project=project,
+        based_on=base.id,
+        source=source,
+        config_source=configured,
+        title=title or identifier,
+        description=about,
+        license=license,
+        license_url="",
+    )
 
 
 def load_catalogue(path: Path = DEFAULT_CATALOGUE, *, text: str | None = None) -> dict[str, BaseModel]:

@@ -235,6 +235,14 @@ def _passes(costs: ModelCosts, parameters: TrainingParameters, plan: JobPlan, ar
 
 
 def _pass(costs: ModelCosts, parameters: TrainingParameters, area: float, samples: int) -> Counted:
+    learning = _learning(costs, parameters, area, samples)
+    if parameters.preservation_weight == 0.0:
+        return learning
+    # The base model's prediction, and a second pass that is held to it, once the first has let go of its memory.
+    return learning + costs.predict(parameters, area, samples, adapted=False) + learning
+
+
+def _learning(costs: ModelCosts, parameters: TrainingParameters, area: float, samples: int) -> Counted:
     denoiser = costs.train(parameters, area, samples)
     if not parameters.train_text_encoder:
         return denoiser

@@ -27,8 +27,9 @@ class TrainingParameters:
     """Everything that decides a training run, next to the base model and the dataset version.
 
     ``batch_size`` counts the subject's pictures in one forward pass over all processes; regularisation pictures come on
-    top (``regularization_fraction`` of them per subject picture, weighted by ``prior_weight``). A weight of 0 switches
-    ``min_snr_gamma``, ``noise_offset``, ``ema_decay``, ``max_grad_norm`` and ``timestep_shift`` off.
+    top (``regularization_fraction`` of them per subject picture, weighted by ``prior_weight``). A value of 0 switches
+    ``min_snr_gamma``, ``noise_offset``, ``ema_decay``, ``max_grad_norm``, ``timestep_shift`` and
+    ``preservation_weight`` off.
     """
 
     preset: str
@@ -67,6 +68,8 @@ class TrainingParameters:
     unmasked_weight: float
     regularization_fraction: float
     prior_weight: float
+    preservation_weight: float
+    preservation_class: str
     ema_decay: float
     hold_out: bool
     mixed_precision: str
@@ -182,6 +185,24 @@ DEFAULT_SPECS: tuple[ParameterSpec, ...] = (
     _number("unmasked_weight", 0.1, 0.0, 1.0, "With masked_loss: weight of what lies outside the mask or crop."),
     _number("regularization_fraction", 0.0, 0.0, 4.0, "Pictures of the base model's own domain per subject picture."),
     _number("prior_weight", 1.0, 0.0, 10.0, "Weight of the regularisation pictures' loss."),
+    _number(
+        "preservation_weight",
+        0.0,
+        0.0,
+        10.0,
+        "Weight of a loss that keeps what the base model says of the same pictures without the trigger word; 1 is "
+        "usual, 0 is off. A step takes more than twice as long.",
+    ),
+    ParameterSpec(
+        "preservation_class",
+        "string",
+        "",
+        None,
+        100,
+        (),
+        "With preservation_weight: what those captions say in the trigger word's place, such as dog; the dataset's "
+        "subject when empty.",
+    ),
     _number("ema_decay", 0.0, 0.0, 0.9999, "Decay of the running average of the adapter that is exported; 0 is off."),
     _switch(
         "hold_out", True, "Of eight or more pictures, keep the last out of training to see how far it generalises."

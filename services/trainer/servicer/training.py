@@ -1,4 +1,4 @@
-"""TrainingService: what callers see of base models, jobs and epochs."""
+"""TrainingService: what callers see of jobs, epochs and previews; `base_models` has the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from fiveshot.trainer.v1 import (
     audit_pb2,
-    base_model_pb2,
     preview_request_pb2,
     training_job_pb2,
     training_picture_pb2,
@@ -33,11 +32,11 @@ from services.trainer.proto_mapping.epochs import (
 from services.trainer.proto_mapping.events import event_from_payload
 from services.trainer.proto_mapping.jobs import edit_from_proto, estimate_to_proto, job_to_proto, request_from_proto
 from services.trainer.proto_mapping.operating import found_to_proto, queue_to_proto, worker_to_proto
-from services.trainer.proto_mapping.parameters import base_model_to_proto
 from services.trainer.proto_mapping.pictures import picture_to_proto
 from services.trainer.proto_mapping.previews import preview_ask, preview_key, preview_to_proto
 from services.trainer.proto_mapping.requests import create_key, list_request, metric_keys, steering_from_proto
 from services.trainer.proto_mapping.usage import usage_to_proto
+from services.trainer.servicer.base_models import BaseModelMethods
 from services.trainer.use_cases.auditing import Auditor
 from services.trainer.use_cases.budgeting import UsageReading
 from services.trainer.use_cases.cleaning import CleanUp
@@ -45,11 +44,13 @@ from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.deleting import JobDeleting
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.operating import Operating
+from services.trainer.use_cases.own_base_models import OwnBaseModels
 from services.trainer.use_cases.previewing import TrainingPreview
 from services.trainer.use_cases.previews import PreviewReading
 from services.trainer.use_cases.reading import JobReading
 from services.trainer.use_cases.requesting_previews import PreviewRequesting
 from services.trainer.use_cases.steering import JobSteering
+from services.trainer.use_cases.uploading_base_models import BaseModelUploading
 from services.trainer.use_cases.watching import JobWatch
 
 _Service = training_service_pb2
@@ -73,22 +74,16 @@ class TrainingUseCases:
     usage: UsageReading
     requesting: PreviewRequesting
     previews: PreviewReading
+    base_models: OwnBaseModels
+    uploading: BaseModelUploading
 
 
-class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
+class TrainingServicer(BaseModelMethods, training_service_pb2_grpc.TrainingServiceServicer):
     """Field rules and project rights are checked before these methods run; errors are mapped after them."""
 
     def __init__(self, use_cases: TrainingUseCases) -> None:
+        super().__init__(use_cases.reading, use_cases.base_models, use_cases.uploading)
         self._do = use_cases
-
-    async def ListBaseModels(
-        self, request: _Service.ListBaseModelsRequest, context: Any
-    ) -> _Service.ListBaseModelsResponse:
-        models = await self._do.reading.base_models()
-        return _Service.ListBaseModelsResponse(base_models=[base_model_to_proto(model) for model in models])
-
-    async def GetBaseModel(self, request: _Service.GetBaseModelRequest, context: Any) -> base_model_pb2.BaseModel:
-        return base_model_to_proto(await self._do.reading.base_model(request.name))
 
     async def EstimateTrainingJob(
         self, request: _Service.EstimateTrainingJobRequest, context: Any

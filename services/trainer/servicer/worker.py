@@ -20,6 +20,7 @@ from services.trainer.proto_mapping.jobs import (
 from services.trainer.proto_mapping.measurements import measurement_from_proto
 from services.trainer.proto_mapping.previews import assignment_to_proto, cell_from_proto
 from services.trainer.proto_mapping.working import ask_from_proto, offer_to_proto, progress_from_proto
+from services.trainer.use_cases.checking_base_models import BaseModelChecks
 from services.trainer.use_cases.drawing import PreviewWork
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.offering import Offering
@@ -37,11 +38,13 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         offering: Offering,
         estimator: JobEstimator,
         drawing: PreviewWork,
+        checks: BaseModelChecks,
         *,
         clock: Callable[[], datetime],
     ) -> None:
         self._work = work
         self._drawing = drawing
+        self._checks = checks
         self._offering = offering
         self._estimator = estimator
         self._clock = clock
@@ -122,3 +125,16 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         )
         # A request that was cancelled has no lease, so its worker is refused instead.
         return _Service.ReportPreviewsResponse(directive=directive_to_proto(Directive.CONTINUE))
+
+    async def ReportBaseModelCheck(
+        self, request: _Service.ReportBaseModelCheckRequest, context: Any
+    ) -> _Service.ReportBaseModelCheckResponse:
+        await self._checks.report(
+            request.base_model,
+            request.lease_token,
+            outcome_from_proto(request.outcome) if request.outcome else None,
+            error_from_proto(request.error) if request.HasField("error") else None,
+            based_on=request.based_on,
+        )
+        # One that was deleted has no lease, so its worker is refused instead.
+        return _Service.ReportBaseModelCheckResponse(directive=directive_to_proto(Directive.CONTINUE))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from services.chassis.budgets import (
+    BASE_MODEL_BYTES,
     GPU_SECONDS,
     PREVIEW_REQUESTS,
     RUNNING_JOBS,
@@ -60,6 +61,7 @@ class JobBudgets:
             self._budgets.use(project, RUNNING_JOBS, found.running),
             self._budgets.use(project, PREVIEW_REQUESTS, found.previews),
             self._budgets.use(project, GPU_SECONDS, int(found.gpu_seconds), window=self._window),
+            self._budgets.use(project, BASE_MODEL_BYTES, found.base_model_bytes),
         ]
 
     def _limits(self, project: str) -> StartLimits:

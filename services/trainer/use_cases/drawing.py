@@ -12,8 +12,10 @@ from services.chassis.signals import Signals, wait
 from services.trainer.models import preview_moves
 from services.trainer.models.epoch import EpochFile
 from services.trainer.models.job import JobError, Outcome
+from services.trainer.models.own_base_model import OwnBaseModel
 from services.trainer.models.preview_request import DrawnCell, PreviewRequest, epoch_of
 from services.trainer.ports import Artifacts, JobStore, WorkerAsk, object_prefix
+from services.trainer.ports.base_models import BaseModelStore
 from services.trainer.ports.previews import PreviewStore, previews_signal
 from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.requesting_previews import FORM
@@ -24,13 +26,15 @@ LOOK_AGAIN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PreviewAssignment:
-    """A request for a worker. weights: the LoRA of each source that is an epoch. prefix: where it writes objects."""
+    """A request for a worker. weights: the LoRA of each source that is an epoch. prefix: where it writes objects.
+    own: the base model, where that is one of the project's own."""
 
     request: PreviewRequest
     token: str
     lease: timedelta
     weights: tuple[tuple[str, EpochFile], ...]
     prefix: str
+    own: OwnBaseModel | None = None
 
 
 class PreviewWork:
@@ -48,8 +52,10 @@ class PreviewWork:
         lease: timedelta,
         keep: timedelta,
         budgets: JobBudgets | None = None,
+        base_models: BaseModelStore | None = None,
     ) -> None:
         self._store = store
+        self._base_models = base_models
         self._jobs = jobs
         self._artifacts = artifacts
         self._signals = signals
@@ -143,9 +149,11 @@ class PreviewWork:
             if epoch is not None:
                 files = (await self._jobs.epoch(*epoch)).files
                 weights.append((source, next(file for file in files if file.file_id == FORM)))
-        last = request.attempts[-1]
+        last, own = request.attempts[-1], None
+        if request.entry and self._base_models is not None:
+            own = await self._base_models.get(request.base_model)
         return PreviewAssignment(
-            request, last.token, self._lease, tuple(weights), object_prefix(request.name, last.number)
+            request, last.token, self._lease, tuple(weights), object_prefix(request.name, last.number), own
         )
 
     async def _end(self, request: PreviewRequest, error: JobError) -> None:

@@ -57,14 +57,14 @@ class JobEstimator:
     async def estimate(self, request: JobRequest) -> Estimate:
         """Steps, time and memory of a job. Raises what creating it would."""
         planned = await self._planner.plan(request, store=False)
-        model, parameters, base_model = planned.model, planned.parameters, request.base_model
+        model, parameters, base_model = planned.model, planned.parameters, f"baseModels/{planned.model.entry}"
         pictures = [image.size for image in planned.data.images]
         present, devices, measured = await self._known(base_model)
         cost = cost_of(model, parameters, pictures)
         device, timed = choose_time(
             cost, measured, devices, base_model=base_model, parameters=parameters, pictures=pictures
         )
-        time, basis = (timed.total, timed.basis) if timed else await self._from_finished(base_model, planned)
+        time, basis = (timed.total, timed.basis) if timed else await self._from_finished(request.base_model, planned)
         memory, memory_basis = choose_memory(model, cost, measured, devices, base_model=base_model)
         limit = max((one.memory_bytes for one in present), default=0)
         fit, remedy = Fit.UNSPECIFIED, ""
@@ -104,10 +104,11 @@ class JobEstimator:
 
     async def memory(self, request: JobRequest, planned: PlannedJob) -> Range:
         """Peak bytes of a planned job, as `estimate` says; the lower end is with every block streamed that can be."""
-        _, devices, measured = await self._known(request.base_model)
+        base_model = f"baseModels/{planned.model.entry}"
+        _, devices, measured = await self._known(base_model)
         pictures = [image.size for image in planned.data.images]
         cost = cost_of(planned.model, planned.parameters, pictures)
-        memory = choose_memory(planned.model, cost, measured, devices, base_model=request.base_model)[0]
+        memory = choose_memory(planned.model, cost, measured, devices, base_model=base_model)[0]
         streaming = most(families()[planned.model.family], planned.model.costs, planned.parameters)
         return replace(memory, low=streaming.less(memory).low) if streaming else memory
 

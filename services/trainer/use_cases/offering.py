@@ -1,4 +1,4 @@
-"""What a worker that asks for work is offered: a job, previews to draw, or else what it could measure meanwhile."""
+"""What a worker that asks for work is offered: a job, previews, a check, or else what it could measure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.trainer.ports import WorkerAsk
+from services.trainer.use_cases.checking_base_models import BaseModelCheck
 from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.working import Assignment, JobWork
@@ -16,7 +17,7 @@ from services.trainer.use_cases.working import Assignment, JobWork
 class Offer:
     """assignment: None when nothing fits. unmeasured: base models that a worker without a job should probe."""
 
-    assignment: Assignment | PreviewAssignment | None
+    assignment: Assignment | PreviewAssignment | BaseModelCheck | None
     unmeasured: Sequence[str] = ()
 
 

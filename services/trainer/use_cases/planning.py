@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from services.trainer.models.base import TrainingSet
+from services.trainer.models.job import EarlierLora
 from services.trainer.ports import Datasets
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
 from services.trainer.recipe.prompts import with_prompts
+from services.trainer.use_cases.base_models import BaseModels
+from services.trainer.use_cases.continuing import EarlierLoras, FoundLora
 
 _ID = r"[a-z][a-z0-9-]{0,62}"
 _DATASET = re.compile(rf"projects/({_ID})/datasets/{_ID}(/versions/[1-9][0-9]{{0,8}})?")
@@ -24,7 +27,8 @@ class JobRequest:
     """A job as a caller asks for it.
 
     job_id: "" to have one made. parameters: only those that the caller set. trigger_word: that the caller expects the
-    dataset to have; "" for any. ignore_audit: train although the audit blocks it.
+    dataset to have; "" for any. ignore_audit: train although the audit blocks it. initial_lora: an
+    epoch or model version to go on from; "" to begin afresh.
     """
 
     project: str
@@ -37,6 +41,7 @@ class JobRequest:
     trigger_word: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     ignore_audit: bool = False
+    initial_lora: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class PlannedJob:
     data: TrainingSet
     parameters: TrainingParameters
     plan: JobPlan
+    initial_lora: EarlierLora | None = None
 
     @property
     def steps(self) -> StepPlan:
@@ -57,26 +63,19 @@ class PlannedJob:
 class Planner:
     """Checks requests against the catalogue and the dataset service."""
 
-    def __init__(self, catalogue: Mapping[str, BaseModel], datasets: Datasets, *, min_images: int) -> None:
-        """min_images: a dataset with fewer is refused."""
-        self._catalogue = catalogue
+    def __init__(
+        self,
+        catalogue: Mapping[str, BaseModel] | BaseModels,
+        datasets: Datasets,
+        *,
+        min_images: int,
+        earlier: EarlierLoras | None = None,
+    ) -> None:
+        """min_images: a dataset with fewer is refused. earlier: without it no job goes on from another."""
+        self._earlier = earlier
+        self._base_models = catalogue if isinstance(catalogue, BaseModels) else BaseModels(catalogue)
         self._datasets = datasets
         self._min_images = min_images
-
-    def base_model(self, name: str, *, field: str) -> BaseModel:
-        """The model of a name `baseModels/{id}`. NotFound names those on offer."""
-        offered = ", ".join(f"baseModels/{identifier}" for identifier in self._catalogue) or "none"
-        if not name:
-            raise InvalidArgument("No base model is given", field=field, remedy=f"Choose one of: {offered}.")
-        prefix, _, identifier = name.partition("/")
-        if prefix != "baseModels" or identifier not in self._catalogue:
-            raise NotFound(
-                f"There is no base model '{name}'",
-                field=field,
-                reason="BASE_MODEL_NOT_FOUND",
-                remedy=f"Choose one of: {offered}.",
-            )
-        return self._catalogue[identifier]
 
     @property
     def least_images(self) -> int:
@@ -96,23 +95,41 @@ class Planner:
         A dataset is frozen after it was looked at, so that a request that is refused leaves no version behind.
         least: pictures that are enough, if not `least_images`. check: refuses, by raising, what was looked at.
         """
-        model = self.base_model(request.base_model, field="training_job.base_model")
-        resolved(model, request.parameters)
+        model = await self._base_models.find(
+            request.base_model, project=request.project, field="training_job.base_model"
+        )
+        if not request.initial_lora:
+            resolved(model, request.parameters)
         self._check_dataset_name(request)
+        lora = await self._lora(request, model)
         least = self._min_images if least is None else least
-        planned = self._planned(request, model, await self._read(request.dataset, store=False), least)
+        if lora is not None:
+            request = replace(request, parameters=lora.shape.over(request.parameters))
+            if faults := list(lora.shape.faults(resolved(model, request.parameters))):
+                raise wrong_parameters(faults)
+        initial = lora.lora if lora is not None else None
+        planned = self._planned(request, model, await self._read(request.dataset, store=False), least, initial)
         check(planned)
         if not store or planned.data.version:
             return planned
-        return self._planned(request, model, await self._read(request.dataset, store=True), least)
+        return self._planned(request, model, await self._read(request.dataset, store=True), least, initial)
 
-    def _planned(self, request: JobRequest, model: BaseModel, data: TrainingSet, least: int) -> PlannedJob:
+    async def _lora(self, request: JobRequest, model: BaseModel) -> FoundLora | None:
+        if not request.initial_lora:
+            return None
+        assert self._earlier is not None, "a planner that knows no earlier LoRAs"
+        return await self._earlier.find(request.initial_lora, project=request.project, model=model)
+
+    def _planned(
+        self, request: JobRequest, model: BaseModel, data: TrainingSet, least: int, initial: EarlierLora | None
+    ) -> PlannedJob:
         _check_count(data, least)
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
+        parameters = preserving(parameters, data.subject)
         captions = [image.caption for image in data.images]
         parameters = with_prompts(parameters, model.preview_templates, captions, data.subject, model.neutral_prompts)
-        return PlannedJob(model, data, parameters, plan_of(model, parameters, data))
+        return PlannedJob(model, data, parameters, plan_of(model, parameters, data), initial)
 
     async def _read(self, dataset: str, *, store: bool) -> TrainingSet:
         try:
@@ -197,6 +214,16 @@ def resolved(model: BaseModel, given: Mapping[str, object]) -> TrainingParameter
     if parameters is None or faults:
         raise wrong_parameters(faults)
     return parameters
+
+
+def preserving(parameters: TrainingParameters, subject: str) -> TrainingParameters:
+    """The parameters with what a preservation loss calls the subject. subject: what the dataset says that it shows."""
+    if parameters.preservation_weight == 0.0:
+        return parameters
+    if not parameters.trigger_word:
+        message = "needs a dataset with a trigger word: without one the same captions would be learnt and preserved"
+        raise wrong_parameters([InvalidParameter("preservation_weight", message)])
+    return replace(parameters, preservation_class=parameters.preservation_class.strip() or subject.strip())
 
 
 def wrong_parameters(faults: Sequence[InvalidParameter]) -> InvalidArgument:

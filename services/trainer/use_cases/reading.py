@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,9 +18,9 @@ from services.trainer.ports import EPOCHS, JOBS, Artifacts, JobStore
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.placing import WORKER_MEMORY, Placing
-from services.trainer.use_cases.planning import Planner
 
 KOHYA = "kohya"
 
@@ -46,8 +46,7 @@ class JobReading:
         self,
         store: JobStore,
         artifacts: Artifacts,
-        catalogue: Mapping[str, BaseModel],
-        planner: Planner,
+        base_models: Mapping[str, BaseModel] | BaseModels,
         tokens: PageTokens,
         *,
         clock: Callable[[], datetime],
@@ -61,22 +60,25 @@ class JobReading:
         self._placing = placing
         self._store = store
         self._artifacts = artifacts
-        self._catalogue = catalogue
-        self._planner = planner
+        self._base_models = base_models if isinstance(base_models, BaseModels) else BaseModels(base_models)
         self._tokens = tokens
         self._clock = clock
 
     async def base_models(self) -> list[OfferedModel]:
         """Every base model of the catalogue, in its order."""
-        loadable = await self._store.loadable(self._clock() - WORKER_MEMORY)
+        loadable = await self.loadable()
         return [
             OfferedModel(model, loadable is None or f"baseModels/{identifier}" in loadable)
-            for identifier, model in self._catalogue.items()
+            for identifier, model in self._base_models.catalogue.items()
         ]
 
+    async def loadable(self) -> Collection[str] | None:
+        """Names of those that workers can load now; None for all."""
+        return await self._store.loadable(self._clock() - WORKER_MEMORY)
+
     async def base_model(self, name: str) -> OfferedModel:
-        """One base model. NotFound."""
-        wanted = self._planner.base_model(name, field="name")
+        """One base model of the catalogue. NotFound."""
+        wanted = await self._base_models.find(name, project="", field="name")
         return next(offered for offered in await self.base_models() if offered.model.id == wanted.id)
 
     async def get(self, name: str) -> JobView:
@@ -155,7 +157,7 @@ class JobReading:
 
     def file_notes(self, job: TrainingJob) -> tuple[str, ...]:
         """What to know before a job's files are used elsewhere; nothing when its base model is no longer offered."""
-        model = self._catalogue.get(job.base_model.removeprefix("baseModels/"))
+        model = self._base_models.catalogue.get(job.loads.removeprefix("baseModels/"))
         return file_notes(families()[model.family], job.parameters.adapter) if model else ()
 
     async def file(self, job: str, number: int, file_id: str) -> tuple[EpochFile, AsyncIterator[bytes]]:

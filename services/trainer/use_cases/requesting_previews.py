@@ -17,6 +17,7 @@ from services.trainer.ports.previews import ModelVersions, PreviewStore
 from services.trainer.recipe.buckets import bucket_shapes
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import resolve
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.budgeting import JobBudgets
 
 FORM = "diffusers"
@@ -49,7 +50,7 @@ class PreviewRequesting:
         store: PreviewStore,
         jobs: JobStore,
         versions: ModelVersions,
-        catalogue: Mapping[str, BaseModel],
+        base_models: Mapping[str, BaseModel] | BaseModels,
         *,
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
@@ -60,7 +61,7 @@ class PreviewRequesting:
         self._store = store
         self._jobs = jobs
         self._versions = versions
-        self._catalogue = catalogue
+        self._base_models = base_models if isinstance(base_models, BaseModels) else BaseModels(base_models)
         self._clock = clock
         self._new_id = new_id
         self._cells = cells
@@ -78,12 +79,14 @@ class PreviewRequesting:
             return made
         self._check_count(ask)
         sources, base_model = await self._sources(ask)
+        model = await self._model(base_model)
         now = self._clock()
         request = PreviewRequest(
             name=f"projects/{ask.project}/previewRequests/{self._new_id('try')}",
             project=ask.project,
             base_model=base_model,
-            drawing=self._drawing(ask, sources, self._model(base_model)),
+            entry=f"baseModels/{model.based_on}" if model.based_on else "",
+            drawing=self._drawing(ask, sources, model),
             create_time=now,
             # Until it ends; a request that no worker can draw must not stay for ever.
             expire_time=now + self._keep,
@@ -156,8 +159,8 @@ class PreviewRequesting:
             )
         return version.name, version.base_model
 
-    def _model(self, name: str) -> BaseModel:
-        model = self._catalogue.get(name.removeprefix("baseModels/"))
+    async def _model(self, name: str) -> BaseModel:
+        model = await self._base_models.of(name)
         if model is None:
             raise FailedPrecondition(
                 f"The base model '{name}' is no longer on offer",
@@ -175,7 +178,7 @@ class PreviewRequesting:
             width, height = shapes[0]
         if (width, height) not in shapes:
             known = ", ".join(f"{wide}x{high}" for wide, high in _spread(shapes))
-            message = f"baseModels/{model.id} draws no pictures of {width}x{height}"
+            message = f"{model.name} draws no pictures of {width}x{height}"
             raise _wrong("width", message, f"Choose a shape that it is trained at, such as {known}.", "SIZE_INVALID")
         return Drawing(
             sources=sources,

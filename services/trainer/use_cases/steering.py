@@ -16,6 +16,7 @@ from services.trainer.models.job import TrainingJob
 from services.trainer.ports import JobStore, Move
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.budgeting import JobBudgets
 
 
@@ -45,14 +46,14 @@ class JobSteering:
     def __init__(
         self,
         store: JobStore,
-        catalogue: Mapping[str, BaseModel],
+        base_models: Mapping[str, BaseModel] | BaseModels,
         *,
         clock: Callable[[], datetime],
         budgets: JobBudgets | None = None,
     ) -> None:
         self._budgets = budgets or JobBudgets()
         self._store = store
-        self._catalogue = catalogue
+        self._base_models = base_models if isinstance(base_models, BaseModels) else BaseModels(base_models)
         self._clock = clock
 
     async def cancel(self, request: SteeringRequest) -> TrainingJob:
@@ -65,6 +66,7 @@ class JobSteering:
 
     async def resume(self, request: SteeringRequest) -> TrainingJob:
         """Queues a paused job again."""
+        await self._own(request.name)
         return await self._moved(request, lambda job: moves.resume(job, self._clock()), queues=True)
 
     async def stop(self, request: SteeringRequest) -> TrainingJob:
@@ -73,12 +75,16 @@ class JobSteering:
 
     async def retry(self, request: SteeringRequest) -> TrainingJob:
         """Queues a failed or cancelled job again."""
+        await self._own(request.name)
         return await self._moved(request, lambda job: moves.retry(job, self._clock()), queues=True)
 
     async def extend(self, request: SteeringRequest, additional_epochs: int) -> TrainingJob:
         """Queues a succeeded job again for so many epochs beyond those it has finished."""
+        own = await self._own(request.name)
         return await self._moved(
-            request, lambda job: moves.extend(job, self._extended(job, additional_epochs), self._clock()), queues=True
+            request,
+            lambda job: moves.extend(job, self._extended(job, own, additional_epochs), self._clock()),
+            queues=True,
         )
 
     async def update(self, edit: JobEdit) -> TrainingJob:
@@ -98,15 +104,26 @@ class JobSteering:
         admit = self._budgets.admit(project_of(request.name), field="name") if queues else None
         return await self._store.change(request.name, checked, request.key, admit)
 
-    def _extended(self, job: TrainingJob, additional_epochs: int) -> TrainingParameters:
-        identifier = job.base_model.removeprefix("baseModels/")
-        if identifier not in self._catalogue:
-            raise FailedPrecondition(
-                f"The base model '{job.base_model}' is no longer on offer",
-                reason="BASE_MODEL_NOT_FOUND",
-                remedy="Start a new job on another base model.",
-            )
-        spec = next(spec for spec in self._catalogue[identifier].specs if spec.name == "num_epochs")
+    async def _own(self, name: str) -> BaseModel | None:
+        """The base model of a job on one of the project's own, None for other jobs.
+
+        NotFound; FailedPrecondition(BASE_MODEL_NOT_FOUND) when it was deleted, so that no worker could go on.
+        """
+        if not self._base_models.any_own:
+            return None
+        job = await self._store.get(name)
+        if not job.entry:
+            return None
+        found = await self._base_models.of(job.base_model)
+        if found is None:
+            raise _gone(job)
+        return found
+
+    def _extended(self, job: TrainingJob, own: BaseModel | None, additional_epochs: int) -> TrainingParameters:
+        model = own or self._base_models.catalogue.get(job.base_model.removeprefix("baseModels/"))
+        if model is None:
+            raise _gone(job)
+        spec = next(spec for spec in model.specs if spec.name == "num_epochs")
         wanted = job.epochs_completed + additional_epochs
         if spec.maximum is not None and wanted > spec.maximum:
             raise InvalidArgument(
@@ -116,3 +133,11 @@ class JobSteering:
                 remedy=f"Add at most {max(0, int(spec.maximum) - job.epochs_completed)}.",
             )
         return replace(job.parameters, num_epochs=wanted)
+
+
+def _gone(job: TrainingJob) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"The base model '{job.base_model}' is no longer on offer",
+        reason="BASE_MODEL_NOT_FOUND",
+        remedy="Start a new job on another base model.",
+    )

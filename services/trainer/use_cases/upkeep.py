@@ -12,6 +12,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch
 from services.trainer.models.job import TrainingJob
 from services.trainer.ports import Artifacts, History, JobStore, Workforce
+from services.trainer.ports.base_models import BaseModelStore
 from services.trainer.ports.previews import PreviewStore
 
 _BATCH = 100
@@ -99,19 +100,22 @@ class Thinner:
 
 class Sweeper:
     """Removes objects of ended attempts that no epoch refers to: files of epochs that were never reported, and
-    checkpoints that a later one has replaced. Pictures of preview requests go once their request is gone."""
+    checkpoints that a later one has replaced. Pictures of preview requests go once their request is gone, parts of base
+    models once nothing names them."""
 
     def __init__(
         self,
         store: JobStore,
         artifacts: Artifacts,
         previews: PreviewStore,
+        base_models: BaseModelStore | None = None,
         *,
         clock: Callable[[], datetime],
         pause_s: float,
         age: timedelta,
     ) -> None:
         self._store = store
+        self._base_models = base_models
         self._previews = previews
         self._artifacts = artifacts
         self._clock = clock
@@ -129,6 +133,11 @@ class Sweeper:
             try:
                 if "/previewRequests/" in name:
                     await self._previews.get(name)
+                    continue
+                if "/baseModels/" in name:
+                    if self._base_models is not None:
+                        parts = (await self._base_models.get(name)).parts
+                        removed += await self._remove(name, number, {part.object_key for part in parts})
                     continue
                 job = await self._store.get(name)
             except NotFound:

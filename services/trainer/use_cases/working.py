@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, NotFound
 from services.chassis.signals import Signals, wait
 from services.trainer.models import worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Epoch, EpochFile, Metric
 from services.trainer.models.job import Directive, JobError, JobState, Outcome, Progress, TrainingJob
+from services.trainer.models.own_base_model import OwnBaseModel
 from services.trainer.models.placement import WorkerKind
+from services.trainer.models.preview_request import epoch_of
 from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Artifacts, JobStore, WorkerAsk, object_prefix
+from services.trainer.ports.base_models import BaseModelStore
 from services.trainer.use_cases.budgeting import JobBudgets
+from services.trainer.use_cases.checking_base_models import BaseModelCheck, BaseModelChecks
 from services.trainer.use_cases.drawing import PreviewAssignment, PreviewWork
 from services.trainer.use_cases.placing import Placing
 
@@ -29,7 +33,8 @@ SHARED_LOOK_AGAIN_S = 15.0
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A job for a worker. checkpoint: files to resume from, if any. prefix: where it writes objects. interval: between
-    its reports."""
+    its reports. own: its base model, where that is one of the project's own. initial: the file of the epoch that it
+    goes on from, while that is there and no checkpoint."""
 
     job: TrainingJob
     token: str
@@ -37,6 +42,8 @@ class Assignment:
     checkpoint: tuple[EpochFile, ...]
     prefix: str
     interval: timedelta
+    own: OwnBaseModel | None = None
+    initial: EpochFile | None = None
 
 
 @dataclass(slots=True)
@@ -68,8 +75,12 @@ class JobWork:
         pulse: Pulse,
         budgets: JobBudgets | None = None,
         previews: PreviewWork | None = None,
+        base_models: BaseModelStore | None = None,
+        checks: BaseModelChecks | None = None,
     ) -> None:
-        """previews: what workers draw between jobs; None for nothing."""
+        """previews: what workers draw between jobs; None for nothing. base_models: of projects, and checks of these."""
+        self._base_models = base_models
+        self._checks = checks
         self._budgets = budgets or JobBudgets()
         self._previews = previews
         self._store = store
@@ -81,10 +92,12 @@ class JobWork:
         self._max_failures = max_failures
         self._placing = placing
         self._pulse = pulse
-        self._turns: dict[tuple[bool, WorkerKind], _Turn] = {}
+        self._turns: dict[tuple[bool, bool, int, WorkerKind], _Turn] = {}
 
-    async def acquire(self, ask: WorkerAsk, within: timedelta) -> Assignment | PreviewAssignment | None:
-        """The next job or preview request for this worker; None when none came in time."""
+    async def acquire(
+        self, ask: WorkerAsk, within: timedelta
+    ) -> Assignment | PreviewAssignment | BaseModelCheck | None:
+        """The next job, preview request or check for this worker; None when none came in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within.total_seconds()
         found = await self._take(ask)
@@ -95,12 +108,14 @@ class JobWork:
             found = await self._look(ask, queued)
             if found is None:
                 await wait(queued, min(left, self._pause_s()))
-        return await self._assignment(found) if isinstance(found, TrainingJob) else found
+        return found
 
-    async def _look(self, ask: WorkerAsk, queued: asyncio.Event) -> TrainingJob | PreviewAssignment | None:
+    async def _look(
+        self, ask: WorkerAsk, queued: asyncio.Event
+    ) -> Assignment | PreviewAssignment | BaseModelCheck | None:
         """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
         workers look as often as one. queued: the signal at hand; a new one means that a job came."""
-        turn = self._turns.setdefault((ask.draws, ask.kind), _Turn())
+        turn = self._turns.setdefault((ask.draws, ask.takes_own, ask.skill, ask.kind), _Turn())
         async with turn.lock:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():
@@ -185,18 +200,29 @@ class JobWork:
 
         return (await self._store.change(name, move)).state
 
-    async def _take(self, ask: WorkerAsk) -> TrainingJob | PreviewAssignment | None:
-        """A preview request goes first, since it is short and somebody waits; but not twice in a row before a job."""
-        if self._previews is None or not ask.draws:
-            return await self._take_job(ask)
+    async def _take(self, ask: WorkerAsk) -> Assignment | PreviewAssignment | BaseModelCheck | None:
+        """What is short and somebody waits for goes first, a preview request before a check; but not twice in a row
+        before a job."""
         if ask.drew and (job := await self._take_job(ask)) is not None:
             return job
-        return await self._previews.take(ask) or (None if ask.drew else await self._take_job(ask))
+        return await self._take_short(ask) or (None if ask.drew else await self._take_job(ask))
 
-    async def _take_job(self, ask: WorkerAsk) -> TrainingJob | None:
+    async def _take_short(self, ask: WorkerAsk) -> PreviewAssignment | BaseModelCheck | None:
+        drawn = await self._previews.take(ask) if self._previews is not None and ask.draws else None
+        return drawn or (await self._checks.take(ask) if self._checks is not None else None)
+
+    async def _take_job(self, ask: WorkerAsk) -> Assignment | None:
         starting = self._budgets.starting(self._clock())
         ask = await self._placing.asking(ask)
-        return await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask), starting)
+        while (job := await self._store.acquire(ask, lambda waiting: self._taken(waiting, ask), starting)) is not None:
+            try:
+                return await self._assignment(job)
+            except NotFound:
+                # It was queued again while its base model was deleted.
+                remedy = "Start a new job on another base model."
+                error = JobError("BASE_MODEL_NOT_FOUND", f"The base model '{job.base_model}' was deleted.", remedy)
+                await self.complete(job.name, job.attempts[-1].token, Outcome.FAILED, error)
+        return None
 
     def _taken(self, job: TrainingJob, ask: WorkerAsk) -> Change:
         return worker_moves.acquire(
@@ -209,10 +235,24 @@ class JobWork:
         )
 
     async def _assignment(self, job: TrainingJob) -> Assignment:
+        own = await self._base_models.get(job.base_model) if job.entry and self._base_models is not None else None
         checkpoint: tuple[EpochFile, ...] = ()
         if job.epochs_completed:
             checkpoint = (await self._store.epoch(job.name, job.epochs_completed)).checkpoint
         number = job.attempts[-1].number
         token = job.attempts[-1].token
         interval = self._pulse.beat(token, self._clock())
-        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval)
+        initial = None if checkpoint else await self._initial(job)
+        return Assignment(job, token, self._lease, checkpoint, object_prefix(job.name, number), interval, own, initial)
+
+    async def _initial(self, job: TrainingJob) -> EpochFile | None:
+        lora = job.initial_lora
+        epoch = epoch_of(lora.name) if lora else None
+        if lora is None or epoch is None:
+            return None
+        try:
+            files = (await self._store.epoch(*epoch)).artifacts
+        except NotFound:
+            # The worker says so: to take a job and to end it are two things.
+            return None
+        return next((file for file in files if file.file_id == lora.form), None)

@@ -18,16 +18,18 @@ from services.chassis.logging import get_logger
 from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import RunStatus, TrainItem, TrainJobSpec
+from services.trainer.engine.job import InitialLora, RunStatus, TrainItem, TrainJobSpec
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.phases import Phase
 from services.trainer.worker import metrics
+from services.trainer.worker.base_weights import BaseWeights
 from services.trainer.worker.delivery import Delivery
 from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.inputs import Inputs
+from services.trainer.worker.lora_files import LoraFiles
 from services.trainer.worker.measurements import sizes_of
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
@@ -77,7 +79,7 @@ class AttemptSettings:
 
 @dataclass
 class Attempt:
-    """One assignment. `release` may be called at any time, from a signal."""
+    """One assignment. `release` may be called at any time, from a signal. weights: of base models of projects."""
 
     assignment: Assignment
     model: BaseModel
@@ -87,6 +89,8 @@ class Attempt:
     objects: ObjectStore
     settings: AttemptSettings
     engine: Engine
+    loras: LoraFiles
+    weights: BaseWeights | None = None
     _why: _Why | None = None
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
@@ -189,6 +193,9 @@ class Attempt:
                 job.dataset_version, self.folder / "pictures", masks=parameters.masked_loss
             )
             resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
+            if self.assignment.own is not None and self.weights is not None:
+                await self.weights.fetch(self.assignment.own)
+            initial = await self._initial()
         delivery = Delivery(
             self.assignment,
             self.trainer,
@@ -208,6 +215,7 @@ class Attempt:
             dataset_digest=job.dataset_digest,
             device=self.settings.device,
             cache_dir=self.settings.cache_dir,
+            initial_lora=initial,
             sample_base_previews=not job.base_previews,
             streamed_blocks=await asyncio.to_thread(self._streamed, parameters, items),
         )
@@ -232,6 +240,15 @@ class Attempt:
             await delivery.abandon()
         return result.status
 
+    async def _initial(self) -> InitialLora | None:
+        job, asked = self.assignment.job, self.assignment.initial
+        if not job.initial_lora:
+            return None
+        path = None
+        if asked is not None:
+            path = await self.loras.initial(job.initial_lora, asked, self.folder / "initial" / "lora.safetensors")
+        return InitialLora(job.initial_lora_digest, path)
+
     def _streamed(self, parameters: TrainingParameters, items: Sequence[TrainItem]) -> int:
         device, memory = self.engine.device_name, self.engine.device_memory_bytes
         return streamed_blocks(self.model, parameters, sizes_of(items), device=device, memory_bytes=memory)
@@ -255,7 +272,7 @@ class Attempt:
             await self.trainer.report_measurement(measured)
 
     def _clock(self, parameters: TrainingParameters, parts: RunParts) -> RunClock:
-        steps, images = metrics.STEPS.labels(self.model.id), metrics.IMAGES.labels(self.model.id)
+        steps, images = metrics.STEPS.labels(self.model.entry), metrics.IMAGES.labels(self.model.entry)
         images_of_a_step = parameters.batch_size * parameters.gradient_accumulation_steps
 
         def on_step() -> None:

@@ -23,6 +23,7 @@ def files_of(model: BaseModel) -> BaseModelFiles:
         config_source=model.config_source,
         neutral_prompts=model.neutral_prompts,
         training_adapter=model.training_adapter,
+        entry=model.entry,
     )
 
 

@@ -49,7 +49,7 @@ def measurement_of(
     parts = {name: Part(work, clock.seconds.get(name, 0.0)) for name, work in done.items()}
     return Measurement(
         device=device,
-        base_model=f"baseModels/{model.id}",
+        base_model=f"baseModels/{model.entry}",
         mixed_precision=parameters.mixed_precision,
         batch_size=parameters.batch_size,
         processes=process_count(spec),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+import json
 import random
 import textwrap
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def lora_files(spec: TrainJobSpec, epoch: int, step: int, folder: Path) -> tuple
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(parameters.rank),
         "ss_network_alpha": str(parameters.alpha),
+        "ss_network_args": json.dumps({"target_modules": parameters.target_modules}),
         "ss_num_epochs": str(parameters.num_epochs),
         "ss_epoch": str(epoch),
         "ss_steps": str(step),

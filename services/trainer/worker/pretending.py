@@ -141,7 +141,7 @@ class PretendedEngine:
     def _begin(self, spec: TrainJobSpec, hooks: Hooks) -> _Run:
         hooks.on_phase(PhaseProgress(Phase.LOADING, 0, 0))
         sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]
-        model = self._catalogue[spec.base_model.id]
+        model = self._catalogue[spec.base_model.entry or spec.base_model.id]
         plan = plan_job(sizes, spec.parameters, model.pixel_multiple).steps
         photos = []
         for number, item in enumerate(spec.items):

@@ -27,6 +27,7 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import resolve
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.worker import metrics
+from services.trainer.worker.base_weights import BaseWeights
 from services.trainer.worker.delivery import store_file
 from services.trainer.worker.engines import Engine
 from services.trainer.worker.files import file_error, files_of
@@ -150,6 +151,7 @@ class PreviewAttempt:
     engine: Engine
     device: str
     stall_s: float
+    base_weights: BaseWeights | None = None
     _released: bool = False
 
     def release(self) -> None:
@@ -181,6 +183,8 @@ class PreviewAttempt:
             try:
                 with metrics.spending("downloading"):
                     weights = await self.files.of(self.delivery.task, self.delivery.folder / "weights")
+                    if self.delivery.task.own is not None and self.base_weights is not None:
+                        await self.base_weights.fetch(self.delivery.task.own)
                 with metrics.spending("try out"):
                     await self._draw(weights)
             finally:

@@ -15,10 +15,12 @@ from services.chassis.grpc_client import channel
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
-from services.trainer.recipe.catalogue import BaseModel
+from services.trainer.recipe.catalogue import BaseModel, derived
 from services.trainer.recipe.families import families
 from services.trainer.worker import metrics
 from services.trainer.worker.attempt import Attempt, AttemptSettings
+from services.trainer.worker.base_model_check import CheckAttempt
+from services.trainer.worker.base_weights import BaseWeights, Own
 from services.trainer.worker.engines import Engine
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.latent_cache import trim
@@ -26,7 +28,7 @@ from services.trainer.worker.lora_files import LoraFiles
 from services.trainer.worker.previews import PreviewAttempt, PreviewDelivery
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import NoJob, TrainerClient
-from services.trainer.worker.wire import Assignment, PreviewTask
+from services.trainer.worker.wire import Assignment, CheckTask, PreviewTask
 
 log = get_logger(__name__)
 
@@ -63,6 +65,7 @@ class Worker:
             families=tuple(families()),
             mixed_precisions=engine.mixed_precisions,
             pretends=engine.pretends,
+            takes_own=settings.base_model_cache_mib > 0,
             patience_s=patience_s,
         )
         self._lora_files = LoraFiles(self._registry_channel, self._objects, patience_s=patience_s)
@@ -72,6 +75,14 @@ class Worker:
         self._tidied_at = -math.inf
         self._drew = False
         self._folder = settings.scratch_dir / re.sub(r"[^A-Za-z0-9_.-]", "_", settings.worker_id)
+        self._weights = BaseWeights(
+            self._objects,
+            settings.scratch_dir / "base-models",
+            self._folder / "base-model.partial",
+            limit_mib=settings.base_model_cache_mib,
+            room_mib=settings.scratch_room_mib,
+            patience_s=patience_s,
+        )
         self._probes = engine.probing(catalogue, self._trainer, self._folder / "probe", settings.stall_seconds)
 
     async def run(self) -> None:
@@ -84,9 +95,12 @@ class Worker:
             while True:
                 with metrics.spending("idle"):
                     found = await self._next()
-                self._drew = isinstance(found, PreviewTask)
+                self._drew = isinstance(found, PreviewTask | CheckTask)
                 if isinstance(found, PreviewTask):
                     await self._draw(found)
+                    idle_since = asyncio.get_running_loop().time()
+                elif isinstance(found, CheckTask):
+                    await self._check(found)
                     idle_since = asyncio.get_running_loop().time()
                 elif isinstance(found, Assignment):
                     await self._work_on(found)
@@ -109,7 +123,7 @@ class Worker:
         limit_s = self._settings.idle_exit_seconds
         return limit_s > 0 and asyncio.get_running_loop().time() - since >= limit_s
 
-    async def _next(self) -> Assignment | PreviewTask | NoJob:
+    async def _next(self) -> Assignment | PreviewTask | CheckTask | NoJob:
         models = [f"baseModels/{model.id}" for model in self._catalogue.values() if self._engine.loads(model)]
         if not models:
             log.warning("no_base_model_here", catalogue=str(self._settings.catalogue))
@@ -142,7 +156,7 @@ class Worker:
         self._warm = assignment.job.base_model
         attempt = self._begin(
             assignment,
-            self._catalogue[assignment.job.base_model.removeprefix("baseModels/")],
+            self._model(assignment.job.base_model, assignment.own),
             self._folder / f"{assignment.job.name.rsplit('/', 1)[1]}-{assignment.attempt}",
             self._trainer,
             self._inputs,
@@ -157,6 +171,8 @@ class Worker:
                 decode_limits=self._settings.decode_limits,
             ),
             self._engine,
+            self._lora_files,
+            **({"weights": self._weights} if assignment.own is not None else {}),
         )
         await self._shielded(attempt)
 
@@ -171,13 +187,35 @@ class Worker:
             settings.outage_patience_seconds,
             settings.heartbeat_seconds,
         )
-        model = self._catalogue[task.request.base_model.removeprefix("baseModels/")]
+        model = self._model(task.request.base_model, task.own)
         attempt = PreviewAttempt(
-            delivery, model, self._lora_files, self._engine, settings.device, settings.stall_seconds
+            delivery, model, self._lora_files, self._engine, settings.device, settings.stall_seconds, self._weights
         )
         await self._shielded(attempt)
 
-    async def _shielded(self, attempt: Attempt | PreviewAttempt) -> None:
+    async def _check(self, task: CheckTask) -> None:
+        found = [self._catalogue.get(name.removeprefix("baseModels/")) for name in task.candidates]
+        attempt = CheckAttempt(
+            task,
+            [model for model in found if model is not None],
+            self._folder / "check",
+            self._trainer,
+            self._weights,
+            self._engine,
+            self._settings.device,
+            self._settings.stall_seconds,
+            self._settings.heartbeat_seconds,
+        )
+        await self._shielded(attempt)
+
+    def _model(self, name: str, own: Own | None) -> BaseModel:
+        """Of the catalogue, or made from one of it with a project's own weights, which are fetched later."""
+        if own is None:
+            return self._catalogue[name.removeprefix("baseModels/")]
+        base = self._catalogue[own.based_on.removeprefix("baseModels/")]
+        return derived(base, name=own.name, source=str(self._weights.place(own)))
+
+    async def _shielded(self, attempt: Attempt | PreviewAttempt | CheckAttempt) -> None:
         task = asyncio.create_task(self._run(attempt))
         try:
             await asyncio.shield(task)
@@ -197,7 +235,7 @@ class Worker:
     def _trim(self) -> None:
         trim(self._cache, self._settings.latent_cache_mib, days=self._settings.latent_cache_days)
 
-    async def _run(self, attempt: Attempt | PreviewAttempt) -> None:
+    async def _run(self, attempt: Attempt | PreviewAttempt | CheckAttempt) -> None:
         await self._probes.stop()
         metrics.state("busy")
         await asyncio.to_thread(self._trim)

@@ -34,24 +34,21 @@ STEPS = 20
 _COLOURS = ("firebrick", "seagreen", "royalblue", "goldenrod")
 
 
-def self_test(model: BaseModel, device: str, folder: Path) -> dict[str, Any]:
-    """What a short training of drawn pictures came to.
-
-    Raises:
-        EngineError: what a job of this model would fail with.
-    """
+def trial(model: BaseModel, device: str, folder: Path, steps: int) -> TrainJobSpec:
+    """A short training on pictures that are drawn into the folder. steps: a multiple of `PICTURES`."""
+    folder.mkdir(parents=True, exist_ok=True)
     # The model's own, but for lengths; its limits are for jobs.
     parameters = replace(
         resolve(model.specs, {}),
         num_epochs=1,
-        num_repeats=STEPS // PICTURES,
+        num_repeats=steps // PICTURES,
         batch_size=1,
         gradient_accumulation_steps=1,
         crop_variants=1,
         lr_warmup_steps=0,
     )
     items = tuple(_drawn(folder, number, parameters.resolution) for number in range(PICTURES))
-    spec = TrainJobSpec(
+    return TrainJobSpec(
         base_model=files_of(model),
         parameters=parameters,
         items=items,
@@ -68,13 +65,21 @@ def self_test(model: BaseModel, device: str, folder: Path) -> dict[str, Any]:
             memory_bytes=device_memory_bytes(device),
         ),
     )
+
+
+def self_test(model: BaseModel, device: str, folder: Path) -> dict[str, Any]:
+    """What a short training of drawn pictures came to.
+
+    Raises:
+        EngineError: what a job of this model would fail with.
+    """
     losses: list[float] = []
     epochs: list[EpochResult] = []
 
     def step(metrics: StepMetrics) -> None:
         losses.append(metrics.loss)
 
-    train(spec, Hooks(on_step=step, on_epoch=epochs.append))
+    train(trial(model, device, folder, STEPS), Hooks(on_step=step, on_epoch=epochs.append))
     (epoch,) = epochs
     return {
         "steps": len(losses),

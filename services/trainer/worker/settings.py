@@ -52,6 +52,11 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     latent_cache_days: float = Field(
         7.0, ge=0, le=365, description="days after their last use for which those are kept at most"
     )
+    base_model_cache_mib: int = Field(
+        65_536,
+        ge=0,
+        description="MiB of base models of projects kept in that folder; 0: takes no work on such base models",
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the training; 0 leaves it to torch")
     pretend: bool = Field(

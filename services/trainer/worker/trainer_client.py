@@ -13,13 +13,16 @@ from services.chassis.errors import DomainError
 from services.chassis.logging import get_logger
 from services.chassis.patience import patiently
 from services.trainer.recipe.calibration import Measurement
+from services.trainer.recipe.skills import SKILL
 from services.trainer.worker.wire import (
     Assignment,
+    CheckTask,
     Directive,
     JobError,
     Outcome,
     PreviewTask,
     assignment_from_proto,
+    check_task_from_proto,
     directive_from_proto,
     error_to_proto,
     measurement_to_proto,
@@ -51,6 +54,7 @@ class TrainerClient:
         families: Sequence[str] = (),
         mixed_precisions: Sequence[str] = (),
         pretends: bool = False,
+        takes_own: bool = False,
         patience_s: float,
     ) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
@@ -60,12 +64,13 @@ class TrainerClient:
         self._families = families
         self._mixed_precisions = mixed_precisions
         self._pretends = pretends
+        self._takes_own = takes_own
         self._patience_s = patience_s
 
     async def acquire(
         self, base_models: Sequence[str], *, warm: str, wait_s: float, drew: bool = False
-    ) -> Assignment | PreviewTask | NoJob:
-        """A job or a preview request, or none when none came in time. Raises Unavailable.
+    ) -> Assignment | PreviewTask | CheckTask | NoJob:
+        """A job, a preview request or a check, or none when none came in time. Raises Unavailable.
 
         warm: base model that is preferred, or "". drew: the last thing was a preview request.
         """
@@ -80,11 +85,15 @@ class TrainerClient:
             pretends=self._pretends,
             draws=True,
             drew=drew,
+            takes_own_base_models=self._takes_own,
+            skill=SKILL,
         )
         request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self._stub.AcquireJob(request, timeout=wait_s + _CALL_S)
         if answer.HasField("previews"):
             return preview_task_from_proto(answer.previews)
+        if answer.HasField("base_model_check"):
+            return check_task_from_proto(answer.base_model_check)
         return assignment_from_proto(answer) or NoJob(tuple(answer.unmeasured_base_models))
 
     async def acquire_previews(self, assignment: Assignment, *, wait_s: float) -> PreviewTask | None:
@@ -125,6 +134,32 @@ class TrainerClient:
 
         async def call() -> None:
             await self._stub.ReportPreviews(request, timeout=_CALL_S)
+
+        await patiently(call, what="trainer", patience_s=self._patience_s if patience_s is None else patience_s)
+
+    async def report_check(
+        self,
+        task: CheckTask,
+        *,
+        outcome: Outcome | None = None,
+        error: JobError | None = None,
+        based_on: str = "",
+        patience_s: float | None = None,
+    ) -> None:
+        """A sign of life of a check; with an outcome it is over.
+
+        Raises Aborted or NotFound once nobody wants it any more.
+        """
+        request = worker_service_pb2.ReportBaseModelCheckRequest(
+            base_model=task.own.name,
+            lease_token=task.token,
+            outcome=outcome_to_proto(outcome) if outcome else training_job_pb2.Attempt.OUTCOME_UNSPECIFIED,
+            error=error_to_proto(error) if error else None,
+            based_on=based_on,
+        )
+
+        async def call() -> None:
+            await self._stub.ReportBaseModelCheck(request, timeout=_CALL_S)
 
         await patiently(call, what="trainer", patience_s=self._patience_s if patience_s is None else patience_s)
 

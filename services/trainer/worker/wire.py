@@ -76,7 +76,8 @@ class Metric:
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A job to work on. token: of its lease. prefix: where its objects go. checkpoint: files to resume from.
-    traceparent: of the trace that the work belongs to.
+    traceparent: of the trace that the work belongs to. own: the base model, where it is one of the project's own.
+    initial: where to get the LoRA that it goes on from, if any.
 
     lease_s: how long the lease holds without a report. interval_s: that the trainer wants between two; 0 when it does
     not say.
@@ -90,6 +91,8 @@ class Assignment:
     traceparent: str = ""
     lease_s: float = 0.0
     interval_s: float = 0.0
+    own: worker_service_pb2.OwnBaseModel | None = None
+    initial: worker_service_pb2.InitialLora | None = None
 
     def pause_s(self, own_s: float, wanted_s: float) -> float:
         """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and not so much
@@ -99,12 +102,14 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class PreviewTask:
-    """A preview request to draw. token: of its lease. prefix: where its objects go. weights: files of its epochs."""
+    """A preview request to draw. token: of its lease. prefix: where its objects go. weights: files of its epochs. own:
+    the base model, where it is one of the project's own."""
 
     request: preview_request_pb2.PreviewRequest
     token: str
     prefix: str
     weights: Mapping[str, training_job_pb2.EpochFile]
+    own: worker_service_pb2.OwnBaseModel | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -114,10 +119,28 @@ class PreviewTask:
         return tuple(cell for cell in cells if cell.index not in drawn)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckTask:
+    """A base model to check. token: of its lease, which holds `lease_s` without a report. candidates: names of entries
+    of the catalogue that it may be made from."""
+
+    own: worker_service_pb2.OwnBaseModel
+    token: str
+    lease_s: float
+    candidates: tuple[str, ...]
+
+
+def check_task_from_proto(message: worker_service_pb2.BaseModelCheckAssignment) -> CheckTask:
+    """A check of an answer."""
+    lease_s = message.lease_duration.ToTimedelta().total_seconds()
+    return CheckTask(message.base_model, message.lease_token, lease_s, tuple(message.candidates))
+
+
 def preview_task_from_proto(message: worker_service_pb2.PreviewAssignment) -> PreviewTask:
     """A preview request of an answer."""
     weights = {each.source: each.file for each in message.weights}
-    return PreviewTask(message.preview_request, message.lease_token, message.object_prefix, weights)
+    own = message.own_base_model if message.HasField("own_base_model") else None
+    return PreviewTask(message.preview_request, message.lease_token, message.object_prefix, weights, own)
 
 
 def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assignment | None:
@@ -133,6 +156,8 @@ def assignment_from_proto(answer: worker_service_pb2.AcquireJobResponse) -> Assi
         answer.traceparent,
         answer.lease_duration.ToTimedelta().total_seconds(),
         answer.heartbeat_interval.ToTimedelta().total_seconds(),
+        answer.own_base_model if answer.HasField("own_base_model") else None,
+        answer.initial_lora if answer.HasField("initial_lora") else None,
     )
 
 

@@ -98,3 +98,13 @@ async def test_labels_come_back_and_lists_are_filtered_by_them(store: DatasetSto
             found, total = await view.datasets("acme", first_page(DATASETS, filter=text))
             assert (sorted(one.ref.dataset for one in found), total) == (list(ids), len(ids)), text
             assert all(one.fields.labels == kept[one.ref.dataset] for one in found)
+
+
+async def test_projects_are_counted_by_their_datasets(store: DatasetStore) -> None:
+    async with store.read() as view:
+        assert await view.projects() == {}
+    async with store.write() as tx:
+        for project, name in (("acme", "a"), ("acme", "b"), ("zoo", "a")):
+            await tx.add_dataset(dataset(DatasetRef(project, name)))
+    async with store.read() as view:
+        assert await view.projects() == {"acme": 2, "zoo": 1}

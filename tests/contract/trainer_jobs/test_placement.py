@@ -17,9 +17,11 @@ from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import jobs
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves
+from services.trainer.models.job import EarlierLora
 from services.trainer.models.placement import ROOM_HEAD_START, Fleet, Room, WorkerKind
 from services.trainer.ports import JobStore, WorkerAsk
 from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.skills import SKILL
 from tests.contract.trainer_jobs.steps import NO_KEY, take
 from tests.unit.trainer.jobs import NOW, make_job
 
@@ -49,6 +51,19 @@ async def taken(store: JobStore, asked: WorkerAsk) -> str:
     """Id of the job that the worker gets; "" for none."""
     found = await store.acquire(asked, take)
     return found.job_id if found else ""
+
+
+async def test_a_job_that_goes_on_from_another_waits_for_a_program_that_can(store: JobStore) -> None:
+    lora = EarlierLora("projects/acme/models/rex/versions/2", "diffusers", "e" * 64)
+    await put(store, "on", initial_lora=lora)
+    preserving = resolve(DEFAULT_SPECS, {"preservation_weight": 1.0})
+    await put(store, "preserves", after_s=1, parameters=preserving)
+    await put(store, "plain", after_s=2)
+    assert (await store.get("projects/acme/trainingJobs/on")).initial_lora == lora
+    older = ask(Room())
+    assert [await taken(store, older) for _ in range(2)] == ["plain", ""]
+    of_today = ask(Room(), skill=SKILL)
+    assert [await taken(store, of_today) for _ in range(3)] == ["on", "preserves", ""]
 
 
 async def test_a_worker_passes_over_what_is_too_large_for_it(store: JobStore) -> None:

@@ -95,7 +95,8 @@ CREATE TABLE public.tag_jobs (
     owner character varying(80) NOT NULL,
     owned_until bigint,
     labels text DEFAULT '{}'::text NOT NULL,
-    traceparent character varying(55) DEFAULT ''::character varying NOT NULL
+    traceparent character varying(55) DEFAULT ''::character varying NOT NULL,
+    progress_told_at bigint
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -145,6 +146,6 @@ CREATE INDEX ix_tag_jobs_state_created ON public.tag_jobs USING btree (state, cr
 ALTER TABLE ONLY public.tag_job_images
     ADD CONSTRAINT tag_job_images_job_fkey FOREIGN KEY (job) REFERENCES public.tag_jobs(name) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0007');
+INSERT INTO public.alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');

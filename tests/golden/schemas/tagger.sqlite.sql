@@ -18,7 +18,7 @@ CREATE TABLE tag_jobs (
     request_id VARCHAR(128) NOT NULL,
     principal VARCHAR(200) NOT NULL,
     owner VARCHAR(80) NOT NULL,
-    owned_until BIGINT, labels TEXT DEFAULT '{}' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL,
+    owned_until BIGINT, labels TEXT DEFAULT '{}' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL, progress_told_at BIGINT,
     PRIMARY KEY (name)
 );
 
@@ -110,6 +110,6 @@ CREATE INDEX ix_image_scores_used ON image_scores (used_at);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0007');
+INSERT INTO alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');

@@ -26,6 +26,39 @@ CREATE TABLE public.audit_outbox (
     count bigint NOT NULL
 );
 
+CREATE TABLE public.base_model_meter (
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    hour bigint NOT NULL
+);
+
+CREATE TABLE public.base_models (
+    name character varying(200) NOT NULL COLLATE pg_catalog."C",
+    project character varying(200) NOT NULL COLLATE pg_catalog."C",
+    display_name text NOT NULL,
+    description text NOT NULL,
+    license text NOT NULL,
+    labels text NOT NULL,
+    file_name text NOT NULL,
+    size_bytes bigint NOT NULL,
+    sha256 character varying(64) NOT NULL,
+    header_bytes integer NOT NULL,
+    header_sha256 character varying(64) NOT NULL,
+    "precision" character varying(8) NOT NULL,
+    families text NOT NULL,
+    based_on character varying(100) NOT NULL,
+    family character varying(60) NOT NULL,
+    state character varying(16) NOT NULL,
+    parts text NOT NULL,
+    error text,
+    attempts text NOT NULL,
+    lease_token character varying(64),
+    lease_worker character varying(100),
+    lease_expires_at bigint,
+    revision integer NOT NULL,
+    create_time bigint NOT NULL,
+    update_time bigint NOT NULL
+);
+
 CREATE TABLE public.epochs (
     job character varying(200) NOT NULL COLLATE pg_catalog."C",
     number integer NOT NULL,
@@ -117,7 +150,8 @@ CREATE TABLE public.preview_requests (
     create_time bigint NOT NULL,
     start_time bigint,
     end_time bigint,
-    expire_time bigint NOT NULL
+    expire_time bigint NOT NULL,
+    entry character varying(100) DEFAULT ''::character varying NOT NULL
 );
 
 CREATE TABLE public.project_shares (
@@ -179,7 +213,10 @@ CREATE TABLE public.training_jobs (
     memory_bytes bigint DEFAULT '0'::bigint NOT NULL,
     memory_low_bytes bigint DEFAULT '0'::bigint NOT NULL,
     memory_class integer DEFAULT 0 NOT NULL,
-    mixed_precision character varying(8) DEFAULT ''::character varying NOT NULL
+    mixed_precision character varying(8) DEFAULT ''::character varying NOT NULL,
+    entry character varying(100) DEFAULT ''::character varying NOT NULL,
+    needs_skill integer DEFAULT 0 NOT NULL,
+    initial_lora text
 )
 WITH (fillfactor='70');
 
@@ -205,6 +242,12 @@ ALTER TABLE ONLY public.attempt_times
 
 ALTER TABLE ONLY public.audit_outbox
     ADD CONSTRAINT audit_outbox_pkey PRIMARY KEY (id, revision);
+
+ALTER TABLE ONLY public.base_model_meter
+    ADD CONSTRAINT base_model_meter_pkey PRIMARY KEY (project);
+
+ALTER TABLE ONLY public.base_models
+    ADD CONSTRAINT base_models_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.epochs
     ADD CONSTRAINT epochs_pkey PRIMARY KEY (job, number);
@@ -244,6 +287,10 @@ ALTER TABLE ONLY public.workers
 
 CREATE INDEX ix_attempt_times_project ON public.attempt_times USING btree (project, end_time);
 
+CREATE INDEX ix_base_models_created ON public.base_models USING btree (project, create_time, name);
+
+CREATE INDEX ix_base_models_unready ON public.base_models USING btree (update_time) WHERE (((state)::text = 'UPLOADING'::text) OR ((state)::text = 'CHECKING'::text));
+
 CREATE INDEX ix_events_unpublished ON public.events USING btree (published_at, "position");
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
@@ -251,6 +298,8 @@ CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btr
 CREATE INDEX ix_jobs_active ON public.training_jobs USING btree (project) WHERE (lease_token IS NOT NULL);
 
 CREATE INDEX ix_jobs_created ON public.training_jobs USING btree (project, create_time, name);
+
+CREATE INDEX ix_jobs_own_model ON public.training_jobs USING btree (base_model) WHERE ((entry)::text <> ''::text);
 
 CREATE INDEX ix_jobs_pace ON public.training_jobs USING btree (base_model, end_time);
 
@@ -276,6 +325,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0014');
+INSERT INTO public.alembic_version (version_num) VALUES ('0016');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0014', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0016', '0002', '0.1.0');

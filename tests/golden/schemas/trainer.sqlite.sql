@@ -107,7 +107,7 @@ CREATE TABLE "training_jobs" (
     end_time BIGINT,
     update_time BIGINT NOT NULL,
     last_event BIGINT NOT NULL,
-    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL, memory_bytes BIGINT DEFAULT '0' NOT NULL, memory_low_bytes BIGINT DEFAULT '0' NOT NULL, memory_class INTEGER DEFAULT '0' NOT NULL, mixed_precision VARCHAR(8) DEFAULT '' NOT NULL,
+    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL, memory_bytes BIGINT DEFAULT '0' NOT NULL, memory_low_bytes BIGINT DEFAULT '0' NOT NULL, memory_class INTEGER DEFAULT '0' NOT NULL, mixed_precision VARCHAR(8) DEFAULT '' NOT NULL, entry VARCHAR(100) DEFAULT '' NOT NULL, needs_skill INTEGER DEFAULT '0' NOT NULL, initial_lora TEXT,
     PRIMARY KEY (name)
 );
 
@@ -164,8 +164,43 @@ CREATE TABLE preview_requests (
     create_time BIGINT NOT NULL,
     start_time BIGINT,
     end_time BIGINT,
-    expire_time BIGINT NOT NULL,
+    expire_time BIGINT NOT NULL, entry VARCHAR(100) DEFAULT '' NOT NULL,
     PRIMARY KEY (name)
+);
+
+CREATE TABLE base_models (
+    name VARCHAR(200) NOT NULL,
+    project VARCHAR(200) NOT NULL,
+    display_name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    license TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    sha256 VARCHAR(64) NOT NULL,
+    header_bytes INTEGER NOT NULL,
+    header_sha256 VARCHAR(64) NOT NULL,
+    precision VARCHAR(8) NOT NULL,
+    families TEXT NOT NULL,
+    based_on VARCHAR(100) NOT NULL,
+    family VARCHAR(60) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    parts TEXT NOT NULL,
+    error TEXT,
+    attempts TEXT NOT NULL,
+    lease_token VARCHAR(64),
+    lease_worker VARCHAR(100),
+    lease_expires_at BIGINT,
+    revision INTEGER NOT NULL,
+    create_time BIGINT NOT NULL,
+    update_time BIGINT NOT NULL,
+    PRIMARY KEY (name)
+);
+
+CREATE TABLE base_model_meter (
+    project VARCHAR(200) NOT NULL,
+    hour BIGINT NOT NULL,
+    PRIMARY KEY (project)
 );
 
 CREATE TABLE schema_state (
@@ -180,15 +215,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
-
-CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -204,6 +239,12 @@ CREATE INDEX ix_previews_created ON preview_requests (project, create_time, name
 
 CREATE INDEX ix_previews_expire ON preview_requests (expire_time);
 
-INSERT INTO alembic_version (version_num) VALUES ('0014');
+CREATE INDEX ix_base_models_unready ON base_models (update_time) WHERE state = 'UPLOADING' OR state = 'CHECKING';
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0014', '0002', '0.1.0');
+CREATE INDEX ix_base_models_created ON base_models (project, create_time, name);
+
+CREATE INDEX ix_jobs_own_model ON training_jobs (base_model) WHERE entry <> '';
+
+INSERT INTO alembic_version (version_num) VALUES ('0016');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0016', '0002', '0.1.0');

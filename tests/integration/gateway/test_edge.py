@@ -152,6 +152,12 @@ async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_co
     assert gateway.servicer.metadata == []
 
 
+def violations(answer: dict[str, Any]) -> dict[str, str]:
+    """What an answer says of each wrong field."""
+    found = [each["fieldViolations"] for each in answer["details"] if "fieldViolations" in each]
+    return {each["field"]: each["description"] for some in found for each in some}
+
+
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
@@ -166,6 +172,7 @@ async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_co
         ("parent=projects/rival", "QUERY_OVERRIDES_PATH"),
         ("dataset.name=projects/rival/datasets/dogs", "QUERY_OVERRIDES_PATH"),
         ("x=1&name=projects/rival/datasets/dogs", "QUERY_OVERRIDES_PATH"),
+        ("name=projects/rival/datasets/dogs&parent=projects/rival", "QUERY_OVERRIDES_PATH"),
     ],
 )
 async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
@@ -175,9 +182,9 @@ async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
     async with http(gateway) as client:
         answer = await client.get(address)
     assert (answer.status_code, answer.json()["details"][0]["reason"]) == (400, reason)
-    named = [each["fieldViolations"][0]["field"] for each in answer.json()["details"] if "fieldViolations" in each]
-    overridden = [name for name in PATH_NAMES if name in query.replace("%61", "a")][:1]
-    assert named == (overridden if reason == "QUERY_OVERRIDES_PATH" else [])
+    named = violations(answer.json())
+    given = [pair.partition("=")[0] for pair in query.replace("%61", "a").split("&")]
+    assert list(named) == ([name for name in given if name in PATH_NAMES] if reason == "QUERY_OVERRIDES_PATH" else [])
     assert gateway.key not in answer.text
     assert gateway.servicer.metadata == []
     log = gateway.keys_file.with_name("access.log")
@@ -185,6 +192,42 @@ async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
     line = json.loads(log.read_text().splitlines()[-1])
     assert line["path"] == f"/v1/{NAME}"
     assert gateway.key not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "query", "named"),
+    [
+        ("GET", "datasets", "foo=1&pageSiz=2&page_size=many", {
+            "foo": "There is no such field", "pageSiz": "There is no such field. Did you mean pageSize?",
+            "page_size": "must be a whole number",
+        }),
+        ("GET", "datasets", "orderby=create_time", {"orderby": "There is no such field. Did you mean orderBy?"}),
+        ("DELETE", "datasets/dogs", "force=maybe&etag=x", {"force": "must be true or false"}),
+        ("GET", "datasets/dogs/images/i:download", "view=SMALL", {
+            "view": "must be one of VIEW_UNSPECIFIED, VIEW_ORIGINAL, VIEW_THUMBNAIL, VIEW_CROP, VIEW_MASK",
+        }),
+        ("POST", "datasets/dogs/images:upload", "file_nam=x", {
+            "file_nam": "There is no such field. Did you mean fileName?",
+        }),
+        ("GET", "datasets", "%22%0a=1", {"%22%0a": "There is no such field"}),
+    ],
+)  # fmt: skip
+async def test_a_query_is_refused_with_every_name_and_value_that_the_method_does_not_take(
+    gateway: Gateway, verb: str, path: str, query: str, named: dict[str, str]
+) -> None:
+    async with http(gateway) as client:
+        answer = await client.request(verb, f"/v1/projects/acme/{path}?{query}")
+    assert answer.status_code == 400, answer.text
+    assert violations(answer.json()) == named
+    unknown = any(each.startswith("There is no such field") for each in named.values())
+    assert answer.json()["details"][0]["reason"] == ("FIELD_UNKNOWN" if unknown else "FIELD_TYPE_WRONG")
+    assert gateway.servicer.metadata == []
+
+
+@pytest.mark.parametrize("query", ["pageSize=2&page_size=3&filter=a%3Db&order_by=x", "pageToken=", "orderBy=+a", ""])
+async def test_what_a_method_takes_passes_in_both_spellings(gateway: Gateway, query: str) -> None:
+    async with http(gateway) as client:
+        assert (await client.get(f"/v1/projects/acme/datasets?{query}")).status_code in (200, 501)
 
 
 async def test_the_access_log_has_the_callers_path_without_its_query(gateway: Gateway) -> None:

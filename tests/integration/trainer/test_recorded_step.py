@@ -81,8 +81,9 @@ def record_with(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
         {"train_text_encoder": True, "min_snr_gamma": 5.0, "ema_decay": 0.9},
         {"batch_size": 1, "gradient_accumulation_steps": 3, "shuffle_caption": True, "max_grad_norm": 0.0},
         {"masked_loss": True, "gradient_checkpointing": True, "lr_warmup_steps": 3},
+        {"preservation_weight": 2.0, "train_text_encoder": True},
     ],
-    ids=["text-encoder", "accumulation", "checkpointing"],
+    ids=["text-encoder", "accumulation", "checkpointing", "preservation"],
 )
 def test_a_recorded_step_gives_bitwise_the_same_losses(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]

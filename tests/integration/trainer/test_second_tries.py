@@ -173,11 +173,11 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     return limited
 
 
-@pytest.mark.parametrize("text_encoder", [False, True])
+@pytest.mark.parametrize("more", [{}, {"train_text_encoder": True, "preservation_weight": 1.0}])
 def test_a_batch_that_does_not_fit_is_computed_in_parts_with_the_same_result(
-    make_spec: MakeSpec, room: Callable[[int], list[int]], text_encoder: bool
+    make_spec: MakeSpec, room: Callable[[int], list[int]], more: dict[str, Any]
 ) -> None:
-    changes = {"batch_size": 4, "num_repeats": 4, "aspect_buckets": False, "train_text_encoder": text_encoder}
+    changes = {"batch_size": 4, "num_repeats": 4, "aspect_buckets": False, **more}
     whole, split = Told(), Told()
     whole.train(make_spec("whole", **changes))
     sizes = room(1)

@@ -171,6 +171,9 @@ def test_a_token_with_the_right_key_and_no_list_in_it_is_refused(body: bytes, mo
         ("state = RUNNING OR state = QUEUED rank = 8", AllOf((AnyOf((RUNNING, QUEUED)), EIGHT))),
         ("NOT state = RUNNING", Not(RUNNING)),
         ("-state = RUNNING", Not(RUNNING)),
+        ('displayName = "a" baseModel = x', AllOf((
+            Comparison("display_name", "=", "a"), Comparison("base_model", "=", "baseModels/x"),
+        ))),
         ("NOT (state = RUNNING OR rank=8)", Not(AnyOf((RUNNING, EIGHT)))),
         ("-(state = RUNNING)", Not(RUNNING)),
         ("(state = RUNNING)", RUNNING),
@@ -361,6 +364,7 @@ def test_rows_that_come_meanwhile_neither_repeat_nor_hide_others() -> None:
         ("", [Order("create_time", True), Order("id", True)]),
         ("rank", [Order("rank"), Order("id")]),
         ("rank desc, display_name asc", [Order("rank", True), Order("display_name"), Order("id")]),
+        ("createTime desc, displayName", [Order("create_time", True), Order("display_name"), Order("id")]),
     ],
 )
 def test_orders_end_with_the_key(text: str, expected: list[Order]) -> None:
@@ -368,9 +372,28 @@ def test_orders_end_with_the_key(text: str, expected: list[Order]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["unknown", "id", "state", "rank down", "rank desc desc", ",", "rank,,create_time", "rank, rank desc"]
+    "text",
+    [
+        "unknown",
+        "id",
+        "state",
+        "rank, createTime, create_time",
+        "rank down",
+        "rank desc desc",
+        ",",
+        "rank,,create_time",
+        "rank, rank desc",
+    ],
 )
 def test_wrong_orders_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         asked(order_by=text)
     assert (caught.value.field, caught.value.reason) == ("order_by", "ORDER_BY_INVALID")
+
+
+def test_all_that_is_wrong_with_a_question_is_named_at_once() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        asked(filter="rank = x", order_by="unknown", page_size=-1)
+    assert [violation.field for violation in caught.value.violations] == ["page_size", "filter", "order_by"]
+    assert "number" in caught.value.remedy
+    assert "create_time" in caught.value.remedy

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.chassis import names
 from services.chassis.errors import Aborted, InvalidArgument
-from services.chassis.names import ResourceName
+from services.chassis.names import ResourceName, check_mask
 from tests.fixtures.patience import until_blocking
 
 IMAGE = ResourceName("projects/{project}/datasets/{dataset}/images/{image}")
@@ -103,3 +103,19 @@ def test_an_old_etag_is_refused_and_none_is_fine() -> None:
     with pytest.raises(Aborted) as caught:
         names.check_etag("then", "now")
     assert caught.value.reason == "ETAG_MISMATCH"
+
+
+def test_a_mask_is_refused_with_every_path_that_cannot_be_changed() -> None:
+    check_mask(["a", "*"], ("a", "b"))
+    check_mask([], ("a",))
+    with pytest.raises(InvalidArgument) as caught:
+        check_mask(["x", "a", "y" * 500], ("a", "b"))
+    assert [(each.field, each.description) for each in caught.value.violations] == [
+        ("update_mask", "'x' cannot be changed"), ("update_mask", f"'{'y' * 100}' cannot be changed"),
+    ]  # fmt: skip
+    assert (caught.value.reason, caught.value.remedy) == (
+        "UPDATE_MASK_INVALID",
+        "Name whole fields out of a, b, or leave update_mask empty.",
+    )
+    with pytest.raises(InvalidArgument, match="'x' of an epoch cannot be changed"):
+        check_mask(["x"], ("labels",), of="an epoch")

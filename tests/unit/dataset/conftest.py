@@ -20,6 +20,7 @@ from services.dataset.use_cases.images import ImageVerbs
 from services.dataset.use_cases.intake import Intake
 from services.dataset.use_cases.mask_intake import MaskIntake
 from services.dataset.use_cases.masks import MaskVerbs
+from services.dataset.use_cases.projects import ProjectVerbs
 from services.dataset.use_cases.tags import TagVerbs
 from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.uploads import UploadHeader, UploadVerb
@@ -47,6 +48,7 @@ class Service:
     batches: ImageBatches
     masks: MaskVerbs
     edits: EditVerbs
+    projects: ProjectVerbs
 
     async def new_set(self, **fields: object) -> Dataset:
         """The dataset `projects/acme/datasets/dogs`."""
@@ -114,6 +116,7 @@ def build(limits: Limits, *, idle_s: float = 5.0, budget: ByteBudget | None = No
             reservation=timedelta(minutes=15),
         ),
         edits=EditVerbs(store, clock),
+        projects=ProjectVerbs(store, tokens),
     )
 
 

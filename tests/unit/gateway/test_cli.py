@@ -49,6 +49,8 @@ def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--nonsense",), output.USAGE, "No such option"),
         (("--server", "127.0.0.1:1", "dataset", "show", "../x"), output.USAGE, "neither an id nor a resource name"),
         (("--server", "127.0.0.1:1", "train", "start", "d", "--set", "rnk=4"), output.USAGE, "Did you mean rank"),
+        (("--server", "127.0.0.1:1", "train", "start", "d", "--set", "unet-lr=1"), output.USAGE, "mean learning_rate"),
+        (("--server", "127.0.0.1:1", "--project", "Bad Name", "dataset", "list"), output.USAGE, "is not a project"),
         (("--server", "127.0.0.1:1", "dataset", "upload", "d", "/no/such"), output.NOT_FOUND, "no file /no/such"),
         (("--server", "127.0.0.1:1", "dataset", "tag", "d", "--mode", "x"), output.USAGE, "overwrite-auto"),
         (("--server", "127.0.0.1:1", "dataset", "edit-tags", "d", "--replace", "x"), output.USAGE, "OLD=NEW"),
@@ -249,6 +251,13 @@ def test_what_the_service_finds_wrong_is_named_with_what_the_command_line_does()
     with pytest.raises(errors.InvalidArgument, match="There is no parameter 'no_such'"):
         parameters({}, ["no_such=1"], [], away)
     assert parameters({}, ["alpha=8"], [], away).alpha == 8
+
+
+@pytest.mark.parametrize("said", ["Set force to delete it.", "Save what you need, then set force to delete it."])
+def test_a_remedy_names_the_option_and_not_the_field(said: str) -> None:
+    told = output.at_the_command_line(said)
+    assert told == said.replace("Set force", "Give --force").replace("set force", "give --force")
+    assert "--force" in told
 
 
 def test_tag_options_by_plain_values() -> None:

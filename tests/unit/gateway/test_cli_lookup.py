@@ -115,7 +115,7 @@ def test_the_last_two_jobs_are_compared_by_default() -> None:
 
 @pytest.mark.parametrize(
     ("given", "near"),
-    [("backpack_dog", "backpack-dog"), ("Köter Nr. 5", "koter-nr-5"), ("2024", "dataset-2024"), ("??", "dataset")],
+    [("backpack_dog", "backpack-dog"), ("Köter Nr. 5", "koter-nr-5"), ("2024", "dataset-2024")],
 )
 def test_the_nearest_legal_id_is_offered(given: str, near: str) -> None:
     assert nearest_id(given, "dataset") == near
@@ -125,6 +125,16 @@ def test_the_nearest_legal_id_is_offered(given: str, near: str) -> None:
     assert refused.value.remedy.startswith(f"Did you mean '{near}'?")
     with pytest.raises(errors.InvalidArgument, match=f"Did you mean '{near}'"):
         _session().name("datasets", given)
+
+
+@pytest.mark.parametrize("given", ["??", "кот", "猫"])
+def test_no_id_is_offered_of_which_no_letter_was_typed(given: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        lookup.new_id(given, field="dataset_id", kind="dataset")
+    assert refused.value.remedy.startswith("An id holds")
+    with pytest.raises(errors.InvalidArgument) as unnamed:
+        _session().name("datasets", given)
+    assert unnamed.value.remedy.startswith("An id holds")
 
 
 @pytest.mark.parametrize(

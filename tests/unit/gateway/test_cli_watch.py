@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
 from fiveshot.words import TEXT_FROM
 from rich.console import Console
@@ -79,6 +80,44 @@ def test_ctrl_c_says_that_the_job_goes_on_and_how_to_follow_it(monkeypatch: pyte
     assert done.stderr.splitlines() == [
         "The job goes on. Follow it: fiveshot train watch job-1. End it: fiveshot train cancel job-1."
     ]
+
+
+class _InterruptedTagger:
+    def ListTagJobs(self, request: Any) -> Any:
+        return tagger_service_pb2.ListTagJobsResponse(tag_jobs=[tagger_pb2.TagJob(name="projects/p/tagJobs/tag-1")])
+
+    def GetTagJob(self, request: Any) -> Any:
+        return tagger_pb2.TagJob(name=request.name)
+
+    def WatchTagJob(self, request: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def TagImages(self, request: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+class _InterruptedStart:
+    def CreateTrainingJob(self, request: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("tag-jobs watch", ["The job goes on. Follow it: fiveshot tag-jobs watch tag-1. "
+                            "End it: fiveshot tag-jobs cancel tag-1."]),
+        ("dataset tag cat", ["Whether the job was queued is not known. See: fiveshot tag-jobs list", "Interrupted."]),
+        ("train start cat", ["Whether the job was queued is not known. See: fiveshot train list", "Interrupted."]),
+    ],
+)  # fmt: skip
+def test_ctrl_c_says_what_goes_on_or_how_to_find_out(
+    monkeypatch: pytest.MonkeyPatch, command: str, told: list[str]
+) -> None:
+    channel = SimpleNamespace(resumed=lambda start: start())
+    stubs = SimpleNamespace(trainer=_InterruptedStart(), tagger=_InterruptedTagger(), channel=channel)
+    monkeypatch.setattr(Session, "stubs", stubs)
+    done = CliRunner().invoke(app, ["--server", "127.0.0.1:1", *command.split()], prog_name="fiveshot")
+    assert (done.exit_code, done.stderr.splitlines()) == (output.INTERRUPTED, told)
 
 
 def _epochs(*measured: tuple[float, float, float], recommended: int) -> list[training_job_pb2.Epoch]:

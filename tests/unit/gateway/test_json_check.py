@@ -1,4 +1,4 @@
-"""Unknown names in JSON bodies are found wherever they stand, and nothing else is refused."""
+"""Unknown names and wrong types of values are found wherever they stand in JSON, and nothing else is refused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from gateway.envoy_edge import path_variables, plain
+from gateway.envoy_edge import path_variables
 from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.http_rules import http_rules
 from gateway.json_check import JsonCheck
+from gateway.query_names import plain
 from services.chassis.errors import InvalidArgument
 
 RULES = http_rules(PUBLIC_SERVICES)
@@ -27,7 +28,7 @@ def check() -> JsonCheck:
         ("POST", JOBS, {"trainingJb": {}}, ["trainingJb"]),
         ("POST", f"{JOBS}/", {"trainingJb": {}}, ["trainingJb"]),
         ("POST", JOBS, {"training_job": {"parameters": {"rnk": 4}}}, ["training_job.parameters.rnk"]),
-        ("POST", JOBS, {"trainingJob": {"nme": 1, "parameters": 3}}, ["training_job.nme"]),
+        ("POST", JOBS, {"trainingJob": {"nme": 1, "parameters": 3}}, ["training_job.nme", "training_job.parameters"]),
         ("POST", f"{JOBS}/one:cancel", {"why": "so"}, ["why"]),
         ("POST", f"{JOBS}?validateOnly=true", {"x": 1, "y": 2}, ["x", "y"]),
         ("PATCH", "/v1/projects/acme/datasets/dogs", {"displayNme": "a"}, ["dataset.displayNme"]),
@@ -41,10 +42,38 @@ def test_unknown_names(check: JsonCheck, verb: str, path: str, body: object, fie
     assert wrong.value.reason == "FIELD_UNKNOWN"
 
 
+def test_values_of_a_wrong_type_are_named_all_at_once(check: JsonCheck) -> None:
+    parameters = {"rank": "many", "numEpochs": 2.5, "previewPrompts": [1], "trainTextEncoder": "yes", "seed": {}}
+    body = {"training_job": {"displayName": 5, "parameters": parameters, "labels": {"a": 1}}}
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check("POST", JOBS, json.dumps(body).encode())
+    assert wrong.value.reason == "FIELD_TYPE_WRONG"
+    assert {each.field.removeprefix("training_job."): each.description for each in wrong.value.violations} == {
+        "display_name": "must be text, in quotes",
+        "parameters.rank": "must be a number",
+        "parameters.num_epochs": "must be a whole number",
+        "parameters.preview_prompts[0]": "must be text, in quotes",
+        "parameters.train_text_encoder": "must be true or false",
+        "parameters.seed": "must be a single value",
+        "labels['a']": "must be text, in quotes",
+    }
+
+
+def test_an_enum_is_refused_with_its_values(check: JsonCheck) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check("PATCH", "/v1/projects/acme/datasets/dogs", b'{"textFrom": "TAGS"}')
+    (violation,) = wrong.value.violations
+    assert violation.field == "dataset.text_from"
+    assert "TEXT_FROM_TAGS" in violation.description
+
+
 @pytest.mark.parametrize(
     ("verb", "path", "body"),
     [
-        ("POST", JOBS, b'{"trainingJob": {"parameters": {"rank": "many"}}}'),
+        ("POST", JOBS, b'{"trainingJob": {"parameters": {"rank": "4", "learningRate": "1e-4", "numEpochs": 2.0}}}'),
+        ("POST", JOBS, b'{"trainingJob": {"parameters": {"rank": null, "seed": " 7", "learningRate": "NaN"}}}'),
+        ("POST", "/v1/projects/acme/datasets", b'{"dataset": {"textFrom": 1, "labels": {"a": "b"}}}'),
+        ("POST", "/v1/projects/acme/datasets", b'{"validateOnly": "true", "dataset": {"textFrom": "TEXT_FROM_TAGS"}}'),
         ("POST", JOBS, b'{"training_job": {"createTime": "2026-01-01T00:00:00Z"}}'),
         ("PATCH", "/v1/projects/acme/datasets/dogs", b'{"displayName": "a", "trigger_word": "b"}'),
         ("POST", JOBS, b"no json"),

@@ -88,6 +88,14 @@ def test_what_an_epoch_lacks_is_left_out() -> None:
     assert "ComfyUI" not in card
 
 
+def test_what_training_went_on_from_is_told() -> None:
+    lora = "projects/acme/models/rex/versions/1"
+    went_on = replace(finished_epoch(), initial_lora=lora)
+    assert f"| went on from | `{lora}` |" in model_card("Rex", "", went_on)
+    assert went_on.lineage.initial_lora == lora
+    assert "went on" not in model_card("Rex", "", finished_epoch())
+
+
 def test_a_pretended_epoch_says_so_before_all_else() -> None:
     card = model_card("Rex", "", replace(finished_epoch(), pretended=True))
     assert front_matter(card)["tags"] == ["pretended", "fiveshot"]

@@ -53,11 +53,18 @@ def test_the_stack_of_this_machine_is_found_while_it_lives(tmp_path: Path) -> No
         assert local_stack(folder.path) is None
 
 
-@pytest.mark.parametrize("server", ["ftp://x:1", "https://"])
+@pytest.mark.parametrize("server", ["ftp://x:1", "https://", "http://x y"])
 def test_an_address_that_is_none_is_refused(server: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         endpoint(server)
     assert refused.value.field == "server"
+
+
+@pytest.mark.parametrize("project", ["Bad Name", "a_b", "x/y"])
+def test_a_project_that_is_none_is_refused_before_anything_is_sent(project: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        endpoint("127.0.0.1:1", project=project)
+    assert (refused.value.field, refused.value.reason) == ("project", "NAME_INVALID")
 
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ async def test_the_next_process_goes_on_where_a_killed_one_stopped(world: World)
     job = await world.start()
     claimed = await world.jobs.claim("killed", now=world.now, until=world.now + timedelta(seconds=15))
     assert claimed is not None
-    await world.jobs.record(job.name, "killed", ImageOutcome(first, ImageState.TAGGED))
+    await world.jobs.record(job.name, "killed", ImageOutcome(first, ImageState.TAGGED), now=world.now)
     async with world.running("heir"):
         await until(lambda: world.jobs.claims >= 4, what="the heir to look for work")
         assert (await world.jobs.get(job.name)).count(ImageState.TAGGED) == 1, "its time is not over"
@@ -303,10 +303,10 @@ async def test_a_database_outage_leaves_the_job_to_a_later_claim(world: World) -
     record = world.jobs.record
     outages = deque([Unavailable("the database is away")])
 
-    async def flaky(name: str, owner: str, outcome: ImageOutcome) -> bool:
+    async def flaky(name: str, owner: str, outcome: ImageOutcome, *, now: datetime) -> bool:
         if outages:
             raise outages.popleft()
-        return await record(name, owner, outcome)
+        return await record(name, owner, outcome, now=now)
 
     world.jobs.record = flaky  # type: ignore[method-assign]
     async with world.running():

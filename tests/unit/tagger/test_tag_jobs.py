@@ -86,7 +86,7 @@ async def test_watch_tells_every_state_once_and_ends_with_the_job(world: World) 
     await world.jobs.claim("me", now=world.now, until=world.now)
     world.changes.notify(job.name)
     await until(lambda: len(seen) == 2)
-    await world.jobs.record(job.name, "me", ImageOutcome(name, ImageState.SKIPPED))
+    await world.jobs.record(job.name, "me", ImageOutcome(name, ImageState.SKIPPED), now=world.now)
     await world.verbs.cancel(job.name)
     async with within():
         await watching

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.trainer.recipe.captions import CaptionLengths, about_tokens, caption_lengths
+from services.trainer.recipe.captions import CaptionLengths, about_tokens, caption_lengths, preserved_caption
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.families import families
 
@@ -29,6 +29,28 @@ def test_only_what_is_over_the_limit_counts() -> None:
     captions = ["dog " * 75, "dog " * 76, "dog"]
     assert caption_lengths(captions, 75) == CaptionLengths(too_long=1, longest=76, limit=75)
     assert caption_lengths([], 75) == CaptionLengths(0, 0, 75)
+
+
+@pytest.mark.parametrize(
+    ("caption", "instead", "kept"),
+    [
+        ("sks dog on a beach", "", "dog on a beach"),
+        ("sks dog on a beach", "dog", "dog on a beach"),
+        ("sks on a beach", "dog", "dog on a beach"),
+        ("sks, red ball, a sks", "", "red ball, a"),
+        ("a photo of Sks dogs", "dog", "a photo of dog dogs"),
+        ("disks and sks", "", "disks and"),
+        ("sks", "", ""),
+        ("a beach", "dog", "a beach"),
+    ],
+)
+def test_a_preserved_caption_is_the_text_without_its_trigger_word(caption: str, instead: str, kept: str) -> None:
+    assert preserved_caption(caption, "sks", instead) == kept
+
+
+def test_without_a_trigger_word_and_with_signs_in_one_nothing_else_is_taken_away() -> None:
+    assert preserved_caption("a dog", "", "cat") == "a dog"
+    assert preserved_caption("a (s.k) dog, a sxk", "(s.k)", "\\1") == "a \\1 dog, a sxk"
 
 
 def test_limits_are_those_of_the_families_encoders() -> None:

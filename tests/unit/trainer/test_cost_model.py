@@ -75,6 +75,16 @@ def test_a_small_last_batch_is_counted_as_it_is() -> None:
     assert single.kernels > 5 * whole.kernels
 
 
+def test_a_preservation_loss_costs_another_pass_and_a_prediction_and_no_memory() -> None:
+    plain = cost(parameters(regularization_fraction=0.0))
+    kept = cost(parameters(regularization_fraction=0.0, preservation_weight=1.0))
+    ratio = kept.of_epoch["training"].flops / plain.of_epoch["training"].flops
+    assert 2.2 < ratio < 2.6
+    assert kept.of_epoch["training"].kernels > 2 * plain.of_epoch["training"].kernels
+    assert kept.memory_bytes == plain.memory_bytes
+    assert kept.of_epoch["sampling"] == plain.of_epoch["sampling"]
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "side", "milliseconds"),
     # Weights as published with the models; the least time of a picture on a GPU of 790 TFLOP/s, worked out by hand.

@@ -72,6 +72,25 @@ async def test_the_trigger_word_of_the_set_enters_the_parameters() -> None:
     assert all("sks" in prompt for prompt in planned.parameters.preview_prompts)
 
 
+async def test_what_is_preserved_is_called_by_the_sets_subject_or_the_callers_word() -> None:
+    planner, _ = _planner(replace(_set(5), subject="gray dog "))
+    on = {**REQUEST.parameters, "preservation_weight": 1.0}
+    classes = [
+        (await planner.plan(replace(REQUEST, parameters=given), store=False)).parameters.preservation_class
+        for given in (REQUEST.parameters, on, {**on, "preservation_class": "wolf"})
+    ]
+    assert classes == ["", "gray dog", "wolf"]
+
+
+async def test_a_preservation_loss_needs_a_trigger_word() -> None:
+    planner, datasets = _planner(_set(5, trigger_word=""))
+    request = replace(REQUEST, parameters={"preservation_weight": 1.0})
+    with pytest.raises(InvalidArgument) as refused:
+        await planner.plan(request, store=True)
+    assert refused.value.violations[0].field == "training_job.parameters.preservation_weight"
+    assert [call for call in datasets.calls if call.startswith("pin")] == []
+
+
 async def test_bad_parameters_are_refused_before_the_dataset_service_is_asked() -> None:
     planner, datasets = _planner(_set(5))
     with pytest.raises(InvalidArgument) as refused:
@@ -174,8 +193,8 @@ async def test_a_name_that_cannot_be_meant_is_refused_unasked(dataset: str) -> N
 
 
 @pytest.mark.parametrize("name", ["baseModels/absent", "fiveshot-tiny", "models/fiveshot-tiny"])
-def test_an_unknown_base_model_is_answered_with_those_on_offer(name: str) -> None:
+async def test_an_unknown_base_model_is_answered_with_those_on_offer(name: str) -> None:
     planner, _ = _planner(_set(5))
     with pytest.raises(NotFound) as refused:
-        planner.base_model(name, field="training_job.base_model")
+        await planner.plan(replace(REQUEST, base_model=name), store=False)
     assert "baseModels/fiveshot-tiny" in refused.value.remedy

@@ -22,6 +22,7 @@ from services.trainer.models.pulse import Pulse
 from services.trainer.ports import WorkerAsk
 from services.trainer.ports.previews import SavedVersion
 from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.recipe.lora_shape import LoraHeader
 from services.trainer.use_cases.drawing import PreviewAssignment, PreviewWork
 from services.trainer.use_cases.placing import Placing
 from services.trainer.use_cases.previews import PreviewKeeper, PreviewReading
@@ -49,6 +50,9 @@ class _Versions:
         if name not in self.found:
             raise NotFound(f"There is no {name}", reason="VERSION_NOT_FOUND", remedy="List them.")
         return SavedVersion(VERSION if self.found[name] == TINY else name, self.found[name])
+
+    async def header(self, name: str, form: str) -> LoraHeader:
+        raise AssertionError("nothing is gone on from here")
 
 
 class _Artifacts:

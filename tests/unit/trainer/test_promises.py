@@ -57,7 +57,8 @@ def test_limits_of_the_fields_are_those_of_the_specs() -> None:
         elif rules.HasField("string"):
             assert rules.string.max_len == SPECS[name].maximum
             found[name] = "text"
-    assert found == {"preview_prompts": "list", "preview_seeds": "list", "preview_negative_prompt": "text"}
+    texts = dict.fromkeys(("preview_negative_prompt", "preservation_class"), "text")
+    assert found == {"preview_prompts": "list", "preview_seeds": "list", **texts}
 
 
 def test_the_rate_that_0_takes_is_the_denoisers() -> None:

@@ -14,6 +14,7 @@ from services.trainer.models.job import TrainingJob
 from services.trainer.models.pulse import Pulse
 from services.trainer.ports import QUEUE, Move, WorkerAsk
 from services.trainer.use_cases import working
+from services.trainer.use_cases.checking_base_models import BaseModelCheck
 from services.trainer.use_cases.drawing import PreviewAssignment
 from services.trainer.use_cases.placing import Placing
 from services.trainer.use_cases.working import Assignment, JobWork
@@ -60,7 +61,7 @@ class _Scene:
             pulse=Pulse(timedelta(seconds=30), most_per_second=200),
         )
 
-    def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | PreviewAssignment | None]:
+    def wait(self, number: int, wait_s: float) -> asyncio.Task[Assignment | PreviewAssignment | BaseModelCheck | None]:
         ask = WorkerAsk(f"w-{number}", ("baseModels/tiny",), "", "cpu")
         return asyncio.create_task(self.work.acquire(ask, timedelta(seconds=wait_s)))
 

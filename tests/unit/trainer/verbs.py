@@ -113,7 +113,6 @@ class Verbs:
             self.store,
             FakeArtifacts(),
             catalogue,
-            planner,
             TOKENS,
             clock=self.clock,
             placing=Placing(self.store, clock=self.clock, look_again=timedelta()),

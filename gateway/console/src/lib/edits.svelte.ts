@@ -2,7 +2,7 @@
 import { type Image, type MaskSource } from '../gen/fiveshot/dataset/v1/dataset_pb'
 import { datasets, faultOf, type Fault } from './api'
 import type { OpenDataset } from './dataset.svelte'
-import { alike, History, PATHS, type Change, type Step } from './history'
+import { alike, History, onTop, PATHS, type Change, type Step } from './history'
 
 const HUNDRED = 100
 /** png: empty takes the mask away. tagger: who suggested it; empty for one drawn by hand. */
@@ -48,7 +48,7 @@ export class Edits {
     const origin = 'caption' in change && !('captionOrigin' in change) ? { captionOrigin: undefined } : {}
     this.#open.put({ ...now, ...origin, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
     this.#waiting[now.name] = (this.#waiting[now.name] ?? 0) + 1
-    this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change))
+    this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change, now))
   }
 
   /** Of many images, as one step: all or, of each hundred, nothing. True when all went through. */
@@ -143,11 +143,17 @@ export class Edits {
     this.steps = this.#history.length
   }
 
-  async #send(name: string, change: Change): Promise<void> {
+  /** from: the image as it was when the change was made. */
+  async #send(name: string, change: Change, from: Image): Promise<void> {
     const known = this.#open.images.find((each) => each.name === name)
     try {
-      const image = { name, etag: known?.etag ?? '', ...change }
-      const answer = await datasets.updateImage({ image, updateMask: { paths: pathsOf(change) } })
+      const answer = await update(name, known?.etag ?? '', change).catch(async (error) => {
+        // Somebody else was faster: what does not touch theirs goes on top of it.
+        const now = faultOf(error).reason === 'ETAG_MISMATCH' ? await datasets.getImage({ name }) : null
+        const again = now && onTop(change, from, now)
+        if (!again) throw error
+        return update(name, now.etag, again)
+      })
       this.#waiting[name]! -= 1
       const shown = this.#open.images.find((each) => each.name === name)
       const later = this.#waiting[name] && shown ? { tags: shown.tags, caption: shown.caption, captionOrigin: shown.captionOrigin, crop: shown.crop, numRepeats: shown.numRepeats } : {}
@@ -162,6 +168,9 @@ export class Edits {
 }
 
 const pathsOf = (change: Change) => Object.keys(change).map((field) => PATHS[field as keyof Change]!)
+
+const update = (name: string, etag: string, change: Change) =>
+  datasets.updateImage({ image: { name, etag, ...change }, updateMask: { paths: pathsOf(change) } })
 
 function before(image: Image, change: Change): Change {
   // A caption goes back to whoever wrote it.

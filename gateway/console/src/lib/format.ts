@@ -1,7 +1,7 @@
 // Numbers, times and names as people read them.
 import { timestampDate, type Timestamp } from '@bufbuild/protobuf/wkt'
 import type { Duration } from '@bufbuild/protobuf/wkt'
-import { language } from './ui.svelte'
+import { language, t } from './ui.svelte'
 
 /** The last part of a resource name. */
 export const idOf = (name: string) => name.slice(name.lastIndexOf('/') + 1)
@@ -18,12 +18,11 @@ export function size(bytes: bigint | number): string {
   return ''
 }
 
-/** Seconds as `45 s`, `12 min`, `3 h 20 min`. */
+/** Seconds as `45 s`, `12 min`, `3 h 20 min`, in the page's language. */
 export function duration(seconds: number): string {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`
+  if (seconds < 90) return t().seconds(Math.max(1, Math.round(seconds)))
   const minutes = Math.round(seconds / 60)
-  if (minutes < 90) return `${minutes} min`
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+  return minutes < 90 ? t().minutes(minutes) : t().hours(Math.floor(minutes / 60), minutes % 60)
 }
 
 export const secondsOf = (value?: Duration) => (value ? Number(value.seconds) + value.nanos / 1e9 : 0)

@@ -1,6 +1,7 @@
 // What was before each change, newest last. A step is what one press did, of however many images.
 import type { Image } from '../gen/fiveshot/dataset/v1/dataset_pb'
 import { boxOf, same } from './crop'
+import { merged } from './tags'
 
 export type Change = Partial<Pick<Image, 'tags' | 'caption' | 'captionOrigin' | 'crop' | 'numRepeats'>>
 /** Of each field its path in an update mask. */
@@ -35,4 +36,12 @@ export function alike(image: Image, change: Change): boolean {
   if (change.tags === undefined) return true
   const labels = (tags: Image['tags']) => tags.map((tag) => `${tag.source} ${tag.label}`).join('\n')
   return labels(change.tags) === labels(image.tags)
+}
+
+/** A change of an image on top of what somebody else has made of it meanwhile; null where both changed the same. */
+export function onTop(change: Change, from: Image, now: Image): Change | null {
+  const { tags, ...others } = change
+  const untouched = Object.fromEntries(Object.keys(others).map((field) => [field, from[field as keyof Change]])) as Change
+  if (!alike(now, untouched)) return null
+  return tags ? { ...others, tags: merged(from.tags, tags, now.tags) } : others
 }

@@ -1,10 +1,11 @@
 // The numbers of operating: budgets in words, and what their windows mean.
 import type { BudgetUse } from '../gen/fiveshot/usage/v1/usage_pb'
 import { count, duration, secondsOf, size } from './format'
+import { t } from './ui.svelte'
 
 export function amount(budget: BudgetUse, value: bigint): string {
   if (budget.unit === 'bytes') return size(value)
-  if (budget.unit === 'seconds') return value ? duration(Number(value)) : '0 s'
+  if (budget.unit === 'seconds') return value ? duration(Number(value)) : t().seconds(0)
   return count(value)
 }
 

@@ -12,14 +12,14 @@ const FIELDS = new Map(TrainingParametersSchema.fields.map((field) => [field.nam
 export const GROUPS: Record<string, string[]> = {
   learning: ['learning_rate', 'text_encoder_learning_rate', 'optimizer', 'lr_scheduler', 'lr_warmup_steps', 'lr_num_cycles', 'lr_power', 'weight_decay', 'max_grad_norm', 'ema_decay', 'seed'],
   adapter: ['adapter', 'rank', 'alpha', 'target_modules', 'train_text_encoder'],
-  pictures: ['resolution', 'batch_size', 'gradient_accumulation_steps', 'aspect_buckets', 'crop_variants', 'crop_jitter', 'flip', 'masked_loss', 'unmasked_weight', 'hold_out', 'regularization_fraction', 'prior_weight'],
+  pictures: ['resolution', 'batch_size', 'gradient_accumulation_steps', 'aspect_buckets', 'crop_variants', 'crop_jitter', 'flip', 'masked_loss', 'unmasked_weight', 'hold_out', 'regularization_fraction', 'prior_weight', 'preservation_weight', 'preservation_class'],
   texts: ['caption_dropout', 'shuffle_caption', 'keep_tokens'],
   noise: ['min_snr_gamma', 'noise_offset', 'timestep_sampling', 'timestep_shift'],
   memory: ['mixed_precision', 'gradient_checkpointing', 'base_quantization'],
   previews: ['preview_steps', 'preview_guidance', 'preview_negative_prompt'],
 }
 /** Set elsewhere on the screen. */
-export const APART = ['num_epochs', 'num_repeats', 'preview_prompts', 'preview_seeds']
+export const APART = ['preset', 'num_epochs', 'num_repeats', 'preview_prompts', 'preview_seeds']
 
 export function grouped(specs: ParameterSpec[]): [string, ParameterSpec[]][] {
   const left = new Map(specs.filter((spec) => !APART.includes(spec.parameter)).map((spec) => [spec.parameter, spec]))
@@ -32,6 +32,9 @@ export function grouped(specs: ParameterSpec[]): [string, ParameterSpec[]][] {
   if (left.size) found.push(['other', [...left.values()]])
   return found
 }
+
+/** A value as people read it: `16` for `16.0`, `0.0001` for `1e-04`. */
+export const textOf = (value: string) => (/^-?[\d.]+(e[-+]?\d+)?$/i.test(value) ? String(Number(value)) : value)
 
 export const isOn = (text: string) => text === 'true' || text === 'True'
 

@@ -4,6 +4,7 @@ import type { BaseModel } from '../gen/fiveshot/trainer/v1/base_model_pb'
 import { faultOf, trainer, type Fault } from './api'
 import { empty, parse, type Draft } from './draft'
 import { message } from './parameters'
+import { PRESET, presetOf } from './presets'
 
 const offer = $state<{ models: BaseModel[]; fault: Fault | null }>({ models: [], fault: null })
 let asked: Promise<void> | null = null
@@ -54,7 +55,8 @@ export class Plan {
       displayName: title.trim() || displayName,
       baseModel: this.model?.name ?? '',
       datasetVersion: this.#dataset,
-      parameters: message({ ...chosen, num_epochs: epochs, num_repeats: repeats }, specs, prompts),
+      // A preset of another base model's would be refused here.
+      parameters: message({ ...chosen, [PRESET]: presetOf(chosen, specs), num_epochs: epochs, num_repeats: repeats }, specs, prompts),
     }
   }
 }

@@ -18,6 +18,12 @@ export function typed(tags: Tag[], text: string): Tag[] {
 
 export const without = (tags: Tag[], label: string) => tags.filter((tag) => tag.label !== label)
 
+/** Their tags with my change of mine: what I took away is gone, what I added comes last. */
+export function merged(before: Tag[], mine: Tag[], theirs: Tag[]): Tag[] {
+  const kept = theirs.filter((tag) => has(mine, tag.label) || !has(before, tag.label))
+  return [...kept, ...mine.filter((tag) => !has(before, tag.label) && !has(kept, tag.label))]
+}
+
 /** How often each label occurs, most frequent first. */
 export function tally(images: Image[]): [string, number][] {
   const counts = new Map<string, number>()

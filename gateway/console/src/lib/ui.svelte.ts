@@ -1,6 +1,7 @@
 // What the visitor chose about the page itself: language and theme. Kept in this browser.
 import { en, type Strings } from './strings/en'
 import { zh } from './strings/zh'
+import { told } from './told'
 
 export type Language = 'en' | 'zh-CN'
 export type Theme = 'auto' | 'light' | 'dark'
@@ -25,6 +26,10 @@ apply()
 
 /** The strings of the chosen language. */
 export const t = () => TABLES[ui.language]
+/** A description or remark of the server's in the chosen language, where it is known there. */
+export const said = (text: string) => t().descriptions[text] ?? told(text, t().remarks)
+/** A parameter's name as people read it. */
+export const parameterName = (name: string) => t().parameters[name] ?? name.replaceAll('_', ' ')
 export const language = () => ui.language
 export const theme = () => ui.theme
 

@@ -77,6 +77,18 @@ class Endpoint:
         below = "" if collection in ("taggers", "baseModels") else f"{self.parent}/"
         return f"{below}{collection}/{given}"
 
+    def lora(self, given: str) -> str:
+        """The name of a LoRA: of a model's version, `cat@2`, `cat@best` or `cat` for the latest, or of an epoch,
+        `job-1/epochs/3`; full names stay.
+
+        Raises InvalidArgument (NAME_INVALID) for what is neither.
+        """
+        if "/epochs/" in given:
+            return self.resource("trainingJobs", given)
+        model, _, version = given.partition("@")
+        name = self.resource("models", model)
+        return name if "/versions/" in name else f"{name}/versions/{version or 'latest'}"
+
 
 def endpoint(
     server: str = "",
@@ -106,8 +118,13 @@ def endpoint(
                 remedy="Start one with `fiveshot up --detach`, or set FIVESHOT_SERVER and FIVESHOT_API_KEY.",
             )  # fmt: skip
         server, api_key = local[0], api_key or local[1]
+    if project and (not _ID.fullmatch(project) or "/" in project):
+        raise InvalidArgument(
+            f"'{project[:100]}' is not a project", field="project", reason="NAME_INVALID",
+            remedy=f"A project's id holds {ID_RULE}.",
+        )  # fmt: skip
     scheme, _, address = server.rpartition("://")
-    if scheme not in ("", "http", "https", "grpc", "grpcs") or not address:
+    if scheme not in ("", "http", "https", "grpc", "grpcs") or not address or " " in address:
         raise InvalidArgument(
             f"'{server}' is not a server's address", field="server", reason="SERVER_INVALID",
             remedy="Write host:port, or https://host:port.",

@@ -13,7 +13,7 @@ from fiveshot.errors import FailedPrecondition
 from fiveshot.notifier.v1 import webhook_pb2
 from fiveshot.registry.v1 import model_pb2
 from fiveshot.tagger.v1 import tagger_pb2
-from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2
+from fiveshot.trainer.v1 import base_model_pb2, preview_request_pb2, training_job_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -253,6 +253,25 @@ class EpochRecord(Record[training_job_pb2.Epoch]):
     def recommended(self) -> bool:
         """Whether the evaluation recommends it."""
         return self.message.recommended
+
+
+class OwnBaseModelRecord(Record[base_model_pb2.BaseModel]):
+    """A base model that a project has uploaded for itself."""
+
+    @property
+    def state(self) -> str:
+        """`uploading`, `checking`, `ready` or `failed`."""
+        return state_of(self.message)
+
+    @property
+    def family(self) -> str:
+        """Family of architectures that its check has found, such as `sdxl`."""
+        return self.message.family
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The caller's own."""
+        return dict(self.message.labels)
 
 
 class ModelRecord(Record[model_pb2.Model]):

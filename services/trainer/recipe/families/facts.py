@@ -210,6 +210,7 @@ class FamilyFacts:
         hub_tags: by which people search a model hub.
         guidance_is_an_input: a preview with guidance costs one prediction a step, not two.
         published: models whose costs are counted, by the name that catalogues use.
+        checkpoint_sign: pattern of a tensor's name that every single checkpoint of the family has; empty for none.
         other_kind: what a model is, by the configurations of its components, that looks like the family's and is not.
     """
 
@@ -225,6 +226,7 @@ class FamilyFacts:
     hub_tags: tuple[str, ...]
     published: Mapping[str, Published]
     guidance_is_an_input: bool = False
+    checkpoint_sign: str = ""
     other_kind: Callable[[Mapping[str, Config]], str | None] | None = None
 
     @property

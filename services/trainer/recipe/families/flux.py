@@ -69,6 +69,8 @@ FACTS = FamilyFacts(
         replace(DIFFUSERS, readers={**DIFFUSERS.readers, "ComfyUI": SCALED, "Forge": SCALED}),
     ),
     network_modules={**NETWORK_MODULES, **dict.fromkeys(DIFFUSERS.adapters, "networks.lora_flux")},
+    # FLUX.2 and Chroma have such blocks too, but compute this once for all of them.
+    checkpoint_sign=r"(^|\.)double_blocks\.\d+\.img_mod\.",
     hub_tags=("flux", "flux-diffusers"),
     guidance_is_an_input=True,
     published={

@@ -46,5 +46,7 @@ NETWORK_MODULES = {
     "loha": "lycoris.kohya",
     "lokr": "lycoris.kohya",
 }
+# Both have it; the check on a worker tells them apart by their sizes.
+CHECKPOINT_SIGN = r"(^|\.)double_stream_modulation_img\."
 HUB_TAGS = ("flux2", "flux2-diffusers")
 PUBLISHED_VAE: Config = {**VAE, "latent_channels": 32}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from services.trainer.recipe.families.facts import Architecture, FamilyFacts, Published, TextEncoder
 from services.trainer.recipe.families.flux2 import (
     AUTOENCODER,
+    CHECKPOINT_SIGN,
     DENOISER,
     FORMS,
     HUB_TAGS,
@@ -45,6 +46,7 @@ FACTS = FamilyFacts(
     prediction_types=(),
     forms=FORMS,
     network_modules=NETWORK_MODULES,
+    checkpoint_sign=CHECKPOINT_SIGN,
     hub_tags=HUB_TAGS,
     guidance_is_an_input=True,
     published={

@@ -80,6 +80,7 @@ FACTS = FamilyFacts(
         "loha": "lycoris.kohya",
         "lokr": "lycoris.kohya",
     },
+    checkpoint_sign=r"(^|\.)transformer_blocks\.\d+\.txt_mod\.",
     hub_tags=("qwen-image", "qwen-image-diffusers"),
     published={
         "qwen-image": Published(

@@ -129,6 +129,7 @@ FACTS = FamilyFacts(
     ),
     network_modules=NETWORK_MODULES,
     other_kind=_other_kind,
+    checkpoint_sign=r"^conditioner\.embedders\.",
     hub_tags=("stable-diffusion-xl", "stable-diffusion-xl-diffusers"),
     published={
         "sdxl": Published(

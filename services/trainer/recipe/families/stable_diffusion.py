@@ -59,6 +59,7 @@ FACTS = FamilyFacts(
         DIFFUSERS,
     ),
     network_modules=NETWORK_MODULES,
+    checkpoint_sign=r"^cond_stage_model\.",
     hub_tags=("stable-diffusion", "stable-diffusion-diffusers"),
     published={
         "sd-1.5": Published(

@@ -66,6 +66,7 @@ FACTS = FamilyFacts(
         "loha": "lycoris.kohya",
         "lokr": "lycoris.kohya",
     },
+    checkpoint_sign=r"(^|\.)(cap_embedder|noise_refiner)\.",
     hub_tags=("z-image", "z-image-diffusers"),
     published={
         "z-image": Published(

@@ -18,7 +18,7 @@ from services.trainer.engine.json_text import to_json
 from services.trainer.engine.lora import RunningAverage
 from services.trainer.engine.optimizers import build_optimizer, build_schedule, set_mode
 from services.trainer.engine.precision import gradient_scaler
-from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, prepare
+from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, PARAMETERS_SINCE_ADDED, prepare
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.parameter_spec import InvalidParameters
@@ -92,7 +92,7 @@ def test_a_checkpoint_from_before_the_schedules_had_parameters_fits_a_job_of_tha
 ) -> None:
     spec = make_spec(job={"sample_base_previews": False}, lr_num_cycles=1, lr_power=1.0)
     run = prepare(spec, Hooks(), Processes(), Warm())
-    since = (*PARAMETERS_FREE_TO_CHANGE, "lr_num_cycles", "lr_power", "unmasked_weight")
+    since = (*PARAMETERS_FREE_TO_CHANGE, *PARAMETERS_SINCE_ADDED)
     then = {name: value for name, value in asdict(spec.parameters).items() if name not in since}
     items = [
         # At that time the worker multiplied a picture's own repeats by the job's before the engine saw them.

@@ -186,6 +186,8 @@ def test_regularisation_pictures_are_read_and_checked(base_model: BaseModelFiles
     loaded = load_regularization(files)
     assert loaded.captions == ("a", "b")
     assert loaded.resized(32, 16).shape == (2, 16, 32, 3)
+    single = dataclasses.replace(files, source=str(tmp_path / "one.safetensors"), config_source=str(tmp_path))
+    assert load_regularization(single).digest == loaded.digest
     save_file({"pictures": pictures}, tmp_path / FILE_NAME, {"captions": json.dumps(["a"])})
     with pytest.raises(EngineError) as caught:
         load_regularization(files)

@@ -11,7 +11,7 @@ export const en = {
   signOut: 'Sign out',
   themes: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' },
   screens: {
-    start: 'Start', photos: 'Photos', words: 'Words', plan: 'Plan', run: 'Run', choose: 'Choose', keep: 'Keep', compare: 'Compare', model: 'Model', operate: 'Operate',
+    start: 'Start', photos: 'Photos', words: 'Words', plan: 'Plan', run: 'Run', choose: 'Choose', keep: 'Keep', compare: 'Compare', try: 'Try out', model: 'Model', operate: 'Operate',
   },
   triggerWord: 'Trigger word',
   choosePhotos: 'Choose photos',
@@ -22,9 +22,17 @@ export const en = {
   previous: 'Previous',
   next: 'Next',
   tryAgain: 'Try again',
+  seconds: (count: number) => `${count} s`,
+  minutes: (count: number) => `${count} min`,
+  hours: (hours: number, minutes: number) => `${hours} h ${minutes} min`,
   away: 'The server cannot be reached. Nothing is lost; it is tried again.',
-  /** Sentences of the server that are known in the page's language. */
+  /** Sentences of the server that are known in the page's language: reasons and notices of a training, remarks beside a form, descriptions word for word. */
   rules: [] as Rule[],
+  remarks: [] as Rule[],
+  descriptions: {} as Words,
+  /** What is wrong and what to do, by the reason of an error; and parameters by their name in the API. */
+  faults: {} as Record<string, [string, string]>,
+  parameters: {} as Words,
   pretended: 'pretended',
   pretendedMore: 'By a worker that only pretends to train: the files are for tests of programs, and change nothing of a picture.',
   states: {

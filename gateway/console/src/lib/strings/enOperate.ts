@@ -29,7 +29,7 @@ export const operating = {
     unlimited: 'no limit',
     window: (hours: number) => `last ${hours} h`,
     budgets: {
-      datasets: 'Photo sets', images: 'Photos', stored_bytes: 'Storage', uploads: 'Uploads at once', waiting_jobs: 'Trainings that wait',
+      datasets: 'Photo sets', images: 'Photos', stored_bytes: 'Storage', uploads: 'Uploads at once', downloads: 'Downloads at once', preview_requests: 'Try-outs at once', waiting_jobs: 'Trainings that wait',
       running_jobs: 'Trainings at work', gpu_seconds: 'GPU time', models: 'Models', model_versions: 'Model versions', webhooks: 'Webhooks',
     } as Words,
   },

@@ -1,6 +1,8 @@
-// 简体中文。服务器自己的句子（错误、建议、参数说明）按原样显示。
+// 简体中文。服务器自己的句子：已知的见 zhFaults.ts、zhParameters.ts 和 zhTold.ts，其余按原样显示。
 import type { Strings } from './en'
+import { faults, REMARKS } from './zhFaults'
 import { operating } from './zhOperate'
+import { descriptions, parameters } from './zhParameters'
 import { RULES } from './zhTold'
 import { training } from './zhTraining'
 
@@ -12,7 +14,7 @@ export const zh: Strings = {
   signOut: '退出登录',
   themes: { auto: '主题：跟随系统', light: '主题：浅色', dark: '主题：深色' },
   screens: {
-    start: '开始', photos: '照片', words: '文字', plan: '计划', run: '训练', choose: '挑选', keep: '保存', compare: '比较', model: '模型', operate: '运维',
+    start: '开始', photos: '照片', words: '文字', plan: '计划', run: '训练', choose: '挑选', keep: '保存', compare: '比较', try: '试画', model: '模型', operate: '运维',
   },
   triggerWord: '触发词',
   choosePhotos: '选择照片',
@@ -23,8 +25,15 @@ export const zh: Strings = {
   previous: '上一张',
   next: '下一张',
   tryAgain: '重试',
+  seconds: (count) => `${count} 秒`,
+  minutes: (count) => `${count} 分钟`,
+  hours: (hours, minutes) => `${hours} 小时 ${minutes} 分钟`,
   away: '暂时连不上服务器。内容不会丢失，页面会自动重试。',
   rules: RULES,
+  remarks: REMARKS,
+  descriptions,
+  faults,
+  parameters,
   pretended: '模拟训练',
   pretendedMore: '由只模拟训练的工作进程生成：文件仅供程序测试，不会改变任何图片。',
   states: {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from fiveshot.aio.base_models import OwnBaseModels
 from fiveshot.aio.calls import Channel, Listing, Stubs
 from fiveshot.aio.comparing import Comparison, compare
 from fiveshot.aio.datasets import Datasets
@@ -13,7 +14,9 @@ from fiveshot.aio.previews import PreviewRequests
 from fiveshot.aio.training import TrainingJob, TrainingJobs
 from fiveshot.aio.webhooks import Webhooks
 from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
+from fiveshot.cleaning import CleanedUp, cleaned_up, days
 from fiveshot.connection import Patience, endpoint
+from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 
@@ -52,6 +55,7 @@ class AsyncClient:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.own_base_models = OwnBaseModels(self.stubs)
         self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
@@ -64,6 +68,24 @@ class AsyncClient:
         """Training jobs (or their ids) side by side: the parameters in which they differ, and their losses."""
         found = [await self.jobs.get(job) if isinstance(job, str) else job for job in jobs]
         return await compare(found)
+
+    def projects(self) -> Listing[dataset_api.Project]:
+        """The projects that this caller may touch, by id; of a caller who may touch all, those that hold a dataset."""
+        request = dataset_api.ListProjectsRequest()
+        return Listing(self.stubs.dataset.ListProjects, request, "projects", lambda each: each)
+
+    async def clean_up(self, *, older_than: float | None = None, dry_run: bool = False) -> list[CleanedUp]:
+        """Deletes what training jobs left behind once its lifetime is over: epochs that nobody needs, old jobs.
+
+        older_than: days since the end of its job, for a shorter lifetime of epochs that are neither the newest nor
+        recommended and of jobs that did not succeed. dry_run: deletes nothing, and tells what would go. Returns every
+        kind, also where there is nothing of it. Raises InvalidArgument.
+        """
+        request = training_api.CleanUpTrainingJobsRequest(parent=self.endpoint.parent, validate_only=dry_run)
+        if older_than is not None:
+            request.older_than.FromTimedelta(days(older_than))
+        answer = await self.stubs.trainer.CleanUpTrainingJobs(request)
+        return [cleaned_up(each) for each in answer.kinds]
 
     def audit_records(self, filter: str = "", *, all_projects: bool = False) -> Listing[audit_pb2.AuditRecord]:
         """Who changed what and who was refused, newest first; for admins.

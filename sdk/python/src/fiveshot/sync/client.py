@@ -7,7 +7,10 @@ import os
 from typing import Any
 
 from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
+from fiveshot.cleaning import CleanedUp, cleaned_up, days
 from fiveshot.connection import Patience, endpoint
+from fiveshot.dataset.v1 import dataset_service_pb2 as dataset_api
+from fiveshot.sync.base_models import OwnBaseModels
 from fiveshot.sync.calls import Channel, Listing, Stubs
 from fiveshot.sync.comparing import Comparison, compare
 from fiveshot.sync.datasets import Datasets
@@ -53,6 +56,7 @@ class Client:
         self.datasets = Datasets(self.stubs)
         self.jobs = TrainingJobs(self.stubs)
         self.models = Models(self.stubs)
+        self.own_base_models = OwnBaseModels(self.stubs)
         self.previews = PreviewRequests(self.stubs)
         self.webhooks = Webhooks(self.stubs)
 
@@ -65,6 +69,24 @@ class Client:
         """Training jobs (or their ids) side by side: the parameters in which they differ, and their losses."""
         found = [self.jobs.get(job) if isinstance(job, str) else job for job in jobs]
         return compare(found)
+
+    def projects(self) -> Listing[dataset_api.Project]:
+        """The projects that this caller may touch, by id; of a caller who may touch all, those that hold a dataset."""
+        request = dataset_api.ListProjectsRequest()
+        return Listing(self.stubs.dataset.ListProjects, request, "projects", lambda each: each)
+
+    def clean_up(self, *, older_than: float | None = None, dry_run: bool = False) -> list[CleanedUp]:
+        """Deletes what training jobs left behind once its lifetime is over: epochs that nobody needs, old jobs.
+
+        older_than: days since the end of its job, for a shorter lifetime of epochs that are neither the newest nor
+        recommended and of jobs that did not succeed. dry_run: deletes nothing, and tells what would go. Returns every
+        kind, also where there is nothing of it. Raises InvalidArgument.
+        """
+        request = training_api.CleanUpTrainingJobsRequest(parent=self.endpoint.parent, validate_only=dry_run)
+        if older_than is not None:
+            request.older_than.FromTimedelta(days(older_than))
+        answer = self.stubs.trainer.CleanUpTrainingJobs(request)
+        return [cleaned_up(each) for each in answer.kinds]
 
     def audit_records(self, filter: str = "", *, all_projects: bool = False) -> Listing[audit_pb2.AuditRecord]:
         """Who changed what and who was refused, newest first; for admins.

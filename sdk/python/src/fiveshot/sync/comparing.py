@@ -10,7 +10,7 @@ from typing import Any
 from fiveshot.sync.training import TrainingJob
 from fiveshot.trainer.v1 import training_job_pb2
 
-_FIELDS = ("base_model", "dataset_version")
+_FIELDS = ("base_model", "dataset_version", "initial_lora")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Comparison:
 
 
 def compare(jobs: Sequence[TrainingJob], *, points: int = 2000) -> Comparison:
-    """Base model, dataset version and every parameter in which jobs differ, and their losses.
+    """Base model, dataset version, earlier LoRA and every parameter in which jobs differ, and their losses.
 
     points: of each loss at most, about; longer ones are thinned out.
     """

@@ -198,17 +198,19 @@ class Dataset(EditedDataset):
         priority: int = 0,
         labels: Mapping[str, str] | None = None,
         version: int | None = None,
+        initial_lora: str = "",
         **parameters: Any,
     ) -> TrainingJob:
         """Queues a training job on the photos as they are now, or on a frozen version (its number).
 
-        prompts: of the previews, up to eight; missing ones are derived. parameters: any field of TrainingParameters,
-        such as rank=16. Raises InvalidArgument that names every wrong one.
+        prompts: of the previews, up to eight; missing ones are derived. initial_lora: an earlier LoRA to go on from:
+        `cat@2`, `cat` for its latest version, or an epoch's name. parameters: any field of TrainingParameters, such as
+        rank=16. Raises InvalidArgument that names every wrong one.
         """
         request = training_api.CreateTrainingJobRequest(
             parent=_project(self.name),
             training_job_id=id,
-            training_job=self._job(base_model, version, {"num_epochs": epochs, **parameters}, prompts),
+            training_job=self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, prompts),
         )
         request.training_job.display_name = display_name
         request.training_job.priority = priority
@@ -217,10 +219,10 @@ class Dataset(EditedDataset):
 
     def estimate(
         self, *, epochs: int | None = None, base_model: str = DEFAULT_BASE_MODEL, version: int | None = None,
-        **parameters: Any,
+        initial_lora: str = "", **parameters: Any,
     ) -> training_job_pb2.TrainingEstimate:  # fmt: skip
         """What a job would take: exact steps, time, memory, and whether it fits."""
-        job = self._job(base_model, version, {"num_epochs": epochs, **parameters}, ())
+        job = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, ())
         request = training_api.EstimateTrainingJobRequest(parent=_project(self.name), training_job=job)
         return self._stubs.trainer.EstimateTrainingJob(request)
 
@@ -229,10 +231,17 @@ class Dataset(EditedDataset):
         self._stubs.dataset.DeleteDataset(pb.DeleteDatasetRequest(name=self.name, force=force))
 
     def _job(
-        self, base_model: str, version: int | None, parameters: Mapping[str, Any], prompts: Sequence[str]
+        self,
+        base_model: str,
+        version: int | None,
+        initial_lora: str,
+        parameters: Mapping[str, Any],
+        prompts: Sequence[str],
     ) -> training_job_pb2.TrainingJob:
+        endpoint = self._stubs.channel.endpoint
         return training_job_pb2.TrainingJob(
-            base_model=self._stubs.channel.endpoint.resource("baseModels", base_model),
+            base_model=endpoint.resource("baseModels", base_model),
+            initial_lora=endpoint.lora(initial_lora) if initial_lora else "",
             dataset_version=self.name if version is None else f"{self.name}/versions/{version}",
             parameters=training_parameters(parameters, prompts),
         )

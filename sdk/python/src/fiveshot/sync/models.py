@@ -146,7 +146,7 @@ class Models:
         Raises InvalidArgument for a file that is none.
         """
         path, settings = peft_folders.weights_of(Path(file))
-        name = base_model if base_model.startswith("baseModels/") or not base_model else f"baseModels/{base_model}"
+        name = self._endpoint.resource("baseModels", base_model) if base_model else ""
         first = pb.ImportModelVersionRequest(
             parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
             base_model=name, trigger_word=trigger, display_name=display_name, description=description,

@@ -39,6 +39,11 @@ class DatasetServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ListProjects = channel.unary_unary(
+                '/fiveshot.dataset.v1.DatasetService/ListProjects',
+                request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListProjectsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListProjectsResponse.FromString,
+                _registered_method=True)
         self.CreateDataset = channel.unary_unary(
                 '/fiveshot.dataset.v1.DatasetService/CreateDataset',
                 request_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateDatasetRequest.SerializeToString,
@@ -214,6 +219,13 @@ class DatasetServiceStub:
 class DatasetServiceServicer:
     """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on.
     """
+
+    def ListProjects(self, request, context):
+        """Lists the projects that the caller may touch, by id. A caller with access to all of them gets those that hold a dataset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def CreateDataset(self, request, context):
         """Creates an empty dataset.
@@ -456,6 +468,11 @@ class DatasetServiceServicer:
 
 def add_DatasetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListProjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProjects,
+                    request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListProjectsRequest.FromString,
+                    response_serializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListProjectsResponse.SerializeToString,
+            ),
             'CreateDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateDataset,
                     request_deserializer=fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.CreateDatasetRequest.FromString,
@@ -637,6 +654,33 @@ def add_DatasetServiceServicer_to_server(servicer, server):
 class DatasetService:
     """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on.
     """
+
+    @staticmethod
+    def ListProjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.dataset.v1.DatasetService/ListProjects',
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListProjectsRequest.SerializeToString,
+            fiveshot_dot_dataset_dot_v1_dot_dataset__service__pb2.ListProjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CreateDataset(request,

@@ -37,6 +37,8 @@ class DatasetServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DatasetServiceAsyncStub: ...
+    ListProjects: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListProjectsRequest, _dataset_service_pb2.ListProjectsResponse]
+    """Lists the projects that the caller may touch, by id. A caller with access to all of them gets those that hold a dataset."""
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]
     """Creates an empty dataset."""
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
@@ -111,6 +113,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    ListProjects: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListProjectsRequest, _dataset_service_pb2.ListProjectsResponse]  # type: ignore[assignment]
+    """Lists the projects that the caller may touch, by id. A caller with access to all of them gets those that hold a dataset."""
     CreateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Creates an empty dataset."""
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
@@ -182,6 +186,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores photo sets: accepts and checks pictures, keeps tags and captions, and freezes versions to train on."""
+
+    @_abc_1.abstractmethod
+    def ListProjects(
+        self,
+        request: _dataset_service_pb2.ListProjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.ListProjectsResponse, _abc.Awaitable[_dataset_service_pb2.ListProjectsResponse]]:
+        """Lists the projects that the caller may touch, by id. A caller with access to all of them gets those that hold a dataset."""
 
     @_abc_1.abstractmethod
     def CreateDataset(

@@ -77,7 +77,7 @@ class Webhook(_message.Message):
     """Changes with every change of its settings; send it back to guard an update."""
     @_builtins.property
     def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which events: full types, such as `fiveshot.training_job.state_changed`, or all that begin alike, such as `fiveshot.training_job.*`. Empty means all. `fiveshot.training_job.progress` is sent only where it stands in full."""
+        """Which events: full types, such as `fiveshot.training_job.state_changed`, or all that begin alike, such as `fiveshot.training_job.*`. Empty means all. `fiveshot.training_job.progress` and `fiveshot.tag_job.progress` are sent only where they stand in full."""
 
     @_builtins.property
     def failing_since(self) -> _timestamp_pb2.Timestamp:

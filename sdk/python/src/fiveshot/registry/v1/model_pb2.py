@@ -28,7 +28,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fiveshot/registry/v1/model.proto\x12\x14\x66iveshot.registry.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x04\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1e\n\x04tags\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x32\"\x06r\x04\x10\x01\x18<\x12?\n\x07\x61liases\x18\x05 \x03(\x0b\x32(.fiveshot.registry.v1.Model.AliasesEntryB\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatest_version\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rversion_count\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12\x64\n\x06labels\x18\x0b \x03(\x0b\x32\'.fiveshot.registry.v1.Model.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02\x18?\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01::\xea\x41\x37\n\x12\x66iveshot.dev/Model\x12!projects/{project}/models/{model}\"\xbd\x02\n\x07Lineage\x12\x39\n\x0f\x64\x61taset_version\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1b\x66iveshot.dev/DatasetVersion\x12\x16\n\x0e\x64\x61taset_digest\x18\x02 \x01(\t\x12\x33\n\x0ctraining_job\x18\x03 \x01(\tB\x1d\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\x12&\n\x05\x65poch\x18\x04 \x01(\tB\x17\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\x12/\n\nbase_model\x18\x05 \x01(\tB\x1b\xfa\x41\x18\n\x16\x66iveshot.dev/BaseModel\x12\x0c\n\x04step\x18\x06 \x01(\x03\x12\x19\n\x11parameters_sha256\x18\x07 \x01(\t\x12\x15\n\ruploaded_file\x18\x08 \x01(\t\x12\x11\n\tpretended\x18\t \x01(\x08\"i\n\tModelFile\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\"\x89\x05\n\x0cModelVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\x05\x66iles\x18\x03 \x03(\x0b\x32\x1f.fiveshot.registry.v1.ModelFileB\x04\xe2\x41\x01\x03\x12\x34\n\x07lineage\x18\x04 \x01(\x0b\x32\x1d.fiveshot.registry.v1.LineageB\x04\xe2\x41\x01\x03\x12\x1a\n\x0ctrigger_word\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04loss\x18\x06 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04rank\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61lpha\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0fpreview_prompts\x18\t \x03(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\nmodel_card\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61liases\x18\x0c \x03(\tB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12k\n\x06labels\x18\x0e \x03(\x0b\x32..fiveshot.registry.v1.ModelVersion.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02\x18?\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:T\xea\x41Q\n\x19\x66iveshot.dev/ModelVersion\x12\x34projects/{project}/models/{model}/versions/{version}B\x98\x01\n\x18\x64\x65v.fiveshot.registry.v1B\nModelProtoP\x01Z\'fiveshot.dev/api/registry/v1;registryv1\xaa\x02\x14\x46iveshot.Registry.V1\xca\x02\x14\x46iveshot\\Registry\\V1\xea\x02\x16\x46iveshot::Registry::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fiveshot/registry/v1/model.proto\x12\x14\x66iveshot.registry.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x05\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1e\n\x04tags\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x32\"\x06r\x04\x10\x01\x18<\x12?\n\x07\x61liases\x18\x05 \x03(\x0b\x32(.fiveshot.registry.v1.Model.AliasesEntryB\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatest_version\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rversion_count\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12\x64\n\x06labels\x18\x0b \x03(\x0b\x32\'.fiveshot.registry.v1.Model.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02\x18?\x12\x19\n\x0b\x62\x61se_models\x18\x0c \x03(\tB\x04\xe2\x41\x01\x03\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01::\xea\x41\x37\n\x12\x66iveshot.dev/Model\x12!projects/{project}/models/{model}\"\xdb\x02\n\x07Lineage\x12\x39\n\x0f\x64\x61taset_version\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1b\x66iveshot.dev/DatasetVersion\x12\x16\n\x0e\x64\x61taset_digest\x18\x02 \x01(\t\x12\x33\n\x0ctraining_job\x18\x03 \x01(\tB\x1d\xfa\x41\x1a\n\x18\x66iveshot.dev/TrainingJob\x12&\n\x05\x65poch\x18\x04 \x01(\tB\x17\xfa\x41\x14\n\x12\x66iveshot.dev/Epoch\x12/\n\nbase_model\x18\x05 \x01(\tB\x1b\xfa\x41\x18\n\x16\x66iveshot.dev/BaseModel\x12\x0c\n\x04step\x18\x06 \x01(\x03\x12\x19\n\x11parameters_sha256\x18\x07 \x01(\t\x12\x15\n\ruploaded_file\x18\x08 \x01(\t\x12\x11\n\tpretended\x18\t \x01(\x08\x12\x1c\n\x0cinitial_lora\x18\x0c \x01(\tB\x06\xfa\x41\x03\n\x01*\"i\n\tModelFile\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\"\x89\x05\n\x0cModelVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\x05\x66iles\x18\x03 \x03(\x0b\x32\x1f.fiveshot.registry.v1.ModelFileB\x04\xe2\x41\x01\x03\x12\x34\n\x07lineage\x18\x04 \x01(\x0b\x32\x1d.fiveshot.registry.v1.LineageB\x04\xe2\x41\x01\x03\x12\x1a\n\x0ctrigger_word\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04loss\x18\x06 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04rank\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61lpha\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0fpreview_prompts\x18\t \x03(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\nmodel_card\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61liases\x18\x0c \x03(\tB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12k\n\x06labels\x18\x0e \x03(\x0b\x32..fiveshot.registry.v1.ModelVersion.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02\x18?\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:T\xea\x41Q\n\x19\x66iveshot.dev/ModelVersion\x12\x34projects/{project}/models/{model}/versions/{version}B\x98\x01\n\x18\x64\x65v.fiveshot.registry.v1B\nModelProtoP\x01Z\'fiveshot.dev/api/registry/v1;registryv1\xaa\x02\x14\x46iveshot.Registry.V1\xca\x02\x14\x46iveshot\\Registry\\V1\xea\x02\x16\x46iveshot::Registry::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,6 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_MODEL'].fields_by_name['labels']._loaded_options = None
   _globals['_MODEL'].fields_by_name['labels']._serialized_options = b'\272H(\232\001%\020@\"\033r\0312\027^[a-z][a-z0-9_-]{0,62}$*\004r\002\030?'
+  _globals['_MODEL'].fields_by_name['base_models']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['base_models']._serialized_options = b'\342A\001\003'
   _globals['_MODEL']._loaded_options = None
   _globals['_MODEL']._serialized_options = b'\352A7\n\022fiveshot.dev/Model\022!projects/{project}/models/{model}'
   _globals['_LINEAGE'].fields_by_name['dataset_version']._loaded_options = None
@@ -70,6 +72,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LINEAGE'].fields_by_name['epoch']._serialized_options = b'\372A\024\n\022fiveshot.dev/Epoch'
   _globals['_LINEAGE'].fields_by_name['base_model']._loaded_options = None
   _globals['_LINEAGE'].fields_by_name['base_model']._serialized_options = b'\372A\030\n\026fiveshot.dev/BaseModel'
+  _globals['_LINEAGE'].fields_by_name['initial_lora']._loaded_options = None
+  _globals['_LINEAGE'].fields_by_name['initial_lora']._serialized_options = b'\372A\003\n\001*'
   _globals['_MODELVERSION_LABELSENTRY']._loaded_options = None
   _globals['_MODELVERSION_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_MODELVERSION'].fields_by_name['name']._loaded_options = None
@@ -101,17 +105,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELVERSION']._loaded_options = None
   _globals['_MODELVERSION']._serialized_options = b'\352AQ\n\031fiveshot.dev/ModelVersion\0224projects/{project}/models/{model}/versions/{version}'
   _globals['_MODEL']._serialized_start=181
-  _globals['_MODEL']._serialized_end=807
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=654
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=700
-  _globals['_MODEL_LABELSENTRY']._serialized_start=702
-  _globals['_MODEL_LABELSENTRY']._serialized_end=747
-  _globals['_LINEAGE']._serialized_start=810
-  _globals['_LINEAGE']._serialized_end=1127
-  _globals['_MODELFILE']._serialized_start=1129
-  _globals['_MODELFILE']._serialized_end=1234
-  _globals['_MODELVERSION']._serialized_start=1237
-  _globals['_MODELVERSION']._serialized_end=1886
-  _globals['_MODELVERSION_LABELSENTRY']._serialized_start=702
-  _globals['_MODELVERSION_LABELSENTRY']._serialized_end=747
+  _globals['_MODEL']._serialized_end=834
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=681
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=727
+  _globals['_MODEL_LABELSENTRY']._serialized_start=729
+  _globals['_MODEL_LABELSENTRY']._serialized_end=774
+  _globals['_LINEAGE']._serialized_start=837
+  _globals['_LINEAGE']._serialized_end=1184
+  _globals['_MODELFILE']._serialized_start=1186
+  _globals['_MODELFILE']._serialized_end=1291
+  _globals['_MODELVERSION']._serialized_start=1294
+  _globals['_MODELVERSION']._serialized_end=1943
+  _globals['_MODELVERSION_LABELSENTRY']._serialized_start=729
+  _globals['_MODELVERSION_LABELSENTRY']._serialized_end=774
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,7 @@ class Model(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    BASE_MODELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
     display_name: _builtins.str
@@ -108,6 +109,10 @@ class Model(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Words of the caller's own, at most 64; lists filter by them: `labels.team = "pets"`, `labels:team`."""
 
+    @_builtins.property
+    def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Base models that its versions were trained on or made for, each once. Output only."""
+
     def __init__(
         self,
         *,
@@ -122,10 +127,11 @@ class Model(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        base_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "labels", b"labels", "latest_version", b"latest_version", "name", b"name", "tags", b"tags", "update_time", b"update_time", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base_models", b"base_models", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "labels", b"labels", "latest_version", b"latest_version", "name", b"name", "tags", b"tags", "update_time", b"update_time", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,6 +152,7 @@ class Lineage(_message.Message):
     PARAMETERS_SHA256_FIELD_NUMBER: _builtins.int
     UPLOADED_FILE_FIELD_NUMBER: _builtins.int
     PRETENDED_FIELD_NUMBER: _builtins.int
+    INITIAL_LORA_FIELD_NUMBER: _builtins.int
     dataset_version: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     dataset_digest: _builtins.str
@@ -164,6 +171,8 @@ class Lineage(_message.Message):
     """Name of the uploaded file, for a version that was imported; the fields above that concern an epoch are then empty."""
     pretended: _builtins.bool
     """True for an epoch of a worker that only pretended to train: the files change nothing of a picture."""
+    initial_lora: _builtins.str
+    """The model version or epoch that training went on from; empty where it began afresh."""
     def __init__(
         self,
         *,
@@ -176,10 +185,11 @@ class Lineage(_message.Message):
         parameters_sha256: _builtins.str = ...,
         uploaded_file: _builtins.str = ...,
         pretended: _builtins.bool = ...,
+        initial_lora: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "initial_lora", b"initial_lora", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

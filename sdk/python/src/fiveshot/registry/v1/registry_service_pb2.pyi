@@ -97,7 +97,7 @@ class ListModelsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the previous page."""
     filter: _builtins.str
-    """AIP-160 over `display_name`, `tags`, `labels`, `create_time` and `update_time`, such as `tags:"dog" OR display_name = "Rex*"`."""
+    """AIP-160 over `display_name`, `tags`, `labels`, `base_models`, `create_time` and `update_time`, such as `tags:"dog" OR display_name = "Rex*"`."""
     order_by: _builtins.str
     """`create_time`, `update_time` or `display_name`, with ` desc` for descending order."""
     def __init__(
@@ -342,7 +342,7 @@ class ImportModelVersionRequest(_message.Message):
     sha256: _builtins.str
     """SHA-256 in hex of the file; empty when not known, otherwise checked."""
     base_model: _builtins.str
-    """The base model that it is made for, `baseModels/{base_model}`; empty when it is none of the catalogue."""
+    """The base model that it is made for, `baseModels/{base_model}` or one of the project's own; empty when it is neither."""
     trigger_word: _builtins.str
     """The word that stands for the subject in prompts; empty for what the file says."""
     create_model: _builtins.bool

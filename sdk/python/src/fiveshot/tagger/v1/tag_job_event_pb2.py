@@ -26,7 +26,7 @@ from fiveshot.tagger.v1 import tagger_pb2 as fiveshot_dot_tagger_dot_v1_dot_tagg
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&fiveshot/tagger/v1/tag_job_event.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1f\x66iveshot/tagger/v1/tagger.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x02\n\x0bTagJobEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07tag_job\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .fiveshot.tagger.v1.TagJob.State\x12\x34\n\x07\x63reated\x18\x06 \x01(\x0b\x32!.fiveshot.tagger.v1.TagJobCreatedH\x00\x12?\n\rstate_changed\x18\x07 \x01(\x0b\x32&.fiveshot.tagger.v1.TagJobStateChangedH\x00\x12\x34\n\x07\x64\x65leted\x18\x08 \x01(\x0b\x32!.fiveshot.tagger.v1.TagJobDeletedH\x00\x42\t\n\x07payload\"8\n\rTagJobCreated\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\"w\n\x12TagJobStateChanged\x12\x38\n\x0eprevious_state\x18\x01 \x01(\x0e\x32 .fiveshot.tagger.v1.TagJob.State\x12\'\n\x03job\x18\x02 \x01(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\" \n\rTagJobDeleted\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\tB\x92\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x10TagJobEventProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&fiveshot/tagger/v1/tag_job_event.proto\x12\x12\x66iveshot.tagger.v1\x1a\x1f\x66iveshot/tagger/v1/tagger.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x03\n\x0bTagJobEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07tag_job\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .fiveshot.tagger.v1.TagJob.State\x12\x34\n\x07\x63reated\x18\x06 \x01(\x0b\x32!.fiveshot.tagger.v1.TagJobCreatedH\x00\x12?\n\rstate_changed\x18\x07 \x01(\x0b\x32&.fiveshot.tagger.v1.TagJobStateChangedH\x00\x12\x34\n\x07\x64\x65leted\x18\x08 \x01(\x0b\x32!.fiveshot.tagger.v1.TagJobDeletedH\x00\x12\x36\n\x08progress\x18\t \x01(\x0b\x32\".fiveshot.tagger.v1.TagJobProgressH\x00\x42\t\n\x07payload\"8\n\rTagJobCreated\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\"w\n\x12TagJobStateChanged\x12\x38\n\x0eprevious_state\x18\x01 \x01(\x0e\x32 .fiveshot.tagger.v1.TagJob.State\x12\'\n\x03job\x18\x02 \x01(\x0b\x32\x1a.fiveshot.tagger.v1.TagJob\"l\n\x0eTagJobProgress\x12\x14\n\x0ctotal_images\x18\x01 \x01(\x05\x12\x15\n\rtagged_images\x18\x02 \x01(\x05\x12\x16\n\x0eskipped_images\x18\x03 \x01(\x05\x12\x15\n\rfailed_images\x18\x04 \x01(\x05\" \n\rTagJobDeleted\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\tB\x92\x01\n\x16\x64\x65v.fiveshot.tagger.v1B\x10TagJobEventProtoP\x01Z#fiveshot.dev/api/tagger/v1;taggerv1\xaa\x02\x12\x46iveshot.Tagger.V1\xca\x02\x12\x46iveshot\\Tagger\\V1\xea\x02\x14\x46iveshot::Tagger::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026dev.fiveshot.tagger.v1B\020TagJobEventProtoP\001Z#fiveshot.dev/api/tagger/v1;taggerv1\252\002\022Fiveshot.Tagger.V1\312\002\022Fiveshot\\Tagger\\V1\352\002\024Fiveshot::Tagger::V1'
   _globals['_TAGJOBEVENT']._serialized_start=129
-  _globals['_TAGJOBEVENT']._serialized_end=477
-  _globals['_TAGJOBCREATED']._serialized_start=479
-  _globals['_TAGJOBCREATED']._serialized_end=535
-  _globals['_TAGJOBSTATECHANGED']._serialized_start=537
-  _globals['_TAGJOBSTATECHANGED']._serialized_end=656
-  _globals['_TAGJOBDELETED']._serialized_start=658
-  _globals['_TAGJOBDELETED']._serialized_end=690
+  _globals['_TAGJOBEVENT']._serialized_end=533
+  _globals['_TAGJOBCREATED']._serialized_start=535
+  _globals['_TAGJOBCREATED']._serialized_end=591
+  _globals['_TAGJOBSTATECHANGED']._serialized_start=593
+  _globals['_TAGJOBSTATECHANGED']._serialized_end=712
+  _globals['_TAGJOBPROGRESS']._serialized_start=714
+  _globals['_TAGJOBPROGRESS']._serialized_end=822
+  _globals['_TAGJOBDELETED']._serialized_start=824
+  _globals['_TAGJOBDELETED']._serialized_end=856
 # @@protoc_insertion_point(module_scope)

@@ -34,6 +34,7 @@ class TagJobEvent(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     STATE_CHANGED_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Globally unique; the CloudEvents id and the NATS message id."""
     tag_job: _builtins.str
@@ -58,6 +59,10 @@ class TagJobEvent(_message.Message):
     def deleted(self) -> Global___TagJobDeleted:
         """The job was deleted: `fiveshot.tag_job.deleted`."""
 
+    @_builtins.property
+    def progress(self) -> Global___TagJobProgress:
+        """More pictures are done: `fiveshot.tag_job.progress`. At most once a second, never the same twice."""
+
     def __init__(
         self,
         *,
@@ -69,12 +74,13 @@ class TagJobEvent(_message.Message):
         created: Global___TagJobCreated | None = ...,
         state_changed: Global___TagJobStateChanged | None = ...,
         deleted: Global___TagJobDeleted | None = ...,
+        progress: Global___TagJobProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created", b"created", "deleted", b"deleted", "payload", b"payload", "state_changed", b"state_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created", b"created", "deleted", b"deleted", "payload", b"payload", "progress", b"progress", "state_changed", b"state_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created", b"created", "deleted", b"deleted", "event_id", b"event_id", "payload", b"payload", "sequence", b"sequence", "state", b"state", "state_changed", b"state_changed", "tag_job", b"tag_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created", b"created", "deleted", b"deleted", "event_id", b"event_id", "payload", b"payload", "progress", b"progress", "sequence", b"sequence", "state", b"state", "state_changed", b"state_changed", "tag_job", b"tag_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "state_changed", "deleted"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["created", "state_changed", "deleted", "progress"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -131,6 +137,40 @@ class TagJobStateChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TagJobStateChanged: _TypeAlias = TagJobStateChanged  # noqa: Y015
+
+@_typing.final
+class TagJobProgress(_message.Message):
+    """How far a tag job is. The end is told by its state alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_IMAGES_FIELD_NUMBER: _builtins.int
+    TAGGED_IMAGES_FIELD_NUMBER: _builtins.int
+    SKIPPED_IMAGES_FIELD_NUMBER: _builtins.int
+    FAILED_IMAGES_FIELD_NUMBER: _builtins.int
+    total_images: _builtins.int
+    """Pictures of the job."""
+    tagged_images: _builtins.int
+    """Of these, pictures that got tags or a caption, or would get them in a dry run."""
+    skipped_images: _builtins.int
+    """Pictures that needed nothing."""
+    failed_images: _builtins.int
+    """Pictures that failed."""
+    def __init__(
+        self,
+        *,
+        total_images: _builtins.int = ...,
+        tagged_images: _builtins.int = ...,
+        skipped_images: _builtins.int = ...,
+        failed_images: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_images", b"failed_images", "skipped_images", b"skipped_images", "tagged_images", b"tagged_images", "total_images", b"total_images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagJobProgress: _TypeAlias = TagJobProgress  # noqa: Y015
 
 @_typing.final
 class TagJobDeleted(_message.Message):

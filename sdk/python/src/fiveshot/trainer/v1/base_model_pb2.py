@@ -22,11 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from fiveshot.trainer.v1 import training_job_pb2 as fiveshot_dot_trainer_dot_v1_dot_training__job__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fiveshot/trainer/v1/base_model.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xfc\x03\n\tBaseModel\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x66\x61mily\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07license\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1f\n\x11native_resolution\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0blabel_style\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cmemory_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x41\n\x0fparameter_specs\x18\t \x03(\x0b\x32\".fiveshot.trainer.v1.ParameterSpecB\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06hub_id\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08hub_tags\x18\x0c \x03(\tB\x04\xe2\x41\x01\x03\x12\x41\n\x0ftraining_shapes\x18\r \x03(\x0b\x32\".fiveshot.trainer.v1.TrainingShapeB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63\x61ption_tokens\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03:4\xea\x41\x31\n\x16\x66iveshot.dev/BaseModel\x12\x17\x62\x61seModels/{base_model}\".\n\rTrainingShape\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xd6\x02\n\rParameterSpec\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\x35\n\x04type\x18\x02 \x01(\x0e\x32\'.fiveshot.trainer.v1.ParameterSpec.Type\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x16\n\x0e\x63hoice_effects\x18\x08 \x03(\t\"b\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTYPE_INTEGER\x10\x01\x12\x0f\n\x0bTYPE_NUMBER\x10\x02\x12\x0f\n\x0bTYPE_STRING\x10\x03\x12\x10\n\x0cTYPE_BOOLEAN\x10\x04\x42\n\n\x08_minimumB\n\n\x08_maximumB\x96\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x0e\x42\x61seModelProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fiveshot/trainer/v1/base_model.proto\x12\x13\x66iveshot.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&fiveshot/trainer/v1/training_job.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\n\n\tBaseModel\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x14\n\x06\x66\x61mily\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x07license\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1f\n\x11native_resolution\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0blabel_style\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cmemory_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x41\n\x0fparameter_specs\x18\t \x03(\x0b\x32\".fiveshot.trainer.v1.ParameterSpecB\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06hub_id\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08hub_tags\x18\x0c \x03(\tB\x04\xe2\x41\x01\x03\x12\x41\n\x0ftraining_shapes\x18\r \x03(\x0b\x32\".fiveshot.trainer.v1.TrainingShapeB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63\x61ption_tokens\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\x0f \x01(\x0e\x32$.fiveshot.trainer.v1.BaseModel.StateB\x04\xe2\x41\x01\x03\x12Y\n\x08\x62\x61sed_on\x18\x10 \x01(\tBG\xfa\x41\x18\n\x16\x66iveshot.dev/BaseModel\xbaH)r\'2%^(baseModels/[a-z][a-z0-9.-]{0,62})?$\x12\x1b\n\tfile_name\x18\x11 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x1b\n\nsize_bytes\x18\x12 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12(\n\x06sha256\x18\x13 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x1c\n\x0euploaded_bytes\x18\x14 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tprecision\x18\x15 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x05\x65rror\x18\x16 \x01(\x0b\x32\x1d.fiveshot.trainer.v1.JobErrorB\x04\xe2\x41\x01\x03\x12g\n\x06labels\x18\x17 \x03(\x0b\x32*.fiveshot.trainer.v1.BaseModel.LabelsEntryB+\xbaH(\x9a\x01%\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02\x18?\x12\x35\n\x0b\x63reate_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x19 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x1a \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"j\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_UPLOADING\x10\x01\x12\x12\n\x0eSTATE_CHECKING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04:`\xea\x41]\n\x16\x66iveshot.dev/BaseModel\x12\x17\x62\x61seModels/{base_model}\x12*projects/{project}/baseModels/{base_model}\".\n\rTrainingShape\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xd6\x02\n\rParameterSpec\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\x35\n\x04type\x18\x02 \x01(\x0e\x32\'.fiveshot.trainer.v1.ParameterSpec.Type\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x16\n\x0e\x63hoice_effects\x18\x08 \x03(\t\"b\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTYPE_INTEGER\x10\x01\x12\x0f\n\x0bTYPE_NUMBER\x10\x02\x12\x0f\n\x0bTYPE_STRING\x10\x03\x12\x10\n\x0cTYPE_BOOLEAN\x10\x04\x42\n\n\x08_minimumB\n\n\x08_maximumB\x96\x01\n\x17\x64\x65v.fiveshot.trainer.v1B\x0e\x42\x61seModelProtoP\x01Z%fiveshot.dev/api/trainer/v1;trainerv1\xaa\x02\x13\x46iveshot.Trainer.V1\xca\x02\x13\x46iveshot\\Trainer\\V1\xea\x02\x15\x46iveshot::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +37,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fiveshot.trainer.v1.base_mo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.fiveshot.trainer.v1B\016BaseModelProtoP\001Z%fiveshot.dev/api/trainer/v1;trainerv1\252\002\023Fiveshot.Trainer.V1\312\002\023Fiveshot\\Trainer\\V1\352\002\025Fiveshot::Trainer::V1'
+  _globals['_BASEMODEL_LABELSENTRY']._loaded_options = None
+  _globals['_BASEMODEL_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_BASEMODEL'].fields_by_name['name']._loaded_options = None
   _globals['_BASEMODEL'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_BASEMODEL'].fields_by_name['display_name']._loaded_options = None
-  _globals['_BASEMODEL'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['display_name']._serialized_options = b'\272H\004r\002\030x'
   _globals['_BASEMODEL'].fields_by_name['description']._loaded_options = None
-  _globals['_BASEMODEL'].fields_by_name['description']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_BASEMODEL'].fields_by_name['family']._loaded_options = None
   _globals['_BASEMODEL'].fields_by_name['family']._serialized_options = b'\342A\001\003'
   _globals['_BASEMODEL'].fields_by_name['license']._loaded_options = None
-  _globals['_BASEMODEL'].fields_by_name['license']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['license']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_BASEMODEL'].fields_by_name['native_resolution']._loaded_options = None
   _globals['_BASEMODEL'].fields_by_name['native_resolution']._serialized_options = b'\342A\001\003'
   _globals['_BASEMODEL'].fields_by_name['label_style']._loaded_options = None
@@ -62,14 +67,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BASEMODEL'].fields_by_name['training_shapes']._serialized_options = b'\342A\001\003'
   _globals['_BASEMODEL'].fields_by_name['caption_tokens']._loaded_options = None
   _globals['_BASEMODEL'].fields_by_name['caption_tokens']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['state']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['based_on']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['based_on']._serialized_options = b'\372A\030\n\026fiveshot.dev/BaseModel\272H)r\'2%^(baseModels/[a-z][a-z0-9.-]{0,62})?$'
+  _globals['_BASEMODEL'].fields_by_name['file_name']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['file_name']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_BASEMODEL'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['size_bytes']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_BASEMODEL'].fields_by_name['sha256']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['sha256']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
+  _globals['_BASEMODEL'].fields_by_name['uploaded_bytes']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['uploaded_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['precision']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['precision']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['error']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['error']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['labels']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['labels']._serialized_options = b'\272H(\232\001%\020@\"\033r\0312\027^[a-z][a-z0-9_-]{0,62}$*\004r\002\030?'
+  _globals['_BASEMODEL'].fields_by_name['create_time']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['update_time']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_BASEMODEL'].fields_by_name['etag']._loaded_options = None
+  _globals['_BASEMODEL'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
   _globals['_BASEMODEL']._loaded_options = None
-  _globals['_BASEMODEL']._serialized_options = b'\352A1\n\026fiveshot.dev/BaseModel\022\027baseModels/{base_model}'
-  _globals['_BASEMODEL']._serialized_start=122
-  _globals['_BASEMODEL']._serialized_end=630
-  _globals['_TRAININGSHAPE']._serialized_start=632
-  _globals['_TRAININGSHAPE']._serialized_end=678
-  _globals['_PARAMETERSPEC']._serialized_start=681
-  _globals['_PARAMETERSPEC']._serialized_end=1023
-  _globals['_PARAMETERSPEC_TYPE']._serialized_start=901
-  _globals['_PARAMETERSPEC_TYPE']._serialized_end=999
+  _globals['_BASEMODEL']._serialized_options = b'\352A]\n\026fiveshot.dev/BaseModel\022\027baseModels/{base_model}\022*projects/{project}/baseModels/{base_model}'
+  _globals['_BASEMODEL']._serialized_start=224
+  _globals['_BASEMODEL']._serialized_end=1537
+  _globals['_BASEMODEL_LABELSENTRY']._serialized_start=1286
+  _globals['_BASEMODEL_LABELSENTRY']._serialized_end=1331
+  _globals['_BASEMODEL_STATE']._serialized_start=1333
+  _globals['_BASEMODEL_STATE']._serialized_end=1439
+  _globals['_TRAININGSHAPE']._serialized_start=1539
+  _globals['_TRAININGSHAPE']._serialized_end=1585
+  _globals['_PARAMETERSPEC']._serialized_start=1588
+  _globals['_PARAMETERSPEC']._serialized_end=1930
+  _globals['_PARAMETERSPEC_TYPE']._serialized_start=1808
+  _globals['_PARAMETERSPEC_TYPE']._serialized_end=1906
 # @@protoc_insertion_point(module_scope)

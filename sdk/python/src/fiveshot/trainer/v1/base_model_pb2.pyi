@@ -4,8 +4,10 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -21,9 +23,62 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class BaseModel(_message.Message):
-    """A base image model that this deployment can fine-tune. Its name is `baseModels/{base_model}`."""
+    """A base image model that can be fine-tuned: `baseModels/{base_model}` of the catalogue, for all projects, or
+    `projects/{project}/baseModels/{base_model}`, a checkpoint that a project has uploaded for itself.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[BaseModel._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: BaseModel._State.ValueType  # 0
+        """Of the catalogue, which has no states."""
+        STATE_UPLOADING: BaseModel._State.ValueType  # 1
+        """Its file is on its way; `uploaded_bytes` says how far."""
+        STATE_CHECKING: BaseModel._State.ValueType  # 2
+        """The file is there. A worker loads it and trains a few steps on it."""
+        STATE_READY: BaseModel._State.ValueType  # 3
+        """Jobs of its project can train on it."""
+        STATE_FAILED: BaseModel._State.ValueType  # 4
+        """It cannot be used; `error` says why. Its file is removed."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Where an uploaded base model stands."""
+
+    STATE_UNSPECIFIED: BaseModel.State.ValueType  # 0
+    """Of the catalogue, which has no states."""
+    STATE_UPLOADING: BaseModel.State.ValueType  # 1
+    """Its file is on its way; `uploaded_bytes` says how far."""
+    STATE_CHECKING: BaseModel.State.ValueType  # 2
+    """The file is there. A worker loads it and trains a few steps on it."""
+    STATE_READY: BaseModel.State.ValueType  # 3
+    """Jobs of its project can train on it."""
+    STATE_FAILED: BaseModel.State.ValueType  # 4
+    """It cannot be used; `error` says why. Its file is removed."""
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -39,16 +94,30 @@ class BaseModel(_message.Message):
     HUB_TAGS_FIELD_NUMBER: _builtins.int
     TRAINING_SHAPES_FIELD_NUMBER: _builtins.int
     CAPTION_TOKENS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    BASED_ON_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    UPLOADED_BYTES_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, such as `baseModels/fiveshot-tiny`."""
+    """Resource name, such as `baseModels/fiveshot-tiny` or `projects/acme/baseModels/house-style`."""
     display_name: _builtins.str
-    """Display name. Output only."""
+    """Display name; the id when it is left empty. Of the catalogue output only."""
     description: _builtins.str
-    """What it is good for, in a sentence or two. Output only."""
+    """What it is good for, in a sentence or two. Of the catalogue output only."""
     family: _builtins.str
     """Family of architectures, such as `stable-diffusion`, `sdxl` or `flux`. Output only."""
     license: _builtins.str
-    """Licence of the weights, an SPDX id where there is one. Output only."""
+    """Licence of the weights, an SPDX id where there is one; for an uploaded one also a note on where the right to use it
+    comes from. Required of an upload; of the catalogue output only.
+    """
     native_resolution: _builtins.int
     """Resolution it was trained at, in pixels per side. Output only."""
     label_style: _builtins.str
@@ -61,6 +130,24 @@ class BaseModel(_message.Message):
     """Its id on the model hub, `owner/name`; empty when its weights come from elsewhere. Output only."""
     caption_tokens: _builtins.int
     """Tokens that it reads of a text; 0 where that is not known. What is beyond is not trained. Output only."""
+    state: Global___BaseModel.State.ValueType
+    """State of an uploaded one. Output only."""
+    based_on: _builtins.str
+    """The base model of the catalogue whose configuration, prompts and parameters an uploaded one takes, `baseModels/{base_model}`.
+    Left empty, the check finds one that fits.
+    """
+    file_name: _builtins.str
+    """Bare name of the uploaded file, such as `house-style.safetensors`. Required of an upload."""
+    size_bytes: _builtins.int
+    """Size of that file. Required of an upload."""
+    sha256: _builtins.str
+    """SHA-256 of that file. Required of an upload; its check compares."""
+    uploaded_bytes: _builtins.int
+    """Bytes of the file that are stored. An upload that broke off goes on from here. Output only."""
+    precision: _builtins.str
+    """Number format of most of its weights: `fp16`, `bf16`, `fp32` or `fp64`. Output only."""
+    etag: _builtins.str
+    """Changes with every change of an uploaded one; send it back to delete only what you have read."""
     @_builtins.property
     def parameter_specs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSpec]:
         """The parameters that a job may set, with default and bounds. The service owns them. Output only."""
@@ -72,6 +159,22 @@ class BaseModel(_message.Message):
     @_builtins.property
     def training_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingShape]:
         """Shapes that its default recipe trains pictures in, the square first. SuggestCrops takes them. Output only."""
+
+    @_builtins.property
+    def error(self) -> _training_job_pb2.JobError:
+        """Why it is FAILED. Output only."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's own, of an uploaded one."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was created; unset for the catalogue. Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed. Output only."""
 
     def __init__(
         self,
@@ -90,10 +193,22 @@ class BaseModel(_message.Message):
         hub_tags: _abc.Iterable[_builtins.str] | None = ...,
         training_shapes: _abc.Iterable[Global___TrainingShape] | None = ...,
         caption_tokens: _builtins.int = ...,
+        state: Global___BaseModel.State.ValueType = ...,
+        based_on: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        uploaded_bytes: _builtins.int = ...,
+        precision: _builtins.str = ...,
+        error: _training_job_pb2.JobError | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "caption_tokens", b"caption_tokens", "description", b"description", "display_name", b"display_name", "family", b"family", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "training_shapes", b"training_shapes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "based_on", b"based_on", "caption_tokens", b"caption_tokens", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "error", b"error", "etag", b"etag", "family", b"family", "file_name", b"file_name", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "labels", b"labels", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "precision", b"precision", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "training_shapes", b"training_shapes", "update_time", b"update_time", "uploaded_bytes", b"uploaded_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,10 +48,35 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsResponse.FromString,
                 _registered_method=True)
+        self.ListOwnBaseModels = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/ListOwnBaseModels',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsResponse.FromString,
+                _registered_method=True)
         self.GetBaseModel = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/GetBaseModel',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetBaseModelRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+                _registered_method=True)
+        self.CreateBaseModel = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/CreateBaseModel',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CreateBaseModelRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+                _registered_method=True)
+        self.UploadBaseModel = channel.stream_unary(
+                '/fiveshot.trainer.v1.TrainingService/UploadBaseModel',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+                _registered_method=True)
+        self.UpdateBaseModel = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/UpdateBaseModel',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateBaseModelRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+                _registered_method=True)
+        self.DeleteBaseModel = channel.unary_unary(
+                '/fiveshot.trainer.v1.TrainingService/DeleteBaseModel',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteBaseModelRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.EstimateTrainingJob = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/EstimateTrainingJob',
@@ -236,8 +261,47 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOwnBaseModels(self, request, context):
+        """Lists the base models that a project has uploaded for itself, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBaseModel(self, request, context):
         """Reads one base model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBaseModel(self, request, context):
+        """Announces a base model of the project's own. Its header shows what the file is, so what is no checkpoint is refused
+        before its bytes travel. They follow by UploadBaseModel. `validate_only` checks everything and stores nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadBaseModel(self, request_iterator, context):
+        """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
+        breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBaseModel(self, request, context):
+        """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBaseModel(self, request, context):
+        """Deletes a base model of the project's own, with its file. FAILED_PRECONDITION while jobs or preview requests that have not
+        ended need it; or when ended jobs or saved models were trained on it, unless `force`: these stay, but can neither be
+        continued nor drawn any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -492,10 +556,35 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListBaseModelsResponse.SerializeToString,
             ),
+            'ListOwnBaseModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnBaseModels,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsResponse.SerializeToString,
+            ),
             'GetBaseModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBaseModel,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetBaseModelRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
+            ),
+            'CreateBaseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBaseModel,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CreateBaseModelRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
+            ),
+            'UploadBaseModel': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadBaseModel,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
+            ),
+            'UpdateBaseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBaseModel,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateBaseModelRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
+            ),
+            'DeleteBaseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBaseModel,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteBaseModelRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'EstimateTrainingJob': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateTrainingJob,
@@ -707,6 +796,33 @@ class TrainingService:
             _registered_method=True)
 
     @staticmethod
+    def ListOwnBaseModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/ListOwnBaseModels',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.ListOwnBaseModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetBaseModel(request,
             target,
             options=(),
@@ -723,6 +839,114 @@ class TrainingService:
             '/fiveshot.trainer.v1.TrainingService/GetBaseModel',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.GetBaseModelRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBaseModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/CreateBaseModel',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.CreateBaseModelRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadBaseModel(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/UploadBaseModel',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBaseModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/UpdateBaseModel',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateBaseModelRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBaseModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.TrainingService/DeleteBaseModel',
+            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.DeleteBaseModelRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,8 +43,25 @@ class TrainingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TrainingServiceAsyncStub: ...
     ListBaseModels: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListBaseModelsRequest, _training_service_pb2.ListBaseModelsResponse]
     """Lists the base models of this deployment with their parameter specs."""
+    ListOwnBaseModels: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListOwnBaseModelsRequest, _training_service_pb2.ListOwnBaseModelsResponse]
+    """Lists the base models that a project has uploaded for itself, newest first."""
     GetBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]
     """Reads one base model."""
+    CreateBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CreateBaseModelRequest, _base_model_pb2.BaseModel]
+    """Announces a base model of the project's own. Its header shows what the file is, so what is no checkpoint is refused
+    before its bytes travel. They follow by UploadBaseModel. `validate_only` checks everything and stores nothing.
+    """
+    UploadBaseModel: _grpc.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelRequest, _base_model_pb2.BaseModel]
+    """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
+    breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+    """
+    UpdateBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.UpdateBaseModelRequest, _base_model_pb2.BaseModel]
+    """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
+    DeleteBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteBaseModelRequest, _empty_pb2.Empty]
+    """Deletes a base model of the project's own, with its file. FAILED_PRECONDITION while jobs or preview requests that have not
+    ended need it; or when ended jobs or saved models were trained on it, unless `force`: these stay, but can neither be
+    continued nor drawn any more.
+    """
     EstimateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.EstimateTrainingJobRequest, _training_job_pb2.TrainingEstimate]
     """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
     PreviewTraining: _grpc.UnaryStreamMultiCallable[_training_service_pb2.PreviewTrainingRequest, _training_picture_pb2.TrainingPicture]
@@ -126,8 +143,25 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListBaseModels: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListBaseModelsRequest, _training_service_pb2.ListBaseModelsResponse]  # type: ignore[assignment]
     """Lists the base models of this deployment with their parameter specs."""
+    ListOwnBaseModels: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListOwnBaseModelsRequest, _training_service_pb2.ListOwnBaseModelsResponse]  # type: ignore[assignment]
+    """Lists the base models that a project has uploaded for itself, newest first."""
     GetBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Reads one base model."""
+    CreateBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CreateBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
+    """Announces a base model of the project's own. Its header shows what the file is, so what is no checkpoint is refused
+    before its bytes travel. They follow by UploadBaseModel. `validate_only` checks everything and stores nothing.
+    """
+    UploadBaseModel: _aio.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
+    """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
+    breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+    """
+    UpdateBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.UpdateBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
+    """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
+    DeleteBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteBaseModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a base model of the project's own, with its file. FAILED_PRECONDITION while jobs or preview requests that have not
+    ended need it; or when ended jobs or saved models were trained on it, unless `force`: these stay, but can neither be
+    continued nor drawn any more.
+    """
     EstimateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.EstimateTrainingJobRequest, _training_job_pb2.TrainingEstimate]  # type: ignore[assignment]
     """Estimates exact steps, time and memory of a job without creating it. Takes what CreateTrainingJob takes."""
     PreviewTraining: _aio.UnaryStreamMultiCallable[_training_service_pb2.PreviewTrainingRequest, _training_picture_pb2.TrainingPicture]  # type: ignore[assignment]
@@ -214,12 +248,59 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the base models of this deployment with their parameter specs."""
 
     @_abc_1.abstractmethod
+    def ListOwnBaseModels(
+        self,
+        request: _training_service_pb2.ListOwnBaseModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListOwnBaseModelsResponse, _abc.Awaitable[_training_service_pb2.ListOwnBaseModelsResponse]]:
+        """Lists the base models that a project has uploaded for itself, newest first."""
+
+    @_abc_1.abstractmethod
     def GetBaseModel(
         self,
         request: _training_service_pb2.GetBaseModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
         """Reads one base model."""
+
+    @_abc_1.abstractmethod
+    def CreateBaseModel(
+        self,
+        request: _training_service_pb2.CreateBaseModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
+        """Announces a base model of the project's own. Its header shows what the file is, so what is no checkpoint is refused
+        before its bytes travel. They follow by UploadBaseModel. `validate_only` checks everything and stores nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def UploadBaseModel(
+        self,
+        request_iterator: _MaybeAsyncIterator[_training_service_pb2.UploadBaseModelRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
+        """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
+        breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateBaseModel(
+        self,
+        request: _training_service_pb2.UpdateBaseModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
+        """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
+
+    @_abc_1.abstractmethod
+    def DeleteBaseModel(
+        self,
+        request: _training_service_pb2.DeleteBaseModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a base model of the project's own, with its file. FAILED_PRECONDITION while jobs or preview requests that have not
+        ended need it; or when ended jobs or saved models were trained on it, unless `force`: these stay, but can neither be
+        continued nor drawn any more.
+        """
 
     @_abc_1.abstractmethod
     def EstimateTrainingJob(

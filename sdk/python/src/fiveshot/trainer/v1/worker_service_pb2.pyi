@@ -71,6 +71,8 @@ class AcquireJobRequest(_message.Message):
     MIXED_PRECISIONS_FIELD_NUMBER: _builtins.int
     DRAWS_FIELD_NUMBER: _builtins.int
     DREW_FIELD_NUMBER: _builtins.int
+    TAKES_OWN_BASE_MODELS_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Who asks; the same over the worker's life."""
     warm_base_model: _builtins.str
@@ -85,6 +87,12 @@ class AcquireJobRequest(_message.Message):
     """True for a worker that draws preview requests between jobs."""
     drew: _builtins.bool
     """True when the last thing that it did was a preview request: now a job goes before another request."""
+    takes_own_base_models: _builtins.bool
+    """True for a worker that fetches base models of projects, trains on them and checks them."""
+    skill: _builtins.int
+    """What its program can do beyond the first release's, counted up: 1 goes on from an earlier LoRA and keeps the base
+    model's predictions. It gets no job that needs more.
+    """
     @_builtins.property
     def base_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Base models that it can load, `baseModels/{base_model}`; empty means all."""
@@ -115,14 +123,186 @@ class AcquireJobRequest(_message.Message):
         mixed_precisions: _abc.Iterable[_builtins.str] | None = ...,
         draws: _builtins.bool = ...,
         drew: _builtins.bool = ...,
+        takes_own_base_models: _builtins.bool = ...,
+        skill: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "draws", b"draws", "drew", b"drew", "families", b"families", "mixed_precisions", b"mixed_precisions", "pretends", b"pretends", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_models", b"base_models", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "draws", b"draws", "drew", b"drew", "families", b"families", "mixed_precisions", b"mixed_precisions", "pretends", b"pretends", "skill", b"skill", "takes_own_base_models", b"takes_own_base_models", "wait", b"wait", "warm_base_model", b"warm_base_model", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcquireJobRequest: _TypeAlias = AcquireJobRequest  # noqa: Y015
+
+@_typing.final
+class OwnBaseModel(_message.Message):
+    """A base model of a project's own, as a worker needs it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Part(_message.Message):
+        """A piece of the file. In order, they are the file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        OBJECT_KEY_FIELD_NUMBER: _builtins.int
+        SIZE_BYTES_FIELD_NUMBER: _builtins.int
+        SHA256_FIELD_NUMBER: _builtins.int
+        object_key: _builtins.str
+        """Key in the trainer's bucket."""
+        size_bytes: _builtins.int
+        """Its size."""
+        sha256: _builtins.str
+        """Its digest."""
+        def __init__(
+            self,
+            *,
+            object_key: _builtins.str = ...,
+            size_bytes: _builtins.int = ...,
+            sha256: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["object_key", b"object_key", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BASED_ON_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/baseModels/{base_model}`."""
+    based_on: _builtins.str
+    """The base model of the catalogue that it is based on; empty before its check where its owner did not say."""
+    size_bytes: _builtins.int
+    """Size of the file."""
+    sha256: _builtins.str
+    """Digest of the file."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnBaseModel.Part]:
+        """Its parts."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        based_on: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        parts: _abc.Iterable[Global___OwnBaseModel.Part] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["based_on", b"based_on", "name", b"name", "parts", b"parts", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnBaseModel: _TypeAlias = OwnBaseModel  # noqa: Y015
+
+@_typing.final
+class BaseModelCheckAssignment(_message.Message):
+    """A base model to check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    lease_token: _builtins.str
+    """Token to send with every report."""
+    @_builtins.property
+    def base_model(self) -> Global___OwnBaseModel:
+        """The base model."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the lease holds without a report."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of the catalogue that it may be based on, the likeliest first; all that the worker can load."""
+
+    def __init__(
+        self,
+        *,
+        base_model: Global___OwnBaseModel | None = ...,
+        lease_token: _builtins.str = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+        candidates: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "lease_duration", b"lease_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "candidates", b"candidates", "lease_duration", b"lease_duration", "lease_token", b"lease_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModelCheckAssignment: _TypeAlias = BaseModelCheckAssignment  # noqa: Y015
+
+@_typing.final
+class ReportBaseModelCheckRequest(_message.Message):
+    """News of a check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    BASED_ON_FIELD_NUMBER: _builtins.int
+    base_model: _builtins.str
+    """The base model."""
+    lease_token: _builtins.str
+    """Token of the check."""
+    outcome: _training_job_pb2.Attempt.Outcome.ValueType
+    """How it ended: SUCCEEDED, FAILED or RELEASED; unset while it goes on."""
+    based_on: _builtins.str
+    """What it is based on; only with OUTCOME_SUCCEEDED."""
+    @_builtins.property
+    def error(self) -> _training_job_pb2.JobError:
+        """Why it failed; only with OUTCOME_FAILED."""
+
+    def __init__(
+        self,
+        *,
+        base_model: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        outcome: _training_job_pb2.Attempt.Outcome.ValueType = ...,
+        error: _training_job_pb2.JobError | None = ...,
+        based_on: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "based_on", b"based_on", "error", b"error", "lease_token", b"lease_token", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportBaseModelCheckRequest: _TypeAlias = ReportBaseModelCheckRequest  # noqa: Y015
+
+@_typing.final
+class ReportBaseModelCheckResponse(_message.Message):
+    """What to do next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTIVE_FIELD_NUMBER: _builtins.int
+    directive: Global___Directive.ValueType
+    """The directive: to continue."""
+    def __init__(
+        self,
+        *,
+        directive: Global___Directive.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directive", b"directive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportBaseModelCheckResponse: _TypeAlias = ReportBaseModelCheckResponse  # noqa: Y015
 
 @_typing.final
 class AcquireJobResponse(_message.Message):
@@ -140,6 +320,9 @@ class AcquireJobResponse(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     PREVIEWS_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_CHECK_FIELD_NUMBER: _builtins.int
+    OWN_BASE_MODEL_FIELD_NUMBER: _builtins.int
+    INITIAL_LORA_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     attempt: _builtins.int
@@ -172,6 +355,18 @@ class AcquireJobResponse(_message.Message):
     def previews(self) -> Global___PreviewAssignment:
         """A preview request instead of a job; only for a worker that draws."""
 
+    @_builtins.property
+    def base_model_check(self) -> Global___BaseModelCheckAssignment:
+        """A base model to check instead of a job; only for a worker that takes such."""
+
+    @_builtins.property
+    def own_base_model(self) -> Global___OwnBaseModel:
+        """The base model of the job, where it is one of the project's own."""
+
+    @_builtins.property
+    def initial_lora(self) -> Global___InitialLora:
+        """The job's earlier LoRA; unset without one, and with a checkpoint, which holds what became of it."""
+
     def __init__(
         self,
         *,
@@ -185,14 +380,45 @@ class AcquireJobResponse(_message.Message):
         traceparent: _builtins.str = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         previews: Global___PreviewAssignment | None = ...,
+        base_model_check: Global___BaseModelCheckAssignment | None = ...,
+        own_base_model: Global___OwnBaseModel | None = ...,
+        initial_lora: Global___InitialLora | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "previews", b"previews"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model_check", b"base_model_check", "heartbeat_interval", b"heartbeat_interval", "initial_lora", b"initial_lora", "job", b"job", "lease_duration", b"lease_duration", "own_base_model", b"own_base_model", "previews", b"previews"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint_files", b"checkpoint_files", "heartbeat_interval", b"heartbeat_interval", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "previews", b"previews", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_model_check", b"base_model_check", "checkpoint_files", b"checkpoint_files", "heartbeat_interval", b"heartbeat_interval", "initial_lora", b"initial_lora", "job", b"job", "lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "own_base_model", b"own_base_model", "previews", b"previews", "traceparent", b"traceparent", "unmeasured_base_models", b"unmeasured_base_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcquireJobResponse: _TypeAlias = AcquireJobResponse  # noqa: Y015
+
+@_typing.final
+class InitialLora(_message.Message):
+    """Where a worker gets a job's earlier LoRA."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORM_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    form: _builtins.str
+    """Form to read it in, `kohya` or `diffusers`."""
+    @_builtins.property
+    def file(self) -> _training_job_pb2.EpochFile:
+        """The file of an epoch; unset for a model version, which the registry hands out."""
+
+    def __init__(
+        self,
+        *,
+        form: _builtins.str = ...,
+        file: _training_job_pb2.EpochFile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "form", b"form"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitialLora: _TypeAlias = InitialLora  # noqa: Y015
 
 @_typing.final
 class PreviewAssignment(_message.Message):
@@ -231,6 +457,7 @@ class PreviewAssignment(_message.Message):
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
     OBJECT_PREFIX_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
+    OWN_BASE_MODEL_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token to send with every report."""
     object_prefix: _builtins.str
@@ -247,6 +474,10 @@ class PreviewAssignment(_message.Message):
     def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewAssignment.Weights]:
         """Of each source."""
 
+    @_builtins.property
+    def own_base_model(self) -> Global___OwnBaseModel:
+        """The base model of the sources, where it is one of the project's own."""
+
     def __init__(
         self,
         *,
@@ -255,10 +486,11 @@ class PreviewAssignment(_message.Message):
         lease_duration: _duration_pb2.Duration | None = ...,
         object_prefix: _builtins.str = ...,
         weights: _abc.Iterable[Global___PreviewAssignment.Weights] | None = ...,
+        own_base_model: Global___OwnBaseModel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "preview_request", b"preview_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "own_base_model", b"own_base_model", "preview_request", b"preview_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "preview_request", b"preview_request", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "lease_token", b"lease_token", "object_prefix", b"object_prefix", "own_base_model", b"own_base_model", "preview_request", b"preview_request", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

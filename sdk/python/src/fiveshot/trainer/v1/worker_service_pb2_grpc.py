@@ -65,6 +65,11 @@ class WorkerServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsResponse.FromString,
                 _registered_method=True)
+        self.ReportBaseModelCheck = channel.unary_unary(
+                '/fiveshot.trainer.v1.WorkerService/ReportBaseModelCheck',
+                request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportBaseModelCheckRequest.SerializeToString,
+                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportBaseModelCheckResponse.FromString,
+                _registered_method=True)
         self.ReportMeasurement = channel.unary_unary(
                 '/fiveshot.trainer.v1.WorkerService/ReportMeasurement',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportMeasurementRequest.SerializeToString,
@@ -118,6 +123,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportBaseModelCheck(self, request, context):
+        """Renews the lease of the check of a base model, ends it where an outcome is given, and returns what to do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportMeasurement(self, request, context):
         """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm.
         """
@@ -157,6 +169,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ReportPreviews,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsResponse.SerializeToString,
+            ),
+            'ReportBaseModelCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportBaseModelCheck,
+                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportBaseModelCheckRequest.FromString,
+                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportBaseModelCheckResponse.SerializeToString,
             ),
             'ReportMeasurement': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportMeasurement,
@@ -327,6 +344,33 @@ class WorkerService:
             '/fiveshot.trainer.v1.WorkerService/ReportPreviews',
             fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportPreviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportBaseModelCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fiveshot.trainer.v1.WorkerService/ReportBaseModelCheck',
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportBaseModelCheckRequest.SerializeToString,
+            fiveshot_dot_trainer_dot_v1_dot_worker__service__pb2.ReportBaseModelCheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

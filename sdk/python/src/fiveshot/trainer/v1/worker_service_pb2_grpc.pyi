@@ -45,6 +45,8 @@ class WorkerServiceStub:
     """Waits for a request for previews of the job at hand as it stands now, and takes it. An answer without one means that none came in time."""
     ReportPreviews: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportPreviewsRequest, _worker_service_pb2.ReportPreviewsResponse]
     """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do."""
+    ReportBaseModelCheck: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportBaseModelCheckRequest, _worker_service_pb2.ReportBaseModelCheckResponse]
+    """Renews the lease of the check of a base model, ends it where an outcome is given, and returns what to do."""
     ReportMeasurement: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportMeasurementRequest, _worker_service_pb2.ReportMeasurementResponse]
     """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
@@ -65,6 +67,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Waits for a request for previews of the job at hand as it stands now, and takes it. An answer without one means that none came in time."""
     ReportPreviews: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportPreviewsRequest, _worker_service_pb2.ReportPreviewsResponse]  # type: ignore[assignment]
     """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do."""
+    ReportBaseModelCheck: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportBaseModelCheckRequest, _worker_service_pb2.ReportBaseModelCheckResponse]  # type: ignore[assignment]
+    """Renews the lease of the check of a base model, ends it where an outcome is given, and returns what to do."""
     ReportMeasurement: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportMeasurementRequest, _worker_service_pb2.ReportMeasurementResponse]  # type: ignore[assignment]
     """Says what a run took, a job's or a probe's; estimates rest on it. Needs no lease, and a repeat does no harm."""
 
@@ -118,6 +122,14 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ReportPreviewsResponse, _abc.Awaitable[_worker_service_pb2.ReportPreviewsResponse]]:
         """Brings cells whose pictures lie in S3, or none as a sign of life; renews the lease, ends the try where an outcome is given, and returns what to do."""
+
+    @_abc_1.abstractmethod
+    def ReportBaseModelCheck(
+        self,
+        request: _worker_service_pb2.ReportBaseModelCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportBaseModelCheckResponse, _abc.Awaitable[_worker_service_pb2.ReportBaseModelCheckResponse]]:
+        """Renews the lease of the check of a base model, ends it where an outcome is given, and returns what to do."""
 
     @_abc_1.abstractmethod
     def ReportMeasurement(

@@ -1,0 +1,92 @@
+"""What may stand in the query of a JSON call, of every method: facts for edge.lua, out of the API's descriptors.
+
+Envoy's transcoder refuses a name that it does not know as well, but tells the first one only, and in prose.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from gateway.http_rules import HttpRule
+
+# These have a form of their own in a query; the transcoder reads them.
+_OPAQUE = "google."
+_DEPTH = 3
+_VARIABLE = re.compile(r"\{[a-z_.]+(?:=([^}]*))?\}")
+_KINDS = {
+    FieldDescriptor.CPPTYPE_INT32: "int",
+    FieldDescriptor.CPPTYPE_INT64: "int",
+    FieldDescriptor.CPPTYPE_UINT32: "int",
+    FieldDescriptor.CPPTYPE_UINT64: "int",
+    FieldDescriptor.CPPTYPE_BOOL: "bool",
+}
+OPEN, MAP = "open", "map"
+"""Kinds of fields in which any name may follow a dot. Of an enum the kind is its values: `|VIEW_CROP|VIEW_MASK|`."""
+
+
+def plain(name: str) -> str:
+    """A name without the marks by which its spellings differ: `apiKey`, `api-key` and `api_key` are one."""
+    return re.sub("[-_]", "", name.lower())
+
+
+def shape(template: str) -> str:
+    """A template as edge.lua sees its calls, an asterisk for each id: `projects/*/datasets/*:audit`."""
+    path = _VARIABLE.sub(lambda found: found[1] or "*", template)
+    parts = path.removeprefix("/v1/").split("/")
+    marked = (part if number % 2 == 0 else re.sub(r"^[^:]*", "*", part) for number, part in enumerate(parts))
+    return "/".join(marked)
+
+
+def query_fields(message: Descriptor) -> dict[str, tuple[str, str]]:
+    """By its plain name, with dots, each field that a query can set: its name in JSON, and its kind or ""."""
+    return {plain(name): (name, kind) for name, kind in _fields(message, "", _DEPTH)}
+
+
+def lua_tables(rules: Iterable[HttpRule]) -> str:
+    """Lua statements: QUERY_FIELDS, by the request's message, and QUERIES, `GET projects/*` -> {method, message}."""
+    messages: dict[str, Descriptor] = {}
+    calls: dict[str, tuple[str, str]] = {}
+    for rule in rules:
+        request = rule.method.input_type
+        messages[request.full_name] = request
+        calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name)
+    lines = ["local QUERY_FIELDS = {}"]
+    for name, message in sorted(messages.items()):
+        fields = ", ".join(f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}}}" for key, (shown, kind) in _sorted(message))
+        lines.append(f"QUERY_FIELDS[{_q(name)}] = {{{fields}}}")
+    lines.append("local QUERIES = {")
+    lines += [f"  [{_q(call)}] = {{{_q(method)}, {_q(name)}}}," for call, (method, name) in sorted(calls.items())]
+    return "\n".join([*lines, "}"])
+
+
+def _sorted(message: Descriptor) -> list[tuple[str, tuple[str, str]]]:
+    return sorted(query_fields(message).items())
+
+
+def _fields(message: Descriptor, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
+    for field in message.fields:
+        name = prefix + field.json_name
+        inner: Descriptor | None = field.message_type
+        if inner is None:
+            yield name, _kind(field)
+        elif inner.GetOptions().map_entry:
+            yield name, MAP
+        elif inner.full_name.startswith(_OPAQUE) or depth == 1:
+            yield name, OPEN
+        else:
+            yield name, ""
+            yield from _fields(inner, f"{name}.", depth - 1)
+
+
+def _kind(field: FieldDescriptor) -> str:
+    if field.enum_type is not None:
+        return f"|{'|'.join(value.name for value in field.enum_type.values)}|"
+    return _KINDS.get(field.cpp_type, "")
+
+
+def _q(text: str) -> str:
+    return json.dumps(text)
