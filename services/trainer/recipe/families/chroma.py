@@ -57,6 +57,7 @@ FACTS = FamilyFacts(
         replace(DIFFUSERS, readers={**DIFFUSERS.readers, "ComfyUI": SCALED}),
     ),
     network_modules={**NETWORK_MODULES, **dict.fromkeys(DIFFUSERS.adapters, "networks.lora_flux")},
+    checkpoint_sign=r"(^|\.)distilled_guidance_layer\.",
     hub_tags=("chroma", "chroma-diffusers"),
     published={
         "chroma": Published(

@@ -96,6 +96,8 @@ FACTS = FamilyFacts(
         replace(DIFFUSERS, readers={**DIFFUSERS.readers, "ComfyUI": SCALED}),
     ),
     network_modules={**NETWORK_MODULES, **dict.fromkeys(DIFFUSERS.adapters, "networks.lora_sd3")},
+    # Stable Diffusion 3.0 lacks the norms.
+    checkpoint_sign=r"(^|\.)joint_blocks\.\d+\.x_block\.attn\.ln_q\.",
     hub_tags=("stable-diffusion-3", "stable-diffusion-3-diffusers"),
     published={
         "sd-3.5-medium": Published(
