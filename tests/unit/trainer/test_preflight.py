@@ -13,8 +13,6 @@ from services.trainer.recipe import preflight
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, load_catalogue
 from services.trainer.recipe.preflight import Refused, add, findings, known
 
-NOT_COUNTED = ["sd-3.5-medium", "sd-3.5-large"]
-"""Known models whose work `python -m tools.model_costs` has yet to count: no estimate of time, nor a size."""
 TINY = DEFAULT_CATALOGUE.parent / "base_models" / "fiveshot-tiny"
 
 
@@ -45,8 +43,7 @@ def test_the_known_models_come_with_size_memory_and_licence() -> None:
         "qwen-image",
         "flux2-dev",
     ]
-    assert all(model.license and model.memory_bytes for model in found.values())
-    assert [name for name, model in found.items() if not model.size_bytes] == NOT_COUNTED
+    assert all(model.license and model.memory_bytes and model.size_bytes for model in found.values())
     # Stable Diffusion 1.5 has 1.07 billion weights, SDXL 3.47 billion.
     assert round(found["sd-1.5"].size_bytes / 1e9, 1) == 2.1
     assert round(found["sd-2.1"].size_bytes / 1e9, 1) == 2.6
