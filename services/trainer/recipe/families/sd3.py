@@ -103,11 +103,12 @@ FACTS = FamilyFacts(
         "sd-3.5-medium": Published(
             1024,
             {"transformer": _MEDIUM, "vae": VAE_16, **_TEXT},
-            # One block of each kind, the last of which nobody asks for text; then one more of those between.
+            # At least one block of each kind: nothing before the first learns, the next has two attentions as well,
+            # those behind have one, and nobody asks the last for text.
             mixture=(
-                (-20, {"num_layers": 3, "dual_attention_layers": (0,)}),
-                (9, {"num_layers": 4, "dual_attention_layers": (0,)}),
-                (12, {"num_layers": 4, "dual_attention_layers": (0, 1)}),
+                (-19, {"num_layers": 4, "dual_attention_layers": (0, 1)}),
+                (9, {"num_layers": 5, "dual_attention_layers": (0, 1)}),
+                (11, {"num_layers": 5, "dual_attention_layers": (0, 1, 2)}),
             ),
         ),
         "sd-3.5-large": Published(
