@@ -18,6 +18,7 @@ from tests.readers.original import (
     flux_places,
     original_weights,
     qwen_image_places,
+    sd3_places,
     unet_names,
     z_image_places,
 )
@@ -28,17 +29,21 @@ _ENCODERS = {
     "stable-diffusion": ("text_encoder",),
     "sdxl": ("text_encoder", "text_encoder_2"),
     "flux": ("text_encoder",),
+    "sd3": ("text_encoder", "text_encoder_2"),
     # Its key map of language models has no name that we write.
     "z-image": (),
+    "chroma": (),
     "flux2-klein": (),
     "qwen-image": (),
 }
-# FLUX.2 is a kind of FLUX to it, and `flux_to_diffusers` has the names of both.
-_LIKE_FLUX = ("flux", "flux2-klein")
+# FLUX.2 and Chroma are kinds of FLUX to it, and `flux_to_diffusers` has the names of all.
+_LIKE_FLUX = ("flux", "chroma", "flux2-klein")
 _TRANSFORMERS = {
     "flux": flux_places,
+    "chroma": flux_places,
     "flux2-klein": flux2_places,
     "qwen-image": qwen_image_places,
+    "sd3": sd3_places,
     "z-image": z_image_places,
 }
 
@@ -85,7 +90,7 @@ def _key_map(base: Base, inside: Mapping[str, Place]) -> dict[str, Place]:
     for module, place in inside.items():
         flat = module.replace(".", "_")
         keys[f"lora_unet_{place.weight}".replace(".", "_")] = Place(place.weight)
-        if base.family in _LIKE_FLUX:
+        if base.family in (*_LIKE_FLUX, "sd3"):
             keys |= {f"transformer.{module}": place, f"lycoris_{flat}": place, f"lora_transformer_{flat}": place}
         elif base.family == "qwen-image":
             keys |= {f"transformer.{module}": place, module: place, f"lycoris_{flat}": place}

@@ -1,8 +1,9 @@
 """Names that weights have in the original models' code, which tools keep: sgm's UNet and Black Forest Labs' FLUX.
 
-The UNet's follow `unet_to_diffusers`, those of FLUX.1 and FLUX.2 `flux_to_diffusers`, Z-Image's `z_image_to_diffusers`,
-all of ComfyUI's comfy/utils.py. diffusers' loaders/lora_conversion_utils.py has FLUX.2's names in
-`_convert_kohya_flux2_lora_to_diffusers` and Qwen-Image's in `_convert_non_diffusers_qwen_lora_to_diffusers`.
+The UNet's follow `unet_to_diffusers`, those of FLUX.1, FLUX.2 and Chroma `flux_to_diffusers`, Z-Image's
+`z_image_to_diffusers`, those of Stable Diffusion 3.5 `mmdit_to_diffusers`, all of ComfyUI's comfy/utils.py.
+diffusers' loaders/lora_conversion_utils.py has FLUX.2's names in `_convert_kohya_flux2_lora_to_diffusers` and
+Qwen-Image's in `_convert_non_diffusers_qwen_lora_to_diffusers`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ _DOUBLE = {
     "ff.net.2": "img_mlp.2",
     "ff_context.net.0.proj": "txt_mlp.0",
     "ff_context.net.2": "txt_mlp.2",
+}
+_JOINT = {
+    "attn.to_out.0": "x_block.attn.proj",
+    "attn.to_add_out": "context_block.attn.proj",
+    "attn2.to_out.0": "x_block.attn2.proj",
+    "norm1.linear": "x_block.adaLN_modulation.1",
+    "norm1_context.linear": "context_block.adaLN_modulation.1",
+    "ff.net.0.proj": "x_block.mlp.fc1",
+    "ff.net.2": "x_block.mlp.fc2",
+    "ff_context.net.0.proj": "context_block.mlp.fc1",
+    "ff_context.net.2": "context_block.mlp.fc2",
 }
 _SINGLE = {"norm.linear": "modulation.lin", "proj_out": "linear2"}
 
@@ -138,6 +150,21 @@ def z_image_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, P
         else:
             places[module] = Place(module.removeprefix("all_").replace(".2-1", ""))
     return places
+
+
+def sd3_places(config: Mapping[str, Any], modules: list[str]) -> dict[str, Place]:
+    """Where the weight of each module of diffusers' transformer of Stable Diffusion 3.5 lies in the original one."""
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    places: dict[str, Place] = {}
+    for block in range(config["num_layers"]):
+        inside, original = f"transformer_blocks.{block}.", f"joint_blocks.{block}."
+        for number, kind in enumerate("qkv"):
+            rows = (number * width, width)
+            places[f"{inside}attn.to_{kind}"] = Place(f"{original}x_block.attn.qkv", rows)
+            places[f"{inside}attn.add_{kind}_proj"] = Place(f"{original}context_block.attn.qkv", rows)
+            places[f"{inside}attn2.to_{kind}"] = Place(f"{original}x_block.attn2.qkv", rows)
+        places |= {f"{inside}{name}": Place(original + other) for name, other in _JOINT.items()}
+    return {module: place for module, place in places.items() if module in modules}
 
 
 def original_weights(places: Mapping[str, Place], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,8 +2,9 @@
 
 `create_network_from_weights`, `create_modules`, `load_weights`, `merge_to`: it wraps linear layers and convolutions
 inside attention, residual, resampling and text layers, names them after its own model (diffusers' names for Stable
-Diffusion 1.x and 2.x, the original ones for XL), and drops every other key. FLUX has a file of its own,
-networks/lora_flux.py, which knows the original names alone.
+Diffusion 1.x and 2.x, the original ones for XL), and drops every other key. FLUX and Chroma have a file of
+their own, networks/lora_flux.py, and so has Stable Diffusion 3.5, networks/lora_sd3.py; they know the original names
+alone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from tests.readers.original import flux_places, unet_names
+from tests.readers.original import flux_places, sd3_places, unet_names
 from tests.readers.reading import Base, Reading
 
+_TRANSFORMERS = {"flux": flux_places, "chroma": flux_places, "sd3": sd3_places}
 _INSIDE = (".attentions.", ".resnets.", ".downsamplers.", ".upsamplers.")
 
 
@@ -49,10 +51,13 @@ def read(tensors: Mapping[str, Tensor], base: Base) -> Reading:
 
 def _modules(base: Base) -> dict[str, str]:
     """Its names of the layers that it wraps, to ours."""
-    if base.family == "flux":
-        places = flux_places(base.config, base.of("transformer"))
+    if base.family in _TRANSFORMERS:
+        places = _TRANSFORMERS[base.family](base.config, base.of("transformer"))
         wrapped = {place.weight: module for module, place in places.items() if place.rows is None}
-        return {f"lora_unet_{name}".replace(".", "_"): f"transformer.{module}" for name, module in wrapped.items()}
+        names = {f"lora_unet.{name}": f"transformer.{module}" for name, module in wrapped.items()}
+        for number, encoder in enumerate(("text_encoder", "text_encoder_2") if base.family == "sd3" else (), 1):
+            names |= {f"lora_te{number}.text_model.{module}": f"{encoder}.{module}" for module in base.of(encoder)}
+        return {name.replace(".", "_"): module for name, module in names.items()}
     modules = [module for module in base.of("unet") if any(part in module for part in _INSIDE)]
     originals = unet_names(base.config, modules) if base.family == "sdxl" else {module: module for module in modules}
     names = {f"lora_unet.{name}": f"unet.{module}" for module, name in originals.items()}

@@ -26,6 +26,7 @@ from services.trainer.engine.families.base import Conditioning, Family
 from services.trainer.engine.lora import add_adapters, trained_weights
 from services.trainer.engine.losses import per_sample_loss
 from services.trainer.engine.precision import autocast
+from services.trainer.engine.streaming import blocks_of
 from services.trainer.recipe.costs import Counted
 from services.trainer.recipe.parameters import TrainingParameters
 from tools.model_costs.blueprints import Built, modules_stay
@@ -144,12 +145,18 @@ def adapter_size(build: Build, parameters: TrainingParameters) -> dict[str, int]
 
 
 def weight_counts(build: Build) -> dict[str, int]:
-    """Frozen weights of the denoiser, of its linear layers, of the text encoders and of the autoencoder."""
+    """Frozen weights of the denoiser, of its linear layers and its blocks, of the text encoders and the autoencoder.
+
+    Also how many of those blocks there are.
+    """
     with FakeTensorMode(allow_non_fake_inputs=True):
         built = build(torch.float32)
         denoiser = built.family.denoiser
+        blocks = blocks_of(denoiser, built.family.facts.denoiser.blocks)
         return {
+            "blocks": len(blocks),
             "denoiser": _weights(denoiser),
+            "denoiser_blocks": sum(_weights(block) for block in blocks),
             "denoiser_linear": sum(_weights(layer) for layer in denoiser.modules() if isinstance(layer, nn.Linear)),
             "text": sum(_weights(encoder) for encoder in built.text_encoders),
             "autoencoder": _weights(built.autoencoder),

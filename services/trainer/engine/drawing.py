@@ -46,7 +46,14 @@ def draw(spec: TryOutSpec, warm: Warm) -> None:
     quiet_libraries()
     device = choose_device(spec.device)
     with out_of_memory_named(_SMALLER), reproducible(device):
-        family = warm.take(spec.base_model, device, DTYPES[spec.mixed_precision], spec.quantization)
+        family = warm.take(
+            spec.base_model,
+            device,
+            DTYPES[spec.mixed_precision],
+            spec.quantization,
+            spec.streamed_blocks,
+            as_held=True,
+        )
         # An earlier job's captions may have needed more chunks of text.
         family.use_long_texts([""])
         try:

@@ -136,6 +136,7 @@ class TrainJobSpec:
         processes: on a CPU, processes that share each batch; 0 lets the engine choose. Sums round differently with
             another count, so a resumed run is bitwise equal only with the same one.
         sample_base_previews: draw the base model's own previews first (the first row of the contact sheet).
+        streamed_blocks: of the denoiser, that do not stay on the device; see ``streaming``.
         rate_factor: what the learning rate is multiplied by from here on; the loop's own, see ``not_finite``.
         acceleration: for measurements; None lets the engine choose by device and length of the job.
     """
@@ -154,6 +155,7 @@ class TrainJobSpec:
     device: str = "auto"
     processes: int = 0
     sample_base_previews: bool = True
+    streamed_blocks: int = 0
     rate_factor: float = 1.0
     acceleration: Acceleration | None = None
 

@@ -58,7 +58,8 @@ def add_adapters(family: Family, parameters: TrainingParameters) -> dict[str, nn
             component.add_adapter(adapter_config(parameters, family.targets(name, parameters.target_modules)))
         for weight in component.parameters():
             if weight.requires_grad:
-                weight.data = weight.data.float()
+                # PEFT puts them where the layer's own weights are, which may be the host.
+                weight.data = weight.data.to(family.device, torch.float32)
         carriers[name] = component
     return carriers
 

@@ -22,7 +22,15 @@ from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.initial_lora import put_in
-from services.trainer.engine.job import Acceleration, Evaluation, Hooks, PhaseProgress, PreviewImage, TrainJobSpec
+from services.trainer.engine.job import (
+    Acceleration,
+    Evaluation,
+    Hooks,
+    Notice,
+    PhaseProgress,
+    PreviewImage,
+    TrainJobSpec,
+)
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
@@ -47,6 +55,7 @@ from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
 from services.trainer.recipe.prompts import with_prompts
+from services.trainer.recipe.streaming import Streaming
 from services.trainer.recipe.workload import MOVED_PICTURES, evaluation_samples
 
 THUMBNAIL_SIDE = 256
@@ -123,8 +132,16 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     device = choose_device(spec.device)
     report = _reporter(hooks)
     report(Phase.LOADING, 0, 1)
-    family = warm.take(spec.base_model, device, DTYPES[parameters.mixed_precision], parameters.base_quantization)
+    family = warm.take(
+        spec.base_model,
+        device,
+        DTYPES[parameters.mixed_precision],
+        parameters.base_quantization,
+        spec.streamed_blocks,
+    )
     fingerprint = model_fingerprint(spec.base_model)
+    if family.stream and processes.is_main:
+        hooks.on_notice(Notice(Streaming(family.stream.streamed, family.stream.total, 0.0).sentence))
 
     pictures = []
     for number, item in enumerate(spec.items):
@@ -132,7 +149,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         pictures.append(open_picture(item, parameters, spec.decode))
     plan = _plan(pictures, spec, family)
     acceleration = spec.acceleration or choose_acceleration(device, plan, parameters)
-    if not family.recordable:
+    if not family.recordable or family.stream:
         acceleration = replace(acceleration, graphs=False, compiled=False)
     if not acceleration.channels_last:
         family.use_contiguous_layout()

@@ -57,7 +57,7 @@ class TryOutSpec:
 
     Attributes:
         weights: a LoRA in diffusers' form for each source.
-        mixed_precision, quantization: as the parameters of a job say them; device: as its spec.
+        mixed_precision, quantization: as the parameters of a job say them; device, streamed_blocks: as its spec.
     """
 
     try_out: TryOut
@@ -66,3 +66,4 @@ class TryOutSpec:
     mixed_precision: str
     quantization: str
     device: str
+    streamed_blocks: int = 0

@@ -38,14 +38,27 @@ class Warm:
         tensors = [tensor for module in self._family.modules for tensor in (*module.parameters(), *module.buffers())]
         return sum(tensor.nbytes for tensor in tensors)
 
-    def take(self, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Family:
+    def take(
+        self,
+        files: BaseModelFiles,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantization: str,
+        streamed: int = 0,
+        *,
+        as_held: bool = False,
+    ) -> Family:
         """The base model, held or loaded; what is held of another one is let go before.
+
+        streamed: blocks that do not stay on the device. as_held: a model that is held may have another number of them.
 
         Raises:
             EngineError: see ``families.load_family``.
         """
         key = (model_fingerprint(files), files, device, dtype, quantization)
         family, held = self._family, self._key == key
+        if family is not None and not as_held:
+            held = held and streamed == (family.stream.streamed if family.stream else 0)
         self._family = None
         if family is not None and held:
             return family
@@ -54,7 +67,7 @@ class Warm:
             free_unused_memory()
         # Known before it is loaded: a model that cannot be is not held either.
         self._key = key
-        return load_family(files, device, dtype, quantization)
+        return load_family(files, device, dtype, quantization, streamed)
 
     def give_back(self, family: Family, carriers: Mapping[str, nn.Module]) -> None:
         """Hold what ``take`` gave, once a run is over, its adapters taken off.

@@ -67,7 +67,8 @@ class ModelCosts:
     """The counts of one architecture, as ``tools.model_costs`` writes them.
 
     A count is a polynomial: ``fixed + batch · (sample + area · A + square · A²) + rank · batch · A · rank_area``, with
-    the area A of a picture in units of the model's own square. ``side``: pixels of that square.
+    the area A of a picture in units of the model's own square. ``side``: pixels of that square. ``weights``: by part;
+    ``denoiser_blocks`` are those in the ``blocks`` that can be streamed.
     """
 
     side: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.chassis.errors import InvalidArgument
@@ -18,12 +19,13 @@ from services.trainer.recipe.advice import (
     remedy_of,
     usable_bytes,
 )
-from services.trainer.recipe.calibration import FINISHED_JOBS, Measurement, Range
+from services.trainer.recipe.calibration import FINISHED_JOBS, Measurement, Range, is_cpu
 from services.trainer.recipe.captions import caption_lengths
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import VERSION
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
+from services.trainer.recipe.streaming import all_stay, most, to_fit
 from services.trainer.use_cases.creating import samples_per_step
 from services.trainer.use_cases.placing import WORKER_MEMORY
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
@@ -68,9 +70,19 @@ class JobEstimator:
         fit, remedy = Fit.UNSPECIFIED, ""
         if limit:
             usable = usable_bytes(limit, devices)
+            streaming, all_here = None, ""
+            if not all(is_cpu(device) for device in devices):
+                streaming = to_fit(families()[model.family], model.costs, parameters, memory, usable)
+                all_here = all_stay(families()[model.family], parameters)
+            if streaming is not None:
+                memory = streaming.less(memory)
             fit = fit_of(memory, usable)
             if fit in (Fit.TIGHT, Fit.NO):
                 remedy = remedy_of(model, parameters, pictures, cost, memory, usable)
+            if streaming is not None:
+                remedy = f"{streaming.sentence} {remedy}".strip()
+            elif fit is Fit.NO:
+                remedy = f"{remedy} {all_here}".strip()
         return Estimate(
             steps_per_epoch=planned.steps.steps_per_epoch,
             total_steps=planned.steps.total_steps,
@@ -91,12 +103,14 @@ class JobEstimator:
         )
 
     async def memory(self, request: JobRequest, planned: PlannedJob) -> Range:
-        """Peak bytes of a planned job, as `estimate` says."""
+        """Peak bytes of a planned job, as `estimate` says; the lower end is with every block streamed that can be."""
         base_model = f"baseModels/{planned.model.entry}"
         _, devices, measured = await self._known(base_model)
         pictures = [image.size for image in planned.data.images]
         cost = cost_of(planned.model, planned.parameters, pictures)
-        return choose_memory(planned.model, cost, measured, devices, base_model=base_model)[0]
+        memory = choose_memory(planned.model, cost, measured, devices, base_model=base_model)[0]
+        streaming = most(families()[planned.model.family], planned.model.costs, planned.parameters)
+        return replace(memory, low=streaming.less(memory).low) if streaming else memory
 
     async def _known(self, base_model: str) -> tuple[Sequence[PresentDevice], list[str], Sequence[Measurement]]:
         """Devices of present workers, names of those that a job is likely to go to, and what runs there took."""

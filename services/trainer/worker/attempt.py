@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -17,7 +18,7 @@ from services.chassis.logging import get_logger
 from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import InitialLora, RunStatus, TrainJobSpec
+from services.trainer.engine.job import InitialLora, RunStatus, TrainItem, TrainJobSpec
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
@@ -29,10 +30,12 @@ from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.lora_files import LoraFiles
+from services.trainer.worker.measurements import sizes_of
 from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder
 from services.trainer.worker.previews import LivePreviews
 from services.trainer.worker.run_parts import RunParts
+from services.trainer.worker.small_devices import streamed_blocks
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 from services.trainer.worker.unheard import Unheard
@@ -214,6 +217,7 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             initial_lora=initial,
             sample_base_previews=not job.base_previews,
+            streamed_blocks=await asyncio.to_thread(self._streamed, parameters, items),
         )
         measure, parts = self.engine.meter(), RunParts(tracing.current())
         clock = self._clock(parameters, parts)
@@ -244,6 +248,10 @@ class Attempt:
         if asked is not None:
             path = await self.loras.initial(job.initial_lora, asked, self.folder / "initial" / "lora.safetensors")
         return InitialLora(job.initial_lora_digest, path)
+
+    def _streamed(self, parameters: TrainingParameters, items: Sequence[TrainItem]) -> int:
+        device, memory = self.engine.device_name, self.engine.device_memory_bytes
+        return streamed_blocks(self.model, parameters, sizes_of(items), device=device, memory_bytes=memory)
 
     def _live(self, thread: TrainingThread) -> LivePreviews:
         return LivePreviews(

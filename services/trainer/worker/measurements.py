@@ -5,10 +5,11 @@ Every job is measured, which costs it nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from services.trainer.engine.devices import MemoryMeter
-from services.trainer.engine.job import TrainJobSpec
+from services.trainer.engine.job import TrainItem, TrainJobSpec
 from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
@@ -35,11 +36,7 @@ def measurement_of(
     if model.costs is None or clock.steps == 0 or not clock.ordinary:
         return None
     parameters = spec.parameters
-    sizes = [
-        PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
-        for item in spec.items
-    ]
-    plan = plan_job(sizes, parameters, model.pixel_multiple)
+    plan = plan_job(sizes_of(spec.items), parameters, model.pixel_multiple)
     cost = job_cost(
         model.costs,
         parameters,
@@ -67,3 +64,11 @@ def measurement_of(
         measured_at=datetime.now(UTC),
         probe=probe,
     )
+
+
+def sizes_of(items: Sequence[TrainItem]) -> list[PictureSize]:
+    """What a plan needs of the pictures."""
+    return [
+        PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
+        for item in items
+    ]

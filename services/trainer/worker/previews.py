@@ -25,12 +25,14 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.try_out import DrawnPicture, NotWanted, TryOut, TryOutSpec
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameters import resolve
+from services.trainer.recipe.plan import PictureSize
 from services.trainer.worker import metrics
 from services.trainer.worker.base_weights import BaseWeights
 from services.trainer.worker.delivery import store_file
 from services.trainer.worker.engines import Engine
 from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.lora_files import LoraFiles
+from services.trainer.worker.small_devices import streamed_blocks
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Stalled
 from services.trainer.worker.wire import Assignment, JobError, Outcome, PreviewTask
@@ -202,6 +204,7 @@ class PreviewAttempt:
     async def _draw(self, weights: dict[str, Path]) -> None:
         """Draws on a thread. Raises what the engine raises, and Stalled."""
         defaults = resolve(self.model.specs, {})
+        square = PictureSize(self.model.resolution, self.model.resolution)
         spec = TryOutSpec(
             self.delivery.try_out(),
             files_of(self.model),
@@ -209,6 +212,14 @@ class PreviewAttempt:
             defaults.mixed_precision,
             defaults.base_quantization,
             self.device,
+            # As a job with the model's own settings would: drawing alone needs less.
+            streamed_blocks(
+                self.model,
+                defaults,
+                [square],
+                device=self.engine.device_name,
+                memory_bytes=self.engine.device_memory_bytes,
+            ),
         )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()

@@ -18,13 +18,16 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from services.trainer.engine.devices import device_memory_bytes, device_name
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import EpochResult, Hooks, StepMetrics, TrainItem, TrainJobSpec
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, InvalidCatalogue, load_catalogue
 from services.trainer.recipe.parameters import resolve
 from services.trainer.worker.files import files_of
+from services.trainer.worker.measurements import sizes_of
 from services.trainer.worker.pictures import decode_original
+from services.trainer.worker.small_devices import streamed_blocks
 
 PICTURES = 4
 STEPS = 20
@@ -44,15 +47,23 @@ def trial(model: BaseModel, device: str, folder: Path, steps: int) -> TrainJobSp
         crop_variants=1,
         lr_warmup_steps=0,
     )
+    items = tuple(_drawn(folder, number, parameters.resolution) for number in range(PICTURES))
     return TrainJobSpec(
         base_model=files_of(model),
         parameters=parameters,
-        items=tuple(_drawn(folder, number, parameters.resolution) for number in range(PICTURES)),
+        items=items,
         output_dir=folder / "run",
         decode=decode_original,
         title="self-test",
         device=device,
         processes=1,
+        streamed_blocks=streamed_blocks(
+            model,
+            parameters,
+            sizes_of(items),
+            device=device_name(device),
+            memory_bytes=device_memory_bytes(device),
+        ),
     )
 
 

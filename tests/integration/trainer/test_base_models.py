@@ -20,8 +20,15 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles
-from tests.fixtures.miniatures import TEXT_WIDTH, write_flux, write_sdxl, write_stable_diffusion, write_z_image
-from tests.fixtures.single_file import write_single_file, write_z_image_alone
+from tests.fixtures.miniatures import (
+    TEXT_WIDTH,
+    write_flux,
+    write_sd3,
+    write_sdxl,
+    write_stable_diffusion,
+    write_z_image,
+)
+from tests.fixtures.single_file import write_sd3_without_text, write_single_file, write_z_image_alone
 
 CPU = torch.device("cpu")
 
@@ -63,6 +70,20 @@ def test_a_transformer_that_is_shared_alone_takes_the_rest_from_its_folder(tmp_p
     with pytest.raises(EngineError, match="has no text encoder") as caught:
         loaded(dataclasses.replace(files, source=str(path), config_source=str(tmp_path / "rest")))
     assert caught.value.reason == "BASE_MODEL_INCOMPLETE"
+
+
+def test_a_file_without_text_encoders_takes_them_from_its_folder(tmp_path: Path) -> None:
+    """As Stable Diffusion 3.5 is published, with the autoencoder inside."""
+    files = write_sd3(tmp_path / "whole", dual=(0,))
+    path = write_sd3_without_text(tmp_path / "whole", tmp_path / "sd3.5.safetensors")
+    (transformer,) = (tmp_path / "whole" / "transformer").glob("*.safetensors")
+    whole = loaded(files)
+    transformer.unlink()
+    one = loaded(dataclasses.replace(files, source=str(path), config_source=files.source))
+    noisy, told = torch.randn(1, 16, 8, 8), torch.tensor([0.4])
+    with torch.no_grad():
+        answers = [family.predict(noisy, told, family.encode_text(["a dog"])) for family in (one, whole)]
+    torch.testing.assert_close(*answers)
 
 
 def with_keys(path: Path, *names: str) -> None:

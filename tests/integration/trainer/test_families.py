@@ -139,7 +139,7 @@ def test_a_family_trains_and_its_files_give_the_model_back(
     ]
 
 
-@pytest.mark.parametrize("family", ["sdxl-v", *FROZEN])
+@pytest.mark.parametrize("family", ["sdxl-v", *FROZEN, "chroma", "sd3"])
 def test_a_family_goes_on_from_a_pause_to_the_same_bytes(
     make_spec: MakeSpec, models: dict[str, BaseModelFiles], family: str
 ) -> None:
@@ -210,6 +210,10 @@ SEEN: dict[str, tuple[dict[str, Any], Callable[[Any, Any], tuple[Tensor, Tensor]
     # Its solver cannot take a single step.
     "qwen-image": ({"true_cfg_scale": 1.0, "num_inference_steps": 2}, _unpacked, lambda told: told),
     "z-image": ({"max_sequence_length": CHAT_TOKENS}, _of_films, lambda told: 1.0 - told),
+    # As many as the caption has, and one that pads it: the pipeline weakens those that do not count instead of leaving
+    # them out.
+    "chroma": ({"max_sequence_length": 8}, _unpacked, lambda told: told),
+    "sd3": ({"max_sequence_length": 12}, lambda given, answered: (given, answered), lambda told: told / 1000),
 }
 """How a family's pipeline is called, what its denoiser takes and gives as latents, and the position it is told."""
 
@@ -248,6 +252,29 @@ def test_the_engine_predicts_what_the_pipeline_would(models: dict[str, BaseModel
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
     # Beside a longer text in a batch it is the same.
     torch.testing.assert_close(among[:1], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [name for name, facts in families().items() if facts.denoiser.component != "unet"])
+def test_checkpointing_computes_the_same_where_texts_are_unequal(
+    models: dict[str, BaseModelFiles], parameters: Callable[..., TrainingParameters], family: str
+) -> None:
+    """A block that is computed again must be told all that it was told the first time, such as masks."""
+    loaded = load_family(models[family], torch.device("cpu"), torch.float32)
+    weights = trained_weights(add_adapters(loaded, parameters(target_modules="attention")))
+    torch.manual_seed(1)
+    for weight in weights.values():
+        torch.nn.init.normal_(weight, std=0.1)
+    noisy, told = torch.randn(2, loaded.latent_channels, 8, 8), torch.tensor([0.4, 0.6])
+    texts = loaded.encode_text(["a red ball", "a dog"])
+
+    def gradients() -> tuple[Tensor, ...]:
+        answer = loaded.predict(noisy, told, texts)
+        return (answer, *torch.autograd.grad(answer.square().mean(), list(weights.values())))
+
+    plain = gradients()
+    loaded.enable_gradient_checkpointing()
+    for one, other in zip(plain, gradients(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_an_adapter_that_no_tool_reads_is_refused(

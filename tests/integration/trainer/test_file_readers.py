@@ -36,8 +36,10 @@ UNKNOWN_TO = {
     "z-image": ("Automatic1111", "Forge", "sd-scripts"),
     "flux2-klein": ("Automatic1111", "Forge", "sd-scripts"),
     "qwen-image": ("Automatic1111", "Forge", "sd-scripts"),
+    "chroma": ("Automatic1111", "Forge"),
+    "sd3": ("Automatic1111", "Forge"),
 }
-"""Tools that load no model of the family."""
+"""Tools that load no model of the family, or such a model and no LoRA of it under any name that is written."""
 NOT_IN_OLD_DIFFUSERS = ("flux2-klein",)
 """Families whose pipeline came after the version that `make matrix` installs."""
 ALL = os.environ.get("FIVESHOT_READERS") == "all"

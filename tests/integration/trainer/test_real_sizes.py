@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from diffusers.loaders.lora_conversion_utils import (
     _convert_non_diffusers_lora_to_diffusers,
     _maybe_map_sgm_blocks_to_diffusers,
 )
+from diffusers.loaders.single_file_utils import convert_chroma_transformer_checkpoint_to_diffusers
 from diffusers.utils import convert_unet_state_dict_to_peft
 from torch import nn
 
 from services.trainer.engine.families.base import Family
 from tests.fixtures.real_sizes import PARAMETERS, real_size
+from tests.readers.original import flux_places
 
 
 @functools.cache
@@ -33,7 +36,7 @@ def test_the_layout_is_the_published_one(name: str) -> None:
     for component, count in PARAMETERS[name].items():
         assert sum(weight.numel() for weight in getattr(parts, component).parameters()) == count, component
     assert family.latent_factor == 8
-    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32, "flux-dev": 16}.get(name, 16)
+    assert family.pixel_multiple == {"sd-1.5": 64, "sdxl": 32}.get(name, 16)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,18 @@ def test_the_layout_is_the_published_one(name: str) -> None:
         ("z-image", "transformer", "attention", 30 * 4),
         ("z-image", "transformer", "attention_ff", 30 * 7),
         ("z-image", "transformer", "all", 30 * 8),
+        # As FLUX.1; its blocks hold nothing else.
+        ("chroma", "transformer", "attention", 19 * 8 + 38 * 3),
+        ("chroma", "transformer", "all", 19 * 12 + 38 * 5),
+        # Eight projections, four in a second attention of 13 blocks; the last block has neither the query nor the
+        # answer of its text.
+        ("sd-3.5-medium", "transformer", "attention", 24 * 8 + 13 * 4 - 2),
+        ("sd-3.5-medium", "transformer", "attention_ff", 24 * 12 + 13 * 4 - 4),
+        ("sd-3.5-large", "transformer", "attention", 38 * 8 - 2),
+        # Two modulations, of picture and text, but for the last one's text.
+        ("sd-3.5-large", "transformer", "all", 38 * 14 - 5),
+        ("sd-3.5-medium", "text_encoder", "attention_ff", 72),
+        ("sd-3.5-medium", "text_encoder_2", "attention_ff", 192),
     ],
 )
 def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: str, preset: str, count: int) -> None:
@@ -123,6 +138,22 @@ def test_the_number_of_adapted_modules_is_the_known_one(name: str, component: st
             "z-image",
             ["lycoris_layers_29_attention_to_out_0", "lycoris_layers_0_feed_forward_w2"],
         ),
+        (
+            "chroma",
+            [
+                "lora_transformer_transformer_blocks_18_attn_add_k_proj",
+                "lora_transformer_single_transformer_blocks_37_proj_mlp",
+            ],
+        ),
+        (
+            "sd-3.5-medium",
+            [
+                "lora_transformer_transformer_blocks_12_attn2_to_out_0",
+                "lora_transformer_transformer_blocks_23_attn_add_v_proj",
+                "lora_te1_text_model_encoder_layers_11_mlp_fc2",
+                "lora_te2_text_model_encoder_layers_31_self_attn_out_proj",
+            ],
+        ),
     ],
 )
 def test_keys_are_the_ones_that_readers_look_for(name: str, keys: list[str]) -> None:
@@ -134,6 +165,43 @@ def test_keys_are_the_ones_that_readers_look_for(name: str, keys: list[str]) -> 
     ]
     assert len(written) == len(set(written))
     assert set(keys) <= set(written)
+
+
+def test_chromas_single_file_is_converted_to_the_layout_that_is_trained() -> None:
+    """At its real width, which the library's conversion assumes; its path is that of every transformer shared alone."""
+    family, _ = layout("chroma")
+    own = {name: tensor.shape for name, tensor in family.denoiser.state_dict().items()}
+    modules = [name.rpartition(".")[0] for name in own]
+    places = flux_places(family.denoiser.config, modules)
+    parts: dict[str, list[torch.Size]] = {}
+    for name, shape in own.items():
+        module, _, kind = name.rpartition(".")
+        place = places[module].weight if module in places else _original_chroma_name(module)
+        parts.setdefault(f"{place}.{'scale' if '.norm_' in module or 'norms.' in module else kind}", []).append(shape)
+    original = {
+        name: torch.empty(sum(shape[0] for shape in shapes), *shapes[0][1:], device="meta")
+        for name, shapes in parts.items()
+    }
+    converted = convert_chroma_transformer_checkpoint_to_diffusers(original)
+    assert {name: tensor.shape for name, tensor in converted.items()} == own
+
+
+def _original_chroma_name(module: str) -> str:
+    for pattern, replacement in (
+        (r"^x_embedder", "img_in"),
+        (r"^context_embedder", "txt_in"),
+        (r"^proj_out", "final_layer.linear"),
+        (r"^single_transformer_blocks\.(\d+)\.attn\.norm_q", r"single_blocks.\1.norm.query_norm"),
+        (r"^single_transformer_blocks\.(\d+)\.attn\.norm_k", r"single_blocks.\1.norm.key_norm"),
+        (r"^transformer_blocks\.(\d+)\.attn\.norm_q", r"double_blocks.\1.img_attn.norm.query_norm"),
+        (r"^transformer_blocks\.(\d+)\.attn\.norm_k", r"double_blocks.\1.img_attn.norm.key_norm"),
+        (r"^transformer_blocks\.(\d+)\.attn\.norm_added_q", r"double_blocks.\1.txt_attn.norm.query_norm"),
+        (r"^transformer_blocks\.(\d+)\.attn\.norm_added_k", r"double_blocks.\1.txt_attn.norm.key_norm"),
+        (r"^(distilled_guidance_layer\.layers\.\d+)\.linear_1", r"\1.in_layer"),
+        (r"^(distilled_guidance_layer\.layers\.\d+)\.linear_2", r"\1.out_layer"),
+    ):
+        module = re.sub(pattern, replacement, module)
+    return module
 
 
 @pytest.mark.parametrize("name", ["sd-1.5", "sdxl"])

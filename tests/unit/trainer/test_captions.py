@@ -55,6 +55,6 @@ def test_without_a_trigger_word_and_with_signs_in_one_nothing_else_is_taken_away
 
 def test_limits_are_those_of_the_families_encoders() -> None:
     limits = {name: facts.caption_tokens for name, facts in families().items()}
-    flow = {"flux": 510, "flux2-dev": 476, "flux2-klein": 500, "qwen-image": 1019, "z-image": 504}
-    assert limits == {"sdxl": 225, "stable-diffusion": 225, **flow}
+    flow = {"flux": 510, "flux2-dev": 476, "flux2-klein": 500, "qwen-image": 1019, "sd3": 255, "z-image": 504}
+    assert limits == {"chroma": 511, "sdxl": 225, "stable-diffusion": 225, **flow}
     assert load_catalogue()["fiveshot-tiny"].caption_tokens == 22

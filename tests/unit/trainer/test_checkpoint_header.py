@@ -45,6 +45,8 @@ def test_families_and_number_format_are_found_in_the_header() -> None:
     [
         ("model.diffusion_model.double_blocks.0.img_mod.lin.weight", ("flux",)),
         ("double_stream_modulation_img.lin.weight", ("flux2-dev", "flux2-klein")),
+        ("model.diffusion_model.distilled_guidance_layer.in_proj.weight", ("chroma",)),
+        ("model.diffusion_model.joint_blocks.0.x_block.attn.ln_q.weight", ("sd3",)),
         ("model.diffusion_model.transformer_blocks.0.txt_mod.1.weight", ("qwen-image",)),
         ("model.diffusion_model.noise_refiner.0.attention.qkv.weight", ("z-image",)),
     ],

@@ -22,6 +22,7 @@ _PREFIXES: Mapping[Family, Mapping[str, str]] = {
     "z-image": {TRANSFORMER: "lycoris"},
     "flux2": {TRANSFORMER: "lycoris"},
     "qwen-image": {TRANSFORMER: "lora_unet"},
+    # Also of Chroma and Stable Diffusion 3.5, whose files have the same names.
     "flux": {TRANSFORMER: "lora_transformer", TEXT_ENCODER: "lora_te1", "text_encoder_2": "lora_te2"},
 }
 # Settings of the form that the file had, and digests of the bytes that it had.
@@ -57,7 +58,15 @@ def for_peft(layers: Sequence[Layer], kept: Mapping[str, str]) -> dict[str, Rewr
     """The layers as PEFT saves them: a file with its settings for each network, by the network's name."""
     networks = sorted({layer.component for layer in layers})
     own = {**kept, "format": "pt"}
-    return {name: _peft([layer for layer in layers if layer.component == name], own) for name in networks}
+    # Since its fifth release transformers names the layers of CLIP's plain text encoder without that level, but not
+    # those of the one with a projection, which Stable Diffusion 3.5 has in the first place too.
+    second = [layer.module for layer in layers if layer.component == "text_encoder_2"]
+    projected = TRANSFORMER in networks and any(module.startswith(module_names.CLIP_LEVEL) for module in second)
+    level = {} if projected else {TEXT_ENCODER: module_names.CLIP_LEVEL}
+    return {
+        name: _peft([layer for layer in layers if layer.component == name], own, level.get(name, ""))
+        for name in networks
+    }
 
 
 def family_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Family:
@@ -118,9 +127,8 @@ def _diffusers(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Rewritte
     return Rewritten(tensors, {**metadata, "format": "pt", "lora_adapter_metadata": _json(settings)})
 
 
-def _peft(layers: Sequence[Layer], metadata: Mapping[str, str]) -> Rewritten:
-    # Since its fifth release transformers names the layers of CLIP's plain text encoder without that level.
-    level = module_names.CLIP_LEVEL if layers[0].component == TEXT_ENCODER else ""
+def _peft(layers: Sequence[Layer], metadata: Mapping[str, str], level: str) -> Rewritten:
+    """level: that the network's own names lack."""
     modules = {layer.module.removeprefix(level): layer for layer in layers}
     tensors: dict[str, Tensor] = {}
     for module, layer in modules.items():

@@ -13,11 +13,14 @@ from services.trainer.engine.quantization import check_quantization
 from services.trainer.recipe.families import families
 
 
-def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str = "none") -> Family:
+def load_family(
+    files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str = "none", streamed: int = 0
+) -> Family:
     """The base model, frozen, on ``device``, its denoiser and text encoders in ``dtype``.
 
     Args:
         quantization: none, int8 or nf4, of the denoiser's blocks.
+        streamed: blocks of the denoiser that do not stay on ``device``, see ``streaming``.
 
     Raises:
         EngineError: FAMILY_UNKNOWN, QUANTIZATION_UNAVAILABLE, or one of the reasons of ``loading.load_pipeline``.
@@ -37,7 +40,7 @@ def load_family(files: BaseModelFiles, device: torch.device, dtype: torch.dtype,
             f"The base model {files.id} has the architecture {files.architecture!r}, which is not of {facts.title}.",
             f"Choose one of the architectures {', '.join(known)} in the catalogue.",
         )
-    return family_class(files.family).load(files, device, dtype, quantization)
+    return family_class(files.family).load(files, device, dtype, quantization, streamed)
 
 
 def family_class(name: str) -> type[Family]:

@@ -26,6 +26,7 @@ from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.precision import checkpointed, on_device
 from services.trainer.engine.quantization import place_denoiser
 from services.trainer.engine.schedules import NoiseSchedule
+from services.trainer.engine.streaming import BlockStream, blocks_of
 from services.trainer.recipe.families.facts import FamilyFacts
 
 Conditioning = dict[str, Tensor]
@@ -61,6 +62,7 @@ class Family(ABC):
         latent_factor: pixels of a picture's side per latent.
         pixel_multiple: sides of a picture must be multiples of it.
         training_adapter: what undoes a distillation while the model is trained.
+        stream: of the blocks that do not stay on the device; None where all do.
     """
 
     facts: ClassVar[FamilyFacts]
@@ -69,6 +71,7 @@ class Family(ABC):
     layout: torch.memory_format = torch.preserve_format
     recordable: ClassVar[bool] = True
     schedule: NoiseSchedule
+    stream: BlockStream | None = None
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype, quantization: str) -> None:
         """Take a loaded pipeline over: freeze it and move it to ``device``; the autoencoder stays in float32."""
@@ -102,10 +105,23 @@ class Family(ABC):
         self.pixel_multiple = self.latent_factor * self.latent_multiple()
 
     @classmethod
-    def load(cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str) -> Self:
-        """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors."""
+    def load(
+        cls, files: BaseModelFiles, device: torch.device, dtype: torch.dtype, quantization: str, streamed: int = 0
+    ) -> Self:
+        """Load from a folder, a single checkpoint or a hub id; see ``loading.load_pipeline`` for the errors.
+
+        streamed: blocks of the denoiser that come to the device for their turn only.
+        """
         pipeline = load_pipeline(cls.pipeline_class, cls.facts, files, dtype, **cls.pipeline_options)
+        stream = None
+        if streamed:
+            lists = cls.facts.denoiser.blocks
+            assert lists, "blocks that cannot be streamed"
+            assert quantization == "none", "quantised layers cannot be moved"
+            blocks = blocks_of(getattr(pipeline, cls.facts.denoiser.component), lists)
+            stream = BlockStream(blocks, streamed, device, dtype)
         family = cls(pipeline, device, dtype, quantization)
+        family.stream = stream
         family.training_adapter = add_training_adapter(family.denoiser, files, device, dtype)
         return family
 

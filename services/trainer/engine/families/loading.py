@@ -44,6 +44,7 @@ from services.trainer.recipe.families.facts import Config, FamilyFacts
 from services.trainer.recipe.families.fitting import misfit_of_checkpoint
 
 _AUTOENCODERS = ("vae.", "first_stage_model.")
+_TEXT_ENCODERS = ("text_encoders.", "cond_stage_model.", "conditioner.")
 _NOT_IN_THE_FOLDER = "-"
 _OTHER_SHAPE = re.compile(r"expected shape|size mismatch|mismatched_sizes|size of tensor")
 
@@ -151,8 +152,10 @@ def _from_single_file(
 
 
 def _holds_denoiser_alone(facts: FamilyFacts, names: list[str]) -> bool:
-    """Transformers are shared without the text encoders and autoencoder beside them, UNets with these."""
-    return facts.denoiser.component != "unet" and not any(name.startswith(_AUTOENCODERS) for name in names)
+    """Transformers are shared without the text encoders or autoencoder beside them, UNets with these."""
+    others = (_AUTOENCODERS, _TEXT_ENCODERS)
+    whole = all(any(name.startswith(prefixes) for name in names) for prefixes in others)
+    return facts.denoiser.component != "unet" and not whole
 
 
 def _beside_its_folder(

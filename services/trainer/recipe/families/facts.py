@@ -108,6 +108,8 @@ class Denoiser:
         checkpoint_sizes: key of its configuration to the ending of a weight's name in single checkpoints whose second
             side is that number.
         original_name: a module's name in the original model's code, for its diffusers name and configuration.
+        blocks: lists of modules that compute one after another, each told all that it needs, and hold most weights;
+            empty where there are none such.
     """
 
     component: str
@@ -121,6 +123,7 @@ class Denoiser:
     other_inputs: Mapping[int, str] = field(default_factory=dict)
     checkpoint_sizes: Mapping[str, str] = field(default_factory=dict)
     original_name: Callable[[str, Config], str] | None = None
+    blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

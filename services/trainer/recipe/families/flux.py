@@ -19,14 +19,14 @@ from services.trainer.recipe.families.parts import (
     CLIP_LAYERS,
     CLIP_TARGETS,
     DIFFUSERS,
+    FLUX_ATTENTION,
+    FLUX_FEED_FORWARD,
     KOHYA_READERS,
     NETWORK_MODULES,
     SCALED,
-    VAE,
+    T5_XXL,
+    VAE_16,
 )
-
-_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
 
 FACTS = FamilyFacts(
     name="flux",
@@ -36,11 +36,12 @@ FACTS = FamilyFacts(
         component="transformer",
         class_name="FluxTransformer2DModel",
         targets=Targets(
-            attention=_ATTENTION,
-            attention_ff=(*_ATTENTION, *_FEED_FORWARD),
+            attention=FLUX_ATTENTION,
+            attention_ff=(*FLUX_ATTENTION, *FLUX_FEED_FORWARD),
             all=None,
             inside=("transformer_blocks.", "single_transformer_blocks."),
         ),
+        blocks=("transformer_blocks", "single_transformer_blocks"),
         multiple=2,
         channels_per_latent=4,
         text_widths={"joint_attention_dim": ("text_encoder_2",), "pooled_projection_dim": ("text_encoder",)},
@@ -77,14 +78,11 @@ FACTS = FamilyFacts(
             1024,
             {
                 "transformer": {"guidance_embeds": True},
-                "vae": {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
+                "vae": VAE_16,
                 "text_encoder": CLIP_L,
-                "text_encoder_2": {
-                    "vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
-                    "feed_forward_proj": "gated-gelu",
-                },
+                "text_encoder_2": T5_XXL,
             },
             repeated={"num_layers": 19, "num_single_layers": 38},
         ),
     },
-)  # fmt: skip
+)

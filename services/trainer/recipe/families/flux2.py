@@ -23,6 +23,7 @@ DENOISER = Denoiser(
         all=None,
         inside=("transformer_blocks.", "single_transformer_blocks."),
     ),
+    blocks=("transformer_blocks", "single_transformer_blocks"),
     multiple=2,
     channels_per_latent=4,
     # The answers of three layers of the text encoder, one beside the other.

@@ -1,4 +1,4 @@
-"""Parts that several families have in common: the UNet, CLIP, the autoencoder, the forms of LoRA files."""
+"""Parts that several families have in common: the UNet, FLUX.1's blocks, text encoders, the autoencoder, LoRA files."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ UNET_OTHER_INPUTS = {
 }
 """Input channels of published UNets whose latents have four channels."""
 
+FLUX_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+FLUX_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
+
 NETWORK_MODULES = {
     "lora": "networks.lora",
     "rslora": "networks.lora",
@@ -60,6 +63,14 @@ CLIP_L = {
     "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
     "num_attention_heads": 12, "projection_dim": 768,
 }  # fmt: skip
+CLIP_G = {
+    "vocab_size": 49408, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32,
+    "num_attention_heads": 20, "projection_dim": 1280,
+}  # fmt: skip
+T5_XXL = {
+    "vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}  # fmt: skip
 QWEN3_4B = {
     "vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36,
     "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 40960,
@@ -68,3 +79,5 @@ VAE = {
     "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32,
 }  # fmt: skip
+VAE_16 = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+"""Of Stable Diffusion 3.5, FLUX.1 and what came after it."""

@@ -38,6 +38,7 @@ FACTS = FamilyFacts(
             unused_end="transformer_blocks",
             unused_layers=("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
         ),
+        blocks=("transformer_blocks",),
         multiple=2,
         channels_per_latent=4,
         answers_unpacked=True,

@@ -18,6 +18,7 @@ from services.trainer.recipe.families.facts import (
 )
 from services.trainer.recipe.families.parts import (
     CHUNKS,
+    CLIP_G,
     CLIP_L,
     CLIP_LAYERS,
     CLIP_TARGETS,
@@ -145,10 +146,7 @@ FACTS = FamilyFacts(
                 },
                 "vae": VAE,
                 "text_encoder": CLIP_L,
-                "text_encoder_2": {
-                    "vocab_size": 49408, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32,
-                    "num_attention_heads": 20, "projection_dim": 1280,
-                },
+                "text_encoder_2": CLIP_G,
             },
             repeated={"transformer_layers_per_block": 10},
         ),

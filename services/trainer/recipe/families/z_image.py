@@ -14,7 +14,7 @@ from services.trainer.recipe.families.facts import (
     Targets,
     TextEncoder,
 )
-from services.trainer.recipe.families.parts import DIFFUSERS, KOHYA_READERS, QWEN3_4B, SCALED, VAE
+from services.trainer.recipe.families.parts import DIFFUSERS, KOHYA_READERS, QWEN3_4B, SCALED, VAE_16
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FEED_FORWARD = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
@@ -34,6 +34,7 @@ FACTS = FamilyFacts(
             # Neither musubi-tuner nor ai-toolkit trains the refiners before the main layers.
             inside=("layers.",),
         ),
+        blocks=("layers",),
         multiple=2,
         text_widths={"cap_feat_dim": ("text_encoder",)},
         settings={"siglip_feat_dim": None},
@@ -72,7 +73,7 @@ FACTS = FamilyFacts(
             1024,
             {
                 "transformer": {"cap_feat_dim": 2560, "axes_lens": (1536, 512, 512)},
-                "vae": {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
+                "vae": VAE_16,
                 "text_encoder": QWEN3_4B,
             },
             repeated={"n_layers": 30},

@@ -884,7 +884,7 @@ class TrainingEstimate(_message.Message):
     fit: Global___TrainingEstimate.Fit.ValueType
     """Whether it fits there."""
     fit_remedy: _builtins.str
-    """What to change when it may not fit, in a sentence."""
+    """What to change when it may not fit, and what the worker does by itself so that it does, in sentences."""
     long_captions: _builtins.int
     """Captions whose end the base model does not see, because they have more tokens than caption_token_limit."""
     longest_caption_tokens: _builtins.int
