@@ -135,8 +135,8 @@ async def test_a_reader_is_refused_by_every_method_that_changes_something(
     assert wrong == {}
 
 
-# They name no project: what they tell belongs to all.
-OPEN_TO_ALL = {"ListBaseModels", "GetBaseModel", "ListTaggers"}
+# They name no project: what they tell belongs to all, or to whoever asks.
+OPEN_TO_ALL = {"ListBaseModels", "GetBaseModel", "ListTaggers", "ListProjects"}
 CLOSED = {"PROJECT_FORBIDDEN", "ALL_PROJECTS_NEEDED"}
 
 

@@ -145,7 +145,7 @@ BAD_UPLOADS = [
     (SET, "file_name=a.png&tags=a,b", b"x", 400, "REQUEST_INVALID", "tags[0]"),
     (SET, f"file_name=a.png&sha256={'0' * 64}", pictures.png(16, 16, seed=502), 400, "IMAGE_DIGEST_MISMATCH", "sha256"),
     (SET, "file_name=a.png", pictures.png(16, 16, seed=1000), 409, "IMAGE_DUPLICATE", "content"),
-    (SET, "colour=red", b"x", 400, "GATEWAY_HTTP_400", None),
+    (SET, "colour=red", b"x", 400, "FIELD_UNKNOWN", "colour"),
     (f"{PARENT}/datasets/full", "file_name=a.png", pictures.png(16, 16, seed=503), 429, "DATASET_FULL", "parent"),
     (f"{PARENT}/datasets/none", "file_name=a.png", b"x", 404, "RESOURCE_NOT_FOUND", "parent"),
     ("projects/other/datasets/photos", "file_name=a.png", b"x", 403, "PROJECT_FORBIDDEN", "parent"),

@@ -30,9 +30,8 @@ from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.files import file_error, files_of
 from services.trainer.worker.inputs import Inputs
 from services.trainer.worker.lora_files import LoraFiles
-from services.trainer.worker.measurements import sizes_of
 from services.trainer.worker.measuring import RunClock
-from services.trainer.worker.pictures import SandboxedDecoder
+from services.trainer.worker.pictures import SandboxedDecoder, sizes_of
 from services.trainer.worker.previews import LivePreviews
 from services.trainer.worker.run_parts import RunParts
 from services.trainer.worker.small_devices import streamed_blocks

@@ -19,9 +19,9 @@ from services.trainer.worker import metrics
 from services.trainer.worker.base_weights import BaseWeights
 from services.trainer.worker.engines import Engine
 from services.trainer.worker.files import file_error
-from services.trainer.worker.self_test import trial
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Stalled, TrainingThread
+from services.trainer.worker.trial import trial
 from services.trainer.worker.wire import CheckTask, JobError, Outcome
 
 STEPS = 4
@@ -131,7 +131,15 @@ class CheckAttempt:
         """Whether it was trained on to the end. Raises EngineError where it cannot be."""
         model = derived(base, name=self.task.own.name, source=str(path))
         folder = self.folder / base.id
-        spec = await asyncio.to_thread(trial, model, self.device, folder, STEPS)
+        spec = await asyncio.to_thread(
+            trial,
+            model,
+            self.device,
+            folder,
+            STEPS,
+            device_name=self.engine.device_name,
+            memory_bytes=self.engine.device_memory_bytes,
+        )
         formats = self.engine.mixed_precisions
         precision = spec.parameters.mixed_precision
         parameters = replace(

@@ -5,19 +5,18 @@ Every job is measured, which costs it nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from services.trainer.engine.devices import MemoryMeter
-from services.trainer.engine.job import TrainItem, TrainJobSpec
+from services.trainer.engine.job import TrainJobSpec
 from services.trainer.engine.processes import process_count
 from services.trainer.recipe.calibration import Measurement, Part
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import job_cost
 from services.trainer.recipe.phases import Phase
-from services.trainer.recipe.plan import PictureSize, plan_job
+from services.trainer.recipe.plan import plan_job
 from services.trainer.worker.measuring import RunClock
-from services.trainer.worker.pictures import size_of
+from services.trainer.worker.pictures import sizes_of
 
 
 def measurement_of(
@@ -64,11 +63,3 @@ def measurement_of(
         measured_at=datetime.now(UTC),
         probe=probe,
     )
-
-
-def sizes_of(items: Sequence[TrainItem]) -> list[PictureSize]:
-    """What a plan needs of the pictures."""
-    return [
-        PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
-        for item in items
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from services.chassis.errors import DomainError, Unavailable
 from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.picture_decoding.pool import DecodePool
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.job import TrainItem
+from services.trainer.recipe.plan import PictureSize
 
 
 def decode_original(data: bytes, least_side: int, name: str) -> tuple[Image.Image, tuple[int, int]]:
@@ -62,3 +65,11 @@ def size_of(path: Path) -> tuple[int, int]:
     """Width and height of the upright picture in pixels, from its header."""
     info = pictures.inspect(path.read_bytes())
     return info.width, info.height
+
+
+def sizes_of(items: Sequence[TrainItem]) -> list[PictureSize]:
+    """What a plan needs of the pictures."""
+    return [
+        PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
+        for item in items
+    ]

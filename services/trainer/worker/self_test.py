@@ -12,59 +12,17 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
-
 from services.trainer.engine.devices import device_memory_bytes, device_name
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import EpochResult, Hooks, StepMetrics, TrainItem, TrainJobSpec
+from services.trainer.engine.job import EpochResult, Hooks, StepMetrics
 from services.trainer.engine.train_loop import train
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, InvalidCatalogue, load_catalogue
-from services.trainer.recipe.parameters import resolve
-from services.trainer.worker.files import files_of
-from services.trainer.worker.measurements import sizes_of
-from services.trainer.worker.pictures import decode_original
-from services.trainer.worker.small_devices import streamed_blocks
+from services.trainer.worker.trial import trial
 
-PICTURES = 4
 STEPS = 20
-_COLOURS = ("firebrick", "seagreen", "royalblue", "goldenrod")
-
-
-def trial(model: BaseModel, device: str, folder: Path, steps: int) -> TrainJobSpec:
-    """A short training on pictures that are drawn into the folder. steps: a multiple of `PICTURES`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # The model's own, but for lengths; its limits are for jobs.
-    parameters = replace(
-        resolve(model.specs, {}),
-        num_epochs=1,
-        num_repeats=steps // PICTURES,
-        batch_size=1,
-        gradient_accumulation_steps=1,
-        crop_variants=1,
-        lr_warmup_steps=0,
-    )
-    items = tuple(_drawn(folder, number, parameters.resolution) for number in range(PICTURES))
-    return TrainJobSpec(
-        base_model=files_of(model),
-        parameters=parameters,
-        items=items,
-        output_dir=folder / "run",
-        decode=decode_original,
-        title="self-test",
-        device=device,
-        processes=1,
-        streamed_blocks=streamed_blocks(
-            model,
-            parameters,
-            sizes_of(items),
-            device=device_name(device),
-            memory_bytes=device_memory_bytes(device),
-        ),
-    )
 
 
 def self_test(model: BaseModel, device: str, folder: Path) -> dict[str, Any]:
@@ -79,7 +37,10 @@ def self_test(model: BaseModel, device: str, folder: Path) -> dict[str, Any]:
     def step(metrics: StepMetrics) -> None:
         losses.append(metrics.loss)
 
-    train(trial(model, device, folder, STEPS), Hooks(on_step=step, on_epoch=epochs.append))
+    spec = trial(
+        model, device, folder, STEPS, device_name=device_name(device), memory_bytes=device_memory_bytes(device)
+    )
+    train(spec, Hooks(on_step=step, on_epoch=epochs.append))
     (epoch,) = epochs
     return {
         "steps": len(losses),
@@ -89,16 +50,6 @@ def self_test(model: BaseModel, device: str, folder: Path) -> dict[str, Any]:
         "forms": [file.form for file in epoch.artifacts],
         "reload_difference": epoch.max_reload_difference,
     }
-
-
-def _drawn(folder: Path, number: int, side: int) -> TrainItem:
-    """A coloured disc on grey, somewhere else in each picture."""
-    picture = Image.new("RGB", (side, side), "gray")
-    left, top = side * (number % 2) // 3, side * (number // 2) // 3
-    ImageDraw.Draw(picture).ellipse((left, top, left + side // 2, top + side // 2), fill=_COLOURS[number])
-    path = folder / f"{number}.png"
-    picture.save(path)
-    return TrainItem(path, f"a photo of zwx disc, {_COLOURS[number]}", name=path.name)
 
 
 def answer(arguments: Sequence[str], folder: Path) -> Mapping[str, object]:

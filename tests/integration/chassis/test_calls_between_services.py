@@ -12,7 +12,7 @@ from services.chassis.grpc_client import channel
 from services.chassis.grpc_server import start_server
 from services.chassis.settings import BaseServiceSettings, split_targets
 from tests.fixtures.cut_line import CutLine
-from tests.fixtures.patience import scaled, until, within
+from tests.fixtures.patience import until, within
 from tests.integration.chassis.echo_service import NAME, Echo, EchoStub
 
 SETTINGS = BaseServiceSettings(shutdown_grace_s=1)
@@ -53,12 +53,12 @@ async def test_a_call_within_a_call_has_less_time_than_the_one_outside() -> None
             targets.append(server.target)
         stubs = [EchoStub(await stack.enter_async_context(channel(target))) for target in targets]
         # Each hop would allow more than the caller has.
-        middle.forward = lambda request: stubs[0].unary(request, timeout=scaled(900))
-        outer.forward = lambda request: stubs[1].unary(EnumValue(name="forward"), timeout=scaled(900))
+        middle.forward = lambda request: stubs[0].unary(request, timeout=900)
+        outer.forward = lambda request: stubs[1].unary(EnumValue(name="forward"), timeout=900)
         with pytest.raises(errors.NotFound):
-            await stubs[2].unary(EnumValue(name="forward"), timeout=scaled(60))
+            await stubs[2].unary(EnumValue(name="forward"), timeout=60)
     left = [echo.left_s for echo in (outer, middle, inner)]
-    assert scaled(60) >= left[0] > left[1] + 0.05 > left[2] + 0.1 > 0
+    assert 60 >= left[0] > left[1] + 0.05 > left[2] + 0.1 > 0
 
 
 async def test_what_a_caller_gave_up_ends_everywhere() -> None:
