@@ -217,7 +217,7 @@ async def test_json_errors_are_status_objects(gateway: Gateway) -> None:
             "/v1/projects/acme/datasets/missing": (404, 5, "NOT_FOUND"),
             "/v1/projects/rival/datasets/dogs": (403, 7, "PROJECT_FORBIDDEN"),
             "/v1/projects/ACME/datasets/dogs": (400, 3, "REQUEST_INVALID"),
-            f"/v1/{NAME}?colour=red": (400, 3, "GATEWAY_HTTP_400"),
+            f"/v1/{NAME}?colour=red": (400, 3, "FIELD_UNKNOWN"),
             "/v1/nothing/here": (404, 5, "GATEWAY_HTTP_404"),
             "/v1/projects/acme/models": (503, 14, "GATEWAY_HTTP_503"),
         }
