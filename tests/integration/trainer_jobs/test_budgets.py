@@ -52,7 +52,7 @@ async def replicas(
 
 async def used(trainer: Trainer, project: str) -> dict[str, tuple[int, int]]:
     answer = await trainer.stub.GetUsage(_Service.GetUsageRequest(name=f"projects/{project}/trainingUsage"))
-    assert [budget.window.seconds for budget in answer.budgets] == [0, 0, 0, 86_400]
+    assert [budget.window.seconds for budget in answer.budgets] == [0, 0, 0, 86_400, 0]
     return {budget.budget: (budget.used, budget.limit) for budget in answer.budgets}
 
 

@@ -92,7 +92,7 @@ async def test_even_when_every_parameter_is_wrong_the_error_arrives_with_all_nam
     wrong = {
         spec.name: numbers[spec.type]
         for spec in DEFAULT_SPECS
-        if spec.type in numbers and spec.name not in ("trigger_word", "preview_negative_prompt")
+        if spec.type in numbers and spec.name not in ("trigger_word", "preview_negative_prompt", "preservation_class")
     }
     with pytest.raises(InvalidArgument) as refused:
         await trainer.create(project, parameters=training_job_pb2.TrainingParameters(**wrong))  # type: ignore[arg-type]
