@@ -97,7 +97,9 @@ async def test_a_crowd_of_writers_does_not_starve_readers(db: Database) -> None:
     writers = [asyncio.create_task(write(number)) for number in range(40)]
     await writing.wait()
     async with within(30):
-        assert await count_of(db, "t39") == 0
+        seen = await count_of(db, "t39")
+    # Of writers that go on, all may have ended before the reader looked.
+    assert seen == 0 or go_on.is_set()
     go_on.set()
     await asyncio.gather(*writers)
     assert await count_of(db, "t39") == 1
