@@ -74,8 +74,8 @@ def demo(
         output.out.stderr = True
     noun = subject if images else KINDS[_known(kind)][0]
     if images is None and base_model == SMALL_BASE:
-        # What is drawn has the same shape in every view, which is learnt where there is much noise. Photographs would be
-        # learnt by heart there, so the recipe draws less of it.
+        # The shape of what is drawn is learnt where there is much noise. Photographs would be learnt by heart there, so
+        # the recipe draws less of it.
         set_ = ["timestep_shift=0", *(set_ or [])]
     job_parameters = parameters({"num_epochs": epochs}, set_ or [], [])
     began = time.monotonic()
