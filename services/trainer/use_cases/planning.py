@@ -65,7 +65,7 @@ class Planner:
 
     def __init__(
         self,
-        catalogue: Mapping[str, BaseModel] | BaseModels,
+        base_models: BaseModels,
         datasets: Datasets,
         *,
         min_images: int,
@@ -73,7 +73,7 @@ class Planner:
     ) -> None:
         """min_images: a dataset with fewer is refused. earlier: without it no job goes on from another."""
         self._earlier = earlier
-        self._base_models = catalogue if isinstance(catalogue, BaseModels) else BaseModels(catalogue)
+        self._base_models = base_models
         self._datasets = datasets
         self._min_images = min_images
 

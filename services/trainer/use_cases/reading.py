@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,6 @@ from services.trainer.models.epoch import Epoch, EpochFile, Metric, first_steps
 from services.trainer.models.job import LEASED, JobState, TrainingJob
 from services.trainer.models.queue import QueueLoad, expected_end, overall_position
 from services.trainer.ports import EPOCHS, JOBS, Artifacts, JobStore
-from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.families.readers import file_notes
 from services.trainer.use_cases.base_models import BaseModels
@@ -46,7 +45,7 @@ class JobReading:
         self,
         store: JobStore,
         artifacts: Artifacts,
-        base_models: Mapping[str, BaseModel] | BaseModels,
+        base_models: BaseModels,
         tokens: PageTokens,
         *,
         clock: Callable[[], datetime],
@@ -60,7 +59,7 @@ class JobReading:
         self._placing = placing
         self._store = store
         self._artifacts = artifacts
-        self._base_models = base_models if isinstance(base_models, BaseModels) else BaseModels(base_models)
+        self._base_models = base_models
         self._tokens = tokens
         self._clock = clock
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,7 +50,7 @@ class PreviewRequesting:
         store: PreviewStore,
         jobs: JobStore,
         versions: ModelVersions,
-        base_models: Mapping[str, BaseModel] | BaseModels,
+        base_models: BaseModels,
         *,
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
@@ -61,7 +61,7 @@ class PreviewRequesting:
         self._store = store
         self._jobs = jobs
         self._versions = versions
-        self._base_models = base_models if isinstance(base_models, BaseModels) else BaseModels(base_models)
+        self._base_models = base_models
         self._clock = clock
         self._new_id = new_id
         self._cells = cells

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -46,14 +46,14 @@ class JobSteering:
     def __init__(
         self,
         store: JobStore,
-        base_models: Mapping[str, BaseModel] | BaseModels,
+        base_models: BaseModels,
         *,
         clock: Callable[[], datetime],
         budgets: JobBudgets | None = None,
     ) -> None:
         self._budgets = budgets or JobBudgets()
         self._store = store
-        self._base_models = base_models if isinstance(base_models, BaseModels) else BaseModels(base_models)
+        self._base_models = base_models
         self._clock = clock
 
     async def cancel(self, request: SteeringRequest) -> TrainingJob:

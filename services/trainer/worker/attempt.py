@@ -89,7 +89,7 @@ class Attempt:
     settings: AttemptSettings
     engine: Engine
     loras: LoraFiles
-    weights: BaseWeights | None = None
+    weights: BaseWeights
     _why: _Why | None = None
     _work: asyncio.Task[RunStatus] | None = None
     _thread: TrainingThread | None = None
@@ -192,7 +192,7 @@ class Attempt:
                 job.dataset_version, self.folder / "pictures", masks=parameters.masked_loss
             )
             resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
-            if self.assignment.own is not None and self.weights is not None:
+            if self.assignment.own is not None:
                 await self.weights.fetch(self.assignment.own)
             initial = await self._initial()
         delivery = Delivery(

@@ -172,7 +172,7 @@ class Worker:
             ),
             self._engine,
             self._lora_files,
-            **({"weights": self._weights} if assignment.own is not None else {}),
+            self._weights,
         )
         await self._shielded(attempt)
 

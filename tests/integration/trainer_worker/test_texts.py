@@ -20,6 +20,7 @@ from services.trainer.engine.preparation import Run, prepare
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.catalogue import load_catalogue
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.worker.files import files_of
 from services.trainer.worker.inputs import Inputs
@@ -56,7 +57,7 @@ async def _upload(datasets: DatasetServer, captions: tuple[str, ...]) -> None:
 async def _planned(
     datasets: DatasetServer, catalogue_file: Path, dataset: str = SET_NAME, *, store: bool = True, **parameters: object
 ) -> PlannedJob:
-    planner = Planner(load_catalogue(catalogue_file), GrpcDatasets(datasets.connection), min_images=3)
+    planner = Planner(BaseModels(load_catalogue(catalogue_file)), GrpcDatasets(datasets.connection), min_images=3)
     request = JobRequest("acme", "", "", "baseModels/tiny", dataset, parameters, 0)
     return await planner.plan(request, store=store)
 

@@ -25,6 +25,7 @@ from services.trainer.models.base import TextSource, TrainingImage, TrainingSet
 from services.trainer.proto_mapping.audits import audit_to_proto
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.auditing import Auditor
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.planning import Planner
 from tests.unit.trainer.test_planning import MODEL, REQUEST
@@ -62,7 +63,7 @@ class Datasets:
 
 async def audited(images: list[TrainingImage], *, trigger_word: str = "sks", **parameters: object) -> Audit:
     datasets = Datasets(TrainingSet("", "", trigger_word, tuple(images)))
-    planner = Planner({MODEL.id: MODEL}, datasets, min_images=3)  # type: ignore[arg-type]
+    planner = Planner(BaseModels({MODEL.id: MODEL}), datasets, min_images=3)  # type: ignore[arg-type]
     return await Auditor(planner)(replace(REQUEST, parameters=parameters))
 
 
@@ -194,7 +195,7 @@ async def test_a_trigger_word_that_will_not_do_gets_another(word: str, kind: str
 async def test_the_tag_that_is_the_subject_may_stand_on_every_picture() -> None:
     tagged = tuple(image(number, tags=("Dog", "collar"), text_source=TextSource.TAGS) for number in range(5))
     datasets = Datasets(TrainingSet("", "", "sks", tagged, "dog"))
-    found = await Auditor(Planner({MODEL.id: MODEL}, datasets, min_images=3))(REQUEST)  # type: ignore[arg-type]
+    found = await Auditor(Planner(BaseModels({MODEL.id: MODEL}), datasets, min_images=3))(REQUEST)  # type: ignore[arg-type]
     assert [each.fix for each in found.findings] == [RemoveTags(("collar",))]
 
 
@@ -268,7 +269,7 @@ async def test_a_blocked_dataset_is_refused_before_it_is_frozen_unless_told_to_g
     verbs = Verbs()
     same = tuple(replace(each, perceptual_hash=HASHES[0]) for each in verbs.datasets.set.images)
     verbs.datasets.set = replace(verbs.datasets.set, images=same)
-    planner = Planner({MODEL.id: MODEL}, verbs.datasets, min_images=3)
+    planner = Planner(BaseModels({MODEL.id: MODEL}), verbs.datasets, min_images=3)
     strict = JobCreator(
         verbs.store, planner, verbs.reading, clock=verbs.clock, new_id=lambda prefix: f"{prefix}-1", memory=verbs.memory
     )

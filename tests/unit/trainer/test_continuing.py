@@ -70,7 +70,7 @@ async def trained(verbs: Verbs, **parameters: Any) -> TrainingJob:
 def going_on(verbs: Verbs, versions: _Versions | None = None) -> Planner:
     catalogue = {MODEL.id: MODEL}
     earlier = EarlierLoras(verbs.store, versions or _Versions({}), BaseModels(catalogue))
-    return Planner(catalogue, FakeDatasets(), min_images=1, earlier=earlier)
+    return Planner(BaseModels(catalogue), FakeDatasets(), min_images=1, earlier=earlier)
 
 
 async def test_what_a_job_leaves_unset_is_the_earlier_loras() -> None:

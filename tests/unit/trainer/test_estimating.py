@@ -12,6 +12,7 @@ from services.trainer.recipe.advice import Fit, after_out_of_memory, in_words, s
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
 from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from tests.fakes.measurements import FakeMeasurements
@@ -44,7 +45,7 @@ class _Store:
 async def _estimate(measurements: FakeMeasurements, *, pace: float = 0.0, **given: object) -> Estimate:
     store: Any = _Store(pace)
     catalogue = {MODEL.id: MODEL}
-    planner = Planner(catalogue, _Datasets(), min_images=1)
+    planner = Planner(BaseModels(catalogue), _Datasets(), min_images=1)
     estimator = JobEstimator(store, measurements, planner, catalogue, clock=lambda: NOW)
     request = JobRequest("acme", "", "", NAME, "projects/acme/datasets/dog", given, 0)
     return await estimator.estimate(request)

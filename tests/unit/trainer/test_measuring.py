@@ -12,6 +12,7 @@ import pytest
 from services.trainer.engine.job import PhaseProgress, RunStatus, TrainJobSpec, TrainResult
 from services.trainer.recipe.calibration import Measurement
 from services.trainer.recipe.phases import Phase
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import Planner
 from services.trainer.worker import probing
@@ -124,7 +125,8 @@ async def test_only_base_models_that_were_counted_are_kept_and_asked_for() -> No
     kept = FakeMeasurements()
     nothing: Any = None
     catalogue = {MODEL.id: MODEL, "uncounted": replace(MODEL, id="uncounted", costs=None)}
-    estimator = JobEstimator(nothing, kept, Planner(catalogue, nothing, min_images=1), catalogue, clock=lambda: NOW)
+    planner = Planner(BaseModels(catalogue), nothing, min_images=1)
+    estimator = JobEstimator(nothing, kept, planner, catalogue, clock=lambda: NOW)
     await estimator.learn(measurement(parameters(), base_model="baseModels/uncounted"))
     assert list(await kept.read(None, 10)) == []
     names = [NAME, "baseModels/uncounted"]

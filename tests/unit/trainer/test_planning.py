@@ -11,6 +11,7 @@ from services.trainer.models.base import TrainingImage, TrainingSet
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.planning import JobRequest, Planner
 
 MODEL: BaseModel = load_catalogue()["fiveshot-tiny"]
@@ -53,7 +54,7 @@ def _set(count: int, *, trigger_word: str = "sks", repeats: int = 1) -> Training
 
 def _planner(data: TrainingSet) -> tuple[Planner, _Datasets]:
     datasets = _Datasets(data)
-    return Planner({MODEL.id: MODEL}, datasets, min_images=3), datasets
+    return Planner(BaseModels({MODEL.id: MODEL}), datasets, min_images=3), datasets
 
 
 async def test_steps_multiply_the_sets_repeats_with_the_jobs() -> None:
@@ -165,7 +166,7 @@ async def test_the_subject_is_named_in_the_templates_prompts_as_in_every_caption
     model = replace(
         MODEL, preview_templates=("{caption}", "a photo of {trigger_word} in the snow", "{trigger_word}, {caption}")
     )
-    planner = Planner({MODEL.id: model}, _Datasets(TrainingSet("v", "d", "sks", images)), min_images=3)
+    planner = Planner(BaseModels({MODEL.id: model}), _Datasets(TrainingSet("v", "d", "sks", images)), min_images=3)
     planned = await planner.plan(REQUEST, store=False)
     assert planned.parameters.preview_prompts == (
         "sks gray cat",

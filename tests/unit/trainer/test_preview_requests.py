@@ -23,6 +23,7 @@ from services.trainer.ports import WorkerAsk
 from services.trainer.ports.previews import SavedVersion
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.recipe.lora_shape import LoraHeader
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.drawing import PreviewAssignment, PreviewWork
 from services.trainer.use_cases.placing import Placing
 from services.trainer.use_cases.previews import PreviewKeeper, PreviewReading
@@ -83,7 +84,7 @@ class World:
         self.artifacts = artifacts
         self.numbers = iter(range(100))
         self.requesting = PreviewRequesting(
-            self.store, self.jobs, self.versions, load_catalogue(), clock=self.clock,
+            self.store, self.jobs, self.versions, BaseModels(load_catalogue()), clock=self.clock,
             new_id=lambda kind: f"{kind}-{next(self.numbers)}", cells=12, keep=KEEP,
         )  # fmt: skip
         self.work = PreviewWork(

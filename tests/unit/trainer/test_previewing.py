@@ -15,6 +15,7 @@ from services.trainer.proto_mapping.pictures import picture_to_proto
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases import previewing
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.planning import Planner
 from services.trainer.use_cases.previewing import SeenPicture, TrainingPreview
 from tests.unit.trainer.test_planning import MODEL, REQUEST
@@ -45,7 +46,7 @@ def image(width: int, height: int, crop: Crop | None = None, **more: object) -> 
 
 
 async def preview(datasets: Datasets, *, draw: bool = False, **parameters: object) -> list[SeenPicture]:
-    planner = Planner({MODEL.id: MODEL}, datasets, min_images=1)
+    planner = Planner(BaseModels({MODEL.id: MODEL}), datasets, min_images=1)
     request = replace(REQUEST, parameters={**BUCKETED, **parameters})
     return [seen async for seen in TrainingPreview(planner, datasets)(request, draw=draw)]
 
@@ -57,7 +58,7 @@ async def test_the_part_that_is_seen_is_the_one_that_the_engine_cuts(
     size: tuple[int, int], crop: Crop | None, masked: bool
 ) -> None:
     (seen,) = await preview(Datasets(image(*size, crop)), masked_loss=masked)
-    planner = Planner({MODEL.id: MODEL}, Datasets(image(*size, crop)), min_images=1)
+    planner = Planner(BaseModels({MODEL.id: MODEL}), Datasets(image(*size, crop)), min_images=1)
     planned = await planner.plan(replace(REQUEST, parameters={**BUCKETED, "masked_loss": masked}), store=False)
     item = TrainItem(None, "", 1, crop=crop)  # type: ignore[arg-type]
     picture = Picture(Image.new("RGB", size), size, "", item, use_crop=not masked)

@@ -8,6 +8,7 @@ import pytest
 
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 from services.trainer.models.job import JobState, Outcome
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.steering import JobSteering, SteeringRequest
 from tests.unit.trainer.jobs import NOW
 from tests.unit.trainer.verbs import MODEL, NO_KEY, Verbs, order
@@ -120,7 +121,7 @@ async def test_a_finished_job_is_extended_up_to_what_its_base_model_allows(verbs
 
 async def test_a_base_model_that_is_gone_cannot_be_extended(verbs: Verbs) -> None:
     job = await verbs.finished()
-    steering = JobSteering(verbs.store, {}, clock=verbs.clock)
+    steering = JobSteering(verbs.store, BaseModels({}), clock=verbs.clock)
     with pytest.raises(FailedPrecondition) as refused:
         await steering.extend(order(job), 1)
     assert refused.value.reason == "BASE_MODEL_NOT_FOUND"

@@ -19,6 +19,7 @@ from services.trainer.recipe.families import families
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.recipe.streaming import for_worker, is_streamed, most, to_fit
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from services.trainer.worker.small_devices import streamed_blocks
@@ -130,7 +131,7 @@ class _Datasets:
 
 async def test_an_estimate_counts_and_says_what_stays_and_a_job_may_go_where_it_fits_streamed() -> None:
     catalogue = {MODEL.id: MODEL}
-    planner = Planner(catalogue, _Datasets(), min_images=1)
+    planner = Planner(BaseModels(catalogue), _Datasets(), min_images=1)
     store: Any = _Store()
     request = JobRequest("acme", "", "", "baseModels/flux-dev", "projects/acme/datasets/dog", {"resolution": 512}, 0)
     found = []
@@ -163,7 +164,7 @@ async def test_where_a_job_does_not_fit_the_estimate_says_why_nothing_is_streame
     base_model: str, changes: dict[str, Any], device: str, said: str
 ) -> None:
     catalogue = load_catalogue(text=EXAMPLES.replace("\nenabled = false", ""))
-    planner, store = Planner(catalogue, _Datasets(), min_images=1), _Store()
+    planner, store = Planner(BaseModels(catalogue), _Datasets(), min_images=1), _Store()
     measurements = FakeMeasurements(PresentDevice(device, 4 * GIB))
     estimator = JobEstimator(cast("Any", store), measurements, planner, catalogue, clock=lambda: NOW)
     settings = {"resolution": 512, **changes}

@@ -20,6 +20,7 @@ from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import NOTHING, Range
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.plan import PictureSize
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.budgeting import JobBudgets
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.placing import Placing
@@ -105,14 +106,14 @@ class Verbs:
         self.now = NOW
         self.store = FakeJobStore()
         self.datasets = FakeDatasets()
-        catalogue = {MODEL.id: MODEL}
-        planner = Planner(catalogue, self.datasets, min_images=1)
+        base_models = BaseModels({MODEL.id: MODEL})
+        planner = Planner(base_models, self.datasets, min_images=1)
         ids = itertools.count(1)
-        self.steering = JobSteering(self.store, catalogue, clock=self.clock, budgets=budgets)
+        self.steering = JobSteering(self.store, base_models, clock=self.clock, budgets=budgets)
         self.reading = JobReading(
             self.store,
             FakeArtifacts(),
-            catalogue,
+            base_models,
             TOKENS,
             clock=self.clock,
             placing=Placing(self.store, clock=self.clock, look_again=timedelta()),
