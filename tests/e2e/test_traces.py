@@ -43,7 +43,10 @@ async def test_one_trace_leads_from_the_caller_to_the_webhook(
             found = spans.of(number)
             whole = {span.parent for span in found} - {span.id for span in found} == {caller}
             told = any(b"STATE_SUCCEEDED" in got.body for got in there.received)
-            return told and whole and {"attempt", "deliver webhook", WATCH} <= {span.name for span in found}
+            posts = {got.headers["traceparent"].split("-")[2] for got in there.received}
+            all_here = posts <= {span.id for span in found}  # a span reaches us after the request it covers
+            named = {"attempt", "deliver webhook", WATCH} <= {span.name for span in found}
+            return told and whole and all_here and named
 
         await until(ended, what="the last webhook and the spans of all processes")
         await hook.delete()

@@ -41,6 +41,7 @@ from services.tagger.servicer import TaggerServicer
 from services.tagger.use_cases.tag_jobs import TagJobVerbs
 from services.tagger.use_cases.taggers import Taggers
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
+from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.creating import JobCreator
 from services.trainer.use_cases.own_base_models import OwnBaseModels
 from services.trainer.use_cases.requesting_previews import PreviewRequesting
@@ -102,8 +103,8 @@ def tagger(store: Any) -> TaggerServicer:
 
 def trainer(store: Any) -> TrainingServicer:
     creator = JobCreator(store, NO, NO, clock=now, new_id=NO, memory=NO)
-    steering = JobSteering(store, {}, clock=now)
-    requesting = PreviewRequesting(store, NO, NO, {}, clock=now, new_id=NO, cells=1, keep=timedelta(days=1))
+    steering = JobSteering(store, BaseModels({}), clock=now)
+    requesting = PreviewRequesting(store, NO, NO, BaseModels({}), clock=now, new_id=NO, cells=1, keep=timedelta(days=1))
     own = OwnBaseModels(store, NO, NO, NO, NO, NO, clock=now, new_id=NO, max_bytes=1)
     others = (NO,) * 5
     return TrainingServicer(
