@@ -24,7 +24,8 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import JobCost, job_cost
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
-from services.trainer.recipe.plan import PictureSize, drawn_samples, plan_job
+from services.trainer.recipe.plan import PictureSize, plan_job
+from services.trainer.recipe.sharing import drawn_samples
 
 MIB = 1 << 20
 UNUSABLE = 0.06
@@ -75,7 +76,7 @@ def choose_time(
     if cost is None:
         return "", None
     found: list[tuple[str, TimeEstimate]] = []
-    samples = drawn_samples([one.repeats for one in pictures], parameters)
+    samples = drawn_samples(pictures, parameters)
     for device in devices:
         timed = estimate_time(
             cost,
