@@ -107,8 +107,8 @@ class Evaluator:
     ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
         """(prediction, target, weights) of ``samples`` noised examples, each at a noise level of its own.
 
-        Levels are spread evenly over the whole range, and the examples take turns, and so do datasets, in an order that
-        depends on the seed only. The purpose is part of the seed: epochs of a run that is resumed see the noise of those before.
+        Levels are spread evenly over the whole range, and the examples take turns, as do datasets, in an order that
+        depends on the seed only. The purpose is part of the seed: epochs of a resumed run see the noise of the others.
         """
         order = list(range(len(examples)))
         python_random(self._seed, "evaluation", purpose).shuffle(order)

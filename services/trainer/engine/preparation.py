@@ -366,7 +366,7 @@ def _moved_examples(
     plan: JobPlan,
     spec: TrainJobSpec,
 ) -> list[Example]:
-    """The first training pictures of each dataset, seen otherwise than they are trained, in the shapes of their buckets."""
+    """The first pictures of each dataset, seen otherwise than they are trained, in the shapes of their buckets."""
     encoder = LatentEncoder(family, fingerprint, spec.cache_dir, lambda: None)
     every = [(number, bucket) for bucket in plan.buckets for number in bucket.items]
     chosen = in_turns(every, lambda each: pictures[each[0]].item.dataset)[:MOVED_PICTURES]

@@ -52,11 +52,17 @@ class Fit(StrEnum):
     NO = "NO"
 
 
-def cost_of(model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize]) -> JobCost | None:
+def cost_of(
+    model: BaseModel,
+    parameters: TrainingParameters,
+    pictures: Sequence[PictureSize],
+    *,
+    own_regularization: int = 0,
+) -> JobCost | None:
     """What a job costs; None for a base model that was not counted. Raises InvalidParameter as ``plan_job`` does."""
     if model.costs is None:
         return None
-    plan = plan_job(pictures, parameters, model.pixel_multiple)
+    plan = plan_job(pictures, parameters, model.pixel_multiple, own_regularization=own_regularization)
     return job_cost(model.costs, parameters, plan, neutral_prompts=len(model.neutral_prompts))
 
 

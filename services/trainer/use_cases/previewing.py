@@ -69,9 +69,7 @@ def seen_pictures(planned: PlannedJob) -> list[SeenPicture]:
     """The facts of every picture. Pure."""
     shapes = shapes_of(planned)
     samples = samples_of_each([image.size for image in planned.data.images], planned.parameters)
-    return [
-        _seen(planned, image, shapes, count) for image, count in zip(planned.data.images, samples, strict=True)
-    ]
+    return [_seen(planned, image, shapes, count) for image, count in zip(planned.data.images, samples, strict=True)]
 
 
 def shapes_of(planned: PlannedJob) -> list[tuple[int, int]]:

@@ -118,4 +118,5 @@ def test_own_regularisation_pictures_are_trained_with_their_own_words_and_weight
     mixed = losses_of(make_spec("mixed", job=job, **asked))
     heavy = losses_of(make_spec("heavy", job=job, **asked, prior_weight=3.0))
     assert len(plain) == len(mixed) == len(heavy)
-    assert mixed[0] != plain[0] and heavy[0] > mixed[0]
+    assert mixed[0] != plain[0]
+    assert heavy[0] > mixed[0]
