@@ -23,8 +23,9 @@ from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Preview
-from services.trainer.models.job import JobState, Outcome, TrainingJob
+from services.trainer.models.job import JobState, Outcome, TrainedDataset, TrainingJob
 from services.trainer.ports import EPOCHS, QUEUE, JobStore
+from services.trainer.recipe.skills import SKILL
 from tests.contract.trainer_jobs.steps import ASK, LEASE, NO_KEY, acquired, metrics_of, report, take
 from tests.fixtures.lists import every_page
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
@@ -66,10 +67,14 @@ async def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
         base_previews=(Preview("preview-1", "a dog", 7, 64, 64, "b" * 64),),
         recommendation_reason="Fits best — “so far”.",
         notices=("First.", "Then — “so”."),
+        datasets=(
+            TrainedDataset("projects/p/datasets/a/versions/1", "a" * 64, 2.5, False, 5, "sks", "dog"),
+            TrainedDataset("projects/p/datasets/b/versions/3", "b" * 64, 0.0, True, 9),
+        ),
     )
     await store.create(moves.create(job), NO_KEY)
     assert await store.get(NAME) == job
-    held = await store.acquire(ASK, take)
+    held = await store.acquire(replace(ASK, skill=SKILL), take)
     assert held == await store.get(NAME)
     assert held is not None
     assert held.attempts[0].start_time == NOW

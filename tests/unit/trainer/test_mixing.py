@@ -60,8 +60,8 @@ def test_every_picture_is_trained_and_repeats_decide_inside_a_dataset() -> None:
     sized = [*pictures(2, weights=(0.01,)), replace(pictures(1)[0], dataset=1), PictureSize(64, 64, None, 3, dataset=1)]
     samples = samples_of_each(sized, PARAMETERS)
     assert samples[:2] == [1, 1]
-    # 21 of 23 samples, as 1 to 3.
-    assert samples[2:] == [5, 16]
+    # All but two of the samples, as 1 to 3.
+    assert samples[2:] == [6, 17]
 
 
 def test_a_picture_of_each_dataset_is_held_out_or_none() -> None:
