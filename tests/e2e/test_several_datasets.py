@@ -11,17 +11,19 @@ from fiveshot.errors import FailedPrecondition
 
 from tests.fixtures.running_stack import RunningStack
 
+BOTH = ("rex-of-two:2", "mia-of-two")
+
 
 def test_two_datasets_train_one_lora_and_what_is_saved_of_it_names_both(pretending: RunningStack, photos: Path) -> None:
     with Client(pretending.server, api_key=pretending.api_key) as fs:
-        rex = fs.datasets.create("rex", trigger="sks", subject="dog")
+        rex = fs.datasets.create("rex-of-two", trigger="sks", subject="dog")
         rex.upload(photos)
-        mia = fs.datasets.create("mia", trigger="qux", subject="cat")
+        mia = fs.datasets.create("mia-of-two", trigger="qux", subject="cat")
         mia.upload(photos)
         dogs = fs.datasets.create("other-dogs", subject="dog")
         dogs.upload(photos)
-        asked = {"also": {"mia": 0.5}, "regularization": "other-dogs"}
-        count = len(list(rex.images()))
+        asked = {"also": {"mia-of-two": 0.5}, "regularization": "other-dogs"}
+        count = len(list(rex.images))
         estimate = rex.estimate(epochs=1, **asked)
         assert (estimate.image_count, estimate.parameters.regularization_fraction) == (2 * count, 1.0)
         job = rex.train(epochs=1, **asked).wait()
@@ -40,18 +42,16 @@ def test_two_datasets_train_one_lora_and_what_is_saved_of_it_names_both(pretendi
         assert f"| dataset version, weight 0.5 | `{versions[1]}`" in saved.model_card
         assert f"| regularisation pictures | `{versions[2]}`" in saved.model_card
         with pytest.raises(FailedPrecondition) as refused:
-            rex.train(regularization="mia")
+            rex.train(regularization="mia-of-two")
         assert refused.value.reason == "REGULARIZATION_HAS_TRIGGER_WORD"
 
-    started = pretending.command(
-        "--json", "train", "start", "rex:2", "mia", "--regularization", "other-dogs", "-e", "1"
-    )
+    started = pretending.command("--json", "train", "start", *BOTH, "--regularization", "other-dogs", "-e", "1")
     assert started.exit_code == 0, started.output
     datasets = json.loads(started.stdout)["datasets"]
-    assert [each.get("weight") for each in datasets] == [2.0, None, None]
+    assert [each.get("weight") for each in datasets] == [2.0, 1.0, None]
     again = pretending.command("train", "show", job.id)
-    assert f"rex:1 ({count} images), mia:0.5" in " ".join(again.output.split())
-    wrong = pretending.command("train", "estimate", "rex:much", "mia")
+    assert f"rex-of-two:1 ({count} images), mia-of-two:0.5" in " ".join(again.output.split())
+    wrong = pretending.command("train", "estimate", "rex-of-two:much", "mia-of-two")
     assert (wrong.exit_code, "'much' is not a weight" in wrong.output) == (2, True)
-    twice = pretending.command("train", "start", "rex", "rex")
+    twice = pretending.command("train", "start", "rex-of-two", "rex-of-two")
     assert (twice.exit_code, "is named twice" in twice.output) == (2, True)

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
 from services.trainer.engine.base_samples import BaseSamples, Report
 from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
-from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
+from services.trainer.engine.examples import copies_of, held_out_example, moved_examples, training_example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.initial_lora import put_in
@@ -34,13 +33,12 @@ from services.trainer.engine.job import (
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
-from services.trainer.engine.masks import loss_weights
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.micro_batches import in_parts
 from services.trainer.engine.not_finite import slow_down
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.picture_losses import PictureLosses
-from services.trainer.engine.pictures import Picture, moved, moved_masks, open_picture, render, views_of
+from services.trainer.engine.pictures import Picture, open_picture
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
 from services.trainer.engine.previews import preview_request
 from services.trainer.engine.processes import Processes
@@ -48,16 +46,14 @@ from services.trainer.engine.quiet import quiet_libraries
 from services.trainer.engine.regularization import OwnRegularization, RegularizationSet, regularization_of
 from services.trainer.engine.step import Step
 from services.trainer.engine.warm import Warm
-from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
 from services.trainer.recipe.captions import preserved_caption
 from services.trainer.recipe.parameter_spec import InvalidParameter
-from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job
 from services.trainer.recipe.prompts import with_prompts
-from services.trainer.recipe.sharing import in_turns, samples_of, samples_of_each
+from services.trainer.recipe.sharing import samples_of, samples_of_each
 from services.trainer.recipe.streaming import Streaming
-from services.trainer.recipe.workload import MOVED_PICTURES, evaluation_samples
+from services.trainer.recipe.workload import evaluation_samples
 
 THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
@@ -179,12 +175,12 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         neutral = samples_of_base.neutral(captions)
         report(Phase.BASE_EVALUATION, 0, 1)
         training = [
-            _example(bucket, item, pictures[item])
+            training_example(bucket, item, pictures[item])
             for bucket, members in zip(latents, plan.buckets, strict=True)
             for item in members.items
         ]
         samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=bool(held_out))
-        moved_views = _moved_examples(family, fingerprint, pictures, plan, spec) if samples.moved else []
+        moved_views = moved_examples(family, fingerprint, pictures, plan, spec) if samples.moved else []
         evaluator = Evaluator(
             family,
             parameters.seed,
@@ -194,7 +190,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
             moved_views,
             held_out,
             neutral,
-            _copies(pictures, plan, parameters),
+            copies_of(pictures, plan, parameters),
         )
 
     report(Phase.ADAPTER, 0, 1)
@@ -340,59 +336,7 @@ def _encode(
         mask = None if mask is None else mask.to(family.device)
         buckets.append(BucketLatents(bucket.width, bucket.height, mean, std, mask, rows, extra_rows))
         report(Phase.ENCODING, done, len(pictures))
-    return buckets, [_held_out(family, encoder, pictures[number], spec.parameters) for number in plan.held_out]
-
-
-def _held_out(family: Family, encoder: LatentEncoder, kept: Picture, parameters: TrainingParameters) -> Example:
-    shapes = bucket_shapes(parameters.resolution, family.pixel_multiple)
-    shapes = shapes if parameters.aspect_buckets else shapes[:1]
-    shape = nearest_shape(*kept.trained_size, shapes)
-    plain = replace(parameters, crop_variants=1, flip=False)
-    posterior, (mask,), _ = encoder.encode_pictures({0: kept}, shape, plain)
-    weights = mask.unsqueeze(0).to(family.device) if mask is not None and kept.mask is not None else None
-    return Example(posterior.mean, kept.item.caption, weights, kept.item.dataset)
-
-
-def _example(bucket: BucketLatents, number: int, picture: Picture) -> Example:
-    """A training picture to measure on, weighed by its mask where it has one."""
-    latent, weights = bucket.plain(number)
-    return Example(latent, picture.item.caption, weights if picture.mask is not None else None, picture.item.dataset)
-
-
-def _moved_examples(
-    family: Family,
-    fingerprint: str,
-    pictures: Sequence[Picture],
-    plan: JobPlan,
-    spec: TrainJobSpec,
-) -> list[Example]:
-    """The first pictures of each dataset, seen otherwise than they are trained, in the shapes of their buckets."""
-    encoder = LatentEncoder(family, fingerprint, spec.cache_dir, lambda: None)
-    every = [(number, bucket) for bucket in plan.buckets for number in bucket.items]
-    chosen = in_turns(every, lambda each: pictures[each[0]].item.dataset)[:MOVED_PICTURES]
-    examples = []
-    for number, bucket in chosen:
-        picture, shape = pictures[number], (bucket.width, bucket.height)
-        posterior = encoder.encode_pixels(moved(picture, shape), f"moved|{picture.digest}|{shape}")
-        shares = moved_masks(picture, shape, family.latent_factor)
-        weights = [None] * 2 if shares is None else [_weights(each, spec, family) for each in shares]
-        examples += [
-            Example(mean.unsqueeze(0), picture.item.caption, mask, picture.item.dataset)
-            for mean, mask in zip(posterior.mean, weights, strict=True)
-        ]
-    return examples
-
-
-def _weights(shares: numpy.ndarray, spec: TrainJobSpec, family: Family) -> Tensor:
-    return loss_weights(shares, spec.parameters.unmasked_weight).unsqueeze(0).to(family.device)
-
-
-def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingParameters) -> CopyDetector:
-    """Of the pictures that are trained, as they are trained."""
-    plain = replace(parameters, crop_variants=1, flip=False)
-    shapes = [((bucket.width, bucket.height), item) for bucket in plan.buckets for item in bucket.items]
-    views = [(pictures[item].image, views_of(pictures[item], shape, plain)[0], shape) for shape, item in shapes]
-    return CopyDetector([Image.fromarray(render(*view)) for view in views])
+    return buckets, [held_out_example(family, encoder, pictures[number], spec.parameters) for number in plan.held_out]
 
 
 def _identity(

@@ -51,6 +51,7 @@ def own_to_proto(model: OwnBaseModel) -> _Message:
 def view_to_proto(view: OwnBaseModelView) -> _Message:
     """A base model as callers see it, with the parameters that it takes once it is ready."""
     message = own_to_proto(view.model)
+    message.held_back = view.held_back
     if view.offered is not None:
         taken = base_model_to_proto(view.offered)
         taken.ClearField("hub_id")

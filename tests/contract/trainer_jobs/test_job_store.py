@@ -36,7 +36,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     db = Database(database_url)
     row = job_to_row(make_job())
     later = ("last_event", "last_metric_step", "labels", "state_time", "notices", "traceparent", "initial_lora")
-    needs = ("memory_bytes", "memory_low_bytes", "memory_class", "mixed_precision", "entry", "needs_skill")
+    needs = ("memory_bytes", "memory_low_bytes", "memory_class", "mixed_precision", "entry", "needs_skill", "datasets")
     row = {name: value for name, value in row.items() if name not in (*later, *needs)}
     async with db.begin() as conn:
         # The table as the first revision had it.

@@ -150,7 +150,9 @@ class Dataset(EditedDataset):
         job = TagJob(self._stubs, self._stubs.tagger.TagImages(request))
         return job.wait() if wait else job
 
-    def freeze(self, description: str = "", *, labels: Mapping[str, str] | None = None) -> dataset_pb2.DatasetVersion:
+    def freeze(
+        self, description: str = "", *, labels: Mapping[str, str] | None = None
+    ) -> dataset_pb2.DatasetVersion:
         """A version that never changes but for its labels: which photos, with which texts, in which order."""
         request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labels)
         return self._stubs.dataset.CreateDatasetVersion(request)
