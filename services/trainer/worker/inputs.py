@@ -11,7 +11,7 @@ import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 from fiveshot.trainer.v1 import training_job_pb2
 
-from services.chassis.errors import DataLoss
+from services.chassis.errors import DataLoss, Unavailable
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.job import TrainedDataset, TrainItem
@@ -39,7 +39,19 @@ class Inputs:
         self._patience_s = patience_s
 
     async def of_job(self, job: training_job_pb2.TrainingJob, folder: Path, *, masks: bool) -> JobPictures:
-        """The pictures of all of a job's datasets, numbered as they are trained. Raises as `pictures` does."""
+        """The pictures of all of a job's datasets, numbered as they are trained. Raises as `pictures` does, and
+        Unavailable where the trainer names only some of the datasets."""
+        found = await self._of_job(job, folder, masks=masks)
+        if len(found.items) != job.image_count:
+            # A replica of a release before jobs on several datasets: the next attempt may come from another one.
+            raise Unavailable(
+                f"The job trains {job.image_count} pictures, and the trainer named {len(found.items)}",
+                reason="PICTURES_DIFFER",
+                remedy="Retry the job once every replica of the trainer is of the same release.",
+            )
+        return found
+
+    async def _of_job(self, job: training_job_pb2.TrainingJob, folder: Path, *, masks: bool) -> JobPictures:
         if not job.datasets:
             return JobPictures(await self.pictures(job.dataset_version, folder, masks=masks))
         items: list[TrainItem] = []

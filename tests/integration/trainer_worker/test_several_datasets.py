@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
+from services.chassis.errors import Unavailable
+from services.chassis.grpc_client import channel
+from services.trainer.worker.inputs import Inputs
 from tests.fakes.dataset_server import FakeDatasetServer, PhotoSet, photo
 from tests.fixtures.patience import scaled
 from tests.fixtures.trainer import Trainer
@@ -51,3 +56,19 @@ async def test_a_job_on_two_datasets_trains_both_by_weight(
     assert json.loads(metadata["fiveshot.dataset_digests"]) == {
         each.dataset_version.split("/")[3]: each.dataset_digest for each in done.datasets[:2]
     }
+
+
+async def test_a_worker_trains_no_part_of_a_job_that_an_older_trainer_hands_out(
+    trainer: Trainer, project: str, dataset_service: FakeDatasetServer, dataset_target: str, tmp_path: Path
+) -> None:
+    folder = f"projects/{project}/datasets"
+    dataset_service.sets[f"{folder}/pup"] = PhotoSet("qux", dataset_service.sets[f"{folder}/dog"].photos)
+    both = [Dataset(dataset_version=f"{folder}/dog"), Dataset(dataset_version=f"{folder}/pup", weight=3.0)]
+    job = await trainer.create(project, dataset_version="", datasets=both)
+    async with channel(dataset_target) as datasets:
+        inputs = Inputs(datasets, trainer.objects, patience_s=10)
+        assert len((await inputs.of_job(job, tmp_path / "all", masks=False)).items) == 10
+        job.ClearField("datasets")
+        with pytest.raises(Unavailable) as refused:
+            await inputs.of_job(job, tmp_path / "some", masks=False)
+    assert refused.value.reason == "PICTURES_DIFFER"
