@@ -151,11 +151,8 @@ def test_a_base_model_goes_up_by_plain_http_and_goes_on_where_it_ended(pretendin
         assert made.status_code == 200, made.text
         upload = f"/{made.json()['name']}:upload"
         half = http.post(upload, content=data[:2000])
-        assert (half.status_code, half.json()["state"], half.json()["uploadedBytes"]) == (
-            200,
-            "STATE_UPLOADING",
-            "2000",
-        )
+        assert half.status_code == 200, half.text
+        assert (half.json()["state"], half.json()["uploadedBytes"]) == ("STATE_UPLOADING", "2000")
         wrong = http.post(f"{upload}?offset=100", content=data[100:])
         assert (wrong.status_code, wrong.json()["details"][0]["reason"]) == (409, "UPLOAD_OFFSET")
         rest = http.post(f"{upload}?offset=2000", content=data[2000:])
