@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fiveshot import Client
@@ -22,7 +23,7 @@ def test_two_datasets_train_one_lora_and_what_is_saved_of_it_names_both(pretendi
         mia.upload(photos)
         dogs = fs.datasets.create("other-dogs", subject="dog")
         dogs.upload(photos)
-        asked = {"also": {"mia-of-two": 0.5}, "regularization": "other-dogs"}
+        asked: dict[str, Any] = {"also": {"mia-of-two": 0.5}, "regularization": "other-dogs"}
         count = len(list(rex.images))
         estimate = rex.estimate(epochs=1, **asked)
         assert (estimate.image_count, estimate.parameters.regularization_fraction) == (2 * count, 1.0)

@@ -363,7 +363,7 @@ def _identity(
         for picture in pictures
     ]
     initial = f"initial {spec.initial_lora.digest}" if spec.initial_lora else ""
-    parts = [fingerprint, parameters, items, *filter(None, [training_adapter, initial])]
+    parts: list[object] = [fingerprint, parameters, items, *filter(None, [training_adapter, initial])]
     if spec.datasets:
         words = [(dataset.trigger_word, dataset.subject) for dataset in spec.datasets]
         of_each = [picture.item.dataset for picture in pictures]
