@@ -21,9 +21,9 @@ from google.protobuf.message import Message
 from pydantic import SecretStr
 
 from services.chassis import logging, request_context
+from services.chassis.cloud_events import event_subject
 from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.chassis.names import ID_RULE
-from services.chassis.nats_events import event_subject
 from services.chassis.request_checks import (
     check_projects,
     check_rules,
