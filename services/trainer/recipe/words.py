@@ -1,7 +1,7 @@
 """Where a word stands in a text whole, by the rule by which the dataset service puts trigger words into texts.
 
-What is whole follows the default word boundaries of https://www.unicode.org/reports/tr29/, but that an underscore ends a
-word, and that scripts without spaces have a boundary at every character.
+What is whole follows the default word boundaries of https://www.unicode.org/reports/tr29/, but an underscore ends a
+word, and scripts without spaces have a boundary at every character.
 """
 
 from __future__ import annotations
