@@ -98,6 +98,9 @@ class FakeJobStore:
         self._tell(change)
         return change.job
 
+    async def heartbeat(self, name: str, move: Move) -> TrainingJob:
+        return await self.change(name, move)
+
     async def usage(self, project: str, *, since: datetime, now: datetime) -> ProjectUse:
         own = [row.job for row in self._rows.values() if row.job.project == project]
         spans = [

@@ -23,6 +23,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
 from services.trainer.adapters import job_metrics, sql_base_models, sql_metrics, sql_queue, sql_usage, sql_writes
 from services.trainer.adapters.sql_events import job_event
+from services.trainer.adapters.sql_heartbeats import SqlHeartbeats
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
     changed_columns,
@@ -51,6 +52,7 @@ class SqlJobStore:
         self._outbox = outbox
         self._signals = signals
         self._requests = RememberedRequests(requests)
+        self._heartbeats = SqlHeartbeats(db) if db.dialect == "postgresql" else None
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
         async with self._db.connect() as conn:
@@ -108,6 +110,14 @@ class SqlJobStore:
             change = await self._change_locked(conn, name, move, admit)
         self._tell(change)
         return change.job
+
+    async def heartbeat(self, name: str, move: Move) -> TrainingJob:
+        if self._heartbeats is not None:
+            change = await self._heartbeats.change(name, move)
+            if change is not None:
+                self._tell(change)
+                return change.job
+        return await self.change(name, move)
 
     async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
         begun = time.perf_counter()

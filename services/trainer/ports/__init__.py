@@ -128,6 +128,10 @@ class JobStore(Protocol):
         admit: as for a new job, when the move puts it into the queue.
         """
 
+    async def heartbeat(self, name: str, move: Move) -> TrainingJob:
+        """As `change`, for the move that comes most often: it may wait a moment, to be stored together with those of
+        other jobs."""
+
     async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
         """Applies a move to the waiting job whose turn it is (see `models.queue`), and notes that the worker is alive;
         does nothing and gives None when none fits the worker.
