@@ -44,8 +44,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
 class Service:
     """What a process is made of. Building it contacts nobody.
 
-    register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without
-    which the process can do nothing; they are prepared in this order before the port opens, and health follows them.
+    register: adds the servicers. names: their full names. reflected, bare, often: see `start_server`. needs: servers
+    without which the process can do nothing; they are prepared in this order before the port opens, and health follows
+    them.
     background: run until the end. audit: records the calls. files: what `check-files` compares. close: lets go of what
     is not a need, in this order, before the needs.
     """
@@ -58,6 +59,7 @@ class Service:
     bare: bool = False
     close: Sequence[Task] = ()
     audit: Auditing | None = None
+    often: Sequence[str] = ()
     files: FileCheck | None = None
 
     async def prepare(self, patience_s: float) -> None:
@@ -83,6 +85,7 @@ class Service:
             background=(*self.background, *((self.audit.run,) if self.audit else ())),
             bare=self.bare,
             audit=self.audit,
+            often=self.often,
         )
 
     async def end(self) -> None:

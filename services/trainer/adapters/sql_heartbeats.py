@@ -71,16 +71,17 @@ class SqlHeartbeats:
         before = job_from_row(row)
         change = move(before)
         columns = changed_columns(before, change.job)
+        more = any(row[column] != value for column, value in columns.items() if column not in _JOB)
         forgets = change.forget_metrics_after is not None and row["last_metric_step"] > change.forget_metrics_after
-        if forgets or change.epoch is not None or len(change.events) > 1 or not columns.keys() <= set(_JOB):
+        if more or forgets or change.epoch is not None or len(change.events) > 1:
             return None
         points = sql_metrics.chunk_of(name, change.metrics, stored=row["last_metric_step"])
         event = job_event(change.job, change.events[0], row["last_event"] + 1) if change.events else None
         columns["last_event"] = row["last_event"] + (event is not None)
         columns["last_metric_step"] = points["last_step"] if points else row["last_metric_step"]
         values = {
-            "name": name,
-            "version": row["version"],
+            "came_name": name,
+            "came_version": row["version"],
             **{f"job_{column}": columns.get(column, row[column]) for column in _JOB},
             **({f"event_{field}": value for field, value in vars(event).items()} if event else {}),
             **({f"points_{column}": value for column, value in points.items()} if points else {}),
@@ -104,8 +105,9 @@ class SqlHeartbeats:
 
 
 _COLUMNS: dict[str, Any] = {
-    "name": jobs.c.name.type,
-    "version": Text(),
+    # Prefixed as all others: a parameter with the name of a column would be taken for its new value.
+    "came_name": jobs.c.name.type,
+    "came_version": Text(),
     **{f"job_{name}": jobs.c[name].type for name in _JOB},
     **{f"event_{name}": events.c[name].type for name in _EVENT},
     **{f"points_{name}": metric_chunks.c[name].type for name in _POINTS},
@@ -125,17 +127,17 @@ def _writing() -> Select[Any]:
     slow to change holds up no other, and no two of these wait for each other."""
     arrays = func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()))
     came = select(arrays.table_valued(*_COLUMNS, name="came").render_derived()).cte("came")
-    same = VERSION.element == came.c.version
+    same = VERSION.element == came.c.came_version
     held = (
         select(jobs.c.name)
-        .join_from(jobs, came, jobs.c.name == came.c.name)
+        .join_from(jobs, came, jobs.c.name == came.c.came_name)
         .where(same)
         .with_for_update(of=jobs, skip_locked=True)
         .cte("held")
     )
     changed = (
         update(jobs)
-        .where(jobs.c.name == came.c.name, came.c.name.in_(select(held.c.name)))
+        .where(jobs.c.name == came.c.came_name, came.c.came_name.in_(select(held.c.name)))
         .values({name: came.c[f"job_{name}"] for name in _JOB})
         .returning(jobs.c.name)
         .cte("changed")
@@ -151,6 +153,6 @@ def _inserted(
     table: Table, names: Sequence[str], prefix: str, came: CTE, changed: CTE, present: ColumnElement[Any]
 ) -> CTE:
     values = select(*(came.c[f"{prefix}{name}"] for name in names)).join_from(
-        came, changed, came.c.name == changed.c.name
+        came, changed, came.c.came_name == changed.c.name
     )
     return insert(table).from_select(names, values.where(present.is_not(None))).cte(f"new_{table.name}")
