@@ -5,15 +5,15 @@
 
 Prints one line of JSON for each length of the queue. So many workers hold a job and heartbeat, while others acquire
 jobs one after the other and watchers follow the jobs at work. acquire_ms, heartbeat_ms: as the client sees them.
-replica_cpu: shares of one core, of all replicas together; idle_cpu before anything
-happens. memory_mib: of each replica once all is under way, and at the end. watched: messages that the watchers got. capacity: heartbeats a second when 32 clients never pause, until `--beats`
-of them were answered. paced_cpu_ms: the replicas' processor time for a heartbeat while they come as they do in
-production, all that the replicas do besides included; …_cpu_ms: for one call when clients never pause, without that of
-the database, …_database_ms of the database. acquire_alone_ms: `--alone` acquires when nothing else happens.
+replica_cpu: shares of one core, of all replicas together; idle_cpu before anything happens. memory_mib: of each replica
+once all is under way, and at the end. watched: messages that the watchers got. capacity: heartbeats a second when 32
+clients never pause, until `--beats` of them were answered. paced_cpu_ms: the replicas' processor time for a heartbeat
+while they come as they do in production, with all that the replicas do besides. …_cpu_ms: the same for one call when
+clients never pause; …_database_ms of the database. acquire_alone_ms: `--alone` acquires when nothing else happens.
 --too-large: share of the waiting jobs that need more memory than the workers that acquire; each of those tells its
 memory then, and passes them over. --nats: replicas tell each other of changes, and events are published.
 Everything runs on this machine, the load generator included; look at busy_cores before comparing. On a machine that
-others use, compare processor times only.
+others use, compare processor times only, of runs that were made in turn.
 """
 
 from __future__ import annotations

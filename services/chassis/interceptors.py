@@ -13,10 +13,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.chassis import call_spans, decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.audit.calls import AuditedCall, Auditing
@@ -211,14 +213,13 @@ class _Call:
     def __init__(self, method: str, context: Any, *, streams: bool) -> None:
         self.method = method
         self._streams = streams
-        self._seconds = (STREAM_SECONDS if streams else CALL_SECONDS).labels(method)
+        self._seconds, self._running = _of_method(method, streams=streams)
         # The call has a task of its own, and with it a context.
         self._waited: list[float] = []
         WAITED.set(None if streams else self._waited)
         self._context = context
         self._started = time.perf_counter()
         self._code = grpc.StatusCode.OK
-        self._running = RUNNING_CALLS.labels(method)
         self._running.inc()
 
     def begin(self, request: Message) -> None:
@@ -251,7 +252,7 @@ class _Call:
         call_spans.describe_end(self._reason, self.sent if self._streams else None)
         if self.audited is not None:
             self.audited.close(self._code.name, self._reason, self.made)
-        CALLS.labels(self.method, self._code.name).inc()
+        _calls(self.method, self._code.name).inc()
         self._seconds.observe(max(0.0, seconds))
         if _lines.isEnabledFor(logging.DEBUG):
             log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
@@ -278,6 +279,17 @@ class _Call:
             remedy=f"Try again; if it persists, report request {request_id} to the operator.",
             metadata={"request_id": request_id},
         )
+
+
+# A look-up of a metric by its labels costs more than its counting. Both are as few as the methods that are registered.
+@cache
+def _of_method(method: str, *, streams: bool) -> tuple[Histogram, Gauge]:
+    return (STREAM_SECONDS if streams else CALL_SECONDS).labels(method), RUNNING_CALLS.labels(method)
+
+
+@cache
+def _calls(method: str, code: str) -> Counter:
+    return CALLS.labels(method, code)
 
 
 def _check(message: Message, caller: RequestContext) -> None:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.get_logger(__name__)
 
+_GARBAGE = 10_000
+"""Objects more than have gone, after which Python searches the youngest for garbage; 700 by default."""
+
 SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
 
 
@@ -173,6 +176,10 @@ async def _checked(service: Service) -> int:
 
 
 async def _served(settings: BaseServiceSettings, running: RunningServer, stop: asyncio.Event) -> int:
+    # What the process is made of stays; to search it for garbage again and again is a tenth of what a small call costs.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((stopping, running.failed), return_when=asyncio.FIRST_COMPLETED)

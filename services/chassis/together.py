@@ -44,6 +44,11 @@ class Together(Generic[AskT, AnswerT]):
         self._running: asyncio.Task[None] | None = None
         self._next_at = 0.0
 
+    @property
+    def waiting(self) -> int:
+        """Asks that come into the next one."""
+        return len(self._waiting)
+
     async def __call__(self, ask: AskT) -> AnswerT:
         """The answer. A call that is cancelled meanwhile does not disturb the others."""
         future: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()

@@ -228,6 +228,10 @@ class FakeJobStore:
         wanted = [point for point in points if point.key in keys and point.step > since_step]
         return first_steps([point for point in wanted if point.step % stride == 0], limit)
 
+    async def standing(self, name: str) -> tuple[JobState, int]:
+        row = self._row(name)
+        return row.job.state, row.newest
+
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         row = self._row(name)
         return row.job, row.newest

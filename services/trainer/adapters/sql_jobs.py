@@ -32,6 +32,7 @@ from services.trainer.adapters.sql_rows import (
     job_from_row,
     job_to_row,
 )
+from services.trainer.adapters.sql_standings import SqlStandings
 from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
@@ -52,6 +53,7 @@ class SqlJobStore:
         self._outbox = outbox
         self._signals = signals
         self._requests = RememberedRequests(requests)
+        self._standings = SqlStandings(db)
         self._heartbeats = SqlHeartbeats(db) if db.dialect == "postgresql" else None
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
@@ -197,6 +199,9 @@ class SqlJobStore:
     ) -> Sequence[Metric]:
         async with self._db.connect() as conn:
             return await sql_metrics.read_metrics(conn, job, keys, since_step=since_step, stride=stride, limit=limit)
+
+    async def standing(self, name: str) -> tuple[JobState, int]:
+        return await self._standings.of(name)
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         async with self._db.single() as conn:

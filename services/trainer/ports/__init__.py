@@ -177,6 +177,9 @@ class JobStore(Protocol):
         limit: so many steps at most; a step comes whole.
         """
 
+    async def standing(self, name: str) -> tuple[JobState, int]:
+        """Where a job stands, and the number of its newest event; cheap, for those who look often. NotFound."""
+
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         """The job and the sequence of its newest event, read at one moment. NotFound."""
 
