@@ -58,10 +58,15 @@ GivenFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterVali
 
 
 def _writable(path: Path | None) -> Path | None:
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return None
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; name a file")
+    except OSError as error:
+        raise ValueError(f"{str(path)[:200]}: {error.strerror}") from error
+    if not path.absolute().parent.is_dir():
         raise ValueError(f"{path}: lies in no folder that is there")
-    if path is not None and path.is_dir():
-        raise ValueError(f"{path}: is a folder; name a file")
     return path
 
 
@@ -90,7 +95,7 @@ _LARGEST_NUMBER = 2**62
 
 
 def check_size(field: str, value: float) -> None:
-    """Raises ValueError for a number that no part of the suite can compute with. field: whose name ends with its unit."""
+    """Raises ValueError for a number that the suite cannot compute with. field: whose name ends with its unit."""
     largest = _LARGEST.get(field.rpartition("_")[2], _LARGEST_NUMBER)
     if not value <= largest:
         raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))

@@ -28,8 +28,8 @@ class Settings(SqlSettings, ListSettings, NatsClientSettings, BudgetSettings, Au
     budget_webhooks: int = Field(20, ge=0, description="webhooks of each project; 0: no limit")
     allowed_networks: Listed = Field(
         default_factory=list,
-        description="private networks, with commas or as a JSON list, that events may be sent to, also by http, such as "
-        '["10.1.0.0/16"]; empty: public addresses by https only',
+        description="private networks that events may be sent to, also by http, such as 10.1.0.0/16; "
+        "several with commas or as a JSON list; empty: public addresses by https only",
     )
     ca_file: AuthorityFile = Field(None, description="PEM file of further authorities that receivers may be signed by")
     attempt_timeout_s: float = Field(15.0, gt=0, le=120, description="seconds that one attempt may take")
