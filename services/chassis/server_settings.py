@@ -91,7 +91,7 @@ Listed = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 _LARGEST = {"days": 36_500, "hours": 876_000, "seconds": 3_153_600_000, "s": 3_153_600_000}
 """A hundred years: with more no date can be computed."""
-_LARGEST_NUMBER = 2**62
+_LARGEST_NUMBER = 2**63 - 1
 
 
 def check_size(field: str, value: float) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from annotated_types import Ge, Gt
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -61,15 +62,19 @@ def wrong_values(name: str, field: FieldInfo) -> list[str]:
     return []
 
 
-CASES = [
-    pytest.param(process.settings, name, value, id=f"{name}={value[:20]}")
-    for process in PROCESSES
-    for name, field in variables(process.settings).items()
-    for value in wrong_values(name, field)
-]
+def cases() -> list[ParameterSet]:
+    """Each variable with each wrong value; of what all processes share, that of the first."""
+    found, seen = [], set()
+    for process in PROCESSES:
+        for name, field in variables(process.settings).items():
+            rule = name.partition("_")[2], str(field.annotation), str(field.metadata)
+            if rule not in seen:
+                found += [pytest.param(process.settings, name, value) for value in wrong_values(name, field)]
+            seen.add(rule)
+    return found
 
 
-@pytest.mark.parametrize(("settings", "name", "value"), CASES)
+@pytest.mark.parametrize(("settings", "name", "value"), cases())
 def test_a_wrong_value_ends_the_start_with_a_line_that_names_its_variable(
     settings: type[BaseSettings],
     name: str,
