@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from gateway.oidc.address import check_address
-from services.chassis.server_settings import GivenFile, Listed, check_pair
+from services.chassis.server_settings import Listed, NamedFile
 from services.chassis.settings import BaseServiceSettings, Target, service_config, split_host_port
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
@@ -35,8 +35,8 @@ class Settings(BaseServiceSettings):
     trace_callers: bool = Field(
         True, description="go on with the traces of callers, by their traceparent; false: every trace begins here"
     )
-    tls_cert_file: GivenFile = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
-    tls_key_file: GivenFile = Field(None, description="private key in PEM")
+    tls_cert_file: NamedFile = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
+    tls_key_file: NamedFile = Field(None, description="private key in PEM")
     cors_origins: Listed = Field(
         default_factory=list, description="origins, with commas or as a JSON list, whose pages may call"
     )
@@ -53,8 +53,8 @@ class Settings(BaseServiceSettings):
     notifier_target: str = Field("127.0.0.1:7457", description="host:port of the notifier service; several with commas")
 
     # Who may call.
-    api_keys_file: GivenFile = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
-    jwks_file: GivenFile = Field(None, description="JSON Web Key Set of the token issuer; turns JWT on")
+    api_keys_file: NamedFile = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
+    jwks_file: NamedFile = Field(None, description="JSON Web Key Set of the token issuer; turns JWT on")
     jwks_uri: str = Field("", pattern=r"^(https?://\S+)?$", description="the same over the network; turns JWT on")
     jwt_issuer: str = Field("", description="`iss` that a token must carry")
     jwt_audiences: Listed = Field(
@@ -77,7 +77,7 @@ class Settings(BaseServiceSettings):
         "", description="OpenID provider where browsers sign in to the console, as it names itself; empty: none"
     )
     oidc_client_id: str = Field("", description="id of the console as a client of that provider")
-    oidc_client_secret_file: GivenFile = Field(
+    oidc_client_secret_file: NamedFile = Field(
         None, description="file with its secret, read at each sign-in; none: a public client, by PKCE alone"
     )
     oidc_public_url: str = Field("", description="where browsers reach the gateway: https://fiveshot.example.com")
@@ -138,10 +138,6 @@ class Settings(BaseServiceSettings):
     def _pairs(self) -> Self:
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ValueError("tls_cert_file and tls_key_file go together: give both or none")
-        try:
-            check_pair(self.tls_cert_file, self.tls_key_file)
-        except ValueError as error:
-            raise ValueError(f"tls_key_file: {error}") from None
         if self.jwks_file and self.jwks_uri:
             raise ValueError("give jwks_file or jwks_uri, not both")
         if self.uses_jwt and not self.jwt_issuer:

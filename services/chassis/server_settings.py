@@ -101,6 +101,10 @@ def check_size(field: str, value: float) -> None:
         raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))
 
 
+NamedFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file)]
+"""That another process reads, such as Envoy, or this one later."""
+
+
 def check_pair(certificate: Path | None, key: Path | None) -> None:
     """Raises ValueError unless both are given and belong together, or neither is."""
     if (certificate is None) != (key is None):

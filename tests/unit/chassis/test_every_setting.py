@@ -20,6 +20,8 @@ HUGE = "9" * 40
 WRITTEN = ("PORT_FILE",)
 # Refused with such a line when they are put to use, which a test of the process shows; or made by the process.
 LATER = ("BUDGETS_FILE", "ACCESS_LOG_FILE")
+# Envoy reads them, in a container of its own, or authz whenever it needs them.
+ELSEWHERE = ("TLS_CERT_FILE", "TLS_KEY_FILE", "JWKS_FILE", "API_KEYS_FILE", "OIDC_CLIENT_SECRET_FILE")
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def wrong_values(name: str, field: FieldInfo) -> list[str]:
         return ["[1", "[[]]"]
     if name.endswith(("_TARGET", "LISTEN")):
         return ["localhost", ":80", "host:99999", "ho st:80", "http://host:80"]
-    if name.endswith("_FILE") and not name.endswith(LATER):
+    if name.endswith("_FILE") and not name.endswith((*LATER, *ELSEWHERE)):
         return ["/does/not/exist", "/tmp"] if name.endswith(WRITTEN) else ["/does/not/exist"]
     if name.endswith("DATABASE_URL"):
         return ["", "postgres://u@h/d", "postgresql+psycopg://u@h", "postgresql+psycopg://u@h:x/d", "sqlite:///x"]
