@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -123,13 +122,12 @@ class SqlSettings(DatabaseServerSettings):
         if not value.startswith(("sqlite+aiosqlite:///", "postgresql+psycopg://")):
             raise ValueError(right)
         if value.startswith("postgresql"):
-            try:
-                named = urlsplit(value)
-                whole = bool(named.path.strip("/")) and (named.port or 1) > 0
-            except ValueError as error:
-                raise ValueError(f"{error}; {right}") from None
-            if not whole:
+            # A password may hold what a URL should not; the last @ ends it.
+            host, _, database = value.partition("://")[2].rpartition("@")[2].partition("/")
+            if not database.partition("?")[0]:
                 raise ValueError(f"names no database; {right}")
+            if _WITH_PORT.search(host) and "," not in host:
+                split_host_port(host)
         return value
 
     @property
