@@ -126,8 +126,8 @@ class SqlSettings(DatabaseServerSettings):
             host, _, database = value.partition("://")[2].rpartition("@")[2].partition("/")
             if not database.partition("?")[0]:
                 raise ValueError(f"names no database; {right}")
-            if _WITH_PORT.search(host) and "," not in host:
-                split_host_port(host)
+            if "," not in host and not _is_host(host or "localhost", 5432):
+                raise ValueError(f"names no host and port; {right}")
         return value
 
     @property
@@ -154,9 +154,8 @@ class S3Settings(S3ServerSettings):
     def _bare_host_port(cls, value: str) -> str:
         if "/" in value:
             raise ValueError("give host:port without a scheme or a path; s3_secure chooses https")
-        if value:
-            # The port may be left out: it follows from the scheme then.
-            split_host_port(value if _WITH_PORT.search(value) else f"{value}:443")
+        if value and not _is_host(value, 443):
+            raise ValueError(f"'{value[:200]}' is not host:port, for example 127.0.0.1:9000")
         return value
 
 
@@ -176,8 +175,8 @@ class NatsClientSettings(NatsServerSettings):
             scheme, _, rest = each.strip().partition("://")
             if scheme not in ("nats", "tls"):
                 raise ValueError("use nats://HOST:PORT or tls://HOST:PORT, several with commas")
-            host = rest.rpartition("@")[2].rstrip("/")
-            split_host_port(host if _WITH_PORT.search(host) else f"{host}:4222")
+            if not _is_host(rest.rpartition("@")[2].rstrip("/"), 4222):
+                raise ValueError("names no host and port; use nats://HOST:PORT or tls://HOST:PORT, several with commas")
         return value
 
 
@@ -317,6 +316,15 @@ def split_host_port(value: str) -> tuple[str, int]:
     if not separator or not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f"'{value[:200]}' is not host:port, for example 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def _is_host(value: str, port: int) -> bool:
+    """Whether it is a host, with a port or without one. Says nothing of it: what is no host may be a password."""
+    try:
+        split_host_port(value if _WITH_PORT.search(value) else f"{value}:{port}")
+    except ValueError:
+        return False
+    return True
 
 
 def split_targets(value: str) -> list[str]:
