@@ -126,7 +126,8 @@ class SqlSettings(DatabaseServerSettings):
             host, _, database = value.partition("://")[2].rpartition("@")[2].partition("/")
             if not database.partition("?")[0]:
                 raise ValueError(f"names no database; {right}")
-            if "," not in host and not _is_host(host or "localhost", 5432):
+            # Several hosts, and a socket (%2F…), are libpq's business.
+            if not {",", "%"} & set(host) and not _is_host(host or "localhost", 5432):
                 raise ValueError(f"names no host and port; {right}")
         return value
 
