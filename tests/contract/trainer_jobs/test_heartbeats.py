@@ -18,7 +18,7 @@ from services.trainer.adapters.sql_tables import events, jobs
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
-from services.trainer.models.job import JobState, Progress, TrainingJob
+from services.trainer.models.job import Directive, JobState, Progress, TrainingJob
 from services.trainer.ports import JobStore, Move
 from tests.contract.trainer_jobs.steps import LEASE, acquired, metrics_of
 from tests.fixtures.patience import within
@@ -105,7 +105,7 @@ async def test_two_of_one_job_and_a_cancel_between_lose_nothing(store: JobStore)
     # Whichever came last: points up to the last step that is stored are those of before.
     assert points[-1].step == 4
     again = await store.heartbeat(job.name, beat(5, at=NOW + timedelta(seconds=9)))
-    assert worker_moves.directive_of(again) is worker_moves.Directive.CANCEL
+    assert worker_moves.directive_of(again) is Directive.CANCEL
 
 
 async def test_a_job_whose_row_is_held_holds_up_no_other(postgres_url: str) -> None:
