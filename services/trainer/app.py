@@ -74,6 +74,7 @@ from services.trainer.use_cases.uploading_base_models import BaseModelUploading
 from services.trainer.use_cases.watching import JobWatch
 from services.trainer.use_cases.working import JobWork
 
+HEARTBEAT_METHOD = "/fiveshot.trainer.v1.WorkerService/Heartbeat"
 CLEAN_UP_METHOD = f"{SERVICE_NAMES[0]}.CleanUpTrainingJobs"
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
@@ -244,6 +245,7 @@ def build(settings: Settings) -> Service:
         ),
         close=(partial(dataset.close, None), partial(registry.close, None)),
         audit=audit,
+        often=(HEARTBEAT_METHOD,),
     )
 
 
