@@ -251,7 +251,9 @@ async def test_a_full_disk_is_told_by_the_ping(tmp_path: Path, monkeypatch: pyte
     await db.dispose()
 
 
-async def test_a_reader_who_leaves_twice_while_sqlite_is_busy_leaves_nothing_that_waits_for_ever(tmp_path: Path) -> None:
+async def test_a_reader_who_leaves_twice_while_sqlite_is_busy_leaves_nothing_that_waits(
+    tmp_path: Path,
+) -> None:
     db = Database(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
     before = asyncio.all_tasks()
     reading, go_on = threading.Event(), threading.Event()
