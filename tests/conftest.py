@@ -10,7 +10,12 @@ import pytest
 # Read by torch's thread pool when it loads: threads that spin while they wait make a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.servers", "tests.fixtures.session_end"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.servers",
+    "tests.fixtures.session_end",
+    "tests.fixtures.sharing",
+]
 
 FOLDER_MARKERS = {
     "integration": "needs the real servers of the suite on this machine",

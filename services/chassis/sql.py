@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import select
 import shutil
 import sqlite3
 import time
@@ -17,15 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import Row, Select, event, text
-from sqlalchemy.engine import URL, Connection, Dialect, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import Row, Select, text
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import BigInteger, Text, TypeDecorator
 
 from services.chassis import telemetry
 from services.chassis.errors import DomainError, Internal, Unavailable
+from services.chassis.sql_engines import SQLITE_BUSY_MS, create_engine
 
 SECONDS = telemetry.histogram(
     "fiveshot_database_transaction_seconds", "Seconds of a transaction, with its wait for a connection.", ("kind",)
@@ -39,12 +39,8 @@ BeforeCommit = Callable[[AsyncConnection], Awaitable[Callable[[], None] | None]]
 """Works in a transaction that is about to commit; what it returns is called once that has happened."""
 DialectName = Literal["sqlite", "postgresql"]
 
-# How long a writer waits for another writer of the same SQLite file before it gives up.
-SQLITE_BUSY_MS = 15_000
 # Bytes that must be free for SQLite to count as well: room for a few large transactions.
 SQLITE_ROOM = 32 * 1024 * 1024
-# How long a connection to PostgreSQL may take; a machine that swallows packets would hold up a start for minutes.
-CONNECT_S = 5
 
 
 class Database:
@@ -57,14 +53,14 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
         self.url = url
-        self.engine = _create_engine(make_url(url), pool_size)
+        self.engine = create_engine(make_url(url), pool_size)
         self.dialect = cast(DialectName, self.engine.dialect.name)
         file = make_url(url).database if self.dialect == "sqlite" else None
         self._folder = Path(file).absolute().parent if file and file != ":memory:" else None
         self.before_commit: BeforeCommit | None = None
         self._writer = asyncio.Lock()
         # A connection of its own, opened at the first ping: a pool that is busy is not a database that is away.
-        self._pinging = _create_engine(make_url(url), 1)
+        self._pinging = create_engine(make_url(url), 1)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -264,57 +260,3 @@ def away(error: DBAPIError) -> DomainError:
         reason="DATABASE_UNAVAILABLE",
         remedy="Check that the server runs and that the database address is right.",
     )
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file behind an SQLite URL; None for PostgreSQL and for a database in memory."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        return None
-    return Path(parsed.database)
-
-
-def _create_engine(url: URL, pool_size: int) -> AsyncEngine:
-    if url.get_backend_name() == "postgresql":
-        engine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, connect_args={"connect_timeout": CONNECT_S}
-        )
-        event.listen(engine.sync_engine, "checkout", _refuse_dropped)
-        return engine
-    path = sqlite_file(url.render_as_string(hide_password=False))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
-    event.listen(engine.sync_engine, "connect", _configure_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _refuse_dropped(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Makes the pool open new connections after the server was restarted, without the round trip of a ping: from an
-    idle connection there is something to read only when its other end has closed it."""
-    driver = connection.driver_connection
-    idle = select.poll()
-    if not driver.closed:
-        idle.register(driver.fileno(), select.POLLIN)
-    if driver.closed or idle.poll(0):
-        error = DisconnectionError("the server closed the connection")
-        error.invalidate_pool = True
-        raise error
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    # The driver must not open transactions by itself; `_begin_sqlite` says which kind is meant.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    # With WAL this survives a killed process; FULL also survives a power cut, which the truth of jobs deserves.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_MS}")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("fiveshot_write", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -26,7 +26,8 @@ from services.chassis.logging import get_logger
 from services.chassis.needs import Need
 from services.chassis.schema_state import READ, check_serves, demanded, read, state_of, too_old, write
 from services.chassis.settings import SqlSettings
-from services.chassis.sql import CONNECT_S, SQLITE_BUSY_MS, Database, away, sqlite_file
+from services.chassis.sql import Database, away
+from services.chassis.sql_engines import CONNECT_S, SQLITE_BUSY_MS, sqlite_file
 
 log = get_logger(__name__)
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,8 +31,9 @@ from services.trainer.adapters.sql_tables import epochs, events, jobs
 from services.trainer.use_cases.upkeep import Sweeper
 from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.seed import SEED
-from tests.chaos.world import World, chaos_world
+from tests.chaos.world import SIMULATED_WORKER, TRAINER, World, chaos_world
 from tests.fixtures.patience import lasting, scaled, until
+from tests.fixtures.preloaded import Preloaded, preloaded
 
 Job = training_job_pb2.TrainingJob
 _Service = training_service_pb2
@@ -87,6 +89,13 @@ async def _ended(world: World, names: list[str]) -> list[Job]:
     return await until(all_ended, limit_s=180, what="all jobs to end")
 
 
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Preloaded]:
+    """The process that trainer and workers are forked from."""
+    with preloaded(TRAINER, SIMULATED_WORKER) as process:
+        yield process
+
+
 @pytest.mark.timeout(1200)
 async def test_no_job_is_lost_or_doubled_whatever_is_killed(
     tmp_path: Path,
@@ -94,13 +103,16 @@ async def test_no_job_is_lost_or_doubled_whatever_is_killed(
     database_url: str,
     dataset_target: str,
     catalogue_file: Path,
+    origin: Preloaded,
     project: str,
     request: pytest.FixtureRequest,
 ) -> None:
     print(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}")
     draw = random.Random(SEED)
     folder = server_folder / f"chaos-{request.node.callspec.id}"
-    async with chaos_world(folder, database_url, dataset_target, catalogue_file, simulated_workers=WORKERS) as world:
+    async with chaos_world(
+        folder, database_url, dataset_target, catalogue_file, origin, simulated_workers=WORKERS
+    ) as world:
         count = max(10, int(SECONDS * 2))
         raging = asyncio.create_task(_rage(world, draw))
         names = [await _create(world, project, number) for number in range(count)]

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from services.chassis.patience import patiently
+from services.trainer.worker.app import ENGINE, RUNNER
 from tests.chaos.bus import the_bus_heard_everything
 from tests.chaos.victims import Victim, python_process
-from tests.chaos.world import KEYS, World, chaos_world
+from tests.chaos.world import KEYS, TRAINER, World, chaos_world
 from tests.fixtures.patience import lasting, scaled, until
 from tests.fixtures.postgres import USER, prepared_postgres
+from tests.fixtures.preloaded import Preloaded, preloaded
 from tests.fixtures.worker import catalogue_file, miniature
 
 __all__ = ["catalogue_file", "miniature"]
@@ -66,7 +69,14 @@ async def _create(world: World, project: str, parameters: Parameters) -> str:
     return (await patiently(call, what="trainer", patience_s=scaled(60))).name
 
 
-def _real_worker(world: World, folder: Path, dataset_target: str, catalogue: Path) -> Victim:
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Preloaded]:
+    """The process that trainer and worker are forked from."""
+    with preloaded(TRAINER, RUNNER, ENGINE) as process:
+        yield process
+
+
+def _real_worker(origin: Preloaded, world: World, folder: Path, dataset_target: str, catalogue: Path) -> Victim:
     variables = {
         "TRAINER_TARGET": world.trainer_target,
         "DATASET_TARGET": dataset_target,
@@ -82,21 +92,21 @@ def _real_worker(world: World, folder: Path, dataset_target: str, catalogue: Pat
         "S3_BUCKET": world.s3.s3_bucket,
     }
     named = {f"WORKER_{name}": value for name, value in variables.items()}
-    return python_process("worker", "services.trainer.worker.app", folder, named)
+    return python_process(origin, "worker", "services.trainer.worker.app", folder, named)
 
 
 @pytest.mark.timeout(2400)
 async def test_a_job_outlives_the_absence_of_every_server_and_the_start_order_does_not_matter(
-    server_folder: Path, dataset_target: str, catalogue_file: Path, project: str
+    server_folder: Path, dataset_target: str, catalogue_file: Path, origin: Preloaded, project: str
 ) -> None:
     folder = server_folder / "outages"
     # What it has confirmed must survive its death.
     with prepared_postgres(durable=True) as postgres:
         url = f"postgresql+psycopg://{USER}@/postgres?host={postgres.data_dir}"
         async with chaos_world(
-            folder, url, dataset_target, catalogue_file, simulated_workers=0, lease_s=LEASE_S, postgres=postgres
+            folder, url, dataset_target, catalogue_file, origin, simulated_workers=0, lease_s=LEASE_S, postgres=postgres
         ) as world:
-            worker = world.victims["worker"] = _real_worker(world, folder, dataset_target, catalogue_file)
+            worker = world.victims["worker"] = _real_worker(origin, world, folder, dataset_target, catalogue_file)
             worker.start()
             await _outlive_outages(world, project)
             await _start_backwards(world, project)

@@ -17,8 +17,11 @@ from services.chassis.grpc_client import channel
 from services.chassis.settings import S3Settings
 from tests.chaos.victims import Victim, python_process
 from tests.fixtures.patience import scaled
+from tests.fixtures.preloaded import Preloaded
 from tests.fixtures.servers import NATS_PASSWORD, nats_address
 
+TRAINER = "services.trainer.app"
+SIMULATED_WORKER = "tests.chaos.worker_process"
 KEYS = ("chaos-key", "chaos-secret-0123456789")
 
 
@@ -40,12 +43,16 @@ async def chaos_world(
     database_url: str,
     dataset_target: str,
     catalogue: Path,
+    origin: Preloaded,
     *,
     simulated_workers: int,
     lease_s: float = scaled(3.0),
     postgres: ServerSpec | None = None,
 ) -> AsyncIterator[World]:
-    """Starts all victims; kills them at the end. postgres: the server behind `database_url`, to be one of them."""
+    """Starts all victims; kills them at the end. origin: has loaded what is ours of them.
+
+    postgres: the server behind `database_url`, to be one of them.
+    """
     s3_spec = servers.seaweedfs(folder / "s3", access_key=KEYS[0], secret_key=KEYS[1])
     nats_spec = servers.nats(folder / "nats", password=NATS_PASSWORD)
     trainer_port = servers.free_ports(1)[0]
@@ -79,8 +86,9 @@ async def chaos_world(
         "s3": Victim(s3_spec),
         "nats": Victim(nats_spec),
         "trainer": python_process(
+            origin,
             "trainer",
-            "services.trainer.app",
+            TRAINER,
             folder,
             {f"TRAINER_{name}": value for name, value in trainer.items()},
             ready=port_file.exists,
@@ -92,8 +100,9 @@ async def chaos_world(
     for number in range(simulated_workers):
         own = {**store, "TARGET": target, "ID": f"worker-{number}"}
         victims[f"worker-{number}"] = python_process(
+            origin,
             f"worker-{number}",
-            "tests.chaos.worker_process",
+            SIMULATED_WORKER,
             folder,
             {f"CHAOS_WORKER_{name}": value for name, value in own.items()},
         )

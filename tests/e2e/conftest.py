@@ -17,6 +17,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from gateway.supervisor import run, servers
 from gateway.supervisor.folder import DataFolder
 from tests.fakes import pictures
+from tests.fixtures.attacked_stack import AttackedStack, attacked_stack
 from tests.fixtures.otlp_receiver import Receiver, receiver
 from tests.fixtures.pretending import five_photos, pretending_stack
 from tests.fixtures.running_stack import PARENT, RunningStack, Stored
@@ -63,6 +64,13 @@ def pretending(spans: Receiver) -> Iterator[RunningStack]:
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
     with pretending_stack(**variables) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="package")
+def attacked() -> Iterator[AttackedStack]:
+    """A stack that strangers, crowds and holders of the wrong keys attack."""
+    with attacked_stack() as stack:
         yield stack
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 from fiveshot.dataset.v1 import dataset_service_pb2 as ds
 from fiveshot.trainer.v1 import training_service_pb2 as tr
 
 from tests.fakes import pictures
-from tests.fixtures.attacked_stack import AttackedStack, attacked_stack
+from tests.fixtures.attacked_stack import AttackedStack
 from tests.fixtures.crowds import (
     UNSEEN,
     half_requests,
@@ -28,10 +27,9 @@ SLOW = 40
 WATCHES = 200
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[AttackedStack]:
-    with attacked_stack() as running:
-        yield running
+@pytest.fixture
+def stack(attacked: AttackedStack) -> AttackedStack:
+    return attacked
 
 
 async def test_a_burst_of_uploads_is_taken_as_far_as_it_fits_and_told_when_to_come_again(stack: AttackedStack) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -15,7 +14,7 @@ from grpc_status import rpc_status
 
 from gateway.http_rules import HttpRule
 from gateway.roles import LEAST_ROLE, Role
-from tests.fixtures.attacked_stack import AttackedStack, attacked_stack, furnish
+from tests.fixtures.attacked_stack import AttackedStack, furnish
 from tests.fixtures.barrage import CLIENTS_OWN, METHODS, PUBLIC_METHODS, RULES, WAYS, Barrage, raw_call
 from tests.fixtures.honest_requests import honest_request
 from tests.fixtures.patience import scaled
@@ -24,9 +23,8 @@ SEED = 11
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[AttackedStack]:
-    with attacked_stack() as running:
-        yield running
+def stack(attacked: AttackedStack) -> AttackedStack:
+    return attacked
 
 
 @pytest.fixture(scope="module")

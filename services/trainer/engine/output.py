@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -48,6 +46,10 @@ def contact_sheet(training: Sequence[Image.Image], rows: Sequence[tuple[str, Seq
 
 def loss_plot(losses: Sequence[float], steps_per_epoch: int, path: Path) -> None:
     """Draw the loss of every step, its running mean, and where epochs end, and write a PNG."""
+    # Not with the module: helper processes and a worker that waits for its first job draw nothing.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

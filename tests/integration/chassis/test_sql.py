@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -18,7 +19,7 @@ from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.requests.sql import RememberedRequests
 from services.chassis.sql import Database, unique_violation
 from services.chassis.sql_migrations import upgrade
-from tests.fixtures.patience import turns, within
+from tests.fixtures.patience import scaled, turns, until, within
 from tests.fixtures.schemas import connected, differences
 from tests.integration.chassis.tables import IDEMPOTENCY_KEYS, METADATA, MIGRATIONS, THINGS
 
@@ -247,4 +248,36 @@ async def test_a_full_disk_is_told_by_the_ping(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(Unavailable) as full:
         await db.ping()
     assert full.value.reason == "DISK_FULL"
+    await db.dispose()
+
+
+async def test_a_reader_who_leaves_twice_while_sqlite_is_busy_leaves_nothing_that_waits(
+    tmp_path: Path,
+) -> None:
+    db = Database(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+    before = asyncio.all_tasks()
+    reading, go_on = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        reading.set()
+        return go_on.wait(scaled(60))
+
+    async def read() -> None:
+        async with db.connect() as conn:
+            driver: Any = (await conn.get_raw_connection()).driver_connection
+            await driver.create_function("hold", 0, hold)
+            await conn.execute(text("SELECT hold()"))
+
+    reader = asyncio.create_task(read())
+    await until(reading.is_set)
+    # Once out of the question, once out of the polite end of its connection.
+    for _ in range(2):
+        reader.cancel()
+        await turns()
+    assert await asyncio.wait({reader}, timeout=scaled(60)) == ({reader}, set())
+    closing = asyncio.all_tasks() - before
+    assert closing
+    go_on.set()
+    async with within(10):
+        await asyncio.gather(*closing)
     await db.dispose()

@@ -165,13 +165,15 @@ def test_the_steps_of_a_run_are_bitwise_the_same_with_pictures_drawn_between_the
     assert {picture.step for picture in drawn} == {1}
 
 
-def test_a_helper_process_waits_while_the_main_one_draws(make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_a_helper_process_waits_while_the_main_one_draws(make_spec: MakeSpec, warm: Warm, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"num_epochs": 1, "batch_size": 3, "num_repeats": 4, "job": {"processes": 2}}
-    plain = trained(make_spec("plain", **changes))
+    # The second job takes the helper of the first over, as a worker's does.
+    plain = trained(make_spec("plain", **changes), warm)
     drawn: list[DrawnPicture] = []
     commands = iter([Command.CONTINUE, Command.DRAW])
     with_picture = trained(
         make_spec("drawn", **changes),
+        warm,
         control=lambda: next(commands, Command.CONTINUE),
         try_out=lambda: try_out(tmp_path / "asked", drawn),
     )

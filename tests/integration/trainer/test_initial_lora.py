@@ -1,8 +1,13 @@
-"""A job that starts from an earlier LoRA: its first step has that one's effect, and its files hold the whole."""
+"""A job that starts from an earlier LoRA: its first step has that one's effect, and its files hold the whole.
+
+The short form starts from every form of one kind of adapter and from one form of every other kind; `make matrix` sets
+`FIVESHOT_READERS=all`, which starts from every form of every kind.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +37,8 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "loha": {"adapter": "loha", "target_modules": "attention"},
     "lokr": {"adapter": "lokr", "target_modules": "attention_ff"},
 }
+STARTS = {} if os.environ.get("FIVESHOT_READERS") == "all" else {"rslora": ("diffusers",), "dora": ("kohya",)}
+"""The forms that a second job starts from; every form of the adapters that are not named."""
 
 
 def trained(spec: TrainJobSpec, **hooks: Any) -> list[EpochResult]:
@@ -61,7 +68,9 @@ def largest_difference(one: Path, other: Path) -> float:
 def test_what_a_still_job_exports_is_what_it_started_from(make_spec: MakeSpec, name: str) -> None:
     changes = ADAPTERS[name]
     (first,) = trained(make_spec("first", **SHORT, **changes))
-    for file in first.artifacts:
+    starts = [file for file in first.artifacts if file.form in STARTS.get(name, (file.form,))]
+    assert starts
+    for file in starts:
         (second,) = trained(make_spec(file.form, job=starting(file.path), **{**changes, **STILL}))
         for artifact in second.artifacts:
             before = of_form(first, artifact.form)
