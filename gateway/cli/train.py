@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from fiveshot.errors import InvalidArgument
@@ -16,6 +15,7 @@ from gateway.cli import estimates, labels, lookup, output
 from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, datasets, jobs, models
+from gateway.cli.faults import Faults
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 
@@ -84,7 +84,7 @@ def start(
     ] = False,
 ) -> None:
     """Queue a training job."""
-    session: Session = ctx.obj
+    session, faults = ctx.obj, Faults()
     named = {
         "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
         "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
@@ -94,17 +94,18 @@ def start(
         dataset_version=session.name("datasets", source),
         display_name=display_name,
         priority=priority,
-        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, base_model, source, from_)),
+        parameters=parameters(named, set_ or [], prompt or [], faults),
         initial_lora=_lora(session, from_),
-        labels=labels.parsed(label),
+        labels=faults.take(lambda: labels.parsed(label), {}),
     )
     request = pb.CreateTrainingJobRequest(
         parent=session.parent,
-        training_job_id=lookup.new_id(job_id, field="training_job_id", kind="job"),
+        training_job_id=faults.take(lambda: lookup.new_id(job_id, field="training_job_id", kind="job"), ""),
         training_job=job,
-        validate_only=validate_only,
+        validate_only=validate_only or bool(faults.found),
         ignore_audit=ignore_audit,
     )
+    faults.refuse(lambda: session.trainer.CreateTrainingJob(request))
     try:
         created = session.trainer.CreateTrainingJob(request)
     except KeyboardInterrupt:
@@ -138,15 +139,17 @@ def estimate(
     set_: Set = None,
 ) -> None:
     """Estimate a job's steps, time and memory without creating it."""
-    session: Session = ctx.obj
+    session, faults = ctx.obj, Faults()
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "preset": preset}
     job = training_job_pb2.TrainingJob(
         base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
-        parameters=parameters(named, set_ or [], [], _estimating(session, base_model, source, from_)),
+        parameters=parameters(named, set_ or [], [], faults),
         initial_lora=_lora(session, from_),
     )
-    answer = session.trainer.EstimateTrainingJob(pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job))
+    request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
+    faults.refuse(lambda: session.trainer.EstimateTrainingJob(request))
+    answer = session.trainer.EstimateTrainingJob(request)
     if session.json:
         output.print_json(answer)
         return
@@ -252,25 +255,6 @@ def extend(
 
 def _lora(session: Session, given: str) -> str:
     return session.stubs.channel.endpoint.lora(given) if given else ""
-
-
-def _estimating(
-    session: Session, base_model: str, source: str, lora: str
-) -> Callable[[training_job_pb2.TrainingParameters], Any]:
-    """Has the service look at parameters for a job, without making one."""
-
-    def estimate(given: training_job_pb2.TrainingParameters) -> Any:
-        name = session.name("datasets", source)
-        job = training_job_pb2.TrainingJob(
-            base_model=base_model_name(session, base_model),
-            dataset_version=name,
-            parameters=given,
-            initial_lora=_lora(session, lora),
-        )
-        request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
-        return session.trainer.EstimateTrainingJob(request)
-
-    return estimate
 
 
 def _follow(session: Session, name: str) -> None:

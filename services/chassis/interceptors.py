@@ -20,9 +20,10 @@ from google.protobuf.message import Message
 from services.chassis import call_spans, decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.audit.calls import AuditedCall, Auditing
 from services.chassis.callers import Callers
+from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.internal_token import InternalTokenInterceptor, rebuilt
 from services.chassis.logging import get_logger
-from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
+from services.chassis.request_checks import broken_rules, check_projects, field_naming, unfit_texts
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import ENDING, WAITED, Ending
@@ -53,12 +54,15 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 
 def server_interceptors(
-    settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
+    settings: BaseServiceSettings,
+    audit: Auditing | None = None,
+    ending: Ending | None = None,
+    further: FurtherChecks = NONE,
 ) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks. ending: of the server,
-    for calls that wait."""
+    for calls that wait. further: what else a refusal names."""
     reflection = InternalTokenInterceptor(settings, methods="/grpc.reflection.")
-    return [reflection, call_spans.interceptor(), CallInterceptor(settings, audit, ending)]
+    return [reflection, call_spans.interceptor(), CallInterceptor(settings, audit, ending, further)]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -78,8 +82,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Identity, checks, errors, metrics, log and audit of each call."""
 
     def __init__(
-        self, settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
+        self,
+        settings: BaseServiceSettings,
+        audit: Auditing | None = None,
+        ending: Ending | None = None,
+        further: FurtherChecks = NONE,
     ) -> None:
+        self._further = further
         self._audit = audit
         self._ending = ending
         self._callers = Callers(settings)
@@ -104,7 +113,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def answer(request: Any, context: Any) -> Any:
-            call = _Call(method, context, streams=handler.request_streaming)
+            call = _Call(method, context, self._further, streams=handler.request_streaming)
             try:
                 response = await behavior(self._admit(request, context, call), context)
                 call.made = getattr(response, "name", "")
@@ -123,7 +132,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
-            call = _Call(method, context, streams=True)
+            call = _Call(method, context, self._further, streams=True)
             try:
                 async for response in behavior(self._admit(request, context, call), context):
                     call.sent += 1
@@ -193,8 +202,9 @@ class _Call:
     sent = 0
     _reason = ""
 
-    def __init__(self, method: str, context: Any, *, streams: bool) -> None:
+    def __init__(self, method: str, context: Any, further: FurtherChecks, *, streams: bool) -> None:
         self.method = method
+        self._further = further
         self._streams = streams
         self._seconds = (STREAM_SECONDS if streams else CALL_SECONDS).labels(method)
         # The call has a task of its own, and with it a context.
@@ -222,7 +232,7 @@ class _Call:
             # Cancellation, or a stream that the client closed early: nobody is left to answer.
             self._code = grpc.StatusCode.CANCELLED
             return
-        domain_error = self._translate(error)
+        domain_error = await self._completed(self._translate(error))
         self._code, self._reason = grpc_errors.status_code(domain_error), domain_error.reason
         status = grpc_errors.to_status(domain_error)
         caller = request_context.current()
@@ -239,6 +249,20 @@ class _Call:
         CALLS.labels(self.method, self._code.name).inc()
         self._seconds.observe(max(0.0, seconds))
         log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
+
+    async def _completed(self, error: errors.DomainError) -> errors.DomainError:
+        """The error with what else is wrong with the request; nobody corrects a request one field at a time."""
+        if not isinstance(error, errors.InvalidArgument) or self.request is None:
+            return error
+        with suppress(errors.PermissionDenied):
+            # Of projects that it may not touch a caller learns nothing.
+            check_projects(self.request, request_context.current())
+            try:
+                return await self._further.completed(error, self.request)
+            except Exception as crash:
+                # The first refusal is right all the same.
+                log.error("further_check_crashed", method=self.method, exc_info=crash)
+        return error
 
     def _translate(self, error: Exception) -> errors.DomainError:
         if isinstance(error, grpc.aio.AioRpcError):
@@ -265,8 +289,7 @@ class _Call:
 
 
 def _check(message: Message, caller: RequestContext) -> None:
-    check_rules(message)
-    check_text(message)
+    errors.refuse_all([*broken_rules(message), *unfit_texts(message)])
     check_projects(message, caller)
 
 

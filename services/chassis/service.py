@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from services.chassis import logging, telemetry, tracing
 from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
+from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
@@ -46,8 +47,8 @@ class Service:
 
     register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without
     which the process can do nothing; they are prepared in this order before the port opens, and health follows them.
-    background: run until the end. audit: records the calls. files: what `check-files` compares. close: lets go of what
-    is not a need, in this order, before the needs.
+    background: run until the end. audit: records the calls. files: what `check-files` compares. further: what else a
+    refusal names. close: lets go of what is not a need, in this order, before the needs.
     """
 
     register: Register
@@ -59,6 +60,7 @@ class Service:
     close: Sequence[Task] = ()
     audit: Auditing | None = None
     files: FileCheck | None = None
+    further: FurtherChecks = NONE
 
     async def prepare(self, patience_s: float) -> None:
         """Prepares what is needed. Raises Unavailable when it stays away for `patience_s` seconds."""
@@ -83,6 +85,7 @@ class Service:
             background=(*self.background, *((self.audit.run,) if self.audit else ())),
             bare=self.bare,
             audit=self.audit,
+            further=self.further,
         )
 
     async def end(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, collected, refuse_all
 
 # What a file of that extension holds, in the words of `chassis.pictures`.
 EXTENSIONS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg"}
@@ -42,6 +42,25 @@ def check_text(text: str, *, field: str, lines: bool = False) -> str:
                 remedy="Remove it and send plain text.",
             )
     return text.strip()
+
+
+class Texts:
+    """The texts of a request, so that one refusal names all that are wrong."""
+
+    def __init__(self) -> None:
+        self._wrong: list[InvalidArgument] = []
+
+    def checked(self, text: str, *, field: str, lines: bool = False) -> str:
+        """As `check_text` gives it; "" for a wrong one."""
+        return collected(self._wrong, lambda: check_text(text, field=field, lines=lines)) or ""
+
+    def label(self, label: str, *, field: str) -> str:
+        """As `check_label` gives it; "" for a wrong one."""
+        return collected(self._wrong, lambda: check_label(label, field=field)) or ""
+
+    def refuse(self) -> None:
+        """Raises InvalidArgument for those that are wrong."""
+        refuse_all(self._wrong)
 
 
 def check_label(label: str, *, field: str) -> str:

@@ -82,6 +82,18 @@ class Planner:
         """Fewer are refused."""
         return self._min_images
 
+    async def check_parameters(self, request: JobRequest) -> None:
+        """Raises InvalidArgument or NotFound for a wrong base model, or for all wrong parameters."""
+        model = await self._base_models.find(
+            request.base_model, project=request.project, field="training_job.base_model"
+        )
+        await self._shaped(request, model)
+
+    async def check_dataset(self, request: JobRequest) -> None:
+        """Raises InvalidArgument or NotFound for a wrong dataset, or a trigger word that it does not have."""
+        self._check_dataset_name(request)
+        _check_trigger_word(request, await self._read(request.dataset, store=False))
+
     async def plan(
         self,
         request: JobRequest,
@@ -98,21 +110,25 @@ class Planner:
         model = await self._base_models.find(
             request.base_model, project=request.project, field="training_job.base_model"
         )
-        if not request.initial_lora:
-            resolved(model, request.parameters)
         self._check_dataset_name(request)
-        lora = await self._lora(request, model)
+        request, initial = await self._shaped(request, model)
         least = self._min_images if least is None else least
-        if lora is not None:
-            request = replace(request, parameters=lora.shape.over(request.parameters))
-            if faults := list(lora.shape.faults(resolved(model, request.parameters))):
-                raise wrong_parameters(faults)
-        initial = lora.lora if lora is not None else None
         planned = self._planned(request, model, await self._read(request.dataset, store=False), least, initial)
         check(planned)
         if not store or planned.data.version:
             return planned
         return self._planned(request, model, await self._read(request.dataset, store=True), least, initial)
+
+    async def _shaped(self, request: JobRequest, model: BaseModel) -> tuple[JobRequest, EarlierLora | None]:
+        """The request with the shape of its earlier LoRA, if any. Raises InvalidArgument for wrong parameters."""
+        lora = await self._lora(request, model)
+        if lora is None:
+            resolved(model, request.parameters)
+            return request, None
+        request = replace(request, parameters=lora.shape.over(request.parameters))
+        if faults := list(lora.shape.faults(resolved(model, request.parameters))):
+            raise wrong_parameters(faults)
+        return request, lora.lora
 
     async def _lora(self, request: JobRequest, model: BaseModel) -> FoundLora | None:
         if not request.initial_lora:

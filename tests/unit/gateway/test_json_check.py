@@ -118,3 +118,35 @@ def test_no_method_takes_in_its_query_what_other_methods_take_in_their_path() ->
             if field.name != rule.body and field.name not in rule.variables
         }
         assert not open_fields & refused, rule.method.full_name
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "fields"),
+    [
+        ("POST", JOBS, {"trainingJobId": "B d", "trainingJob": {"rnak": 1, "priority": 900}},
+         {"training_job.rnak", "training_job_id", "training_job.priority"}),
+        ("PATCH", f"{JOBS}/one", {"displayName": [], "priority": 900, "labels": {"B d": "x"}},
+         {"training_job.display_name", "training_job.priority", "training_job.labels[B d]"}),
+        ("POST", "/v1/projects/acme/datasets/dogs/images:batchUpdate",
+         {"requests": [{"image": {"caption": "x" * 5000}}, {"image": {"numRepeats": "x", "caption": "x" * 5000}}]},
+         {"requests[0].image.caption", "requests[1].image.num_repeats", "requests[1].image.caption"}),
+        ("POST", f"{JOBS}:cleanUp", {"olderThan": "-5s", "validateOnly": "perhaps"}, {"older_than", "validate_only"}),
+        # What a parser alone can refuse hides the rules, but not what is known.
+        ("POST", f"{JOBS}:cleanUp", {"olderThan": "soon", "x": 1}, {"x"}),
+    ],
+)  # fmt: skip
+def test_broken_field_rules_are_named_with_them(
+    check: JsonCheck, verb: str, path: str, body: object, fields: set[str]
+) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check(verb, path, json.dumps(body).encode())
+    assert {violation.field for violation in wrong.value.violations} == fields
+
+
+def test_what_is_wrong_decides_the_reason_and_not_its_words(check: JsonCheck) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check("POST", JOBS, json.dumps({"trainingJob": {"There is no such field": 1}}).encode())
+    assert wrong.value.reason == "FIELD_UNKNOWN"
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check("PATCH", f"{JOBS}/one", json.dumps({"labels": {"There is no such field": 1}}).encode())
+    assert wrong.value.reason == "FIELD_TYPE_WRONG"
