@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,16 +16,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.http_rules import HttpRule
+from gateway.json_documents import check_path, read_document, shown
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.chassis.request_checks import broken_rules
 
 # These have a JSON form of their own, or take any field.
 _OPAQUE = "google.protobuf."
 _MAX_NAMED = 16
+_TIMES = {each.DESCRIPTOR.full_name: each for each in (Duration, Timestamp)}
+_FORMS = {
+    "google.protobuf.Duration": 'must be a duration in seconds, such as "90s"',
+    "google.protobuf.Timestamp": 'must be a time, such as "2026-01-31T12:00:00Z"',
+}
 _NO_FIELD = "There is no such field"
 _NUMBER = re.compile(r"\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*|-?Infinity|NaN")
 
@@ -48,19 +55,17 @@ class JsonCheck:
             self._rules[rule.verb].append(rule)
 
     def check(self, verb: str, path: str, body: bytes) -> None:
-        """Raises InvalidArgument that names every unknown field and every value of a wrong type.
+        """Raises InvalidArgument for a body that is no JSON object; that says another resource than the path; or that
+        has unknown fields or values of a wrong type, with all of them.
 
-        path: with or without a query. A path of no method and a body that is no JSON object pass: the transcoder
-        refuses them.
+        path: with or without a query. A path of no method passes: the transcoder refuses it.
         """
         path = path.partition("?")[0]
         rule = next((each for each in self._rules[verb] if each.pattern.fullmatch(path)), None)
         if rule is None or rule.takes_bytes or rule.body_message is None or not body:
             return
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            return
+        document = read_document(body)
+        check_path(document, rule, path)
         prefix = "" if rule.body == "*" else f"{rule.body}."
         kept: dict[str, Any] = {}
         faults = list(_faults(document, rule.body_message, prefix, kept))
@@ -93,7 +98,7 @@ def _faults(value: object, message: Descriptor, prefix: str, kept: dict[str, Any
     for name, item in value.items():
         field = fields.get(name)
         if field is None:
-            yield _Fault(FieldViolation(prefix + _shown(name), _description(name, message)), unknown=True)
+            yield _Fault(FieldViolation(prefix + shown(name), _description(name, message)), unknown=True)
             continue
         found = list(_faults_of_field(field, item, prefix))
         yield from found
@@ -174,6 +179,9 @@ def _mistake(value: object, field: FieldDescriptor) -> str:
         return ""
     kind = field.cpp_type
     if field.message_type is not None:
+        form = _FORMS.get(field.message_type.full_name)
+        if form is not None:
+            return "" if _readable(value, field.message_type.full_name) else form
         opaque = field.message_type.full_name.startswith(_OPAQUE)
         return "" if opaque or isinstance(value, dict) else "must be a JSON object"
     if isinstance(value, (dict, list)):
@@ -192,6 +200,16 @@ def _mistake(value: object, field: FieldDescriptor) -> str:
     return "must be a whole number" if whole and isinstance(value, float) and not value.is_integer() else ""
 
 
+def _readable(value: object, kind: str) -> bool:
+    """Whether JSON may say a duration or a time so."""
+    made: Any = _TIMES[kind]()
+    try:
+        made.FromJsonString(value)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
 def _inner(field: FieldDescriptor) -> Descriptor | None:
     """The message of a field's values; None when they are none."""
     message: Descriptor | None = _value_field(field).message_type
@@ -206,11 +224,6 @@ def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]
         yield from ((item, f"[{number}]") for number, item in enumerate(value))
     else:
         yield value, ""
-
-
-def _shown(name: str) -> str:
-    """A name as it may stand in an answer: JSON can spell half of a character, which no other encoding can."""
-    return name[:100].encode("utf-8", "replace").decode("utf-8")
 
 
 def _description(name: str, message: Descriptor) -> str:

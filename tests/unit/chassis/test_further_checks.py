@@ -27,7 +27,7 @@ from services.tagger.proto_mapping.checks import further_checks as of_tagger
 from services.trainer.proto_mapping.checks import further_checks as of_trainer
 
 Request = dataset_service_pb2.ListDatasetsRequest
-TOKENS = PageTokens("k" * 32)
+TOKENS = PageTokens(b"k" * 32)
 FIRST = InvalidArgument("parent: is wrong", field="parent", reason="REQUEST_INVALID", remedy="Correct it.")
 
 
