@@ -15,8 +15,9 @@ local MOST_NAMED = 16
 local LARGEST = {int32 = 2147483647, uint32 = 4294967295, int64 = 9.2e18, uint64 = 1.8e19}
 local kept, entries = {}, 0
 
--- violations: {field, description} of each field of the API that is wrong. message: in place of the usual one.
-local function refuse(handle, reason, violations, message)
+-- violations: {field, description} of each field of the API that is wrong. message: in place of the usual one. more:
+-- headers.
+local function refuse(handle, reason, violations, message, more)
   local refusal = REFUSED[reason]
   local metadata = handle:streamInfo():dynamicMetadata()
   metadata:set(SPACE, "refused", reason)
@@ -24,7 +25,9 @@ local function refuse(handle, reason, violations, message)
   if violations then
     metadata:set(SPACE, "violations", violations)
   end
-  handle:respond({[":status"] = refusal.status}, refusal.message)
+  local headers = more or {}
+  headers[":status"] = refusal.status
+  handle:respond(headers, refusal.message)
 end
 
 local function decoded(text)
@@ -200,9 +203,9 @@ function envoy_on_request(handle)
   local verb = headers:get(":method") or ""
   local place = shape(path):gsub("^(projects/)[^/:]+", "%1*"):gsub("/+$", "")
   local call = verb .. " " .. place
-  if VERBS[place] and not QUERIES[call] and verb ~= "OPTIONS" then
+  if VERBS[place] and not QUERIES[call] then
     local message = (verb:match("^%u+$") or "This method") .. " is not offered here; this path takes " .. VERBS[place]
-    return refuse(handle, "METHOD_NOT_ALLOWED", nil, message)
+    return refuse(handle, "METHOD_NOT_ALLOWED", nil, message, {allow = VERBS[place]})
   end
   if query then
     local reason, violations, message = wrong_query(query, call)

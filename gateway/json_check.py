@@ -47,9 +47,11 @@ class _Fault:
 
 
 class JsonCheck:
-    """Checks bodies against the methods that the rules name."""
+    """Checks bodies against the methods that the rules name. max_bytes: of a whole one; Envoy may show the beginning of
+    a larger one, which the transcoder refuses."""
 
-    def __init__(self, rules: Iterable[HttpRule]) -> None:
+    def __init__(self, rules: Iterable[HttpRule], *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._rules: dict[str, list[HttpRule]] = defaultdict(list)
         for rule in rules:
             self._rules[rule.verb].append(rule)
@@ -62,7 +64,7 @@ class JsonCheck:
         """
         path = path.partition("?")[0]
         rule = next((each for each in self._rules[verb] if each.pattern.fullmatch(path)), None)
-        if rule is None or rule.takes_bytes or rule.body_message is None or not body:
+        if rule is None or rule.takes_bytes or rule.body_message is None or not 0 < len(body) <= self._max_bytes:
             return
         document = read_document(body)
         check_path(document, rule, path)

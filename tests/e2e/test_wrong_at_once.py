@@ -61,7 +61,42 @@ CASES = [
     Wrong("POST", "/webhooks", {"webhook": {"url": "ftp://x", "eventTypes": ["nope", "neither"]}},
           {"webhook.url", "webhook.event_types"}),
     Wrong("POST", "/trainingJobs:cleanUp", {"olderThan": "-5s", "validateOnly": "perhaps", "x": 1},
-          {"validate_only", "x"}),
+          {"older_than", "validate_only", "x"}),
+    # What only the service knows, with the field rules.
+    Wrong("POST", "/trainingJobs", {"trainingJobId": "B d", "trainingJob": {
+        "baseModel": "baseModels/fiveshot-tiny", "datasetVersion": DATASET, "priority": 900,
+        "parameters": {"rank": 9000, "numEpochs": 0}}},
+          {"training_job_id", "training_job.priority", "training_job.parameters.rank",
+           "training_job.parameters.num_epochs", "training_job.dataset_version"}),
+    Wrong("POST", "/trainingJobs:estimate", {"trainingJob": {
+        "baseModel": "baseModels/nope", "datasetVersion": "nope", "labels": {"B d": "x"}}},
+          {"training_job.labels[B d]", "training_job.base_model", "training_job.dataset_version"}),
+    Wrong("PATCH", "/trainingJobs/nothing-here?updateMask=priority,rank", {"priority": 900},
+          {"training_job.priority", "update_mask"}),
+    Wrong("GET", "/datasets?pageSize=-1&filter=zz&orderBy=qq", None, {"page_size", "filter", "order_by"}),
+    Wrong("GET", "/trainingJobs?pageSize=-1&filter=zz", None, {"page_size", "filter"}),
+    Wrong("GET", "/tagJobs?pageSize=-1&filter=zz", None, {"page_size", "filter"}),
+    Wrong("GET", "/models?pageSize=-1&orderBy=zz", None, {"page_size", "order_by"}),
+    Wrong("GET", "/webhooks?pageSize=-1&orderBy=zz", None, {"page_size", "order_by"}),
+    Wrong("PATCH", "/datasets/nothing-here?updateMask=name_of,subject", {"labels": {"B d": "x"}, "subject": "a\u0007b"},
+          {"dataset.labels[B d]", "dataset.subject", "update_mask"}),
+    Wrong("POST", "/datasets", {"datasetId": "B d", "dataset": {"displayName": "a\u0007b", "triggerWord": "a\u0007b"}},
+          {"dataset_id", "dataset.display_name", "dataset.trigger_word"}),
+    Wrong("POST", "/datasets/nothing-here/images:upload?fileName=a.gif&caption=" + "x" * 3000, None,
+          {"caption", "file_name"}),
+    Wrong("POST", "/datasets/nothing-here/images:editTags", {"filter": "zz", "edits": [{"add": LONG}, {"remove": "_"}]},
+          {"filter", "edits[0].add", "edits[1].remove"}),
+    Wrong("POST", "/tagJobs", {"dataset": DATASET, "options": {"threshold": 7, "tagger": "taggers/nope"}},
+          {"options.threshold", "options.tagger"}),
+    Wrong("POST", "/models", {"modelId": "B d", "model": {"tags": [" "]}}, {"model_id", "model.tags"}),
+    Wrong("PATCH", "/webhooks/nothing-here?updateMask=url,secret", {"url": "ftp://x", "labels": {"B d": "x"}},
+          {"webhook.labels[B d]", "webhook.url", "update_mask"}),
+    Wrong("POST", "/webhooks", {"webhookId": "B d", "webhook": {"url": "http://10.0.0.1/x", "eventTypes": ["nope"]}},
+          {"webhook_id", "webhook.url", "webhook.event_types"}),
+    Wrong("POST", "/previewRequests", {"previewRequest": {
+        "sources": ["projects/default/trainingJobs/nothing-here/epochs/1"], "prompts": ["a"], "seeds": [1, 1],
+        "steps": 9000}},
+          {"preview_request.steps", "preview_request.seeds", "preview_request.sources"}),
 ]  # fmt: skip
 
 

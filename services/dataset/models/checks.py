@@ -101,6 +101,8 @@ def check_file_name(file_name: str, limits: Limits, *, field: str) -> str:
 
 
 def _file_name_fault(file_name: str) -> str:
+    if not file_name:
+        return "is missing"
     if "/" in file_name or "\\" in file_name:
         return "holds a path"
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in file_name):

@@ -20,7 +20,7 @@ JOBS = "/v1/projects/acme/trainingJobs"
 
 @pytest.fixture(scope="module")
 def check() -> JsonCheck:
-    return JsonCheck(RULES)
+    return JsonCheck(RULES, max_bytes=256 * 1024)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,13 @@ def test_a_body_never_overrides_the_path(check: JsonCheck, verb: str, path: str,
     with pytest.raises(InvalidArgument) as wrong:
         check.check(verb, path, json.dumps(body).encode())
     assert (wrong.value.reason, wrong.value.field) == ("BODY_OVERRIDES_PATH", field)
+
+
+def test_the_beginning_of_a_body_that_is_too_large_is_left_to_whoever_refuses_it(check: JsonCheck) -> None:
+    body = b'{"datasetId": "' + b"x" * 256 * 1024
+    check.check("POST", "/v1/projects/acme/datasets", body[: 256 * 1024 + 1])
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        check.check("POST", "/v1/projects/acme/datasets", body[: 256 * 1024])
 
 
 def test_a_body_may_say_what_the_path_says(check: JsonCheck) -> None:
