@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fiveshot import Client, errors
 
 from tests.fixtures.running_stack import RunningStack
 
@@ -44,12 +45,14 @@ CASES = [
           {"requests[0].name", "requests[1].name"}),
     Wrong("POST", "/datasets/nothing-here/images:batchUpdate",
           {"requests": [{"image": {"caption": LONG}}, {"image": {"numRepeats": 9000}}]},
-          {"requests[0].image.caption", "requests[1].image.num_repeats"}),
+          {"requests[0].image.caption", "requests[1].image.num_repeats", "requests[0].image.name",
+           "requests[1].image.name"}),
     Wrong("POST", "/datasets/nothing-here/images:editTags", {"edits": [{"add": LONG}, {"remove": LONG}]},
           {"edits[0].add", "edits[1].remove"}),
     Wrong("POST", "/tagJobs", {"dataset": "b d", "options": {"threshold": 7}}, {"dataset", "options.threshold"}),
     Wrong("POST", "/trainingJobs", {"trainingJob": {"priority": 900, "labels": {"B d": "x"}, "displayName": LONG}},
-          {"training_job.priority", "training_job.labels[B d]", "training_job.display_name"}),
+          {"training_job.priority", "training_job.labels[B d]", "training_job.display_name", "training_job.base_model",
+           "training_job.dataset_version"}),
     Wrong("POST", "/trainingJobs:estimate", {"trainingJob": {"parameters": {"rank": "x", "numEpochs": 1.5}}},
           {"training_job.parameters.rank", "training_job.parameters.num_epochs"}),
     Wrong("PATCH", "/trainingJobs/nothing-here", {"priority": 900, "displayName": LONG},
@@ -57,7 +60,7 @@ CASES = [
     Wrong("POST", "/models", {"modelId": "B d", "model": {"labels": {"B d": "x"}, "tags": [""]}},
           {"model_id", "model.labels[B d]", "model.tags[0]"}),
     Wrong("POST", "/webhooks", {"webhookId": "B d", "webhook": {"displayName": LONG, "labels": {"B d": "x"}}},
-          {"webhook_id", "webhook.display_name", "webhook.labels[B d]"}),
+          {"webhook_id", "webhook.display_name", "webhook.labels[B d]", "webhook.url"}),
     Wrong("POST", "/webhooks", {"webhook": {"url": "ftp://x", "eventTypes": ["nope", "neither"]}},
           {"webhook.url", "webhook.event_types"}),
     Wrong("POST", "/trainingJobs:cleanUp", {"olderThan": "-5s", "validateOnly": "perhaps", "x": 1},
@@ -88,7 +91,7 @@ CASES = [
           {"filter", "edits[0].add", "edits[1].remove"}),
     Wrong("POST", "/tagJobs", {"dataset": DATASET, "options": {"threshold": 7, "tagger": "taggers/nope"}},
           {"options.threshold", "options.tagger"}),
-    Wrong("POST", "/models", {"modelId": "B d", "model": {"tags": [" "]}}, {"model_id", "model.tags"}),
+    Wrong("POST", "/models", {"modelId": "B d", "model": {"tags": ["a", " "]}}, {"model_id", "model.tags[1]"}),
     Wrong("PATCH", "/webhooks/nothing-here?updateMask=url,secret", {"url": "ftp://x", "labels": {"B d": "x"}},
           {"webhook.labels[B d]", "webhook.url", "update_mask"}),
     Wrong("POST", "/webhooks", {"webhookId": "B d", "webhook": {"url": "http://10.0.0.1/x", "eventTypes": ["nope"]}},
@@ -123,7 +126,22 @@ def test_all_wrong_parameters_are_named_with_what_they_may_be(pretending: Runnin
     )  # fmt: skip
     assert answer.status_code == 400, answer.text
     violations = [each for item in answer.json()["details"] for each in item.get("fieldViolations", ())]
-    prefix = "training_job.parameters."
-    assert {each["field"] for each in violations} == {
-        f"{prefix}{name}" for name in ("rank", "learning_rate", "num_epochs", "resolution")
-    }
+    parameters = {f"parameters.{name}" for name in ("rank", "learning_rate", "num_epochs", "resolution")}
+    named = {each["field"].removeprefix("training_job.") for each in violations}
+    # There is no such dataset either.
+    assert named == {*parameters, "dataset_version"}
+
+
+def test_the_python_client_names_what_it_and_the_server_find_wrong(pretending: RunningStack) -> None:
+    with Client(pretending.server, api_key=pretending.api_key) as client:
+        dataset = client.datasets.create()
+        with pytest.raises(errors.InvalidArgument) as refused:
+            dataset.train(rnak=4, num_epochs="x", rank=9000, priority=900, id="B d")
+        with pytest.raises(errors.InvalidArgument) as estimated:
+            dataset.estimate(rnak=4, rank=9000)
+        assert not list(client.jobs.list(f'labels.none = "x"'))
+    given = ["rnak", "num_epochs"]
+    found = {"training_job_id", "training_job.priority", "training_job.parameters.rank"}
+    fields = [each.field for each in refused.value.violations]
+    assert (fields[:2], set(fields[2:])) == (given, found)
+    assert [each.field for each in estimated.value.violations] == ["rnak", "training_job.parameters.rank"]
