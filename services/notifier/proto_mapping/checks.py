@@ -15,19 +15,22 @@ from services.notifier.use_cases.webhooks import Webhooks
 def further_checks(webhooks: Webhooks, tokens: PageTokens) -> FurtherChecks:
     """The checks of each request."""
 
-    async def webhook(request: pb.CreateWebhookRequest | pb.UpdateWebhookRequest) -> None:
-        given = request.webhook
-        # Of an update the address is looked at only where there is one.
-        wanted = given.url.strip() or (None if isinstance(request, pb.UpdateWebhookRequest) else "")
-        await webhooks.checked(tuple(given.event_types), wanted)
+    async def created(request: pb.CreateWebhookRequest) -> None:
+        await webhooks.checked(tuple(request.webhook.event_types), request.webhook.url.strip())
+
+    async def updated(request: pb.UpdateWebhookRequest) -> None:
+        given, mask = request.webhook, set(request.update_mask.paths)
+        url = given.url.strip() if "url" in mask or (given.url and mask <= {"*"}) else None
+        types = given.event_types if "event_types" in mask or mask <= {"*"} else ()
+        await webhooks.checked(tuple(types), url)
 
     return FurtherChecks(
         {
             pb.ListWebhooksRequest: (list_check(WEBHOOKS, tokens),),
             pb.ListWebhookDeliveriesRequest: (list_check(DELIVERIES, tokens),),
-            pb.CreateWebhookRequest: (webhook,),
+            pb.CreateWebhookRequest: (created,),
             pb.UpdateWebhookRequest: (
-                webhook,
+                updated,
                 lambda request: check_mask(request.update_mask.paths, EDITABLE),
             ),
         }
