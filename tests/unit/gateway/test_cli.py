@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gateway import api_keys
-from gateway.cli import labels, output, pictures, tagging, watch
+from gateway.cli import labels, lookup, output, pictures, tagging, watch
 from gateway.cli.faults import Faults
 from gateway.cli.main import app, hoist
 from gateway.cli.parameters import parameters
@@ -400,3 +400,11 @@ def _png(colour: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_what_is_not_there_is_answered_with_the_nearest_that_is() -> None:
+    error = lookup.no_such("key", "labtop", ["laptop", "ci"], "fiveshot keys list")
+    assert (error.message, error.remedy) == (
+        "There is no key 'labtop'", "Did you mean laptop? List them with `fiveshot keys list`."
+    )  # fmt: skip
+    assert lookup.no_such("key", "x", [], "fiveshot keys list").remedy == "List them with `fiveshot keys list`."
