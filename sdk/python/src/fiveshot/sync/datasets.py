@@ -150,9 +150,7 @@ class Dataset(EditedDataset):
         job = TagJob(self._stubs, self._stubs.tagger.TagImages(request))
         return job.wait() if wait else job
 
-    def freeze(
-        self, description: str = "", *, labels: Mapping[str, str] | None = None
-    ) -> dataset_pb2.DatasetVersion:
+    def freeze(self, description: str = "", *, labels: Mapping[str, str] | None = None) -> dataset_pb2.DatasetVersion:
         """A version that never changes but for its labels: which photos, with which texts, in which order."""
         request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labels)
         return self._stubs.dataset.CreateDatasetVersion(request)
@@ -250,9 +248,7 @@ class Dataset(EditedDataset):
         )
         return job, wrong
 
-    def _refuse(
-        self, wrong: Sequence[InvalidArgument], call: Callable[[Any], Any], request: Message
-    ) -> None:
+    def _refuse(self, wrong: Sequence[InvalidArgument], call: Callable[[Any], Any], request: Message) -> None:
         """Raises InvalidArgument for what is wrong, with what the server finds wrong with the rest of the request."""
         if not wrong:
             return
