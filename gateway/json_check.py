@@ -106,9 +106,9 @@ def _faults(value: object, message: Descriptor, prefix: str, kept: dict[str, Any
         yield from found
         if not found:
             kept[name] = item
-        elif _inner(field) is not None and not _is_map(field):
+        elif (inner := _inner(field)) is not None and not _is_map(field):
             # What is right of a message is looked at on its own.
-            kept[name] = _right(item, field.message_type, prefix)
+            kept[name] = _right(item, inner, prefix)
 
 
 def _faults_of_field(field: FieldDescriptor, item: object, prefix: str) -> Iterator[_Fault]:
@@ -132,7 +132,7 @@ def _right(item: object, message: Descriptor, prefix: str) -> Any:
     return kept
 
 
-def _broken(rule: HttpRule, kept: Mapping[str, Any], prefix: str) -> Iterator[FieldViolation]:
+def _broken(rule: HttpRule, kept: dict[str, Any], prefix: str) -> Iterator[FieldViolation]:
     """The field rules that the right part of a body breaks. What the path sets, and what is left out, is not there."""
     kind = rule.method.input_type
     module = importlib.import_module(kind.file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
@@ -171,6 +171,7 @@ def _value_field(field: FieldDescriptor) -> FieldDescriptor:
     """The field itself; of a map that of its values."""
     if not _is_map(field):
         return field
+    assert field.message_type is not None, "a map has entries"
     found: FieldDescriptor = field.message_type.fields_by_name["value"]
     return found
 
