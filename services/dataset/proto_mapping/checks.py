@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
+from google.protobuf.message import Message
 
 from services.chassis.errors import DomainError, within
 from services.chassis.further_checks import Check, FurtherChecks, list_check
-from services.chassis.listing.pages import ListRequest, PageTokens
+from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.names import check_mask
 from services.dataset.models.checks import check_text
 from services.dataset.models.names import DatasetRef
@@ -31,7 +32,7 @@ _ANY = DatasetRef("any", "any")
 
 def further_checks(uploads: UploadVerb, tokens: PageTokens) -> FurtherChecks:
     """The checks of each request."""
-    lists = {
+    lists: dict[type[Message], Listing[Any]] = {
         pb.ListDatasetsRequest: DATASETS,
         pb.ListImagesRequest: IMAGES,
         pb.ListDatasetVersionsRequest: VERSIONS,

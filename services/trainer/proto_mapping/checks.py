@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from google.protobuf.message import Message
 
 from services.chassis.further_checks import Check, FurtherChecks, list_check
-from services.chassis.listing.pages import PageTokens
+from services.chassis.listing.pages import Listing, PageTokens
 from services.chassis.names import check_mask
 from services.trainer.models.editing import FIELDS, check_label_mask
 from services.trainer.models.own_base_model import EDITABLE
@@ -32,7 +33,7 @@ def further_checks(
     tokens: PageTokens,
 ) -> FurtherChecks:
     """The checks of each request."""
-    lists = {
+    lists: dict[type[Message], Listing[Any]] = {
         pb.ListTrainingJobsRequest: JOBS,
         pb.ListEpochsRequest: EPOCHS,
         pb.ListPreviewRequestsRequest: PREVIEW_REQUESTS,
