@@ -78,6 +78,8 @@ BY_REASON = {
         "Correct the fields listed in the violations.", names_fields=True),
     "METHOD_NOT_ALLOWED": Reply(405, 12, "This path takes another HTTP method",
         "Use a method that the message names; the API reference lists them.", says_more=True),
+    "TIMEOUT_INVALID": Reply(400, _INVALID_ARGUMENT, "The header grpc-timeout is no time, such as 10S",
+        "Send up to eight digits and one of the letters H, M, S, m, u and n, or leave the header out."),
     "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
         "Send less at once; the operator sets the limit (GATEWAY_MAX_UPLOAD_MB)."),
     "HEADERS_TOO_LARGE": Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",

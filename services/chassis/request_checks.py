@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from services.chassis.errors import FieldViolation, InvalidArgument, refuse_all
 from services.chassis.names import ID_RULE
 from services.chassis.request_context import RequestContext, require_project
+from services.chassis.texts import hidden_in
 
 _PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
 # Fields that hold a resource name whatever is said of them (https://google.aip.dev/122, https://google.aip.dev/132).
@@ -69,22 +70,27 @@ def _broken(field: str, description: str) -> InvalidArgument:
     )
 
 
-def check_text(message: Message) -> None:
-    """Raises InvalidArgument(reason=TEXT_INVALID) for the strings that contain NUL, which databases refuse to keep."""
-    refuse_all(unfit_texts(message))
+def check_text(message: Message, *, directions: bool = True) -> None:
+    """Raises InvalidArgument(reason=TEXT_INVALID) for the strings that hold a character that nobody sees and something
+    obeys.
+
+    directions: marks that turn the reading direction round are refused as well.
+    """
+    refuse_all(unfit_texts(message, directions=directions))
 
 
-def unfit_texts(message: Message) -> list[InvalidArgument]:
-    """An error for each string that contains NUL."""
+def unfit_texts(message: Message, *, directions: bool = True) -> list[InvalidArgument]:
+    """An error for each string that `check_text` refuses."""
+    found = ((path, hidden_in(text, directions=directions)) for path, text in strings(message))
     return [
         InvalidArgument(
-            f"{path} contains the character NUL",
+            f"{path} contains the invisible character {hidden}",
             field=path,
             reason="TEXT_INVALID",
             remedy="Leave that character out.",
         )
-        for path, text in strings(message)
-        if "\0" in text
+        for path, hidden in found
+        if hidden
     ]
 
 
