@@ -96,7 +96,7 @@ def start(
         priority=priority,
         parameters=parameters(named, set_ or [], prompt or [], faults),
         initial_lora=_lora(session, from_),
-        labels=faults.take(lambda: labels.parsed(label), {}),
+        labels=faults.take(lambda: labels.parsed(label), dict[str, str]()),
     )
     request = pb.CreateTrainingJobRequest(
         parent=session.parent,

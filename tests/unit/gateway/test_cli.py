@@ -258,7 +258,7 @@ def test_what_the_service_finds_wrong_is_named_with_what_the_command_line_does()
     parameters({}, ["no_such=1"], [], faults)
     with pytest.raises(errors.InvalidArgument, match="There is no parameter 'no_such'"):
         faults.refuse(away)
-    assert faults.take(lambda: labels.parsed(["team"]), {}) == {}
+    assert faults.take(lambda: labels.parsed(["team"]), dict[str, str]()) == {}
     with pytest.raises(errors.InvalidArgument, match="3 fields are wrong") as refused:
         faults.refuse(ask)
     assert [item.field for item in refused.value.violations] == ["no_such", "labels", "training_job.priority"]
