@@ -50,7 +50,7 @@ def build(settings: Settings) -> Service:
         role_claim=settings.jwt_role_claim,
         sessions=sessions,
     )
-    bodies = JsonCheck(http_rules(REFLECTED)) if settings.check_json else None
+    bodies = JsonCheck(http_rules(REFLECTED), max_bytes=settings.max_json_kb * 1024) if settings.check_json else None
     health = StackHealth({name: getattr(settings, f"{name}_target") for name in SERVICES})
     registry = grpc_client.channel(settings.registry_target, settings)
     intake = audit_service_pb2_grpc.AuditIntakeServiceStub(registry)

@@ -1,28 +1,33 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
 -- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
 -- REFUSED (reason -> {status, message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), the
--- sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what gateway/query_names.py makes: QUERY_FIELDS, QUERIES.
+-- sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what gateway/query_names.py makes: QUERY_FIELDS, QUERIES,
+-- VERBS.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
--- It refuses what no service need see (oversize headers, bodies that announce too much, credentials, path variables or
--- names that the method does not have in a query), and answers from memory for a credential that the authorization service has just let through with a call of the same shape.
+-- It refuses what no service need see (oversize headers, bodies that announce too much, verbs that a path does not take,
+-- credentials, path variables or names that the method does not have in a query), and answers from memory for a credential that the authorization service has just let through with a call of the same shape.
 
 local SPACE = "fiveshot.edge"
 local JWT = "envoy.filters.http.jwt_authn"
 local MOST_NAMED = 16
+local LARGEST = {int32 = 2147483647, uint32 = 4294967295, int64 = 9.2e18, uint64 = 1.8e19}
 local kept, entries = {}, 0
 
--- violations: {field, description} of each field of the API that is wrong. message: in place of the usual one.
-local function refuse(handle, reason, violations, message)
+-- violations: {field, description} of each field of the API that is wrong. message: in place of the usual one. more:
+-- headers.
+local function refuse(handle, reason, violations, message, more)
   local refusal = REFUSED[reason]
   local metadata = handle:streamInfo():dynamicMetadata()
   metadata:set(SPACE, "refused", reason)
+  metadata:set(SPACE, "message", message or refusal.message)
   if violations then
     metadata:set(SPACE, "violations", violations)
-    metadata:set(SPACE, "message", message or refusal.message)
   end
-  handle:respond({[":status"] = refusal.status}, refusal.message)
+  local headers = more or {}
+  headers[":status"] = refusal.status
+  handle:respond(headers, refusal.message)
 end
 
 local function decoded(text)
@@ -84,8 +89,10 @@ local function mistaken(kind, value)
     return "cannot be set in a query; send it in the body"
   elseif kind:find("|", 1, true) and not value:match("^%d+$") and not kind:find("|" .. value .. "|", 1, true) then
     return "must be one of " .. kind:sub(2, -2):gsub("|", ", ")
-  elseif kind == "int" and not value:match("^%-?%d+$") then
+  elseif LARGEST[kind] and not value:match("^%-?%d+$") then
     return "must be a whole number"
+  elseif LARGEST[kind] and math.abs(tonumber(value)) > LARGEST[kind] then
+    return "is too large a number"
   elseif kind == "bool" and value ~= "true" and value ~= "false" then
     return "must be true or false"
   end
@@ -196,10 +203,17 @@ function envoy_on_request(handle)
     return refuse(handle, "TIMEOUT_INVALID")
   end
   local question = path:find("?", 1, true)
-  if question then
-    local query = path:sub(question + 1)
-    path = path:sub(1, question - 1)
-    local call = (headers:get(":method") or "") .. " " .. shape(path):gsub("^(projects/)[^/:]+", "%1*")
+  local query = question and path:sub(question + 1)
+  path = question and path:sub(1, question - 1) or path
+  local verb = headers:get(":method") or ""
+  local place = shape(path):gsub("^(projects/)[^/:]+", "%1*"):gsub("/+$", "")
+  local call = verb .. " " .. place
+  -- What is escaped may read otherwise further on: the authorization decides on it.
+  if VERBS[place] and not QUERIES[call] and not path:find("%", 1, true) then
+    local message = (verb:match("^%u+$") or "This method") .. " is not offered here; this path takes " .. VERBS[place]
+    return refuse(handle, "METHOD_NOT_ALLOWED", nil, message, {allow = VERBS[place]})
+  end
+  if query then
     local reason, violations, message = wrong_query(query, call)
     if reason then
       return refuse(handle, reason, violations, message)
@@ -212,7 +226,7 @@ function envoy_on_request(handle)
   local browser = (credential == "" and token == "") and session(headers) or ""
   local verified = token == "" or token:find("^[Bb][Ee][Aa][Rr][Ee][Rr] +fs_") or (metadata:get(JWT) or {}).payload
   if KEEP_MS > 0 and verified and (credential ~= "" or token ~= "" or browser ~= "") then
-    local key = table.concat({credential, token, browser, headers:get(":method") or "", shape(path)}, "\n")
+    local key = table.concat({credential, token, browser, verb, shape(path)}, "\n")
     local entry = kept[key]
     if entry and handle:timestamp() < entry.ends then
       for name, value in pairs(entry.set) do

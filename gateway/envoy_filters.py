@@ -144,7 +144,8 @@ def _authorization(settings: Settings) -> Config:
 
 def _json_check(settings: Settings) -> Config:
     """Shows a JSON body to the authorization process: the transcoder would drop a misspelt field without a word."""
-    body = {"max_request_bytes": settings.max_json_kb * 1024, "pack_as_bytes": True}
+    # One more than a whole one may have tells the beginning of a larger one.
+    body = {"max_request_bytes": settings.max_json_kb * 1024 + 1, "pack_as_bytes": True}
     return _filter(
         JSON_CHECK, "ext_authz.v3.ExtAuthz", {**_asks(settings, {CHECK_KEY: JSON_CHECK}), "with_request_body": body}
     )

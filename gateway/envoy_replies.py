@@ -44,6 +44,7 @@ class Reply:
     again: bool = False
     grpc_code: int = 0
     names_fields: bool = False
+    says_more: bool = False
 
 
 BY_STATUS = (
@@ -75,6 +76,8 @@ BY_REASON = {
         "Correct the name; the API reference lists the fields.", names_fields=True),
     "FIELD_TYPE_WRONG": Reply(400, _INVALID_ARGUMENT, "A query gives a field a value that it cannot have",
         "Correct the fields listed in the violations.", names_fields=True),
+    "METHOD_NOT_ALLOWED": Reply(405, 12, "This path takes another HTTP method",
+        "Use a method that the message names; the API reference lists them.", says_more=True),
     "TIMEOUT_INVALID": Reply(400, _INVALID_ARGUMENT, "The header grpc-timeout is no time, such as 10S",
         "Send up to eight digits and one of the letters H, M, S, m, u and n, or leave the header out."),
     "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
@@ -152,8 +155,9 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
     body = json.loads(json_format.MessageToJson(status))
     # Envoy's own word for what happened.
     body["details"][0]["metadata"]["detail"] = "%RESPONSE_CODE_DETAILS%"
-    if reply.names_fields:
+    if reply.names_fields or reply.says_more:
         body["message"] = f"%DYNAMIC_METADATA({EDGE_SPACE}:message)%"
+    if reply.names_fields:
         # A list as edge.lua has left it: a single command keeps its type.
         violations = f"%DYNAMIC_METADATA({EDGE_SPACE}:violations)%"
         body["details"].append({"@type": _BAD_REQUEST, "fieldViolations": violations})

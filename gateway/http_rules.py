@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from urllib.parse import unquote
 
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
@@ -37,11 +38,17 @@ class HttpRule:
 
     @functools.cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Matches the whole path of a call, without its query.
+        """Matches the whole path of a call, without its query; a group for each variable.
 
         Envoy's transcoder passes over slashes at the end, so whoever decides by the path must too.
         """
         return re.compile(_regex(self.template) + "/*")
+
+    def values(self, path: str) -> dict[str, str]:
+        """What a path that matches sets: the resource names by the fields of the request."""
+        found = self.pattern.fullmatch(path)
+        assert found is not None, "a path of another method"
+        return dict(zip(self.variables, map(unquote, found.groups()), strict=True))
 
     @property
     def body_message(self) -> Descriptor | None:
@@ -99,7 +106,7 @@ def _regex(template: str) -> str:
     parts, at = [], 0
     for found in _VARIABLE.finditer(template):
         parts.append(re.escape(template[at : found.start()]))
-        parts.append("/".join(_segment(each) for each in (found[2] or "*").split("/")))
+        parts.append("(" + "/".join(_segment(each) for each in (found[2] or "*").split("/")) + ")")
         at = found.end()
     parts.append(re.escape(template[at:]))
     return "".join(parts)

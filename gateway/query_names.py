@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -18,10 +19,10 @@ _OPAQUE = "google."
 _DEPTH = 3
 _VARIABLE = re.compile(r"\{[a-z_.]+(?:=([^}]*))?\}")
 _KINDS = {
-    FieldDescriptor.CPPTYPE_INT32: "int",
-    FieldDescriptor.CPPTYPE_INT64: "int",
-    FieldDescriptor.CPPTYPE_UINT32: "int",
-    FieldDescriptor.CPPTYPE_UINT64: "int",
+    FieldDescriptor.CPPTYPE_INT32: "int32",
+    FieldDescriptor.CPPTYPE_INT64: "int64",
+    FieldDescriptor.CPPTYPE_UINT32: "uint32",
+    FieldDescriptor.CPPTYPE_UINT64: "uint64",
     FieldDescriptor.CPPTYPE_BOOL: "bool",
 }
 OPEN, MAP = "open", "map"
@@ -47,19 +48,24 @@ def query_fields(message: Descriptor) -> dict[str, tuple[str, str]]:
 
 
 def lua_tables(rules: Iterable[HttpRule]) -> str:
-    """Lua statements: QUERY_FIELDS, by the request's message, and QUERIES, `GET projects/*` -> {method, message}."""
+    """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message}; VERBS,
+    `projects/*` -> `GET, PATCH`."""
     messages: dict[str, Descriptor] = {}
     calls: dict[str, tuple[str, str]] = {}
+    verbs: dict[str, set[str]] = defaultdict(set)
     for rule in rules:
         request = rule.method.input_type
         messages[request.full_name] = request
         calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name)
+        verbs[shape(rule.template)].add(rule.verb)
     lines = ["local QUERY_FIELDS = {}"]
     for name, message in sorted(messages.items()):
         fields = ", ".join(f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}}}" for key, (shown, kind) in _sorted(message))
         lines.append(f"QUERY_FIELDS[{_q(name)}] = {{{fields}}}")
     lines.append("local QUERIES = {")
     lines += [f"  [{_q(call)}] = {{{_q(method)}, {_q(name)}}}," for call, (method, name) in sorted(calls.items())]
+    lines += ["}", "local VERBS = {"]
+    lines += [f"  [{_q(path)}] = {_q(', '.join(sorted(found)))}," for path, found in sorted(verbs.items())]
     return "\n".join([*lines, "}"])
 
 

@@ -32,14 +32,15 @@ _RULES = [
 
 
 def synchronous(name: str, code: str) -> str:
-    """The counterpart of a module, with its imports sorted."""
+    """The counterpart of a module, with its imports sorted and its lines laid out."""
     for pattern, replacement in _RULES:
         code = re.sub(pattern, replacement, code)
-    ruff = [str(Path(sys.executable).parent / "ruff"), "check", "--quiet", "--select", "I", "--fix"]
-    place = ["--stdin-filename", str(PACKAGE / "sync" / name), "-"]
-    head = _HEAD.format(name=name)
-    sort = subprocess.run([*ruff, *place], input=head + code, capture_output=True, text=True, check=True)
-    return sort.stdout
+    code = _HEAD.format(name=name) + code
+    for task in (["check", "--quiet", "--select", "I", "--fix"], ["format", "--quiet"]):
+        ruff = [str(Path(sys.executable).parent / "ruff"), *task]
+        place = ["--stdin-filename", str(PACKAGE / "sync" / name), "-"]
+        code = subprocess.run([*ruff, *place], input=code, capture_output=True, text=True, check=True).stdout
+    return code
 
 
 def wanted() -> dict[Path, str]:

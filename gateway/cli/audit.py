@@ -16,6 +16,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 from gateway.cli import output
 from gateway.cli.base_models import base_model_name
 from gateway.cli.dataset import SETS, Dataset, app
+from gateway.cli.faults import Faults
 from gateway.cli.lookup import did_you_mean
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
@@ -40,14 +41,15 @@ def audit(
     fix: Annotated[list[str] | None, typer.Option(help="Mend this finding, such as bars; repeatable.")] = None,
 ) -> None:
     """Look for what a training would learn badly; exit code 6 when it is blocked."""
-    session: Session = ctx.obj
+    session, faults = ctx.obj, Faults()
     name = session.name("datasets", dataset)
     job = training_job_pb2.TrainingJob(
         base_model=base_model_name(session, base_model),
         dataset_version=name,
-        parameters=parameters({"resolution": resolution}, set_ or [], []),
+        parameters=parameters({"resolution": resolution}, set_ or [], [], faults),
     )
     request = pb.AuditDatasetRequest(parent=session.parent, training_job=job)
+    faults.refuse(lambda: session.trainer.AuditDataset(request))
     found = session.trainer.AuditDataset(request)
     first = {each.kind for each in found.findings}
     for kind in fix or []:

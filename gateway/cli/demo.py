@@ -27,6 +27,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.cli import output, report, verdicts, watch
 from gateway.cli.epochs import epochs_of
+from gateway.cli.faults import Faults
 from gateway.cli.models import download_version
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
@@ -77,7 +78,9 @@ def demo(
         # The shape of what is drawn is learnt where there is much noise. Photographs would be learnt by heart there, so
         # the recipe draws less of it.
         set_ = ["timestep_shift=0", *(set_ or [])]
-    job_parameters = parameters({"num_epochs": epochs}, set_ or [], [])
+    faults = Faults()
+    job_parameters = parameters({"num_epochs": epochs}, set_ or [], [], faults)
+    faults.refuse(lambda: None)
     began = time.monotonic()
     story = Story()
     data = Path(tempfile.mkdtemp(prefix="fiveshot-demo-"))

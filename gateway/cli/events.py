@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fiveshot.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from fiveshot.errors import AlreadyExists, InvalidArgument, Unavailable
 
 from gateway import event_accounts
 from gateway.cli import output
+from gateway.cli.lookup import no_such
 from gateway.cli.session import Session
 from gateway.supervisor import servers
 from gateway.supervisor.folder import LOCAL_PROJECT, ChildState, DataFolder, open_private
@@ -87,7 +88,7 @@ def remove(ctx: typer.Context, consumer: Annotated[str, typer.Argument(help="Id 
     known = event_accounts.load(folder.event_consumers_file)
     left = [each for each in known if each.id != consumer]
     if len(left) == len(known):
-        raise NotFound(f"There is no consumer '{consumer}'", remedy="List them with `fiveshot events list`.")
+        raise no_such("consumer", consumer, [each.id for each in known], "fiveshot events list")
     _apply(folder, nats, left)
     output.print_json({"removed": consumer}) if session.json else output.say(f"Removed {consumer}.")
 

@@ -10,6 +10,8 @@ from fiveshot.errors import AlreadyExists, InvalidArgument, NotFound
 
 from gateway import api_keys
 from gateway.cli import output
+from gateway.cli.lookup import no_such
+from gateway.cli.names import nearest_id
 from gateway.cli.session import Session
 from gateway.roles import Role
 from gateway.supervisor.folder import LOCAL_KEY_ID, DataFolder
@@ -39,7 +41,9 @@ def add(
     try:
         api_keys.check(new)
     except ValueError as error:
-        raise InvalidArgument(str(error), remedy="See `fiveshot keys add --help`.") from error
+        near = nearest_id(key, "key")
+        offer = f"Did you mean '{near}'? " if near not in ("", key) else ""
+        raise InvalidArgument(str(error), remedy=f"{offer}See `fiveshot keys add --help`.") from error
     api_keys.save(folder.api_keys_file, [*known, new])
     made = {"id": key, "apiKey": secret, "projects": projects, "role": role}
     output.print_json(made) if session.json else output.say(secret)
@@ -57,7 +61,7 @@ def rotate(
     path = folder.api_keys_file
     known = api_keys.load(path)
     if not any(each.id == key for each in known):
-        raise NotFound(f"There is no key '{key}'", remedy="List them with `fiveshot keys list`.")
+        raise no_such("key", key, [each.id for each in known], "fiveshot keys list")
     secret = api_keys.new_secret()
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=overlap)
     api_keys.save(path, [api_keys.rotated(each, secret, until) if each.id == key else each for each in known])
@@ -87,7 +91,7 @@ def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(help="Id of th
     known = api_keys.load(path)
     left = [each for each in known if each.id != key]
     if len(left) == len(known):
-        raise NotFound(f"There is no key '{key}'", remedy="List them with `fiveshot keys list`.")
+        raise no_such("key", key, [each.id for each in known], "fiveshot keys list")
     api_keys.save(path, left)
     output.print_json({"removed": key}) if session.json else output.say(f"Removed {key}.")
 

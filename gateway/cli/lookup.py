@@ -147,6 +147,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(originals[each] for each in near)}?" if near else ""
 
 
+def no_such(what: str, given: str, known: Iterable[str], listing: str) -> NotFound:
+    """That a thing of this machine is not there, with the nearest that is. listing: the command that lists them."""
+    near = did_you_mean(given, known)
+    return NotFound(f"There is no {what} '{given[:100]}'", remedy=f"{near} List them with `{listing}`.".strip())
+
+
 def with_suggestion(session: Session, error: FiveshotError) -> FiveshotError:
     """A NotFound with the nearest names of what there is; any other error as it is."""
     missing = _MISSING.search(error.message) if isinstance(error, NotFound) else None

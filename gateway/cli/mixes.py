@@ -12,6 +12,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 
 from gateway.cli import output
 from gateway.cli.completion import datasets
+from gateway.cli.faults import Faults
 from gateway.cli.session import Session
 
 Source = Annotated[
@@ -37,10 +38,12 @@ Regularization = Annotated[
 ]
 
 
-def sources_of(session: Session, sources: Sequence[str], regularization: Sequence[str] | None) -> dict[str, Any]:
-    """The fields of a job that say what it trains. Raises InvalidArgument for a weight that is no number."""
+def sources_of(
+    session: Session, sources: Sequence[str], regularization: Sequence[str] | None, faults: Faults
+) -> dict[str, Any]:
+    """The fields of a job that say what it trains. faults: takes weights that are no numbers."""
     make = training_job_pb2.TrainedDataset
-    named = [_split(source) for source in sources]
+    named = [_split(source, faults) for source in sources]
     if len(named) == 1 and named[0][1] is None and not regularization:
         return {"dataset_version": session.name("datasets", named[0][0])}
     return {
@@ -64,10 +67,12 @@ def shown(jobs_datasets: Sequence[training_job_pb2.TrainedDataset]) -> str:
     )
 
 
-def _split(source: str) -> tuple[str, float | None]:
+def _split(source: str, faults: Faults) -> tuple[str, float | None]:
     name, colon, text = source.partition(":")
-    if not colon:
-        return name, None
+    return name, faults.take(lambda: _weight(text), None) if colon else None
+
+
+def _weight(text: str) -> float:
     try:
         weight = float(text)
     except ValueError:
@@ -77,4 +82,4 @@ def _split(source: str) -> tuple[str, float | None]:
             f"'{text}' is not a weight", field="datasets", reason="WEIGHT_INVALID",
             remedy="Write DATASET:NUMBER, such as rex:2 for twice the steps of the others.",
         )  # fmt: skip
-    return name, weight
+    return weight

@@ -22,6 +22,7 @@ from gateway.cli.transfer import sending
 app = typer.Typer(help="Models: save, list, download.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Argument(help="Id or full name of the model.", autocompletion=models)]
+Versioned = Annotated[str, typer.Argument(help="Model, or MODEL@VERSION.", autocompletion=models)]
 Version = Annotated[str, typer.Argument(help="Number or alias of the version.")]
 Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
 
@@ -138,17 +139,17 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    model: Model,
+    model: Versioned,
     version: Annotated[str, typer.Argument(help="Version number or alias; shows the model itself when empty.")] = "",
     card: Annotated[bool, typer.Option(help="Print the version's model card.")] = False,
 ) -> None:
     """Show a model, or one of its versions with files and lineage."""
     session: Session = ctx.obj
-    if not version and not card:
+    if "@" not in model and not version and not card:
         found = session.registry.GetModel(pb.GetModelRequest(name=session.name("models", model)))
         output.print_json(found) if session.json else show_model(found)
         return
-    request = pb.GetModelVersionRequest(name=_version(session, model, version or "latest"))
+    request = pb.GetModelVersionRequest(name=_version(session, model, version))
     kept = session.registry.GetModelVersion(request)
     if session.json:
         output.print_json(kept)
@@ -179,7 +180,7 @@ def versions(ctx: typer.Context, model: Model, limit: Limit = 50) -> None:
 @app.command("download")
 def download_(
     ctx: typer.Context,
-    model: Model,
+    model: Versioned,
     version: Version = "latest",
     file_id: Annotated[
         str,
@@ -239,7 +240,9 @@ def download_version(session: Session, version: str, file_id: str, to: Path | No
 
 
 def _version(session: Session, model: str, version: str) -> str:
-    return f"{session.name('models', model)}/versions/{version}"
+    """The name of a version, of which the model may say as well which: `cat@2`."""
+    model, at, named = model.partition("@")
+    return f"{session.name('models', model)}/versions/{(named if at else version) or 'latest'}"
 
 
 def _aliases(model: model_pb2.Model) -> str:

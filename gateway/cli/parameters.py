@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from fiveshot.errors import FieldViolation, FiveshotError, InvalidArgument
+from fiveshot.errors import InvalidArgument
 from fiveshot.parameters import nearest_parameters
 from fiveshot.trainer.v1.training_job_pb2 import TrainingParameters
 from google.protobuf.descriptor import FieldDescriptor
+
+from gateway.cli.faults import Faults
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _INTEGERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 
 
 def parameters(
-    named: Mapping[str, Any],
-    assignments: Sequence[str],
-    prompts: Sequence[str],
-    check: Callable[[TrainingParameters], object] = lambda rest: None,
+    named: Mapping[str, Any], assignments: Sequence[str], prompts: Sequence[str], faults: Faults
 ) -> TrainingParameters:
-    """What a job sets: `named` values that are not None, then NAME=VALUE texts.
-
-    check: asks the service about the rest when some are wrong; it knows the base model, and with it the bounds.
-    Raises InvalidArgument with every field that is wrong.
-    """
+    """What a job sets: `named` values that are not None, then NAME=VALUE texts. faults: takes what is wrong."""
     result = TrainingParameters(preview_prompts=prompts)
     for name, value in named.items():
         if value is not None:
-            setattr(result, name, value)
-    faults = []
+            faults.take(partial(_set, result, name, value), None)
     for assignment in assignments:
-        try:
-            name, value = _assigned(assignment)
-            if isinstance(value, list):
-                getattr(result, name)[:] = value
-            else:
-                setattr(result, name, value)
-        except InvalidArgument as fault:
-            faults.append(fault)
-    if not faults:
-        return result
-    found: list[FieldViolation] = []
+        faults.take(partial(_assign, result, assignment), None)
+    return result
+
+
+def _assign(result: TrainingParameters, assignment: str) -> None:
+    _set(result, *_assigned(assignment))
+
+
+def _set(result: TrainingParameters, name: str, value: Any) -> None:
+    if isinstance(value, list):
+        getattr(result, name)[:] = value
+        return
     try:
-        check(result)
-    except InvalidArgument as fault:
-        found = [*fault.violations]
-    except FiveshotError:
-        # What else is wrong can be told once these are right.
-        pass
-    if len(faults) == 1 and not found:
-        raise faults[0]
-    wrong = [FieldViolation(fault.field, str(fault).rstrip(".")) for fault in faults] + found
-    raise InvalidArgument(f"{len(wrong)} parameters are wrong", reason="PARAMETER_INVALID", violations=wrong)
+        setattr(result, name, value)
+    except ValueError as error:
+        raise InvalidArgument(f"{name}: {value} is too large", field=name) from error
 
 
 def _assigned(assignment: str) -> tuple[str, Any]:

@@ -12,9 +12,9 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 
 from gateway.cli import output
 from gateway.cli.base_models import base_model_name
+from gateway.cli.faults import Faults
 from gateway.cli.mixes import Source
 from gateway.cli.parameters import parameters
-from gateway.cli.session import Session
 from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet, veiled
 from gateway.cli.train import START, BaseModel, Repeats, Resolution, Set, app
 
@@ -34,15 +34,16 @@ def preview(
     force: Annotated[bool, typer.Option(help="Overwrite the sheet's file.")] = False,
 ) -> None:
     """Show each picture and text as a training would see them; nothing is created."""
-    session: Session = ctx.obj
+    session, faults = ctx.obj, Faults()
     if sheet is not None:
         check_sheet(sheet, force=force)
     job = training_job_pb2.TrainingJob(
         base_model=base_model_name(session, base_model),
         dataset_version=session.name("datasets", source),
-        parameters=parameters({"resolution": resolution, "num_repeats": repeats}, set_ or [], []),
+        parameters=parameters({"resolution": resolution, "num_repeats": repeats}, set_ or [], [], faults),
     )
     request = pb.PreviewTrainingRequest(parent=session.parent, training_job=job, without_pictures=sheet is None)
+    faults.refuse(lambda: list(session.trainer.PreviewTraining(request, timeout=_ALL_S)))
     seen = list(session.trainer.PreviewTraining(request, timeout=_ALL_S))
     if sheet is not None:
         title = f"{output.short(job.dataset_version)} as {output.short(job.base_model)} sees it"

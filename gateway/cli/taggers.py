@@ -13,6 +13,7 @@ from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 
 from gateway.cli import output
+from gateway.cli.lookup import no_such
 from gateway.cli.session import Session
 from gateway.supervisor.folder import PRIVATE_UMASK, DataFolder
 
@@ -81,9 +82,10 @@ def remove(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name of
     """Take an added tagger or captioner away; what it wrote stays."""
     session: Session = ctx.obj
     id = name.removeprefix("taggers/")
-    place = _shelf(session) / id
+    shelf = _shelf(session)
+    place = shelf / id
     if not _ID.fullmatch(id) or not place.is_dir():
-        raise NotFound(f"No tagger '{id}' was added here", remedy="List them with `fiveshot taggers`.")
+        raise no_such("tagger that was added here", id, [each.name for each in shelf.glob("[!.]*")], "fiveshot taggers")
     shutil.rmtree(place)
     removed = {"removed": f"taggers/{id}"}
     output.print_json(removed) if session.json else output.say(f"Removed taggers/{id}.")

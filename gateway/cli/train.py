@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from gateway.cli import estimates, labels, lookup, mixes, output
 from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, jobs, models
+from gateway.cli.faults import Faults
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 
@@ -82,26 +83,26 @@ def start(
     ] = False,
 ) -> None:
     """Queue a training job."""
-    session: Session = ctx.obj
+    session, faults = ctx.obj, Faults()
     named = {
         "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
         "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
     }  # fmt: skip
-    asked = _asked(session, base_model, sources, regularization, from_)
     job = training_job_pb2.TrainingJob(
         display_name=display_name,
         priority=priority,
-        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, asked)),
-        labels=labels.parsed(label),
-        **asked,
+        parameters=parameters(named, set_ or [], prompt or [], faults),
+        labels=faults.take(lambda: labels.parsed(label), dict[str, str]()),
+        **_asked(session, base_model, sources, regularization, from_, faults),
     )
     request = pb.CreateTrainingJobRequest(
         parent=session.parent,
-        training_job_id=lookup.new_id(job_id, field="training_job_id", kind="job"),
+        training_job_id=faults.take(lambda: lookup.new_id(job_id, field="training_job_id", kind="job"), ""),
         training_job=job,
-        validate_only=validate_only,
+        validate_only=validate_only or bool(faults.found),
         ignore_audit=ignore_audit,
     )
+    faults.refuse(lambda: session.trainer.CreateTrainingJob(request))
     try:
         created = session.trainer.CreateTrainingJob(request)
     except KeyboardInterrupt:
@@ -136,13 +137,15 @@ def estimate(
     set_: Set = None,
 ) -> None:
     """Estimate a job's steps, time and memory without creating it."""
-    session: Session = ctx.obj
+    session, faults = ctx.obj, Faults()
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "preset": preset}
-    asked = _asked(session, base_model, sources, regularization, from_)
     job = training_job_pb2.TrainingJob(
-        parameters=parameters(named, set_ or [], [], _estimating(session, asked)), **asked
+        parameters=parameters(named, set_ or [], [], faults),
+        **_asked(session, base_model, sources, regularization, from_, faults),
     )
-    answer = session.trainer.EstimateTrainingJob(pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job))
+    request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
+    faults.refuse(lambda: session.trainer.EstimateTrainingJob(request))
+    answer = session.trainer.EstimateTrainingJob(request)
     if session.json:
         output.print_json(answer)
         return
@@ -247,25 +250,20 @@ def extend(
 
 
 def _asked(
-    session: Session, base_model: str, sources: Sequence[str], regularization: Sequence[str] | None, lora: str
+    session: Session,
+    base_model: str,
+    sources: Sequence[str],
+    regularization: Sequence[str] | None,
+    lora: str,
+    faults: Faults,
 ) -> dict[str, Any]:
     """What is trained, and of what: fields of a job."""
     return {
         "base_model": base_model_name(session, base_model),
         "initial_lora": session.stubs.channel.endpoint.lora(lora) if lora else "",
-        **mixes.sources_of(session, sources, regularization),
+        **mixes.sources_of(session, sources, regularization, faults),
     }
 
-
-def _estimating(session: Session, asked: Mapping[str, Any]) -> Callable[[training_job_pb2.TrainingParameters], Any]:
-    """Has the service look at parameters for a job, without making one."""
-
-    def estimate(given: training_job_pb2.TrainingParameters) -> Any:
-        job = training_job_pb2.TrainingJob(parameters=given, **asked)
-        request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
-        return session.trainer.EstimateTrainingJob(request)
-
-    return estimate
 
 
 def _follow(session: Session, name: str) -> None:

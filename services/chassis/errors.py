@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,25 +124,48 @@ def _rebuild(kind: type[DomainError], message: str, facts: dict[str, Any]) -> Do
 
 
 class InvalidArgument(DomainError):
-    """The request is wrong whatever the state of the system; the same request can never succeed."""
+    """The request is wrong whatever the state of the system; the same request can never succeed.
+
+    parts: the errors that this one was joined from.
+    """
 
     default_reason = "INVALID_ARGUMENT"
+    parts: tuple[DomainError, ...] = ()
 
 
 def refuse_all(wrong: Sequence[InvalidArgument]) -> None:
     """Raises what was found wrong with a request, if anything: one error that names every field of them."""
-    if not wrong:
-        return
-    first = wrong[0]
-    if len(wrong) == 1:
-        raise first
-    raise InvalidArgument(
-        f"{first.message} (and {len(wrong) - 1} more)",
+    if wrong:
+        raise joined(wrong[0], wrong[1:])
+
+
+def joined(first: InvalidArgument, others: Sequence[DomainError]) -> InvalidArgument:
+    """One error that names the fields of all of them; its reason is the first one's."""
+    parts = [*_parts(first), *(part for each in others for part in _parts(each))]
+    if len(parts) == 1:
+        return first
+    made = InvalidArgument(
+        f"{parts[0].message} (and {len(parts) - 1} more)",
         reason=first.reason,
-        remedy=" ".join(dict.fromkeys(each.remedy for each in wrong if each.remedy)),
-        metadata={key: value for each in wrong for key, value in each.metadata.items()},
-        violations=[violation for each in wrong for violation in each.violations],
+        remedy=" ".join(dict.fromkeys(each.remedy for each in parts if each.remedy)),
+        metadata={key: value for each in parts for key, value in each.metadata.items()},
+        violations=[violation for each in parts for violation in each.violations],
     )
+    made.parts = tuple(parts)
+    return made
+
+
+def collected(wrong: list[InvalidArgument], check: Callable[[], T]) -> T | None:
+    """What a check returns; what it refuses is added to the list, and None comes back."""
+    try:
+        return check()
+    except InvalidArgument as error:
+        wrong.append(error)
+        return None
+
+
+def _parts(error: DomainError) -> tuple[DomainError, ...]:
+    return getattr(error, "parts", ()) or (error,)
 
 
 class NotFound(DomainError):

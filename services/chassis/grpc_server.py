@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import telemetry
 from services.chassis.audit.calls import Auditing
+from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.grpc_client import MIB
 from services.chassis.interceptors import server_interceptors
 from services.chassis.internal_token import InternalTokenInterceptor
@@ -74,6 +75,7 @@ async def start_server(
     bare: bool = False,
     audit: Auditing | None = None,
     often: Collection[str] = (),
+    further: FurtherChecks = NONE,
 ) -> AsyncIterator[RunningServer]:
     """Serves inside the block and drains at its end.
 
@@ -82,11 +84,15 @@ async def start_server(
     background: run beside the server until its end; one that raises resolves `RunningServer.failed`. At the end each
     is cancelled once and has `settings.shutdown_grace_s` to tidy up. bare: nothing but the internal token is checked
     before the servicer, for one that answers in microseconds and never fails. audit: records the calls; not of a bare
-    server. often: unary methods that processes of the suite alone call, hundreds of times a second; they
-    have no span.
+    server. often: unary methods that processes of the suite alone call, hundreds of times a second; they have no span.
+    further: what else a refusal names.
     """
     ending = Ending()
-    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings, audit, ending, often)
+    interceptors = (
+        [InternalTokenInterceptor(settings)]
+        if bare
+        else server_interceptors(settings, audit, ending, often=often, further=further)
+    )
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
     health_servicer = _Health()

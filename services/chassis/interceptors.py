@@ -23,9 +23,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.chassis import call_spans, decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.audit.calls import AuditedCall, Auditing
 from services.chassis.callers import Callers
+from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.internal_token import InternalTokenInterceptor, plain, rebuilt
 from services.chassis.logging import get_logger
-from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
+from services.chassis.request_checks import broken_rules, check_projects, field_naming, unfit_texts
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import ENDING, WAITED, Ending
@@ -61,12 +62,15 @@ def server_interceptors(
     settings: BaseServiceSettings,
     audit: Auditing | None = None,
     ending: Ending | None = None,
+    *,
     often: Collection[str] = (),
+    further: FurtherChecks = NONE,
 ) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks. ending: of the server,
-    for calls that wait. often: see `start_server`."""
+    for calls that wait. often, further: see `start_server`."""
     reflection = InternalTokenInterceptor(settings, methods="/grpc.reflection.")
-    return [reflection, call_spans.interceptor(often), CallInterceptor(settings, audit, ending, often)]
+    calls = CallInterceptor(settings, audit, ending, often=often, further=further)
+    return [reflection, call_spans.interceptor(often), calls]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -90,9 +94,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         settings: BaseServiceSettings,
         audit: Auditing | None = None,
         ending: Ending | None = None,
+        *,
         often: Collection[str] = (),
+        further: FurtherChecks = NONE,
     ) -> None:
         self._often = frozenset(often)
+        self._further = further
         self._audit = audit
         self._ending = ending
         self._callers = Callers(settings)
@@ -119,7 +126,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def answer(request: Any, context: Any) -> Any:
-            call = _Call(method, context, streams=handler.request_streaming)
+            call = _Call(method, context, self._further, streams=handler.request_streaming)
             try:
                 response = await behavior(self._admit(request, context, call), context)
                 call.made = getattr(response, "name", "")
@@ -138,7 +145,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
-            call = _Call(method, context, streams=True)
+            call = _Call(method, context, self._further, streams=True)
             try:
                 async for response in behavior(self._admit(request, context, call), context):
                     call.sent += 1
@@ -212,8 +219,9 @@ class _Call:
     sent = 0
     _reason = ""
 
-    def __init__(self, method: str, context: Any, *, streams: bool) -> None:
+    def __init__(self, method: str, context: Any, further: FurtherChecks, *, streams: bool) -> None:
         self.method = method
+        self._further = further
         self._streams = streams
         self._seconds, self._running = _of_method(method, streams=streams)
         # The call has a task of its own, and with it a context.
@@ -240,7 +248,7 @@ class _Call:
             # Cancellation, or a stream that the client closed early: nobody is left to answer.
             self._code = grpc.StatusCode.CANCELLED
             return
-        domain_error = self._translate(error)
+        domain_error = await self._completed(self._translate(error))
         self._code, self._reason = grpc_errors.status_code(domain_error), domain_error.reason
         status = grpc_errors.to_status(domain_error)
         caller = request_context.current()
@@ -258,6 +266,20 @@ class _Call:
         self._seconds.observe(max(0.0, seconds))
         if _lines.isEnabledFor(logging.DEBUG):
             log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
+
+    async def _completed(self, error: errors.DomainError) -> errors.DomainError:
+        """The error with what else is wrong with the request; nobody corrects a request one field at a time."""
+        if not isinstance(error, errors.InvalidArgument) or self.request is None:
+            return error
+        with suppress(errors.PermissionDenied):
+            # Of projects that it may not touch a caller learns nothing.
+            check_projects(self.request, request_context.current())
+            try:
+                return await self._further.completed(error, self.request)
+            except Exception as crash:
+                # The first refusal is right all the same.
+                log.error("further_check_crashed", method=self.method, exc_info=crash)
+        return error
 
     def _translate(self, error: Exception) -> errors.DomainError:
         if isinstance(error, grpc.aio.AioRpcError):
@@ -295,9 +317,8 @@ def _calls(method: str, code: str) -> Counter:
 
 
 def _check(message: Message, caller: RequestContext, call: _Call) -> None:
-    check_rules(message)
-    # What was taken before this rule was comes back in the reports of workers, which must not fail for it.
-    check_text(message, directions=not call.own)
+    # What was taken before the rule on directions was comes back in the reports of workers, which must not fail for it.
+    errors.refuse_all([*broken_rules(message), *unfit_texts(message, directions=not call.own)])
     check_projects(message, caller)
 
 

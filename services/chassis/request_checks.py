@@ -18,7 +18,7 @@ from google.api import resource_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from services.chassis.errors import FieldViolation, InvalidArgument
+from services.chassis.errors import FieldViolation, InvalidArgument, refuse_all
 from services.chassis.names import ID_RULE
 from services.chassis.request_context import RequestContext, require_project
 from services.chassis.texts import hidden_in
@@ -50,36 +50,48 @@ _validator = protovalidate.Validator()
 
 def check_rules(message: Message) -> None:
     """Raises InvalidArgument(reason=REQUEST_INVALID) with one violation per broken protovalidate rule."""
-    found = _validator.collect_violations(message)
-    if not found:
-        return
-    violations = [
-        FieldViolation(_field_path(item.proto), readable(item.proto.message or item.proto.rule_id)) for item in found
+    refuse_all(broken_rules(message))
+
+
+def broken_rules(message: Message) -> list[InvalidArgument]:
+    """An error for each protovalidate rule that the message breaks."""
+    return [
+        _broken(_field_path(item.proto), readable(item.proto.message or item.proto.rule_id))
+        for item in _validator.collect_violations(message)
     ]
-    first = violations[0]
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    raise InvalidArgument(
-        f"{first.field or 'The request'}: {first.description}{more}",
+
+
+def _broken(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{field or 'The request'}: {description}",
         reason="REQUEST_INVALID",
         remedy="Correct the fields listed in the violations.",
-        violations=violations,
+        violations=[FieldViolation(field, description)],
     )
 
 
 def check_text(message: Message, *, directions: bool = True) -> None:
-    """Raises InvalidArgument(reason=TEXT_INVALID) when a string holds a character that nobody sees and something obeys.
+    """Raises InvalidArgument(reason=TEXT_INVALID) for the strings that hold a character that nobody sees and something
+    obeys.
 
     directions: marks that turn the reading direction round are refused as well.
     """
-    for path, text in strings(message):
-        hidden = hidden_in(text, directions=directions)
-        if hidden:
-            raise InvalidArgument(
-                f"{path} contains the invisible character {hidden}",
-                field=path,
-                reason="TEXT_INVALID",
-                remedy="Leave that character out.",
-            )
+    refuse_all(unfit_texts(message, directions=directions))
+
+
+def unfit_texts(message: Message, *, directions: bool = True) -> list[InvalidArgument]:
+    """An error for each string that `check_text` refuses."""
+    found = ((path, hidden_in(text, directions=directions)) for path, text in strings(message))
+    return [
+        InvalidArgument(
+            f"{path} contains the invisible character {hidden}",
+            field=path,
+            reason="TEXT_INVALID",
+            remedy="Leave that character out.",
+        )
+        for path, hidden in found
+        if hidden
+    ]
 
 
 def check_projects(message: Message, context: RequestContext) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from services.chassis import logging, telemetry, tracing
 from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
+from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
@@ -47,9 +48,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
 class Service:
     """What a process is made of. Building it contacts nobody.
 
-    register: adds the servicers. names: their full names. reflected, bare, often: see `start_server`. needs: servers
-    without which the process can do nothing; they are prepared in this order before the port opens, and health follows
-    them.
+    register: adds the servicers. names: their full names. reflected, bare, often, further: see `start_server`. needs:
+    servers without which the process can do nothing; they are prepared in this order before the port opens, and health
+    follows them.
     background: run until the end. audit: records the calls. files: what `check-files` compares. close: lets go of what
     is not a need, in this order, before the needs.
     """
@@ -64,6 +65,7 @@ class Service:
     audit: Auditing | None = None
     often: Sequence[str] = ()
     files: FileCheck | None = None
+    further: FurtherChecks = NONE
 
     async def prepare(self, patience_s: float) -> None:
         """Prepares what is needed. Raises Unavailable when it stays away for `patience_s` seconds."""
@@ -89,6 +91,7 @@ class Service:
             bare=self.bare,
             audit=self.audit,
             often=self.often,
+            further=self.further,
         )
 
     async def end(self) -> None:

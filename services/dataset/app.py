@@ -31,6 +31,7 @@ from services.dataset.adapters.sql_datasets import SqlDatasetStore
 from services.dataset.adapters.sql_named_files import named_files
 from services.dataset.adapters.sql_tables import audit_outbox, events
 from services.dataset.adapters.sql_usage import SqlMeter
+from services.dataset.proto_mapping.checks import further_checks
 from services.dataset.servicer import DatasetServicer
 from services.dataset.settings import Settings
 from services.dataset.use_cases.datasets import DatasetVerbs
@@ -136,6 +137,7 @@ def build(settings: Settings) -> Service:
         files=FileCheck(objects, "datasets/", partial(named_files, db)),
         names=NAMES,
         register=partial(add_DatasetServiceServicer_to_server, servicer),
+        further=further_checks(uploads, tokens),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), decoder.need(), *((bus.need(),) if bus else ())),
         background=(
             partial(upkeep.run, interval_s=settings.sweep_interval_s),

@@ -28,6 +28,7 @@ from services.notifier.adapters.sql_tables import AUDIT_OUTBOX, EVENTS
 from services.notifier.adapters.sql_webhooks import SqlWebhookStore
 from services.notifier.models.addresses import parse_networks
 from services.notifier.models.deliveries import RetryPolicy
+from services.notifier.proto_mapping.checks import further_checks
 from services.notifier.servicer import NotifierServicer
 from services.notifier.settings import Settings
 from services.notifier.use_cases.deliveries import Deliveries
@@ -67,8 +68,9 @@ def build(settings: Settings) -> Service:
         each=settings.attempts_per_webhook,
         attempted=metrics.attempted,
     )
+    verbs = Webhooks(webhooks, sender, tokens, clock=utcnow, budgets=project_budgets(settings))
     servicer = NotifierServicer(
-        Webhooks(webhooks, sender, tokens, clock=utcnow, budgets=project_budgets(settings)),
+        verbs,
         Deliveries(store, webhooks, courier, signals, tokens, clock=utcnow),
         clock=utcnow,
     )
@@ -87,6 +89,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=NAMES,
         register=partial(add_NotifierServiceServicer_to_server, servicer),
+        further=further_checks(verbs, tokens),
         needs=(migrated(db, MIGRATIONS, settings), *((bus.need(),) if bus else ())),
         audit=audited(settings, db, AUDIT_OUTBOX, intake, NAMES),
         background=(courier.run, relay.run, sweeper.run, *receiving, *measuring),

@@ -13,7 +13,7 @@ from fiveshot.usage.v1 import usage_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from services.chassis.names import project_of
-from services.notifier import proto_mapping as mapping
+from services.notifier.proto_mapping import messages as mapping
 from services.notifier.use_cases.deliveries import Deliveries
 from services.notifier.use_cases.webhooks import Webhooks
 

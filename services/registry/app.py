@@ -37,6 +37,7 @@ from services.registry.adapters.sql_audit import AuditStream, SqlAuditStore
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.adapters.sql_named_files import named_files
 from services.registry.adapters.sql_tables import AUDIT_OUTBOX, EVENTS
+from services.registry.proto_mapping.checks import further_checks
 from services.registry.servicer import AuditServicer, RegistryServicer
 from services.registry.settings import Settings
 from services.registry.use_cases.audit_log import AuditLog
@@ -95,6 +96,7 @@ def build(settings: Settings) -> Service:
         files=FileCheck(objects, PREFIX, partial(named_files, db)),
         names=(_REGISTRY, _AUDIT, _INTAKE),
         register=partial(_register, servicer, AuditServicer(audit)),
+        further=further_checks(tokens),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if stream else ())),
         background=(
             sweeper.run,

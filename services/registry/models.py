@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
+from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument, refuse_all
 from services.chassis.names import ResourceName, check_etag, check_mask, etag_of
 
 LATEST = "latest"
@@ -301,10 +301,15 @@ def parse_epoch_name(name: str) -> tuple[str, str, int]:
 
 
 def clean_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Without the white space around each and without repeats. Raises InvalidArgument for an empty one."""
+    """Without the white space around each and without repeats. Raises InvalidArgument for all empty ones."""
     stripped = [tag.strip() for tag in tags]
-    if not all(stripped):
-        raise InvalidArgument("A tag is empty", field="model.tags", remedy="Leave it out, or write a word.")
+    refuse_all(
+        [
+            InvalidArgument("A tag is empty", field=f"model.tags[{index}]", remedy="Leave it out, or write a word.")
+            for index, tag in enumerate(stripped)
+            if not tag
+        ]
+    )
     return tuple(dict.fromkeys(stripped))
 
 

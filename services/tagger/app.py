@@ -33,6 +33,7 @@ from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.adapters.tag_job_spans import tag_job_span
 from services.tagger.adapters.tag_job_tables import audit_outbox, events
 from services.tagger.adapters.written_text import PpOcrTextFinder
+from services.tagger.proto_mapping.checks import further_checks
 from services.tagger.servicer import TaggerServicer
 from services.tagger.settings import Settings
 from services.tagger.use_cases.crops import CropVerb
@@ -68,10 +69,10 @@ def build(settings: Settings) -> Service:
     bus, outbox = EventBus.of(settings, name="tagger", sets_limits=False) if settings.nats_url else None, Outbox(events)
     relay = Relay(db, outbox, bus)
     jobs = SqlTagJobs(db, outbox, published_only=bus is not None)
-    datasets, changes = GrpcDatasets(dataset), Signals()
+    datasets, changes, tokens = GrpcDatasets(dataset), Signals(), PageTokens(settings.page_key)
     servicer = TaggerServicer(
         taggers,
-        TagJobVerbs(jobs, datasets, taggers, changes, utcnow, PageTokens(settings.page_key)),
+        TagJobVerbs(jobs, datasets, taggers, changes, utcnow, tokens),
         TagPicture(taggers, decoder, executor, max_bytes=settings.max_image_bytes, budget=settings.picture_budget),
         SubjectVerb(datasets, taggers, decoder, executor),
         CropVerb(datasets, taggers, decoder, executor),
@@ -94,6 +95,7 @@ def build(settings: Settings) -> Service:
     return Service(
         names=NAMES,
         register=partial(add_TaggerServiceServicer_to_server, servicer),
+        further=further_checks(taggers, tokens),
         needs=(migrated(db, MIGRATIONS, settings), pool.need(), *((bus.need(),) if bus else ())),
         background=(
             runner.run,

@@ -44,6 +44,7 @@ from services.trainer.adapters.sql_thinning import SqlHistory
 from services.trainer.adapters.sql_workers import SqlWorkforce
 from services.trainer.models.lifetimes import Found
 from services.trainer.models.pulse import Pulse
+from services.trainer.proto_mapping.checks import further_checks
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.servicer import SERVICE_NAMES, add_to_server
 from services.trainer.servicer.training import TrainingServicer, TrainingUseCases
@@ -231,6 +232,7 @@ def build(settings: Settings) -> Service:
         files=FileCheck(objects, "trainer/", partial(named_files, db)),
         names=SERVICE_NAMES,
         register=partial(add_to_server, *servicers),
+        further=further_checks(planner, training.steering, training.requesting, training.base_models, tokens),
         needs=(migrated(db, MIGRATIONS, settings), objects.need(), *((bus.need(),) if bus else ())),
         background=(
             relay.run,

@@ -143,7 +143,7 @@ def test_the_main_job_from_photos_to_a_kept_model(stack: Stack, tmp_path: Path) 
     )  # fmt: skip
     assert [cell["file"]["sha256"] for cell in of_version["cells"]] == pictures[3:]
     assert saved["lineage"]["datasetDigest"] == version["digest"]
-    file = stack.json("models", "download", "toy", "best", "--to", str(out / "toy.safetensors"))
+    file = stack.json("models", "download", "toy@best", "--to", str(out / "toy.safetensors"))
     kept = {each["fileId"]: each["sha256"] for each in saved["files"]}
     assert file["sha256"] == kept["kohya"]
     _same_over_http(stack, saved, kept, out)

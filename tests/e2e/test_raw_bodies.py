@@ -140,7 +140,7 @@ BAD_UPLOADS = [
     (SET, "file_name=a.jpg", pictures.png(16, 16, seed=501), 400, "IMAGE_TYPE_MISMATCH", "content"),
     (SET, "file_name=a.png", pictures.png(16, 16, seed=501)[:100], 400, "IMAGE_UNREADABLE", "content"),
     (SET, "file_name=a.png", bytes(5 * 1024 * 1024 + 1), 400, "IMAGE_TOO_LARGE", "content"),
-    (SET, "", b"x", 400, "IMAGE_TYPE_UNSUPPORTED", "file_name"),
+    (SET, "", b"x", 400, "FILE_NAME_INVALID", "file_name"),
     (SET, "file_name=..%2Fa.png", b"x", 400, "FILE_NAME_INVALID", "file_name"),
     (SET, "file_name=a.png&tags=a,b", b"x", 400, "REQUEST_INVALID", "tags[0]"),
     (SET, f"file_name=a.png&sha256={'0' * 64}", pictures.png(16, 16, seed=502), 400, "IMAGE_DIGEST_MISMATCH", "sha256"),

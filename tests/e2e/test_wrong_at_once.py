@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fiveshot import Client, errors
 
 from tests.fixtures.running_stack import RunningStack
 
@@ -44,12 +45,14 @@ CASES = [
           {"requests[0].name", "requests[1].name"}),
     Wrong("POST", "/datasets/nothing-here/images:batchUpdate",
           {"requests": [{"image": {"caption": LONG}}, {"image": {"numRepeats": 9000}}]},
-          {"requests[0].image.caption", "requests[1].image.num_repeats"}),
+          {"requests[0].image.caption", "requests[1].image.num_repeats", "requests[0].image.name",
+           "requests[1].image.name"}),
     Wrong("POST", "/datasets/nothing-here/images:editTags", {"edits": [{"add": LONG}, {"remove": LONG}]},
           {"edits[0].add", "edits[1].remove"}),
     Wrong("POST", "/tagJobs", {"dataset": "b d", "options": {"threshold": 7}}, {"dataset", "options.threshold"}),
     Wrong("POST", "/trainingJobs", {"trainingJob": {"priority": 900, "labels": {"B d": "x"}, "displayName": LONG}},
-          {"training_job.priority", "training_job.labels[B d]", "training_job.display_name"}),
+          {"training_job.priority", "training_job.labels[B d]", "training_job.display_name", "training_job.base_model",
+           "training_job.dataset_version"}),
     Wrong("POST", "/trainingJobs:estimate", {"trainingJob": {"parameters": {"rank": "x", "numEpochs": 1.5}}},
           {"training_job.parameters.rank", "training_job.parameters.num_epochs"}),
     Wrong("PATCH", "/trainingJobs/nothing-here", {"priority": 900, "displayName": LONG},
@@ -57,11 +60,46 @@ CASES = [
     Wrong("POST", "/models", {"modelId": "B d", "model": {"labels": {"B d": "x"}, "tags": [""]}},
           {"model_id", "model.labels[B d]", "model.tags[0]"}),
     Wrong("POST", "/webhooks", {"webhookId": "B d", "webhook": {"displayName": LONG, "labels": {"B d": "x"}}},
-          {"webhook_id", "webhook.display_name", "webhook.labels[B d]"}),
+          {"webhook_id", "webhook.display_name", "webhook.labels[B d]", "webhook.url"}),
     Wrong("POST", "/webhooks", {"webhook": {"url": "ftp://x", "eventTypes": ["nope", "neither"]}},
           {"webhook.url", "webhook.event_types"}),
     Wrong("POST", "/trainingJobs:cleanUp", {"olderThan": "-5s", "validateOnly": "perhaps", "x": 1},
-          {"validate_only", "x"}),
+          {"older_than", "validate_only", "x"}),
+    # What only the service knows, with the field rules.
+    Wrong("POST", "/trainingJobs", {"trainingJobId": "B d", "trainingJob": {
+        "baseModel": "baseModels/fiveshot-tiny", "datasetVersion": DATASET, "priority": 900,
+        "parameters": {"rank": 9000, "numEpochs": 0}}},
+          {"training_job_id", "training_job.priority", "training_job.parameters.rank",
+           "training_job.parameters.num_epochs", "training_job.dataset_version"}),
+    Wrong("POST", "/trainingJobs:estimate", {"trainingJob": {
+        "baseModel": "baseModels/nope", "datasetVersion": "nope", "labels": {"B d": "x"}}},
+          {"training_job.labels[B d]", "training_job.base_model", "training_job.dataset_version"}),
+    Wrong("PATCH", "/trainingJobs/nothing-here?updateMask=priority,rank", {"priority": 900},
+          {"training_job.priority", "update_mask"}),
+    Wrong("GET", "/datasets?pageSize=-1&filter=zz&orderBy=qq", None, {"page_size", "filter", "order_by"}),
+    Wrong("GET", "/trainingJobs?pageSize=-1&filter=zz", None, {"page_size", "filter"}),
+    Wrong("GET", "/tagJobs?pageSize=-1&filter=zz", None, {"page_size", "filter"}),
+    Wrong("GET", "/models?pageSize=-1&orderBy=zz", None, {"page_size", "order_by"}),
+    Wrong("GET", "/webhooks?pageSize=-1&orderBy=zz", None, {"page_size", "order_by"}),
+    Wrong("PATCH", "/datasets/nothing-here?updateMask=name_of,subject", {"labels": {"B d": "x"}, "subject": "a\u0007b"},
+          {"dataset.labels[B d]", "dataset.subject", "update_mask"}),
+    Wrong("POST", "/datasets", {"datasetId": "B d", "dataset": {"displayName": "a\u0007b", "triggerWord": "a\u0007b"}},
+          {"dataset_id", "dataset.display_name", "dataset.trigger_word"}),
+    Wrong("POST", "/datasets/nothing-here/images:upload?fileName=a.gif&caption=" + "x" * 3000, None,
+          {"caption", "file_name"}),
+    Wrong("POST", "/datasets/nothing-here/images:editTags", {"filter": "zz", "edits": [{"add": LONG}, {"remove": "_"}]},
+          {"filter", "edits[0].add", "edits[1].remove"}),
+    Wrong("POST", "/tagJobs", {"dataset": DATASET, "options": {"threshold": 7, "tagger": "taggers/nope"}},
+          {"options.threshold", "options.tagger"}),
+    Wrong("POST", "/models", {"modelId": "B d", "model": {"tags": ["a", " "]}}, {"model_id", "model.tags[1]"}),
+    Wrong("PATCH", "/webhooks/nothing-here?updateMask=url,secret", {"url": "ftp://x", "labels": {"B d": "x"}},
+          {"webhook.labels[B d]", "webhook.url", "update_mask"}),
+    Wrong("POST", "/webhooks", {"webhookId": "B d", "webhook": {"url": "http://10.0.0.1/x", "eventTypes": ["nope"]}},
+          {"webhook_id", "webhook.url", "webhook.event_types"}),
+    Wrong("POST", "/previewRequests", {"previewRequest": {
+        "sources": ["projects/default/trainingJobs/nothing-here/epochs/1"], "prompts": ["a"], "seeds": [1, 1],
+        "steps": 9000}},
+          {"preview_request.steps", "preview_request.seeds", "preview_request.sources"}),
 ]  # fmt: skip
 
 
@@ -88,7 +126,22 @@ def test_all_wrong_parameters_are_named_with_what_they_may_be(pretending: Runnin
     )  # fmt: skip
     assert answer.status_code == 400, answer.text
     violations = [each for item in answer.json()["details"] for each in item.get("fieldViolations", ())]
-    prefix = "training_job.parameters."
-    assert {each["field"] for each in violations} == {
-        f"{prefix}{name}" for name in ("rank", "learning_rate", "num_epochs", "resolution")
-    }
+    parameters = {f"parameters.{name}" for name in ("rank", "learning_rate", "num_epochs", "resolution")}
+    named = {each["field"].removeprefix("training_job.") for each in violations}
+    # There is no such dataset either.
+    assert named == {*parameters, "dataset_version"}
+
+
+def test_the_python_client_names_what_it_and_the_server_find_wrong(pretending: RunningStack) -> None:
+    with Client(pretending.server, api_key=pretending.api_key) as client:
+        dataset = client.datasets.create()
+        with pytest.raises(errors.InvalidArgument) as refused:
+            dataset.train(rnak=4, num_epochs="x", rank=9000, priority=900, id="B d")
+        with pytest.raises(errors.InvalidArgument) as estimated:
+            dataset.estimate(rnak=4, rank=9000)
+        assert not [job for job in client.jobs.list() if job.message.dataset_version.startswith(dataset.name)]
+    given = {"rnak", "num_epochs"}
+    found = {"training_job_id", "training_job.priority", "training_job.parameters.rank"}
+    fields = [each.field for each in refused.value.violations]
+    assert (set(fields[:2]), set(fields[2:])) == (given, found)
+    assert [each.field for each in estimated.value.violations] == ["rnak", "training_job.parameters.rank"]

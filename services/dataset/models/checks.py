@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, collected, refuse_all
 from services.chassis.texts import can_be_seen, hidden_in
 
 # What a file of that extension holds, in the words of `chassis.pictures`.
@@ -50,6 +50,25 @@ def check_text(text: str, *, field: str, lines: bool = False) -> str:
     return plain
 
 
+class Texts:
+    """The texts of a request, so that one refusal names all that are wrong."""
+
+    def __init__(self) -> None:
+        self._wrong: list[InvalidArgument] = []
+
+    def checked(self, text: str, *, field: str, lines: bool = False) -> str:
+        """As `check_text` gives it; "" for a wrong one."""
+        return collected(self._wrong, lambda: check_text(text, field=field, lines=lines)) or ""
+
+    def label(self, label: str, *, field: str) -> str:
+        """As `check_label` gives it; "" for a wrong one."""
+        return collected(self._wrong, lambda: check_label(label, field=field)) or ""
+
+    def refuse(self) -> None:
+        """Raises InvalidArgument for those that are wrong."""
+        refuse_all(self._wrong)
+
+
 def check_label(label: str, *, field: str) -> str:
     """The label without blanks around it. Raises InvalidArgument when nothing is left, and as `check_text` does."""
     text = check_text(label, field=field)
@@ -88,6 +107,8 @@ def check_file_name(file_name: str, limits: Limits, *, field: str) -> str:
 
 
 def _file_name_fault(file_name: str) -> str:
+    if not file_name:
+        return "is missing"
     if "/" in file_name or "\\" in file_name:
         return "holds a path"
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in file_name):

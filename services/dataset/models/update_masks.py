@@ -15,6 +15,11 @@ _SEEN = ("features",)
 """What a caller that sends an image back has not read: only its own name in a mask changes it."""
 
 
+def check_changeable(mask: Sequence[str], fields: type[DatasetFields | ImageFields]) -> None:
+    """Raises InvalidArgument(reason=UPDATE_MASK_INVALID) for paths that are none of the fields."""
+    check_mask(mask, tuple(fields.__dataclass_fields__))
+
+
 def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
     """`current` with the fields of `given` that the mask names.
 
@@ -22,7 +27,7 @@ def masked(current: FieldsT, given: FieldsT, mask: Sequence[str]) -> FieldsT:
     InvalidArgument(reason=UPDATE_MASK_INVALID) for a path that is not a field which can be changed.
     """
     changeable = tuple(current.__dataclass_fields__)
-    check_mask(mask, changeable)
+    check_changeable(mask, type(current))
     if "*" in mask:
         return replace(given, **{name: getattr(current, name) for name in _SEEN if name in changeable})
     unset = type(given)()

@@ -41,7 +41,7 @@ async def upload_messages(
 ) -> AsyncIterator[UploadHeader | bytes]:
     """The stream of an upload."""
     async for request in requests:
-        yield _upload_header(request.header) if request.HasField("header") else request.chunk
+        yield upload_header(request.header, _parent(request.header)) if request.HasField("header") else request.chunk
 
 
 def content_messages(
@@ -170,9 +170,10 @@ def form(request: dataset_service_pb2.DownloadImageRequest | dataset_service_pb2
     return Form(view(request.view), crop(request.crop), size)
 
 
-def _upload_header(header: dataset_service_pb2.UploadImageHeader) -> UploadHeader:
+def upload_header(header: dataset_service_pb2.UploadImageHeader, dataset: DatasetRef) -> UploadHeader:
+    """What is said of a picture for a dataset."""
     return UploadHeader(
-        dataset=DatasetRef.parse(header.parent, field="header.parent"),
+        dataset=dataset,
         file_name=header.file_name,
         size_bytes=header.size_bytes,
         sha256=header.sha256,
@@ -180,6 +181,10 @@ def _upload_header(header: dataset_service_pb2.UploadImageHeader) -> UploadHeade
         tags=tuple(header.tags),
         request_id=header.request_id,
     )
+
+
+def _parent(header: dataset_service_pb2.UploadImageHeader) -> DatasetRef:
+    return DatasetRef.parse(header.parent, field="header.parent")
 
 
 def _content_field(field: str) -> str:

@@ -10,7 +10,7 @@ from services.chassis.errors import FailedPrecondition
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.names import check_etag, check_id, new_id
 from services.chassis.requests.keys import RequestKey, digest
-from services.dataset.models.checks import check_text
+from services.dataset.models.checks import Texts, check_text
 from services.dataset.models.events import Created, Updated
 from services.dataset.models.faults import dataset_exists
 from services.dataset.models.names import DatasetRef, parse_project
@@ -55,7 +55,7 @@ class DatasetVerbs:
         now = self._clock()
         dataset = Dataset(
             ref=DatasetRef(wanted.project, dataset_id),
-            fields=_checked(wanted.fields),
+            fields=checked_dataset(wanted.fields),
             create_time=now,
             update_time=now,
         )
@@ -98,7 +98,7 @@ class DatasetVerbs:
         async with self._store.write() as tx:
             current = await tx.lock_dataset(ref)
             check_etag(etag, current.etag, field="dataset.etag")
-            updated = current.changed(masked(current.fields, _checked(given), mask), self._clock())
+            updated = current.changed(masked(current.fields, checked_dataset(given), mask), self._clock())
             if updated is not current:
                 await tx.save_dataset(updated)
                 await tx.tell(ref, Updated(updated))
@@ -125,16 +125,20 @@ class DatasetVerbs:
         await self._upkeep.sweep_soon()
 
 
-def _checked(fields: DatasetFields) -> DatasetFields:
-    return DatasetFields(
-        display_name=check_text(fields.display_name, field="dataset.display_name"),
-        description=check_text(fields.description, field="dataset.description", lines=True),
-        trigger_word=check_text(fields.trigger_word, field="dataset.trigger_word"),
-        subject=check_text(fields.subject, field="dataset.subject"),
+def checked_dataset(fields: DatasetFields) -> DatasetFields:
+    """The fields with tidy texts. Raises InvalidArgument that names every wrong one."""
+    texts = Texts()
+    checked = DatasetFields(
+        display_name=texts.checked(fields.display_name, field="dataset.display_name"),
+        description=texts.checked(fields.description, field="dataset.description", lines=True),
+        trigger_word=texts.checked(fields.trigger_word, field="dataset.trigger_word"),
+        subject=texts.checked(fields.subject, field="dataset.subject"),
         num_repeats=fields.num_repeats,
         labels=fields.labels,
         text_from=fields.text_from,
     )
+    texts.refuse()
+    return checked
 
 
 def _later(fields: DatasetFields) -> list[object]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from services.chassis.errors import DomainError, InvalidArgument, within
+from services.chassis.errors import DomainError, InvalidArgument, collected, refuse_all, within
 from services.chassis.names import check_etag
 from services.dataset.models.edits import Edit
 from services.dataset.models.names import DatasetRef, ImageRef
@@ -92,10 +93,12 @@ class ImageBatches:
 def refs_of(parent: DatasetRef, names: Sequence[str], path: str, field: str) -> list[ImageRef]:
     """The images of a request, each once and all of one dataset. path: of an entry, with {} for its number.
 
-    Raises InvalidArgument.
+    Raises InvalidArgument that names every wrong one.
     """
     refs: dict[ImageRef, int] = {}
-    for index, name in enumerate(names):
+    wrong: list[InvalidArgument] = []
+
+    def add(name: str, index: int) -> None:
         with entry(path.format(index), field):
             ref = ImageRef.parse(name, field="")
             if ref.dataset != parent:
@@ -107,6 +110,10 @@ def refs_of(parent: DatasetRef, names: Sequence[str], path: str, field: str) -> 
             if ref in refs:
                 raise InvalidArgument(f"{name} comes twice", reason="IMAGE_REPEATED", remedy="Name every image once.")
         refs[ref] = index
+
+    for index, name in enumerate(names):
+        collected(wrong, partial(add, name, index))
+    refuse_all(wrong)
     return list(refs)
 
 

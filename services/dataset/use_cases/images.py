@@ -15,7 +15,7 @@ from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.filters import Filter, parse_filter
 from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.names import check_etag
-from services.dataset.models.checks import check_label, check_text
+from services.dataset.models.checks import Texts, check_text
 from services.dataset.models.faults import no_mask
 from services.dataset.models.names import DatasetRef, ImageRef, VersionImageRef
 from services.dataset.models.resources import CaptionOrigin, Image, ImageFields, Picture, VersionImage
@@ -202,34 +202,38 @@ def edited(image: Image, given: ImageFields, mask: tuple[str, ...], etag: str, n
     A new caption is a person's unless the mask names its origin too: who sends a whole image back has edited it.
     """
     check_etag(etag, image.etag, field="image.etag")
-    fields = masked(image.fields, _checked(given), mask)
+    fields = masked(image.fields, checked_image(given), mask)
     told = given.caption_origin is not None and "caption_origin" in mask
     if not fields.caption or (fields.caption != image.fields.caption and not told):
         fields = replace(fields, caption_origin=None)
     return image.changed(fields, now)
 
 
-def _checked(fields: ImageFields) -> ImageFields:
-    return replace(
+def checked_image(fields: ImageFields) -> ImageFields:
+    """The fields with tidy texts. Raises InvalidArgument that names every wrong one."""
+    texts = Texts()
+    checked = replace(
         fields,
-        caption=check_text(fields.caption, field="image.caption", lines=True),
-        tags=tuple(_checked_tag(tag, f"image.tags[{index}]") for index, tag in enumerate(fields.tags)),
-        caption_origin=_checked_origin(fields.caption_origin),
+        caption=texts.checked(fields.caption, field="image.caption", lines=True),
+        tags=tuple(_checked_tag(tag, f"image.tags[{index}]", texts) for index, tag in enumerate(fields.tags)),
+        caption_origin=_checked_origin(fields.caption_origin, texts),
     )
+    texts.refuse()
+    return checked
 
 
-def _checked_origin(origin: CaptionOrigin | None) -> CaptionOrigin | None:
+def _checked_origin(origin: CaptionOrigin | None, texts: Texts) -> CaptionOrigin | None:
     if origin is None:
         return None
-    captioner = check_text(origin.captioner, field="image.caption_origin.captioner")
-    model = check_text(origin.model, field="image.caption_origin.model")
+    captioner = texts.checked(origin.captioner, field="image.caption_origin.captioner")
+    model = texts.checked(origin.model, field="image.caption_origin.model")
     # Without a captioner it says nothing, as an unset message does.
     return CaptionOrigin(captioner, model) if captioner else None
 
 
-def _checked_tag(tag: Tag, field: str) -> Tag:
-    label = check_label(tag.label, field=f"{field}.label")
-    category = check_text(tag.category, field=f"{field}.category")
+def _checked_tag(tag: Tag, field: str, texts: Texts) -> Tag:
+    label = texts.label(tag.label, field=f"{field}.label")
+    category = texts.checked(tag.category, field=f"{field}.category")
     if tag.source is TagSource.MANUAL:
         # A person vouches for it: no score, no tagger.
         return Tag(label, category=category)
@@ -237,8 +241,8 @@ def _checked_tag(tag: Tag, field: str) -> Tag:
         tag,
         label=label,
         category=category,
-        tagger=check_text(tag.tagger, field=f"{field}.tagger"),
-        model_sha256=check_text(tag.model_sha256, field=f"{field}.model_sha256"),
+        tagger=texts.checked(tag.tagger, field=f"{field}.tagger"),
+        model_sha256=texts.checked(tag.model_sha256, field=f"{field}.model_sha256"),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from services.chassis.errors import ResourceExhausted
 from services.chassis.listing.memory import matching
 from services.chassis.names import check_etag
-from services.dataset.models.checks import check_label
+from services.dataset.models.checks import Texts
 from services.dataset.models.edits import Edit
 from services.dataset.models.names import DatasetRef
 from services.dataset.models.resources import Image
@@ -54,7 +54,7 @@ class TagVerbs:
         ResourceExhausted(TOO_MANY_TAGS).
         """
         wanted = image_filter(filter_text)
-        checked = [_checked(edit, f"edits[{index}]") for index, edit in enumerate(edits)]
+        checked = checked_edits(edits)
         if validate_only:
             async with self._store.read() as view:
                 async with naming_editor(view, ref):
@@ -102,18 +102,26 @@ async def _images(view: DatasetReader, ref: DatasetRef) -> list[Image]:
     return await view.images(ref)
 
 
-def _checked(edit: TagEdit, field: str) -> TagEdit:
+def checked_edits(edits: Sequence[TagEdit]) -> list[TagEdit]:
+    """The edits with tidy labels. Raises InvalidArgument that names every wrong one."""
+    texts = Texts()
+    checked = [_checked(edit, f"edits[{index}]", texts) for index, edit in enumerate(edits)]
+    texts.refuse()
+    return checked
+
+
+def _checked(edit: TagEdit, field: str, texts: Texts) -> TagEdit:
     match edit:
         case AddTag(label):
-            return AddTag(check_label(label, field=f"{field}.add"))
+            return AddTag(texts.label(label, field=f"{field}.add"))
         case PrependTag(label):
-            return PrependTag(check_label(label, field=f"{field}.prepend"))
+            return PrependTag(texts.label(label, field=f"{field}.prepend"))
         case RemoveTag(label):
-            return RemoveTag(check_label(label, field=f"{field}.remove"))
+            return RemoveTag(texts.label(label, field=f"{field}.remove"))
         case ReplaceTag(old_label, new_label):
             return ReplaceTag(
-                check_label(old_label, field=f"{field}.replace.old_label"),
-                check_label(new_label, field=f"{field}.replace.new_label"),
+                texts.label(old_label, field=f"{field}.replace.old_label"),
+                texts.label(new_label, field=f"{field}.replace.new_label"),
             )
         case DeduplicateTags():
             return edit

@@ -15,11 +15,11 @@ from datetime import timedelta
 
 from services.chassis.budgets import IMAGES, STORED_BYTES, UNLIMITED, UPLOADS, AtOnce, Budgets
 from services.chassis.byte_budget import ByteBudget, Held
-from services.chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted
+from services.chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted, collected, refuse_all
 from services.chassis.names import new_id
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.uploads import chunks_of, header_of
-from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
+from services.dataset.models.checks import Limits, Texts, check_file_name
 from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Crop, Dataset, Image, ImageFields, Picture
 from services.dataset.models.tags import Tag
@@ -86,16 +86,7 @@ class UploadVerb:
         Until the stream has ended well nothing is stored; from then on a caller that goes away changes nothing.
         """
         header = await header_of(messages, UploadHeader, idle_s=self._idle_s)
-        file_format = check_file_name(header.file_name, self._limits, field="header.file_name")
-        fields = ImageFields(
-            caption=check_text(header.caption, field="header.caption", lines=True),
-            tags=tuple(Tag(check_label(label, field="header.tags")) for label in header.tags),
-            crop=header.crop,
-            num_repeats=header.num_repeats,
-        )
-        check_text(header.request_id, field="header.request_id")
-        if header.size_bytes > self._limits.max_image_bytes:
-            raise self._too_large("header.size_bytes", f" ({header.size_bytes})")
+        file_format, fields = self.checked_header(header)
         project = header.dataset.project
         with ExitStack() as stack:
             stack.enter_context(self._at_once.one(project, field="header.parent"))
@@ -109,6 +100,27 @@ class UploadVerb:
             release = stack.pop_all().close
             storing.add_done_callback(lambda _: release())
             return await asyncio.shield(storing)
+
+    def checked_header(self, header: UploadHeader) -> tuple[str, ImageFields]:
+        """The format that the name promises, and what is said of the picture. Raises InvalidArgument that names every
+        wrong field."""
+        texts, wrong = Texts(), list[InvalidArgument]()
+        file_format = collected(
+            wrong, lambda: check_file_name(header.file_name, self._limits, field="header.file_name")
+        )
+        fields = ImageFields(
+            caption=texts.checked(header.caption, field="header.caption", lines=True),
+            tags=tuple(Tag(texts.label(label, field="header.tags")) for label in header.tags),
+            crop=header.crop,
+            num_repeats=header.num_repeats,
+        )
+        texts.checked(header.request_id, field="header.request_id")
+        collected(wrong, texts.refuse)
+        if header.size_bytes > self._limits.max_image_bytes:
+            wrong.append(self._too_large("header.size_bytes", f" ({header.size_bytes})"))
+        refuse_all(wrong)
+        assert file_format is not None
+        return file_format, fields
 
     async def _admit_early(self, header: UploadHeader) -> None:
         """Refuses what is already known to fail, before the bytes travel. A repeat of a known request goes on."""

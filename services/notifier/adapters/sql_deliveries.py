@@ -23,7 +23,6 @@ from services.chassis.listing.pages import Query
 from services.chassis.listing.sql import SqlListing
 from services.chassis.outbox import Outbox
 from services.chassis.sql import Database, utcnow
-from services.notifier import proto_mapping
 from services.notifier.adapters.sql_rows import delivery_of, delivery_values, webhook_of
 from services.notifier.adapters.sql_statements import (
     find_delivery,
@@ -50,6 +49,7 @@ from services.notifier.models.deliveries import (
 from services.notifier.models.event_types import DISABLED, wants
 from services.notifier.models.webhooks import Webhook, check_enabled
 from services.notifier.ports import DELIVERIES as DELIVERY_LISTING
+from services.notifier.proto_mapping import messages as proto_mapping
 
 _LIST = SqlListing(DELIVERY_LISTING, DELIVERIES)
 _PENDING = DELIVERIES.c.state == DeliveryState.PENDING.value

@@ -53,7 +53,7 @@ class Webhooks:
             new,
             webhook_id=webhook_id,
             display_name=new.display_name.strip() or webhook_id,
-            event_types=await self._checked(new.event_types, new.url),
+            event_types=await self.checked(new.event_types, new.url),
         )
 
         def admit(webhooks: int) -> None:
@@ -81,7 +81,7 @@ class Webhooks:
     async def update(self, given: NewWebhook, mask: Collection[str], etag: str) -> Webhook:
         """Changes the masked fields. Raises InvalidArgument, NotFound, Aborted for an old etag."""
         changes = changed_fields(mask, replace(given, display_name=given.display_name.strip()))
-        wanted = await self._checked(changes.event_types or (), changes.url)
+        wanted = await self.checked(changes.event_types or (), changes.url)
         changes = replace(changes, event_types=None if changes.event_types is None else wanted)
         webhook = await self._store.update(given.project, given.webhook_id, changes, etag)
         log.info("webhook_changed", webhook=webhook.name, disabled=webhook.disabled)
@@ -106,7 +106,7 @@ class Webhooks:
         """The use of the one budget that is kept here."""
         return [self._budgets.use(project, WEBHOOKS, await self._store.count(project))]
 
-    async def _checked(self, event_types: Sequence[str], url: str | None) -> tuple[str, ...]:
+    async def checked(self, event_types: Sequence[str], url: str | None) -> tuple[str, ...]:
         """The filter without repeats. Raises InvalidArgument for all that is wrong with it and with the address."""
         wrong: list[InvalidArgument] = []
         wanted: tuple[str, ...] = ()

@@ -79,14 +79,7 @@ class SaveEpoch:
         ResourceExhausted (too large, or a budget is used up), DataLoss (the bytes are not those that the trainer
         recorded), Aborted (too many saves into one model at once). Nothing is kept then, neither rows nor files.
         """
-        project, _, _ = parse_epoch_name(request.epoch)
-        if project != request.project:
-            raise InvalidArgument(
-                f"{request.epoch} belongs to another project than projects/{request.project}",
-                field="epoch",
-                reason="EPOCH_OF_ANOTHER_PROJECT",
-                remedy="Save it into a model of its own project.",
-            )
+        project = check_project(request.project, request.epoch)
         earlier = await self._store.recall(request.key)
         if earlier is not None:
             return await self._commits.repeated(earlier)
@@ -192,3 +185,15 @@ class SaveEpoch:
             sha256=file.sha256,
             what=f"{file.file_name} of {epoch.name}",
         )
+
+
+def check_project(project: str, epoch: str) -> str:
+    """The project, which must be that of the epoch. Raises InvalidArgument(reason=EPOCH_OF_ANOTHER_PROJECT)."""
+    if parse_epoch_name(epoch)[0] != project:
+        raise InvalidArgument(
+            f"{epoch} belongs to another project than projects/{project}",
+            field="epoch",
+            reason="EPOCH_OF_ANOTHER_PROJECT",
+            remedy="Save it into a model of its own project.",
+        )
+    return project

@@ -64,13 +64,7 @@ class TagJobVerbs:
 
         Raises NotFound (dataset, tagger), FailedPrecondition when there is no image, InvalidArgument.
         """
-        if project_of(request.dataset) != request.project:
-            raise InvalidArgument(
-                f"{request.dataset} does not lie in projects/{request.project}",
-                field="dataset",
-                reason="DATASET_ELSEWHERE",
-                remedy="Use the dataset's own project as parent.",
-            )
+        check_project(request.dataset, request.project)
         await self._taggers.refresh()
         info = self._taggers.check(request.options)
         options = request.options
@@ -145,3 +139,14 @@ class TagJobVerbs:
         """Deletes an ended job; what it tagged stays. Raises NotFound, Aborted, FailedPrecondition."""
         await self._jobs.delete(name, lambda job: check_delete(job, etag))
         self._changes.notify(name)
+
+
+def check_project(dataset: str, project: str) -> None:
+    """Raises InvalidArgument(reason=DATASET_ELSEWHERE)."""
+    if project_of(dataset) != project:
+        raise InvalidArgument(
+            f"{dataset} does not lie in projects/{project}",
+            field="dataset",
+            reason="DATASET_ELSEWHERE",
+            remedy="Use the dataset's own project as parent.",
+        )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
-from services.chassis.names import check_etag, etag_of
+from services.chassis.names import check_etag, check_mask, etag_of
 from services.trainer.models.job import Attempt, JobError, Lease, Outcome
 
 LONGEST_NAME = 100
@@ -197,14 +197,7 @@ def edited(model: OwnBaseModel, given: Mapping[str, object], mask: Sequence[str]
 
     Raises InvalidArgument (UPDATE_MASK_INVALID, LICENSE_MISSING).
     """
-    for path in mask:
-        if path not in (*EDITABLE, "*"):
-            raise InvalidArgument(
-                f"'{path[:100]}' cannot be changed",
-                field="update_mask",
-                reason="UPDATE_MASK_INVALID",
-                remedy=f"Name whole fields out of {', '.join(EDITABLE)}.",
-            )
+    check_mask(mask, EDITABLE)
     named = EDITABLE if "*" in mask else mask or [name for name in EDITABLE if given[name]]
     values = {name: given[name] for name in named}
     check_license(str(values.get("license", model.license)))

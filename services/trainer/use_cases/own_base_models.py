@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import PurePosixPath
 
 from services.chassis.budgets import BASE_MODEL_BYTES, UNLIMITED, Budgets
-from services.chassis.errors import AlreadyExists, DomainError, InvalidArgument, NotFound, Unavailable
+from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable, collected, refuse_all
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.chassis.names import check_etag, project_of
@@ -165,23 +166,35 @@ class OwnBaseModels:
         gone = await self._store.delete(name, check)
         await remove_parts(self._files, gone.parts, of=name)
 
-    def _announced(self, asked: Announcement) -> OwnBaseModel:
-        _check_file_name(asked.file_name)
-        check_license(asked.license)
+    def checked(self, asked: Announcement) -> CheckpointHeader:
+        """What the beginning of the file says. Raises InvalidArgument that names every wrong field, NotFound."""
+        wrong: list[InvalidArgument] = []
+        collected(wrong, lambda: _check_file_name(asked.file_name))
+        collected(wrong, lambda: check_license(asked.license))
         if len(asked.sha256) != 64:
-            raise _wrong("sha256", "The SHA-256 of the file is missing", "SHA256_MISSING", "Send it as 64 hex digits.")
-        if asked.size_bytes > self._max_bytes:
-            raise _wrong(
-                "size_bytes",
-                f"The file has {asked.size_bytes} bytes, and a base model may have {self._max_bytes}",
-                "BASE_MODEL_TOO_LARGE",
-                "Upload a checkpoint in 16 bits, or ask the operator to raise the limit.",
+            wrong.append(
+                _wrong("sha256", "The SHA-256 of the file is missing", "SHA256_MISSING", "Send it as 64 hex digits.")
             )
-        try:
-            header = read_header(asked.header, asked.size_bytes)
-        except NotACheckpoint as error:
-            raise InvalidArgument(str(error), field="header", reason=error.reason, remedy=error.remedy) from error
-        self._check_based_on(asked.based_on, header)
+        header = None
+        if asked.size_bytes <= self._max_bytes:
+            header = collected(wrong, lambda: _read(asked))
+        else:
+            wrong.append(
+                _wrong(
+                    "size_bytes",
+                    f"The file has {asked.size_bytes} bytes, and a base model may have {self._max_bytes}",
+                    "BASE_MODEL_TOO_LARGE",
+                    "Upload a checkpoint in 16 bits, or ask the operator to raise the limit.",
+                )
+            )
+        if header is not None:
+            collected(wrong, partial(self._check_based_on, asked.based_on, header))
+        refuse_all(wrong)
+        assert header is not None
+        return header
+
+    def _announced(self, asked: Announcement) -> OwnBaseModel:
+        header = self.checked(asked)
         now = self._clock()
         return OwnBaseModel(
             name=self._name(asked),
@@ -290,6 +303,13 @@ async def remove_parts(files: BaseModelFiles, parts: tuple[Part, ...], *, of: st
         log.warning("files_left_to_the_sweeper", base_model=of, reason=error.reason)
 
 
+def _read(asked: Announcement) -> CheckpointHeader:
+    try:
+        return read_header(asked.header, asked.size_bytes)
+    except NotACheckpoint as error:
+        raise InvalidArgument(str(error), field="header", reason=error.reason, remedy=error.remedy) from error
+
+
 def _check_file_name(name: str) -> None:
     path = PurePosixPath(name)
     plain = name.isprintable() and "\\" not in name and path.name == name == name.strip()
@@ -302,5 +322,5 @@ def _check_file_name(name: str) -> None:
         )
 
 
-def _wrong(name: str, message: str, reason: str, remedy: str) -> DomainError:
+def _wrong(name: str, message: str, reason: str, remedy: str) -> InvalidArgument:
     return InvalidArgument(message, field=f"base_model.{name}", reason=reason, remedy=remedy)

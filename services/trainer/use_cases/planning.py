@@ -102,6 +102,17 @@ class Planner:
         """Fewer are refused."""
         return self._min_images
 
+    async def check_parameters(self, request: JobRequest) -> None:
+        """Raises InvalidArgument or NotFound for a wrong base model, or for all wrong parameters."""
+        model = await self._base_models.find(
+            request.base_model, project=request.project, field="training_job.base_model"
+        )
+        await self._shaped(request, model)
+
+    async def check_datasets(self, request: JobRequest) -> None:
+        """Raises InvalidArgument or NotFound for a wrong dataset, or a trigger word that none has."""
+        _check_trigger_word(request, joined(await self._mixed(request)))
+
     async def plan(
         self,
         request: JobRequest,
@@ -118,17 +129,10 @@ class Planner:
         model = await self._base_models.find(
             request.base_model, project=request.project, field="training_job.base_model"
         )
-        if not request.initial_lora:
-            resolved(model, request.parameters)
-        self._check_datasets(request)
-        lora = await self._lora(request, model)
+        self._check_names(request)
+        request, initial = await self._shaped(request, model)
         least = self._min_images if least is None else least
-        if lora is not None:
-            request = replace(request, parameters=lora.shape.over(request.parameters))
-            if faults := list(lora.shape.faults(resolved(model, request.parameters))):
-                raise wrong_parameters(faults)
-        initial = lora.lora if lora is not None else None
-        mixed = [MixedDataset(each, field, await self._read(each.name, field)) for field, each in request.sources]
+        mixed = await self._mixed(request)
         planned = self._planned(request, model, mixed, least, initial)
         check(planned)
         if not store or all(each.data.version for each in mixed):
@@ -138,6 +142,17 @@ class Planner:
             for each in mixed
         ]
         return self._planned(request, model, pinned, least, initial)
+
+    async def _shaped(self, request: JobRequest, model: BaseModel) -> tuple[JobRequest, EarlierLora | None]:
+        """The request with the shape of its earlier LoRA, if any. Raises InvalidArgument for wrong parameters."""
+        lora = await self._lora(request, model)
+        if lora is None:
+            resolved(model, request.parameters)
+            return request, None
+        request = replace(request, parameters=lora.shape.over(request.parameters))
+        if faults := list(lora.shape.faults(resolved(model, request.parameters))):
+            raise wrong_parameters(faults)
+        return request, lora.lora
 
     async def _lora(self, request: JobRequest, model: BaseModel) -> FoundLora | None:
         if not request.initial_lora:
@@ -167,6 +182,11 @@ class Planner:
         plan = plan_of(model, parameters, data, own)
         return PlannedJob(model, data, parameters, plan, initial, tuple(mixed))
 
+    async def _mixed(self, request: JobRequest) -> list[MixedDataset]:
+        """The datasets as they are now."""
+        self._check_names(request)
+        return [MixedDataset(each, field, await self._read(each.name, field)) for field, each in request.sources]
+
     async def _read(self, dataset: str, field: str, *, store: bool = False) -> TrainingSet:
         try:
             return await (self._datasets.pin(dataset) if store else self._datasets.look(dataset))
@@ -180,7 +200,7 @@ class Planner:
         except FailedPrecondition as error:
             raise FailedPrecondition(error.message, field=field, reason=error.reason, remedy=error.remedy) from error
 
-    def _check_datasets(self, request: JobRequest) -> None:
+    def _check_names(self, request: JobRequest) -> None:
         for place, each in request.sources:
             found = _DATASET.fullmatch(each.name)
             if not found:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, collected, refuse_all
 from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models.job import LEASED, TrainingJob
@@ -77,7 +77,7 @@ class PreviewRequesting:
         made = await self._store.recall(key)
         if made is not None:
             return made
-        self._check_count(ask)
+        self.check_alone(ask)
         sources, base_model = await self._sources(ask)
         model = await self._model(base_model)
         now = self._clock()
@@ -96,6 +96,22 @@ class PreviewRequesting:
             return request
         return await self._store.create(request, key, self._budgets.admit_previews(ask.project, field="parent"))
 
+    def check_alone(self, ask: PreviewAsk) -> None:
+        """Raises InvalidArgument for all that is wrong with a request whatever its sources are."""
+        wrong: list[InvalidArgument] = []
+        collected(wrong, lambda: self._check_count(ask))
+        for field, values in (("sources", ask.sources), ("strengths", ask.strengths), ("seeds", ask.seeds)):
+            if len(set(values)) < len(values):
+                wrong.append(
+                    _wrong(field, "One of these is named twice", "Name each once; its pictures would be the same.")
+                )
+        refuse_all(wrong)
+
+    async def check_sources(self, ask: PreviewAsk) -> None:
+        """Raises InvalidArgument, NotFound or FailedPrecondition for the sources, or a size that they do not draw."""
+        sources, base_model = await self._sources(ask)
+        self._drawing(ask, sources, await self._model(base_model))
+
     def _check_count(self, ask: PreviewAsk) -> None:
         counts = (len(ask.sources), len(ask.strengths or (1,)), len(ask.prompts), len(ask.seeds or (0,)))
         cells = counts[0] * counts[1] * counts[2] * counts[3]
@@ -108,9 +124,6 @@ class PreviewRequesting:
                 remedy="Leave some of them out, or make several requests.",
                 metadata={"cells": str(cells), "limit": str(self._cells)},
             )
-        for field, values in (("sources", ask.sources), ("strengths", ask.strengths), ("seeds", ask.seeds)):
-            if len(set(values)) < len(values):
-                raise _wrong(field, "One of these is named twice", "Name each once; its pictures would be the same.")
 
     async def _sources(self, ask: PreviewAsk) -> tuple[tuple[str, ...], str]:
         """Full names of the sources, aliases resolved, and their base model."""

@@ -87,6 +87,10 @@ class JobSteering:
             queues=True,
         )
 
+    async def check_extension(self, name: str, additional_epochs: int) -> None:
+        """Raises InvalidArgument when the base model does not allow so many epochs, and NotFound."""
+        self._extended(await self._store.get(name), await self._own(name), additional_epochs)
+
     async def update(self, edit: JobEdit) -> TrainingJob:
         """Changes name, priority or labels in any state. Raises NotFound, Aborted, InvalidArgument."""
 

@@ -90,7 +90,7 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[Gateway]:
         behind = {name: getattr(settings, f"{name}_target") for name in SERVICES} | {"dataset": dataset.target}
         health = StackHealth(behind)
         stack.push_async_callback(health.close)
-        bodies = JsonCheck(http_rules(REFLECTED))
+        bodies = JsonCheck(http_rules(REFLECTED), max_bytes=settings.max_json_kb * 1024)
         console = ConsoleSessions(authorizer, sessions)
         provider = stack.enter_context(openid_provider())
         http = await stack.enter_async_context(httpx.AsyncClient())

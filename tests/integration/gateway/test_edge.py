@@ -213,6 +213,9 @@ async def test_a_query_holds_neither_credentials_nor_what_the_path_says(
         ("POST", "datasets/dogs/images:upload", "file_nam=x", {
             "file_nam": "There is no such field. Did you mean fileName?",
         }),
+        ("GET", "datasets", "pageSize=2147483648&page_size=-3000000000", {
+            "pageSize": "is too large a number", "page_size": "is too large a number",
+        }),
         ("GET", "datasets", "%22%0a=1", {"%22%0a": "There is no such field"}),
     ],
 )  # fmt: skip
@@ -260,6 +263,46 @@ async def test_misspelt_fields_of_a_json_body_are_named(
     (violations,) = [each["fieldViolations"] for each in status["details"] if "fieldViolations" in each]
     assert {each["field"] for each in violations} == fields
     assert "Did you mean" in answer.text
+    assert gateway.servicer.metadata == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "takes"),
+    [
+        ("PUT", f"/v1/{NAME}", "DELETE, GET, PATCH"),
+        ("HEAD", "/v1/projects/acme/datasets", "GET, POST"),
+        ("OPTIONS", "/v1/projects/acme/datasets/?pageSize=1", "GET, POST"),
+        ("GET", f"/v1/{NAME}/images:batchDelete", "POST"),
+        ("POST", "/v1/projects", "GET"),
+    ],
+)
+async def test_a_wrong_http_method_is_told_which_the_path_takes(
+    gateway: Gateway, verb: str, path: str, takes: str
+) -> None:
+    async with http(gateway) as client:
+        answer = await client.request(verb, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, takes)
+    if verb != "HEAD":
+        assert answer.json()["details"][0]["reason"] == "METHOD_NOT_ALLOWED"
+        assert answer.json()["message"] == f"{verb} is not offered here; this path takes {takes}"
+    assert gateway.servicer.metadata == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"name": "projects/acme/datasets/cats", "displayName": "x"}', "BODY_OVERRIDES_PATH"),
+        ("{'name': 'projects/acme/datasets/cats'}", "JSON_INVALID"),
+        ('{"displayName": "x", "displayName": "y"}', "JSON_INVALID"),
+    ],
+)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
+async def test_a_body_never_speaks_of_another_resource_than_its_path(
+    gateway: Gateway, body: str, reason: str, content_type: str
+) -> None:
+    async with http(gateway, **({"content-type": content_type} if content_type else {})) as client:
+        answer = await client.patch(f"/v1/{NAME}", content=body)
+    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (400, reason)
     assert gateway.servicer.metadata == []
 
 

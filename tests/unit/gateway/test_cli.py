@@ -19,7 +19,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gateway import api_keys
-from gateway.cli import output, pictures, tagging, watch
+from gateway.cli import labels, lookup, output, pictures, tagging, watch
+from gateway.cli.faults import Faults
 from gateway.cli.main import app, hoist
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
@@ -212,45 +213,55 @@ def test_global_options_may_stand_anywhere() -> None:
 
 
 def test_parameters_take_the_type_of_their_field() -> None:
+    faults = Faults()
     named = {"num_epochs": 3, "rank": None}
-    found = parameters(named, ["alpha=8", "flip=no", "optimizer=lion", "lr-warmup-steps=5"], ["a dog"])
+    found = parameters(named, ["alpha=8", "flip=no", "optimizer=lion", "lr-warmup-steps=5"], ["a dog"], faults)
     assert found == training_job_pb2.TrainingParameters(
         num_epochs=3, alpha=8.0, flip=False, optimizer="lion", lr_warmup_steps=5, preview_prompts=["a dog"]
     )
     assert not found.HasField("rank")
-    seeds = parameters({}, ["preview_seeds=7, 8,9"], [])
+    seeds = parameters({}, ["preview_seeds=7, 8,9"], [], faults)
     assert list(seeds.preview_seeds) == [7, 8, 9]
-    for wrong, field in (
+    assert not faults.found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
         ("rank=x", "rank"),
         ("flip=maybe", "flip"),
         ("alpha=", "alpha"),
         ("no_such=1", "no_such"),
         ("preview_seeds=1,x", "preview_seeds"),
-    ):
-        with pytest.raises(errors.InvalidArgument) as refused:
-            parameters({}, [wrong], [])
-        assert refused.value.violations[0].field == field
-    with pytest.raises(errors.InvalidArgument) as refused:
-        parameters({}, ["rank=x", "alpha=8", "no_such=1", "seed=9999999999999999999999", "num_epochs=3000000000"], [])
-    assert [item.field for item in refused.value.violations] == ["rank", "no_such", "seed", "num_epochs"]
+        ("num_epochs=3000000000", "num_epochs"),
+    ],
+)
+def test_a_wrong_parameter_is_named_and_the_others_are_kept(wrong: str, field: str) -> None:
+    faults = Faults()
+    assert parameters({"rank": 2**40}, [wrong, "seed=5"], [], faults).seed == 5
+    assert [fault.field for fault in faults.found] == ["rank", field]
 
 
 def test_what_the_service_finds_wrong_is_named_with_what_the_command_line_does() -> None:
-    def check(rest: training_job_pb2.TrainingParameters) -> None:
-        assert rest.alpha == 8
-        found = errors.FieldViolation("training_job.parameters.alpha", "too much")
+    def ask() -> None:
+        found = errors.FieldViolation("training_job.priority", "too much")
         raise errors.InvalidArgument("", violations=[found])
 
-    with pytest.raises(errors.InvalidArgument) as refused:
-        parameters({}, ["no_such=1", "alpha=8"], [], check)
-    assert [item.field for item in refused.value.violations] == ["no_such", "training_job.parameters.alpha"]
-
-    def away(rest: training_job_pb2.TrainingParameters) -> None:
+    def away() -> None:
         raise errors.Unavailable("away")
 
+    def needless() -> None:
+        raise AssertionError("nothing is wrong")
+
+    faults = Faults()
+    faults.refuse(needless)
+    parameters({}, ["no_such=1"], [], faults)
     with pytest.raises(errors.InvalidArgument, match="There is no parameter 'no_such'"):
-        parameters({}, ["no_such=1"], [], away)
-    assert parameters({}, ["alpha=8"], [], away).alpha == 8
+        faults.refuse(away)
+    assert faults.take(lambda: labels.parsed(["team"]), dict[str, str]()) == {}
+    with pytest.raises(errors.InvalidArgument, match="3 fields are wrong") as refused:
+        faults.refuse(ask)
+    assert [item.field for item in refused.value.violations] == ["no_such", "labels", "training_job.priority"]
 
 
 @pytest.mark.parametrize("said", ["Set force to delete it.", "Save what you need, then set force to delete it."])
@@ -389,6 +400,14 @@ def _png(colour: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_what_is_not_there_is_answered_with_the_nearest_that_is() -> None:
+    error = lookup.no_such("key", "labtop", ["laptop", "ci"], "fiveshot keys list")
+    assert (error.message, error.remedy) == (
+        "There is no key 'labtop'", "Did you mean laptop? List them with `fiveshot keys list`."
+    )  # fmt: skip
+    assert lookup.no_such("key", "x", [], "fiveshot keys list").remedy == "List them with `fiveshot keys list`."
 
 
 def test_no_text_of_a_server_moves_the_terminal(

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fiveshot.errors import FieldViolation, InvalidArgument
+from fiveshot.errors import FieldViolation, FiveshotError, InvalidArgument
 from fiveshot.trainer.v1 import training_job_pb2
 
 DEFAULT_BASE_MODEL = "fiveshot-tiny"
@@ -27,27 +27,41 @@ def nearest_parameters(name: str, known: Iterable[str] = _FIELDS, count: int = 1
     return [elsewhere] if elsewhere in known else difflib.get_close_matches(name, known, n=count)
 
 
-def training_parameters(values: Mapping[str, Any], prompts: Sequence[str] = ()) -> training_job_pb2.TrainingParameters:
-    """TrainingParameters out of plain values; None leaves the base model's default.
+def training_parameters(
+    values: Mapping[str, Any], prompts: Sequence[str] = ()
+) -> tuple[training_job_pb2.TrainingParameters, list[InvalidArgument]]:
+    """TrainingParameters out of plain values, and what is wrong with the others: unknown names and mistyped values.
 
-    prompts: of the previews. Raises InvalidArgument that names every unknown or mistyped one.
+    None leaves the base model's default. prompts: of the previews.
     """
     made = training_job_pb2.TrainingParameters(preview_prompts=prompts)
-    wrong: list[FieldViolation] = []
+    wrong: list[InvalidArgument] = []
     for name, value in values.items():
         if name not in _FIELDS:
             near = nearest_parameters(name)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            wrong.append(FieldViolation(name, f"{name} is no parameter{hint}"))
+            wrong.append(_wrong(name, f"is no parameter{f'; did you mean {near[0]}?' if near else ''}"))
         elif value is not None:
             try:
                 made.MergeFrom(training_job_pb2.TrainingParameters(**{name: value}))
             except (TypeError, ValueError):
-                wrong.append(FieldViolation(name, f"{name} cannot be {value!r}"))
-    if wrong:
-        raise InvalidArgument(
-            wrong[0].description if len(wrong) == 1 else f"{len(wrong)} parameters are wrong",
-            reason="PARAMETER_INVALID", violations=wrong,
-            remedy="client.base_models() lists what a base model takes, with defaults and bounds.",
-        )  # fmt: skip
-    return made
+                wrong.append(_wrong(name, f"cannot be {value!r}"))
+    return made, wrong
+
+
+def all_wrong(wrong: Sequence[InvalidArgument], found: FiveshotError | None = None) -> InvalidArgument:
+    """One error for all that is wrong with a request. wrong: what was found here. found: what the server says of the
+    rest; what is no InvalidArgument can be told once these are right."""
+    others = list(found.violations) if isinstance(found, InvalidArgument) else []
+    if len(wrong) == 1 and not others:
+        return wrong[0]
+    # A violation has no remedy of its own, and each of these has another: it follows what is wrong.
+    named = [FieldViolation(each.field, f"{each.message}. {each.remedy}".rstrip(". ")) for each in wrong]
+    count = len(named) + len(others)
+    return InvalidArgument(f"{count} fields are wrong", reason=wrong[0].reason, violations=[*named, *others])
+
+
+def _wrong(name: str, problem: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{name} {problem}", field=name, reason="PARAMETER_INVALID",
+        remedy="client.base_models() lists what a base model takes, with defaults and bounds.",
+    )  # fmt: skip

@@ -139,9 +139,7 @@ class OwnBaseModels:
             offset = model.message.uploaded_bytes
             attempt, reached = (1, offset) if offset > reached else (attempt + 1, reached)
             try:
-                model.message = self._stubs.trainer.UploadBaseModel(
-                    _requests(model.name, path, offset, on_progress)
-                )
+                model.message = self._stubs.trainer.UploadBaseModel(_requests(model.name, path, offset, on_progress))
             except errors.FiveshotError as failure:
                 pause = self._stubs.channel.patience.pause(failure, attempt, None)
                 if pause is None:

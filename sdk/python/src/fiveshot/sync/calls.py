@@ -169,9 +169,7 @@ def pages(call: Callable[[Any], Any], request: Any, items: str, limit: int = 0) 
 class Listing(Generic[R]):
     """What a List method finds, fetched page by page while it is iterated; each iteration asks anew."""
 
-    def __init__(
-        self, call: Callable[[Any], Any], request: Any, items: str, wrap: Callable[[Any], R]
-    ) -> None:
+    def __init__(self, call: Callable[[Any], Any], request: Any, items: str, wrap: Callable[[Any], R]) -> None:
         self._call, self._request, self._items, self._wrap = call, request, items, wrap
 
     def __iter__(self) -> Iterator[R]:

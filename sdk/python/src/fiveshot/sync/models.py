@@ -160,9 +160,7 @@ class Models:
         return Listing(self._stubs.registry.ListModels, request, "models", lambda message: Model(self._stubs, message))
 
 
-def save_file(
-    stubs: Stubs, version: str, file_id: str, to: str | os.PathLike[str] | None, *, overwrite: bool
-) -> Saved:
+def save_file(stubs: Stubs, version: str, file_id: str, to: str | os.PathLike[str] | None, *, overwrite: bool) -> Saved:
     """Writes a file of a version (full name), as `ModelVersion.download`; file_id: "" for kohya."""
     if file_id != PEFT:
         return transfer.save(stubs.channel, lambda: _chunks(stubs, version, file_id), to, overwrite=overwrite)

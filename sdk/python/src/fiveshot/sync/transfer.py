@@ -199,9 +199,7 @@ def content(channel: Channel, start: Callable[[], Iterable[Any]], *, sha256: str
     return channel.repeated(once)
 
 
-def _save(
-    start: Callable[[], Iterable[Any]], to: Path | None, name: str, sha256: str, overwrite: bool
-) -> Saved:
+def _save(start: Callable[[], Iterable[Any]], to: Path | None, name: str, sha256: str, overwrite: bool) -> Saved:
     path: Path | None = None
     partial: Path | None = None
     running, size = hashlib.sha256(), 0

@@ -1,0 +1,1 @@
+"""Proto to model and back, nothing else."""
