@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
-from fiveshot.errors import InvalidArgument, NotFound
+from fiveshot.errors import FiveshotError, InvalidArgument, NotFound
 from fiveshot.folders import find_pictures
 from fiveshot.mixes import trained_datasets
-from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
+from fiveshot.parameters import DEFAULT_BASE_MODEL, all_wrong, training_parameters
 from fiveshot.sync import archives, transfer
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.sync.edits import EditedDataset
@@ -26,6 +26,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from fiveshot.transfers import PicturesRefused, Saved, Upload
 from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
 PathLike = str | os.PathLike[str]
 
@@ -150,9 +151,7 @@ class Dataset(EditedDataset):
         job = TagJob(self._stubs, self._stubs.tagger.TagImages(request))
         return job.wait() if wait else job
 
-    def freeze(
-        self, description: str = "", *, labels: Mapping[str, str] | None = None
-    ) -> dataset_pb2.DatasetVersion:
+    def freeze(self, description: str = "", *, labels: Mapping[str, str] | None = None) -> dataset_pb2.DatasetVersion:
         """A version that never changes but for its labels: which photos, with which texts, in which order."""
         request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labels)
         return self._stubs.dataset.CreateDatasetVersion(request)
@@ -212,15 +211,14 @@ class Dataset(EditedDataset):
         stay as. parameters: any field of TrainingParameters, such as rank=16. Raises InvalidArgument that names every
         wrong one.
         """
+        job, wrong = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, prompts)
+        job.display_name, job.priority = display_name, priority
+        job.labels.update(labels or {})
+        self._mix(job, also, regularization)
         request = training_api.CreateTrainingJobRequest(
-            parent=_project(self.name),
-            training_job_id=id,
-            training_job=self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, prompts),
+            parent=_project(self.name), training_job_id=id, training_job=job, validate_only=bool(wrong)
         )
-        self._mix(request.training_job, also, regularization)
-        request.training_job.display_name = display_name
-        request.training_job.priority = priority
-        request.training_job.labels.update(labels or {})
+        self._refuse(wrong, self._stubs.trainer.CreateTrainingJob, request)
         return TrainingJob(self._stubs, self._stubs.trainer.CreateTrainingJob(request))
 
     def estimate(
@@ -229,9 +227,10 @@ class Dataset(EditedDataset):
         regularization: str | Sequence[str] = (), **parameters: Any,
     ) -> training_job_pb2.TrainingEstimate:  # fmt: skip
         """What a job would take, asked for as in `train`: exact steps, time, memory, and whether it fits."""
-        job = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, ())
+        job, wrong = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, ())
         self._mix(job, also, regularization)
         request = training_api.EstimateTrainingJobRequest(parent=_project(self.name), training_job=job)
+        self._refuse(wrong, self._stubs.trainer.EstimateTrainingJob, request)
         return self._stubs.trainer.EstimateTrainingJob(request)
 
     def delete(self, *, force: bool = False) -> None:
@@ -254,14 +253,27 @@ class Dataset(EditedDataset):
         initial_lora: str,
         parameters: Mapping[str, Any],
         prompts: Sequence[str],
-    ) -> training_job_pb2.TrainingJob:
+    ) -> tuple[training_job_pb2.TrainingJob, list[InvalidArgument]]:
+        """A job, and the parameters that are wrong."""
         endpoint = self._stubs.channel.endpoint
-        return training_job_pb2.TrainingJob(
+        given, wrong = training_parameters(parameters, prompts)
+        job = training_job_pb2.TrainingJob(
             base_model=endpoint.resource("baseModels", base_model),
             initial_lora=endpoint.lora(initial_lora) if initial_lora else "",
             dataset_version=self.name if version is None else f"{self.name}/versions/{version}",
-            parameters=training_parameters(parameters, prompts),
+            parameters=given,
         )
+        return job, wrong
+
+    def _refuse(self, wrong: Sequence[InvalidArgument], call: Callable[[Any], Any], request: Message) -> None:
+        """Raises InvalidArgument for what is wrong, with what the server finds wrong with the rest of the request."""
+        if not wrong:
+            return
+        try:
+            call(request)
+        except FiveshotError as error:
+            raise all_wrong(wrong, error) from error
+        raise all_wrong(wrong)
 
 
 class Datasets:
