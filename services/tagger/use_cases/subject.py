@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from services.chassis.errors import DomainError, FailedPrecondition, InvalidArgument
 from services.tagger.models.jobs import project_of
@@ -14,6 +15,8 @@ from services.tagger.models.pictures import KIND, OBJECT, Scores
 from services.tagger.ports import Datasets, PictureDecoder
 from services.tagger.use_cases.matching_images import matching_images
 from services.tagger.use_cases.taggers import Taggers
+
+T = TypeVar("T")
 
 MOST_PICTURES = 12
 """So many pictures, evenly spread over the dataset, tell as much as all of them."""
@@ -83,17 +86,18 @@ class SubjectVerb:
                 reason="NO_OBJECT_TAGGER",
                 remedy="Ask the operator to start the tagger with TAGGER_PHOTO=true.",
             )
-        names = [image.name for image in await matching_images(self._datasets, dataset, filter)]
+        images = await matching_images(self._datasets, dataset, filter)
         loop = asyncio.get_running_loop()
         seen: list[Scores] = []
-        for name in spread(names, MOST_PICTURES):
-            data = await self._datasets.read_original(name)
+        for image in spread(images, MOST_PICTURES):
+            data = await self._datasets.read_original(image.name)
             try:
                 picture = await self._decoder.decode(data, field="image", owner=project_of(dataset))
             except InvalidArgument:
                 # The dataset took it under other limits; the rest can still tell.
                 continue
-            seen += await loop.run_in_executor(self._executor, tagger.infer, [picture])
+            trained = picture.part(image.crop or image.content_area)
+            seen += await loop.run_in_executor(self._executor, tagger.infer, [trained])
         failures: list[DomainError] = [scores.error for scores in seen if scores.error is not None]
         if failures:
             raise failures[0]
@@ -118,11 +122,11 @@ def suggest(pictures: Sequence[Scores]) -> Suggestion:
     return Suggestion(subject, max(named)[1] if named else "", score, agreeing, len(pictures), candidates)
 
 
-def spread(names: Sequence[str], most: int) -> list[str]:
+def spread(images: Sequence[T], most: int) -> list[T]:
     """At most so many of them, at even distances, the first among them."""
-    if len(names) <= most:
-        return list(names)
-    return [names[index * len(names) // most] for index in range(most)]
+    if len(images) <= most:
+        return list(images)
+    return [images[index * len(images) // most] for index in range(most)]
 
 
 def with_article(noun: str) -> str:

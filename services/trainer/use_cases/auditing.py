@@ -85,6 +85,7 @@ def audit(request: JobRequest, planned: PlannedJob, *, least: int) -> Audit:
         *near_duplicates(pictures, least),
         *_pixels(planned, pictures),
         *written(pictures),
+        *_blank(pictures, least),
         *_light(pictures),
         *_texts(pictures, planned.data.trigger_word.strip()),
         *_trigger(planned, pictures),
@@ -129,6 +130,16 @@ def _pixels(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Fi
             f"{_pictures(len(cut))} lose{'s' if len(cut) == 1 else ''} more than a third to the form of the bucket",
             "Crop around the subject, or train with aspect_buckets.", _names(cut),
             CropToSubjects(_names(cut), tuple(shapes_of(planned))),
+        )  # fmt: skip
+
+
+def _blank(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
+    blank = [each for each in pictures if "blank" in each.image.facts]
+    if blank:
+        yield Finding(
+            "blank", Severity.BLOCKING if len(pictures) - len(blank) < least else Severity.ATTENTION,
+            f"{_pictures(len(blank))} {'shows' if len(blank) == 1 else 'show'} nothing but one colour",
+            "Take them out: the model would learn to draw nothing.", _names(blank), DeleteImages(_names(blank)),
         )  # fmt: skip
 
 

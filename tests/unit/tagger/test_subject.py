@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from services.chassis.errors import FailedPrecondition, Internal, NotFound
@@ -111,6 +113,24 @@ async def test_the_tagger_that_names_objects_looks_at_some_of_the_pictures(world
     assert sum(naming.batches) == MOST_PICTURES
     assert other.batches == []
     assert world.datasets.writes == 0
+
+
+class MeasuringTagger(NamingTagger):
+    """One that keeps how large what it saw was."""
+
+    def infer(self, batch: Sequence[Picture]) -> list[Scores]:
+        self.sizes = [*getattr(self, "sizes", []), *((picture.width, picture.height) for picture in batch)]
+        return super().infer(batch)
+
+
+async def test_what_is_trained_is_looked_at(world: World) -> None:
+    _, cropped, barred = world.datasets.add("a", "b", "c")
+    world.datasets.images[cropped].crop = (0.5, 0.0, 1.0, 1.0)
+    world.datasets.images[cropped].content_area = (0.0, 0.0, 1.0, 0.5)
+    world.datasets.images[barred].content_area = (0.0, 0.5, 1.0, 1.0)
+    naming = MeasuringTagger(seen(dog=0.9))
+    await verb(world, naming)(DATASET, "")
+    assert naming.sizes == [(2, 2), (1, 2), (2, 1)]
 
 
 async def test_a_picture_that_cannot_be_read_is_passed_over(world: World) -> None:
