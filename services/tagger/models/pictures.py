@@ -93,7 +93,8 @@ class TaggerInfo:
     kind: Kind = Kind.TAGS
     model: str = ""
     fault: str = ""
-    revision: int = 1
+    revision: int = 2
+    """2: only what lies inside bars is scored."""
     parts: tuple[str, ...] = ()
 
     @property

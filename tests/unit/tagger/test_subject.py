@@ -73,6 +73,12 @@ def test_a_wider_noun_where_its_nouns_share_the_votes() -> None:
     assert (found.subject, found.agreeing) == ("vehicle", 2)
 
 
+def test_a_dog_must_be_surer_than_a_teapot() -> None:
+    assert suggest([seen(dog=0.55)] * 5).subject == ""
+    assert suggest([seen(dog=0.65)] * 5).subject == "dog"
+    assert suggest([seen(teapot=0.3)] * 5).subject == "teapot"
+
+
 def test_animal_alone_is_no_subject() -> None:
     assert suggest([seen(dog=0.3, cat=0.28)]).subject == ""
 
