@@ -186,7 +186,7 @@ def _bare(bare: Sequence[SeenPicture]) -> Finding:
         remedy, fix = "Let their tags count where there is no caption, or caption them.", CountBoth()
     return Finding(
         "uneven-captions", Severity.ATTENTION,
-        f"{_pictures(len(bare))} {_have(bare)} no text of their own, while others have",
+        f"{_pictures(len(bare))} {_have(bare)} no text of {'its' if len(bare) == 1 else 'their'} own, while others have",
         remedy, _names(bare), fix,
     )  # fmt: skip
 

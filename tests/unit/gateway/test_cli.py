@@ -131,7 +131,7 @@ def test_a_very_long_file_name_leaves_room_for_what_is_said_of_it(
     monkeypatch.setattr(output, "out", output.console())
     output.table(("file", "pixels"), [(f"{'狐' * 40} (1).jpg", "64×64")])
     output.table(("dataset", "pixels"), [("d" * 40, "64×64")])
-    _, file, _, dataset = capsys.readouterr().out.splitlines()
+    _, file, _, dataset = (line.rstrip() for line in capsys.readouterr().out.splitlines())
     assert (file.endswith("64×64"), "…" in file, " (1).jpg" in file) == (True, True, True)
     assert dataset.split() == ["d" * 40, "64×64"]
 
