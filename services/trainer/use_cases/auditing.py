@@ -184,9 +184,10 @@ def _bare(bare: Sequence[SeenPicture]) -> Finding:
         fix = TagPictures()
     elif all(each.image.tags for each in bare):
         remedy, fix = "Let their tags count where there is no caption, or caption them.", CountBoth()
+    whose = "its" if len(bare) == 1 else "their"
     return Finding(
         "uneven-captions", Severity.ATTENTION,
-        f"{_pictures(len(bare))} {_have(bare)} no text of {'its' if len(bare) == 1 else 'their'} own, while others have",
+        f"{_pictures(len(bare))} {_have(bare)} no text of {whose} own, while others have",
         remedy, _names(bare), fix,
     )  # fmt: skip
 
