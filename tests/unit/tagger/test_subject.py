@@ -122,7 +122,7 @@ async def test_the_tagger_that_names_objects_looks_at_some_of_the_pictures(world
 class MeasuringTagger(NamingTagger):
     """One that keeps how large what it saw was."""
 
-    def infer(self, batch: list[Picture]) -> list[Scores]:
+    def infer(self, batch: list[Picture]) -> list[Scores]:  # type: ignore[override]
         self.sizes = [*getattr(self, "sizes", []), *((picture.width, picture.height) for picture in batch)]
         return super().infer(batch)
 
