@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from services.trainer.recipe.parameter_spec import MAX_PROMPT_CHARACTERS
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.words import has_word
 from services.trainer.recipe.workload import preview_count
 
 _STOPS = frozenset(
@@ -71,8 +72,8 @@ def _content(text: str) -> frozenset[str]:
 
 def _named(trigger_word: str, subject: str) -> str:
     """The trigger word with the subject, ``sks gray cat``; "" without a subject."""
-    words = [_bare(word).casefold() for word in subject.split()]
-    return subject.strip() if not subject or trigger_word.casefold() in words else f"{trigger_word} {subject}".strip()
+    known = not subject or has_word(subject, trigger_word)
+    return subject.strip() if known else f"{trigger_word} {subject}".strip()
 
 
 def subject_phrase(trigger_word: str, captions: Sequence[str]) -> str:

@@ -140,7 +140,10 @@ class PretendedEngine:
 
     def _begin(self, spec: TrainJobSpec, hooks: Hooks) -> _Run:
         hooks.on_phase(PhaseProgress(Phase.LOADING, 0, 0))
-        sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]
+        sizes = [
+            PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
+            for item in spec.items
+        ]
         model = self._catalogue[spec.base_model.entry or spec.base_model.id]
         plan = plan_job(sizes, spec.parameters, model.pixel_multiple).steps
         photos = []
