@@ -1,15 +1,19 @@
-"""The trainer's control plane under load, without training: one replica on PostgreSQL with durable commits.
+"""The trainer's control plane under load, without training: replicas on PostgreSQL with durable commits.
 
     python -m benchmarks.control_plane [--waiting 1000 10000] [--workers 1000] [--beat-every 5] [--seconds 20]
-        [--projects 20] [--too-large 0]
+        [--projects 20] [--too-large 0] [--replicas 1] [--watchers 0] [--nats] [--beats 3000] [--alone 200]
 
 Prints one line of JSON for each length of the queue. So many workers hold a job and heartbeat, while others acquire
-jobs one after the other. acquire_ms, heartbeat_ms: as the client sees them. replica_cpu: share of one core. capacity:
-heartbeats a second that one replica answers when 32 clients never pause. …_cpu_ms: the replica's processor time for
-one call, without that of the database, …_database_ms of the database. acquire_alone_ms: acquires when nothing else
-happens. --too-large: share of the waiting jobs that need more memory than the workers that acquire; each of those tells
-its memory then, and passes them over.
-Everything runs on this machine, the load generator included; look at busy_cores before comparing.
+jobs one after the other and watchers follow the jobs at work. acquire_ms, heartbeat_ms: as the client sees them.
+replica_cpu: shares of one core, of all replicas together; idle_cpu before anything happens. memory_mib: of each replica
+once all is under way, and at the end. watched: messages that the watchers got. capacity: heartbeats a second when 32
+clients never pause, until `--beats` of them were answered. paced_cpu_ms: the replicas' processor time for a heartbeat
+while they come as they do in production, with all that the replicas do besides. …_cpu_ms: the same for one call when
+clients never pause; …_database_ms of the database. acquire_alone_ms: `--alone` acquires when nothing else happens.
+--too-large: share of the waiting jobs that need more memory than the workers that acquire; each of those tells its
+memory then, and passes them over. --nats: replicas tell each other of changes, and events are published.
+Everything runs on this machine, the load generator included; look at busy_cores before comparing. On a machine that
+others use, compare processor times only, of runs that were made in turn.
 """
 
 from __future__ import annotations
@@ -26,189 +30,129 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from fiveshot.trainer.v1 import training_job_pb2, worker_service_pb2, worker_service_pb2_grpc
-from google.protobuf.duration_pb2 import Duration
+from fiveshot.trainer.v1 import training_service_pb2_grpc, worker_service_pb2_grpc
 from psycopg import sql
-from sqlalchemy import insert
 
+from benchmarks.control_plane_load import ROOM, Load, seed
+from gateway import event_accounts
 from gateway.supervisor import servers
 from services.chassis.grpc_client import channel
-from services.chassis.sql import Database, utcnow
-from services.chassis.sql_migrations import upgrade
-from services.trainer.adapters.sql_rows import job_to_row
-from services.trainer.adapters.sql_tables import jobs, shares
-from services.trainer.models.job import Attempt, JobState, Lease, TrainingJob
-from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.models.job import TrainingJob
 from tests.fixtures.postgres import USER, running_postgres
 from tests.fixtures.processes import running
 
-MIGRATIONS = Path(__file__).parents[1] / "services" / "trainer" / "adapters" / "migrations"
 KEYS = ("benchmark-key", "benchmark-secret-0123456789")
-GIB = 1 << 30
-SMALL, LARGE, ROOM = 8 * GIB, 40 * GIB, 24 * GIB
-"""Bytes that jobs need, and that a worker has."""
+NATS_PASSWORD = "benchmark-nats-0123456789"
 CLIENTS = 32
-ALONE = 200
-"""Acquires without any other load, at the end."""
+WARM = 10
+"""Heartbeats of each of those clients before any is counted."""
 PAUSE = 0.05
 """Seconds between two acquires under load."""
+IDLE_S = 5.0
+STREAMS = 100
+"""Watches that share a connection."""
 
 
-def make_job(number: int, state: JobState, options: argparse.Namespace) -> TrainingJob:
-    """A job as a create would have stored it; a running one is held under the token `t-{number}`."""
-    now = utcnow()
-    project = f"bench-{number % options.projects}"
-    # Spread over each project's queue, the first of it included.
-    needs = LARGE if (number // options.projects % 100) < options.too_large * 100 else SMALL
-    job = TrainingJob(
-        name=f"projects/{project}/trainingJobs/{state.value.lower()}-{number}",
-        project=project,
-        display_name="",
-        base_model="baseModels/fiveshot-tiny",
-        dataset_version=f"projects/{project}/datasets/d/versions/1",
-        dataset_digest="0" * 64,
-        image_count=5,
-        trigger_word="sks",
-        parameters=resolve(DEFAULT_SPECS, {}),
-        steps_per_epoch=100,
-        samples_per_step=8,
-        priority=number % 3,
-        create_time=now,
-        update_time=now,
-        queued_at=now + timedelta(milliseconds=number),
-        state=state,
-        memory_bytes=needs,
-        memory_low_bytes=needs,
-    )
-    if state is JobState.QUEUED:
-        return job
-    attempt = Attempt(1, f"worker-{number}", f"t-{number}", now)
-    lease = Lease(f"t-{number}", f"worker-{number}", now + timedelta(hours=1))
-    return replace(job, attempts=(attempt,), lease=lease, start_time=now)
+@dataclass(frozen=True)
+class Measured:
+    """The processes whose time is taken. target: of the replicas, as a channel takes it."""
+
+    target: str
+    replicas: Sequence[int]
+    postmaster: int
+
+    def cpu(self) -> float:
+        """Seconds of processor time of the replicas so far."""
+        return sum(map(cpu_seconds, self.replicas))
+
+    def database(self) -> float:
+        """The same of the database's processes."""
+        return children_seconds(self.postmaster)
+
+    def memory(self) -> list[int]:
+        """MiB that each replica holds."""
+        lines = (Path(f"/proc/{process}/status").read_text().splitlines() for process in self.replicas)
+        return [int(line.split()[1]) // 1024 for status in lines for line in status if line.startswith("VmRSS:")]
 
 
-async def seed(url: str, waiting: int, options: argparse.Namespace) -> list[TrainingJob]:
-    """Fills the database, and returns the jobs that workers hold."""
-    await upgrade(url, MIGRATIONS)
-    held = [make_job(number, JobState.RUNNING, options) for number in range(options.workers)]
-    queued = (make_job(number, JobState.QUEUED, options) for number in range(waiting))
-    rows = [job_to_row(job) for job in (*held, *queued)]
-    db = Database(url)
-    async with db.begin() as conn:
-        await conn.execute(
-            insert(shares), [{"project": f"bench-{n}", "served_at": None} for n in range(options.projects)]
-        )
-        for begin in range(0, len(rows), 500):
-            await conn.execute(insert(jobs), rows[begin : begin + 500])
-    await db.dispose()
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("ANALYZE")
-    return held
-
-
-class Load:
-    """Calls of simulated workers, and how long each took in milliseconds."""
-
-    def __init__(
-        self, stub: worker_service_pb2_grpc.WorkerServiceAsyncStub, held: Sequence[TrainingJob], *, room: int
-    ) -> None:
-        """room: memory that the workers which acquire tell; 0 for none."""
-        self._room = room
-        self._stub = stub
-        self._held = held
-        self._steps = [0] * len(held)
-        self.beats: list[float] = []
-        self.acquires: list[float] = []
-
-    async def beat(self, number: int) -> None:
-        """One heartbeat with the points of one step."""
-        job, self._steps[number] = self._held[number], self._steps[number] + 1
-        step = self._steps[number]
-        points = [training_job_pb2.Metric(step=step, epoch=1, key=key, value=0.1) for key in ("loss", "learning_rate")]
-        assert job.lease is not None
-        request = worker_service_pb2.HeartbeatRequest(
-            training_job=job.name, lease_token=job.lease.token, metrics=points, step=step, epoch=1, running=True
-        )
-        began = time.perf_counter()
-        await self._stub.Heartbeat(request, timeout=120)
-        self.beats.append((time.perf_counter() - began) * 1e3)
-
-    async def beat_forever(self, number: int, every_s: float) -> None:
-        """One worker's heartbeats, out of step with the others'."""
-        await asyncio.sleep(random.random() * every_s)
-        while True:
-            began = time.perf_counter()
-            await self.beat(number)
-            await asyncio.sleep(max(0.0, every_s - (time.perf_counter() - began)))
-
-    async def acquire(self) -> None:
-        """One job for one more worker."""
-        request = worker_service_pb2.AcquireJobRequest(
-            worker_id=f"new-{len(self.acquires)}",
-            wait=Duration(),
-            device="NVIDIA L4" if self._room else "cpu",
-            device_memory_bytes=self._room,
-        )
-        began = time.perf_counter()
-        answer = await self._stub.AcquireJob(request, timeout=60)
-        if not answer.HasField("job"):
-            raise SystemExit("the queue ran empty: give --waiting more jobs or --seconds less time")
-        self.acquires.append((time.perf_counter() - began) * 1e3)
-
-
-async def measure(
-    target: str, held: Sequence[TrainingJob], process: int, postmaster: int, options: argparse.Namespace
-) -> dict[str, object]:
-    """Latencies under the workers' heartbeats, then the capacity without them."""
-    connection = channel(target)
-    room = ROOM if options.too_large else 0
-    load = Load(worker_service_pb2_grpc.WorkerServiceStub(connection), held, room=room)
-    beating = [asyncio.create_task(load.beat_forever(n, options.beat_every)) for n in range(len(held))]
+async def measure(held: Sequence[TrainingJob], of: Measured, options: argparse.Namespace) -> dict[str, object]:
+    """Latencies under the workers' heartbeats, then processor time for a heartbeat and for an acquire."""
+    connection = channel(of.target)
+    watching = [channel(of.target) for _ in range(-(-options.watchers // STREAMS))]
+    stubs = [training_service_pb2_grpc.TrainingServiceStub(one) for one in watching]
+    load = Load(worker_service_pb2_grpc.WorkerServiceStub(connection), held, room=ROOM if options.too_large else 0)
+    cpu = of.cpu()
+    await asyncio.sleep(IDLE_S)
+    result: dict[str, object] = {"idle_cpu": round((of.cpu() - cpu) / IDLE_S, 3)}
+    tasks = [asyncio.create_task(load.beat_forever(n, options.beat_every)) for n in range(len(held))]
+    tasks += [asyncio.create_task(load.watch(stubs[n // STREAMS], n)) for n in range(options.watchers)]
     await asyncio.sleep(options.beat_every)
+    await paced(load, of, options, result)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await at_full_speed(load, of, options.beats, len(held), result)
+    if options.alone:
+        await alone(load, of, options.alone, result)
+    for one in (connection, *watching):
+        await one.close(None)
+    return result
+
+
+async def paced(load: Load, of: Measured, options: argparse.Namespace, result: dict[str, object]) -> None:
+    """Acquires one after the other beside heartbeats and watches."""
     load.beats.clear()
-    began, cpu, machine = time.perf_counter(), cpu_seconds(process), busy_seconds()
+    load.seen = 0
+    began, cpu, machine, memory = time.perf_counter(), of.cpu(), busy_seconds(), of.memory()
     while time.perf_counter() - began < options.seconds:
-        await load.acquire()
+        if options.alone:
+            await load.acquire()
         await asyncio.sleep(PAUSE)
-    seconds = time.perf_counter() - began
-    result: dict[str, object] = {
-        "acquire_ms": quantiles(load.acquires),
+    seconds, spent = time.perf_counter() - began, of.cpu() - cpu
+    if options.alone:
+        result["acquire_ms"] = quantiles(load.acquires)
+    result |= {
         "acquires": len(load.acquires),
         "heartbeat_ms": quantiles(load.beats),
         "heartbeats_per_s": round(len(load.beats) / seconds, 1),
-        "replica_cpu": round((cpu_seconds(process) - cpu) / seconds, 2),
+        "watched": load.seen,
+        "replica_cpu": round(spent / seconds, 2),
+        "paced_cpu_ms": round(spent / max(1, len(load.beats)) * 1e3, 2),
         "busy_cores": round((busy_seconds() - machine) / seconds, 2),
+        "memory_mib": {"begin": memory, "end": of.memory()},
     }
-    for task in beating:
-        task.cancel()
-    await asyncio.gather(*beating, return_exceptions=True)
+
+
+async def at_full_speed(load: Load, of: Measured, beats: int, workers: int, result: dict[str, object]) -> None:
+    """Heartbeats of clients that never pause."""
+    clients = min(CLIENTS, workers)
+
+    async def client(first: int, count: int) -> None:
+        for number in range(count):
+            await load.beat((first + number * clients) % workers)
+
+    await asyncio.gather(*(client(number, WARM) for number in range(clients)))
     load.beats.clear()
-
-    async def client(first: int) -> None:
-        number = first
-        while time.perf_counter() - began < options.seconds / 2:
-            await load.beat(number % len(held))
-            number += CLIENTS
-
-    began, cpu, database = time.perf_counter(), cpu_seconds(process), children_seconds(postmaster)
-    await asyncio.gather(*(client(number) for number in range(min(CLIENTS, len(held)))))
+    began, cpu, database = time.perf_counter(), of.cpu(), of.database()
+    await asyncio.gather(*(client(number, -(-beats // clients)) for number in range(clients)))
     result["capacity"] = round(len(load.beats) / (time.perf_counter() - began), 1)
-    result["heartbeat_cpu_ms"] = round((cpu_seconds(process) - cpu) / len(load.beats) * 1e3, 2)
-    result["heartbeat_database_ms"] = round((children_seconds(postmaster) - database) / len(load.beats) * 1e3, 2)
+    result["heartbeat_cpu_ms"] = round((of.cpu() - cpu) / len(load.beats) * 1e3, 2)
+    result["heartbeat_database_ms"] = round((of.database() - database) / len(load.beats) * 1e3, 2)
+
+
+async def alone(load: Load, of: Measured, count: int, result: dict[str, object]) -> None:
+    """Acquires when nothing else happens."""
     load.acquires.clear()
-    cpu, database = cpu_seconds(process), children_seconds(postmaster)
-    for _ in range(ALONE):
+    cpu, database = of.cpu(), of.database()
+    for _ in range(count):
         await load.acquire()
     result["acquire_alone_ms"] = quantiles(load.acquires)
-    result["acquire_cpu_ms"] = round((cpu_seconds(process) - cpu) / ALONE * 1e3, 2)
-    result["acquire_database_ms"] = round((children_seconds(postmaster) - database) / ALONE * 1e3, 2)
-    await connection.close(None)
-    return result
+    result["acquire_cpu_ms"] = round((of.cpu() - cpu) / count * 1e3, 2)
+    result["acquire_database_ms"] = round((of.database() - database) / count * 1e3, 2)
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -218,9 +162,12 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Processor time of a process so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of a process so far, as its scheduler counts it: ticks are too coarse for a few hundred calls."""
+    found = 0
+    for task in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += int(task.read_text().split()[0])
+    return found / 1e9
 
 
 def children_seconds(parent: int) -> float:
@@ -241,10 +188,9 @@ def busy_seconds() -> float:
 
 
 @contextmanager
-def replica(folder: Path, url: str, s3_port: int) -> Iterator[tuple[int, str]]:
+def replica(folder: Path, url: str, s3_port: int, nats_url: str) -> Iterator[tuple[int, str]]:
     """A trainer process: its id and host:port."""
-    port_file = folder / "port"
-    port_file.unlink(missing_ok=True)
+    port_file = Path(tempfile.mkdtemp(dir=folder)) / "port"
     environment = {
         "TRAINER_DATABASE_URL": url,
         "TRAINER_S3_ENDPOINT": f"{servers.HOST}:{s3_port}",
@@ -252,6 +198,7 @@ def replica(folder: Path, url: str, s3_port: int) -> Iterator[tuple[int, str]]:
         "TRAINER_S3_SECRET_KEY": KEYS[1],
         "TRAINER_PORT_FILE": str(port_file),
         "TRAINER_LOG_LEVEL": "WARNING",
+        **({"TRAINER_NATS_URL": nats_url} if nats_url else {}),
         # A busy machine delays the generator's own heartbeats; that must not cost leases.
         "TRAINER_LEASE_SECONDS": "600",
     }
@@ -278,8 +225,13 @@ def main() -> None:
     parser.add_argument(
         "--too-large", type=float, default=0.0, help="share of waiting jobs that do not fit the workers"
     )
+    parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--watchers", type=int, default=0)
+    parser.add_argument("--nats", action="store_true", help="replicas tell each other of changes")
+    parser.add_argument("--beats", type=int, default=3_000, help="heartbeats whose processor time is taken")
+    parser.add_argument("--alone", type=int, default=200, help="acquires without other load; 0 for no acquires at all")
     options = parser.parse_args()
-    most = int(options.seconds / PAUSE) + ALONE
+    most = int(options.seconds / PAUSE) + options.alone if options.alone else 0
     if min(options.waiting) < most:
         parser.error(f"{options.seconds:g} seconds may take {most} jobs: give --waiting at least that many")
     random.seed(0)
@@ -288,6 +240,11 @@ def main() -> None:
         socket = stack.enter_context(running_postgres(durable=True))
         s3 = servers.seaweedfs(folder / "s3", access_key=KEYS[0], secret_key=KEYS[1])
         stack.enter_context(running(s3))
+        nats_url = ""
+        if options.nats:
+            nats = servers.nats(folder / "nats", password=NATS_PASSWORD)
+            stack.enter_context(running(nats))
+            nats_url = f"nats://{event_accounts.SERVICES_USER}:{NATS_PASSWORD}@{servers.HOST}:{nats.ports['nats']}"
         for waiting in options.waiting:
             name = f"bench_{waiting}"
             with psycopg.connect(host=str(socket), user=USER, dbname="postgres", autocommit=True) as admin:
@@ -296,8 +253,13 @@ def main() -> None:
                 postmaster = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
             url = f"postgresql+psycopg://{USER}@/{name}?host={socket}"
             held = asyncio.run(seed(url, waiting, options))
-            with replica(folder, url, s3.ports["s3"]) as (process, target):
-                result = asyncio.run(measure(target, held, process, postmaster, options))
+            with ExitStack() as replicas:
+                started = [
+                    replicas.enter_context(replica(folder, url, s3.ports["s3"], nats_url))
+                    for _ in range(options.replicas)
+                ]
+                of = Measured(",".join(target for _, target in started), [one for one, _ in started], postmaster)
+                result = asyncio.run(measure(held, of, options))
             print(json.dumps({"waiting": waiting, "workers": options.workers, **result}), flush=True)
 
 

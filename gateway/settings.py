@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from gateway.oidc.address import check_address
+from services.chassis.server_settings import Listed, NamedFile
 from services.chassis.settings import BaseServiceSettings, Target, service_config, split_host_port
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
@@ -34,9 +35,11 @@ class Settings(BaseServiceSettings):
     trace_callers: bool = Field(
         True, description="go on with the traces of callers, by their traceparent; false: every trace begins here"
     )
-    tls_cert_file: Path | None = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
-    tls_key_file: Path | None = Field(None, description="private key in PEM")
-    cors_origins: list[str] = Field(default_factory=list, description="JSON list of origins whose pages may call")
+    tls_cert_file: NamedFile = Field(None, description="certificate chain in PEM; with tls_key_file turns TLS on")
+    tls_key_file: NamedFile = Field(None, description="private key in PEM")
+    cors_origins: Listed = Field(
+        default_factory=list, description="origins, with commas or as a JSON list, whose pages may call"
+    )
     access_log_file: str = Field("/dev/stdout", description="file of the access log, one JSON object a line")
 
     # The services behind, host:port each.
@@ -50,11 +53,13 @@ class Settings(BaseServiceSettings):
     notifier_target: str = Field("127.0.0.1:7457", description="host:port of the notifier service; several with commas")
 
     # Who may call.
-    api_keys_file: Path | None = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
-    jwks_file: Path | None = Field(None, description="JSON Web Key Set of the token issuer; turns JWT on")
+    api_keys_file: NamedFile = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
+    jwks_file: NamedFile = Field(None, description="JSON Web Key Set of the token issuer; turns JWT on")
     jwks_uri: str = Field("", pattern=r"^(https?://\S+)?$", description="the same over the network; turns JWT on")
     jwt_issuer: str = Field("", description="`iss` that a token must carry")
-    jwt_audiences: list[str] = Field(default_factory=list, description="JSON list; a token must carry one as `aud`")
+    jwt_audiences: Listed = Field(
+        default_factory=list, description="with commas or a JSON list; a token must carry one as `aud`"
+    )
     jwt_projects_claim: str = Field("projects", description="claim with the projects: a list, or words in one string")
     jwt_role_claim: str = Field(
         "role", description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles"
@@ -72,7 +77,7 @@ class Settings(BaseServiceSettings):
         "", description="OpenID provider where browsers sign in to the console, as it names itself; empty: none"
     )
     oidc_client_id: str = Field("", description="id of the console as a client of that provider")
-    oidc_client_secret_file: Path | None = Field(
+    oidc_client_secret_file: NamedFile = Field(
         None, description="file with its secret, read at each sign-in; none: a public client, by PKCE alone"
     )
     oidc_public_url: str = Field("", description="where browsers reach the gateway: https://fiveshot.example.com")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ from google.protobuf.message import Message
 from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
+from services.chassis import tracing
 from services.chassis.request_checks import resource_names
 from services.chassis.request_context import RequestContext
 
@@ -16,13 +18,20 @@ _UNTRACED = ("/grpc.health.", "/grpc.reflection.")
 _JOBS = "/trainingJobs/"
 
 
-def interceptor() -> grpc.aio.ServerInterceptor[Any, Any]:
+def interceptor(often: Collection[str] = ()) -> grpc.aio.ServerInterceptor[Any, Any]:
     """Opens a span for each call, a stream's from its first to its last message. Probes and reflection have none:
-    nobody looks for them, and OpenTelemetry cannot wrap the former's Watch."""
+    nobody looks for them, and OpenTelemetry cannot wrap the former's Watch. often: methods that have none either."""
     found: grpc.aio.ServerInterceptor[Any, Any] = aio_server_interceptor(  # type: ignore[no-untyped-call]
-        filter_=lambda details: not details.method.startswith(_UNTRACED)
+        filter_=lambda details: not details.method.startswith(_UNTRACED) and details.method not in often
     )
     return found
+
+
+def join(metadata: Mapping[str, str]) -> None:
+    """Makes the caller's trace the running one until the task ends, for the logs of a call that has no span."""
+    traceparent = metadata.get(tracing.TRACEPARENT, "")
+    if traceparent:
+        tracing.enter(traceparent)
 
 
 def describe_caller(caller: RequestContext) -> None:

@@ -46,13 +46,14 @@ class Watched:
 
 
 class OwnToken:
-    """The token that this process shows to those it calls."""
+    """The token that this process shows to those it calls. expected: whether the settings name one."""
 
     def __init__(self, settings: BaseServiceSettings | None) -> None:
         token = settings.internal_token if settings else None
         self._token = token.get_secret_value() if token else ""
         file = settings.internal_token_file if settings else None
         self._file = Watched(file) if file else None
+        self.expected = bool(self._token or self._file)
 
     def current(self) -> str:
         """The token; the last one that could be read when the file is gone, "" when there is none."""
@@ -87,7 +88,8 @@ class Callers:
         given = metadata.get(request_context.INTERNAL_TOKEN_KEY, "")
         if self._file is None:
             common = self._common.current()
-            if common and not hmac.compare_digest(given.encode(), common.encode()):
+            # A file that went away before it was ever read must not open the process to everybody.
+            if self._common.expected and not (common and hmac.compare_digest(given.encode(), common.encode())):
                 raise _unknown()
             return ""
         self._read(self._file)

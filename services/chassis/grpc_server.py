@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,7 @@ async def start_server(
     background: Sequence[Task] = (),
     bare: bool = False,
     audit: Auditing | None = None,
+    often: Collection[str] = (),
 ) -> AsyncIterator[RunningServer]:
     """Serves inside the block and drains at its end.
 
@@ -81,10 +82,11 @@ async def start_server(
     background: run beside the server until its end; one that raises resolves `RunningServer.failed`. At the end each
     is cancelled once and has `settings.shutdown_grace_s` to tidy up. bare: nothing but the internal token is checked
     before the servicer, for one that answers in microseconds and never fails. audit: records the calls; not of a bare
-    server.
+    server. often: unary methods that processes of the suite alone call, hundreds of times a second; they
+    have no span.
     """
     ending = Ending()
-    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings, audit, ending)
+    interceptors = [InternalTokenInterceptor(settings)] if bare else server_interceptors(settings, audit, ending, often)
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     register(server)
     health_servicer = _Health()

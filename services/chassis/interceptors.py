@@ -8,19 +8,22 @@ Health and reflection pass untouched: a probe needs no identity, and `internal_t
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.chassis import call_spans, decoding, errors, grpc_errors, request_context, telemetry
 from services.chassis.audit.calls import AuditedCall, Auditing
 from services.chassis.callers import Callers
-from services.chassis.internal_token import InternalTokenInterceptor, rebuilt
+from services.chassis.internal_token import InternalTokenInterceptor, plain, rebuilt
 from services.chassis.logging import get_logger
 from services.chassis.request_checks import check_projects, check_rules, check_text, field_naming
 from services.chassis.request_context import RequestContext
@@ -28,6 +31,8 @@ from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import ENDING, WAITED, Ending
 
 log = get_logger(__name__)
+# A line that nobody will see costs the structured logger more than the rest of the bookkeeping of a call.
+_lines = logging.getLogger(__name__)
 
 CALLS = telemetry.counter("fiveshot_grpc_calls_total", "Calls answered, by method and status code.", ("method", "code"))
 CALL_SECONDS = telemetry.histogram(
@@ -53,12 +58,15 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHan
 
 
 def server_interceptors(
-    settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
+    settings: BaseServiceSettings,
+    audit: Auditing | None = None,
+    ending: Ending | None = None,
+    often: Collection[str] = (),
 ) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
     """The interceptors of every server: the trace outermost, so that its span covers the checks. ending: of the server,
-    for calls that wait."""
+    for calls that wait. often: see `start_server`."""
     reflection = InternalTokenInterceptor(settings, methods="/grpc.reflection.")
-    return [reflection, call_spans.interceptor(), CallInterceptor(settings, audit, ending)]
+    return [reflection, call_spans.interceptor(often), CallInterceptor(settings, audit, ending, often)]
 
 
 async def _no_such_method(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -78,8 +86,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Identity, checks, errors, metrics, log and audit of each call."""
 
     def __init__(
-        self, settings: BaseServiceSettings, audit: Auditing | None = None, ending: Ending | None = None
+        self,
+        settings: BaseServiceSettings,
+        audit: Auditing | None = None,
+        ending: Ending | None = None,
+        often: Collection[str] = (),
     ) -> None:
+        self._often = frozenset(often)
         self._audit = audit
         self._ending = ending
         self._callers = Callers(settings)
@@ -98,6 +111,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return rebuilt(handler, decoding.guarded_behavior(handler))
         if handler.response_streaming:
             return rebuilt(handler, self._streaming(handler, method))
+        if method in self._often:
+            return plain(handler, self._unary(handler, method))
         return rebuilt(handler, self._unary(handler, method))
 
     def _unary(self, handler: Any, method: str) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -138,13 +153,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _admit(self, request: Any, context: Any, call: _Call) -> Any:
         """Opens the request context and checks the request: one message now, those of a stream as they come."""
-        caller = self._identify(context)
+        metadata = _metadata(context)
+        caller = self._identify(context, metadata)
+        if call.method in self._often:
+            call_spans.join(metadata)
         ENDING.set(self._ending)
         # The server runs each call in a task of its own, so the context ends with the task and needs no reset.
         request_context.enter(caller)
         call_spans.describe_caller(caller)
         context.set_trailing_metadata(((request_context.REQUEST_ID_KEY, caller.request_id),))
-        process = self._authorize(caller, _metadata(context), call.method)
+        process = self._authorize(caller, metadata, call.method)
         call.own = bool(process) and not caller.principal
         if self._audit is not None:
             call.audited = self._audit.open(call.method, caller, process)
@@ -156,8 +174,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return request
         return _checked_stream(request, caller, call)
 
-    def _identify(self, context: Any) -> RequestContext:
-        metadata = _metadata(context)
+    def _identify(self, context: Any, metadata: dict[str, str]) -> RequestContext:
         projects = metadata.get(request_context.PROJECTS_KEY)
         return RequestContext(
             request_id=metadata.get(request_context.REQUEST_ID_KEY, "")[:128] or uuid.uuid4().hex,
@@ -198,14 +215,13 @@ class _Call:
     def __init__(self, method: str, context: Any, *, streams: bool) -> None:
         self.method = method
         self._streams = streams
-        self._seconds = (STREAM_SECONDS if streams else CALL_SECONDS).labels(method)
+        self._seconds, self._running = _of_method(method, streams=streams)
         # The call has a task of its own, and with it a context.
         self._waited: list[float] = []
         WAITED.set(None if streams else self._waited)
         self._context = context
         self._started = time.perf_counter()
         self._code = grpc.StatusCode.OK
-        self._running = RUNNING_CALLS.labels(method)
         self._running.inc()
 
     def begin(self, request: Message) -> None:
@@ -238,9 +254,10 @@ class _Call:
         call_spans.describe_end(self._reason, self.sent if self._streams else None)
         if self.audited is not None:
             self.audited.close(self._code.name, self._reason, self.made)
-        CALLS.labels(self.method, self._code.name).inc()
+        _calls(self.method, self._code.name).inc()
         self._seconds.observe(max(0.0, seconds))
-        log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
+        if _lines.isEnabledFor(logging.DEBUG):
+            log.debug("call_answered", method=self.method, code=self._code.name, duration_ms=round(seconds * 1e3, 2))
 
     def _translate(self, error: Exception) -> errors.DomainError:
         if isinstance(error, grpc.aio.AioRpcError):
@@ -264,6 +281,17 @@ class _Call:
             remedy=f"Try again; if it persists, report request {request_id} to the operator.",
             metadata={"request_id": request_id},
         )
+
+
+# A look-up of a metric by its labels costs more than its counting. Both are as few as the methods that are registered.
+@cache
+def _of_method(method: str, *, streams: bool) -> tuple[Histogram, Gauge]:
+    return (STREAM_SECONDS if streams else CALL_SECONDS).labels(method), RUNNING_CALLS.labels(method)
+
+
+@cache
+def _calls(method: str, code: str) -> Counter:
+    return CALLS.labels(method, code)
 
 
 def _check(message: Message, caller: RequestContext, call: _Call) -> None:

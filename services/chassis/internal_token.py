@@ -56,6 +56,16 @@ def _refusing(handler: Any, error: DomainError) -> grpc.RpcMethodHandler[Any, An
     return rebuilt(handler, refuse_stream if handler.response_streaming else refuse)
 
 
+def plain(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    """A handler of one message for one around another behavior, for calls that only processes of the suite make: it
+    costs less than a stream, and leaves a call whose message never comes without an answer."""
+    return grpc.unary_unary_rpc_method_handler(
+        behavior,
+        request_deserializer=decoding.decoder(handler.request_deserializer),
+        response_serializer=handler.response_serializer,
+    )
+
+
 def rebuilt(handler: Any, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
     """A handler around another behavior, which takes what that of the given one takes.
 

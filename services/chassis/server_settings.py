@@ -6,6 +6,7 @@ settings are checked, so that a wrong path or a damaged file ends the start with
 
 from __future__ import annotations
 
+import json
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -21,6 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_settings import NoDecode
 
 
 def _empty_is_no_file(value: object) -> object:
@@ -53,6 +55,54 @@ def _unreadable(path: Path, error: OSError, wanted: str) -> str:
 AuthorityFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterValidator(_authorities)]
 """PEM certificates of those who may sign a server's."""
 GivenFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterValidator(_readable)]
+
+
+def _writable(path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; name a file")
+    except OSError as error:
+        raise ValueError(f"{str(path)[:200]}: {error.strerror}") from error
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{path}: lies in no folder that is there")
+    return path
+
+
+WrittenFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterValidator(_writable)]
+"""That the process will write."""
+
+
+def _listed(value: object) -> object:
+    """A list as JSON, or its items with commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('is no JSON list, such as ["a", "b"]; items with commas do as well') from None
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+Listed = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
+"""Several texts: a JSON list, or with commas."""
+
+_LARGEST = {"days": 36_500, "hours": 876_000, "seconds": 3_153_600_000, "s": 3_153_600_000}
+"""A hundred years: with more no date can be computed."""
+_LARGEST_NUMBER = 2**63 - 1
+
+
+def check_size(field: str, value: float) -> None:
+    """Raises ValueError for a number that the suite cannot compute with. field: whose name ends with its unit."""
+    largest = _LARGEST.get(field.rpartition("_")[2], _LARGEST_NUMBER)
+    if not value <= largest:
+        raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))
+
+
+NamedFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file)]
+"""That another process reads, such as Envoy, or this one later."""
 
 
 def check_pair(certificate: Path | None, key: Path | None) -> None:
@@ -175,7 +225,7 @@ class S3ServerSettings(BaseModel):
     s3_identity_url: str = Field(
         "", description="https://HOST of the exchange, for web; for aws only where it is not Amazon's own"
     )
-    s3_token_file: Path | None = Field(None, description="file of the token, read again for each exchange; for web")
+    s3_token_file: GivenFile = Field(None, description="file of the token, read again for each exchange; for web")
     s3_role: str = Field("", description="role to take with the token, where the exchange wants one; for web")
     s3_ca_file: AuthorityFile = Field(
         None, description="PEM file of who signs the store's certificate; empty: the system's"
@@ -190,11 +240,6 @@ class S3ServerSettings(BaseModel):
         if value and not value.startswith(("https://", "http://")):
             raise ValueError("use https://HOST or http://HOST")
         return value.rstrip("/")
-
-    @field_validator("s3_token_file", mode="before")
-    @classmethod
-    def _s3_token_file_or_none(cls, value: object) -> object:
-        return _empty_is_no_file(value)
 
     @model_validator(mode="after")
     def _s3_web_is_whole(self) -> Self:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.get_logger(__name__)
 
+_GARBAGE = 10_000
+"""Objects more than have gone, after which Python searches the youngest for garbage; 700 by default."""
+
 SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
 
 
@@ -44,8 +47,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)
 class Service:
     """What a process is made of. Building it contacts nobody.
 
-    register: adds the servicers. names: their full names. reflected, bare: see `start_server`. needs: servers without
-    which the process can do nothing; they are prepared in this order before the port opens, and health follows them.
+    register: adds the servicers. names: their full names. reflected, bare, often: see `start_server`. needs: servers
+    without which the process can do nothing; they are prepared in this order before the port opens, and health follows
+    them.
     background: run until the end. audit: records the calls. files: what `check-files` compares. close: lets go of what
     is not a need, in this order, before the needs.
     """
@@ -58,6 +62,7 @@ class Service:
     bare: bool = False
     close: Sequence[Task] = ()
     audit: Auditing | None = None
+    often: Sequence[str] = ()
     files: FileCheck | None = None
 
     async def prepare(self, patience_s: float) -> None:
@@ -83,6 +88,7 @@ class Service:
             background=(*self.background, *((self.audit.run,) if self.audit else ())),
             bare=self.bare,
             audit=self.audit,
+            often=self.often,
         )
 
     async def end(self) -> None:
@@ -170,6 +176,10 @@ async def _checked(service: Service) -> int:
 
 
 async def _served(settings: BaseServiceSettings, running: RunningServer, stop: asyncio.Event) -> int:
+    # What the process is made of stays; to search it for garbage again and again is a tenth of what a small call costs.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((stopping, running.failed), return_when=asyncio.FIRST_COMPLETED)

@@ -11,20 +11,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.server_settings import (
     DatabaseServerSettings,
+    GivenFile,
     NatsServerSettings,
     OtlpSettings,
     S3ServerSettings,
+    WrittenFile,
+    check_size,
     with_options,
 )
 
@@ -40,7 +43,7 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
     model_config = service_config("FIVESHOT_")
 
     listen: str = Field("127.0.0.1:0", description="host:port to serve gRPC on; port 0 takes a free one")
-    port_file: Path | None = Field(None, description="file that receives the bound port once the server listens")
+    port_file: WrittenFile = Field(None, description="file that receives the bound port once the server listens")
     metrics_listen: str = Field("", description="host:port of the Prometheus endpoint; empty turns it off")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
@@ -48,10 +51,10 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
         None,
         description="token that calls from inside the suite carry; when set, a call needs it or the projects header",
     )
-    internal_token_file: Path | None = Field(
+    internal_token_file: GivenFile = Field(
         None, description="file with the token that this process shows; read again when it changes, wins over the other"
     )
-    callers_file: Path | None = Field(
+    callers_file: GivenFile = Field(
         None, description="JSON file of the processes that may call this one, by token and method; read when it changes"
     )
     require_project_header: bool = Field(False, description="refuse calls that did not come through the gateway")
@@ -66,6 +69,27 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
         30.0, ge=1, le=3600, description="seconds without a word after which a called service is asked whether it lives"
     )
     max_receive_mb: int = Field(8, ge=1, le=512, description="largest gRPC message taken, in MiB")
+
+    @field_validator("*")
+    @classmethod
+    def _no_number_is_beyond_use(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int | float) and info.field_name:
+            check_size(info.field_name, value)
+        return value
+
+    @field_validator("internal_token")
+    @classmethod
+    def _token_is_one(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("is empty; give a token, or leave the variable out where calls need none")
+        return value
+
+    @field_validator("internal_token_file")
+    @classmethod
+    def _file_holds_a_token(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.read_text(encoding="utf-8", errors="replace").strip():
+            raise ValueError(f"{value}: is empty; write the token into it before the process starts")
+        return value
 
     @field_validator("listen")
     @classmethod
@@ -94,8 +118,17 @@ class SqlSettings(DatabaseServerSettings):
     @field_validator("database_url")
     @classmethod
     def _known_driver(cls, value: str) -> str:
-        if not value.startswith(("sqlite+aiosqlite://", "postgresql+psycopg://")):
-            raise ValueError("use sqlite+aiosqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+        right = "use sqlite+aiosqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+        if not value.startswith(("sqlite+aiosqlite:///", "postgresql+psycopg://")):
+            raise ValueError(right)
+        if value.startswith("postgresql"):
+            # A password may hold what a URL should not; the last @ ends it.
+            host, _, database = value.partition("://")[2].rpartition("@")[2].partition("/")
+            if not database.partition("?")[0]:
+                raise ValueError(f"names no database; {right}")
+            # Several hosts, and a socket (%2F…), are libpq's business.
+            if not {",", "%"} & set(host) and not _is_host(host or "localhost", 5432):
+                raise ValueError(f"names no host and port; {right}")
         return value
 
     @property
@@ -120,8 +153,10 @@ class S3Settings(S3ServerSettings):
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _bare_host_port(cls, value: str) -> str:
-        if "://" in value or "/" in value:
+        if "/" in value:
             raise ValueError("give host:port without a scheme or a path; s3_secure chooses https")
+        if value and not _is_host(value, 443):
+            raise ValueError(f"'{value[:200]}' is not host:port, for example 127.0.0.1:9000")
         return value
 
 
@@ -138,8 +173,11 @@ class NatsClientSettings(NatsServerSettings):
     @classmethod
     def _nats_scheme(cls, value: str) -> str:
         for each in value.split(",") if value else ():
-            if not each.strip().startswith(("nats://", "tls://")):
+            scheme, _, rest = each.strip().partition("://")
+            if scheme not in ("nats", "tls"):
                 raise ValueError("use nats://HOST:PORT or tls://HOST:PORT, several with commas")
+            if not _is_host(rest.rpartition("@")[2].rstrip("/"), 4222):
+                raise ValueError("names no host and port; use nats://HOST:PORT or tls://HOST:PORT, several with commas")
         return value
 
 
@@ -212,6 +250,9 @@ class ListSettings(BaseModel):
         return self.page_token_key.get_secret_value().encode() if self.page_token_key else None
 
 
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+")
+_PORT = re.compile(r"[0-9]{1,5}")
+_WITH_PORT = re.compile(r":[^\]]*$")
 # Kubernetes gives every pod variables named after the Services around it (DATASET_SERVICE_HOST, DATASET_PORT_80_TCP).
 _SERVICE_LINK = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -230,7 +271,7 @@ def load(settings_class: type[SettingsT], environ: Mapping[str, str] | None = No
     try:
         settings = settings_class()
     except ValidationError as error:
-        problems += [f"  {line}" for line in wrong_variables(prefix, error)]
+        problems += [f"  {line}" for line in wrong_variables(prefix, error, settings_class.model_fields)]
     if settings is None or problems:
         raise SystemExit(_refused(problems))
     return settings
@@ -264,17 +305,27 @@ def _refused(problems: Sequence[str]) -> int:
     return 2
 
 
-def wrong_variables(prefix: str, error: ValidationError) -> list[str]:
-    """A line for each wrong variable: its name and what is wrong with it."""
-    return [_line(prefix, item) for item in error.errors(include_url=False)]
+def wrong_variables(prefix: str, error: ValidationError, fields: Iterable[str] = ()) -> list[str]:
+    """A line for each wrong variable: its name and what is wrong with it. fields: in what is said of several together
+    they get their variables' names."""
+    return [_line(prefix, item, fields) for item in error.errors(include_url=False)]
 
 
 def split_host_port(value: str) -> tuple[str, int]:
     """`host:port` apart; `[::1]:80` keeps its brackets off. Raises ValueError."""
     host, separator, port = value.rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"'{value}' is not host:port, for example 127.0.0.1:8080")
+    if not separator or not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
+        raise ValueError(f"'{value[:200]}' is not host:port, for example 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def _is_host(value: str, port: int) -> bool:
+    """Whether it is a host, with a port or without one. Says nothing of it: what is no host may be a password."""
+    try:
+        split_host_port(value if _WITH_PORT.search(value) else f"{value}:{port}")
+    except ValueError:
+        return False
+    return True
 
 
 def split_targets(value: str) -> list[str]:
@@ -284,6 +335,8 @@ def split_targets(value: str) -> list[str]:
     """
     parts = [part.strip() for part in value.split(",")]
     hosts = [split_host_port(part)[0] for part in parts]
+    if any(split_host_port(part)[1] == 0 for part in parts):
+        raise ValueError(f"'{value[:200]}' names port 0, on which nobody listens")
     if len(parts) > 1 and {_ip_version(host) for host in hosts} not in ({4}, {6}):
         raise ValueError(
             f"'{value}' names several services that are not all IPv4 or all IPv6 addresses; "
@@ -317,7 +370,11 @@ def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ:
     return [f"  {name}: no such setting" for name in sorted(unknown)]
 
 
-def _line(prefix: str, item: Any) -> str:
+def _line(prefix: str, item: Any, fields: Iterable[str]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{prefix}{name}".upper() + f": {message}" if name else message
+    if name:
+        return f"{prefix}{name}".upper() + f": {message}"
+    words = sorted(map(re.escape, fields), key=len, reverse=True)
+    known = re.compile(rf"\b({'|'.join(words)})\b") if words else None
+    return known.sub(lambda found: f"{prefix}{found[0]}".upper(), message) if known else message

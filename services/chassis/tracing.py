@@ -120,6 +120,11 @@ def add_to(metadata: MutableMapping[str, str]) -> None:
     _form.inject(metadata)
 
 
+def enter(traceparent: str) -> None:
+    """Makes that span, begun elsewhere, the running one until the running task ends."""
+    contexts.attach(_after(traceparent))
+
+
 def checked(traceparent: str) -> str:
     """What others hand over as one, if it is; else ""."""
     return traceparent if _SPELLING.fullmatch(traceparent) else ""

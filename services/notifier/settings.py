@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, field_validator
 
+from services.chassis.server_settings import AuthorityFile, Listed
 from services.chassis.settings import (
     AuditSettings,
     BaseServiceSettings,
@@ -27,12 +26,12 @@ class Settings(SqlSettings, ListSettings, NatsClientSettings, BudgetSettings, Au
         "sqlite+aiosqlite:///./notifier.db", description="sqlite+aiosqlite:///FILE or postgresql+psycopg://..."
     )
     budget_webhooks: int = Field(20, ge=0, description="webhooks of each project; 0: no limit")
-    allowed_networks: list[str] = Field(
+    allowed_networks: Listed = Field(
         default_factory=list,
-        description="JSON list of private networks that events may be sent to, also by http, such as "
-        '["10.1.0.0/16"]; empty: public addresses by https only',
+        description="private networks that events may be sent to, also by http, such as 10.1.0.0/16; "
+        "several with commas or as a JSON list; empty: public addresses by https only",
     )
-    ca_file: Path | None = Field(None, description="PEM file of further authorities that receivers may be signed by")
+    ca_file: AuthorityFile = Field(None, description="PEM file of further authorities that receivers may be signed by")
     attempt_timeout_s: float = Field(15.0, gt=0, le=120, description="seconds that one attempt may take")
     attempts_at_once: int = Field(32, ge=1, le=1000, description="attempts at the same time")
     attempts_per_webhook: int = Field(4, ge=1, le=100, description="attempts at the same time of one webhook")
@@ -56,8 +55,3 @@ class Settings(SqlSettings, ListSettings, NatsClientSettings, BudgetSettings, Au
     def _are_networks(cls, value: list[str]) -> list[str]:
         parse_networks(value)
         return value
-
-    @field_validator("ca_file", mode="before")
-    @classmethod
-    def _empty_is_no_file(cls, value: object) -> object:
-        return value or None

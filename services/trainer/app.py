@@ -74,6 +74,7 @@ from services.trainer.use_cases.uploading_base_models import BaseModelUploading
 from services.trainer.use_cases.watching import JobWatch
 from services.trainer.use_cases.working import JobWork
 
+HEARTBEAT_METHOD = "/fiveshot.trainer.v1.WorkerService/Heartbeat"
 CLEAN_UP_METHOD = f"{SERVICE_NAMES[0]}.CleanUpTrainingJobs"
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
@@ -164,6 +165,7 @@ def build(settings: Settings) -> Service:
             new_id=new_id,
             max_bytes=settings.max_base_model_mib * 2**20,
             budgets=limits,
+            why_unchecked=placing.why_unchecked,
         ),
         uploading=BaseModelUploading(
             own, parts, clock=utcnow, idle_s=settings.upload_idle_s, at_once=AtOnce(limits, UPLOADS)
@@ -243,6 +245,7 @@ def build(settings: Settings) -> Service:
         ),
         close=(partial(dataset.close, None), partial(registry.close, None)),
         audit=audit,
+        often=(HEARTBEAT_METHOD,),
     )
 
 

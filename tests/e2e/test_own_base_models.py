@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fiveshot import Client
 from fiveshot.errors import FailedPrecondition, FiveshotError, InvalidArgument, NotFound, PermissionDenied
@@ -16,7 +18,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 from fiveshot.transfers import UploadProgress
 
 from gateway.cli import output
-from tests.fixtures.patience import until_blocking
+from tests.fixtures.patience import scaled, until_blocking
 from tests.fixtures.running_stack import RunningStack
 
 PART = 32 * 2**20
@@ -129,3 +131,33 @@ def test_a_tenant_brings_its_own_base_model_and_nobody_else_sees_it(
     gone = pretending.command("base-models", "delete", "house", "--force")
     assert gone.exit_code == 0, gone.output
     assert pretending.command("base-models", "show", "house").exit_code == output.NOT_FOUND
+
+
+def test_a_base_model_goes_up_by_plain_http_and_goes_on_where_it_ended(pretending: RunningStack) -> None:
+    text = json.dumps({NAME: {"dtype": "F16", "shape": [2000], "data_offsets": [0, 4000]}}).encode()
+    data = struct.pack("<Q", len(text)) + text + bytes(4000)
+    announcement = {
+        "baseModelId": "curled",
+        "header": base64.b64encode(data[: 8 + len(text)]).decode(),
+        "baseModel": {
+            "license": "CC0-1.0", "fileName": "curled.safetensors", "sizeBytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        },
+    }  # fmt: skip
+    with httpx.Client(
+        base_url=f"http://{pretending.server}/v1", headers={"x-api-key": pretending.api_key}, timeout=scaled(60)
+    ) as http:
+        made = http.post("/projects/default/baseModels", json=announcement)
+        assert made.status_code == 200, made.text
+        upload = f"/{made.json()['name']}:upload"
+        half = http.post(upload, content=data[:2000])
+        assert half.status_code == 200, half.text
+        assert (half.json()["state"], half.json()["uploadedBytes"]) == ("STATE_UPLOADING", "2000")
+        wrong = http.post(f"{upload}?offset=100", content=data[100:])
+        assert (wrong.status_code, wrong.json()["details"][0]["reason"]) == (409, "UPLOAD_OFFSET")
+        rest = http.post(f"{upload}?offset=2000", content=data[2000:])
+        assert (rest.status_code, rest.json()["uploadedBytes"]) == (200, str(len(data)))
+        absent = http.post("/projects/default/baseModels/nobody:upload", content=b"x")
+        assert absent.status_code == 404
+    with Client(pretending.server, api_key=pretending.api_key) as fs:
+        assert fs.own_base_models.get("curled").wait().state == "ready"

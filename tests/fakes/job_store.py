@@ -98,6 +98,9 @@ class FakeJobStore:
         self._tell(change)
         return change.job
 
+    async def heartbeat(self, name: str, move: Move) -> TrainingJob:
+        return await self.change(name, move)
+
     async def usage(self, project: str, *, since: datetime, now: datetime) -> ProjectUse:
         own = [row.job for row in self._rows.values() if row.job.project == project]
         spans = [
@@ -224,6 +227,10 @@ class FakeJobStore:
         points = self._row(job).points
         wanted = [point for point in points if point.key in keys and point.step > since_step]
         return first_steps([point for point in wanted if point.step % stride == 0], limit)
+
+    async def standing(self, name: str) -> tuple[JobState, int]:
+        row = self._row(name)
+        return row.job.state, row.newest
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         row = self._row(name)
@@ -358,7 +365,7 @@ def _near(row: _Row, first: _Row, head_start: timedelta) -> bool:
 def _fits(job: TrainingJob, ask: WorkerAsk) -> bool:
     if not (ask.takes(job.base_model, job.entry) and ask.kind.computes_in(job.parameters.mixed_precision)):
         return False
-    if needed_skill(job.parameters, goes_on=job.initial_lora is not None) > ask.skill:
+    if needed_skill(job.parameters, goes_on=job.initial_lora is not None, mixes=bool(job.datasets)) > ask.skill:
         return False
     return ask.room.takes(job.loads, middle=job.memory_bytes, low=job.memory_low_bytes)
 

@@ -23,6 +23,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
 from services.trainer.adapters import job_metrics, sql_base_models, sql_metrics, sql_queue, sql_usage, sql_writes
 from services.trainer.adapters.sql_events import job_event
+from services.trainer.adapters.sql_heartbeats import SqlHeartbeats
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
     changed_columns,
@@ -31,6 +32,7 @@ from services.trainer.adapters.sql_rows import (
     job_from_row,
     job_to_row,
 )
+from services.trainer.adapters.sql_standings import SqlStandings
 from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
@@ -51,6 +53,8 @@ class SqlJobStore:
         self._outbox = outbox
         self._signals = signals
         self._requests = RememberedRequests(requests)
+        self._standings = SqlStandings(db)
+        self._heartbeats = SqlHeartbeats(db) if db.dialect == "postgresql" else None
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
         async with self._db.connect() as conn:
@@ -108,6 +112,14 @@ class SqlJobStore:
             change = await self._change_locked(conn, name, move, admit)
         self._tell(change)
         return change.job
+
+    async def heartbeat(self, name: str, move: Move) -> TrainingJob:
+        if self._heartbeats is not None:
+            change = await self._heartbeats.change(name, move)
+            if change is not None:
+                self._tell(change)
+                return change.job
+        return await self.change(name, move)
 
     async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
         begun = time.perf_counter()
@@ -187,6 +199,9 @@ class SqlJobStore:
     ) -> Sequence[Metric]:
         async with self._db.connect() as conn:
             return await sql_metrics.read_metrics(conn, job, keys, since_step=since_step, stride=stride, limit=limit)
+
+    async def standing(self, name: str) -> tuple[JobState, int]:
+        return await self._standings.of(name)
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         async with self._db.single() as conn:

@@ -1,6 +1,6 @@
 """How often workers report: as often as a replica can bear. Pure.
 
-A report costs a replica about two milliseconds of processor time, whoever sends it. Few workers report twice a second,
+A report costs a replica one to two milliseconds of processor time, whoever sends it. Few workers report twice a second,
 which makes a smooth progress bar; with many the pauses grow, so that together they send no more than a replica takes.
 """
 

@@ -93,13 +93,13 @@ def heartbeat(
     news = job.progress_told_at is None or progress.sign != job.progress.told
     due = job.progress_told_at is None or now - job.progress_told_at >= PROGRESS_PAUSE
     progress = replace(progress, told=progress.sign if news and due else job.progress.told)
-    job = replace(job, lease=kept, progress=progress, update_time=now)
+    told_at = now if news and due else job.progress_told_at
+    job = replace(job, lease=kept, progress=progress, progress_told_at=told_at, update_time=now)
     change = Change(job)
     if running and job.state is JobState.PREPARING:
         change = moved(job, JobState.RUNNING, now, "Training began.")
     if news and due:
-        told = replace(change.job, progress_told_at=now)
-        change = Change(told, (*change.events, Progressed(progress, job.total_steps)))
+        change = replace(change, events=(*change.events, Progressed(progress, job.total_steps)))
     new = [text for text in dict.fromkeys(notices) if text not in job.notices]
     new = new[: max(0, MOST_NOTICES - len(job.notices))]
     if new:

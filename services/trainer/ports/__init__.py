@@ -128,6 +128,10 @@ class JobStore(Protocol):
         admit: as for a new job, when the move puts it into the queue.
         """
 
+    async def heartbeat(self, name: str, move: Move) -> TrainingJob:
+        """As `change`, for the move that comes most often: it may wait a moment, to be stored together with those of
+        other jobs."""
+
     async def acquire(self, ask: WorkerAsk, move: Move, starting: Starting | None = None) -> TrainingJob | None:
         """Applies a move to the waiting job whose turn it is (see `models.queue`), and notes that the worker is alive;
         does nothing and gives None when none fits the worker.
@@ -172,6 +176,9 @@ class JobStore(Protocol):
 
         limit: so many steps at most; a step comes whole.
         """
+
+    async def standing(self, name: str) -> tuple[JobState, int]:
+        """Where a job stands, and the number of its newest event; cheap, for those who look often. NotFound."""
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         """The job and the sequence of its newest event, read at one moment. NotFound."""

@@ -51,6 +51,7 @@ def own_to_proto(model: OwnBaseModel) -> _Message:
 def view_to_proto(view: OwnBaseModelView) -> _Message:
     """A base model as callers see it, with the parameters that it takes once it is ready."""
     message = own_to_proto(view.model)
+    message.held_back = view.held_back
     if view.offered is not None:
         taken = base_model_to_proto(view.offered)
         taken.ClearField("hub_id")
@@ -99,12 +100,17 @@ def base_model_edit(request: _Service.UpdateBaseModelRequest) -> BaseModelEdit:
 async def upload_messages(
     requests: AsyncIterator[_Service.UploadBaseModelRequest],
 ) -> AsyncIterator[BaseModelUpload | bytes]:
-    """An upload's header, then its bytes."""
+    """An upload's header, then its bytes. Over HTTP the first message has both."""
     async for request in requests:
-        if request.WhichOneof("part") == "header":
-            yield BaseModelUpload(request.header.name, request.header.offset)
-        else:
-            yield request.chunk
+        match request.WhichOneof("part"):
+            case "header":
+                yield BaseModelUpload(request.header.name, request.header.offset)
+            case "chunk":
+                yield request.chunk
+            case _:
+                if request.name:
+                    yield BaseModelUpload(request.name, request.offset)
+                yield request.content.data
 
 
 def for_worker(model: OwnBaseModel) -> worker_service_pb2.OwnBaseModel:

@@ -153,7 +153,7 @@ class JobWork:
                 back_to_step=back_to_step,
             )
 
-        directive = worker_moves.directive_of(await self._store.change(name, move))
+        directive = worker_moves.directive_of(await self._store.heartbeat(name, move))
         return directive, self._pulse.beat(token, self._clock())
 
     async def report_epoch(

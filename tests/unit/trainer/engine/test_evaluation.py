@@ -128,7 +128,7 @@ def test_numbers_move_with_the_weights(base_model: BaseModelFiles, parameters: M
     photo, preview = noise_picture(1), noise_picture(2)
     samples = EvaluationSamples(fit=5, moved=4, held_out=4, drift=4)
     evaluator = Evaluator(
-        family, 1, "no", samples, training, moved_views, held_out, neutral, CopyDetector([photo])
+        family, 1, "no", samples, training, moved_views, [held_out], neutral, CopyDetector([photo])
     )  # fmt: skip
     carriers = add_adapters(family, parameters())
     fresh = evaluator.measure([preview])
@@ -160,7 +160,7 @@ def test_every_measure_sees_noise_levels_over_the_whole_range(base_model: BaseMo
 
     schedule.timesteps = watched  # type: ignore[method-assign]
     training = [Example(torch.randn(1, 4, 8, 8), "a")] * pictures
-    Evaluator(family, 1, "no", EvaluationSamples(5, 0, 0, 0), training, [], None, [], CopyDetector([noise_picture(1)]))
+    Evaluator(family, 1, "no", EvaluationSamples(5, 0, 0, 0), training, [], [], [], CopyDetector([noise_picture(1)]))
     assert sorted({round(level, 3) for level in seen}) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
 

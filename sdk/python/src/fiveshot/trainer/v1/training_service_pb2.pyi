@@ -8,6 +8,7 @@ from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import preview_request_pb2 as _preview_request_pb2
 from fiveshot.trainer.v1 import training_event_pb2 as _training_event_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -236,21 +237,35 @@ class UploadBaseModelRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """Bytes, in order. A chunk holds at most 1 MiB."""
+    name: _builtins.str
+    """Over HTTP, in place of `header`: the base model."""
+    offset: _builtins.int
+    """Over HTTP: see `header`."""
     @_builtins.property
     def header(self) -> Global___UploadBaseModelRequest.Header:
         """First message."""
+
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """Over HTTP, in place of `chunk`: the bytes. The media type is not looked at."""
 
     def __init__(
         self,
         *,
         header: Global___UploadBaseModelRequest.Header | None = ...,
         chunk: _builtins.bytes = ...,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header", "name", b"name", "offset", b"offset", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015

@@ -285,7 +285,7 @@ class TrainingServiceServicer:
 
     def UploadBaseModel(self, request_iterator, context):
         """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-        breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+        breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

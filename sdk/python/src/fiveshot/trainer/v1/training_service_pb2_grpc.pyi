@@ -53,7 +53,7 @@ class TrainingServiceStub:
     """
     UploadBaseModel: _grpc.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelRequest, _base_model_pb2.BaseModel]
     """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-    breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+    breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
     """
     UpdateBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.UpdateBaseModelRequest, _base_model_pb2.BaseModel]
     """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
@@ -153,7 +153,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """
     UploadBaseModel: _aio.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-    breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+    breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
     """
     UpdateBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.UpdateBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
@@ -280,7 +280,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
         """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-        breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+        breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
         """
 
     @_abc_1.abstractmethod
