@@ -19,7 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import markup
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +27,8 @@ from services.chassis.texts import shown
 
 # What goes into a file or another program is never wrapped: a name that is broken in two finds nothing.
 _UNWRAPPED = 100_000
+# Cells; a name is not shortened below.
+_LEAST_NAME = 24
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -158,9 +160,12 @@ def saved(session: Any, file: Saved) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Prints a table; a column that begins with `>` is set right, one with `?` goes where the terminal is too narrow.
 
-    The first column names the row and is never broken; a column in which no row has anything is left out.
+    The first column names the row and is never broken; a file's name is shortened where it takes more than half of the
+    terminal. A column in which no row has anything is left out.
     """
-    cells = [[escape(str(cell)) for cell in row] for row in rows]
+    most = max(_LEAST_NAME, out.width // 2) if columns[0] == "file" else _UNWRAPPED
+    texts = [[str(cell) for cell in row] for row in rows]
+    cells = [[escape(cell) for cell in (_in_the_middle(first, most), *more)] for first, *more in texts]
     if not cells:
         say("Nothing found.")
         return
@@ -173,6 +178,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for row in cells:
         grid.add_row(*(cell for cell, has in zip(row, filled, strict=True) if has))
     out.print(grid)
+
+
+def _in_the_middle(text: str, most: int) -> str:
+    """The text with its middle left out where it is wider than so many cells: the end of a file's name tells most."""
+    if cell_len(text) <= most:
+        return text
+    head, tail = set_cell_size(text, most // 2), text[-1:]
+    while cell_len(head) + cell_len(tail) + 2 <= most:
+        tail = text[-len(tail) - 1 :]
+    return f"{head.rstrip()}…{tail}"
 
 
 def _shown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[bool]:

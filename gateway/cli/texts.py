@@ -13,7 +13,7 @@ from gateway.cli import output
 from gateway.cli.session import Session
 
 # Facts of a picture that its owner should look at.
-_FAULTS = ("low resolution", "blurry", "underexposed", "overexposed")
+_FAULTS = ("low resolution", "blurry", "underexposed", "overexposed", "blank")
 
 
 _CAPTION, _TAGS = TEXT_FROM["caption"], TEXT_FROM["tags"]

@@ -50,6 +50,7 @@ def as_json(result: Upload) -> dict[str, Any]:
     return {
         "images": [output.to_json(image) for image in result.images],
         "present": [str(path) for path in result.present],
+        "heldAs": {str(path): name for path, name in result.held_as.items()},
         "updated": [str(path) for path in result.updated],
         "differing": [str(path) for path in result.differing],
         "refused": [
@@ -63,6 +64,9 @@ def tell(result: Upload) -> None:
     """Names on stderr what was there already, and what was refused."""
     for path in result.present:
         said = f"{path}: The dataset already holds this picture"
+        held_as = result.held_as.get(path, "")
+        if held_as not in ("", path.name):
+            said += f", as {held_as}"
         if path in result.updated:
             said += "; updated"
         elif path in result.differing:

@@ -68,6 +68,7 @@ CASES = [
     Case("bars", lambda: ImageOps.expand(scene(4), (0, 40, 0, 40), fill="black")),
     Case("text", words={"text_areas": [dataset_pb2.Crop(left=0.6, top=0.92, right=0.98, bottom=0.97)]}),
     Case("crop-loss", lambda: ImageOps.expand(clock(), (260, 0, 260, 0), fill=(150, 120, 96))),
+    Case("blank", lambda: Image.new("RGB", (256, 256), (9, 8, 8))),
     Case("blurry", lambda: scene(4).filter(ImageFilter.GaussianBlur(6))),
     Case("underexposed", lambda: lit(scene(4), 0.3, 30)),
     Case("overexposed", lambda: lit(scene(4), 5)),

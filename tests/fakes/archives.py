@@ -163,7 +163,7 @@ BAD_ENTRIES: dict[str, tuple[Callable[[], bytes], str]] = {
     "no picture inside": (lambda: zipped({"a.png": b"x"}), "IMAGE_TYPE_MISMATCH"),
     "empty": (lambda: zipped({"a.png": b""}), "IMAGE_EMPTY"),
     "large": (lambda: zipped({"a.png": bytes(9_000)}), "IMAGE_TOO_LARGE"),
-    "caption that is no text": (lambda: zipped({"a.png": b"x", "a.txt": b"\xff\xfe"}), "CAPTION_UNREADABLE"),
+    "caption that is no text": (lambda: zipped({"a.png": b"x", "a.txt": b"\xff\xfea"}), "CAPTION_UNREADABLE"),
     "caption that is long": (lambda: zipped({"a.png": b"x", "a.txt": b"x" * 2001}), "CAPTION_TOO_LONG"),
     "caption file that is long": (lambda: zipped({"a.png": b"x", "a.txt": b" " * 70_000}), "CAPTION_TOO_LONG"),
     "reading direction": (lambda: zipped({"a.png": b"x", "a.txt": "a\u202eb".encode()}), "TEXT_INVALID"),

@@ -128,6 +128,7 @@ class _Image:
     caption: str = ""
     caption_origin: CaptionOrigin | None = None
     crop: tuple[float, float, float, float] | None = None
+    content_area: tuple[float, float, float, float] | None = None
     text_areas: tuple[Box, ...] = ()
     features: Features | None = None
 
@@ -232,4 +233,5 @@ class FakeDatasets:
         etag = etag_of(name, image.version)
         written = image.caption, image.caption_origin
         model = image.features.model_sha256 if image.features else ""
-        return ImageRecord(name, image.tags, etag, 1000, 1000, None, *written, image.crop, image.text_areas, model)
+        boxes = image.crop, image.text_areas
+        return ImageRecord(name, image.tags, etag, 1000, 1000, image.content_area, *written, *boxes, model)

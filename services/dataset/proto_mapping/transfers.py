@@ -28,6 +28,7 @@ _PASSED_OVER = {
     Why.CAPTION: dataset_service_pb2.PassedOver.REASON_CAPTION_WITHOUT_PICTURE,
     Why.LINE: dataset_service_pb2.PassedOver.REASON_LINE_WITHOUT_PICTURE,
     Why.MASK: dataset_service_pb2.PassedOver.REASON_MASK_WITHOUT_PICTURE,
+    Why.SECOND: dataset_service_pb2.PassedOver.REASON_SECOND_CAPTION,
 }
 _VIEWS = {
     dataset_service_pb2.DownloadImageRequest.VIEW_THUMBNAIL: View.THUMBNAIL,

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 FACTS = (
     "square", "portrait", "landscape", "low resolution", "high resolution", "underexposed", "overexposed",
     "low contrast", "high contrast", "blurry", "greyscale", "bars",
+    "blank",
 )  # fmt: skip
 """Every fact that an upload gives. Whether something is written in it says a tagger later."""
 
@@ -33,6 +34,10 @@ _TONE_SIDE = 512
 _SHARPNESS_SIDE = 768
 _TILES = 8
 _CLIPPED = 0.05
+# Of the outermost places so many are clipped where something stands before a studio's white or black, or is cut out.
+_GROUND = 0.75
+# What stands before it is burnt out, or too dark, when half of it is beyond.
+_WASHED_OUT, _SUNK = 192, 32
 _FEW_MIDTONES = 0.15
 _FLAT_RANGE = 0.25
 _FLAT_SPREAD = 0.08
@@ -45,6 +50,8 @@ _BLURRED_RELATIVE = 0.16
 _SMOOTH_DRAWING = 0.8
 # A tile of less contrast shows the noise of a JPEG and not how sharp it is.
 _STRUCTURE = 12
+# A picture whose places, but for a hundredth, differ by no more levels in any channel shows nothing.
+_BLANK_RANGE = 10
 # Largest difference of the channels of a pixel that still looks grey, in levels.
 _GREY_RANGE = 8
 
@@ -98,6 +105,8 @@ def _format(size: tuple[int, int]) -> Iterator[str]:
 
 
 def _tones(image: Image.Image) -> Iterator[str]:
+    if _is_blank(image):
+        yield "blank"
     if _is_greyscale(image):
         yield "greyscale"
     flat = _flat_share(image)
@@ -117,12 +126,31 @@ def _exposure(image: Image.Image) -> Iterator[str]:
     dark, bright = float((luma <= 8).mean()), float((luma >= 250).mean())
     middle = float(((luma >= 64) & (luma <= 192)).mean())
     if middle < _FEW_MIDTONES and max(dark, bright) > _CLIPPED:
-        yield "underexposed" if dark > bright else "overexposed"
+        fault = "underexposed" if dark > bright else "overexposed"
+        if not _is_a_ground(luma, fault):
+            yield fault
     low, high = np.percentile(luma, [5, 95])
     if (high - low) / 255 < _FLAT_RANGE and luma.std() / 255 < _FLAT_SPREAD:
         yield "low contrast"
     elif luma.std() / 255 > _HARD_SPREAD:
         yield "high contrast"
+
+
+def _is_a_ground(luma: Floats, fault: str) -> bool:
+    """Whether what is clipped is the ground before which something well lit stands. luma: (rows, columns)."""
+    clipped = luma <= 8 if fault == "underexposed" else luma >= 250
+    ring = np.concatenate([clipped[0], clipped[-1], clipped[:, 0], clipped[:, -1]])
+    rest = luma[~clipped]
+    if ring.mean() < _GROUND or rest.size < _CLIPPED * luma.size:
+        return False
+    return bool(np.median(rest) >= _SUNK if fault == "underexposed" else np.median(rest) <= _WASHED_OUT)
+
+
+def _is_blank(image: Image.Image) -> bool:
+    """Whether it is of one colour all over: a lens cap, a failed export. The grain of a sensor does not count."""
+    small = np.asarray(_reduced(image, 128), np.float32)
+    low, high = np.percentile(small, [0.5, 99.5], axis=(0, 1))
+    return bool((high - low).max() <= _BLANK_RANGE)
 
 
 def _is_greyscale(image: Image.Image) -> bool:

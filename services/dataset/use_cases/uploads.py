@@ -223,7 +223,7 @@ class UploadVerb:
                 field="chunk",
                 reason="IMAGE_DUPLICATE",
                 remedy="Use the existing image; to give it more weight, raise its num_repeats.",
-                metadata={"image": same.ref.name},
+                metadata={"image": same.ref.name, "file_name": same.picture.file_name},
             )
         if dataset.image_count >= self._limits.max_images:
             raise ResourceExhausted(

@@ -93,6 +93,8 @@ class PhotoOnnxTagger:
             ),
             model_sha256=file_sha256(self._path),
             device="cpu",
+            # Another table gives the same picture other scores.
+            parts=(file_sha256(folder / "table.json"),),
         )
 
     def describe(self) -> TaggerInfo:

@@ -31,6 +31,16 @@ class Picture:
     width: int
     height: int
 
+    def part(self, box: tuple[float, float, float, float] | None) -> Picture:
+        """What lies in a box of shares (left, top, right, bottom), a pixel at least; all of it for None."""
+        if box is None:
+            return self
+        height, width = self.rgb.shape[:2]
+        x, y = min(round(box[0] * width), width - 1), min(round(box[1] * height), height - 1)
+        cut = slice(y, max(round(box[3] * height), y + 1)), slice(x, max(round(box[2] * width), x + 1))
+        across, down = round((box[2] - box[0]) * self.width), round((box[3] - box[1]) * self.height)
+        return Picture(self.rgb[cut], None if self.alpha is None else self.alpha[cut], max(across, 1), max(down, 1))
+
 
 @dataclass(frozen=True)
 class Category:
@@ -83,7 +93,8 @@ class TaggerInfo:
     kind: Kind = Kind.TAGS
     model: str = ""
     fault: str = ""
-    revision: int = 1
+    revision: int = 2
+    """2: only what lies inside bars is scored."""
     parts: tuple[str, ...] = ()
 
     @property

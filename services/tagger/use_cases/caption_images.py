@@ -27,7 +27,8 @@ async def caption_image(access: ImageAccess, run: JobRun, image: str) -> ImageOu
     mode = run.job.options.mode
     if keeps_caption(record, mode):
         return ImageOutcome(image, ImageState.SKIPPED, calls=run.calls[image])
-    picture = cropped(await access.picture(run, image), record)
+    # A caption must not tell of what is cut away.
+    picture = (await access.picture(run, image)).part(record.crop)
     try:
         text = await unless(run.stop, _ask(run, image, picture))
     except Interrupted as error:
@@ -49,17 +50,6 @@ async def caption_image(access: ImageAccess, run: JobRun, image: str) -> ImageOu
     done = wrote or (run.job.dry_run and record.caption != text)
     state = ImageState.TAGGED if done else ImageState.SKIPPED
     return ImageOutcome(image, state, calls=run.calls[image], caption=text if done else "")
-
-
-def cropped(picture: Picture, record: ImageRecord) -> Picture:
-    """The part of a picture that is trained: a caption must not tell of what is cut away."""
-    if record.crop is None:
-        return picture
-    height, width = picture.rgb.shape[:2]
-    left, top, right, bottom = record.crop
-    x, y = min(round(left * width), width - 1), min(round(top * height), height - 1)
-    rgb = picture.rgb[y : max(round(bottom * height), y + 1), x : max(round(right * width), x + 1)]
-    return Picture(rgb, None, rgb.shape[1], rgb.shape[0])
 
 
 async def _ask(run: JobRun, image: str, picture: Picture) -> str:

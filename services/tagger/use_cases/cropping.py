@@ -58,8 +58,10 @@ def _around(subject: Box, shape: Shape, inside: Box) -> Box:
     width = min(most, max(subject[2] - subject[0], (subject[3] - subject[1]) * ratio, enough, shape[0]))
     height = width / ratio
     middle_x, middle_y = (subject[0] + subject[2]) / 2, (subject[1] + subject[3]) / 2
+    # Of what is too tall for the shape the upper part stays: rather feet than a head are cut off.
+    begins = subject[1] if subject[3] - subject[1] > height else middle_y - height / 2
     left = max(min(middle_x - width / 2, inside[2] - width), inside[0])
-    top = max(min(middle_y - height / 2, inside[3] - height), inside[1])
+    top = max(min(begins, inside[3] - height), inside[1])
     return left, top, min(left + width, inside[2]), min(top + height, inside[3])
 
 

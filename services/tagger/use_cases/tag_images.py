@@ -76,7 +76,7 @@ class ImageTagger:
         todo = [work for work in read if isinstance(work, _Work)]
         if not todo or run.stop.is_set():
             return
-        for work, scores in zip(todo, await self._infer(run.tagger, [work.picture for work in todo]), strict=True):
+        for work, scores in zip(todo, await self._infer(run.tagger, [work.inside for work in todo]), strict=True):
             await self._guarded(run, work.record.name, self._scored(run, run.tagger, work, scores))
 
     async def _guarded(self, run: JobRun, image: str, step: Awaitable[_Work | None]) -> _Work | None:
@@ -205,6 +205,11 @@ class _Work:
 
     record: ImageRecord
     picture: Picture
+
+    @property
+    def inside(self) -> Picture:
+        """What is tagged. Not the crop: scores are kept, and another crop would need others."""
+        return self.picture.part(self.record.content_area)
 
 
 class _NotRecorded(Exception):

@@ -112,6 +112,7 @@ def audit(request: JobRequest, planned: PlannedJob, *, least: int) -> Audit:
         *near_duplicates(pictures, least),
         *_pixels(planned, pictures),
         *written(pictures),
+        *_blank(pictures, least),
         *_light(pictures),
         *_texts(pictures, planned.data.trigger_word.strip()),
         *_trigger(planned, pictures),
@@ -159,6 +160,16 @@ def _pixels(planned: PlannedJob, pictures: Sequence[SeenPicture]) -> Iterator[Fi
         )  # fmt: skip
 
 
+def _blank(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
+    blank = [each for each in pictures if "blank" in each.image.facts]
+    if blank:
+        yield Finding(
+            "blank", Severity.BLOCKING if len(pictures) - len(blank) < least else Severity.ATTENTION,
+            f"{_pictures(len(blank))} {'shows' if len(blank) == 1 else 'show'} nothing but one colour",
+            "Take them out: the model would learn to draw nothing.", _names(blank), DeleteImages(_names(blank)),
+        )  # fmt: skip
+
+
 def _light(pictures: Sequence[SeenPicture]) -> Iterator[Finding]:
     for fact, words, remedy in _FACTS:
         found = [each for each in pictures if fact in each.image.facts]
@@ -200,9 +211,10 @@ def _bare(bare: Sequence[SeenPicture]) -> Finding:
         fix = TagPictures()
     elif all(each.image.tags for each in bare):
         remedy, fix = "Let their tags count where there is no caption, or caption them.", CountBoth()
+    whose = "its" if len(bare) == 1 else "their"
     return Finding(
         "uneven-captions", Severity.ATTENTION,
-        f"{_pictures(len(bare))} {_have(bare)} no text of their own, while others have",
+        f"{_pictures(len(bare))} {_have(bare)} no text of {whose} own, while others have",
         remedy, _names(bare), fix,
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ ALIKE, COPY = 6, 2
 SAME_BURST = 0.82
 """The likeness of features from which two photos are of one burst. Set on the development set (docs/audit.md)."""
 _NAMED = 3
+_FAULTS = frozenset({"blurry", "underexposed", "overexposed"})
 _PLACES, _NUMBERS = 5, 32
 _STEPS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 """Of places, by which one of two photos may be moved."""
@@ -33,8 +34,7 @@ def near_duplicates(pictures: Sequence[SeenPicture], least: int) -> list[Finding
     """The finding of that name, or nothing. least: pictures of a job."""
     images = [each.image for each in pictures]
     apart, likeness = bits(images), likenesses(images)
-    # Of equal pictures the one with the most pixels stays, and of those the first.
-    order = sorted(range(len(pictures)), key=lambda one: -_pixels(pictures[one]))
+    order = sorted(range(len(pictures)), key=lambda one: _worse(pictures[one]))
     kept: list[int] = []
     alike: dict[int, int] = {}
     copies = 0
@@ -114,5 +114,9 @@ def _pairs(images: Sequence[TrainingImage], alike: Mapping[int, int]) -> str:
     return f"{', '.join(said[:_NAMED])}{more}"
 
 
-def _pixels(picture: SeenPicture) -> int:
-    return picture.image.size.width * picture.image.size.height
+def _worse(picture: SeenPicture) -> tuple[int, float]:
+    """Of equal pictures a sharp and well lit one stays, then the one that shows most: a bar is no picture."""
+    area = picture.image.content_area or (0.0, 0.0, 1.0, 1.0)
+    size = picture.image.size
+    pixels = (area[2] - area[0]) * size.width * (area[3] - area[1]) * size.height
+    return len(_FAULTS.intersection(picture.image.facts)), -pixels

@@ -64,6 +64,28 @@ def test_exposure_and_blur_are_not_said_of_drawings(ground: tuple[int, int, int]
     assert not set(picture_facts(drawn(ground, (200, 30, 30)))) & FAULTS
 
 
+@pytest.mark.parametrize("level", [0, 120, 255])
+def test_a_picture_of_one_colour_is_blank_and_one_with_a_small_thing_is_not(level: int) -> None:
+    cap = Image.new("RGB", (900, 700), (level, level, max(0, level - 3)))
+    assert "blank" in picture_facts(cap)
+    grain = np.random.default_rng(0).normal(level, 6, (700, 900, 3)).clip(0, 255)
+    assert "blank" in picture_facts(Image.fromarray(grain.astype(np.uint8)))
+    cap.paste((level ^ 64,) * 3, (400, 300, 500, 400))
+    assert "blank" not in picture_facts(cap)
+    assert "blank" not in picture_facts(photo(brightness=0.08))
+
+
+@pytest.mark.parametrize(("ground", "brightness"), [(255, 0.5), (0, 1.0)])
+def test_before_a_studios_white_or_black_only_what_stands_there_is_judged(ground: int, brightness: float) -> None:
+    def before_it(how: float) -> set[str]:
+        studio = Image.new("RGB", (700, 700), (ground,) * 3)
+        studio.paste(photo(brightness=how).resize((400, 400)), (150, 300))
+        return set(picture_facts(studio)) & {"underexposed", "overexposed"}
+
+    assert before_it(brightness) == set()
+    assert before_it(4.0 if ground else 0.05) == {"overexposed" if ground else "underexposed"}
+
+
 def test_greys_only() -> None:
     assert "greyscale" in picture_facts(photo().convert("L").convert("RGB"))
     assert "greyscale" not in picture_facts(photo())

@@ -125,6 +125,18 @@ def test_what_goes_into_a_file_is_never_wrapped(
     assert lines == [["id", "n"], ["x" * 90, "1"], ["y", "2"], ["name", "n" * 200]]
 
 
+def test_a_very_long_file_name_leaves_room_for_what_is_said_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(output, "out", output.console())
+    output.table(("file", "pixels"), [(f"{'狐' * 40} (1).jpg", "64×64")])
+    output.table(("dataset", "pixels"), [("d" * 40, "64×64")])
+    _, file, _, dataset = (line.rstrip() for line in capsys.readouterr().out.splitlines())
+    assert (file.endswith("64×64"), "…" in file, " (1).jpg" in file) == (True, True, True)
+    assert dataset.split() == ["d" * 40, "64×64"]
+
+
 def test_a_narrow_terminal_never_breaks_the_first_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

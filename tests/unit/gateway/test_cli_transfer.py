@@ -37,7 +37,7 @@ class _Dataset:
         if header.header.file_name == "bad.png":
             raise errors.InvalidArgument("It is damaged", reason="IMAGE_UNREADABLE")
         if header.header.file_name == "held.png":
-            image = {"image": "projects/p/datasets/d/images/held"}
+            image = {"image": "projects/p/datasets/d/images/held", "file_name": "first.png"}
             raise errors.AlreadyExists("It is held", reason="IMAGE_DUPLICATE", metadata=image)
         if header.header.file_name == "denied.png":
             raise errors.PermissionDenied("No")
@@ -71,12 +71,15 @@ def test_an_upload_goes_on_after_a_refused_picture(tmp_path: Path) -> None:
     assert transfer.as_json(result)["refused"][1]["reason"] == "IMAGE_TYPE_UNSUPPORTED"
 
 
-def test_an_upload_can_be_repeated(tmp_path: Path) -> None:
+def test_an_upload_can_be_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "held.png"):
         (tmp_path / name).write_bytes(b"x")
     result = _upload(_session(_Dataset()), folders.find_pictures([tmp_path]).pictures)
     assert ([image.name for image in result.images], result.refused) == (["a.png"], [])
     assert transfer.as_json(result)["present"] == [str(tmp_path / "held.png")]
+    assert transfer.as_json(result)["heldAs"] == {str(tmp_path / "held.png"): "first.png"}
+    transfer.tell(result)
+    assert "held.png: The dataset already holds this picture, as first.png." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("update", [False, True])

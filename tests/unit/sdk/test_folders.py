@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from fiveshot import errors
 from fiveshot.folders import Found, find_pictures
-from fiveshot.layouts import repeats_of
+from fiveshot.layouts import LayoutError, Why, caption_text, repeats_of
 
 
 def _files(folder: Path, *names: str) -> None:
@@ -81,7 +82,10 @@ def test_captions_beside_a_picture(tmp_path: Path, files: dict[str, str], text: 
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     found = find_pictures([tmp_path])
-    assert ([each.text() for each in found.pictures], found.passed_over) == ([text], [])
+    assert [each.text() for each in found.pictures] == [text]
+    assert {each.why for each in found.passed_over} == (
+        {Why.SECOND} if len(files) > 1 and "a.caption" in files else set()
+    )
     assert find_pictures([tmp_path / "a.jpg"]).pictures[0].text() in (text, "")
     assert [each.text() for each in find_pictures([tmp_path], captions=False).pictures] == [""]
 
@@ -130,3 +134,36 @@ def test_a_folder_of_nothing_but_what_looks_like_masks_holds_pictures(tmp_path: 
     (folder / "carnival.png").write_bytes(b"x")
     found = find_pictures([tmp_path])
     assert [(each.path.name, each.mask) for each in found.pictures] == [("carnival.png", None)]
+
+
+def test_what_a_walk_does_not_enter_or_read_is_named(tmp_path: Path) -> None:
+    _files(tmp_path, "set/a.jpg", "set/A.caption", "set/a.TXT", "elsewhere/b.jpg", "elsewhere/c.jpg")
+    (tmp_path / "set" / "linked.jpg").symlink_to(tmp_path / "elsewhere" / "b.jpg")
+    (tmp_path / "set" / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "set" / "5_sks").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "self").symlink_to(tmp_path / "set")
+    os.mkfifo(tmp_path / "set" / "pipe.jpg")
+    found = find_pictures([tmp_path / "set"], recursive=True)
+    assert _names(found) == ["a.jpg", "linked.jpg"]
+    assert {each.path.name: each.why for each in found.passed_over} == {
+        "A.caption": Why.SECOND, "5_sks": Why.LINK, "lost.jpg": Why.LINK, "pipe.jpg": Why.LINK, "self": Why.LINK,
+    }  # fmt: skip
+    with pytest.raises(errors.NotFound, match="no file"):
+        find_pictures([tmp_path / "set" / "pipe.jpg"])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "ein Fuchs, 狐".encode(), "ein Fuchs, 狐\r\n".encode("utf-8-sig"), "ein Fuchs, 狐\r\n".encode("utf-16"),
+        b"\xfe\xff" + "ein Fuchs, 狐".encode("utf-16-be"),
+    ],
+)  # fmt: skip
+def test_captions_are_read_as_editors_write_them(data: bytes) -> None:
+    assert caption_text(data, "a.txt") == "ein Fuchs, 狐"
+
+
+@pytest.mark.parametrize("data", ["café".encode("latin-1"), b"\xff\xfea"])
+def test_a_caption_that_is_no_text_is_refused(data: bytes) -> None:
+    with pytest.raises(LayoutError, match=r"a\.txt is not UTF-8"):
+        caption_text(data, "a.txt")

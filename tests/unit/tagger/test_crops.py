@@ -51,6 +51,12 @@ def test_a_subject_that_fits_no_shape_loses_the_least() -> None:
     assert crop.box == (500, 0, 1500, 1000)
 
 
+def test_of_a_subject_that_is_too_tall_for_the_shape_the_head_stays() -> None:
+    crop = best_crop((0, 0, 600, 1000), (50, 80, 550, 980), SQUARE)
+    assert crop is not None
+    assert crop.box == (0, 80, 600, 680)
+
+
 def test_a_picture_that_is_right_already_is_left_alone() -> None:
     assert best_crop((0, 0, 1000, 1000), (50, 20, 980, 990), USUAL_SHAPES) is None
     assert best_crop(WHOLE, None, USUAL_SHAPES) is None

@@ -167,3 +167,14 @@ def test_what_it_sees_of_a_photograph_is_kept_in_800_bytes_and_differs_between_s
     assert seen[0] == seen[1] != other
     assert (len(seen[0].places), seen[0].model_sha256) == (800, tagger.describe().model_sha256)
     assert tagger.find_features(drawing((255, 255, 255), (220, 30, 30)), whole).places == b""
+
+
+def test_scores_of_another_table_are_not_taken_for_these(tmp_path: Path) -> None:
+    for file in ("model.onnx", "table.json"):
+        (tmp_path / file).write_bytes((WEIGHTS / file).read_bytes())
+    same = PhotoOnnxTagger(tmp_path).describe().fingerprint
+    table = json.loads((tmp_path / "table.json").read_text())
+    table["nouns"][table["nouns"].index("bison")] = "cow"
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    assert PhotoOnnxTagger().describe().fingerprint == same
+    assert PhotoOnnxTagger(tmp_path).describe().fingerprint != same

@@ -59,6 +59,23 @@ async def test_what_the_network_saw_is_kept_with_the_picture_unless_nothing_is_t
     assert world.tagger.batches == [], "once it was looked at, kept scores are enough"
 
 
+class MeasuringTagger(ScriptedTagger):
+    """One that keeps how large what it saw was."""
+
+    def infer(self, batch: Sequence[Picture]) -> list[Scores]:
+        self.sizes = [(picture.width, picture.height) for picture in batch]
+        return super().infer(batch)
+
+
+async def test_only_what_lies_inside_bars_is_tagged_whatever_the_crop(world: World) -> None:
+    world.tagger = MeasuringTagger(score("cat"))
+    (name,) = world.datasets.add("a")
+    world.datasets.images[name].content_area = (0.0, 0.5, 1.0, 1.0)
+    world.datasets.images[name].crop = (0.5, 0.5, 1.0, 1.0)
+    await world.run()
+    assert world.tagger.sizes == [(2, 1)]
+
+
 async def test_images_with_tags_are_skipped_without_being_read(world: World) -> None:
     world.datasets.add("a", tags=[Tag("mine")], data=b"nonsense")
     world.datasets.add("b")

@@ -71,6 +71,12 @@ def test_a_wider_noun_where_its_nouns_share_the_votes() -> None:
     assert (found.subject, found.agreeing) == ("vehicle", 2)
 
 
+def test_a_dog_must_be_surer_than_a_teapot() -> None:
+    assert suggest([seen(dog=0.55)] * 5).subject == ""
+    assert suggest([seen(dog=0.65)] * 5).subject == "dog"
+    assert suggest([seen(teapot=0.3)] * 5).subject == "teapot"
+
+
 def test_animal_alone_is_no_subject() -> None:
     assert suggest([seen(dog=0.3, cat=0.28)]).subject == ""
 
@@ -111,6 +117,24 @@ async def test_the_tagger_that_names_objects_looks_at_some_of_the_pictures(world
     assert sum(naming.batches) == MOST_PICTURES
     assert other.batches == []
     assert world.datasets.writes == 0
+
+
+class MeasuringTagger(NamingTagger):
+    """One that keeps how large what it saw was."""
+
+    def infer(self, batch: list[Picture]) -> list[Scores]:  # type: ignore[override]
+        self.sizes = [*getattr(self, "sizes", []), *((picture.width, picture.height) for picture in batch)]
+        return super().infer(batch)
+
+
+async def test_what_is_trained_is_looked_at(world: World) -> None:
+    _, cropped, barred = world.datasets.add("a", "b", "c")
+    world.datasets.images[cropped].crop = (0.5, 0.0, 1.0, 1.0)
+    world.datasets.images[cropped].content_area = (0.0, 0.0, 1.0, 0.5)
+    world.datasets.images[barred].content_area = (0.0, 0.5, 1.0, 1.0)
+    naming = MeasuringTagger(seen(dog=0.9))
+    await verb(world, naming)(DATASET, "")
+    assert naming.sizes == [(2, 2), (1, 2), (2, 1)]
 
 
 async def test_a_picture_that_cannot_be_read_is_passed_over(world: World) -> None:

@@ -83,6 +83,7 @@ async def test_a_good_set_is_ready() -> None:
         ({"size": PictureSize(48, 48)}, "too-small"),
         ({"content_area": AREA}, "bars"),
         ({"size": PictureSize(800, 300)}, "crop-loss"),
+        ({"facts": ("blank",)}, "blank"),
         ({"facts": ("blurry",)}, "blurry"),
         ({"facts": ("underexposed",)}, "underexposed"),
         ({"facts": ("overexposed",)}, "overexposed"),
@@ -102,6 +103,26 @@ async def test_of_near_duplicates_the_one_with_the_most_pixels_stays() -> None:
     small = image(0, size=PictureSize(400, 400), perceptual_hash=HASHES[4])
     found = await audited([small, *(image(number) for number in range(1, 5))])
     assert [each.images for each in found.findings if each.kind == "near-duplicates"] == [(small.name,)]
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"size": PictureSize(800, 1300), "content_area": (0.0, 0.3, 1.0, 0.7)},
+        {"size": PictureSize(1600, 1600), "facts": ("blurry",)},
+        {"size": PictureSize(1600, 1600), "facts": ("overexposed",)},
+    ],
+)
+async def test_of_near_duplicates_neither_bars_nor_blur_stay(worse: dict[str, object]) -> None:
+    bad = image(0, perceptual_hash=HASHES[4], **worse)
+    found = await audited([bad, *(image(number) for number in range(1, 5))])
+    assert [each.images for each in found.findings if each.kind == "near-duplicates"] == [(bad.name,)]
+
+
+async def test_too_few_pictures_beside_blank_ones_block() -> None:
+    blank = [image(number, facts=("blank",)) for number in (2, 3, 4)]
+    found = await audited([image(0), image(1), *blank])
+    assert (found.findings[0].kind, found.verdict) == ("blank", Verdict.BLOCKED)
 
 
 async def test_six_bits_apart_look_the_same_and_seven_do_not() -> None:
@@ -260,7 +281,7 @@ async def test_each_fix_is_a_request_ready_to_be_sent() -> None:
     assert fixes["uneven-captions"].request.Unpack(tags)
     assert (crops.parent, crops.requests[0].image.crop.top) == (REQUEST.dataset, 0.1)
     assert list(crops.requests[0].update_mask.paths) == ["crop"]
-    assert [each.name for each in deletes.requests] == [pictures[1].name]
+    assert [each.name for each in deletes.requests] == [pictures[0].name]
     assert (tags.parent, tags.dataset) == ("projects/acme", REQUEST.dataset)
     assert fixes["bars"].method == "fiveshot.dataset.v1.DatasetService/BatchUpdateImages"
 

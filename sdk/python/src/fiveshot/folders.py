@@ -28,6 +28,8 @@ _PLURALS = {
     Why.LINE: "lines of metadata.jsonl without their picture",
     Why.HIDDEN: "hidden files",
     Why.MASK: "masks without a picture",
+    Why.SECOND: "second captions of a picture",
+    Why.LINK: "links to a folder or to nothing, or no files",
 }
 
 
@@ -77,18 +79,18 @@ class Found:
 
 @dataclass
 class _Walk:
-    """Visible files relative to the top, the folders that were not entered, and what is hidden."""
+    """Visible files relative to the top, the folders that were not entered, and what else is passed over."""
 
     recursive: bool
     repeats: bool
     files: list[PurePosixPath] = field(default_factory=list)
     closed: list[Path] = field(default_factory=list)
-    hidden: list[Path] = field(default_factory=list)
+    others: list[PassedOver] = field(default_factory=list)
 
     def enter(self, folder: Path, at: PurePosixPath) -> None:
-        for entry in sorted(folder.iterdir()):
+        for entry in sorted(_inside(folder)):
             if is_hidden(PurePosixPath(entry.name)):
-                self.hidden.append(entry)
+                self.others.append(PassedOver(entry, Why.HIDDEN))
             elif entry.is_file():
                 self.files.append(at / entry.name)
             elif entry.is_dir() and not entry.is_symlink():
@@ -97,6 +99,9 @@ class _Walk:
                     self.enter(entry, at / entry.name)
                 else:
                     self.closed.append(entry)
+            else:
+                # A linked folder may lead out of what was given, or back into it; a pipe never ends.
+                self.others.append(PassedOver(entry, Why.LINK))
 
 
 def find_pictures(
@@ -105,14 +110,15 @@ def find_pictures(
     """Each file given, and from each folder its pictures by name; folders such as `5_sks cat` are always entered.
 
     captions: look for them. folder_repeats: take them from the folders' names.
-    Raises NotFound for a path that is not there or a folder without pictures, InvalidArgument(METADATA_UNREADABLE).
+    Raises NotFound for a path that is no file or a folder without pictures, InvalidArgument: METADATA_UNREADABLE,
+    FILE_UNREADABLE.
     """
     found = Found()
     for path in paths:
         if path.is_dir():
             _folder(path, found, _Walk(recursive, folder_repeats), captions=captions)
-        elif path.exists():
-            beside = caption_files(path.parent.iterdir()) if captions else {}
+        elif path.is_file():
+            beside = caption_files(_inside(path.parent)) if captions else {}
             found.pictures.append(Picture(path, beside.get(path.stem.lower())))
         else:
             raise NotFound(f"There is no file {path}", remedy="Check the path.")
@@ -130,7 +136,7 @@ def _folder(folder: Path, found: Found, walk: _Walk, *, captions: bool) -> None:
         raise _typed(error) from error
     passed_over = [PassedOver(folder / path, why) for path, why in arranged.passed_over]
     passed_over += [PassedOver(closed, Why.FOLDER) for closed in walk.closed]
-    passed_over += [PassedOver(hidden, Why.HIDDEN) for hidden in walk.hidden]
+    passed_over += walk.others
     if not arranged.pictures:
         raise NotFound(f"There is no picture in {folder}", remedy=_remedy(walk.closed))
     for each in arranged.pictures:
@@ -141,13 +147,24 @@ def _folder(folder: Path, found: Found, walk: _Walk, *, captions: bool) -> None:
     found.words += [words for words in arranged.words if words not in found.words]
 
 
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise InvalidArgument(
-            f"{file.name} cannot be read: {error.strerror}", reason="FILE_UNREADABLE", remedy="Check its permissions."
-        ) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InvalidArgument:
+    return InvalidArgument(
+        f"{path.name} cannot be read: {error.strerror}", reason="FILE_UNREADABLE", remedy="Check its permissions."
+    )
 
 
 def _typed(error: LayoutError) -> InvalidArgument:

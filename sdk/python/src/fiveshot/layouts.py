@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,6 +45,8 @@ class Why(StrEnum):
     LINE = f"line of {METADATA} without its picture"
     MASK = "mask without a picture"
     HIDDEN = "hidden file"
+    SECOND = "second caption of a picture"
+    LINK = "link to a folder or to nothing, or no file"
 
 
 class LayoutError(ValueError):
@@ -162,9 +165,12 @@ def caption_files(files: Iterable[PathT]) -> dict[str, PathT]:
 
 
 def caption_text(data: bytes, name: str) -> str:
-    """The text of a caption file. Raises LayoutError(CAPTION_UNREADABLE)."""
+    """The text of a caption file: UTF-8, or UTF-16 that says so, as Windows' editor writes it.
+
+    Raises LayoutError(CAPTION_UNREADABLE).
+    """
     try:
-        return data.decode("utf-8-sig").strip()
+        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise LayoutError(
             f"Its caption {name} is not UTF-8 text",
@@ -227,6 +233,9 @@ def _folder(
             line = lines.get(file) or _Line("", 0, None)
             text = beside.get(file.stem.lower()) if captions else None
             found.pictures.append(Placed(file, text, line.text, line.repeats or repeats, line.crop, masks.get(file)))
+        elif is_caption and captions and file.stem.lower() in stems:
+            if file != beside[file.stem.lower()]:
+                found.passed_over.append((file, Why.SECOND))
         elif not _is_metadata(file) and not (is_caption and file.stem.lower() in stems):
             found.passed_over.append((file, Why.CAPTION if is_caption else Why.OTHER))
 

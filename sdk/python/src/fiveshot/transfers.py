@@ -35,13 +35,15 @@ class Refusal:
 class Upload:
     """What became of an upload; every list is in the order of the pictures given.
 
-    images: stored now. present: held by the dataset already, so that an upload can be repeated; updated: those of them
-    whose caption or repeats were changed; differing: those where they could be, with what. refused: why each was.
+    images: stored now. present: held by the dataset already, so that an upload can be repeated; held_as: under which
+    file name; updated: those of them whose caption or repeats were changed; differing: those where they could be, and
+    with what. refused: why each was.
     passed_over: what lay in the folders and is no picture to upload, and why.
     """
 
     images: list[dataset_pb2.Image] = field(default_factory=list)
     present: list[Path] = field(default_factory=list)
+    held_as: dict[Path, str] = field(default_factory=dict)
     updated: list[Path] = field(default_factory=list)
     differing: dict[Path, list[str]] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)

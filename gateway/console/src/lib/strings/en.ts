@@ -109,7 +109,7 @@ export const en = {
     sureMore: 'Earlier trainings keep their copy.',
     keys: 'Arrows walk over the photos, Enter opens one, a digit sets its repeats, Delete asks whether to remove it, Ctrl-Z takes back.',
     facts: {
-      square: 'square', portrait: 'portrait', landscape: 'landscape', 'high resolution': 'high resolution', 'high contrast': 'high contrast', greyscale: 'greyscale', bars: 'bars',
+      square: 'square', portrait: 'portrait', landscape: 'landscape', 'high resolution': 'high resolution', 'high contrast': 'high contrast', greyscale: 'greyscale', bars: 'bars', blank: 'one colour',
       'low resolution': 'low resolution', blurry: 'blurry', underexposed: 'too dark', overexposed: 'too bright', 'low contrast': 'low contrast',
     } as Words,
   },
@@ -192,12 +192,12 @@ export const en = {
     sure: (count: number) => `Yes, delete ${count} photo${s(count)}`,
     kinds: {
       'too-few': 'too few', 'near-duplicates': 'double', 'too-small': 'too small', bars: 'bars', text: 'writing',
-      watermark: 'watermark', 'crop-loss': 'much cut off', blurry: 'blurry',
+      watermark: 'watermark', 'crop-loss': 'much cut off', blank: 'shows nothing', blurry: 'blurry',
       underexposed: 'too dark', overexposed: 'too bright', 'caption-too-long': 'too long', 'uneven-captions': 'uneven words',
       'no-trigger-word': 'no trigger word', 'trigger-is-common': 'common word', 'trigger-splits': 'word in pieces', 'tag-on-all': 'tag on all',
     } as Words,
     fixes: {
-      'near-duplicates': 'Delete the copies', 'too-small': 'Delete them', bars: 'Cut the bars', text: 'Cut it off', 'crop-loss': 'Crop to the subject', blurry: 'Delete them', underexposed: 'Delete them',
+      'near-duplicates': 'Delete the copies', 'too-small': 'Delete them', bars: 'Cut the bars', text: 'Cut it off', 'crop-loss': 'Crop to the subject', blank: 'Delete them', blurry: 'Delete them', underexposed: 'Delete them',
       overexposed: 'Delete them', 'caption-too-long': 'Shorten', 'uneven-captions': 'Even them out', 'trigger-is-common': 'Take a made-up word',
       'trigger-splits': 'Take a shorter word', 'tag-on-all': 'Remove the tags',
     } as Words,

@@ -110,7 +110,7 @@ export const zh: Strings = {
     sureMore: '之前的训练会保留自己的副本。',
     keys: '方向键在照片间移动，回车打开，数字键设置重复次数，Delete 询问是否删除，Ctrl-Z 撤销。',
     facts: {
-      square: '方形', portrait: '竖幅', landscape: '横幅', 'high resolution': '分辨率高', 'high contrast': '对比度高', greyscale: '黑白', bars: '有黑边',
+      square: '方形', portrait: '竖幅', landscape: '横幅', 'high resolution': '分辨率高', 'high contrast': '对比度高', greyscale: '黑白', bars: '有黑边', blank: '空白',
       'low resolution': '分辨率低', blurry: '模糊', underexposed: '过暗', overexposed: '过亮', 'low contrast': '对比度低',
     },
   },
@@ -193,6 +193,7 @@ export const zh: Strings = {
       text: ['有照片的边上有文字', '裁掉文字，否则模型会学着写字。'],
       watermark: ['好几张照片的同一位置有文字', '换没有水印的原图，或把它裁掉。'],
       'crop-loss': ['有照片为了适应训练比例会被切掉三分之一以上', '围绕主体裁剪，或开启 aspect_buckets。'],
+      blank: ['有照片只有一种颜色', '请移除：模型会学着什么也不画。'],
       blurry: ['有照片模糊', '模型会把模糊也学进去。'],
       underexposed: ['有照片过暗', '主体可能看不清；请换掉或提亮。'],
       overexposed: ['有照片过亮', '主体可能看不清；请换掉或压暗。'],
@@ -208,12 +209,12 @@ export const zh: Strings = {
     mending: '正在修正 …',
     sure: (count) => `确认删除 ${count} 张照片`,
     kinds: {
-      'too-few': '太少', 'near-duplicates': '重复', 'too-small': '太小', bars: '有黑边', text: '有文字', watermark: '水印', 'crop-loss': '裁切过多', blurry: '模糊',
+      'too-few': '太少', 'near-duplicates': '重复', 'too-small': '太小', bars: '有黑边', text: '有文字', watermark: '水印', 'crop-loss': '裁切过多', blank: '空白', blurry: '模糊',
       underexposed: '过暗', overexposed: '过亮', 'caption-too-long': '文字过长', 'uneven-captions': '文字不均',
       'no-trigger-word': '没有触发词', 'trigger-is-common': '触发词太常见', 'trigger-splits': '触发词被拆开', 'tag-on-all': '全都有的标签',
     },
     fixes: {
-      'near-duplicates': '删除重复的', 'too-small': '删除', bars: '切掉黑边', text: '裁掉文字', 'crop-loss': '围绕主体裁剪', blurry: '删除', underexposed: '删除',
+      'near-duplicates': '删除重复的', 'too-small': '删除', bars: '切掉黑边', text: '裁掉文字', 'crop-loss': '围绕主体裁剪', blank: '删除', blurry: '删除', underexposed: '删除',
       overexposed: '删除', 'caption-too-long': '缩短', 'uneven-captions': '调整一致', 'trigger-is-common': '换一个生造词',
       'trigger-splits': '换一个更短的词', 'tag-on-all': '移除这些标签',
     },

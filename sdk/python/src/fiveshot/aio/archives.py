@@ -26,6 +26,7 @@ _WHY = {
     pb.PassedOver.REASON_CAPTION_WITHOUT_PICTURE: Why.CAPTION,
     pb.PassedOver.REASON_LINE_WITHOUT_PICTURE: Why.LINE,
     pb.PassedOver.REASON_MASK_WITHOUT_PICTURE: Why.MASK,
+    pb.PassedOver.REASON_SECOND_CAPTION: Why.SECOND,
 }
 
 
@@ -69,6 +70,7 @@ async def upload_archive(
         error = errors.from_status(one.error)
         if error.reason == DUPLICATE:
             result.present.append(path)
+            result.held_as[path] = error.metadata.get("file_name", "")
             if one.differing_fields:
                 result.differing[path] = list(one.differing_fields)
         else:

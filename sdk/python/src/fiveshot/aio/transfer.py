@@ -29,11 +29,12 @@ OnProgress = Callable[[UploadProgress], None]
 
 @dataclass
 class Outcome:
-    """What became of one picture. held: its image was there already; differing: what it has otherwise. mask_error: of
-    its mask, while the picture itself is stored."""
+    """What became of one picture. held: its image was there already, under the name held_as; differing: what it has
+    otherwise. mask_error: of its mask, while the picture itself is stored."""
 
     image: dataset_pb2.Image | None = None
     held: bool = False
+    held_as: str = ""
     differing: list[str] = field(default_factory=list)
     updated: bool = False
     error: errors.FiveshotError | None = None
@@ -150,7 +151,8 @@ class Uploader:
             paths = sorted(path for path, value in given.items() if value != getattr(held, path))
         if paths and self._update_present:
             await self._update(dataset_pb2.Image(name=name, **given), paths)
-        return Outcome(held=True, differing=paths, updated=bool(paths) and self._update_present)
+        held_as = refusal.metadata.get("file_name", "")
+        return Outcome(held=True, held_as=held_as, differing=paths, updated=bool(paths) and self._update_present)
 
     async def _update(self, image: dataset_pb2.Image, paths: Sequence[str]) -> dataset_pb2.Image:
         request = pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=paths))
@@ -304,6 +306,7 @@ def _result(pictures: Sequence[Picture], outcomes: Sequence[Outcome]) -> Upload:
                 result.refused.append(Refusal(picture.mask, outcome.mask_error))
         elif outcome.held:
             result.present.append(picture.path)
+            result.held_as[picture.path] = outcome.held_as
             if outcome.updated:
                 result.updated.append(picture.path)
             elif outcome.differing:

@@ -449,7 +449,7 @@ class Image(_message.Message):
     @_builtins.property
     def facts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the pixels say of format and quality, never part of a caption: `square`, `portrait`, `landscape`, `low resolution`,
-        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`, `bars`; `text` where `text_areas` says so. Output only.
+        `high resolution`, `underexposed`, `overexposed`, `low contrast`, `high contrast`, `blurry`, `greyscale`, `bars`, `blank`; `text` where `text_areas` says so. Output only.
         """
 
     @_builtins.property

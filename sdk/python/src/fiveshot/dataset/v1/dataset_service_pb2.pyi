@@ -492,6 +492,8 @@ class PassedOver(_message.Message):
         """A line of metadata.jsonl whose picture is not there."""
         REASON_MASK_WITHOUT_PICTURE: PassedOver._Reason.ValueType  # 5
         """A mask whose picture is not there."""
+        REASON_SECOND_CAPTION: PassedOver._Reason.ValueType  # 6
+        """A caption of a picture that has another beside it, such as `a.caption` where there is `a.txt`."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why."""
@@ -508,6 +510,8 @@ class PassedOver(_message.Message):
     """A line of metadata.jsonl whose picture is not there."""
     REASON_MASK_WITHOUT_PICTURE: PassedOver.Reason.ValueType  # 5
     """A mask whose picture is not there."""
+    REASON_SECOND_CAPTION: PassedOver.Reason.ValueType  # 6
+    """A caption of a picture that has another beside it, such as `a.caption` where there is `a.txt`."""
 
     PATH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int

@@ -123,7 +123,7 @@ class AuditFinding(_message.Message):
     REMEDY_FIELD_NUMBER: _builtins.int
     FIX_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Stable name: `too-few`, `near-duplicates`, `too-small`, `bars`, `text`, `watermark`, `crop-loss`, `blurry`, `underexposed`, `overexposed`,
+    """Stable name: `too-few`, `near-duplicates`, `too-small`, `bars`, `text`, `watermark`, `crop-loss`, `blank`, `blurry`, `underexposed`, `overexposed`,
     `caption-too-long`, `uneven-captions`, `no-trigger-word`, `trigger-is-common`, `trigger-splits` or `tag-on-all`.
     """
     severity: Global___AuditFinding.Severity.ValueType
