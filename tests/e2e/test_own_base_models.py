@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fiveshot import Client
 from fiveshot.errors import FailedPrecondition, FiveshotError, InvalidArgument, NotFound, PermissionDenied
@@ -129,3 +130,32 @@ def test_a_tenant_brings_its_own_base_model_and_nobody_else_sees_it(
     gone = pretending.command("base-models", "delete", "house", "--force")
     assert gone.exit_code == 0, gone.output
     assert pretending.command("base-models", "show", "house").exit_code == output.NOT_FOUND
+
+
+def test_a_browser_or_curl_sends_the_file_part_by_part(pretending: RunningStack, checkpoint: Path) -> None:
+    data = checkpoint.read_bytes()
+    headers = {"x-api-key": pretending.api_key, "content-type": "application/octet-stream"}
+    with (
+        Client(pretending.server, api_key=pretending.api_key) as fs,
+        httpx.Client(base_url=f"http://{pretending.server}", headers=headers, timeout=60.0) as http,
+    ):
+        model = announced(fs, checkpoint, "by-http")
+        address = f"/v1/{model.name}:upload"
+        early = http.post(address, params={"offset": 5}, content=data[5:100])
+        assert early.status_code == 409
+        details = {key: value for each in early.json()["details"] for key, value in each.items()}
+        assert (details["reason"], details["fieldViolations"][0]["field"]) == ("UPLOAD_OFFSET", "offset")
+        other = http.post(address, content=b"\1" * 2000)
+        assert (other.status_code, "BASE_MODEL_FILE_DIFFERS" in other.text) == (400, True)
+        assert '"field":"content"' in other.text.replace(" ", "")
+        assert fs.own_base_models.get("by-http").message.uploaded_bytes == 0
+
+        first = http.post(address, content=data[:PART])
+        assert (first.status_code, int(first.json()["uploadedBytes"])) == (200, PART), first.text
+        last = http.post(address, params={"offset": PART}, content=data[PART:])
+        assert (last.status_code, last.json()["state"]) == (200, "STATE_CHECKING"), last.text
+        again = http.post(address, params={"offset": PART}, content=data[PART:])
+        assert (again.status_code, "BASE_MODEL_STATE" in again.text) == (400, True)
+        own = fs.own_base_models.get("by-http").wait()
+        assert own.state == "ready"
+        own.delete()

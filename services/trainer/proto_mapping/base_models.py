@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from fiveshot.trainer.v1 import base_model_pb2, training_service_pb2, worker_service_pb2
 
+from services.chassis.errors import DomainError, relocated
+from services.chassis.http_bodies import received
 from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey, digest, digest_of_bytes
 from services.trainer.models.own_base_model import OwnBaseModel, OwnBaseModelState
@@ -107,6 +110,22 @@ async def upload_messages(
             yield request.chunk
 
 
+def content_messages(
+    requests: AsyncIterator[_Service.UploadBaseModelContentRequest],
+) -> AsyncIterator[BaseModelUpload | bytes]:
+    """The pieces of an HTTP upload as the same stream."""
+    return received(requests, lambda request: BaseModelUpload(request.name, request.offset))
+
+
+@contextmanager
+def content_fields() -> Iterator[None]:
+    """Errors of an upload in the spelling of the HTTP one: its fields have no header around them."""
+    try:
+        yield
+    except DomainError as error:
+        raise relocated(error, _content_field) from error
+
+
 def for_worker(model: OwnBaseModel) -> worker_service_pb2.OwnBaseModel:
     """A base model as a worker needs it."""
     kind = worker_service_pb2.OwnBaseModel
@@ -130,3 +149,7 @@ def check_to_proto(check: BaseModelCheck) -> worker_service_pb2.BaseModelCheckAs
         lease_duration=to_duration(check.lease),
         candidates=check.candidates,
     )
+
+
+def _content_field(field: str) -> str:
+    return "content" if field == "chunk" else field.removeprefix("header.")

@@ -8,6 +8,7 @@ from fiveshot.trainer.v1 import base_model_pb2 as _base_model_pb2
 from fiveshot.trainer.v1 import preview_request_pb2 as _preview_request_pb2
 from fiveshot.trainer.v1 import training_event_pb2 as _training_event_pb2
 from fiveshot.trainer.v1 import training_job_pb2 as _training_job_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -257,6 +258,38 @@ class UploadBaseModelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___UploadBaseModelRequest: _TypeAlias = UploadBaseModelRequest  # noqa: Y015
+
+@_typing.final
+class UploadBaseModelContentRequest(_message.Message):
+    """Bytes of a base model as an HTTP body. A long body comes in pieces, of which the first carries the other fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`projects/{project}/baseModels/{base_model}`, STATE_UPLOADING."""
+    offset: _builtins.int
+    """Place in the file of the body's first byte: the `uploaded_bytes` of the base model. ABORTED for another."""
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """The bytes."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadBaseModelContentRequest: _TypeAlias = UploadBaseModelContentRequest  # noqa: Y015
 
 @_typing.final
 class UpdateBaseModelRequest(_message.Message):
