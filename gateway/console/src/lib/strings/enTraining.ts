@@ -9,6 +9,7 @@ export const training = {
     base: 'Base model',
     side: (pixels: number) => `${pixels} px`,
     needs: (memory: string) => `needs ${memory}`,
+    own: 'of your own',
     unavailable: 'no worker has it now',
     whatIsIt: 'What is it?',
     presets: {

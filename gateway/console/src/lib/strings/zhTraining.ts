@@ -8,6 +8,7 @@ export const training: typeof English = {
     base: '基础模型',
     side: (pixels) => `${pixels} 像素`,
     needs: (memory) => `需要 ${memory}`,
+    own: '自有',
     unavailable: '目前没有可用的工作进程',
     whatIsIt: '要学的是什么？',
     presets: {
