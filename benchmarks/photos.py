@@ -100,7 +100,7 @@ def unseen_losses(
     with torch.no_grad():
         latent = family.encode_pixels(pixels).mean
     samples = EvaluationSamples(fit=LEVELS, moved=0, held_out=0, drift=0)
-    judge = Evaluator(family, 1, "no", samples, [Example(latent, caption)], [], None, [], CopyDetector([photo]))
+    judge = Evaluator(family, 1, "no", samples, [Example(latent, caption)], [], [], [], CopyDetector([photo]))
     losses = [judge.measure([]).fit_loss]
     pipeline = family.pipeline()
     for lora in loras:

@@ -190,6 +190,11 @@ function envoy_on_request(handle)
   if path == HEALTH_PATH then
     return
   end
+  -- The library of the services gives up on such a call with words of its own.
+  local patience = headers:get("grpc-timeout")
+  if patience and not (patience:match("^%d+[HMSmun]$") and #patience <= 9) then
+    return refuse(handle, "TIMEOUT_INVALID")
+  end
   local question = path:find("?", 1, true)
   if question then
     local query = path:sub(question + 1)

@@ -75,6 +75,8 @@ BY_REASON = {
         "Correct the name; the API reference lists the fields.", names_fields=True),
     "FIELD_TYPE_WRONG": Reply(400, _INVALID_ARGUMENT, "A query gives a field a value that it cannot have",
         "Correct the fields listed in the violations.", names_fields=True),
+    "TIMEOUT_INVALID": Reply(400, _INVALID_ARGUMENT, "The header grpc-timeout is no time, such as 10S",
+        "Send up to eight digits and one of the letters H, M, S, m, u and n, or leave the header out."),
     "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
         "Send less at once; the operator sets the limit (GATEWAY_MAX_UPLOAD_MB)."),
     "HEADERS_TOO_LARGE": Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",

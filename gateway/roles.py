@@ -88,7 +88,6 @@ _METHODS = {
         "GetBaseModel": _READER,
         "CreateBaseModel": _EDITOR,
         "UploadBaseModel": _EDITOR,
-        "UploadBaseModelContent": _EDITOR,
         "UpdateBaseModel": _EDITOR,
         "DeleteBaseModel": _EDITOR,
         "EstimateTrainingJob": _READER,

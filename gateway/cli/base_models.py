@@ -78,7 +78,7 @@ def show(ctx: typer.Context, base_model: BaseModel) -> None:
             ("file", model.file_name), ("size", output.size(model.size_bytes) if model.size_bytes else ""),
             ("uploaded", output.size(model.uploaded_bytes) if model.uploaded_bytes < model.size_bytes else ""),
             ("SHA-256", model.sha256), ("number format", model.precision), ("labels", labels.shown(model.labels)),
-            ("why it failed", error),
+            ("check waits", model.held_back), ("why it failed", error),
         ]
     )  # fmt: skip
     if not model.parameter_specs:

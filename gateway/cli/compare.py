@@ -9,7 +9,7 @@ from fiveshot.errors import FailedPrecondition
 from fiveshot.trainer.v1 import training_job_pb2
 from PIL import Image
 
-from gateway.cli import output, pictures, report, verdicts
+from gateway.cli import mixes, output, pictures, report, verdicts
 from gateway.cli.session import Session
 
 Job = training_job_pb2.TrainingJob
@@ -17,11 +17,14 @@ Epoch = training_job_pb2.Epoch
 
 
 def differences(jobs: Sequence[Job]) -> Iterator[tuple[str, ...]]:
-    """Base model, dataset version, earlier LoRA and each parameter that is not the same in all, by job."""
+    """Base model, datasets, earlier LoRA and each parameter that is not the same in all, by job."""
     for field in ("base_model", "dataset_version", "initial_lora"):
         values = [getattr(job, field) for job in jobs]
         if len(set(values)) > 1:
             yield field, *(value.split("/", 2)[-1].removeprefix("datasets/") for value in values)
+    mixed = [mixes.shown(job.datasets) for job in jobs]
+    if len(set(mixed)) > 1:
+        yield "datasets", *mixed
     for descriptor in training_job_pb2.TrainingParameters.DESCRIPTOR.fields:
         shown = [_shown(job.parameters, descriptor) for job in jobs]
         if len(set(shown)) > 1:

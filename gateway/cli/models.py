@@ -273,6 +273,11 @@ def _show_version(version: model_pb2.ModelVersion) -> None:
             ("uploaded file", lineage.uploaded_file), ("epoch", lineage.epoch),
             ("pretended", "yes: nothing was trained" if lineage.pretended else ""),
             ("went on from", lineage.initial_lora), ("dataset version", lineage.dataset_version),
+            *(
+                ("regularisation pictures" if each.regularization else f"dataset, weight {each.weight:g}",
+                 each.dataset_version)
+                for each in lineage.datasets
+            ),
             ("dataset digest", lineage.dataset_digest[:16]), ("saved", output.when(version.create_time)),
         ]
     )  # fmt: skip

@@ -18,10 +18,12 @@ from fiveshot.transfers import Saved
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich import markup
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from services.chassis.texts import shown
 
 # What goes into a file or another program is never wrapped: a name that is broken in two finds nothing.
 _UNWRAPPED = 100_000
@@ -82,6 +84,11 @@ def at_the_command_line(remedy: str) -> str:
     for field, option in _OPTIONS_OF_FIELDS.items():
         remedy = remedy.replace(field, option)
     return remedy
+
+
+def escape(text: str) -> str:
+    """The text without markup, and without what a terminal obeys: a server sends what strangers have written."""
+    return markup.escape(shown(text))
 
 
 def print_error(error: errors.FiveshotError, *, as_json: bool) -> None:
@@ -164,7 +171,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
             side: Literal["left", "right"] = "right" if ">" in column[:2] else "left"
             grid.add_column(column.lstrip(">?"), justify=side, overflow="fold", no_wrap=number == 0)
     for row in cells:
-        grid.add_row(*(cell for cell, shown in zip(row, filled, strict=True) if shown))
+        grid.add_row(*(cell for cell, has in zip(row, filled, strict=True) if has))
     out.print(grid)
 
 
@@ -176,7 +183,7 @@ def _shown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[bool]
         for number, column in enumerate(columns)
     ]
     for number in reversed(range(len(columns))):
-        wanted = [width + 2 for width, shown in zip(widths, filled, strict=True) if shown]
+        wanted = [width + 2 for width, has in zip(widths, filled, strict=True) if has]
         if sum(wanted) - 2 > out.width and filled[number] and columns[number].startswith("?"):
             filled[number] = False
     return filled

@@ -47,6 +47,8 @@ def upload(
         )  # fmt: skip
     if wait and not session.json:
         output.say(f"Uploaded {file.name} as {made.name}. A worker checks it now.")
+        if made.message.held_back:
+            output.note(f"The check waits. {made.message.held_back}")
     done = made.wait() if wait else made
     if session.json:
         output.print_json(done.message)

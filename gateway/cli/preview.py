@@ -12,10 +12,11 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 
 from gateway.cli import output
 from gateway.cli.base_models import base_model_name
+from gateway.cli.mixes import Source
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 from gateway.cli.sheets import Entry, check_sheet, draw_sheet, save_sheet, veiled
-from gateway.cli.train import START, BaseModel, Repeats, Resolution, Set, Source, app
+from gateway.cli.train import START, BaseModel, Repeats, Resolution, Set, app
 
 _ALL_S = 600.0
 _LOST, _ENLARGED = 0.1, 1.05

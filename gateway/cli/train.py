@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,10 +12,10 @@ from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import estimates, labels, lookup, output
+from gateway.cli import estimates, labels, lookup, mixes, output
 from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
-from gateway.cli.completion import base_models, datasets, jobs, models
+from gateway.cli.completion import base_models, jobs, models
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 
@@ -23,9 +23,6 @@ app = typer.Typer(help="Training jobs: start, follow, steer.", no_args_is_help=T
 
 Job = Annotated[
     str, typer.Argument(help="Id or full name of the training job; the last job when empty.", autocompletion=jobs)
-]
-Source = Annotated[
-    str, typer.Argument(help="Dataset, or DATASET/versions/N; a dataset is frozen first.", autocompletion=datasets)
 ]
 BaseModel = Annotated[
     str, typer.Option("--base-model", "-b", help="Base model to fine-tune.", autocompletion=base_models)
@@ -59,12 +56,13 @@ START, FOLLOW, STEER = "Start", "Follow", "Steer"
 @app.command(rich_help_panel=START)
 def start(
     ctx: typer.Context,
-    source: Source,
+    sources: mixes.Sources,
     base_model: BaseModel = DEFAULT_BASE_MODEL,
     job_id: Annotated[str, typer.Option("--id", help="Id of the job; generated when empty.")] = "",
     display_name: Annotated[str, typer.Option(help="Display name.")] = "",
     priority: Annotated[int, typer.Option(help="-100 to 100; higher goes first within the project.")] = 0,
     from_: From = "",
+    regularization: mixes.Regularization = None,
     preset: Preset = None,
     epochs: Epochs = None,
     repeats: Repeats = None,
@@ -89,14 +87,13 @@ def start(
         "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
         "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
     }  # fmt: skip
+    asked = _asked(session, base_model, sources, regularization, from_)
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(session, base_model),
-        dataset_version=session.name("datasets", source),
         display_name=display_name,
         priority=priority,
-        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, base_model, source, from_)),
-        initial_lora=_lora(session, from_),
+        parameters=parameters(named, set_ or [], prompt or [], _estimating(session, asked)),
         labels=labels.parsed(label),
+        **asked,
     )
     request = pb.CreateTrainingJobRequest(
         parent=session.parent,
@@ -128,9 +125,10 @@ def start(
 @app.command(rich_help_panel=START)
 def estimate(
     ctx: typer.Context,
-    source: Source,
+    sources: mixes.Sources,
     base_model: BaseModel = DEFAULT_BASE_MODEL,
     from_: From = "",
+    regularization: mixes.Regularization = None,
     preset: Preset = None,
     epochs: Epochs = None,
     repeats: Repeats = None,
@@ -140,11 +138,9 @@ def estimate(
     """Estimate a job's steps, time and memory without creating it."""
     session: Session = ctx.obj
     named = {"num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "preset": preset}
+    asked = _asked(session, base_model, sources, regularization, from_)
     job = training_job_pb2.TrainingJob(
-        base_model=base_model_name(session, base_model),
-        dataset_version=session.name("datasets", source),
-        parameters=parameters(named, set_ or [], [], _estimating(session, base_model, source, from_)),
-        initial_lora=_lora(session, from_),
+        parameters=parameters(named, set_ or [], [], _estimating(session, asked)), **asked
     )
     answer = session.trainer.EstimateTrainingJob(pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job))
     if session.json:
@@ -250,23 +246,22 @@ def extend(
     _moved(session, session.trainer.ExtendTrainingJob(request))
 
 
-def _lora(session: Session, given: str) -> str:
-    return session.stubs.channel.endpoint.lora(given) if given else ""
+def _asked(
+    session: Session, base_model: str, sources: Sequence[str], regularization: Sequence[str] | None, lora: str
+) -> dict[str, Any]:
+    """What is trained, and of what: fields of a job."""
+    return {
+        "base_model": base_model_name(session, base_model),
+        "initial_lora": session.stubs.channel.endpoint.lora(lora) if lora else "",
+        **mixes.sources_of(session, sources, regularization),
+    }
 
 
-def _estimating(
-    session: Session, base_model: str, source: str, lora: str
-) -> Callable[[training_job_pb2.TrainingParameters], Any]:
+def _estimating(session: Session, asked: Mapping[str, Any]) -> Callable[[training_job_pb2.TrainingParameters], Any]:
     """Has the service look at parameters for a job, without making one."""
 
     def estimate(given: training_job_pb2.TrainingParameters) -> Any:
-        name = session.name("datasets", source)
-        job = training_job_pb2.TrainingJob(
-            base_model=base_model_name(session, base_model),
-            dataset_version=name,
-            parameters=given,
-            initial_lora=_lora(session, lora),
-        )
+        job = training_job_pb2.TrainingJob(parameters=given, **asked)
         request = pb.EstimateTrainingJobRequest(parent=session.parent, training_job=job)
         return session.trainer.EstimateTrainingJob(request)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from gateway.cli import labels, output, verdicts
+from gateway.cli import labels, mixes, output, verdicts
 from gateway.cli.session import Session
 
 Job = training_job_pb2.TrainingJob
@@ -154,7 +154,7 @@ def describe(job: Job) -> list[tuple[str, Any]]:
     return [
         ("name", job.name), ("display name", job.display_name), ("base model", output.short(job.base_model)),
         ("dataset version", f"{job.dataset_version} ({job.image_count} images)"), ("trigger word", job.trigger_word),
-        ("goes on from", job.initial_lora),
+        ("datasets", mixes.shown(job.datasets)), ("goes on from", job.initial_lora),
         ("state", output.enum_name(job, "state") + (f", {job.phase}" if job.phase else "")),
         ("pretended", "yes: nothing is trained, for tests of programs" if job.pretended else ""),
         ("queue", place), ("held back", job.held_back), ("labels", labels.shown(job.labels)),

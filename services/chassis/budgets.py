@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.chassis import request_context
 from services.chassis.errors import QuotaViolation, ResourceExhausted
 
 USED_UP = "BUDGET_USED_UP"
@@ -85,14 +86,20 @@ class Budgets:
         """The limit as it is now, 0 for none."""
         return self._limits(project).get(budget.name, 0)
 
-    def check(self, project: str, budget: Budget, used: int, *, wanted: int = 1, field: str = "") -> None:
-        """Raises ResourceExhausted(reason=BUDGET_USED_UP) unless `wanted` more fit. field: of the request."""
-        limit = self.limit(project, budget)
-        if not limit or used + wanted <= limit:
+    def check(
+        self, project: str, budget: Budget, used: int, *, wanted: int = 1, kept: int = 0, field: str = ""
+    ) -> None:
+        """Raises ResourceExhausted(reason=BUDGET_USED_UP) unless `wanted` more fit. field: of the request.
+
+        kept: places that are not for the caller, whose own use is then `used`.
+        """
+        limit = self.limit(project, budget) - kept
+        if limit <= 0 or used + wanted <= limit:
             return
         self._refused(budget.name)
         more = f", and {wanted} more are needed" if wanted > 1 else ""
-        told = f"{used} of {limit} {budget.unit} are in use{more}"
+        whose = " by this caller" if kept else ""
+        told = f"{used} of {limit} {budget.unit} are in use{whose}{more}"
         raise ResourceExhausted(
             f"The budget '{budget.name}' of projects/{project} is used up: {told}",
             field=field,
@@ -111,25 +118,35 @@ class Budgets:
 UNLIMITED = Budgets()
 
 
+_OTHERS = 8
+"""One of so many places of a project is kept for its other callers."""
+
+
 class AtOnce:
-    """Calls of each project that are at work in this process. For one event loop."""
+    """Calls of each project that are at work in this process, and within it of each caller. For one event loop."""
 
     def __init__(self, budgets: Budgets, budget: Budget) -> None:
         self._budgets = budgets
         self._budget = budget
         self._at_work: Counter[str] = Counter()
+        self._of_caller: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
     def one(self, project: str, *, field: str = "") -> Iterator[None]:
-        """Counts one call. Raises ResourceExhausted when there are too many."""
+        """Counts one call. Raises ResourceExhausted when its project or its caller has too many."""
+        caller = request_context.current().principal
+        place = (project, caller)
         self._budgets.check(project, self._budget, self._at_work[project], field=field)
+        if caller:
+            kept = self._budgets.limit(project, self._budget) // _OTHERS
+            self._budgets.check(project, self._budget, self._of_caller[place], kept=kept, field=field)
         self._at_work[project] += 1
+        self._of_caller[place] += 1
         try:
             yield
         finally:
-            self._at_work[project] -= 1
-            if not self._at_work[project]:
-                del self._at_work[project]
+            self._at_work -= Counter((project,))
+            self._of_caller -= Counter((place,))
 
     async def during(self, project: str, chunks: AsyncIterator[bytes], *, field: str = "") -> AsyncIterator[bytes]:
         """The chunks; while they go out this counts as one call. Raises ResourceExhausted before the first of them."""

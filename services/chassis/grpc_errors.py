@@ -18,6 +18,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from services.chassis import errors
+from services.chassis.texts import shown
 
 ERROR_DOMAIN = "fiveshot"
 REMEDY_KEY = "remedy"
@@ -81,14 +82,14 @@ def to_proto(error: errors.DomainError) -> status_pb2.Status:
 def _to_proto(error: errors.DomainError, part: int) -> status_pb2.Status:
     """part: only one of so many parts of each text and list is kept."""
     sentence, description, count = _MAX_SENTENCE // part, _MAX_DESCRIPTION // part, max(1, _MAX_VIOLATIONS // part)
-    metadata = {key[:sentence]: value[:sentence] for key, value in list(error.metadata.items())[:count]}
+    metadata = {_cut(key, sentence): _cut(value, sentence) for key, value in list(error.metadata.items())[:count]}
     if error.remedy:
-        metadata[REMEDY_KEY] = error.remedy[:sentence]
+        metadata[REMEDY_KEY] = _cut(error.remedy, sentence)
     details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata))]
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field[:description], description=violation.description[:description]
+                field=_cut(violation.field, description), description=_cut(violation.description, description)
             )
             for violation in error.violations[:count]
         ]
@@ -96,7 +97,7 @@ def _to_proto(error: errors.DomainError, part: int) -> status_pb2.Status:
     if error.quotas:
         quotas = [
             error_details_pb2.QuotaFailure.Violation(
-                subject=quota.subject[:description], description=quota.description[:description]
+                subject=_cut(quota.subject, description), description=_cut(quota.description, description)
             )
             for quota in error.quotas[:count]
         ]
@@ -106,7 +107,12 @@ def _to_proto(error: errors.DomainError, part: int) -> status_pb2.Status:
         retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
         details.append(_packed(retry))
     code = code_pb2.Code.Value(status_code(error).name)
-    return status_pb2.Status(code=code, message=error.message[:sentence], details=details)
+    return status_pb2.Status(code=code, message=_cut(error.message, sentence), details=details)
+
+
+def _cut(text: str, length: int) -> str:
+    """The text's beginning. It may quote a stranger's, of which no terminal should obey a character."""
+    return shown(text[:length])[:length]
 
 
 def _trailer_bytes(status: status_pb2.Status) -> int:

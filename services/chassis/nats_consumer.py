@@ -14,8 +14,9 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from services.chassis.cloud_events import BusEvent
 from services.chassis.errors import Unavailable
-from services.chassis.nats_events import BusEvent, EventBus, shielded
+from services.chassis.nats_events import EventBus, event_in, shielded
 from services.chassis.patience import patiently
 
 _WAIT_S = 5.0
@@ -49,7 +50,7 @@ class EventConsumer:
             messages = await shielded(self._fetched(subscription))
             if not messages:
                 return
-            await handle([BusEvent.of(message) for message in messages])
+            await handle([event_in(message) for message in messages])
             for message in messages:
                 await shielded(message.ack())
             # Acknowledgements are not answered; this is, so they have arrived.

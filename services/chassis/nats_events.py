@@ -1,4 +1,4 @@
-"""Events on NATS JetStream with CloudEvents headers (https://github.com/cloudevents/spec, NATS binding, binary mode).
+"""Events on NATS JetStream, in the form of `cloud_events`.
 
 The truth is the event log in SQL; the stream is how others hear of it. Publishing is confirmed by the server and an
 event id is its `Nats-Msg-Id`, so an event that is sent again within the window is stored once.
@@ -7,11 +7,9 @@ event id is its `Nats-Msg-Id`, so an event that is sent again within the window 
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,9 +20,10 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NoStreamResponseError, NotFoundError
 
+from services.chassis.cloud_events import SUBJECT_ROOT, BusEvent, event_headers
 from services.chassis.errors import Unavailable
 from services.chassis.logging import get_logger
-from services.chassis.names import EVENT_STREAM, EVENT_SUBJECTS
+from services.chassis.names import EVENT_STREAM
 from services.chassis.nats_client import EventClient, servers_of
 from services.chassis.needs import Need
 from services.chassis.settings import NatsClientSettings, NatsSettings
@@ -32,55 +31,12 @@ from services.chassis.settings import NatsClientSettings, NatsSettings
 log = get_logger(__name__)
 
 STREAM = EVENT_STREAM
-SUBJECT_ROOT = EVENT_SUBJECTS
 DEDUPLICATION_WINDOW = timedelta(minutes=2)
 T = TypeVar("T")
 
 _PING_S = 1
 _LIMITS = ("num_replicas", "max_age", "max_bytes")
 """What an operator may change of a stream that is there."""
-_NOT_IN_TOKEN = re.compile(r"[\s.*>]")
-
-
-@dataclass(frozen=True)
-class BusEvent:
-    """An event as a subscriber sees it. sequence: its place in the stream, what a subscriber resumes after.
-
-    time: as its header says it, RFC 3339. traceparent: of what caused it; "" where its publisher does not say.
-    """
-
-    sequence: int
-    subject: str
-    id: str
-    type: str
-    source: str
-    data: bytes
-    time: str = ""
-    traceparent: str = ""
-
-    @classmethod
-    def of(cls, message: Msg) -> BusEvent:
-        """The event in a message of the stream."""
-        headers = message.headers or {}
-        return cls(
-            sequence=message.metadata.sequence.stream,
-            subject=message.subject,
-            id=headers.get("ce-id", ""),
-            type=headers.get("ce-type", ""),
-            source=headers.get("ce-source", ""),
-            data=message.data,
-            time=headers.get("ce-time", ""),
-            traceparent=headers.get("ce-traceparent", ""),
-        )
-
-
-def event_subject(project: str, collection: str, id: str, type: str) -> str:
-    """`fiveshot.events.v1.{project}.{collection}.{id}.{type}`; ValueError for a part that splits the subject."""
-    parts = (project, collection, id, type)
-    for part in parts:
-        if not part or _NOT_IN_TOKEN.search(part):
-            raise ValueError(f"not a subject token: {part!r}")
-    return ".".join((SUBJECT_ROOT, *parts))
 
 
 class EventBus:
@@ -207,17 +163,10 @@ class EventBus:
         CloudEvents' extension for distributed tracing says.
         """
         jetstream = await self.open()
-        headers = {
-            "Nats-Msg-Id": event_id,
-            "ce-specversion": "1.0",
-            "ce-id": event_id,
-            "ce-type": type,
-            "ce-source": source,
-            "ce-subject": subject.removeprefix(f"{self._root}.").partition(".")[0],
-            "ce-time": (time or datetime.now(UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "content-type": "application/json",
-            **({"ce-traceparent": traceparent} if traceparent else {}),
-        }
+        project = subject.removeprefix(f"{self._root}.").partition(".")[0]
+        headers = event_headers(
+            id=event_id, type=type, source=source, project=project, time=time, traceparent=traceparent
+        )
         try:
             try:
                 confirmed = await shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
@@ -243,7 +192,7 @@ class EventBus:
             raise self._unavailable() from error
         try:
             async for message in subscription.messages:
-                yield BusEvent.of(message)
+                yield event_in(message)
         finally:
             await subscription.unsubscribe()
 
@@ -341,6 +290,11 @@ class EventBus:
             reason="EVENT_BUS_UNAVAILABLE",
             remedy="Check that NATS runs with JetStream, speaks the TLS that this process wants, and takes its user.",
         )
+
+
+def event_in(message: Msg) -> BusEvent:
+    """The event in a message of the stream."""
+    return BusEvent.of(message.metadata.sequence.stream, message.subject, message.headers or {}, message.data)
 
 
 async def _nothing() -> None:

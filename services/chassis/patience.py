@@ -1,14 +1,12 @@
 """Patience with servers that are away: one rule for what is repeated, with which pauses, and how it is logged.
 
-And with callers that send slowly.
-
 The parts of the suite start and restart in any order, so a server that is away is no failure yet.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import NoReturn, TypeVar
 
 import stamina
@@ -51,20 +49,6 @@ async def patiently(call: Callable[[], Awaitable[T]], *, what: str, patience_s: 
         with attempt:
             return await call()
     raise AssertionError("the last attempt returns or raises")
-
-
-async def next_in_time(messages: AsyncIterator[T], idle_s: float) -> T | None:
-    """The next message of an upload, None after the last. idle_s: the longest pause before it.
-
-    Raises DeadlineExceeded(UPLOAD_STALLED).
-    """
-    try:
-        async with asyncio.timeout(idle_s):
-            return await anext(messages, None)
-    except TimeoutError as error:
-        raise DeadlineExceeded(
-            f"The upload paused for more than {idle_s:g} s", reason="UPLOAD_STALLED", remedy="Upload the file again."
-        ) from error
 
 
 async def every(pause_s: float, work: Callable[[], Awaitable[object]], *, what: str, at_once: bool = False) -> NoReturn:

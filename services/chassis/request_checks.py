@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.chassis.names import ID_RULE
 from services.chassis.request_context import RequestContext, require_project
+from services.chassis.texts import hidden_in
 
 _PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
 # Fields that hold a resource name whatever is said of them (https://google.aip.dev/122, https://google.aip.dev/132).
@@ -65,12 +66,16 @@ def check_rules(message: Message) -> None:
     )
 
 
-def check_text(message: Message) -> None:
-    """Raises InvalidArgument(reason=TEXT_INVALID) when a string contains NUL, which databases refuse to keep."""
+def check_text(message: Message, *, directions: bool = True) -> None:
+    """Raises InvalidArgument(reason=TEXT_INVALID) when a string holds a character that nobody sees and something obeys.
+
+    directions: marks that turn the reading direction round are refused as well.
+    """
     for path, text in strings(message):
-        if "\0" in text:
+        hidden = hidden_in(text, directions=directions)
+        if hidden:
             raise InvalidArgument(
-                f"{path} contains the character NUL",
+                f"{path} contains the invisible character {hidden}",
                 field=path,
                 reason="TEXT_INVALID",
                 remedy="Leave that character out.",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from services.chassis.nats_events import event_subject
+from services.chassis.cloud_events import event_subject
 from services.chassis.outbox import USAGE, stable_id
 
 

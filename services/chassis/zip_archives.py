@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import IO, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -157,7 +158,7 @@ def _check_sizes(entries: dict[PurePosixPath, Entry], limits: ArchiveLimits, fie
 def _check_places(infos: list[ZipInfo], end: int, field: str) -> None:
     """Whether every entry has its own place before the directory. The names of the local headers come on top."""
     spans = sorted((at := info.header_offset, at + _LOCAL_HEADER_BYTES + info.compress_size) for info in infos)
-    for (start, stop), (following, _) in zip(spans, [*spans[1:], (end, end)], strict=True):
+    for (start, stop), (following, _) in pairwise([*spans, (end, end)]):
         if start < 0 or stop > following:
             raise _refused(
                 "ARCHIVE_OVERLAPPING", "Entries of the archive lie on one another, or past its end",

@@ -85,12 +85,23 @@ class ModelChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class LineageDataset:
+    """One of several dataset versions. weight: of its steps beside the others; 0 of regularisation pictures."""
+
+    dataset_version: str
+    dataset_digest: str
+    weight: float
+    regularization: bool
+    trigger_word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """Where a version comes from. All but `step`, the digests, `uploaded_file` and `pretended` are resource names.
 
     uploaded_file: the name of the file from outside that it is made of; all that concerns an epoch is then empty.
     pretended: the epoch comes from a worker that only pretends to train. initial_lora: the model version or epoch that
-    training went on from; "" where it began afresh.
+    training went on from; "" where it began afresh. datasets: all that were trained, where there were several.
     """
 
     dataset_version: str
@@ -103,6 +114,7 @@ class Lineage:
     uploaded_file: str = ""
     pretended: bool = False
     initial_lora: str = ""
+    datasets: tuple[LineageDataset, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +216,7 @@ class FinishedEpoch:
     """A finished epoch with what its job says of it. settings: further parameters for the card, in order.
 
     file_notes: a sentence for each tool that does not apply the files as they were trained. pretended: nothing was.
-    initial_lora: the model version or epoch that training went on from, or "".
+    initial_lora: the model version or epoch that training went on from, or "". datasets: see Lineage.
     """
 
     name: str
@@ -226,6 +238,13 @@ class FinishedEpoch:
     file_notes: tuple[str, ...] = ()
     pretended: bool = False
     initial_lora: str = ""
+    datasets: tuple[LineageDataset, ...] = ()
+
+    @property
+    def trigger_words(self) -> tuple[str, ...]:
+        """Of all datasets, each once; of those that are trained alone."""
+        words = [each.trigger_word for each in self.datasets] or [self.trigger_word]
+        return tuple(dict.fromkeys(filter(None, words)))
 
     @property
     def lineage(self) -> Lineage:
@@ -240,6 +259,7 @@ class FinishedEpoch:
             parameters_sha256=self.parameters_sha256,
             pretended=self.pretended,
             initial_lora=self.initial_lora,
+            datasets=self.datasets,
         )
 
 

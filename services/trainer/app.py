@@ -164,6 +164,7 @@ def build(settings: Settings) -> Service:
             new_id=new_id,
             max_bytes=settings.max_base_model_mib * 2**20,
             budgets=limits,
+            why_unchecked=placing.why_unchecked,
         ),
         uploading=BaseModelUploading(
             own, parts, clock=utcnow, idle_s=settings.upload_idle_s, at_once=AtOnce(limits, UPLOADS)

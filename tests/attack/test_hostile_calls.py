@@ -32,7 +32,7 @@ async def furnished(stack: AttackedStack) -> list[str]:
 async def test_a_hundred_thousand_forged_requests_do_no_harm() -> None:
     with attacked_stack() as stack:
         before = stack.pids()
-        curve = [stack.memory_mib()]
+        curve, told_faults = [stack.memory_mib()], 0
         async with Barrage(stack, SEED, await furnished(stack)) as barrage:
             for number in range(0, CALLS, ROUND):
                 await barrage.fire(range(number, min(number + ROUND, CALLS)))
@@ -42,8 +42,10 @@ async def test_a_hundred_thousand_forged_requests_do_no_harm() -> None:
                 barrage.names = await furnished(stack)
                 if (number // ROUND) % ROUNDS_A_LOOK == ROUNDS_A_LOOK - 1:
                     curve.append(stack.memory_mib())
-                    found = len(barrage.tally.faults)
-                    print(f"\n{barrage.tally.calls:>7} calls, {found} faults, MiB:", curve[-1], flush=True)
+                    faults = barrage.tally.faults
+                    print(f"\n{barrage.tally.calls:>7} calls, {len(faults)} faults, MiB:", curve[-1], flush=True)
+                    print(*faults[told_faults:], sep="\n", flush=True)
+                    told_faults = len(faults)
             tally = barrage.tally
         told(tally.codes)
         assert tally.faults == []

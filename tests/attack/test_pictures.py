@@ -12,8 +12,9 @@ from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.picture_decoding.pool import DecodePool
 from services.chassis.pictures import PictureLimits
 from tests.fixtures.nasty_pictures import TAKEN, Nasty, corpus
+from tests.fixtures.patience import scaled
 
-LIMITS = DecodeLimits()
+LIMITS = DecodeLimits(wall_s=scaled(DecodeLimits().wall_s))
 LOOK: dict[str, Any] = {"draft_side": 1024, "most_pixels": 8_000_000}
 """As the dataset service asks."""
 IDLE_MIB = 64

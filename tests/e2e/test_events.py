@@ -14,7 +14,8 @@ from fiveshot.aio.calls import Listing
 from fiveshot.audit.v1.audit_pb2 import AuditRecord
 
 from gateway.event_accounts import SERVICES_USER
-from services.chassis.nats_events import BusEvent, EventBus
+from services.chassis.cloud_events import BusEvent
+from services.chassis.nats_events import EventBus
 from tests.fixtures.patience import until
 from tests.fixtures.running_stack import PARENT, RunningStack
 from tests.unit.tools.test_event_schemas import check

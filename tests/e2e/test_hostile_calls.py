@@ -149,6 +149,23 @@ async def test_a_key_of_another_project_opens_nothing_by_any_method(stack: Attac
     assert {name: reason for name, reason in got.items() if reason not in CLOSED} == {}
 
 
+async def test_every_upload_without_a_header_is_refused_by_name(stack: AttackedStack) -> None:
+    uploads = [each for each in PUBLIC_METHODS if each.client_streaming]
+    assert len(uploads) >= 5
+    got = {}
+    async with grpc.aio.insecure_channel(stack.server) as channel:
+        for method in uploads:
+            call = raw_call(channel, method, [], metadata=(("x-api-key", stack.keys["editor"]),), timeout=scaled(30))
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call.read()
+            status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+            details = json_format.MessageToDict(status).get("details", []) if status else []
+            reason = next((one["reason"] for one in details if "reason" in one), "")
+            got[method.full_name] = (refused.value.code(), reason)
+    expected = (grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_HEADER_MISSING")
+    assert {name: answer for name, answer in got.items() if answer != expected} == {}
+
+
 BAD_TOKENS = ("e30", "....", "é", "null", "A" * 3000, "eyJhIjoxfQ.AAAA")
 
 

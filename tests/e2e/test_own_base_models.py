@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
@@ -17,7 +18,7 @@ from fiveshot.trainer.v1 import training_service_pb2 as pb
 from fiveshot.transfers import UploadProgress
 
 from gateway.cli import output
-from tests.fixtures.patience import until_blocking
+from tests.fixtures.patience import scaled, until_blocking
 from tests.fixtures.running_stack import RunningStack
 
 PART = 32 * 2**20
@@ -132,30 +133,31 @@ def test_a_tenant_brings_its_own_base_model_and_nobody_else_sees_it(
     assert pretending.command("base-models", "show", "house").exit_code == output.NOT_FOUND
 
 
-def test_a_browser_or_curl_sends_the_file_part_by_part(pretending: RunningStack, checkpoint: Path) -> None:
-    data = checkpoint.read_bytes()
-    headers = {"x-api-key": pretending.api_key, "content-type": "application/octet-stream"}
-    with (
-        Client(pretending.server, api_key=pretending.api_key) as fs,
-        httpx.Client(base_url=f"http://{pretending.server}", headers=headers, timeout=60.0) as http,
-    ):
-        model = announced(fs, checkpoint, "by-http")
-        address = f"/v1/{model.name}:upload"
-        early = http.post(address, params={"offset": 5}, content=data[5:100])
-        assert early.status_code == 409
-        details = {key: value for each in early.json()["details"] for key, value in each.items()}
-        assert (details["reason"], details["fieldViolations"][0]["field"]) == ("UPLOAD_OFFSET", "offset")
-        other = http.post(address, content=b"\1" * 2000)
-        assert (other.status_code, "BASE_MODEL_FILE_DIFFERS" in other.text) == (400, True)
-        assert '"field":"content"' in other.text.replace(" ", "")
-        assert fs.own_base_models.get("by-http").message.uploaded_bytes == 0
-
-        first = http.post(address, content=data[:PART])
-        assert (first.status_code, int(first.json()["uploadedBytes"])) == (200, PART), first.text
-        last = http.post(address, params={"offset": PART}, content=data[PART:])
-        assert (last.status_code, last.json()["state"]) == (200, "STATE_CHECKING"), last.text
-        again = http.post(address, params={"offset": PART}, content=data[PART:])
-        assert (again.status_code, "BASE_MODEL_STATE" in again.text) == (400, True)
-        own = fs.own_base_models.get("by-http").wait()
-        assert own.state == "ready"
-        own.delete()
+def test_a_base_model_goes_up_by_plain_http_and_goes_on_where_it_ended(pretending: RunningStack) -> None:
+    text = json.dumps({NAME: {"dtype": "F16", "shape": [2000], "data_offsets": [0, 4000]}}).encode()
+    data = struct.pack("<Q", len(text)) + text + bytes(4000)
+    announcement = {
+        "baseModelId": "curled",
+        "header": base64.b64encode(data[: 8 + len(text)]).decode(),
+        "baseModel": {
+            "license": "CC0-1.0", "fileName": "curled.safetensors", "sizeBytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        },
+    }  # fmt: skip
+    with httpx.Client(
+        base_url=f"http://{pretending.server}/v1", headers={"x-api-key": pretending.api_key}, timeout=scaled(60)
+    ) as http:
+        made = http.post("/projects/default/baseModels", json=announcement)
+        assert made.status_code == 200, made.text
+        upload = f"/{made.json()['name']}:upload"
+        half = http.post(upload, content=data[:2000])
+        assert half.status_code == 200, half.text
+        assert (half.json()["state"], half.json()["uploadedBytes"]) == ("STATE_UPLOADING", "2000")
+        wrong = http.post(f"{upload}?offset=100", content=data[100:])
+        assert (wrong.status_code, wrong.json()["details"][0]["reason"]) == (409, "UPLOAD_OFFSET")
+        rest = http.post(f"{upload}?offset=2000", content=data[2000:])
+        assert (rest.status_code, rest.json()["uploadedBytes"]) == (200, str(len(data)))
+        absent = http.post("/projects/default/baseModels/nobody:upload", content=b"x")
+        assert absent.status_code == 404
+    with Client(pretending.server, api_key=pretending.api_key) as fs:
+        assert fs.own_base_models.get("curled").wait().state == "ready"

@@ -93,6 +93,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "ARCHIVE_UNREADABLE"),
     "no zip": (lambda: b"\x89PNG" + bytes(1000), "ARCHIVE_UNREADABLE"),
     "cut short": (lambda: zipped({"a.png": bytes(9000)})[:-30], "ARCHIVE_UNREADABLE"),
+    "no entries": (lambda: zipped({}), "ARCHIVE_EMPTY"),
     "no picture": (lambda: zipped({"a.txt": b"x", ".DS_Store": b"x"}), "ARCHIVE_EMPTY"),
     "parent": (lambda: zipped({"../a.png": b"x"}), "ARCHIVE_NAME_UNSAFE"),
     "parent inside": (lambda: zipped({"a/../../a.png": b"x"}), "ARCHIVE_NAME_UNSAFE"),
@@ -130,6 +131,12 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: zipped({"a.png": b"x", "metadata.jsonl": b'{"file_name": "a.png", "crop": [0, 0, NaN, 1]}'}),
         "METADATA_UNREADABLE",
     ),
+    "crop beyond all numbers": (
+        lambda: zipped(
+            {"a.png": b"x", "metadata.jsonl": b'{"file_name": "a.png", "crop": [0, 0, 1, 1%s]}' % (b"0" * 400)}
+        ),
+        "METADATA_UNREADABLE",
+    ),
 }
 """Archives that are refused whole, each with its reason, for limits of 50 entries and 10 MB inflated."""
 
@@ -159,6 +166,7 @@ BAD_ENTRIES: dict[str, tuple[Callable[[], bytes], str]] = {
     "caption that is no text": (lambda: zipped({"a.png": b"x", "a.txt": b"\xff\xfe"}), "CAPTION_UNREADABLE"),
     "caption that is long": (lambda: zipped({"a.png": b"x", "a.txt": b"x" * 2001}), "CAPTION_TOO_LONG"),
     "caption file that is long": (lambda: zipped({"a.png": b"x", "a.txt": b" " * 70_000}), "CAPTION_TOO_LONG"),
+    "reading direction": (lambda: zipped({"a.png": b"x", "a.txt": "a\u202eb".encode()}), "TEXT_INVALID"),
     "control character": (lambda: zipped({"a.png": b"x", "a.txt": b"a\x07"}), "TEXT_INVALID"),
     "long name": (lambda: zipped({"a" * 300 + ".png": b"x"}), "FILE_NAME_INVALID"),
     "other type": (lambda: zipped({"a.webp": b"x"}), "IMAGE_TYPE_UNSUPPORTED"),

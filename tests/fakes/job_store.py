@@ -358,7 +358,7 @@ def _near(row: _Row, first: _Row, head_start: timedelta) -> bool:
 def _fits(job: TrainingJob, ask: WorkerAsk) -> bool:
     if not (ask.takes(job.base_model, job.entry) and ask.kind.computes_in(job.parameters.mixed_precision)):
         return False
-    if needed_skill(job.parameters, goes_on=job.initial_lora is not None) > ask.skill:
+    if needed_skill(job.parameters, goes_on=job.initial_lora is not None, mixes=bool(job.datasets)) > ask.skill:
         return False
     return ask.room.takes(job.loads, middle=job.memory_bytes, low=job.memory_low_bytes)
 

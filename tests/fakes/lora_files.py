@@ -117,6 +117,11 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "cut in the header": (safetensors(KOHYA)[:50], "MODEL_FILE_INCOMPLETE"),
     "longer": (safetensors(KOHYA) + b"x", "MODEL_FILE_INCOMPLETE"),
     "no tensors": (safetensors({}), "MODEL_FORM_UNKNOWN"),
+    "no numbers": (safetensors({"unet.x.lora_A.weight": ("F32", (0, 4), b"")}), "MODEL_FILE_UNREADABLE"),
+    "name of half a letter": (
+        framed(b'{"unet.\\ud800.lora_A.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'),
+        "MODEL_FILE_UNREADABLE",
+    ),
     "checkpoint": (safetensors({"model.diffusion_model.x.weight": ("F32", (1,), bytes(4))}), "MODEL_FORM_UNKNOWN"),
     "two forms": (safetensors({**KOHYA, **DIFFUSERS}), "MODEL_FORM_UNKNOWN"),
 }  # fmt: skip

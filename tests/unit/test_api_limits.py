@@ -65,7 +65,7 @@ SETTABLE = {
     "BaseModel": {*OF_A_BASE_MODEL, "based_on", "file_name", "size_bytes", "sha256"},
     # What a job is made with, and what may change of it.
     "TrainingJob": {
-        *("base_model", "dataset_version", "initial_lora", "parameters", "trigger_word"),
+        *("base_model", "dataset_version", "datasets", "initial_lora", "parameters", "trigger_word"),
         *("display_name", "priority", "labels"),
     },
 }

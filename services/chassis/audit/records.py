@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from services.chassis.request_context import RequestContext
+from services.chassis.texts import hidden_in, shown
 
 OK = "OK"
 REFUSALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED"})
@@ -51,11 +52,11 @@ class AuditRecord:
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        """Cuts what is too long, and takes out what no database keeps."""
+        """Cuts what is too long, and spells what no database keeps and no terminal should obey."""
         for name, most in BOUNDS.items():
             text: str = getattr(self, name)
-            if len(text) > most or "\0" in text:
-                object.__setattr__(self, name, text.replace("\0", "")[:most])
+            if len(text) > most or hidden_in(text):
+                object.__setattr__(self, name, shown(text)[:most])
 
 
 def only_looks(method: str, also: frozenset[str] = frozenset()) -> bool:

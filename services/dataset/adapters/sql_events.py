@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.nats_events import event_subject
+from services.chassis.cloud_events import event_subject
 from services.chassis.outbox import Outbox
 from services.chassis.sql import Database, utcnow
 from services.dataset.adapters.sql_reader import of_dataset

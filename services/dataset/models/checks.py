@@ -6,13 +6,12 @@ import unicodedata
 from dataclasses import dataclass
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.texts import can_be_seen, hidden_in
 
 # What a file of that extension holds, in the words of `chassis.pictures`.
 EXTENSIONS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg"}
 # As the field rules of the API say.
 MAX_CAPTION, MAX_FILE_NAME = 2000, 255
-# Marks that turn the reading direction round: they make `gpj.exe` look like `exe.jpg`.
-_DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,26 @@ class Limits:
 def check_text(text: str, *, field: str, lines: bool = False) -> str:
     """The text without blanks around it. lines: line breaks and tabs are allowed.
 
-    Raises InvalidArgument(reason=TEXT_INVALID) for other control characters: databases refuse some of them, and nobody
-    sees them.
+    Raises InvalidArgument(reason=TEXT_INVALID) for other control characters and for marks that turn the reading
+    direction round: databases refuse some of them, and nobody sees them. One line must have something to be seen.
     """
-    allowed = "\n\r\t" if lines else ""
-    for letter in text:
-        if unicodedata.category(letter) == "Cc" and letter not in allowed:
-            raise InvalidArgument(
-                f"The text holds the control character U+{ord(letter):04X}",
-                field=field,
-                reason="TEXT_INVALID",
-                remedy="Remove it and send plain text.",
-            )
-    return text.strip()
+    hidden = hidden_in(text) or ("" if lines else next((f"U+{ord(mark):04X}" for mark in text if mark in "\n\r\t"), ""))
+    if hidden:
+        raise InvalidArgument(
+            f"The text holds the invisible character {hidden}",
+            field=field,
+            reason="TEXT_INVALID",
+            remedy="Remove it and send plain text.",
+        )
+    plain = text.strip()
+    if plain and not lines and not can_be_seen(plain):
+        raise InvalidArgument(
+            "The text holds nothing that can be seen",
+            field=field,
+            reason="TEXT_INVALID",
+            remedy="Give it at least one visible character, or leave it empty.",
+        )
+    return plain
 
 
 def check_label(label: str, *, field: str) -> str:
@@ -86,8 +92,9 @@ def _file_name_fault(file_name: str) -> str:
         return "holds a path"
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in file_name):
         return "holds a control character"
-    if any(letter in _DIRECTION_MARKS for letter in file_name):
+    if hidden_in(file_name):
         return "holds a mark that turns the reading direction"
-    if file_name != file_name.strip() or file_name.startswith("."):
+    stem = file_name.rpartition(".")[0] or file_name
+    if file_name != file_name.strip() or file_name.startswith(".") or not can_be_seen(stem):
         return "is not a plain name"
     return ""

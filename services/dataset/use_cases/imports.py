@@ -27,8 +27,8 @@ from services.chassis.errors import (
     ResourceExhausted,
     relocated,
 )
-from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
+from services.chassis.uploads import chunks_of, header_of
 from services.chassis.zip_archives import Archive, ArchiveLimits, open_archive
 from services.dataset.models.checks import check_text
 from services.dataset.models.names import DatasetRef, ImageRef
@@ -115,21 +115,13 @@ class ImportVerb:
         outcome. Any other error ends the import with what it has stored; the same call with the same request_id goes
         on.
         """
-        header = await next_in_time(messages, self._idle_s)
-        if not isinstance(header, ImportHeader):
-            raise InvalidArgument(
-                "The import ended before it began",
-                field="content",
-                reason="UPLOAD_HEADER_MISSING",
-                remedy="Send the file; its first message says what it is and where it goes.",
-            )
+        header = await header_of(messages, ImportHeader, idle_s=self._idle_s, field=FIELD)
         check_text(header.request_id, field="request_id")
         async with self._store.read() as view:
             await view.dataset(header.dataset)
         with self._budget.holding(header.dataset.project) as held, SpooledTemporaryFile(_IN_MEMORY) as file:
             running, size = hashlib.sha256(), 0
-            while (chunk := await next_in_time(messages, self._idle_s)) is not None:
-                assert isinstance(chunk, bytes)
+            async for chunk in chunks_of(messages, idle_s=self._idle_s, field=FIELD):
                 size += len(chunk)
                 if size > self._max_bytes:
                     raise self._too_large()

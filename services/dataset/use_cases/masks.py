@@ -13,7 +13,7 @@ from services.chassis.budgets import STORED_BYTES, UNLIMITED, UPLOADS, AtOnce, B
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.errors import InvalidArgument
 from services.chassis.names import check_etag, new_id
-from services.chassis.patience import next_in_time
+from services.chassis.uploads import chunks_of, header_of
 from services.dataset.models.checks import Limits, check_text
 from services.dataset.models.edits import Edit
 from services.dataset.models.names import DatasetRef, ImageRef
@@ -80,11 +80,10 @@ class MaskVerbs:
     async def upload(self, messages: AsyncIterator[MaskHeader | bytes]) -> Image:
         """Reads a header and then the file, and sets the mask.
 
-        Raises NotFound, Aborted for an old etag, what `MaskIntake.check` does, InvalidArgument(MASK_DIGEST_MISMATCH),
-        DeadlineExceeded(UPLOAD_STALLED), ResourceExhausted(BYTES_IN_FLIGHT, BUDGET_USED_UP).
+        Raises NotFound, Aborted for an old etag, what `MaskIntake.check` does, InvalidArgument(UPLOAD_HEADER_MISSING,
+        MASK_DIGEST_MISMATCH), DeadlineExceeded(UPLOAD_STALLED), ResourceExhausted(BYTES_IN_FLIGHT, BUDGET_USED_UP).
         """
-        header = await next_in_time(messages, self._idle_s)
-        assert isinstance(header, MaskHeader), "an upload begins with its header"
+        header = await header_of(messages, MaskHeader, idle_s=self._idle_s, field=_FIELD)
         parent = header.image.dataset
         with ExitStack() as stack:
             stack.enter_context(self._at_once.one(parent.project, field="name"))
@@ -92,8 +91,7 @@ class MaskVerbs:
             async with self._store.read() as view:
                 await view.image(header.image)
             data = bytearray()
-            while (chunk := await next_in_time(messages, self._idle_s)) is not None:
-                assert isinstance(chunk, bytes)
+            async for chunk in chunks_of(messages, idle_s=self._idle_s, field=_FIELD):
                 if len(data) + len(chunk) > self._max_bytes:
                     raise too_large(self._max_bytes, _FIELD)
                 held.at_least(len(data) + len(chunk))

@@ -17,8 +17,8 @@ from services.chassis.budgets import IMAGES, STORED_BYTES, UNLIMITED, UPLOADS, A
 from services.chassis.byte_budget import ByteBudget, Held
 from services.chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from services.chassis.names import new_id
-from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
+from services.chassis.uploads import chunks_of, header_of
 from services.dataset.models.checks import Limits, check_file_name, check_label, check_text
 from services.dataset.models.names import DatasetRef, ImageRef
 from services.dataset.models.resources import Crop, Dataset, Image, ImageFields, Picture
@@ -85,7 +85,7 @@ class UploadVerb:
         DeadlineExceeded(UPLOAD_STALLED), Unavailable(DECODER_UNAVAILABLE).
         Until the stream has ended well nothing is stored; from then on a caller that goes away changes nothing.
         """
-        header = await self._header(messages)
+        header = await header_of(messages, UploadHeader, idle_s=self._idle_s)
         file_format = check_file_name(header.file_name, self._limits, field="header.file_name")
         fields = ImageFields(
             caption=check_text(header.caption, field="header.caption", lines=True),
@@ -110,17 +110,6 @@ class UploadVerb:
             storing.add_done_callback(lambda _: release())
             return await asyncio.shield(storing)
 
-    async def _header(self, messages: AsyncIterator[UploadHeader | bytes]) -> UploadHeader:
-        first = await next_in_time(messages, self._idle_s)
-        if not isinstance(first, UploadHeader):
-            raise InvalidArgument(
-                "The upload does not begin with a header",
-                field="header",
-                reason="UPLOAD_HEADER_MISSING",
-                remedy="Send one message with the header, then the bytes as chunks.",
-            )
-        return first
-
     async def _admit_early(self, header: UploadHeader) -> None:
         """Refuses what is already known to fail, before the bytes travel. A repeat of a known request goes on."""
         async with self._store.read() as view:
@@ -132,21 +121,14 @@ class UploadVerb:
 
     async def _bytes(self, messages: AsyncIterator[UploadHeader | bytes], header: UploadHeader, held: Held) -> bytes:
         data = bytearray()
-        while (message := await next_in_time(messages, self._idle_s)) is not None:
-            if isinstance(message, UploadHeader):
-                raise InvalidArgument(
-                    "The upload has a second header",
-                    field="header",
-                    reason="UPLOAD_HEADER_REPEATED",
-                    remedy="Upload every picture in a call of its own.",
-                )
-            size = len(data) + len(message)
+        async for chunk in chunks_of(messages, idle_s=self._idle_s):
+            size = len(data) + len(chunk)
             if size > self._limits.max_image_bytes:
                 raise self._too_large("chunk")
             if header.size_bytes and size > header.size_bytes:
                 raise _incomplete(f"more than the {header.size_bytes} bytes that the header announced came")
             held.at_least(size)
-            data += message
+            data += chunk
         if header.size_bytes and len(data) != header.size_bytes:
             raise _incomplete(f"{len(data)} of {header.size_bytes} bytes came")
         if header.sha256 and data and hashlib.sha256(data).hexdigest() != header.sha256:

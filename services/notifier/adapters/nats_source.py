@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from services.chassis import tracing
+from services.chassis.cloud_events import SUBJECT_ROOT, BusEvent
 from services.chassis.logging import get_logger
 from services.chassis.nats_consumer import EventConsumer
-from services.chassis.nats_events import SUBJECT_ROOT, BusEvent, EventBus
+from services.chassis.nats_events import EventBus
 from services.notifier.models.deliveries import Event
 from services.notifier.ports import Handle
 

@@ -17,10 +17,10 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import names
+from services.chassis.cloud_events import event_subject
 from services.chassis.errors import NotFound
 from services.chassis.listing.pages import Query
 from services.chassis.listing.sql import SqlListing
-from services.chassis.nats_events import event_subject
 from services.chassis.outbox import Outbox
 from services.chassis.sql import Database, utcnow
 from services.notifier import proto_mapping

@@ -13,7 +13,14 @@ from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub
 from google.protobuf.json_format import MessageToDict
 
 from services.chassis.errors import FailedPrecondition, NotFound
-from services.registry.models import BaseModelFacts, EpochFile, EpochPreview, FinishedEpoch, parse_epoch_name
+from services.registry.models import (
+    BaseModelFacts,
+    EpochFile,
+    EpochPreview,
+    FinishedEpoch,
+    LineageDataset,
+    parse_epoch_name,
+)
 
 _State = job_pb.TrainingJob.State
 _WORKING = (
@@ -135,4 +142,10 @@ def _finished(epoch: job_pb.Epoch, job: job_pb.TrainingJob, base_model: BaseMode
         file_notes=tuple(epoch.file_notes),
         pretended=epoch.pretended,
         initial_lora=job.initial_lora,
+        datasets=tuple(
+            LineageDataset(
+                each.dataset_version, each.dataset_digest, each.weight, each.regularization, each.trigger_word
+            )
+            for each in job.datasets
+        ),
     )

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import RowMapping, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, VERSIONS
-from services.registry.models import LATEST, Lineage, Model, ModelFile, ModelVersion, VersionDraft
+from services.registry.models import (
+    LATEST,
+    Lineage,
+    LineageDataset,
+    Model,
+    ModelFile,
+    ModelVersion,
+    VersionDraft,
+)
 
 Row = RowMapping
 _LINEAGE = tuple(Lineage.__dataclass_fields__)
@@ -81,6 +89,7 @@ def version_values(draft: VersionDraft) -> dict[str, Any]:
     return {
         **{name: getattr(draft, name) for name in own},
         **{name: getattr(draft.lineage, name) for name in _LINEAGE},
+        "datasets": [asdict(dataset) for dataset in draft.lineage.datasets],
         "preview_prompts": list(draft.preview_prompts),
         "labels": dict(draft.labels),
     }
@@ -107,11 +116,15 @@ def _model(row: Row, tags: tuple[str, ...], aliases: dict[str, int], latest: int
     )
 
 
+def _datasets(row: Row) -> tuple[LineageDataset, ...]:
+    return tuple(LineageDataset(**each) for each in row["datasets"])
+
+
 def _version(row: Row, files: list[ModelFile], aliases: list[str]) -> ModelVersion:
     draft = VersionDraft(
         **{name: row[name] for name in ("project", "model_id", "description", "trigger_word", "loss", "rank", "alpha")},
         files=tuple(files),
-        lineage=Lineage(**{name: row[name] for name in _LINEAGE}),
+        lineage=Lineage(**{**{name: row[name] for name in _LINEAGE}, "datasets": _datasets(row)}),
         preview_prompts=tuple(row["preview_prompts"]),
         model_card=row["model_card"],
         labels=row["labels"],

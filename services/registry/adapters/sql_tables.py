@@ -87,6 +87,7 @@ VERSIONS = Table(
     Column("uploaded_file", String(255), nullable=False, server_default=""),
     Column("pretended", Boolean, nullable=False, server_default=false()),
     Column("initial_lora", String(300), nullable=False, server_default=""),
+    Column("datasets", JsonText, nullable=False, server_default="[]"),
     Column("create_time", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("project", "model_id", "number"),
     ForeignKeyConstraint(["project", "model_id"], ["models.project", "models.model_id"], ondelete="CASCADE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fiveshot.audit.v1 import audit_pb2, audit_service_pb2
@@ -196,6 +197,7 @@ def lineage(value: Lineage) -> pb.Lineage:
         uploaded_file=value.uploaded_file,
         pretended=value.pretended,
         initial_lora=value.initial_lora,
+        datasets=[pb.LineageDataset(**asdict(dataset)) for dataset in value.datasets],
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from services.chassis import names
 from services.chassis.errors import InvalidArgument, ResourceExhausted
 from services.chassis.logging import get_logger
-from services.chassis.patience import next_in_time
 from services.chassis.requests.keys import RequestKey, digest
+from services.chassis.uploads import chunks_of, header_of
 from services.registry.models import (
     PEFT,
     PEFT_CONFIG,
@@ -83,14 +83,7 @@ class ImportVersion:
         ResourceExhausted(VERSION_TOO_LARGE, BUDGET_USED_UP), DeadlineExceeded(UPLOAD_STALLED).
         Nothing is stored unless the stream ends well. A repeated request gives the first version.
         """
-        request = await next_in_time(messages, self._idle_s)
-        if not isinstance(request, ImportRequest):
-            raise InvalidArgument(
-                "The import ended before it began",
-                field="content",
-                reason="UPLOAD_HEADER_MISSING",
-                remedy="Send the file; its first message says what it is and where it goes.",
-            )
+        request = await header_of(messages, ImportRequest, idle_s=self._idle_s, field=FIELD)
         _check_name(request.file_name)
         config = adapter_config.read(request.adapter_config) if request.adapter_config else None
         model = NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
@@ -156,8 +149,7 @@ class ImportVersion:
 
     async def _chunks(self, messages: AsyncIterator[ImportRequest | bytes]) -> AsyncIterator[bytes]:
         size = 0
-        while (chunk := await next_in_time(messages, self._idle_s)) is not None:
-            assert isinstance(chunk, bytes)
+        async for chunk in chunks_of(messages, idle_s=self._idle_s, field=FIELD):
             size += len(chunk)
             if size > self._max_bytes:
                 raise ResourceExhausted(

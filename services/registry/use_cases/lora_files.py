@@ -118,9 +118,9 @@ def _read_header(text: bytes, begin: int, found: LoraFile) -> tuple[int, tuple[i
     try:
         header = json.loads(text, object_pairs_hook=_without_repeats)
         metadata = header.pop("__metadata__", None) or {}
-        tensors = {name: _tensor(entry) for name, entry in header.items()}
+        tensors = {_text(name): _tensor(entry) for name, entry in header.items()}
         found.metadata = {key: _text(value) for key, value in metadata.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise _unreadable("its header is no table of tensors") from error
     at = 0
     for start, stop in sorted((tensor[2], tensor[3]) for tensor in tensors.values()):
@@ -128,6 +128,8 @@ def _read_header(text: bytes, begin: int, found: LoraFile) -> tuple[int, tuple[i
             raise _unreadable("its tensors lie on one another, or leave gaps")
         at = stop
     found.form = _form(tensors)
+    if not at:
+        raise _unreadable("its tensors hold no numbers")
     ranks = [shape[0] for name, (_, shape, _, _) in tensors.items() if shape and _DOWN.fullmatch(name)]
     found.rank = max(ranks, default=0) or int(_number(found.metadata.get("ss_network_dim", "")))
     if found.rank > _MAX_RANK:

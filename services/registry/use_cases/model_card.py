@@ -45,8 +45,9 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#])")
 
 def model_card(display_name: str, description: str, epoch: FinishedEpoch) -> str:
     """The card of a version that is made from `epoch`."""
+    words = ", ".join(epoch.trigger_words)
     sections = [
-        f"---\n{_front_matter(epoch.base_model, epoch.trigger_word, _widget(epoch), pretended=epoch.pretended)}---",
+        f"---\n{_front_matter(epoch.base_model, words, _widget(epoch), pretended=epoch.pretended)}---",
         f"# {_inline(display_name)}",
         _PRETENDED if epoch.pretended else "",
         description.strip(),
@@ -123,8 +124,11 @@ def _widget(epoch: FinishedEpoch) -> list[object]:
 def _introduction(epoch: FinishedEpoch) -> str:
     base = epoch.base_model.display_name or _base_id(epoch.base_model)
     text = f"A LoRA of {_inline(base)}, rank {epoch.rank}, trained on {epoch.image_count} pictures."
-    if epoch.trigger_word:
-        text += f" Write **{_inline(epoch.trigger_word)}** in a prompt to get the subject."
+    words = [f"**{_inline(word)}**" for word in epoch.trigger_words]
+    if len(words) == 1:
+        text += f" Write {words[0]} in a prompt to get the subject."
+    elif words:
+        text += f" Write {' or '.join(words)} in a prompt to get one of its subjects."
     return text
 
 
@@ -182,7 +186,7 @@ def _notes(epoch: FinishedEpoch) -> str:
 def _training(epoch: FinishedEpoch) -> str:
     rows = [
         ("base model", f"`{_base_id(epoch.base_model)}`"),
-        ("dataset version", f"`{epoch.dataset_version}`, SHA-256 `{epoch.dataset_digest}`"),
+        *_datasets(epoch),
         ("training job", f"`{epoch.training_job}`"),
         *([("went on from", f"`{epoch.initial_lora}`")] if epoch.initial_lora else []),
         ("epoch", str(epoch.number)),
@@ -193,6 +197,18 @@ def _training(epoch: FinishedEpoch) -> str:
         *((name, f"`{value}`") for name, value in epoch.settings.items()),
     ]
     return _table("Training", ("", "value"), rows)
+
+
+def _datasets(epoch: FinishedEpoch) -> list[tuple[str, str]]:
+    if not epoch.datasets:
+        return [("dataset version", f"`{epoch.dataset_version}`, SHA-256 `{epoch.dataset_digest}`")]
+    return [
+        (
+            "regularisation pictures" if each.regularization else f"dataset version, weight {each.weight:g}",
+            f"`{each.dataset_version}`, SHA-256 `{each.dataset_digest}`",
+        )
+        for each in epoch.datasets
+    ]
 
 
 def _files(files: Sequence[EpochFile]) -> str:

@@ -119,7 +119,7 @@ class SaveEpoch:
             description=request.description,
             files=files,
             lineage=epoch.lineage,
-            trigger_word=epoch.trigger_word,
+            trigger_word=", ".join(epoch.trigger_words),
             loss=epoch.loss,
             rank=epoch.rank,
             alpha=epoch.alpha,

@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import tracing
+from services.chassis.cloud_events import event_subject
 from services.chassis.errors import NotFound
 from services.chassis.listing.pages import Query
 from services.chassis.listing.sql import SqlListing
 from services.chassis.names import project_of
-from services.chassis.nats_events import event_subject
 from services.chassis.outbox import Outbox
 from services.chassis.requests.keys import RequestKey
 from services.chassis.requests.sql import RememberedRequests

@@ -24,6 +24,7 @@ log = get_logger(__name__)
 
 _PACE_S = 0.2
 _FORGET_S = 3600.0
+UNFORESEEN = "The tagger failed in a way that it did not expect. Retry; if it persists, name the job to the operator."
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,11 @@ class TagJobRunner:
             return None
 
     async def _run_claimed(self, job: TagJob) -> None:
-        """A database that goes away in the middle leaves the job to whoever claims it next, which may be us."""
+        """A database that goes away in the middle leaves the job to whoever claims it next, which may be us.
+
+        What nobody foresaw ends this job and no other one.
+        """
+        await self._ended_here(job.name)
         stop = self._stops[job.name] = asyncio.Event()
         caller = RequestContext(
             request_id=job.request_id, projects=frozenset({project_of(job.name)}), principal=job.principal
@@ -108,9 +113,25 @@ class TagJobRunner:
         except* Unavailable:
             log.warning("tag_job_interrupted", tag_job=job.name)
             await asyncio.sleep(self._limits.poll_s)
+        except* Exception as crashed:
+            log.error("tag_job_crashed", tag_job=job.name, exc_info=crashed)
+            await self._give_up(job, UNFORESEEN)
         finally:
             del self._stops[job.name]
             self._changes.notify(job.name)
+
+    async def _ended_here(self, name: str) -> None:
+        """Waits for an earlier run of the job by this process, which has not noticed yet that it lost it: it was
+        cancelled and retried, or not renewed in time."""
+        while earlier := self._stops.get(name):
+            earlier.set()
+            await wait(self._changes.next(name), self._limits.poll_s)
+
+    async def _give_up(self, job: TagJob, message: str) -> None:
+        try:
+            await self._jobs.end(job.name, self._owner, lambda current: given_up(current, message, self._now()))
+        except DomainError as error:
+            log.warning("tag_job_left", tag_job=job.name, reason=error.reason)
 
     async def _run(self, job: TagJob, stop: asyncio.Event) -> None:
         try:

@@ -53,7 +53,7 @@ class GrpcModelVersions:
             (length,) = _LENGTH.unpack_from(head)
             header = json.loads(head[_LENGTH.size : _LENGTH.size + length])
             return LoraHeader(tuple(name for name in header if name != _ABOUT), header.get(_ABOUT) or {})
-        except (struct.error, ValueError, AttributeError) as error:
+        except (struct.error, ValueError, AttributeError, RecursionError) as error:
             raise DataLoss(
                 f"The stored LoRA of {name} cannot be read",
                 reason="MODEL_FILE_UNREADABLE",

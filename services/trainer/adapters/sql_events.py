@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.chassis.nats_events import event_subject
+from services.chassis.cloud_events import event_subject
 from services.chassis.outbox import OutboxEvent, new_event
 from services.trainer.models.events import JobEvent, Progressed
 from services.trainer.models.job import TrainingJob

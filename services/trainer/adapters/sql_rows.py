@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 from sqlalchemy import RowMapping
 
 from services.trainer.models.epoch import Epoch, EpochFile, Evaluation, Preview
-from services.trainer.models.job import Attempt, EarlierLora, JobError, JobState, Lease, Outcome, Progress, TrainingJob
+from services.trainer.models.job import (
+    Attempt,
+    EarlierLora,
+    JobError,
+    JobState,
+    Lease,
+    Outcome,
+    Progress,
+    TrainedDataset,
+    TrainingJob,
+)
 from services.trainer.models.placement import memory_class
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
 from services.trainer.recipe.skills import needed_skill
@@ -66,7 +76,7 @@ def _same_column(name: str) -> Callable[[TrainingJob], dict[str, Any]]:
 
 
 def _needed_skill(job: TrainingJob) -> int:
-    return needed_skill(job.parameters, goes_on=job.initial_lora is not None)
+    return needed_skill(job.parameters, goes_on=job.initial_lora is not None, mixes=bool(job.datasets))
 
 
 _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
@@ -79,6 +89,10 @@ _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
     },
     "initial_lora": lambda job: {
         "initial_lora": asdict(job.initial_lora) if job.initial_lora else None,
+        "needs_skill": _needed_skill(job),
+    },
+    "datasets": lambda job: {
+        "datasets": [asdict(dataset) for dataset in job.datasets],
         "needs_skill": _needed_skill(job),
     },
     "memory_bytes": lambda job: {"memory_bytes": job.memory_bytes, "memory_class": memory_class(job.memory_bytes)},
@@ -132,6 +146,7 @@ def job_from_row(row: RowMapping) -> TrainingJob:
         notices=tuple(row["notices"]),
         memory_bytes=row["memory_bytes"],
         initial_lora=_record(EarlierLora, row["initial_lora"]) if row["initial_lora"] else None,
+        datasets=tuple(_record(TrainedDataset, item) for item in row["datasets"]),
         base_previews=tuple(_record(Preview, item) for item in row["base_previews"]),
     )
 

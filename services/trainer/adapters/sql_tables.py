@@ -85,6 +85,7 @@ jobs = Table(
     # The skill that it needs of a worker's program.
     Column("needs_skill", Integer, nullable=False, server_default="0"),
     Column("initial_lora", JsonText, nullable=True),
+    Column("datasets", JsonText, nullable=False, server_default="[]"),
     Column("queued_at", UtcDateTime, nullable=False),
     # When it came into its state; jobs that have not moved since before this was kept have none.
     Column("state_time", UtcDateTime, nullable=True),

@@ -2,7 +2,7 @@
 
 - fit: the loss on the training pictures; falls as the subject is learnt, and goes on falling while it is memorised.
 - moved: the same on the training pictures mirrored, nearer and farther; rises again when their pixels are memorised.
-- held-out: the same on a picture that is not trained on; rises again when memorising begins.
+- held-out: the same on a picture of each dataset that is not trained on; rises again when memorising begins.
 - drift: how far predictions on neutral prompts have moved from the base model's; what the model forgets or overpaints.
 - memorisation: likeness of a preview to the nearest training picture; see ``copies``.
 """
@@ -22,16 +22,18 @@ from services.trainer.engine.job import Evaluation
 from services.trainer.engine.losses import per_sample_loss
 from services.trainer.engine.noise import python_random, torch_generator
 from services.trainer.engine.precision import autocast
+from services.trainer.recipe.sharing import in_turns
 from services.trainer.recipe.workload import EVALUATION_BATCH, EvaluationSamples
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A clean latent [1, C, h, w], its caption, and the weights of its loss [1, 1, h, w] or None."""
+    """A clean latent [1, C, h, w], its caption, the weights of its loss [1, 1, h, w] or None, and its dataset."""
 
     latent: Tensor
     caption: str
     mask: Tensor | None = None
+    dataset: int = 0
 
 
 class Evaluator:
@@ -45,7 +47,7 @@ class Evaluator:
         samples: EvaluationSamples,
         training: Sequence[Example],
         moved: Sequence[Example],
-        held_out: Example | None,
+        held_out: Sequence[Example],
         neutral: Sequence[Example],
         copies: CopyDetector,
     ) -> None:
@@ -56,7 +58,7 @@ class Evaluator:
         self._samples = samples
         self._training = list(training)
         self._moved = list(moved)
-        self._held_out = [held_out] if held_out else []
+        self._held_out = list(held_out)
         self._neutral = list(neutral)
         self._copies = copies
         self._base_fit = self._fit()
@@ -105,11 +107,12 @@ class Evaluator:
     ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
         """(prediction, target, weights) of ``samples`` noised examples, each at a noise level of its own.
 
-        Levels are spread evenly over the whole range, and the examples take turns, in an order that depends on the
-        seed only. The purpose is part of the seed: epochs of a run that is resumed see the noise of those before.
+        Levels are spread evenly over the whole range, and the examples take turns, as do datasets, in an order that
+        depends on the seed only. The purpose is part of the seed: epochs of a resumed run see the noise of the others.
         """
         order = list(range(len(examples)))
         python_random(self._seed, "evaluation", purpose).shuffle(order)
+        order = in_turns(order, lambda number: examples[number].dataset)
         turns = [
             (examples[order[turn % len(order)]], (turn + 0.5) / samples) for turn in range(samples if order else 0)
         ]

@@ -97,15 +97,25 @@ def _taken(
 def _scale(matrices: Mapping[str, Tensor], alpha: Tensor | None, settings: Mapping[str, Any], layer: Adapted) -> float:
     """What a reader of the file multiplies its product by."""
     rank = next((matrices[ending].shape[0] for ending in RANKED if ending in matrices), None)
-    if alpha is not None:
-        return 1.0 if rank is None else float(alpha) / rank
-    prefix = f"{layer.component}."
-    own = settings.get(f"{prefix}lora_alpha")
-    if rank is None or not isinstance(own, int | float):
+    if rank is None:
         return 1.0
-    patterns = settings.get(f"{prefix}alpha_pattern")
-    own = next((value for name, value in (patterns or {}).items() if layer.path.endswith(name)), own)
-    return float(own) / (math.sqrt(rank) if settings.get(f"{prefix}use_rslora") else rank)
+    if alpha is not None:
+        if rank == 0 or alpha.numel() != 1:
+            raise _unfit(f"the scale of {layer.path} is no number")
+        return float(alpha) / rank
+    prefix = f"{layer.component}."
+    own, patterns = settings.get(f"{prefix}lora_alpha"), settings.get(f"{prefix}alpha_pattern")
+    if own is None:
+        return 1.0
+    if isinstance(patterns, dict):
+        own = next((value for name, value in patterns.items() if layer.path.endswith(name)), own)
+    try:
+        scale = float(own) / (math.sqrt(rank) if settings.get(f"{prefix}use_rslora") else rank)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise _unfit(f"the scale of {layer.path} is no number") from error
+    if not math.isfinite(scale):
+        raise _unfit(f"the scale of {layer.path} is no number")
+    return scale
 
 
 def _put(layer: Adapted, matrices: Mapping[str, Tensor]) -> None:

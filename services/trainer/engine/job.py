@@ -57,6 +57,7 @@ class TrainItem:
         crop: part of the upright picture to use, or None for all of it.
         name: how errors and metadata call the picture; never a path of this machine.
         mask_path: grey PNG over the whole upright picture, white where a masked loss counts; None for no mask.
+        dataset: number of its dataset in the job's ``datasets``; weight: of that dataset beside the others.
     """
 
     image_path: Path
@@ -65,6 +66,18 @@ class TrainItem:
     crop: Crop | None = None
     name: str = ""
     mask_path: Path | None = None
+    dataset: int = 0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedDataset:
+    """One of several datasets that a job trains. name: in metadata. trigger_word, subject: its own, "" for none."""
+
+    name: str
+    digest: str = ""
+    trigger_word: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,9 @@ class TrainJobSpec:
         resume_from: a checkpoint folder of an earlier attempt at the same job.
         cache_dir: folder in which latents are kept between jobs, or None.
         initial_lora: what the adapters hold before the first step; None for adapters without effect.
+        datasets: where the items come from, when there are several; () for one.
+        regularization: the user's own pictures of the base model's world, instead of those that ship with it; of each,
+            picture, text and crop count.
         title: name of the model to be, for file names (letters, digits, hyphens) and metadata.
         dataset_digest: digest of the frozen dataset version, for lineage in the metadata.
         created_at: when the job was created, for the metadata; None leaves the times out.
@@ -149,6 +165,8 @@ class TrainJobSpec:
     resume_from: Path | None = None
     cache_dir: Path | None = None
     initial_lora: InitialLora | None = None
+    datasets: tuple[TrainedDataset, ...] = ()
+    regularization: tuple[TrainItem, ...] = ()
     title: str = "lora"
     dataset_digest: str = ""
     created_at: datetime | None = None

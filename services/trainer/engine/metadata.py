@@ -46,8 +46,7 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
     parameters = spec.parameters
     family = families()[spec.base_model.family]
     architecture = family.architecture(spec.base_model.architecture)
-    trained = [spec.items[number].caption for bucket in facts.buckets for number in bucket.items]
-    directory = {"n_repeats": parameters.num_repeats, "img_count": len(trained)}
+    words = _trigger_words(spec)
     network_args = {"target_modules": parameters.target_modules}
     if parameters.adapter != "lora":
         network_args["algo"] = parameters.adapter
@@ -75,8 +74,10 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "ss_resolution": f"({parameters.resolution}, {parameters.resolution})",
         "ss_enable_bucket": parameters.aspect_buckets,
         "ss_bucket_info": json.dumps(_bucket_info(facts.buckets)),
-        "ss_tag_frequency": json.dumps({spec.title: tag_frequency(trained)}),
-        "ss_dataset_dirs": json.dumps({spec.title: directory}),
+        "ss_tag_frequency": json.dumps({name: tag_frequency(texts) for name, texts, _ in _sets(spec, facts)}),
+        "ss_dataset_dirs": json.dumps(
+            {name: {"n_repeats": repeats, "img_count": len(texts)} for name, texts, repeats in _sets(spec, facts)}
+        ),
         "ss_seed": parameters.seed,
         "ss_learning_rate": parameters.learning_rate,
         "ss_unet_lr": parameters.learning_rate,
@@ -99,10 +100,14 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         "modelspec.architecture": f"{architecture.name}/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{parameters.resolution}x{parameters.resolution}",
-        "modelspec.trigger_phrase": parameters.trigger_word,
-        "modelspec.usage_hint": f"Put {parameters.trigger_word} into the prompt." if parameters.trigger_word else "",
+        "modelspec.trigger_phrase": ", ".join(words),
+        "modelspec.usage_hint": f"Put {' or '.join(words)} into the prompt." if words else "",
         "fiveshot.dataset_digest": spec.dataset_digest,
     }
+    if spec.datasets:
+        values["fiveshot.dataset_digests"] = json.dumps({each.name: each.digest for each in spec.datasets})
+    if spec.regularization:
+        values["ss_num_reg_images"] = len(spec.regularization)
     if spec.initial_lora is not None:
         values["fiveshot.initial_lora_digest"] = spec.initial_lora.digest
     if facts.prediction_type in PREDICTION_TYPES:
@@ -111,6 +116,29 @@ def lora_metadata(spec: TrainJobSpec, facts: RunFacts, epoch: int, step: int) ->
         values["ss_training_started_at"] = spec.created_at.timestamp()
         values["modelspec.date"] = spec.created_at.astimezone(UTC).isoformat(timespec="seconds")
     return {key: str(value) for key, value in values.items()}
+
+
+def _trigger_words(spec: TrainJobSpec) -> list[str]:
+    words = [dataset.trigger_word for dataset in spec.datasets] or [spec.parameters.trigger_word]
+    return list(dict.fromkeys(filter(None, words)))
+
+
+def _sets(spec: TrainJobSpec, facts: RunFacts) -> list[tuple[str, list[str], int]]:
+    """Name of each dataset, texts of its trained pictures, and how often one of these is trained in an epoch.
+
+    Of one dataset that is the job's ``num_repeats``; of several it is what their weights make of it, rounded.
+    """
+    samples = {
+        number: count for bucket in facts.buckets for number, count in zip(bucket.items, bucket.repeats, strict=True)
+    }
+    if not spec.datasets:
+        return [(spec.title, [spec.items[number].caption for number in samples], spec.parameters.num_repeats)]
+    found = []
+    for dataset, one in enumerate(spec.datasets):
+        members = [number for number in samples if spec.items[number].dataset == dataset]
+        repeats = round(sum(samples[number] for number in members) / max(1, len(members)))
+        found.append((one.name, [spec.items[number].caption for number in members], repeats))
+    return found
 
 
 def tag_frequency(captions: Iterable[str]) -> dict[str, int]:

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from services.trainer.engine.acceleration import build_step, choose_acceleration
 from services.trainer.engine.base_samples import BaseSamples, Report
 from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint
 from services.trainer.engine.conditioning import TextConditioner
-from services.trainer.engine.copies import CopyDetector
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.evaluation import Evaluator, Example
+from services.trainer.engine.examples import copies_of, held_out_example, moved_examples, training_example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
 from services.trainer.engine.initial_lora import put_in
@@ -34,29 +33,27 @@ from services.trainer.engine.job import (
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
-from services.trainer.engine.masks import loss_weights
 from services.trainer.engine.metadata import RunFacts
 from services.trainer.engine.micro_batches import in_parts
 from services.trainer.engine.not_finite import slow_down
 from services.trainer.engine.optimizers import build_optimizer, build_schedule
 from services.trainer.engine.picture_losses import PictureLosses
-from services.trainer.engine.pictures import Picture, moved, moved_masks, open_picture, render, views_of
+from services.trainer.engine.pictures import Picture, open_picture
 from services.trainer.engine.precision import DTYPES, autocast, choose_device, gradient_scaler
 from services.trainer.engine.previews import preview_request
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.quiet import quiet_libraries
-from services.trainer.engine.regularization import RegularizationSet, load_regularization
+from services.trainer.engine.regularization import OwnRegularization, RegularizationSet, regularization_of
 from services.trainer.engine.step import Step
 from services.trainer.engine.warm import Warm
-from services.trainer.recipe.buckets import bucket_shapes, nearest_shape
 from services.trainer.recipe.captions import preserved_caption
 from services.trainer.recipe.parameter_spec import InvalidParameter
-from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
-from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job, samples_of
+from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job
 from services.trainer.recipe.prompts import with_prompts
+from services.trainer.recipe.sharing import samples_of, samples_of_each
 from services.trainer.recipe.streaming import Streaming
-from services.trainer.recipe.workload import MOVED_PICTURES, evaluation_samples
+from services.trainer.recipe.workload import evaluation_samples
 
 THUMBNAIL_SIDE = 256
 PARAMETERS_FREE_TO_CHANGE = (
@@ -154,9 +151,9 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     if not acceleration.channels_last:
         family.use_contiguous_layout()
     captions = [item.caption for item in spec.items]
-    preserved = _preserved(captions, parameters)
-    regularization = load_regularization(spec.base_model) if parameters.regularization_fraction > 0.0 else None
-    latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, captions, report)
+    preserved = _preserved(spec)
+    regularization = regularization_of(spec)
+    latents, held_out = _encode(family, fingerprint, pictures, plan, regularization, spec, report)
 
     trained_texts = (*captions, *preserved, *(regularization.captions if regularization else ()))
     family.use_long_texts(trained_texts)
@@ -178,12 +175,12 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         neutral = samples_of_base.neutral(captions)
         report(Phase.BASE_EVALUATION, 0, 1)
         training = [
-            _example(bucket, item, pictures[item], captions[item])
+            training_example(bucket, item, pictures[item])
             for bucket, members in zip(latents, plan.buckets, strict=True)
             for item in members.items
         ]
-        samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=held_out is not None)
-        moved_views = _moved_examples(family, fingerprint, pictures, plan, spec, captions) if samples.moved else []
+        samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=bool(held_out))
+        moved_views = moved_examples(family, fingerprint, pictures, plan, spec) if samples.moved else []
         evaluator = Evaluator(
             family,
             parameters.seed,
@@ -193,7 +190,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
             moved_views,
             held_out,
             neutral,
-            _copies(pictures, plan, parameters),
+            copies_of(pictures, plan, parameters),
         )
 
     report(Phase.ADAPTER, 0, 1)
@@ -215,7 +212,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         schedule=build_schedule(optimizer, parameters, plan.steps.total_steps),
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
-    identity = _identity(spec, fingerprint, pictures, family.training_adapter.digest)
+    identity = _identity(spec, fingerprint, pictures, family.training_adapter.digest, regularization)
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
@@ -267,11 +264,18 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     )
 
 
-def _preserved(captions: Sequence[str], parameters: TrainingParameters) -> tuple[str, ...]:
+def _preserved(spec: TrainJobSpec) -> tuple[str, ...]:
+    parameters = spec.parameters
     if parameters.preservation_weight == 0.0:
         return ()
     word, instead = parameters.trigger_word, parameters.preservation_class
-    return tuple(preserved_caption(caption, word, instead) for caption in captions)
+    if not spec.datasets:
+        return tuple(preserved_caption(item.caption, word, instead) for item in spec.items)
+    of_item = [spec.datasets[item.dataset] for item in spec.items]
+    return tuple(
+        preserved_caption(item.caption, dataset.trigger_word, instead or dataset.subject)
+        for item, dataset in zip(spec.items, of_item, strict=True)
+    )
 
 
 def _reporter(hooks: Hooks) -> Report:
@@ -280,7 +284,14 @@ def _reporter(hooks: Hooks) -> Report:
 
 def _plan(pictures: Sequence[Picture], spec: TrainJobSpec, family: Family) -> JobPlan:
     sizes = [
-        PictureSize(*picture.size, picture.item.crop, picture.item.repeats, masked=picture.mask is not None)
+        PictureSize(
+            *picture.size,
+            picture.item.crop,
+            picture.item.repeats,
+            masked=picture.mask is not None,
+            dataset=picture.item.dataset,
+            weight=picture.item.weight,
+        )
         for picture in pictures
     ]
     try:
@@ -295,12 +306,11 @@ def _encode(
     fingerprint: str,
     pictures: Sequence[Picture],
     plan: JobPlan,
-    regularization: RegularizationSet | None,
+    regularization: RegularizationSet | OwnRegularization | None,
     spec: TrainJobSpec,
-    captions: Sequence[str],
     report: Report,
-) -> tuple[list[BucketLatents], Example | None]:
-    """Latents of every bucket, and of the picture that is held out."""
+) -> tuple[list[BucketLatents], list[Example]]:
+    """Latents of every bucket, and of the pictures that are held out."""
     done = 0
 
     def count() -> None:
@@ -326,60 +336,16 @@ def _encode(
         mask = None if mask is None else mask.to(family.device)
         buckets.append(BucketLatents(bucket.width, bucket.height, mean, std, mask, rows, extra_rows))
         report(Phase.ENCODING, done, len(pictures))
-    if plan.held_out is None:
-        return buckets, None
-    shapes = bucket_shapes(spec.parameters.resolution, family.pixel_multiple)
-    shapes = shapes if spec.parameters.aspect_buckets else shapes[:1]
-    shape = nearest_shape(*pictures[plan.held_out].trained_size, shapes)
-    plain = replace(spec.parameters, crop_variants=1, flip=False)
-    kept = pictures[plan.held_out]
-    posterior, (mask,), _ = encoder.encode_pictures({0: kept}, shape, plain)
-    weights = mask.unsqueeze(0).to(family.device) if mask is not None and kept.mask is not None else None
-    return buckets, Example(posterior.mean, captions[plan.held_out], weights)
+    return buckets, [held_out_example(family, encoder, pictures[number], spec.parameters) for number in plan.held_out]
 
 
-def _example(bucket: BucketLatents, item: int, picture: Picture, caption: str) -> Example:
-    """A training picture to measure on, weighed by its mask where it has one."""
-    latent, weights = bucket.plain(item)
-    return Example(latent, caption, weights if picture.mask is not None else None)
-
-
-def _moved_examples(
-    family: Family,
+def _identity(
+    spec: TrainJobSpec,
     fingerprint: str,
     pictures: Sequence[Picture],
-    plan: JobPlan,
-    spec: TrainJobSpec,
-    captions: Sequence[str],
-) -> list[Example]:
-    """The first training pictures seen otherwise than they are trained, in the shapes of their buckets."""
-    encoder = LatentEncoder(family, fingerprint, spec.cache_dir, lambda: None)
-    chosen = [(item, bucket) for bucket in plan.buckets for item in bucket.items][:MOVED_PICTURES]
-    examples = []
-    for item, bucket in chosen:
-        shape = (bucket.width, bucket.height)
-        posterior = encoder.encode_pixels(moved(pictures[item], shape), f"moved|{pictures[item].digest}|{shape}")
-        shares = moved_masks(pictures[item], shape, family.latent_factor)
-        weights = [None] * 2 if shares is None else [_weights(each, spec, family) for each in shares]
-        examples += [
-            Example(mean.unsqueeze(0), captions[item], mask) for mean, mask in zip(posterior.mean, weights, strict=True)
-        ]
-    return examples
-
-
-def _weights(shares: numpy.ndarray, spec: TrainJobSpec, family: Family) -> Tensor:
-    return loss_weights(shares, spec.parameters.unmasked_weight).unsqueeze(0).to(family.device)
-
-
-def _copies(pictures: Sequence[Picture], plan: JobPlan, parameters: TrainingParameters) -> CopyDetector:
-    """Of the pictures that are trained, as they are trained."""
-    plain = replace(parameters, crop_variants=1, flip=False)
-    shapes = [((bucket.width, bucket.height), item) for bucket in plan.buckets for item in bucket.items]
-    views = [(pictures[item].image, views_of(pictures[item], shape, plain)[0], shape) for shape, item in shapes]
-    return CopyDetector([Image.fromarray(render(*view)) for view in views])
-
-
-def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture], training_adapter: str) -> str:
+    training_adapter: str,
+    regularization: RegularizationSet | OwnRegularization | None,
+) -> str:
     """Digest of everything that decides the weights; a checkpoint fits a job with the same one."""
     parameters = {
         name: value
@@ -397,9 +363,15 @@ def _identity(spec: TrainJobSpec, fingerprint: str, pictures: Sequence[Picture],
         for picture in pictures
     ]
     initial = f"initial {spec.initial_lora.digest}" if spec.initial_lora else ""
-    return hashlib.sha256(
-        to_json([fingerprint, parameters, items, *filter(None, [training_adapter, initial])]).encode()
-    ).hexdigest()
+    parts: list[object] = [fingerprint, parameters, items, *filter(None, [training_adapter, initial])]
+    if spec.datasets:
+        words = [(dataset.trigger_word, dataset.subject) for dataset in spec.datasets]
+        of_each = [picture.item.dataset for picture in pictures]
+        parts.append([words, of_each, samples_of_each(spec.items, spec.parameters)])
+    if isinstance(regularization, OwnRegularization):
+        # Those of the base model are known by its fingerprint.
+        parts.append([regularization.digest, regularization.captions])
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
 def _thumbnail(picture: Picture) -> Image.Image:

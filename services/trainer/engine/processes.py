@@ -25,7 +25,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.helpers import Helpers
 from services.trainer.engine.job import Command, TrainJobSpec
 from services.trainer.engine.precision import choose_device
-from services.trainer.recipe.plan import drawn_samples
+from services.trainer.recipe.sharing import drawn_samples
 from services.trainer.recipe.workload import WORTH_A_HELPER
 
 LARGEST_SHARED_MODEL = 1 << 30
@@ -180,7 +180,7 @@ def process_count(spec: TrainJobSpec) -> int:
     """As the spec says; ``0`` means two on a CPU with two threads or more, for long jobs on small base models."""
     if spec.processes > 0:
         return spec.processes
-    if drawn_samples([item.repeats for item in spec.items], spec.parameters) < WORTH_A_HELPER:
+    if drawn_samples(spec.items, spec.parameters) < WORTH_A_HELPER:
         return 1
     path = Path(spec.base_model.source)
     if choose_device(spec.device).type != "cpu" or torch.get_num_threads() < 2 or not path.is_dir():

@@ -102,10 +102,22 @@ def _about(pictures: Named) -> Iterator[str]:
         yield f"Learnt by heart: {', '.join(pictures.by_heart)}; lower its repeats."
 
 
+def _astray(last: Evaluation, *, finished: bool) -> str:
+    """Of a run that moved the model and not towards the photos: more of the same would make it worse."""
+    so_far, learnt = ("", "was") if finished else ("So far ", "is")
+    changed = f", by {last.drift:.0%} where it has no part" if last.drift >= NOTICEABLE_DRIFT else ""
+    nothing = "nothing" if so_far else "Nothing"
+    sentence = f"{so_far}{nothing} of your subject {learnt} learnt, although the pictures change{changed}."
+    return f"{sentence} Lower the learning rate." if finished else sentence
+
+
 def _reason(evaluations: Sequence[Evaluation], chosen: int, *, finished: bool) -> str:
     """What a photographer sees, in a sentence or two."""
     evaluation = evaluations[chosen - 1]
     if max(1.0 - each.photo_error for each in evaluations) < LEARNT:
+        last = evaluations[-1]
+        if last.drift >= NOTICEABLE_DRIFT or last.photo_error > 1.0 + LEARNT:
+            return _astray(last, finished=finished)
         if not finished:
             return "Nothing is learnt so far: the pictures are still those of the base model."
         return (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
@@ -16,7 +16,10 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.job import BaseModelFiles
+from services.trainer.engine.job import BaseModelFiles, TrainJobSpec
+from services.trainer.engine.json_text import to_json
+from services.trainer.engine.pictures import Picture, open_picture, render, views_of
+from services.trainer.recipe.parameters import TrainingParameters
 
 FILE_NAME = "regularization.safetensors"
 
@@ -34,6 +37,40 @@ class RegularizationSet:
         if self.pictures.shape[1:3] == (height, width):
             return self.pictures
         return numpy.stack([_cover(picture, width, height) for picture in self.pictures])
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRegularization:
+    """The user's own pictures of the base model's world; see ``RegularizationSet``."""
+
+    pictures: tuple[Picture, ...]
+    captions: tuple[str, ...]
+    digest: str
+    parameters: TrainingParameters
+
+    def resized(self, width: int, height: int) -> numpy.ndarray:
+        """Pixels uint8 [N, height, width, 3], each cut as a training picture of that bucket is."""
+        shape = (width, height)
+        return numpy.stack(
+            [render(each.image, views_of(each, shape, self.parameters)[0], shape) for each in self.pictures]
+        )
+
+
+def regularization_of(spec: TrainJobSpec) -> RegularizationSet | OwnRegularization | None:
+    """What a job mixes in: the user's own pictures, else those of its base model; None where it asks for neither.
+
+    Raises:
+        EngineError: as ``load_regularization`` and ``open_picture``.
+    """
+    if spec.parameters.regularization_fraction == 0.0:
+        return None
+    if not spec.regularization:
+        return load_regularization(spec.base_model)
+    plain = replace(spec.parameters, masked_loss=False, crop_variants=1, flip=False)
+    pictures = tuple(open_picture(item, plain, spec.decode) for item in spec.regularization)
+    captions = tuple(item.caption for item in spec.regularization)
+    contents = [(picture.digest, picture.item.crop) for picture in pictures]
+    return OwnRegularization(pictures, captions, hashlib.sha256(to_json(contents).encode()).hexdigest(), plain)
 
 
 def load_regularization(files: BaseModelFiles) -> RegularizationSet:

@@ -103,10 +103,11 @@ def _train_epochs(run: Run) -> TrainResult:
         steps = epoch_steps(run.plan.buckets, run.spec.parameters, place.epoch)
         began = time.monotonic()
         for step in steps[place.step_in_epoch :]:
+            rate = meter.rate()
             loss, samples = train_step(run, step)
             place.step += 1
             place.step_in_epoch += 1
-            meter.add(loss, samples)
+            meter.add(loss, samples, rate)
             match run.processes.agree(hooks.control()):
                 case Command.CANCEL:
                     return _result(run, RunStatus.CANCELLED, recommendation)
@@ -167,12 +168,15 @@ class _Meter:
         self._aside_seconds = 0.0
         self._aside_of_epoch = 0.0
 
-    def add(self, loss: Tensor, samples: int) -> None:
+    def rate(self) -> float | Tensor:
+        """The learning rate of the step that comes; afterwards the schedule has moved on to the next one's."""
+        rate: float | Tensor = self._run.state.optimizer.param_groups[0]["lr"]
+        return rate.clone() if isinstance(rate, Tensor) else rate
+
+    def add(self, loss: Tensor, samples: int, rate: float | Tensor) -> None:
         """Note a step; call after ``place`` counts it."""
         self._samples += samples
         place = self._run.place
-        rate = self._run.state.optimizer.param_groups[0]["lr"]
-        rate = rate.clone() if isinstance(rate, Tensor) else rate
         self._waiting.append(_Waiting(loss, place.step, place.epoch + 1, rate))
         if time.monotonic() - self._read_at >= READ_LOSS_EVERY_S:
             self.read()

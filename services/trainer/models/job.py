@@ -78,6 +78,20 @@ class EarlierLora:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainedDataset:
+    """One of several datasets of a job. version: its name; digest: over its contents. weight: of its steps beside the
+    others. regularization: its pictures keep the base model in place, and have no weight."""
+
+    version: str
+    digest: str
+    weight: float = 1.0
+    regularization: bool = False
+    image_count: int = 0
+    trigger_word: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One time that a worker took the job.
 
@@ -130,11 +144,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A fine-tune of one base model on one frozen dataset version.
+    """A fine-tune of one base model on frozen dataset versions.
 
     Attributes:
         name: `projects/{project}/trainingJobs/{training_job}`.
-        dataset_version: name of the frozen version; `dataset_digest` is over its contents.
+        dataset_version: name of the frozen version, the first that is trained; `dataset_digest` is over its contents.
+        datasets: all of them, regularisation pictures included; () where one is trained alone.
         steps_per_epoch: exact, from the one planning function; samples_per_step: pictures behind one optimizer step.
         attempts: oldest first. failures: attempts that spent the retry budget. losses: workers lost in a row since the
             last finished epoch; hardware does not spend the budget, but a job that kills every worker must end.
@@ -193,6 +208,7 @@ class TrainingJob:
     memory_low_bytes: int = 0
     entry: str = ""
     initial_lora: EarlierLora | None = None
+    datasets: tuple[TrainedDataset, ...] = ()
 
     @property
     def loads(self) -> str:

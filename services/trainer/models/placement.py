@@ -12,7 +12,7 @@ memory takes any job.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -110,6 +110,26 @@ class Fleet:
             f"It needs about {_gigabytes(job.memory_bytes)} of memory, {_gigabytes(job.memory_low_bytes)} at least. "
             f"The largest worker that is there has {_gigabytes(largest.memory_bytes)}, of which a job may use "
             f"{_gigabytes(largest.usable)}."
+        )
+
+    def why_unchecked(self, candidates: Mapping[str, int]) -> str:
+        """Why no worker that is there can check an uploaded base model, a sentence; "" when one can, or none is there.
+
+        candidates: entries of the catalogue that it may be made from, with the bytes that loading one needs.
+        """
+        if not self.kinds or not candidates:
+            return ""
+        able = [(kind, needs) for name, needs in candidates.items() for kind in self.kinds if kind.loads(name)]
+        if not able:
+            names = ", ".join(name.removeprefix("baseModels/") for name in candidates)
+            return f"No worker that is there can load {names}, which its check needs."
+        if any(not kind.usable or needs <= kind.usable for kind, needs in able):
+            return ""
+        largest = max((kind for kind, _ in able), key=lambda kind: kind.usable)
+        least = min(needs for _, needs in able)
+        return (
+            f"Its check needs about {_gigabytes(least)} of memory. The largest worker that is there has "
+            f"{_gigabytes(largest.memory_bytes)}, of which a check may use {_gigabytes(largest.usable)}."
         )
 
     def limit(self, base_model: str, mixed_precision: str) -> float:

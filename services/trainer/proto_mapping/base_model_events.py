@@ -7,7 +7,7 @@ from typing import Any
 from fiveshot.trainer.v1 import base_model_event_pb2 as pb
 from google.protobuf import json_format
 
-from services.chassis.nats_events import event_subject
+from services.chassis.cloud_events import event_subject
 from services.trainer.models.own_base_model import OwnBaseModel
 from services.trainer.proto_mapping.base_models import own_to_proto, state_to_proto
 from services.trainer.proto_mapping.times import to_timestamp

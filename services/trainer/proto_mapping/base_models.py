@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 from fiveshot.trainer.v1 import base_model_pb2, training_service_pb2, worker_service_pb2
 
-from services.chassis.errors import DomainError, relocated
-from services.chassis.http_bodies import received
 from services.chassis.names import project_of
 from services.chassis.requests.keys import RequestKey, digest, digest_of_bytes
 from services.trainer.models.own_base_model import OwnBaseModel, OwnBaseModelState
@@ -54,6 +51,7 @@ def own_to_proto(model: OwnBaseModel) -> _Message:
 def view_to_proto(view: OwnBaseModelView) -> _Message:
     """A base model as callers see it, with the parameters that it takes once it is ready."""
     message = own_to_proto(view.model)
+    message.held_back = view.held_back
     if view.offered is not None:
         taken = base_model_to_proto(view.offered)
         taken.ClearField("hub_id")
@@ -102,28 +100,17 @@ def base_model_edit(request: _Service.UpdateBaseModelRequest) -> BaseModelEdit:
 async def upload_messages(
     requests: AsyncIterator[_Service.UploadBaseModelRequest],
 ) -> AsyncIterator[BaseModelUpload | bytes]:
-    """An upload's header, then its bytes."""
+    """An upload's header, then its bytes. Over HTTP the first message has both."""
     async for request in requests:
-        if request.WhichOneof("part") == "header":
-            yield BaseModelUpload(request.header.name, request.header.offset)
-        else:
-            yield request.chunk
-
-
-def content_messages(
-    requests: AsyncIterator[_Service.UploadBaseModelContentRequest],
-) -> AsyncIterator[BaseModelUpload | bytes]:
-    """The pieces of an HTTP upload as the same stream."""
-    return received(requests, lambda request: BaseModelUpload(request.name, request.offset))
-
-
-@contextmanager
-def content_fields() -> Iterator[None]:
-    """Errors of an upload in the spelling of the HTTP one: its fields have no header around them."""
-    try:
-        yield
-    except DomainError as error:
-        raise relocated(error, _content_field) from error
+        match request.WhichOneof("part"):
+            case "header":
+                yield BaseModelUpload(request.header.name, request.header.offset)
+            case "chunk":
+                yield request.chunk
+            case _:
+                if request.name:
+                    yield BaseModelUpload(request.name, request.offset)
+                yield request.content.data
 
 
 def for_worker(model: OwnBaseModel) -> worker_service_pb2.OwnBaseModel:
@@ -149,7 +136,3 @@ def check_to_proto(check: BaseModelCheck) -> worker_service_pb2.BaseModelCheckAs
         lease_duration=to_duration(check.lease),
         candidates=check.candidates,
     )
-
-
-def _content_field(field: str) -> str:
-    return "content" if field == "chunk" else field.removeprefix("header.")

@@ -10,10 +10,11 @@ from google.protobuf.duration_pb2 import Duration
 from services.chassis.names import project_of
 from services.trainer.models.base import Estimate
 from services.trainer.models.editing import Editable
-from services.trainer.models.job import Attempt, Directive, JobError, JobState, Outcome, TrainingJob
+from services.trainer.models.job import Attempt, Directive, JobError, JobState, Outcome, TrainedDataset, TrainingJob
 from services.trainer.proto_mapping.epochs import preview_to_proto
 from services.trainer.proto_mapping.parameters import given_parameters, parameters_to_proto
 from services.trainer.proto_mapping.times import to_timestamp
+from services.trainer.use_cases.mixing import AskedDataset
 from services.trainer.use_cases.planning import JobRequest
 from services.trainer.use_cases.reading import JobView
 from services.trainer.use_cases.steering import JobEdit
@@ -70,6 +71,10 @@ def request_from_proto(
         labels=dict(job.labels),
         ignore_audit=create.ignore_audit if create else False,
         initial_lora=job.initial_lora,
+        datasets=tuple(
+            AskedDataset(each.dataset_version, each.weight if each.HasField("weight") else None, each.regularization)
+            for each in job.datasets
+        ),
     )
 
 
@@ -125,6 +130,7 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
         notices=job.notices,
         pretended=job.pretended,
     )
+    message.datasets.extend(_dataset_to_proto(dataset) for dataset in job.datasets)
     if job.initial_lora is not None:
         message.initial_lora = job.initial_lora.name
         message.initial_lora_digest = job.initial_lora.sha256
@@ -135,6 +141,18 @@ def stored_job_to_proto(job: TrainingJob) -> training_job_pb2.TrainingJob:
     if job.end_time is not None:
         message.end_time.CopyFrom(to_timestamp(job.end_time))
     return message
+
+
+def _dataset_to_proto(dataset: TrainedDataset) -> training_job_pb2.TrainedDataset:
+    return training_job_pb2.TrainedDataset(
+        dataset_version=dataset.version,
+        weight=None if dataset.regularization else dataset.weight,
+        regularization=dataset.regularization,
+        dataset_digest=dataset.digest,
+        image_count=dataset.image_count,
+        trigger_word=dataset.trigger_word,
+        subject=dataset.subject,
+    )
 
 
 def _attempt_to_proto(attempt: Attempt) -> training_job_pb2.Attempt:

@@ -24,7 +24,8 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import JobCost, job_cost
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
-from services.trainer.recipe.plan import PictureSize, drawn_samples, plan_job
+from services.trainer.recipe.plan import PictureSize, plan_job
+from services.trainer.recipe.sharing import drawn_samples
 
 MIB = 1 << 20
 UNUSABLE = 0.06
@@ -51,11 +52,17 @@ class Fit(StrEnum):
     NO = "NO"
 
 
-def cost_of(model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize]) -> JobCost | None:
+def cost_of(
+    model: BaseModel,
+    parameters: TrainingParameters,
+    pictures: Sequence[PictureSize],
+    *,
+    own_regularization: int = 0,
+) -> JobCost | None:
     """What a job costs; None for a base model that was not counted. Raises InvalidParameter as ``plan_job`` does."""
     if model.costs is None:
         return None
-    plan = plan_job(pictures, parameters, model.pixel_multiple)
+    plan = plan_job(pictures, parameters, model.pixel_multiple, own_regularization=own_regularization)
     return job_cost(model.costs, parameters, plan, neutral_prompts=len(model.neutral_prompts))
 
 
@@ -75,7 +82,7 @@ def choose_time(
     if cost is None:
         return "", None
     found: list[tuple[str, TimeEstimate]] = []
-    samples = drawn_samples([one.repeats for one in pictures], parameters)
+    samples = drawn_samples(pictures, parameters)
     for device in devices:
         timed = estimate_time(
             cost,

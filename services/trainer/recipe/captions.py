@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.words import replaced
 
 SEPARATOR = ", "
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|_+")
@@ -56,9 +57,7 @@ def preserved_caption(caption: str, trigger_word: str, instead: str) -> str:
     """
     if not trigger_word:
         return caption
-    followed = rf"(?:\s+{re.escape(instead)}(?!\w))?" if instead else ""
-    word = re.compile(rf"(?<!\w){re.escape(trigger_word)}(?!\w){followed}", re.IGNORECASE)
-    return SEPARATOR.join(parts_of(re.sub(r"\s+", " ", word.sub(lambda _: instead, caption))))
+    return SEPARATOR.join(parts_of(re.sub(r"\s+", " ", replaced(caption, trigger_word, instead))))
 
 
 def sample_caption(caption: str, parameters: TrainingParameters, draw: random.Random) -> str:

@@ -153,9 +153,11 @@ def _check_layout(tensors: Mapping[str, Any], body_bytes: int) -> None:
             kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         except (TypeError, KeyError, ValueError) as error:
             raise _damaged(f"its header says nothing usable of {name}") from error
+        if not isinstance(kind, str) or not _TEXT.fullmatch(kind):
+            raise _damaged(f"its header says nothing usable of {name}")
         if not all(type(number) is int and 0 <= number < 2**48 for number in (*_sides(shape, name), begin, end)):
             raise _damaged(f"its header has impossible numbers for {name}")
-        width = _FLOATS[kind][1] if kind in _FLOATS else _OTHERS.get(kind, 0) if isinstance(kind, str) else 0
+        width = _FLOATS[kind][1] if kind in _FLOATS else _OTHERS.get(kind, 0)
         if width and end - begin != width * math.prod(shape):
             raise _damaged(f"{name} has other bytes than its shape needs")
         places.append((begin, end))

@@ -193,9 +193,9 @@ def job_cost(
     training = _passes(costs, parameters, plan, areas) + optimizing
     round_of_previews = _previews(costs, parameters, square)
     pictures = [len(bucket.items) for bucket in plan.buckets]
-    samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=plan.held_out is not None)
+    samples = evaluation_samples(parameters, plan.steps.samples_per_epoch, held_out=bool(plan.held_out))
     evaluation = _evaluation(costs, parameters, areas, pictures, neutral_prompts, samples)
-    encoding = _encoding(costs, parameters, areas, pictures)
+    encoding = _encoding(costs, parameters, areas, pictures, plan.own_regularization)
     moved = costs.encode(areas[0], MOVED_VIEWS).times(min(MOVED_PICTURES, sum(pictures)) if samples.moved else 0)
     neutral = costs.predict(parameters, square, 2 * max(1, neutral_prompts), adapted=False)
     sampling = neutral.times(NEUTRAL_STEPS if neutral_prompts else 0)
@@ -289,15 +289,20 @@ def _predictions(costs: ModelCosts, parameters: TrainingParameters, area: float,
 
 
 def _encoding(
-    costs: ModelCosts, parameters: TrainingParameters, areas: Sequence[float], pictures: Sequence[int]
+    costs: ModelCosts,
+    parameters: TrainingParameters,
+    areas: Sequence[float],
+    pictures: Sequence[int],
+    own_regularization: int,
 ) -> Counted:
-    """The autoencoder over every view of every picture, and over the regularisation set once a bucket."""
+    """The autoencoder over every view of every picture, and over the regularisation pictures once a bucket."""
+    regularization = own_regularization or costs.regularization_pictures
     views = parameters.crop_variants * (2 if parameters.flip else 1)
     total = Counted()
     for area, count in zip(areas, pictures, strict=True):
         total = total + _in_batches(costs, area, views).times(count)
-        if parameters.regularization_fraction > 0.0 and costs.regularization_pictures:
-            total = total + _in_batches(costs, area, costs.regularization_pictures)
+        if parameters.regularization_fraction > 0.0 and regularization:
+            total = total + _in_batches(costs, area, regularization)
     return total
 
 

@@ -144,7 +144,7 @@ def _said(metadata: Mapping[str, str]) -> dict[str, str]:
     """What our own files say of how they were trained."""
     try:
         said = json.loads(metadata.get("ss_network_args", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(said, dict):
         return {}

@@ -14,8 +14,8 @@ from fractions import Fraction
 from services.trainer.recipe.buckets import Bucket, Crop, cropped_size, plan_buckets
 from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.sharing import held_out_pictures, samples_of_each
 
-PICTURES_FOR_A_HELD_OUT_ONE = 8
 _HALF = Fraction(1, 2)
 
 
@@ -29,6 +29,7 @@ class PictureSize:
         crop: the part that is trained, or None for all of it.
         repeats: the picture's own, which the job's ``num_repeats`` multiplies.
         masked: it has a mask, so that a masked loss cuts its crop all the same.
+        dataset: number of its dataset, where a job trains several; weight: of that dataset beside the others.
     """
 
     width: int
@@ -36,6 +37,8 @@ class PictureSize:
     crop: Crop | None = None
     repeats: int = 1
     masked: bool = False
+    dataset: int = 0
+    weight: float = 1.0
 
     def trained_crop(self, parameters: TrainingParameters) -> Crop | None:
         """The part that is cut out. A masked loss keeps a picture without a mask whole, and weighs the crop."""
@@ -58,29 +61,40 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """Buckets (items are numbers of pictures), step counts, and the picture kept out of training, if any."""
+    """Buckets (items are numbers of pictures), step counts, and the pictures kept out of training.
+
+    own_regularization: the user's own regularisation pictures; 0 where the base model's set is used, or none.
+    """
 
     buckets: tuple[Bucket, ...]
     steps: StepPlan
-    held_out: int | None
+    held_out: tuple[int, ...]
+    own_regularization: int = 0
 
 
-def plan_job(pictures: Sequence[PictureSize], parameters: TrainingParameters, pixel_multiple: int) -> JobPlan:
+def plan_job(
+    pictures: Sequence[PictureSize],
+    parameters: TrainingParameters,
+    pixel_multiple: int,
+    *,
+    own_regularization: int = 0,
+) -> JobPlan:
     """Plan a job over at least one picture.
 
     Args:
         pixel_multiple: of the base model (catalogue), which the sides of every bucket are multiples of.
+        own_regularization: regularisation pictures that the user gives.
 
     Raises:
         InvalidParameter: for a resolution that the base model cannot take.
     """
-    held_out = held_out_picture(len(pictures), parameters)
-    trained = [number for number in range(len(pictures)) if number != held_out]
+    samples = samples_of_each(pictures, parameters)
+    trained = [number for number, count in enumerate(samples) if count]
     sizes = [cropped_size(p.width, p.height, p.trained_crop(parameters)) for p in pictures]
     try:
         planned = plan_buckets(
             [sizes[number] for number in trained],
-            [samples_of(pictures[number].repeats, parameters) for number in trained],
+            [samples[number] for number in trained],
             resolution=parameters.resolution,
             multiple=pixel_multiple,
             aspect_buckets=parameters.aspect_buckets,
@@ -97,24 +111,7 @@ def plan_job(pictures: Sequence[PictureSize], parameters: TrainingParameters, pi
         parameters.gradient_accumulation_steps,
         parameters.num_epochs,
     )
-    return JobPlan(buckets, steps, held_out)
-
-
-def held_out_picture(count: int, parameters: TrainingParameters) -> int | None:
-    """The number of the picture that is kept out of training: the last one, where there are enough to spare one."""
-    return count - 1 if parameters.hold_out and count >= PICTURES_FOR_A_HELD_OUT_ONE else None
-
-
-def samples_of(own_repeats: int, parameters: TrainingParameters) -> int:
-    """Samples that a picture gives an epoch: its own repeats times the job's."""
-    return max(1, own_repeats) * parameters.num_repeats
-
-
-def drawn_samples(own_repeats: Sequence[int], parameters: TrainingParameters) -> float:
-    """Samples of a whole job, those of the regularisation set included. own_repeats: of each picture."""
-    held_out = held_out_picture(len(own_repeats), parameters)
-    of_epoch = sum(samples_of(own, parameters) for number, own in enumerate(own_repeats) if number != held_out)
-    return of_epoch * parameters.num_epochs * (1.0 + parameters.regularization_fraction)
+    return JobPlan(buckets, steps, held_out_pictures(pictures, parameters), own_regularization)
 
 
 def regularization_share(fraction: float, samples: int) -> Fraction:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from services.trainer.recipe.parameter_spec import MAX_PROMPT_CHARACTERS
+from services.trainer.recipe.parameter_spec import MAX_PREVIEWS, MAX_PROMPT_CHARACTERS
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.words import has_word
 from services.trainer.recipe.workload import preview_count
 
 _STOPS = frozenset(
@@ -54,6 +55,37 @@ def with_prompts(
     return replace(parameters, preview_prompts=tuple(prompts[:count]))
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a dataset says of its pictures; see ``with_prompts``."""
+
+    trigger_word: str
+    subject: str
+    captions: tuple[str, ...]
+
+
+def with_prompts_of_each(
+    parameters: TrainingParameters, templates: Sequence[str], datasets: Sequence[Described], neutral: Sequence[str] = ()
+) -> TrainingParameters:
+    """As ``with_prompts``; several datasets take turns after the user's own prompts, and each has at least one."""
+    if len(datasets) == 1:
+        one = datasets[0]
+        return with_prompts(parameters, templates, one.captions, one.subject, neutral)
+    count = max(preview_count(parameters), min(MAX_PREVIEWS, len(datasets)))
+    prompts = list(parameters.preview_prompts)
+    fresh = replace(parameters, preview_prompts=(), preview_seeds=())
+    of_each = [
+        with_prompts(
+            replace(fresh, trigger_word=one.trigger_word), templates, one.captions, one.subject, neutral
+        ).preview_prompts
+        for one in datasets
+    ]
+    for turn in zip(*of_each, strict=True):
+        prompts += [prompt for prompt in dict.fromkeys(turn) if prompt not in prompts]
+    prompts += [prompts[-1]] * (count - len(prompts))
+    return replace(parameters, preview_prompts=tuple(prompts[:count]))
+
+
 def canaries(neutral: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
     """The neutral prompts that have nothing to do with the photos: no word of theirs is in a text about these.
 
@@ -71,8 +103,8 @@ def _content(text: str) -> frozenset[str]:
 
 def _named(trigger_word: str, subject: str) -> str:
     """The trigger word with the subject, ``sks gray cat``; "" without a subject."""
-    words = [_bare(word).casefold() for word in subject.split()]
-    return subject.strip() if not subject or trigger_word.casefold() in words else f"{trigger_word} {subject}".strip()
+    known = not subject or has_word(subject, trigger_word)
+    return subject.strip() if known else f"{trigger_word} {subject}".strip()
 
 
 def subject_phrase(trigger_word: str, captions: Sequence[str]) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from services.trainer.recipe.parameters import TrainingParameters
 
-SKILL = 1
+SKILL = 2
 """Of this release."""
 
 _GOES_ON_AND_PRESERVES = 1
+_MIXES = 2
 
 
-def needed_skill(parameters: TrainingParameters, *, goes_on: bool) -> int:
-    """The least skill of a worker for a job. goes_on: from an earlier LoRA."""
+def needed_skill(parameters: TrainingParameters, *, goes_on: bool, mixes: bool) -> int:
+    """The least skill of a worker for a job. goes_on: from an earlier LoRA. mixes: several datasets."""
+    if mixes:
+        return _MIXES
     return _GOES_ON_AND_PRESERVES if goes_on or parameters.preservation_weight > 0.0 else 0

@@ -12,8 +12,6 @@ from services.trainer.proto_mapping.base_models import (
     announcement_from_proto,
     announcement_key,
     base_model_edit,
-    content_fields,
-    content_messages,
     own_to_proto,
     upload_messages,
     view_to_proto,
@@ -62,12 +60,6 @@ class BaseModelMethods:
         self, request: AsyncIterator[_Service.UploadBaseModelRequest], context: Any
     ) -> base_model_pb2.BaseModel:
         return own_to_proto(await self._uploading.upload(upload_messages(request)))
-
-    async def UploadBaseModelContent(
-        self, request: AsyncIterator[_Service.UploadBaseModelContentRequest], context: Any
-    ) -> base_model_pb2.BaseModel:
-        with content_fields():
-            return own_to_proto(await self._uploading.upload(content_messages(request)))
 
     async def UpdateBaseModel(self, request: _Service.UpdateBaseModelRequest, context: Any) -> base_model_pb2.BaseModel:
         return view_to_proto(await self._own.update(base_model_edit(request)))

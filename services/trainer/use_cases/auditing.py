@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.trainer.models.audit import (
     Audit,
     CountBoth,
@@ -28,8 +29,10 @@ from services.trainer.models.base import TextSource
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.captions import about_tokens
 from services.trainer.recipe.common_words import is_common
+from services.trainer.use_cases.mixing import FIELD as MANY
+from services.trainer.use_cases.mixing import MixedDataset, trained
 from services.trainer.use_cases.near_duplicates import near_duplicates
-from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
+from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner, plan_of
 from services.trainer.use_cases.previewing import SeenPicture, seen_pictures, shapes_of
 from services.trainer.use_cases.shorter_texts import shorter_text
 from services.trainer.use_cases.written_in_pictures import written
@@ -56,21 +59,45 @@ class Auditor:
         self._planner = planner
 
     async def __call__(self, request: JobRequest) -> Audit:
-        """Raises what creating the job would, but for too few pictures, which is a finding."""
+        """Raises what creating the job would, but for too few pictures, which is a finding; and InvalidArgument for a
+        job on several datasets."""
+        if request.datasets:
+            raise InvalidArgument(
+                "An audit looks at one dataset",
+                field=MANY,
+                reason="DATASETS_SEVERAL",
+                remedy="Audit each by itself, with dataset_version; a job on several is checked for each of them.",
+            )
         planned = await self._planner.plan(request, store=False, least=1)
         return audit(request, planned, least=self._planner.least_images)
 
 
 def refuse_blocked(request: JobRequest, planned: PlannedJob, *, least: int) -> None:
-    """Raises FailedPrecondition(DATASET_BLOCKED) unless the caller has said to go on. least: pictures of a job."""
+    """Raises FailedPrecondition(DATASET_BLOCKED) unless the caller has said to go on. least: pictures of a job.
+
+    Of several datasets each that is trained is judged by itself; regularisation pictures may be of any kind.
+    """
     if request.ignore_audit:
         return
-    found = audit(request, planned, least=least)
+    for each in trained(planned.datasets):
+        _refuse_blocked(request, _alone(planned, each), each, least)
+
+
+def _alone(planned: PlannedJob, each: MixedDataset) -> PlannedJob:
+    """The job as it would be on one of its datasets."""
+    parameters = replace(planned.parameters, trigger_word=each.data.trigger_word)
+    return replace(planned, data=each.data, parameters=parameters, plan=plan_of(planned.model, parameters, each.data))
+
+
+def _refuse_blocked(request: JobRequest, planned: PlannedJob, each: MixedDataset, least: int) -> None:
+    found = audit(replace(request, dataset=each.asked.name), planned, least=least)
     if found.verdict is Verdict.BLOCKED:
         worst = next(finding for finding in found.findings if finding.severity is Severity.BLOCKING)
+        name = each.asked.name.split("/")[3]
+        which = f"dataset {name}" if request.datasets else "dataset"
         raise FailedPrecondition(
-            f"The audit of the dataset blocks this job: {worst.message}",
-            field="training_job.dataset_version",
+            f"The audit of the {which} blocks this job: {worst.message}",
+            field=each.field,
             reason="DATASET_BLOCKED",
             remedy=f"{worst.remedy} To train in spite of it, set ignore_audit.",
             metadata={"finding": worst.kind},

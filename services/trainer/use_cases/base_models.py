@@ -64,6 +64,14 @@ class BaseModels:
             base, name=own.name, source=own.sha256, title=own.display_name, license=own.license, about=own.description
         )
 
+    def candidates(self, own: OwnBaseModel) -> list[tuple[str, BaseModel]]:
+        """Entries of the catalogue that an uploaded one may be made from, by their names."""
+        return [
+            (f"baseModels/{key}", entry)
+            for key, entry in self.catalogue.items()
+            if (f"baseModels/{key}" == own.based_on if own.based_on else entry.family in own.families)
+        ]
+
     def _ready(self, own: OwnBaseModel, field: str) -> BaseModel:
         found = self.made_from(own)
         if found is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.chassis.errors import NotFound, Unavailable
+from services.chassis.errors import NotFound
 from services.chassis.logging import get_logger
-from services.chassis.patience import every
 from services.trainer.models import own_base_model as moves
 from services.trainer.models.job import JobError, Outcome
 from services.trainer.models.own_base_model import OwnBaseModel, OwnBaseModelState, Users
@@ -16,8 +15,8 @@ from services.trainer.ports import WorkerAsk
 from services.trainer.ports.base_models import BaseModelFiles, BaseModelStore
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.use_cases.own_base_models import remove_parts
+from services.trainer.use_cases.tending import BATCH, Tending
 
-_BATCH = 100
 _PREFIX = "baseModels/"
 _MIB = 2**20
 log = get_logger(__name__)
@@ -109,13 +108,9 @@ class BaseModelChecks:
             await remove_parts(self._files, parts, of=name)
 
 
-class BaseModelKeeper:
-    """Does what time asks for: checks whose worker fell silent wait again, uploads that nobody goes on with are
-    removed, and what is stored is told as usage once an hour.
-
-    While this process could not be reached, workers could not renew anything. So nothing is taken from them until it
-    has served for a while.
-    """
+class BaseModelKeeper(Tending):
+    """Queues checks again whose worker fell silent, removes uploads that nobody goes on with, and tells what is stored
+    as usage once an hour."""
 
     def __init__(
         self,
@@ -127,31 +122,14 @@ class BaseModelKeeper:
         idle: timedelta,
     ) -> None:
         """idle: after so long an upload that has not moved is removed."""
+        super().__init__(clock=clock, lease=lease, what="keeping base models")
         self._store = store
         self._files = files
-        self._clock = clock
-        self._lease = lease
         self._idle = idle
-        self._serving_since = clock()
 
-    async def run(self) -> None:
-        """Runs until it is cancelled."""
-        await every(max(0.05, self._lease.total_seconds() / 10), self.look, what="keeping base models")
-
-    async def look(self) -> int:
-        """Looks once and returns with how many base models there was something to do."""
-        now = self._clock()
-        try:
-            await self._store.meter(now.replace(minute=0, second=0, microsecond=0))
-            names = await self._store.due(now, idle_since=now - self._idle, limit=_BATCH)
-            if now - self._serving_since < self._lease:
-                return 0
-            for name in names:
-                await self._tend(name, now)
-            return len(names)
-        except Unavailable:
-            self._serving_since = self._clock()
-            return 0
+    async def _due(self, now: datetime) -> Sequence[str]:
+        await self._store.meter(now.replace(minute=0, second=0, microsecond=0))
+        return await self._store.due(now, idle_since=now - self._idle, limit=BATCH)
 
     async def _tend(self, name: str, now: datetime) -> None:
         try:

@@ -15,6 +15,7 @@ from services.trainer.ports import JobStore
 from services.trainer.recipe.calibration import Range
 from services.trainer.use_cases.auditing import refuse_blocked
 from services.trainer.use_cases.budgeting import JobBudgets
+from services.trainer.use_cases.mixing import trained
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 from services.trainer.use_cases.reading import JobReading, JobView
 
@@ -92,7 +93,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime, mid
         display_name=request.display_name,
         base_model=request.base_model,
         entry=f"baseModels/{planned.model.based_on}" if planned.model.based_on else "",
-        dataset_version=planned.data.version or request.dataset,
+        dataset_version=planned.data.version or trained(planned.datasets)[0].asked.name,
         dataset_digest=planned.data.digest,
         image_count=len(planned.data.images),
         trigger_word=planned.data.trigger_word,
@@ -104,6 +105,7 @@ def _job(name: str, request: JobRequest, planned: PlannedJob, now: datetime, mid
         memory_bytes=middle,
         memory_low_bytes=low,
         initial_lora=planned.initial_lora,
+        datasets=tuple(each.kept for each in planned.datasets) if request.datasets else (),
         create_time=now,
         update_time=now,
         queued_at=now,

@@ -60,7 +60,7 @@ class JobEstimator:
         model, parameters, base_model = planned.model, planned.parameters, f"baseModels/{planned.model.entry}"
         pictures = [image.size for image in planned.data.images]
         present, devices, measured = await self._known(base_model)
-        cost = cost_of(model, parameters, pictures)
+        cost = cost_of(model, parameters, pictures, own_regularization=planned.plan.own_regularization)
         device, timed = choose_time(
             cost, measured, devices, base_model=base_model, parameters=parameters, pictures=pictures
         )
@@ -107,7 +107,8 @@ class JobEstimator:
         base_model = f"baseModels/{planned.model.entry}"
         _, devices, measured = await self._known(base_model)
         pictures = [image.size for image in planned.data.images]
-        cost = cost_of(planned.model, planned.parameters, pictures)
+        own = planned.plan.own_regularization
+        cost = cost_of(planned.model, planned.parameters, pictures, own_regularization=own)
         memory = choose_memory(planned.model, cost, measured, devices, base_model=base_model)[0]
         streaming = most(families()[planned.model.family], planned.model.costs, planned.parameters)
         return replace(memory, low=streaming.less(memory).low) if streaming else memory

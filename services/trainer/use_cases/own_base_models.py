@@ -18,6 +18,7 @@ from services.trainer.models.base import OfferedModel
 from services.trainer.models.own_base_model import (
     LONGEST_NAME,
     OwnBaseModel,
+    OwnBaseModelState,
     Part,
     Users,
     check_delete,
@@ -64,10 +65,16 @@ class BaseModelEdit:
 
 @dataclass(frozen=True, slots=True)
 class OwnBaseModelView:
-    """A base model as callers see it. offered: as jobs take it; None before it is ready."""
+    """A base model as callers see it. offered: as jobs take it; None before it is ready. held_back: see the proto."""
 
     model: OwnBaseModel
     offered: OfferedModel | None = None
+    held_back: str = ""
+
+
+async def nothing_known(candidates: Mapping[str, int]) -> str:
+    """Of workers."""
+    return ""
 
 
 class OwnBaseModels:
@@ -86,8 +93,11 @@ class OwnBaseModels:
         new_id: Callable[[str], str],
         max_bytes: int,
         budgets: Budgets = UNLIMITED,
+        why_unchecked: Callable[[Mapping[str, int]], Awaitable[str]] = nothing_known,
     ) -> None:
-        """loadable: asks for the entries of the catalogue that workers can load now; None for all."""
+        """loadable: asks for the entries of the catalogue that workers can load now; None for all. why_unchecked: see
+        `Placing.why_unchecked`."""
+        self._why_unchecked = why_unchecked
         self._loadable = loadable
         self._store = store
         self._files = files
@@ -258,10 +268,18 @@ class OwnBaseModels:
         entries = await self._loadable() if any(made) else None
         return [
             OwnBaseModelView(
-                model, OfferedModel(each, entries is None or f"baseModels/{each.entry}" in entries) if each else None
+                model,
+                OfferedModel(each, entries is None or f"baseModels/{each.entry}" in entries) if each else None,
+                await self._held_back(model),
             )
             for model, each in zip(models, made, strict=True)
         ]
+
+    async def _held_back(self, model: OwnBaseModel) -> str:
+        if model.state is not OwnBaseModelState.CHECKING or model.lease is not None:
+            return ""
+        entries = {name: entry.memory_mib * 2**20 for name, entry in self._base_models.candidates(model)}
+        return await self._why_unchecked(entries)
 
 
 async def remove_parts(files: BaseModelFiles, parts: tuple[Part, ...], *, of: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -45,3 +45,7 @@ class Placing:
     async def why_nowhere(self, job: TrainingJob) -> str:
         """Why no worker that is there can take a job, a sentence; "" when one can, or when none is there."""
         return (await self.fleet()).why_nowhere(job)
+
+    async def why_unchecked(self, candidates: Mapping[str, int]) -> str:
+        """Why no worker that is there can check a base model; see `Fleet.why_unchecked`."""
+        return (await self.fleet()).why_unchecked(candidates)

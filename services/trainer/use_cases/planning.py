@@ -14,9 +14,19 @@ from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
 from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
-from services.trainer.recipe.prompts import with_prompts
+from services.trainer.recipe.prompts import Described, with_prompts_of_each
 from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.continuing import EarlierLoras, FoundLora
+from services.trainer.use_cases.mixing import (
+    FIELD,
+    AskedDataset,
+    MixedDataset,
+    check_asked,
+    check_regularization,
+    joined,
+    own_regularization,
+    trained,
+)
 
 _ID = r"[a-z][a-z0-9-]{0,62}"
 _DATASET = re.compile(rf"projects/({_ID})/datasets/{_ID}(/versions/[1-9][0-9]{{0,8}})?")
@@ -28,7 +38,8 @@ class JobRequest:
 
     job_id: "" to have one made. parameters: only those that the caller set. trigger_word: that the caller expects the
     dataset to have; "" for any. ignore_audit: train although the audit blocks it. initial_lora: an
-    epoch or model version to go on from; "" to begin afresh.
+    epoch or model version to go on from; "" to begin afresh. datasets: several of them, or regularisation pictures
+    beside one; () for `dataset` alone.
     """
 
     project: str
@@ -42,17 +53,26 @@ class JobRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     ignore_audit: bool = False
     initial_lora: str = ""
+    datasets: tuple[AskedDataset, ...] = ()
+
+    @property
+    def sources(self) -> tuple[tuple[str, AskedDataset], ...]:
+        """Every dataset with the field that names it."""
+        if not self.datasets:
+            return (("training_job.dataset_version", AskedDataset(self.dataset)),)
+        return tuple((f"{FIELD}[{number}].dataset_version", each) for number, each in enumerate(self.datasets))
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """A request that can be run."""
+    """A request that can be run. data: all that is trained, as one set. datasets: where it comes from."""
 
     model: BaseModel
     data: TrainingSet
     parameters: TrainingParameters
     plan: JobPlan
     initial_lora: EarlierLora | None = None
+    datasets: tuple[MixedDataset, ...] = ()
 
     @property
     def steps(self) -> StepPlan:
@@ -92,7 +112,7 @@ class Planner:
     ) -> PlannedJob:
         """Checks everything about a request, cheapest first. store: freeze a dataset that is not a version yet.
 
-        A dataset is frozen after it was looked at, so that a request that is refused leaves no version behind.
+        Datasets are frozen after all were looked at, so that a request that is refused leaves no version behind.
         least: pictures that are enough, if not `least_images`. check: refuses, by raising, what was looked at.
         """
         model = await self._base_models.find(
@@ -100,7 +120,7 @@ class Planner:
         )
         if not request.initial_lora:
             resolved(model, request.parameters)
-        self._check_dataset_name(request)
+        self._check_datasets(request)
         lora = await self._lora(request, model)
         least = self._min_images if least is None else least
         if lora is not None:
@@ -108,11 +128,16 @@ class Planner:
             if faults := list(lora.shape.faults(resolved(model, request.parameters))):
                 raise wrong_parameters(faults)
         initial = lora.lora if lora is not None else None
-        planned = self._planned(request, model, await self._read(request.dataset, store=False), least, initial)
+        mixed = [MixedDataset(each, field, await self._read(each.name, field)) for field, each in request.sources]
+        planned = self._planned(request, model, mixed, least, initial)
         check(planned)
-        if not store or planned.data.version:
+        if not store or all(each.data.version for each in mixed):
             return planned
-        return self._planned(request, model, await self._read(request.dataset, store=True), least, initial)
+        pinned = [
+            each if each.data.version else replace(each, data=await self._read(each.asked.name, each.field, store=True))
+            for each in mixed
+        ]
+        return self._planned(request, model, pinned, least, initial)
 
     async def _lora(self, request: JobRequest, model: BaseModel) -> FoundLora | None:
         if not request.initial_lora:
@@ -121,62 +146,77 @@ class Planner:
         return await self._earlier.find(request.initial_lora, project=request.project, model=model)
 
     def _planned(
-        self, request: JobRequest, model: BaseModel, data: TrainingSet, least: int, initial: EarlierLora | None
+        self,
+        request: JobRequest,
+        model: BaseModel,
+        mixed: Sequence[MixedDataset],
+        least: int,
+        initial: EarlierLora | None,
     ) -> PlannedJob:
-        _check_count(data, least)
+        learnt = trained(mixed)
+        for each in learnt:
+            _check_count(each, least)
+        check_regularization(mixed)
+        data, own = joined(mixed), own_regularization(mixed)
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
-        parameters = preserving(parameters, data.subject)
-        captions = [image.caption for image in data.images]
-        parameters = with_prompts(parameters, model.preview_templates, captions, data.subject, model.neutral_prompts)
-        return PlannedJob(model, data, parameters, plan_of(model, parameters, data), initial)
+        parameters = mixing_in(parameters, request.parameters, own)
+        parameters = preserving(parameters, [each.data for each in learnt])
+        described = [_described(each.data) for each in learnt]
+        parameters = with_prompts_of_each(parameters, model.preview_templates, described, model.neutral_prompts)
+        plan = plan_of(model, parameters, data, own)
+        return PlannedJob(model, data, parameters, plan, initial, tuple(mixed))
 
-    async def _read(self, dataset: str, *, store: bool) -> TrainingSet:
+    async def _read(self, dataset: str, field: str, *, store: bool = False) -> TrainingSet:
         try:
             return await (self._datasets.pin(dataset) if store else self._datasets.look(dataset))
         except NotFound as error:
             raise NotFound(
                 f"There is no dataset or version '{dataset}'",
-                field="training_job.dataset_version",
+                field=field,
                 reason="DATASET_NOT_FOUND",
                 remedy="List the project's datasets and give the name of one, or of one of its versions.",
             ) from error
         except FailedPrecondition as error:
-            raise FailedPrecondition(
-                error.message, field="training_job.dataset_version", reason=error.reason, remedy=error.remedy
-            ) from error
+            raise FailedPrecondition(error.message, field=field, reason=error.reason, remedy=error.remedy) from error
 
-    def _check_dataset_name(self, request: JobRequest) -> None:
-        found = _DATASET.fullmatch(request.dataset)
-        if not found:
-            raise InvalidArgument(
-                "This is not the name of a dataset or of a dataset version",
-                field="training_job.dataset_version",
-                reason="NAME_INVALID",
-                remedy="Use projects/{project}/datasets/{dataset} or …/versions/{version}.",
-            )
-        if found.group(1) != request.project:
-            raise InvalidArgument(
-                f"The dataset belongs to project '{found.group(1)}', the job to '{request.project}'",
-                field="training_job.dataset_version",
-                reason="PROJECT_MISMATCH",
-                remedy="Train on a dataset of the same project.",
-            )
+    def _check_datasets(self, request: JobRequest) -> None:
+        for place, each in request.sources:
+            found = _DATASET.fullmatch(each.name)
+            if not found:
+                raise InvalidArgument(
+                    "This is not the name of a dataset or of a dataset version",
+                    field=place,
+                    reason="NAME_INVALID",
+                    remedy="Use projects/{project}/datasets/{dataset} or …/versions/{version}.",
+                )
+            if found.group(1) != request.project:
+                raise InvalidArgument(
+                    f"The dataset belongs to project '{found.group(1)}', the job to '{request.project}'",
+                    field=place,
+                    reason="PROJECT_MISMATCH",
+                    remedy="Train on a dataset of the same project.",
+                )
+        check_asked(request.datasets, request.dataset)
 
 
-def _check_count(data: TrainingSet, least: int) -> None:
-    count = len(data.images)
+def _described(data: TrainingSet) -> Described:
+    return Described(data.trigger_word, data.subject, tuple(image.caption for image in data.images))
+
+
+def _check_count(each: MixedDataset, least: int) -> None:
+    count = len(each.data.images)
     if not count:
         raise FailedPrecondition(
             "The dataset holds no image",
-            field="training_job.dataset_version",
+            field=each.field,
             reason="DATASET_EMPTY",
             remedy=f"Upload at least {least} images; five or more give a better result.",
         )
     if count < least:
         raise FailedPrecondition(
             f"The dataset holds too few images to train on: {count}, and at least {least} are needed",
-            field="training_job.dataset_version",
+            field=each.field,
             reason="DATASET_TOO_SMALL",
             remedy=f"Upload {least - count} more; five or more images give a better result.",
             metadata={"image_count": str(count), "min_images": str(least)},
@@ -216,14 +256,26 @@ def resolved(model: BaseModel, given: Mapping[str, object]) -> TrainingParameter
     return parameters
 
 
-def preserving(parameters: TrainingParameters, subject: str) -> TrainingParameters:
-    """The parameters with what a preservation loss calls the subject. subject: what the dataset says that it shows."""
+def mixing_in(parameters: TrainingParameters, given: Mapping[str, object], own: int) -> TrainingParameters:
+    """The parameters with one regularisation picture for each that is trained, unless the caller or the base model says
+    how many. own: regularisation pictures that the caller gives."""
+    if not own or parameters.regularization_fraction > 0.0:
+        return parameters
+    if "regularization_fraction" in given:
+        message = "must be above 0 where a dataset of regularisation pictures is given"
+        raise wrong_parameters([InvalidParameter("regularization_fraction", message)])
+    return replace(parameters, regularization_fraction=1.0)
+
+
+def preserving(parameters: TrainingParameters, learnt: Sequence[TrainingSet]) -> TrainingParameters:
+    """The parameters with what a preservation loss calls the subject. Of several datasets each keeps its own."""
     if parameters.preservation_weight == 0.0:
         return parameters
-    if not parameters.trigger_word:
+    if not all(data.trigger_word for data in learnt):
         message = "needs a dataset with a trigger word: without one the same captions would be learnt and preserved"
         raise wrong_parameters([InvalidParameter("preservation_weight", message)])
-    return replace(parameters, preservation_class=parameters.preservation_class.strip() or subject.strip())
+    subject = learnt[0].subject.strip() if len(learnt) == 1 else ""
+    return replace(parameters, preservation_class=parameters.preservation_class.strip() or subject)
 
 
 def wrong_parameters(faults: Sequence[InvalidParameter]) -> InvalidArgument:
@@ -241,9 +293,10 @@ def wrong_parameters(faults: Sequence[InvalidParameter]) -> InvalidArgument:
     )
 
 
-def plan_of(model: BaseModel, parameters: TrainingParameters, data: TrainingSet) -> JobPlan:
-    """Buckets and exact steps of the job, from the function that the train loop plans with."""
+def plan_of(model: BaseModel, parameters: TrainingParameters, data: TrainingSet, own: int = 0) -> JobPlan:
+    """Buckets and exact steps of the job, from the function that the train loop plans with. own: see `mixing_in`."""
+    sizes = [image.size for image in data.images]
     try:
-        return plan_job([image.size for image in data.images], parameters, model.pixel_multiple)
+        return plan_job(sizes, parameters, model.pixel_multiple, own_regularization=own)
     except InvalidParameter as error:
         raise wrong_parameters([error]) from error

@@ -9,7 +9,7 @@ from services.trainer.models.base import TrainingImage
 from services.trainer.ports import Datasets
 from services.trainer.recipe.buckets import Crop, bucket_shapes, fitted, nearest_shape
 from services.trainer.recipe.captions import about_tokens
-from services.trainer.recipe.plan import samples_of
+from services.trainer.recipe.sharing import samples_of_each
 from services.trainer.use_cases.planning import JobRequest, PlannedJob, Planner
 
 LARGEST_DRAWN = 1024
@@ -68,10 +68,8 @@ class TrainingPreview:
 def seen_pictures(planned: PlannedJob) -> list[SeenPicture]:
     """The facts of every picture. Pure."""
     shapes = shapes_of(planned)
-    return [
-        _seen(planned, image, shapes, held_out=number == planned.plan.held_out)
-        for number, image in enumerate(planned.data.images)
-    ]
+    samples = samples_of_each([image.size for image in planned.data.images], planned.parameters)
+    return [_seen(planned, image, shapes, count) for image, count in zip(planned.data.images, samples, strict=True)]
 
 
 def shapes_of(planned: PlannedJob) -> list[tuple[int, int]]:
@@ -80,7 +78,7 @@ def shapes_of(planned: PlannedJob) -> list[tuple[int, int]]:
     return shapes if planned.parameters.aspect_buckets else shapes[:1]
 
 
-def _seen(planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], *, held_out: bool) -> SeenPicture:
+def _seen(planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int]], samples: int) -> SeenPicture:
     size = image.size
     part = size.trained_crop(planned.parameters) or (0.0, 0.0, 1.0, 1.0)
     box = part[0] * size.width, part[1] * size.height, part[2] * size.width, part[3] * size.height
@@ -96,5 +94,5 @@ def _seen(planned: PlannedJob, image: TrainingImage, shapes: list[tuple[int, int
         bucket=bucket,
         lost_share=1 - (right - left) * (bottom - top) / (across * down),
         enlargement=bucket[0] / (right - left),
-        samples=0 if held_out else samples_of(size.repeats, planned.parameters),
+        samples=samples,
     )

@@ -9,18 +9,17 @@ from services.chassis.errors import NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.chassis.names import project_of
-from services.chassis.patience import every
 from services.chassis.signals import Signals, wait
 from services.trainer.models import preview_moves
 from services.trainer.models.epoch import EpochFile
 from services.trainer.models.preview_request import ENDED, PreviewRequest
 from services.trainer.ports import Artifacts, JobStore
 from services.trainer.ports.previews import PREVIEW_REQUESTS, PreviewStore
+from services.trainer.use_cases.tending import BATCH, Tending
 
 LOOK_AGAIN_S = 1.0
 """A watch looks again after at most so long; so often at least it keeps an attended request alive."""
 _ALIVE_AGAIN = preview_moves.ATTENDED_FOR / 3
-_BATCH = 100
 
 log = get_logger(__name__)
 
@@ -95,13 +94,9 @@ class PreviewReading:
         )
 
 
-class PreviewKeeper:
-    """Does what time asks for: requests whose worker fell silent are queued again, those that nobody watches or whose
-    job is gone end, and what is old goes.
-
-    While this process could not be reached, workers and watchers could not renew anything. So nothing is taken from
-    them until it has served for a while.
-    """
+class PreviewKeeper(Tending):
+    """Queues requests again whose worker fell silent, ends those that nobody watches or whose job is gone, and removes
+    old ones."""
 
     def __init__(
         self,
@@ -113,31 +108,14 @@ class PreviewKeeper:
         lease: timedelta,
         keep: timedelta,
     ) -> None:
+        super().__init__(clock=clock, lease=lease, what="keeping preview requests")
         self._store = store
         self._jobs = jobs
         self._artifacts = artifacts
-        self._clock = clock
-        self._lease = lease
         self._keep = keep
-        self._serving_since = clock()
 
-    async def run(self) -> None:
-        """Runs until it is cancelled."""
-        await every(max(0.05, self._lease.total_seconds() / 10), self.look, what="keeping preview requests")
-
-    async def look(self) -> int:
-        """Looks once and returns how many requests there was something to do with."""
-        now = self._clock()
-        try:
-            names = await self._store.due(now, _BATCH)
-            if now - self._serving_since < self._lease:
-                return 0
-            for name in names:
-                await self._tend(name, now)
-            return len(names)
-        except Unavailable:
-            self._serving_since = self._clock()
-            return 0
+    async def _due(self, now: datetime) -> Sequence[str]:
+        return await self._store.due(now, BATCH)
 
     async def _tend(self, name: str, now: datetime) -> None:
         try:

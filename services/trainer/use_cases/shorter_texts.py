@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.trainer.models.base import TextSource, TrainingImage
 from services.trainer.recipe.captions import about_tokens
+from services.trainer.recipe.words import has_word
 
 _JOINED = ", "
 _STOPS = " \t\n,.;:!?、，。；：！？"
@@ -35,7 +36,7 @@ def shorter_text(image: TrainingImage, limit: int, trigger_word: str = "") -> Sh
     if about_tokens(text) <= limit or image.text_source is TextSource.TAGS:
         return ShorterText(tags=tags)
     cut = cut_to(text, limit)
-    if trigger_word and trigger_word.casefold() not in cut.casefold():
+    if trigger_word and not has_word(cut, trigger_word):
         # The dataset service puts it in front again.
         cut = cut_to(text, limit - about_tokens(f"{trigger_word}{_JOINED}"))
     return ShorterText(cut, tags)

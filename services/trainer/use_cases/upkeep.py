@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from services.chassis.errors import NotFound, Unavailable
+from services.chassis.errors import NotFound
 from services.chassis.patience import every
 from services.trainer.models import moves
 from services.trainer.models.change import Change
@@ -14,43 +14,25 @@ from services.trainer.models.job import TrainingJob
 from services.trainer.ports import Artifacts, History, JobStore, Workforce
 from services.trainer.ports.base_models import BaseModelStore
 from services.trainer.ports.previews import PreviewStore
+from services.trainer.use_cases.tending import BATCH, Tending
 
-_BATCH = 100
 WORKERS_KEPT = timedelta(days=1)
 """In a cluster every worker has a name of its own, and no other worker will ever have it."""
 
 
-class Reaper:
-    """Requeues jobs whose lease ran out.
-
-    While this process could not be reached, workers could not renew their leases. So nothing is reaped until it has
-    served for a whole lease since its start, or since the store last failed to answer.
-    """
+class Reaper(Tending):
+    """Requeues jobs whose lease ran out."""
 
     def __init__(self, store: JobStore, *, clock: Callable[[], datetime], lease: timedelta, max_losses: int) -> None:
+        super().__init__(clock=clock, lease=lease, what="reaping")
         self._store = store
-        self._clock = clock
-        self._lease = lease
         self._max_losses = max_losses
-        self._serving_since = clock()
 
-    async def run(self) -> None:
-        """Runs until it is cancelled."""
-        await every(max(0.05, self._lease.total_seconds() / 10), self.reap, what="reaping")
+    async def _due(self, now: datetime) -> Sequence[str]:
+        return await self._store.expired(now, BATCH)
 
-    async def reap(self) -> int:
-        """Looks once and returns how many jobs lost their worker."""
-        now = self._clock()
-        try:
-            names = await self._store.expired(now, _BATCH)
-            if now - self._serving_since < self._lease:
-                return 0
-            for name in names:
-                await self._store.change(name, self._expire)
-            return len(names)
-        except Unavailable:
-            self._serving_since = self._clock()
-            return 0
+    async def _tend(self, name: str, now: datetime) -> None:
+        await self._store.change(name, self._expire)
 
     def _expire(self, job: TrainingJob) -> Change:
         return moves.expire(job, self._clock(), max_losses=self._max_losses)

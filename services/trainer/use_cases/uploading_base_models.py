@@ -18,7 +18,7 @@ from typing import IO
 from services.chassis.budgets import AtOnce
 from services.chassis.errors import Aborted, InvalidArgument
 from services.chassis.names import project_of
-from services.chassis.patience import next_in_time
+from services.chassis.uploads import chunks_of, header_of
 from services.trainer.models.own_base_model import OwnBaseModel, Part, check_upload, with_part
 from services.trainer.ports.base_models import BaseModelFiles, BaseModelStore
 
@@ -61,14 +61,7 @@ class BaseModelUploading:
         (UPLOAD_HEADER_MISSING, BASE_MODEL_FILE_DIFFERS, UPLOAD_TOO_LONG), DeadlineExceeded(UPLOAD_STALLED) and
         ResourceExhausted(BUDGET_USED_UP). Whole parts that came before are kept.
         """
-        asked = await next_in_time(messages, self._idle_s)
-        if not isinstance(asked, BaseModelUpload):
-            raise InvalidArgument(
-                "The upload does not begin with a header",
-                field="header",
-                reason="UPLOAD_HEADER_MISSING",
-                remedy="Send one message with the header, then the bytes as chunks.",
-            )
+        asked = await header_of(messages, BaseModelUpload, idle_s=self._idle_s)
         with self._at_once.one(project_of(asked.name), field="header.name"):
             model = await self._store.get(asked.name)
             check_upload(model, asked.offset)
@@ -119,14 +112,7 @@ class BaseModelUploading:
     ) -> AsyncIterator[bytes]:
         """The bytes, once their beginning is that of the announced file."""
         place, beginning = offset, bytearray()
-        while (chunk := await next_in_time(messages, self._idle_s)) is not None:
-            if not isinstance(chunk, bytes):
-                raise InvalidArgument(
-                    "A second header came",
-                    field="header",
-                    reason="UPLOAD_HEADER_MISSING",
-                    remedy="Send one message with the header, then the bytes as chunks.",
-                )
+        async for chunk in chunks_of(messages, idle_s=self._idle_s):
             place += len(chunk)
             if place > model.size_bytes:
                 raise _differs(f"it has more than the {model.size_bytes} bytes that were announced", "UPLOAD_TOO_LONG")

@@ -188,9 +188,7 @@ class Attempt:
         job = self.assignment.job
         parameters = self._parameters()
         with metrics.spending("downloading"), tracing.span("downloading"):
-            items = await self.inputs.pictures(
-                job.dataset_version, self.folder / "pictures", masks=parameters.masked_loss
-            )
+            found = await self.inputs.of_job(job, self.folder / "pictures", masks=parameters.masked_loss)
             resume_from = await self.inputs.checkpoint(self.assignment.checkpoint, self.folder / "resume")
             if self.assignment.own is not None:
                 await self.weights.fetch(self.assignment.own)
@@ -206,7 +204,9 @@ class Attempt:
         spec = TrainJobSpec(
             base_model=files_of(self.model),
             parameters=parameters,
-            items=items,
+            items=found.items,
+            datasets=found.datasets,
+            regularization=found.regularization,
             output_dir=self.folder / "output",
             decode=SandboxedDecoder(self.settings.decode_limits),
             resume_from=resume_from,
@@ -216,7 +216,7 @@ class Attempt:
             cache_dir=self.settings.cache_dir,
             initial_lora=initial,
             sample_base_previews=not job.base_previews,
-            streamed_blocks=await asyncio.to_thread(self._streamed, parameters, items),
+            streamed_blocks=await asyncio.to_thread(self._streamed, parameters, found.items),
         )
         measure, parts = self.engine.meter(), RunParts(tracing.current())
         clock = self._clock(parameters, parts)

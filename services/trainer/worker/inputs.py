@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 from fiveshot.trainer.v1 import training_job_pb2
 
-from services.chassis.errors import DataLoss
+from services.chassis.errors import DataLoss, Unavailable
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
-from services.trainer.engine.job import TrainItem
+from services.trainer.engine.job import TrainedDataset, TrainItem
 
 _Form = dataset_service_pb2.DownloadImageRequest
 _PAGE = 1000
 _CALL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobPictures:
+    """What a job trains on, as ``TrainJobSpec`` takes it."""
+
+    items: tuple[TrainItem, ...]
+    datasets: tuple[TrainedDataset, ...] = ()
+    regularization: tuple[TrainItem, ...] = ()
 
 
 class Inputs:
@@ -27,6 +37,37 @@ class Inputs:
         self._datasets = dataset_service_pb2_grpc.DatasetServiceStub(datasets)
         self._objects = objects
         self._patience_s = patience_s
+
+    async def of_job(self, job: training_job_pb2.TrainingJob, folder: Path, *, masks: bool) -> JobPictures:
+        """The pictures of all of a job's datasets, numbered as they are trained. Raises as `pictures` does, and
+        Unavailable where the trainer names only some of the datasets."""
+        found = await self._of_job(job, folder, masks=masks)
+        if len(found.items) != job.image_count:
+            # A replica of a release before jobs on several datasets: the next attempt may come from another one.
+            raise Unavailable(
+                f"The job trains {job.image_count} pictures, and the trainer named {len(found.items)}",
+                reason="PICTURES_DIFFER",
+                remedy="Retry the job once every replica of the trainer is of the same release.",
+            )
+        return found
+
+    async def _of_job(self, job: training_job_pb2.TrainingJob, folder: Path, *, masks: bool) -> JobPictures:
+        if not job.datasets:
+            return JobPictures(await self.pictures(job.dataset_version, folder, masks=masks))
+        items: list[TrainItem] = []
+        regularization: list[TrainItem] = []
+        datasets: list[TrainedDataset] = []
+        for place, each in enumerate(job.datasets):
+            found = await self.pictures(each.dataset_version, folder / str(place), masks=masks)
+            if each.regularization:
+                regularization += found
+            else:
+                number, weight = len(datasets), each.weight if each.HasField("weight") else 1.0
+                items += [replace(item, dataset=number, weight=weight) for item in found]
+                name = each.dataset_version.split("/")[3]
+                datasets.append(TrainedDataset(name, each.dataset_digest, each.trigger_word, each.subject))
+        several = tuple(datasets) if len(datasets) > 1 else ()
+        return JobPictures(tuple(items), several, tuple(regularization))
 
     async def pictures(self, version: str, folder: Path, *, masks: bool) -> tuple[TrainItem, ...]:
         """The version's pictures in its order, with its own repeats; with their masks where a job asks for them.

@@ -35,7 +35,7 @@ def measurement_of(
     if model.costs is None or clock.steps == 0 or not clock.ordinary:
         return None
     parameters = spec.parameters
-    plan = plan_job(sizes_of(spec.items), parameters, model.pixel_multiple)
+    plan = plan_job(sizes_of(spec.items), parameters, model.pixel_multiple, own_regularization=len(spec.regularization))
     cost = job_cost(
         model.costs,
         parameters,

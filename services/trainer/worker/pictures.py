@@ -70,6 +70,13 @@ def size_of(path: Path) -> tuple[int, int]:
 def sizes_of(items: Sequence[TrainItem]) -> list[PictureSize]:
     """What a plan needs of the pictures."""
     return [
-        PictureSize(*size_of(item.image_path), item.crop, item.repeats, masked=item.mask_path is not None)
+        PictureSize(
+            *size_of(item.image_path),
+            item.crop,
+            item.repeats,
+            masked=item.mask_path is not None,
+            dataset=item.dataset,
+            weight=item.weight,
+        )
         for item in items
     ]

@@ -36,11 +36,11 @@ from services.trainer.recipe.calibration import Measurement
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
-from services.trainer.recipe.plan import PictureSize, StepPlan, plan_job
+from services.trainer.recipe.plan import StepPlan, plan_job
 from services.trainer.recipe.prompts import with_prompts
 from services.trainer.worker.engines import Engine, Measure
 from services.trainer.worker.measuring import RunClock
-from services.trainer.worker.pictures import size_of
+from services.trainer.worker.pictures import sizes_of
 from services.trainer.worker.pretended_files import contact_sheet, draw_cells, lora_files, previews
 from services.trainer.worker.settings import WorkerSettings
 from services.trainer.worker.trainer_client import TrainerClient
@@ -140,9 +140,8 @@ class PretendedEngine:
 
     def _begin(self, spec: TrainJobSpec, hooks: Hooks) -> _Run:
         hooks.on_phase(PhaseProgress(Phase.LOADING, 0, 0))
-        sizes = [PictureSize(*size_of(item.image_path), item.crop, item.repeats) for item in spec.items]
         model = self._catalogue[spec.base_model.entry or spec.base_model.id]
-        plan = plan_job(sizes, spec.parameters, model.pixel_multiple).steps
+        plan = plan_job(sizes_of(spec.items), spec.parameters, model.pixel_multiple).steps
         photos = []
         for number, item in enumerate(spec.items):
             hooks.on_phase(PhaseProgress(Phase.READING, number, len(spec.items)))

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, worker_service_pb2
 
+from services.chassis.texts import shown
 from services.trainer.recipe.calibration import Measurement
 from services.trainer.recipe.preview_cells import Cell, cells_of
 
@@ -175,7 +176,7 @@ def outcome_to_proto(outcome: Outcome) -> training_job_pb2.Attempt.Outcome.Value
 def error_to_proto(error: JobError) -> training_job_pb2.JobError:
     """Why an attempt failed."""
     return training_job_pb2.JobError(
-        reason=error.reason, message=error.message, remedy=error.remedy, retryable=error.retryable
+        reason=error.reason, message=shown(error.message), remedy=shown(error.remedy), retryable=error.retryable
     )
 
 

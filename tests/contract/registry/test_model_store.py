@@ -29,7 +29,15 @@ from services.chassis.sql_migrations import upgrade
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.adapters.sql_tables import EVENTS, METADATA
 from services.registry.app import MIGRATIONS
-from services.registry.models import Model, ModelChanges, ModelFile, ModelVersion, NewModel, VersionDraft
+from services.registry.models import (
+    LineageDataset,
+    Model,
+    ModelChanges,
+    ModelFile,
+    ModelVersion,
+    NewModel,
+    VersionDraft,
+)
 from services.registry.ports import MODELS, VERSIONS, ModelStore
 from tests.fakes.finished_epochs import finished_epoch
 from tests.fakes.registry import FakeModelStore
@@ -168,7 +176,12 @@ async def test_lists_are_sorted_filtered_counted_and_paged(store: ModelStore) ->
 
 
 async def test_a_version_comes_back_as_it_was_drafted(store: ModelStore) -> None:
+    several = (
+        LineageDataset("projects/pets/datasets/rex/versions/1", "a" * 64, 2.5, False, "sks"),
+        LineageDataset("projects/pets/datasets/dogs/versions/4", "b" * 64, 0.0, True, ""),
+    )
     given = draft()
+    given = replace(given, lineage=replace(given.lineage, datasets=several))
     added = await store.add_version(given, create=new("rex"), aliases=["best"], key=key())
     assert (added.number, added.draft, set(added.aliases)) == (1, given, {"latest", "best"})
     assert await store.get_version("pets", "rex", 1) == added

@@ -23,8 +23,9 @@ from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
 from services.trainer.models.epoch import Preview
-from services.trainer.models.job import JobState, Outcome, TrainingJob
+from services.trainer.models.job import JobState, Outcome, TrainedDataset, TrainingJob
 from services.trainer.ports import EPOCHS, QUEUE, JobStore
+from services.trainer.recipe.skills import SKILL
 from tests.contract.trainer_jobs.steps import ASK, LEASE, NO_KEY, acquired, metrics_of, report, take
 from tests.fixtures.lists import every_page
 from tests.unit.trainer.jobs import NAME, NOW, make_epoch, make_job
@@ -35,7 +36,7 @@ async def test_a_database_of_the_first_revision_is_upgraded_with_its_jobs(databa
     db = Database(database_url)
     row = job_to_row(make_job())
     later = ("last_event", "last_metric_step", "labels", "state_time", "notices", "traceparent", "initial_lora")
-    needs = ("memory_bytes", "memory_low_bytes", "memory_class", "mixed_precision", "entry", "needs_skill")
+    needs = ("memory_bytes", "memory_low_bytes", "memory_class", "mixed_precision", "entry", "needs_skill", "datasets")
     row = {name: value for name, value in row.items() if name not in (*later, *needs)}
     async with db.begin() as conn:
         # The table as the first revision had it.
@@ -66,10 +67,14 @@ async def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
         base_previews=(Preview("preview-1", "a dog", 7, 64, 64, "b" * 64),),
         recommendation_reason="Fits best — “so far”.",
         notices=("First.", "Then — “so”."),
+        datasets=(
+            TrainedDataset("projects/p/datasets/a/versions/1", "a" * 64, 2.5, False, 5, "sks", "dog"),
+            TrainedDataset("projects/p/datasets/b/versions/3", "b" * 64, 0.0, True, 9),
+        ),
     )
     await store.create(moves.create(job), NO_KEY)
     assert await store.get(NAME) == job
-    held = await store.acquire(ASK, take)
+    held = await store.acquire(replace(ASK, skill=SKILL), take)
     assert held == await store.get(NAME)
     assert held is not None
     assert held.attempts[0].start_time == NOW

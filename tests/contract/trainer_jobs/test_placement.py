@@ -17,7 +17,7 @@ from services.trainer.adapters.sql_rows import job_to_row
 from services.trainer.adapters.sql_tables import jobs
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves
-from services.trainer.models.job import EarlierLora
+from services.trainer.models.job import EarlierLora, TrainedDataset
 from services.trainer.models.placement import ROOM_HEAD_START, Fleet, Room, WorkerKind
 from services.trainer.ports import JobStore, WorkerAsk
 from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
@@ -64,6 +64,8 @@ async def test_a_job_that_goes_on_from_another_waits_for_a_program_that_can(stor
     assert [await taken(store, older) for _ in range(2)] == ["plain", ""]
     of_today = ask(Room(), skill=SKILL)
     assert [await taken(store, of_today) for _ in range(3)] == ["on", "preserves", ""]
+    await put(store, "mixes", datasets=(TrainedDataset("projects/acme/datasets/a/versions/1", "a" * 64),))
+    assert [await taken(store, ask(Room(), skill=skill)) for skill in (0, 1, 2)] == ["", "", "mixes"]
 
 
 async def test_a_worker_passes_over_what_is_too_large_for_it(store: JobStore) -> None:

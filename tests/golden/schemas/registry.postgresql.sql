@@ -103,7 +103,8 @@ CREATE TABLE public.model_versions (
     labels text DEFAULT '{}'::text NOT NULL,
     uploaded_file character varying(255) DEFAULT ''::character varying NOT NULL,
     pretended boolean DEFAULT false NOT NULL,
-    initial_lora character varying(300) DEFAULT ''::character varying NOT NULL
+    initial_lora character varying(300) DEFAULT ''::character varying NOT NULL,
+    datasets text DEFAULT '[]'::text NOT NULL
 );
 
 CREATE TABLE public.models (
@@ -214,6 +215,6 @@ ALTER TABLE ONLY public.model_versions
 ALTER TABLE ONLY public.version_files
     ADD CONSTRAINT version_files_project_model_id_number_fkey FOREIGN KEY (project, model_id, number) REFERENCES public.model_versions(project, model_id, number) ON DELETE CASCADE;
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0007');
+INSERT INTO public.alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');

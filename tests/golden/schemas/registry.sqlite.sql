@@ -44,7 +44,7 @@ CREATE TABLE model_versions (
     base_model VARCHAR(100) NOT NULL,
     step BIGINT NOT NULL,
     parameters_sha256 VARCHAR(64) NOT NULL,
-    create_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, uploaded_file VARCHAR(255) DEFAULT '' NOT NULL, pretended BOOLEAN DEFAULT 0 NOT NULL, initial_lora VARCHAR(300) DEFAULT '' NOT NULL,
+    create_time BIGINT NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, uploaded_file VARCHAR(255) DEFAULT '' NOT NULL, pretended BOOLEAN DEFAULT 0 NOT NULL, initial_lora VARCHAR(300) DEFAULT '' NOT NULL, datasets TEXT DEFAULT '[]' NOT NULL,
     PRIMARY KEY (project, model_id, number),
     FOREIGN KEY(project, model_id) REFERENCES models (project, model_id) ON DELETE CASCADE
 );
@@ -162,6 +162,6 @@ CREATE INDEX ix_audit_records_unpublished ON audit_records (published_at, time);
 
 CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
-INSERT INTO alembic_version (version_num) VALUES ('0007');
+INSERT INTO alembic_version (version_num) VALUES ('0008');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0007', '0001', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0008', '0001', '0.1.0');

@@ -216,7 +216,8 @@ CREATE TABLE public.training_jobs (
     mixed_precision character varying(8) DEFAULT ''::character varying NOT NULL,
     entry character varying(100) DEFAULT ''::character varying NOT NULL,
     needs_skill integer DEFAULT 0 NOT NULL,
-    initial_lora text
+    initial_lora text,
+    datasets text DEFAULT '[]'::text NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -325,6 +326,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0016');
+INSERT INTO public.alembic_version (version_num) VALUES ('0017');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0016', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0017', '0002', '0.1.0');

@@ -107,7 +107,7 @@ CREATE TABLE "training_jobs" (
     end_time BIGINT,
     update_time BIGINT NOT NULL,
     last_event BIGINT NOT NULL,
-    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL, memory_bytes BIGINT DEFAULT '0' NOT NULL, memory_low_bytes BIGINT DEFAULT '0' NOT NULL, memory_class INTEGER DEFAULT '0' NOT NULL, mixed_precision VARCHAR(8) DEFAULT '' NOT NULL, entry VARCHAR(100) DEFAULT '' NOT NULL, needs_skill INTEGER DEFAULT '0' NOT NULL, initial_lora TEXT,
+    last_metric_step BIGINT NOT NULL, thinned BOOLEAN DEFAULT 0 NOT NULL, labels TEXT DEFAULT '{}' NOT NULL, state_time BIGINT, notices TEXT DEFAULT '[]' NOT NULL, traceparent VARCHAR(55) DEFAULT '' NOT NULL, memory_bytes BIGINT DEFAULT '0' NOT NULL, memory_low_bytes BIGINT DEFAULT '0' NOT NULL, memory_class INTEGER DEFAULT '0' NOT NULL, mixed_precision VARCHAR(8) DEFAULT '' NOT NULL, entry VARCHAR(100) DEFAULT '' NOT NULL, needs_skill INTEGER DEFAULT '0' NOT NULL, initial_lora TEXT, datasets TEXT DEFAULT '[]' NOT NULL,
     PRIMARY KEY (name)
 );
 
@@ -217,13 +217,13 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
 CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
-
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
+
 CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -245,6 +245,6 @@ CREATE INDEX ix_base_models_created ON base_models (project, create_time, name);
 
 CREATE INDEX ix_jobs_own_model ON training_jobs (base_model) WHERE entry <> '';
 
-INSERT INTO alembic_version (version_num) VALUES ('0016');
+INSERT INTO alembic_version (version_num) VALUES ('0017');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0016', '0002', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0017', '0002', '0.1.0');

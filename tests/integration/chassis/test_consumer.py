@@ -11,9 +11,10 @@ from datetime import timedelta
 import nats
 import pytest
 
+from services.chassis.cloud_events import BusEvent
 from services.chassis.errors import Unavailable
 from services.chassis.nats_consumer import EventConsumer
-from services.chassis.nats_events import BusEvent, EventBus
+from services.chassis.nats_events import EventBus
 from tests.fixtures.patience import until
 
 

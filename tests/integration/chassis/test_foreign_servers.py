@@ -17,8 +17,9 @@ from sqlalchemy import text
 
 from gateway.supervisor import certificates, servers
 from gateway.supervisor.certificates import Certificates
+from services.chassis.cloud_events import event_subject
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
-from services.chassis.nats_events import EventBus, event_subject
+from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import NatsSettings, S3Settings, SqlSettings
 from services.chassis.sql import Database

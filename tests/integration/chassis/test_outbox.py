@@ -18,8 +18,9 @@ import pytest
 from sqlalchemy import func, select
 
 from gateway.supervisor import servers
+from services.chassis.cloud_events import SUBJECT_ROOT, BusEvent, event_subject
 from services.chassis.errors import Unavailable
-from services.chassis.nats_events import SUBJECT_ROOT, BusEvent, EventBus, event_subject
+from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox, OutboxEvent, Relay
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade

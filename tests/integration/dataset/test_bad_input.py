@@ -48,7 +48,7 @@ UPLOADS: list[tuple[str, Callable[[], bytes], dict[str, object], str, str]] = [
     ("path", lambda: PNG, {"file_name": "x/a.png"}, "FILE_NAME_INVALID", "header.file_name"),
     ("windows path", lambda: PNG, {"file_name": "x\\a.png"}, "FILE_NAME_INVALID", "header.file_name"),
     ("NUL", lambda: PNG, {"file_name": "a\x00.png"}, "TEXT_INVALID", "header.file_name"),
-    ("control character", lambda: PNG, {"file_name": "a\x1b.png"}, "FILE_NAME_INVALID", "header.file_name"),
+    ("control character", lambda: PNG, {"file_name": "a\x1b.png"}, "TEXT_INVALID", "header.file_name"),
     ("no name", lambda: PNG, {"file_name": ""}, "REQUEST_INVALID", "header.file_name"),
     ("NUL in the caption", lambda: PNG, {"caption": "a\x00"}, "TEXT_INVALID", "header.caption"),
     ("parent with ../", lambda: PNG, {"parent": "projects/acme/datasets/../x"}, "REQUEST_INVALID", "header.parent"),

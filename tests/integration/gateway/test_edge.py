@@ -107,6 +107,10 @@ async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Ga
         assert (large.status_code, large.json()["code"]) == (413, code_pb2.RESOURCE_EXHAUSTED)
         wide = await client.get(f"/v1/{NAME}", headers={"x-note": "a" * 40_000})
         assert (wide.status_code, wide.json()["details"][0]["reason"]) == (431, "HEADERS_TOO_LARGE")
+        for patience in ("1x", "-1S", "123456789S", "", "S"):
+            vague = await client.get(f"/v1/{NAME}", headers={"grpc-timeout": patience})
+            assert (vague.status_code, vague.json()["details"][0]["reason"]) == (400, "TIMEOUT_INVALID"), patience
+        assert (await client.get(f"/v1/{NAME}", headers={"grpc-timeout": "10S"})).status_code == 200
     async with grpc.aio.insecure_channel(gateway.target) as channel:
         assert await call(channel, gateway.key, ("x-note", "a" * 40_000)) == "RESOURCE_EXHAUSTED ErrorInfo"
         # Large, but below the limit: every hop lets it through.

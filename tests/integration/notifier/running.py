@@ -15,8 +15,9 @@ from fiveshot.notifier.v1.notifier_service_pb2_grpc import NotifierServiceStub
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.chassis import service
+from services.chassis.cloud_events import event_subject
 from services.chassis.grpc_client import channel
-from services.chassis.nats_events import EventBus, event_subject
+from services.chassis.nats_events import EventBus
 from services.notifier.app import build
 from services.notifier.settings import Settings
 from tests.fixtures.patience import until

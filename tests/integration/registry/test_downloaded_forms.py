@@ -96,6 +96,7 @@ async def test_settings_of_peft_are_refused_where_they_say_nothing_and_nothing_i
         (peft, '{"r": true, "lora_alpha": 8}', "ADAPTER_CONFIG_INVALID"),
         (peft, "[" * 60_000, "ADAPTER_CONFIG_INVALID"),
         (peft, '{"r": 4, "lora_alpha": 1e999}', "ADAPTER_CONFIG_INVALID"),
+        (peft, f'{{"r": 4, "lora_alpha": 1{"0" * 400}}}', "ADAPTER_CONFIG_INVALID"),
         (peft, '{"r": 4, "lora_alpha": 8, "peft_type": "LOHA"}', "ADAPTER_CONFIG_INVALID"),
         (peft, '{"r": 4, "lora_alpha": 8, "alpha_pattern": {"(": 1}}', "ADAPTER_CONFIG_INVALID"),
         (peft, '{"r": 4, "lora_alpha": 8, "alpha_pattern": {"(a+)+$": 1}}', "ADAPTER_CONFIG_INVALID"),

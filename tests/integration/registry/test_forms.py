@@ -14,6 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from services.chassis.errors import FailedPrecondition
 from services.registry.models import DIFFUSERS, KOHYA, PEFT
 from services.registry.use_cases.forms import adapter_config, reading, tensors, writing
 from services.registry.use_cases.forms.adapter_config import AdapterConfig
@@ -159,3 +160,11 @@ def test_the_joined_layers_of_flux_as_sd_scripts_writes_them_are_divided(
     changes, left_over = applied(copy.deepcopy(model.family).pipeline(), made)
     assert left_over == 0
     assert difference(changes, wanted) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "settings", ['{"unet.r": 1e400, "unet.lora_alpha": 4}', f'{{"unet.lora_alpha": 1{"0" * 400}}}']
+)
+def test_settings_beyond_all_numbers_are_refused(settings: str) -> None:
+    with pytest.raises(FailedPrecondition, match="cannot be read"):
+        adapter_config.of_component({"lora_adapter_metadata": settings}, "unet")

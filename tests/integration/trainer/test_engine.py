@@ -70,6 +70,10 @@ def test_a_run_takes_exactly_the_planned_steps_and_leaves_checked_files(make_spe
     plan = plan_job(sizes, spec.parameters, 4)
     assert [metrics.step for metrics in recorder.steps] == list(range(1, plan.steps.total_steps + 1))
     assert {metrics.total_steps for metrics in recorder.steps} == {plan.steps.total_steps}
+    # Each step tells the rate that it was made with: the cosine's first is the whole rate.
+    shares = [0.5 + 0.5 * math.cos(math.pi * step / plan.steps.total_steps) for step in range(plan.steps.total_steps)]
+    rates = [metrics.learning_rate for metrics in recorder.steps]
+    assert rates == pytest.approx([spec.parameters.learning_rate * share for share in shares])
     assert [result.epoch for result in recorder.epochs] == [1, 2]
     last = recorder.epochs[-1]
     assert {artifact.form for artifact in last.artifacts} == {"kohya", "diffusers"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -133,6 +135,22 @@ def test_what_would_be_lost_is_refused(make_spec: MakeSpec, changes: dict[str, A
         train(make_spec("second", job=starting(first.artifacts[0].path), num_epochs=1, **changes))
     assert caught.value.reason == "INITIAL_LORA_UNFIT"
     assert caught.value.user_error
+
+
+def test_a_scale_that_is_no_number_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
+    (first,) = trained(make_spec("first", **SHORT))
+    for form, artifact in enumerate(first.artifacts):
+        tensors = load_file(artifact.path)
+        with safe_open(artifact.path, "pt") as opened:
+            metadata = opened.metadata()
+        tensors = {name: torch.ones(2) if name.endswith(".alpha") else tensor for name, tensor in tensors.items()}
+        settings = json.loads(metadata.get(LORA_ADAPTER_METADATA_KEY, "{}"))
+        settings = {key: 10**400 if key.endswith("lora_alpha") else value for key, value in settings.items()}
+        file = tmp_path / f"{form}.safetensors"
+        save_file(tensors, file, {**metadata, LORA_ADAPTER_METADATA_KEY: json.dumps(settings)})
+        with pytest.raises(EngineError, match="is no number") as caught:
+            train(make_spec(f"second-{form}", job=starting(file), num_epochs=1))
+        assert caught.value.reason == "INITIAL_LORA_UNFIT"
 
 
 def test_a_file_that_is_none_is_refused_without_telling_where_it_lies(make_spec: MakeSpec, tmp_path: Path) -> None:

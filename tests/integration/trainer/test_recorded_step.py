@@ -127,7 +127,7 @@ def test_the_engine_chooses_by_device_and_length(
     parameters: Callable[..., TrainingParameters], changes: dict[str, Any], steps: int, graphs: bool, compiled: bool
 ) -> None:
     chosen = parameters(batch_size=4, num_epochs=1, **changes)
-    plan = JobPlan((Bucket(64, 64, (0,), (steps * 4 - 1,)),), count_steps([steps * 4 - 1], 4, 1, 1), None)
+    plan = JobPlan((Bucket(64, 64, (0,), (steps * 4 - 1,)),), count_steps([steps * 4 - 1], 4, 1, 1), ())
     assert kinds_of_passes(plan, 4, 0.0) == 2
     assert kinds_of_passes(plan, 4, 0.5) == 3, "half of 3 is no whole number"
     found = choose_acceleration(torch.device("cuda"), plan, chosen)

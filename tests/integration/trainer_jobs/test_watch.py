@@ -16,8 +16,9 @@ from google.protobuf import json_format
 
 from gateway import event_accounts, event_consumers
 from gateway.supervisor import servers
+from services.chassis.cloud_events import event_subject
 from services.chassis.errors import InvalidArgument, NotFound
-from services.chassis.nats_events import EventBus, event_subject
+from services.chassis.nats_events import EventBus
 from tests.fixtures.patience import within
 from tests.fixtures.processes import finished_async, running
 from tests.fixtures.servers import NATS_PASSWORD, nats_address

@@ -53,9 +53,10 @@ def test_another_projects_admins_do_not_see_who_named_it() -> None:
 
 def test_a_name_that_no_database_keeps_is_cut() -> None:
     entry = CallEntry("a.b.C.GetModel", CALLER, changes=False)
-    entry.about("projects/pets/" + "\0x" * 600)
+    entry.about("projects/pets/" + "\0x\x1b\u202e" * 600)
     assert len(entry.record.resource) == 512
-    assert "\0" not in entry.record.resource
+    assert entry.record.resource.isascii()
+    assert entry.record.resource.isprintable()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from services.chassis import grpc_errors
 from services.chassis.budget_policy import LARGEST, InvalidPolicy, PolicyFile, parse, project_budgets
 from services.chassis.budgets import DATASETS, IMAGES, STORED_BYTES, UPLOADS, AtOnce, Budgets
 from services.chassis.errors import ResourceExhausted
+from services.chassis.request_context import RequestContext, use
 from services.chassis.settings import BudgetSettings, WrongSetting
 
 
@@ -64,6 +66,28 @@ def test_calls_at_once_are_counted_by_project_until_they_end() -> None:
         assert caught.value.retry_after_s
         assert (at_once.of("acme"), at_once.of("other")) == (2, 3)
     assert (at_once.of("acme"), at_once.of("other")) == (0, 0)
+
+
+def test_one_caller_leaves_places_for_the_others_of_its_project() -> None:
+    at_once = AtOnce(budgets(uploads=16), UPLOADS)
+
+    def taken(caller: str, places: ExitStack) -> int:
+        """How many it gets of those that are left."""
+        with use(RequestContext(principal=caller)):
+            for number in range(20):
+                try:
+                    places.enter_context(at_once.one("acme"))
+                except ResourceExhausted:
+                    return number
+        raise AssertionError("no end")
+
+    with ExitStack() as places:
+        assert [taken(caller, places) for caller in ("key:slow", "key:slow", "key:other", "key:third")] == [14, 0, 2, 0]
+        assert at_once.of("acme") == 16
+    # A process of the suite that works for nobody in particular has all of them.
+    with ExitStack() as places:
+        assert taken("", places) == 16
+    assert at_once.of("acme") == 0
 
 
 def test_a_refusal_is_counted_by_its_budget() -> None:

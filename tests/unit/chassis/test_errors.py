@@ -82,6 +82,15 @@ def test_an_error_about_much_of_a_request_fits_whatever_its_letters(letter: str)
     assert (type(kept), kept.reason, kept.field[:7]) == (InvalidArgument, error.reason, "labels[")
 
 
+def test_what_an_error_quotes_moves_no_terminal_and_can_be_sent() -> None:
+    text = "no '\x1b[31m\u202eabc\ud800\0'"
+    error = InvalidArgument(text, field=f"labels[{text}]", remedy=text, metadata={text: text})
+    kept = grpc_errors.from_proto(grpc_errors.to_proto(error))
+    spelt = "no '\\u001b[31m\\u202eabc\\ud800\\u0000'"
+    assert (kept.message, kept.remedy, kept.field) == (spelt, spelt, f"labels[{spelt}]")
+    assert kept.metadata == {spelt: spelt}
+
+
 def test_a_status_without_details_keeps_its_class() -> None:
     came = grpc_errors.from_proto(status_pb2.Status(code=5, message="gone"))
     assert type(came) is NotFound

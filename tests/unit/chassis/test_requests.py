@@ -21,9 +21,9 @@ from google.protobuf.message import Message
 from pydantic import SecretStr
 
 from services.chassis import logging, request_context
+from services.chassis.cloud_events import event_subject
 from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.chassis.names import ID_RULE
-from services.chassis.nats_events import event_subject
 from services.chassis.request_checks import (
     check_projects,
     check_rules,
@@ -92,7 +92,7 @@ def test_no_pattern_of_the_api_is_shown_as_a_regular_expression() -> None:
         assert "regex" not in readable(f"does not match regex pattern `{pattern}`"), pattern
 
 
-def test_text_that_a_database_refuses_is_named_wherever_it_is() -> None:
+def test_text_that_nobody_sees_and_something_obeys_is_named_wherever_it_is() -> None:
     struct = struct_pb2.Struct()
     struct["a"] = ["fine", "not\0fine"]
     with pytest.raises(InvalidArgument) as caught:
@@ -100,7 +100,13 @@ def test_text_that_a_database_refuses_is_named_wherever_it_is() -> None:
     assert (caught.value.reason, caught.value.field) == ("TEXT_INVALID", "fields.list_value.values.string_value")
     with pytest.raises(InvalidArgument, match="parent contains"):
         check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p\0"))
-    check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p", filter="tab\tand newline\n"))
+    for hidden in ("\x1b[31m", "\x9b31m", "\x7f", "a\u202eb", "\u2066a"):
+        with pytest.raises(InvalidArgument, match=r"labels contains the invisible character U\+") as caught:
+            check_text(dataset_pb2.Dataset(labels={"team": hidden}))
+    # A process of the suite reports what was taken before.
+    check_text(dataset_pb2.Dataset(labels={"team": "a\u202eb"}), directions=False)
+    for plain in ("tab\tand newline\r\n", "👩\u200d🚀", "نمی\u200cخواهم", "\u200fשלום", "e\u0301"):
+        check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p", filter=plain))
 
 
 @pytest.mark.parametrize(

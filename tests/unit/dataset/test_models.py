@@ -157,6 +157,7 @@ def test_dataset_counters_follow_images() -> None:
         ("dog\x00.png", "FILE_NAME_INVALID"),
         ("dog\n.png", "FILE_NAME_INVALID"),
         ("dog\u202egpj.png", "FILE_NAME_INVALID"),
+        ("\u200b.png", "FILE_NAME_INVALID"),
         (" dog.png", "FILE_NAME_INVALID"),
         ("dog", "IMAGE_TYPE_UNSUPPORTED"),
         ("dog.gif", "IMAGE_TYPE_UNSUPPORTED"),
@@ -189,11 +190,18 @@ def test_texts_lose_blanks_and_refuse_control_characters() -> None:
     for text in ("a\x00b", "a\x1bb"):
         with pytest.raises(InvalidArgument):
             check_text(text, field="f", lines=True)
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument, match=r"U\+000A"):
         check_text("two\nlines", field="f")
+    for text in ("a\u202eb", "\u2068a\u2069"):
+        with pytest.raises(InvalidArgument, match=r"U\+20"):
+            check_text(text, field="f", lines=True)
+    for text in ("\u200b", "\u200d\u200c", "\u0301"):
+        with pytest.raises(InvalidArgument, match="nothing that can be seen"):
+            check_text(text, field="f")
+    assert check_text("👩\u200d🚀", field="f") == "👩\u200d🚀"
 
 
-@pytest.mark.parametrize("label", ["", "   ", "_", "a\x00"])
+@pytest.mark.parametrize("label", ["", "   ", "_", "a\x00", "\u200b"])
 def test_an_empty_label_is_refused(label: str) -> None:
     with pytest.raises(DomainError):
         check_label(label, field="f")

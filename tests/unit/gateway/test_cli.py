@@ -389,3 +389,19 @@ def _png(colour: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_no_text_of_a_server_moves_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "a\x1b[2J\u202eb[red]"
+    for stream in ("out", "err"):
+        monkeypatch.setattr(output, stream, output.console(stderr=stream == "err"))
+    output.table(["name"], [[hostile]], title="one")
+    output.facts([("label", hostile)])
+    output.say(hostile)
+    output.note(hostile)
+    output.say_error(hostile)
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("a\\u001b[2J\\u202eb[red]") == 5
+    assert not set("\x1b\u202e") & set(shown.out + shown.err)

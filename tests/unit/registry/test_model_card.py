@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import yaml
 
+from services.registry.models import LineageDataset
 from services.registry.use_cases.model_card import model_card
 from tests.fakes.finished_epochs import PROMPTS, finished_epoch
 
@@ -94,6 +95,17 @@ def test_what_training_went_on_from_is_told() -> None:
     assert f"| went on from | `{lora}` |" in model_card("Rex", "", went_on)
     assert went_on.lineage.initial_lora == lora
     assert "went on" not in model_card("Rex", "", finished_epoch())
+
+
+def test_the_words_and_versions_of_several_datasets_are_told() -> None:
+    rex = LineageDataset("projects/acme/datasets/rex/versions/1", "a" * 64, 1.0, False, "sks")
+    mia = LineageDataset("projects/acme/datasets/mia/versions/2", "b" * 64, 0.5, False, "qux")
+    cats = LineageDataset("projects/acme/datasets/cats/versions/3", "c" * 64, 0.0, True, "")
+    card = model_card("Both", "", replace(finished_epoch(), datasets=(rex, mia, cats)))
+    assert front_matter(card)["instance_prompt"] == "sks, qux"
+    assert "Write **sks** or **qux** in a prompt to get one of its subjects." in card
+    assert f"| dataset version, weight 0.5 | `{mia.dataset_version}`, SHA-256 `{mia.dataset_digest}` |" in card
+    assert f"| regularisation pictures | `{cats.dataset_version}`, SHA-256 `{cats.dataset_digest}` |" in card
 
 
 def test_a_pretended_epoch_says_so_before_all_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fiveshot import errors
@@ -53,11 +54,28 @@ def test_the_stack_of_this_machine_is_found_while_it_lives(tmp_path: Path) -> No
         assert local_stack(folder.path) is None
 
 
-@pytest.mark.parametrize("server", ["ftp://x:1", "https://", "http://x y"])
+@pytest.mark.parametrize("server", ["ftp://x:1", "https://", "http://x y", "https://me:pw@x:1", "x:65536", "x:99999/"])
 def test_an_address_that_is_none_is_refused(server: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         endpoint(server)
     assert refused.value.field == "server"
+
+
+@pytest.mark.parametrize("key", ["fs_é", "fs_a b", "fs_a\nb", "\u200bfs_a"])
+def test_a_key_that_no_header_can_hold_is_refused_in_our_words(key: str) -> None:
+    for field in ("api_key", "token"):
+        given: dict[str, Any] = {field: key}
+        with pytest.raises(errors.InvalidArgument) as caught:
+            endpoint("x:1", **given)
+        assert (caught.value.reason, caught.value.field) == ("API_KEY_INVALID", field)
+        assert key not in str(caught.value)
+
+
+def test_the_line_break_of_a_file_is_no_part_of_what_came_out_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SERVER", "x:65535\n"), ("API_KEY", " fs_a\r\n"), ("PROJECT", "p\n")):
+        monkeypatch.setenv(f"FIVESHOT_{name}", value)
+    found = endpoint()
+    assert (found.address, found.project, found.metadata[:1]) == ("x:65535", "p", (("x-api-key", "fs_a"),))
 
 
 @pytest.mark.parametrize("project", ["Bad Name", "a_b", "x/y"])

@@ -16,6 +16,8 @@ from services.tagger.models.jobs import ImageOutcome, ImageState, JobState
 from services.tagger.models.pictures import Picture, Scores
 from services.tagger.models.tags import Features, Tag, TagMode, TagOptions, TagSource
 from services.tagger.ports import Box
+from services.tagger.use_cases.run_tag_jobs import UNFORESEEN
+from services.tagger.use_cases.tag_images import ImageTagger
 from tests.fakes.tagger_world import ScriptedTagger, score
 from tests.fixtures.patience import scaled, turns, until, within
 from tests.unit.tagger.conftest import World
@@ -241,6 +243,46 @@ async def test_cancel_keeps_what_is_done_and_leaves_the_rest(world: World) -> No
     assert 4 <= tagged <= 6
     assert job.count(ImageState.LEFT) == 40 - tagged
     assert world.datasets.writes == tagged, "what the job counts is what was written"
+
+
+async def test_a_job_that_is_retried_before_its_last_run_has_ended_is_run_again_afterwards(world: World) -> None:
+    world.datasets.add("bad", data=b"nonsense")
+    world.datasets.add("good")
+    gate, begun = threading.Event(), threading.Event()
+    infer = world.tagger.infer
+
+    def slow(batch: Sequence[Picture]) -> list[Scores]:
+        begun.set()
+        gate.wait(scaled(60))
+        return infer(batch)
+
+    world.tagger.infer = slow  # type: ignore[method-assign]
+    job = await world.start()
+    async with world.running(parallel_jobs=2, parallel_images=2):
+        await until(begun.is_set, what="the first run to be under way")
+        async with within():
+            while not (await world.jobs.get(job.name)).count(ImageState.FAILED):
+                await turns()
+        await world.verbs.cancel(job.name)
+        await world.verbs.retry(job.name)
+        await world.until(job, JobState.RUNNING)
+        assert len(world.tagger.batches) == 0, "the second run waits for the first"
+        gate.set()
+        job = await world.finished(job)
+    assert job.count(ImageState.FAILED) == job.count(ImageState.LEFT) == 1
+    assert world.datasets.writes == 0, "the run that was cancelled writes no more"
+
+
+async def test_what_nobody_foresaw_ends_one_job_and_no_process(world: World) -> None:
+    world.datasets.add("a")
+    job = await world.start()
+    with patch.object(ImageTagger, "prepare", side_effect=ZeroDivisionError("secret")):
+        async with world.running():
+            job = await world.finished(job)
+    assert (job.state, job.error) == (JobState.FAILED, UNFORESEEN)
+    retried = await world.verbs.retry(job.name)
+    async with world.running():
+        assert (await world.finished(retried)).state == JobState.SUCCEEDED
 
 
 async def test_the_next_process_goes_on_where_a_killed_one_stopped(world: World) -> None:

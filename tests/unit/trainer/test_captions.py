@@ -42,6 +42,12 @@ def test_only_what_is_over_the_limit_counts() -> None:
         ("disks and sks", "", "disks and"),
         ("sks", "", ""),
         ("a beach", "dog", "a beach"),
+        ("a photo of sks_dog", "", "a photo of _dog"),
+        ("a sks-dog", "dog", "a dog-dog"),
+        ("一只sks猫在沙滩上", "", "一只猫在沙滩上"),
+        ("一只sks猫在沙滩上", "猫", "一只猫在沙滩上"),
+        ("한국어 sks가", "", "한국어 sks가"),
+        ("sks\u0301 sks", "", "sk\u015b"),
     ],
 )
 def test_a_preserved_caption_is_the_text_without_its_trigger_word(caption: str, instead: str, kept: str) -> None:
@@ -50,6 +56,9 @@ def test_a_preserved_caption_is_the_text_without_its_trigger_word(caption: str, 
 
 def test_without_a_trigger_word_and_with_signs_in_one_nothing_else_is_taken_away() -> None:
     assert preserved_caption("a dog", "", "cat") == "a dog"
+    assert preserved_caption("la cafe\u0301 noir", "caf\u00e9", "") == "la noir"
+    assert preserved_caption("我的豆豆在睡觉", "豆豆", "猫") == "我的猫在睡觉"
+    assert preserved_caption("ohwx  man, ohwx men", "ohwx man", "man") == "man, ohwx men"
     assert preserved_caption("a (s.k) dog, a sxk", "(s.k)", "\\1") == "a \\1 dog, a sxk"
 
 

@@ -83,6 +83,14 @@ WRONG: dict[str, tuple[bytes, int, str, str]] = {
     "no tensors": (*file_of({"__metadata__": {}}), "CORRUPT", "lists 0"),
     "a list": (struct.pack("<Q", 3) + b"{ }", 11, "CORRUPT", "lists 0"),
     "no shape": (*file_of({SD: {"dtype": "F16", "data_offsets": [0, 8]}}, 8), "CORRUPT", "nothing usable"),
+    "kind that is a list": (
+        *file_of({SD: {**OTHER, "dtype": [], "data_offsets": [0, 8]}}, 8),
+        "CORRUPT", "nothing usable",
+    ),
+    "kind of half a letter": (
+        *file_of({SD: {**OTHER, "dtype": "\ud800", "data_offsets": [0, 8]}}, 8),
+        "CORRUPT", "nothing usable",
+    ),
     "negative": (*file_of({SD: {**OTHER, "data_offsets": [-8, 0]}}), "CORRUPT", "impossible"),
     "true": (*file_of({SD: {"dtype": "F16", "shape": [True], "data_offsets": [0, 2]}}, 2), "CORRUPT", "impossible"),
     "other bytes than its shape": (*file_of({SD: {**OTHER, "data_offsets": [0, 9]}}, 9), "CORRUPT", "other bytes"),

@@ -210,6 +210,8 @@ def test_words_of_a_file_count_only_as_far_as_its_tensors_agree() -> None:
     assert shape(PEFT, {"algo": "lokr", "target_modules": "mine"}) == LoraShape("lora", 4, 2.0, "attention", False)
     assert shape((*KOHYA, f"{KOHYA_TO_Q}.dora_scale"), {"algo": "lora"}).adapter == "dora"
     assert shape(PEFT, ["x"]).adapter == "lora"
+    deep = LoraHeader(PEFT, {"ss_network_args": "[" * 200_000})
+    assert shape_of(deep, family, rank=4, alpha=2.0).adapter == "lora"
     unknown = replace(shape(PEFT, {}), adapter="lokr", rank=0)
     assert unknown.over({}) == {"adapter": "lokr", "target_modules": "attention", "train_text_encoder": False}
     assert list(unknown.faults(resolve(DEFAULT_SPECS, unknown.over({"rank": 9})))) == []

@@ -9,7 +9,8 @@ from pathlib import Path
 from fiveshot.trainer.v1 import training_event_pb2
 from google.protobuf import json_format
 
-from services.chassis.nats_events import STREAM, event_subject
+from services.chassis.cloud_events import event_subject
+from services.chassis.nats_events import STREAM
 
 PAGE = (Path(__file__).parents[3] / "docs" / "events.md").read_text(encoding="utf-8")
 Event = training_event_pb2.TrainingJobEvent

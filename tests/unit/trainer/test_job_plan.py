@@ -65,12 +65,12 @@ def test_buckets_hold_every_picture_once_with_its_own_repeats() -> None:
 def test_a_plan_counts_repeats_crops_and_the_held_out_picture() -> None:
     parameters = resolve(DEFAULT_SPECS, {"resolution": 64, "num_repeats": 3, "batch_size": 2, "num_epochs": 4})
     few = plan_job([PictureSize(64, 64), PictureSize(64, 64, repeats=5)], parameters, 16)
-    assert few.held_out is None
+    assert few.held_out == ()
     assert (few.steps.samples_per_epoch, few.steps.steps_per_epoch, few.steps.total_steps) == (18, 9, 36)
     wide = plan_job([PictureSize(200, 100, crop=(0.0, 0.0, 0.5, 1.0))], parameters, 16)
     assert (wide.buckets[0].width, wide.buckets[0].height) == (64, 64)
     many = plan_job([PictureSize(64, 64)] * 8, parameters, 16)
-    assert many.held_out == 7
+    assert many.held_out == (7,)
     assert many.steps.samples_per_epoch == 21
     assert 7 not in many.buckets[0].items
 

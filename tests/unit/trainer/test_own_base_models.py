@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from services.chassis.listing.pages import ListRequest
 from services.chassis.requests.keys import RequestKey
 from services.trainer.models.job import JobError, Outcome
 from services.trainer.models.own_base_model import MAX_ATTEMPTS, OwnBaseModel, OwnBaseModelState, Users
+from services.trainer.models.placement import Fleet, WorkerKind
 from services.trainer.ports import WorkerAsk
 from services.trainer.recipe.catalogue import load_catalogue
 from services.trainer.use_cases.base_models import BaseModels
@@ -63,11 +64,12 @@ class Bench:
         self.now = NOW
         self.store, self.files = FakeBaseModelStore(), FakeBaseModelFiles()
         self.saved = 0
+        self.kinds: list[WorkerKind] = []
         budgets = Budgets(lambda project: limits)
         self.base_models = BaseModels(CATALOGUE, self.store)
         self.own = OwnBaseModels(
             self.store, self.files, self.base_models, self, self.loadable, TOKENS, clock=self.clock,
-            new_id=lambda prefix: f"{prefix}-1", max_bytes=10_000, budgets=budgets,
+            new_id=lambda prefix: f"{prefix}-1", max_bytes=10_000, budgets=budgets, why_unchecked=self.why_unchecked,
         )  # fmt: skip
         self.uploading = BaseModelUploading(
             self.store, self.files, clock=self.clock, idle_s=0.05, at_once=AtOnce(budgets, UPLOADS),
@@ -84,6 +86,9 @@ class Bench:
 
     async def loadable(self) -> list[str]:
         return [TINY]
+
+    async def why_unchecked(self, candidates: Mapping[str, int]) -> str:
+        return Fleet(self.kinds).why_unchecked(candidates)
 
     async def trained_on(self, base_model: str) -> int:
         """It is the registry, too."""
@@ -376,3 +381,30 @@ async def test_names_licence_and_labels_change_and_nothing_else() -> None:
         with pytest.raises(DomainError) as refused:
             await call()
         assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ([], ""),
+        ([WorkerKind("cpu", 0, (TINY,))], ""),
+        ([WorkerKind("gpu", 80 * 2**30, ("baseModels/sdxl",))], "No worker that is there can load fiveshot-tiny"),
+        (
+            [WorkerKind("gpu", 2**29, ())],
+            "Its check needs about 0.9 GB of memory. The largest worker",
+        ),
+        ([WorkerKind("gpu", 2**29, ()), WorkerKind("gpu", 2**33, (TINY,))], ""),
+    ],
+)
+async def test_a_check_that_no_present_worker_can_do_says_so(kinds: list[WorkerKind], said: str) -> None:
+    bench = Bench()
+    bench.kinds = kinds
+    model = await bench.uploaded()
+    held_back = (await bench.own.get(model.name)).held_back
+    assert held_back.startswith(said)
+    assert bool(held_back) is bool(said)
+    if not said:
+        assert await bench.checks.take(ASK) is not None
+        bench.kinds = [WorkerKind("gpu", 0, ("baseModels/sdxl",))]
+        # A worker has it.
+        assert (await bench.own.get(model.name)).held_back == ""

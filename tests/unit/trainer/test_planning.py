@@ -125,7 +125,7 @@ async def test_a_set_with_too_few_images_is_refused_before_it_is_frozen(count: i
 
 async def test_the_least_number_of_images_is_enough() -> None:
     planner, _ = _planner(_set(3))
-    assert (await planner.plan(REQUEST, store=True)).plan.held_out is None
+    assert (await planner.plan(REQUEST, store=True)).plan.held_out == ()
 
 
 @pytest.mark.parametrize("of_set", ["sks", ""])

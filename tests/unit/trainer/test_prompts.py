@@ -120,3 +120,20 @@ def test_prompts_from_long_captions_are_cut_to_what_a_caller_could_give() -> Non
 )
 def test_the_subject_is_called_as_in_every_caption(trigger: str, captions: list[str], phrase: str) -> None:
     assert subject_phrase(trigger, captions) == phrase
+
+
+@pytest.mark.parametrize(
+    ("trigger", "subject", "prompt"),
+    [
+        ("sks", "gray cat", "a photo of sks gray cat"),
+        ("ohwx man", "ohwx man", "a photo of ohwx man"),
+        ("ohwx man", "tall ohwx man", "a photo of tall ohwx man"),
+        ("sks", "sks猫", "a photo of sks猫"),
+        ("cat", "category", "a photo of cat category"),
+        ("", "cat", "a photo of cat"),
+    ],
+)
+def test_the_subject_has_the_trigger_word_once(trigger: str, subject: str, prompt: str) -> None:
+    parameters = resolve(DEFAULT_SPECS, {"trigger_word": trigger})
+    filled = with_prompts(parameters, ("a photo of {trigger_word}",), ["x"], subject)
+    assert filled.preview_prompts[0] == prompt

@@ -88,9 +88,9 @@ async def test_a_silent_worker_loses_its_job_after_the_lease() -> None:
     store: Any = _Store(_held())
     reaper = Reaper(store, clock=clock, lease=LEASE, max_losses=5)
     clock.advance(29)
-    assert await reaper.reap() == 0
+    assert await reaper.look() == 0
     clock.advance(1)
-    assert await reaper.reap() == 1
+    assert await reaper.look() == 1
     assert store.job.state is JobState.QUEUED
 
 
@@ -100,9 +100,9 @@ async def test_nobody_is_reaped_until_the_process_has_served_for_a_lease() -> No
     store: Any = _Store(_held())
     reaper = Reaper(store, clock=clock, lease=LEASE, max_losses=5)
     clock.advance(29)
-    assert await reaper.reap() == 0
+    assert await reaper.look() == 0
     clock.advance(1)
-    assert await reaper.reap() == 1
+    assert await reaper.look() == 1
 
 
 async def test_an_outage_of_the_database_gives_workers_a_lease_to_come_back() -> None:
@@ -111,13 +111,13 @@ async def test_an_outage_of_the_database_gives_workers_a_lease_to_come_back() ->
     reaper = Reaper(store, clock=clock, lease=LEASE, max_losses=5)
     clock.advance(60)
     store.away = True
-    assert await reaper.reap() == 0
+    assert await reaper.look() == 0
     store.away = False
     clock.advance(10)
-    assert await reaper.reap() == 0
+    assert await reaper.look() == 0
     assert store.job.state is JobState.PREPARING
     clock.advance(20)
-    assert await reaper.reap() == 1
+    assert await reaper.look() == 1
 
 
 async def test_the_sweeper_keeps_epochs_and_the_last_checkpoint_only() -> None:

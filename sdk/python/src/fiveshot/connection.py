@@ -27,6 +27,10 @@ _MIB = 1024 * 1024
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _FULL_NAME = re.compile(r"(projects|taggers|baseModels)(/[A-Za-z0-9.-]{1,63})+")
 _ID = re.compile(r"[a-z][a-z0-9.-]{0,62}(/[A-Za-z0-9-]{1,63})*")
+# Whom nobody could reach: blanks, names of users, ports that are none.
+_ADDRESS = re.compile(r"(?!.*:(?:\d{6,}|6553[6-9]|655[4-9]\d|65[6-9]\d\d|6[6-9]\d{3}|[7-9]\d{4})/?$)[^\s@]+")
+# What a header may hold; gRPC ends a call for any other sign, in words of its own.
+_CREDENTIAL = re.compile(r"[!-~]*")
 # A picture travels in one message to TagImage; everything larger is a stream.
 CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),
@@ -104,11 +108,13 @@ def endpoint(
 
     api_key: `fs_…`; token: a JWT instead of it. data: folder of the local stack. traceparent: of the trace that every
     call belongs to.
-    Raises Unavailable (NO_SERVER) when nothing was said and no local stack runs, InvalidArgument for a bad CA file.
+    Raises Unavailable (NO_SERVER) when nothing was said and no local stack runs, InvalidArgument for a bad CA file,
+    and for an address, key or token that can be none.
     """
-    server = server or os.environ.get("FIVESHOT_SERVER", "")
-    api_key = api_key or os.environ.get("FIVESHOT_API_KEY", "")
-    project = project or os.environ.get("FIVESHOT_PROJECT", "")
+    # A file that such a value comes out of ends with a line break.
+    server = (server or os.environ.get("FIVESHOT_SERVER", "")).strip()
+    api_key = (api_key or os.environ.get("FIVESHOT_API_KEY", "")).strip()
+    project = (project or os.environ.get("FIVESHOT_PROJECT", "")).strip()
     ca_file = ca_file or os.environ.get("FIVESHOT_CA_FILE") or None
     if not server:
         local = local_stack(Path(data) if data else default_data_folder())
@@ -124,11 +130,18 @@ def endpoint(
             remedy=f"A project's id holds {ID_RULE}.",
         )  # fmt: skip
     scheme, _, address = server.rpartition("://")
-    if scheme not in ("", "http", "https", "grpc", "grpcs") or not address or " " in address:
+    if scheme not in ("", "http", "https", "grpc", "grpcs") or not _ADDRESS.fullmatch(address):
         raise InvalidArgument(
-            f"'{server}' is not a server's address", field="server", reason="SERVER_INVALID",
+            f"'{server.rpartition('@')[2][:100]}' is not a server's address", field="server", reason="SERVER_INVALID",
             remedy="Write host:port, or https://host:port.",
         )  # fmt: skip
+    token = token.strip()
+    for given, credential in (("api_key", api_key), ("token", token)):
+        if not _CREDENTIAL.fullmatch(credential):
+            raise InvalidArgument(
+                f"The {given} holds blanks or letters that none has", field=given, reason="API_KEY_INVALID",
+                remedy="Copy it again, whole and without anything around it.",
+            )  # fmt: skip
     metadata = (("x-api-key", api_key),) if api_key else ()
     if token:
         metadata = (("authorization", f"Bearer {token}"),)

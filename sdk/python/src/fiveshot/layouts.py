@@ -241,7 +241,7 @@ def _lines(file: PurePosixPath, data: bytes) -> Iterator[tuple[PurePosixPath, _L
             try:
                 values = json.loads(line)
                 yield file.parent / _text(values["file_name"]), _line(values, file.parent)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                 raise _unreadable(f"Line {number} of {file} is no entry of a picture") from error
 
 

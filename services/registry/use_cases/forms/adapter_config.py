@@ -14,6 +14,8 @@ from services.chassis.errors import InvalidArgument
 from services.registry.use_cases.forms.refusal import cannot
 
 MAX_RANK = 65_536
+_FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What a stranger's settings cause while they are read; JSON spells whole numbers beyond any float."""
 _NAME = re.compile(r"\^?(?:[A-Za-z0-9_.]|\\\.)+\$?")
 
 
@@ -49,7 +51,7 @@ def read(text: str) -> AdapterConfig:
         if type(rank) is not int or not 0 < rank <= MAX_RANK:
             raise ValueError("r")
         return AdapterConfig(rank, _alpha(alpha), bool(given.get("use_rslora")), _patterns(given))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except _FAULTS as error:
         raise InvalidArgument(
             "The settings are not those that PEFT writes for a LoRA: numbers for r and lora_alpha, and names of layers"
             " where alpha differs",
@@ -70,7 +72,7 @@ def of_component(metadata: Mapping[str, str], component: str) -> AdapterConfig:
         return AdapterConfig(
             int(own.get("r", 0)), _alpha(own["lora_alpha"]), bool(own.get("use_rslora")), _patterns(own)
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except _FAULTS as error:
         raise cannot("its metadata holds settings that cannot be read") from error
 
 

@@ -28,7 +28,7 @@ def evaluations() -> list[list[Evaluation]]:
     """Courses of a training: hardly learnt, learnt by heart, drifted, copied, better to the end, better before it."""
     found = []
     for fits, held, moved, drift, copied in product(
-        ((1.0, 0.99), (0.9, 0.5), (0.5, 0.9), (0.5, 0.45, 0.4)),
+        ((1.0, 0.99), (1.0, 1.3), (0.9, 0.5), (0.5, 0.9), (0.5, 0.45, 0.4)),
         (None, 1.2, 0.5),
         ((0.5, 0.5, 0.5), (0.5, 0.9, 0.9)),
         (0.0, 0.3),

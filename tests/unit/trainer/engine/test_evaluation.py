@@ -68,6 +68,16 @@ def evaluation(
             "Nothing was learnt: the pictures of every epoch are those of the base",
         ),
         (
+            [evaluation(1.1), evaluation(1.4)],
+            1,
+            "Nothing of your subject was learnt, although the pictures change. Lower",
+        ),
+        (
+            [evaluation(0.99, 0.3), evaluation(1.0, 0.9)],
+            1,
+            "change, by 90% where it has no part. Lower the learning rate.",
+        ),
+        (
             [evaluation(0.6, held_out=1.01), evaluation(0.5, held_out=1.0)],
             2,
             "No epoch shows your subject in new pictures",
@@ -96,6 +106,7 @@ def test_pictures_that_are_learnt_unlike_the_others_are_named() -> None:
     "evaluations",
     [
         [evaluation(0.995)],
+        [evaluation(1.4, 0.5)],
         [evaluation(0.8)],
         [evaluation(0.6, held_out=1.0)],
         [evaluation(0.8), evaluation(0.6)],
@@ -105,7 +116,7 @@ def test_pictures_that_are_learnt_unlike_the_others_are_named() -> None:
 )
 def test_in_the_middle_of_a_run_nothing_is_advised_for_the_next(evaluations: list[Evaluation]) -> None:
     reason = recommend(evaluations, finished=False).reason
-    assert not any(word in reason for word in ("more", "Raise", "Add"))
+    assert not any(word in reason for word in ("more", "Raise", "Lower", "Add"))
 
 
 def test_numbers_move_with_the_weights(base_model: BaseModelFiles, parameters: Make) -> None:
@@ -117,7 +128,7 @@ def test_numbers_move_with_the_weights(base_model: BaseModelFiles, parameters: M
     photo, preview = noise_picture(1), noise_picture(2)
     samples = EvaluationSamples(fit=5, moved=4, held_out=4, drift=4)
     evaluator = Evaluator(
-        family, 1, "no", samples, training, moved_views, held_out, neutral, CopyDetector([photo])
+        family, 1, "no", samples, training, moved_views, [held_out], neutral, CopyDetector([photo])
     )  # fmt: skip
     carriers = add_adapters(family, parameters())
     fresh = evaluator.measure([preview])
@@ -149,7 +160,7 @@ def test_every_measure_sees_noise_levels_over_the_whole_range(base_model: BaseMo
 
     schedule.timesteps = watched  # type: ignore[method-assign]
     training = [Example(torch.randn(1, 4, 8, 8), "a")] * pictures
-    Evaluator(family, 1, "no", EvaluationSamples(5, 0, 0, 0), training, [], None, [], CopyDetector([noise_picture(1)]))
+    Evaluator(family, 1, "no", EvaluationSamples(5, 0, 0, 0), training, [], [], [], CopyDetector([noise_picture(1)]))
     assert sorted({round(level, 3) for level in seen}) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
 

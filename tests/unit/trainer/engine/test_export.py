@@ -62,7 +62,7 @@ def test_the_tag_frequency_counts_the_parts_of_trained_texts(make_spec: Callable
     items = tuple(dataclasses.replace(spec.items[0], caption=caption) for caption in captions)
     spec = dataclasses.replace(spec, items=items)
     plan = plan_job([PictureSize(48, 48)] * len(items), spec.parameters, 4)
-    assert plan.held_out == 7
+    assert plan.held_out == (7,)
     metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session"), 1, 3)
     counts = json.loads(metadata["ss_tag_frequency"])["ball"]
     assert counts == {"zwx": 6, "a ball": 6, "grass": 1, "a photo of zwx.": 1}

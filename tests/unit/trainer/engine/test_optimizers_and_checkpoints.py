@@ -23,7 +23,7 @@ from services.trainer.engine.processes import Processes
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
-from services.trainer.recipe.plan import samples_of
+from services.trainer.recipe.sharing import samples_of
 
 Make = Callable[..., TrainingParameters]
 CPU = torch.device("cpu")

@@ -5,6 +5,9 @@ export const RULES: Rule[] = [
   // 推荐某一轮的理由
   [/Nothing is learnt so far: the pictures are still those of the base model\./, '目前还没有学到东西：图片仍和基础模型的一样。'],
   [/Nothing was learnt: the pictures of every epoch are those of the base model\./, '没有学到东西：每一轮的图片都和基础模型的一样。'],
+  [/(?:So far nothing|Nothing) of your subject (?:is|was) learnt, although the pictures change\./, '图片变了，却没有学到主体。'],
+  [/(?:So far nothing|Nothing) of your subject (?:is|was) learnt, although the pictures change, by (\d+)% where it has no part\./, '没有学到主体，与它无关的图片却变了 $1%。'],
+  [/Lower the learning rate\./, '请降低学习率。'],
   [/Raise the learning rate, or train for more steps\./, '请提高学习率，或训练更多步。'],
   [/So far only your photos themselves are learnt, not your subject in new pictures\./, '目前只学到了照片本身，还不能把主体画进新的图片。'],
   [/No epoch shows your subject in new pictures better than the base model does: only the photos themselves were learnt\./, '没有哪一轮能在新图片里比基础模型更好地画出主体：学到的只是照片本身。'],

@@ -12,6 +12,10 @@ from fiveshot.trainer.v1 import training_job_pb2
 _FIELDS = ("base_model", "dataset_version", "initial_lora")
 
 
+def _shares(job: TrainingJob) -> tuple[tuple[str, float, bool], ...]:
+    return tuple((each.dataset_version, each.weight, each.regularization) for each in job.message.datasets)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What differs. differences: by name of the field or parameter, a value for each job, in their order.
@@ -32,6 +36,7 @@ async def compare(jobs: Sequence[TrainingJob], *, points: int = 2000) -> Compari
     found: dict[str, tuple[Any, ...]] = {
         name: tuple(getattr(job.message, name) for job in jobs) for name in _FIELDS
     }  # fmt: skip
+    found["datasets"] = tuple(_shares(job) for job in jobs)
     for parameter in training_job_pb2.TrainingParameters.DESCRIPTOR.fields:
         values = [getattr(job.message.parameters, parameter.name) for job in jobs]
         found[parameter.name] = tuple(tuple(each) if parameter.is_repeated else each for each in values)

@@ -12,6 +12,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument, NotFound
 from fiveshot.folders import find_pictures
+from fiveshot.mixes import trained_datasets
 from fiveshot.parameters import DEFAULT_BASE_MODEL, training_parameters
 from fiveshot.sync import archives, transfer
 from fiveshot.sync.calls import Listing, Stubs
@@ -199,19 +200,24 @@ class Dataset(EditedDataset):
         labels: Mapping[str, str] | None = None,
         version: int | None = None,
         initial_lora: str = "",
+        also: Mapping[str, float] | Sequence[str] = (),
+        regularization: str | Sequence[str] = (),
         **parameters: Any,
     ) -> TrainingJob:
         """Queues a training job on the photos as they are now, or on a frozen version (its number).
 
         prompts: of the previews, up to eight; missing ones are derived. initial_lora: an earlier LoRA to go on from:
-        `cat@2`, `cat` for its latest version, or an epoch's name. parameters: any field of TrainingParameters, such as
-        rank=16. Raises InvalidArgument that names every wrong one.
+        `cat@2`, `cat` for its latest version, or an epoch's name. also: datasets to train with this one, as `["mia"]`,
+        or `{"mia": 0.5}` for half as many steps. regularization: datasets of pictures of what the base model should
+        stay as. parameters: any field of TrainingParameters, such as rank=16. Raises InvalidArgument that names every
+        wrong one.
         """
         request = training_api.CreateTrainingJobRequest(
             parent=_project(self.name),
             training_job_id=id,
             training_job=self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, prompts),
         )
+        self._mix(request.training_job, also, regularization)
         request.training_job.display_name = display_name
         request.training_job.priority = priority
         request.training_job.labels.update(labels or {})
@@ -219,16 +225,27 @@ class Dataset(EditedDataset):
 
     def estimate(
         self, *, epochs: int | None = None, base_model: str = DEFAULT_BASE_MODEL, version: int | None = None,
-        initial_lora: str = "", **parameters: Any,
+        initial_lora: str = "", also: Mapping[str, float] | Sequence[str] = (),
+        regularization: str | Sequence[str] = (), **parameters: Any,
     ) -> training_job_pb2.TrainingEstimate:  # fmt: skip
-        """What a job would take: exact steps, time, memory, and whether it fits."""
+        """What a job would take, asked for as in `train`: exact steps, time, memory, and whether it fits."""
         job = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, ())
+        self._mix(job, also, regularization)
         request = training_api.EstimateTrainingJobRequest(parent=_project(self.name), training_job=job)
         return self._stubs.trainer.EstimateTrainingJob(request)
 
     def delete(self, *, force: bool = False) -> None:
         """Deletes it. force: with the images that frozen versions hold."""
         self._stubs.dataset.DeleteDataset(pb.DeleteDatasetRequest(name=self.name, force=force))
+
+    def _mix(
+        self,
+        job: training_job_pb2.TrainingJob,
+        also: Mapping[str, float] | Sequence[str],
+        regularization: str | Sequence[str],
+    ) -> None:
+        resource = self._stubs.channel.endpoint.resource
+        job.datasets.extend(trained_datasets(job.dataset_version, also, regularization, resource))
 
     def _job(
         self,

@@ -153,6 +153,7 @@ class Lineage(_message.Message):
     UPLOADED_FILE_FIELD_NUMBER: _builtins.int
     PRETENDED_FIELD_NUMBER: _builtins.int
     INITIAL_LORA_FIELD_NUMBER: _builtins.int
+    DATASETS_FIELD_NUMBER: _builtins.int
     dataset_version: _builtins.str
     """`projects/{project}/datasets/{dataset}/versions/{version}`."""
     dataset_digest: _builtins.str
@@ -173,6 +174,10 @@ class Lineage(_message.Message):
     """True for an epoch of a worker that only pretended to train: the files change nothing of a picture."""
     initial_lora: _builtins.str
     """The model version or epoch that training went on from; empty where it began afresh."""
+    @_builtins.property
+    def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageDataset]:
+        """Every dataset version that was trained, or kept the base model in place, where there were several."""
+
     def __init__(
         self,
         *,
@@ -186,14 +191,53 @@ class Lineage(_message.Message):
         uploaded_file: _builtins.str = ...,
         pretended: _builtins.bool = ...,
         initial_lora: _builtins.str = ...,
+        datasets: _abc.Iterable[Global___LineageDataset] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "epoch", b"epoch", "initial_lora", b"initial_lora", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "datasets", b"datasets", "epoch", b"epoch", "initial_lora", b"initial_lora", "parameters_sha256", b"parameters_sha256", "pretended", b"pretended", "step", b"step", "training_job", b"training_job", "uploaded_file", b"uploaded_file"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Lineage: _TypeAlias = Lineage  # noqa: Y015
+
+@_typing.final
+class LineageDataset(_message.Message):
+    """One of several dataset versions that a version comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_VERSION_FIELD_NUMBER: _builtins.int
+    DATASET_DIGEST_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    REGULARIZATION_FIELD_NUMBER: _builtins.int
+    TRIGGER_WORD_FIELD_NUMBER: _builtins.int
+    dataset_version: _builtins.str
+    """`projects/{project}/datasets/{dataset}/versions/{version}`."""
+    dataset_digest: _builtins.str
+    """SHA-256 of its contents."""
+    weight: _builtins.float
+    """How many steps it got beside the others; 0 of regularisation pictures."""
+    regularization: _builtins.bool
+    """True where its images are regularisation pictures."""
+    trigger_word: _builtins.str
+    """Word that calls up what was learnt of it."""
+    def __init__(
+        self,
+        *,
+        dataset_version: _builtins.str = ...,
+        dataset_digest: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        regularization: _builtins.bool = ...,
+        trigger_word: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "regularization", b"regularization", "trigger_word", b"trigger_word", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineageDataset: _TypeAlias = LineageDataset  # noqa: Y015
 
 @_typing.final
 class ModelFile(_message.Message):

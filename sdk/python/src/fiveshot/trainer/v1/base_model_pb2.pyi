@@ -105,6 +105,7 @@ class BaseModel(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, such as `baseModels/fiveshot-tiny` or `projects/acme/baseModels/house-style`."""
@@ -146,6 +147,8 @@ class BaseModel(_message.Message):
     """Bytes of the file that are stored. An upload that broke off goes on from here. Output only."""
     precision: _builtins.str
     """Number format of most of its weights: `fp16`, `bf16`, `fp32` or `fp64`. Output only."""
+    held_back: _builtins.str
+    """Why the check of an uploaded one waits: no worker that is there can do it. Output only."""
     etag: _builtins.str
     """Changes with every change of an uploaded one; send it back to delete only what you have read."""
     @_builtins.property
@@ -204,11 +207,12 @@ class BaseModel(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        held_back: _builtins.str = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "based_on", b"based_on", "caption_tokens", b"caption_tokens", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "error", b"error", "etag", b"etag", "family", b"family", "file_name", b"file_name", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "labels", b"labels", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "precision", b"precision", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "training_shapes", b"training_shapes", "update_time", b"update_time", "uploaded_bytes", b"uploaded_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "based_on", b"based_on", "caption_tokens", b"caption_tokens", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "error", b"error", "etag", b"etag", "family", b"family", "file_name", b"file_name", "held_back", b"held_back", "hub_id", b"hub_id", "hub_tags", b"hub_tags", "label_style", b"label_style", "labels", b"labels", "license", b"license", "memory_bytes", b"memory_bytes", "name", b"name", "native_resolution", b"native_resolution", "parameter_specs", b"parameter_specs", "precision", b"precision", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "training_shapes", b"training_shapes", "update_time", b"update_time", "uploaded_bytes", b"uploaded_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -533,6 +533,7 @@ class TrainingJob(_message.Message):
     PRETENDED_FIELD_NUMBER: _builtins.int
     INITIAL_LORA_FIELD_NUMBER: _builtins.int
     INITIAL_LORA_DIGEST_FIELD_NUMBER: _builtins.int
+    DATASETS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name. Set by the service."""
@@ -541,7 +542,9 @@ class TrainingJob(_message.Message):
     base_model: _builtins.str
     """`baseModels/{base_model}`, or one of the project's own, `projects/{project}/baseModels/{base_model}`."""
     dataset_version: _builtins.str
-    """A dataset version; or a dataset, which the service freezes at creation."""
+    """A dataset version; or a dataset, which the service freezes at creation. Of a job on several the first that is trained;
+    it may be left out where `datasets` names them.
+    """
     priority: _builtins.int
     """Higher goes first within a project, -100 to 100."""
     state: Global___TrainingJob.State.ValueType
@@ -549,9 +552,9 @@ class TrainingJob(_message.Message):
     phase: _builtins.str
     """What it is doing, such as `caching latents`. Output only."""
     dataset_digest: _builtins.str
-    """Digest of the dataset version. Output only."""
+    """Digest of `dataset_version`. Output only."""
     image_count: _builtins.int
-    """Images of the dataset version. Output only."""
+    """Images that are trained, of all datasets. Output only."""
     trigger_word: _builtins.str
     """The trigger word of the dataset version, whose texts hold it. It may be left out; CreateTrainingJob refuses another one than the dataset has."""
     step: _builtins.int
@@ -629,6 +632,10 @@ class TrainingJob(_message.Message):
         """
 
     @_builtins.property
+    def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainedDataset]:
+        """Datasets that train one LoRA together, and the user's own regularisation pictures. None where a job trains one alone."""
+
+    @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Words of the caller's own, at most 64; lists filter by them: `labels.team = "pets"`, `labels:team`."""
 
@@ -669,15 +676,66 @@ class TrainingJob(_message.Message):
         pretended: _builtins.bool = ...,
         initial_lora: _builtins.str = ...,
         initial_lora_digest: _builtins.str = ...,
+        datasets: _abc.Iterable[Global___TrainedDataset] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "parameters", b"parameters", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "initial_lora", b"initial_lora", "initial_lora_digest", b"initial_lora_digest", "labels", b"labels", "loss", b"loss", "name", b"name", "notices", b"notices", "parameters", b"parameters", "phase", b"phase", "pretended", b"pretended", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "base_model", b"base_model", "base_previews", b"base_previews", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "datasets", b"datasets", "display_name", b"display_name", "end_time", b"end_time", "epochs_completed", b"epochs_completed", "error", b"error", "estimated_end_time", b"estimated_end_time", "etag", b"etag", "held_back", b"held_back", "image_count", b"image_count", "images_per_second", b"images_per_second", "initial_lora", b"initial_lora", "initial_lora_digest", b"initial_lora_digest", "labels", b"labels", "loss", b"loss", "name", b"name", "notices", b"notices", "parameters", b"parameters", "phase", b"phase", "pretended", b"pretended", "priority", b"priority", "queue_position", b"queue_position", "queue_position_in_project", b"queue_position_in_project", "recommendation_reason", b"recommendation_reason", "recommended_epoch", b"recommended_epoch", "start_time", b"start_time", "state", b"state", "step", b"step", "total_steps", b"total_steps", "trigger_word", b"trigger_word", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingJob: _TypeAlias = TrainingJob  # noqa: Y015
+
+@_typing.final
+class TrainedDataset(_message.Message):
+    """One of several datasets of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_VERSION_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    REGULARIZATION_FIELD_NUMBER: _builtins.int
+    DATASET_DIGEST_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    TRIGGER_WORD_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    dataset_version: _builtins.str
+    """A dataset version; or a dataset, which the service freezes at creation."""
+    weight: _builtins.float
+    """How many steps it gets, beside the weights of the others and whatever the number of its images; 1 when unset."""
+    regularization: _builtins.bool
+    """Its images are regularisation pictures: what the base model should stay as, of which each step has
+    `regularization_fraction`, weighted by `prior_weight`. They take the place of the base model's own.
+    """
+    dataset_digest: _builtins.str
+    """Digest of the dataset version. Output only."""
+    image_count: _builtins.int
+    """Its images. Output only."""
+    trigger_word: _builtins.str
+    """Its trigger word. Output only."""
+    subject: _builtins.str
+    """What its images show. Output only."""
+    def __init__(
+        self,
+        *,
+        dataset_version: _builtins.str = ...,
+        weight: _builtins.float | None = ...,
+        regularization: _builtins.bool = ...,
+        dataset_digest: _builtins.str = ...,
+        image_count: _builtins.int = ...,
+        trigger_word: _builtins.str = ...,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "image_count", b"image_count", "regularization", b"regularization", "subject", b"subject", "trigger_word", b"trigger_word", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___TrainedDataset: _TypeAlias = TrainedDataset  # noqa: Y015
 
 @_typing.final
 class JobError(_message.Message):

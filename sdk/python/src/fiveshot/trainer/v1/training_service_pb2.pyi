@@ -237,59 +237,41 @@ class UploadBaseModelRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """Bytes, in order. A chunk holds at most 1 MiB."""
+    name: _builtins.str
+    """Over HTTP, in place of `header`: the base model."""
+    offset: _builtins.int
+    """Over HTTP: see `header`."""
     @_builtins.property
     def header(self) -> Global___UploadBaseModelRequest.Header:
         """First message."""
+
+    @_builtins.property
+    def content(self) -> _httpbody_pb2.HttpBody:
+        """Over HTTP, in place of `chunk`: the bytes. The media type is not looked at."""
 
     def __init__(
         self,
         *,
         header: Global___UploadBaseModelRequest.Header | None = ...,
         chunk: _builtins.bytes = ...,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        content: _httpbody_pb2.HttpBody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header", "name", b"name", "offset", b"offset", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___UploadBaseModelRequest: _TypeAlias = UploadBaseModelRequest  # noqa: Y015
-
-@_typing.final
-class UploadBaseModelContentRequest(_message.Message):
-    """Bytes of a base model as an HTTP body. A long body comes in pieces, of which the first carries the other fields."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    CONTENT_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """`projects/{project}/baseModels/{base_model}`, STATE_UPLOADING."""
-    offset: _builtins.int
-    """Place in the file of the body's first byte: the `uploaded_bytes` of the base model. ABORTED for another."""
-    @_builtins.property
-    def content(self) -> _httpbody_pb2.HttpBody:
-        """The bytes."""
-
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        offset: _builtins.int = ...,
-        content: _httpbody_pb2.HttpBody | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name", "offset", b"offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___UploadBaseModelContentRequest: _TypeAlias = UploadBaseModelContentRequest  # noqa: Y015
 
 @_typing.final
 class UpdateBaseModelRequest(_message.Message):

@@ -68,11 +68,6 @@ class TrainingServiceStub:
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelRequest.SerializeToString,
                 response_deserializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
                 _registered_method=True)
-        self.UploadBaseModelContent = channel.stream_unary(
-                '/fiveshot.trainer.v1.TrainingService/UploadBaseModelContent',
-                request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelContentRequest.SerializeToString,
-                response_deserializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
-                _registered_method=True)
         self.UpdateBaseModel = channel.unary_unary(
                 '/fiveshot.trainer.v1.TrainingService/UpdateBaseModel',
                 request_serializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UpdateBaseModelRequest.SerializeToString,
@@ -290,14 +285,7 @@ class TrainingServiceServicer:
 
     def UploadBaseModel(self, request_iterator, context):
         """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-        breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def UploadBaseModelContent(self, request_iterator, context):
-        """Takes the file of an announced base model over HTTP: the body is the file from `offset` on, or a part of it. As UploadBaseModel otherwise.
+        breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -586,11 +574,6 @@ def add_TrainingServiceServicer_to_server(servicer, server):
             'UploadBaseModel': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadBaseModel,
                     request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelRequest.FromString,
-                    response_serializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
-            ),
-            'UploadBaseModelContent': grpc.stream_unary_rpc_method_handler(
-                    servicer.UploadBaseModelContent,
-                    request_deserializer=fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelContentRequest.FromString,
                     response_serializer=fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
             ),
             'UpdateBaseModel': grpc.unary_unary_rpc_method_handler(
@@ -909,33 +892,6 @@ class TrainingService:
             target,
             '/fiveshot.trainer.v1.TrainingService/UploadBaseModel',
             fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelRequest.SerializeToString,
-            fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def UploadBaseModelContent(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_unary(
-            request_iterator,
-            target,
-            '/fiveshot.trainer.v1.TrainingService/UploadBaseModelContent',
-            fiveshot_dot_trainer_dot_v1_dot_training__service__pb2.UploadBaseModelContentRequest.SerializeToString,
             fiveshot_dot_trainer_dot_v1_dot_base__model__pb2.BaseModel.FromString,
             options,
             channel_credentials,

@@ -53,10 +53,8 @@ class TrainingServiceStub:
     """
     UploadBaseModel: _grpc.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelRequest, _base_model_pb2.BaseModel]
     """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-    breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+    breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
     """
-    UploadBaseModelContent: _grpc.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelContentRequest, _base_model_pb2.BaseModel]
-    """Takes the file of an announced base model over HTTP: the body is the file from `offset` on, or a part of it. As UploadBaseModel otherwise."""
     UpdateBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.UpdateBaseModelRequest, _base_model_pb2.BaseModel]
     """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
     DeleteBaseModel: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteBaseModelRequest, _empty_pb2.Empty]
@@ -155,10 +153,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """
     UploadBaseModel: _aio.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-    breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+    breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
     """
-    UploadBaseModelContent: _aio.StreamUnaryMultiCallable[_training_service_pb2.UploadBaseModelContentRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
-    """Takes the file of an announced base model over HTTP: the body is the file from `offset` on, or a part of it. As UploadBaseModel otherwise."""
     UpdateBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.UpdateBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
     """Changes the fields in `update_mask`: display_name, description, license or labels. ABORTED when the etag is old."""
     DeleteBaseModel: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteBaseModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -284,16 +280,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
         """Takes the file of an announced base model, from `offset` on. What has arrived is kept part by part, so an upload that
-        breaks off goes on from `uploaded_bytes`. With its last byte the check begins.
+        breaks off goes on from `uploaded_bytes`. With its last byte the check begins. Over HTTP the body is the file, or its rest.
         """
-
-    @_abc_1.abstractmethod
-    def UploadBaseModelContent(
-        self,
-        request_iterator: _MaybeAsyncIterator[_training_service_pb2.UploadBaseModelContentRequest],
-        context: _ServicerContext,
-    ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
-        """Takes the file of an announced base model over HTTP: the body is the file from `offset` on, or a part of it. As UploadBaseModel otherwise."""
 
     @_abc_1.abstractmethod
     def UpdateBaseModel(
