@@ -64,6 +64,8 @@ export async function start(shots) {
       await wear(language, theme, width, height)
       await page.evaluate(() => Promise.all([...document.images].map((image) => image.loading === 'lazy' || image.decode().catch(() => undefined))))
       if (shots) await page.screenshot({ path: path.join(shots, `${name}-${language}-${theme}-${width}.png`), fullPage: whole && width < 2000 })
+      const broken = await page.evaluate(() => [...document.images].filter((image) => image.complete && !image.naturalWidth).map((image) => image.getAttribute('src')))
+      if (broken.length) faults.push(`${name} shows pictures that are not there: ${broken.slice(0, 3).join(', ')}`)
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
       if (wide > 1) faults.push(`${name} is ${wide} px too wide at ${width} px, ${language}`)
       await page.evaluate(AXE)

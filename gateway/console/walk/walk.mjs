@@ -101,6 +101,7 @@ await run(async () => {
   await first.getByText(/\d+ \/ \d+ tokens/).waitFor()
   await look('words')
 
+  const dataset = /datasets\/([^/]+)/.exec(page.url())[1]
   await page.getByRole('link', { name: 'On to the plan' }).click()
   // A base model with presets: one sets values, what was typed goes before it, and another base model knows nothing of it.
   await page.getByRole('radio', { name: /^Tiny with presets/ }).check()
@@ -117,6 +118,20 @@ await run(async () => {
   await page.getByText('All parameters').click()
   await page.getByRole('radio', { name: /^Fiveshot Tiny/ }).check()
   await sets.waitFor({ state: 'detached' })
+
+  // A base model of one's own: what is no checkpoint is refused at once, and what was typed is there to be put right.
+  await page.getByText('Your own base models').click()
+  await page.getByRole('button', { name: 'Add a base model' }).click()
+  await page.getByLabel('Choose a .safetensors file').setInputFiles({ name: 'house <b>style</b>.safetensors', mimeType: '', buffer: Buffer.from('PK\x03\x04 no weights') })
+  await page.getByLabel('Licence').fill('CC0-1.0')
+  await page.getByRole('group', { name: 'Add a base model' }).getByLabel('Name').fill('House style')
+  await look('own')
+  await page.getByRole('button', { name: 'Send and check it' }).click()
+  await page.getByRole('alert').first().waitFor()
+  await look('own-refused')
+  await page.getByRole('listitem').filter({ hasText: 'House style' }).getByRole('button', { name: 'Try again' }).click()
+  assert.equal(await page.getByLabel('Licence').inputValue(), 'CC0-1.0', 'what was typed is lost')
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click()
 
   await page.getByLabel('Epochs').fill(process.env.WALK_EPOCHS ?? '6')
   await page.getByText(/thing.* to look at|Nothing stands against/).waitFor()
@@ -211,6 +226,19 @@ await run(async () => {
   assert.ok(await page.getByRole('checkbox', { name: 'Version 1' }).isChecked(), 'the version is not ticked')
   await look('try-model')
   await page.getByRole('link', { name: 'Fiveshot', exact: true }).click()
+  await page.getByRole('heading', { name: 'Trainings' }).waitFor()
+  const started = page.url()
+  // Another training of the same photos begins with what was kept.
+  await page.goto(`${home}/#/default/datasets/${dataset}/plan`)
+  await page.getByText('Go on from an earlier LoRA').click()
+  await page.getByLabel('Begin with').selectOption({ label: 'Moss' })
+  await page.getByText(/^Trained on fiveshot-tiny/).waitFor()
+  await page.locator('aside .time').waitFor()
+  await look('from')
+  await page.reload()
+  await page.getByText(/^Trained on fiveshot-tiny/).waitFor()
+  await page.getByLabel('Begin with').selectOption({ label: 'Nothing: a new LoRA' })
+  await page.goto(started)
   await page.getByRole('heading', { name: 'Trainings' }).waitFor()
   await look('home')
 

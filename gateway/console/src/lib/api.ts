@@ -20,6 +20,8 @@ const own: Interceptor = (next) => (call) => {
 }
 
 const PAUSES_MS = [300, 1000, 2500]
+/** After which a page asks again by itself what it could not ask; it says so. */
+export const AGAIN_MS = 3000
 
 /** What only looks is asked again when the service is away for a moment. */
 const again: Interceptor = (next) => async (call) => {

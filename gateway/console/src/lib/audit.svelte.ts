@@ -6,7 +6,7 @@ import { DatasetService } from '../gen/fiveshot/dataset/v1/dataset_service_pb'
 import { TaggerService } from '../gen/fiveshot/tagger/v1/tagger_service_pb'
 import { TagJob_State } from '../gen/fiveshot/tagger/v1/tagger_pb'
 import type { TrainingJob } from '../gen/fiveshot/trainer/v1/training_job_pb'
-import { datasets, faultOf, tagger, trainer, type Fault } from './api'
+import { AGAIN_MS, datasets, faultOf, tagger, trainer, type Fault } from './api'
 
 export { Severity, Verdict }
 type Asked = Parameters<typeof trainer.auditDataset>[0]['trainingJob']
@@ -64,6 +64,7 @@ export class Audit {
         if (mine !== this.#asked) return
         this.answer = null
         this.fault = faultOf(error)
+        if (this.fault.away) this.#timer = window.setTimeout(() => this.ask(parent, trainingJob), AGAIN_MS)
       }
       this.busy = false
     }, PAUSE_MS)

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { empty, parse } from './draft'
 
 test('a draft comes back as it was kept', () => {
-  const draft = { base: 'baseModels/sdxl', title: 'Rex', epochs: '7', repeats: '', chosen: { rank: '8', flip: true }, prompts: ['a', ''] }
+  const draft = { base: 'baseModels/sdxl', title: 'Rex', epochs: '7', repeats: '', chosen: { rank: '8', flip: true }, prompts: ['a', ''], from: 'projects/p/models/rex/versions/2' }
   expect(parse(JSON.stringify(draft))).toEqual(draft)
 })
 

@@ -8,9 +8,11 @@ export interface Draft {
   repeats: string
   chosen: Chosen
   prompts: string[]
+  /** Name of the earlier LoRA to go on from: a version of a model, or an epoch. */
+  from: string
 }
 
-export const empty = (): Draft => ({ base: '', title: '', epochs: '', repeats: '', chosen: {}, prompts: [''] })
+export const empty = (): Draft => ({ base: '', title: '', epochs: '', repeats: '', chosen: {}, prompts: [''], from: '' })
 
 /** What this browser kept. Anything else than a draft is none. */
 export function parse(text: string | null): Draft {
@@ -23,6 +25,7 @@ export function parse(text: string | null): Draft {
       base: word(found.base), title: word(found.title), epochs: word(found.epochs), repeats: word(found.repeats),
       chosen: Object.fromEntries(chosen.filter(([, value]) => ['string', 'boolean'].includes(typeof value))) as Chosen,
       prompts: prompts.length ? prompts : [''],
+      from: word(found.from),
     }
   } catch {
     return empty()

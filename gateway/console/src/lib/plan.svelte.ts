@@ -1,18 +1,21 @@
 // A training as it is being planned, kept in this browser for each dataset: nothing typed is lost between screens or by
 // a reload. The base model is chosen here too, because crops, audit and token counts depend on it.
-import type { BaseModel } from '../gen/fiveshot/trainer/v1/base_model_pb'
+import { BaseModel_State as State, type BaseModel } from '../gen/fiveshot/trainer/v1/base_model_pb'
 import { faultOf, trainer, type Fault } from './api'
 import { empty, parse, type Draft } from './draft'
+import { loadOwn, ownBaseModels } from './ownBaseModels.svelte'
 import { message } from './parameters'
 import { PRESET, presetOf } from './presets'
 
 const offer = $state<{ models: BaseModel[]; fault: Fault | null }>({ models: [], fault: null })
 let asked: Promise<void> | null = null
 
-/** The base models on offer, asked for once a visit. */
+/** The base models on offer, asked for once a visit, and those of the project's own that are ready. */
 export function baseModels(): BaseModel[] {
-  return offer.models
+  return [...offer.models, ...ownBaseModels().models.filter((each) => each.state === State.READY)]
 }
+/** Those of the catalogue alone. */
+export const catalogue = () => offer.models
 export const offerFault = () => offer.fault
 
 export function loadModels(): Promise<void> {
@@ -36,6 +39,7 @@ export class Plan {
     this.#key = `plan:${dataset}`
     this.draft = parse(localStorage.getItem(this.#key))
     void loadModels()
+    void loadOwn(dataset.split('/').slice(0, 2).join('/'))
     $effect(() => {
       localStorage.setItem(this.#key, JSON.stringify(this.draft))
     })
@@ -43,6 +47,7 @@ export class Plan {
 
   /** The chosen base model; where none is, or it is gone, the first that a worker can load. */
   get model(): BaseModel | undefined {
+    if (this.draft.base.startsWith('projects/') && !ownBaseModels().loaded) return undefined
     const models = baseModels()
     return models.find((each) => each.name === this.draft.base) ?? models.find((each) => each.available) ?? models[0]
   }
@@ -50,11 +55,12 @@ export class Plan {
   /** The job as it would be created. */
   job(displayName: string) {
     const specs = this.model?.parameterSpecs ?? []
-    const { title, chosen, epochs, repeats, prompts } = this.draft
+    const { title, chosen, epochs, repeats, prompts, from } = this.draft
     return {
       displayName: title.trim() || displayName,
       baseModel: this.model?.name ?? '',
       datasetVersion: this.#dataset,
+      initialLora: from,
       // A preset of another base model's would be refused here.
       parameters: message({ ...chosen, [PRESET]: presetOf(chosen, specs), num_epochs: epochs, num_repeats: repeats }, specs, prompts),
     }

@@ -1,4 +1,5 @@
 // Every sentence of the console. The server's own sentences (errors, remedies, descriptions) come as they are.
+import { bases } from './enBases'
 import { operating } from './enOperate'
 import { s, training, type Words } from './enTraining'
 import type { Rule } from '../told'
@@ -269,6 +270,7 @@ export const en = {
   },
   ...training,
   ...operating,
+  ...bases,
 }
 
 export type Strings = typeof en

@@ -1,5 +1,6 @@
 // 简体中文。服务器自己的句子：已知的见 zhFaults.ts、zhParameters.ts 和 zhTold.ts，其余按原样显示。
 import type { Strings } from './en'
+import { bases } from './zhBases'
 import { faults, REMARKS } from './zhFaults'
 import { operating } from './zhOperate'
 import { descriptions, parameters } from './zhParameters'
@@ -286,4 +287,5 @@ export const zh: Strings = {
   },
   ...training,
   ...operating,
+  ...bases,
 }
