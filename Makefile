@@ -65,13 +65,17 @@ $(OLD)/.installed:
 	$(OLD)/bin/pip install --quiet "torch==2.13.0" "diffusers==0.36.0" "peft==0.18.1" "transformers==4.57.6"
 	touch $@
 
-console: $(STAMP) ## Build gateway/console/dist again; needs node 20
-	cd gateway/console && { test -d node_modules || npm ci --no-audit --no-fund; }
+NODE_MODULES := gateway/console/node_modules/.package-lock.json
+
+$(NODE_MODULES): gateway/console/package-lock.json
+	cd gateway/console && npm ci --no-audit --no-fund
+	touch $@
+
+console: $(STAMP) $(NODE_MODULES) ## Build gateway/console/dist again; needs node 20
 	$(BIN)/python -m tools.console_protos
 	cd gateway/console && npx svelte-check --fail-on-warnings && npx vite build
 
-test-console: $(STAMP) ## The console's own tests, a fresh build beside dist, and the walk in Chromium; needs node 20
-	cd gateway/console && { test -d node_modules || npm ci --no-audit --no-fund; }
+test-console: $(STAMP) $(NODE_MODULES) ## The console's own tests, a fresh build beside dist, and the walk in Chromium; needs node 20
 	$(BIN)/python -m tools.console_protos
 	cd gateway/console && npx svelte-check --fail-on-warnings && npx vitest run && \
 	    built=$$(mktemp -d) && npx vite build --outDir $$built --emptyOutDir && diff -r $$built dist && rm -r $$built
