@@ -9,7 +9,7 @@ free.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import protovalidate
@@ -148,12 +148,13 @@ def _strings(message: Message, prefix: str, wanted: Callable[[FieldDescriptor], 
         if entry is not None and entry.GetOptions().map_entry:
             yield from _map_strings(path, value, entry.fields_by_name, wanted)
             continue
-        items: Iterable[object] = value if field.is_repeated else (value,)
-        for item in items:
+        several = field.is_repeated
+        for index, item in enumerate(value if several else (value,)):
+            place = f"{path}[{index}]" if several else path
             if isinstance(item, str) and wanted(field):
-                yield path, item
+                yield place, item
             elif isinstance(item, Message):
-                yield from _strings(item, f"{path}.", wanted)
+                yield from _strings(item, f"{place}.", wanted)
 
 
 def _map_strings(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -126,12 +127,17 @@ def kubernetes_environment(overlay: str, container: Object) -> dict[str, str]:
 
 
 def loaded(module: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> BaseSettings:
-    """The settings that a process would read; fails as the process would, and for a variable of no setting."""
+    """The settings that a process would read; fails as the process would, and for a variable of no setting.
+
+    Files that only its pod has mounted are stood in for.
+    """
     settings_class = SETTINGS[module]
     prefix = str(settings_class.model_config["env_prefix"])
     strange = [name for name in environment if not name.startswith(prefix)]
     assert strange == [], f"{module} reads only {prefix}*"
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, NamedTemporaryFile("w") as mounted:
+        mounted.write("a token")
+        mounted.flush()
         for name, value in environment.items():
-            patch.setenv(name, value)
+            patch.setenv(name, mounted.name if name.endswith("_FILE") and value else value)
         return load(settings_class, environment)

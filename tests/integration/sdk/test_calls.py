@@ -190,7 +190,7 @@ def test_a_job_that_failed_raises_its_own_reason_and_remedy(api: SmallApi, clien
     assert (raised.value.reason, raised.value.remedy) == ("OUT_OF_MEMORY", "Lower the rank.")
 
 
-def test_parameters_of_a_job_are_checked_by_name_before_anything_is_sent(api: SmallApi, client: Client) -> None:
+def test_parameters_of_a_job_are_checked_by_name_before_it_is_created(api: SmallApi, client: Client) -> None:
     dataset = client.datasets.get("cat")
     job = dataset.train(epochs=5, prompts=["sks cat on a beach"], rank=8, labels={"team": "a"})
     sent = api.trainer.created[0].training_job
@@ -202,7 +202,7 @@ def test_parameters_of_a_job_are_checked_by_name_before_anything_is_sent(api: Sm
         dataset.train(epochs=5, rnak=8, alpha="much")
     assert [violation.field for violation in raised.value.violations] == ["rnak", "alpha"]
     assert "did you mean rank?" in raised.value.violations[0].description
-    assert len(api.trainer.created) == 1
+    assert [request.validate_only for request in api.trainer.created] == [False, True]
 
 
 def test_many_threads_share_a_client(api: SmallApi, client: Client) -> None:

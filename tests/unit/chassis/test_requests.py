@@ -97,7 +97,7 @@ def test_text_that_nobody_sees_and_something_obeys_is_named_wherever_it_is() -> 
     struct["a"] = ["fine", "not\0fine"]
     with pytest.raises(InvalidArgument) as caught:
         check_text(struct)
-    assert (caught.value.reason, caught.value.field) == ("TEXT_INVALID", "fields.list_value.values.string_value")
+    assert (caught.value.reason, caught.value.field) == ("TEXT_INVALID", "fields.list_value.values[1].string_value")
     with pytest.raises(InvalidArgument, match="parent contains"):
         check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p\0"))
     for hidden in ("\x1b[31m", "\x9b31m", "\x7f", "a\u202eb", "\u2066a"):
