@@ -63,6 +63,11 @@ class StoppedOnce(aiosqlite.Connection):
         """Ends the thread after what is queued. The future is done when that has happened; None: it was told before."""
         return super().stop() if self._running else None
 
+    def __del__(self) -> None:
+        # One that was told to end may be let go before its thread has closed it; that is no connection left open.
+        if self._running:
+            super().__del__()  # type: ignore[no-untyped-call]
+
 
 async def _connect_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
     connection = StoppedOnce(partial(sqlite3.connect, *arguments, **options), iter_chunk_size=64)
