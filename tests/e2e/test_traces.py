@@ -108,8 +108,12 @@ def test_a_command_and_a_programs_own_span_begin_traces(pretending: RunningStack
         context.detach(token)
     number = trace.format_trace_id(own.trace_id)
     for each, last in ((told[1], "ListDatasets"), (number, "ListBaseModels")):
-        until_blocking(lambda each=each: len(spans.of(each)) >= 2, what="the spans of both")  # type: ignore[misc]
-        assert any(span.name.endswith(last) for span in spans.of(each))
+
+        def arrived(each: str = each, last: str = last) -> bool:
+            services = {span.service for span in spans.of(each) if span.name.endswith(last)}
+            return "gateway" in {span.service for span in spans.of(each)} and services - {"gateway"} != set()
+
+        until_blocking(arrived, what="the spans of the gateway and of the service")
     assert {span.parent for span in spans.of(number)} & {trace.format_span_id(own.span_id)}
 
 
