@@ -64,9 +64,9 @@ class StoppedOnce(aiosqlite.Connection):
         return super().stop() if self._running else None
 
     def __del__(self) -> None:
-        # One that was told to end may be let go before its thread has closed it; that is no connection left open.
-        if self._running:
-            super().__del__()  # type: ignore[no-untyped-call]
+        # SQLAlchemy lets go of one that is still being set up when its task is cancelled. What its pool has handed out
+        # and nobody gives back it tells by itself.
+        self.stop()
 
 
 async def _connect_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
