@@ -141,7 +141,7 @@ def refuse_all(wrong: Sequence[InvalidArgument]) -> None:
 
 def joined(first: InvalidArgument, others: Sequence[DomainError]) -> InvalidArgument:
     """One error that names the fields of all of them; its reason is the first one's."""
-    parts = [*_parts(first), *(part for each in others for part in _parts(each))]
+    parts = [*parts_of(first), *(part for each in others for part in parts_of(each))]
     if len(parts) == 1:
         return first
     made = InvalidArgument(
@@ -164,7 +164,8 @@ def collected(wrong: list[InvalidArgument], check: Callable[[], T]) -> T | None:
         return None
 
 
-def _parts(error: DomainError) -> tuple[DomainError, ...]:
+def parts_of(error: DomainError) -> tuple[DomainError, ...]:
+    """The errors that it was joined from; itself alone where it was not."""
     return getattr(error, "parts", ()) or (error,)
 
 

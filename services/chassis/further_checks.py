@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from services.chassis.errors import DomainError, FieldViolation, InvalidArgument, NotFound, joined
+from services.chassis.errors import DomainError, FieldViolation, InvalidArgument, NotFound, joined, parts_of
 from services.chassis.listing.pages import Listing, ListRequest, PageTokens
 from services.chassis.logging import get_logger
 
@@ -48,7 +48,7 @@ class FurtherChecks:
                 if isawaitable(found):
                     await found
             except (InvalidArgument, NotFound) as error:
-                wrong += getattr(error, "parts", ()) or (error,)
+                wrong += parts_of(error)
             except DomainError as error:
                 # About a state, which the caller meets once the request is right; or something needed is away.
                 log.debug("further_check_left_out", reason=error.reason)

@@ -50,9 +50,8 @@ class Service:
 
     register: adds the servicers. names: their full names. reflected, bare, often, further: see `start_server`. needs:
     servers without which the process can do nothing; they are prepared in this order before the port opens, and health
-    follows them.
-    background: run until the end. audit: records the calls. files: what `check-files` compares. close: lets go of what
-    is not a need, in this order, before the needs.
+    follows them. background: run until the end. audit: records the calls. files: what `check-files` compares. close:
+    lets go of what is not a need, in this order, before the needs.
     """
 
     register: Register

@@ -111,6 +111,7 @@ class Planner:
 
     async def check_datasets(self, request: JobRequest) -> None:
         """Raises InvalidArgument or NotFound for a wrong dataset, or a trigger word that none has."""
+        self._check_names(request)
         _check_trigger_word(request, joined(await self._mixed(request)))
 
     async def plan(
@@ -184,7 +185,6 @@ class Planner:
 
     async def _mixed(self, request: JobRequest) -> list[MixedDataset]:
         """The datasets as they are now."""
-        self._check_names(request)
         return [MixedDataset(each, field, await self._read(each.name, field)) for field, each in request.sources]
 
     async def _read(self, dataset: str, field: str, *, store: bool = False) -> TrainingSet:
