@@ -49,6 +49,9 @@ _MAX_DESCRIPTION = 200
 # A character takes up to twelve bytes in `grpc-message` and four in the details; with 15 of them any error fits.
 _HALVINGS = 6
 
+# What grpc.aio says, as an INTERNAL of its own, of a call that ended while its messages were still written: the line
+# broke, or a refusal was not read any more (https://github.com/grpc/grpc/issues/36066).
+_BROKEN_OFF = "Internal error from Core"
 _PLAIN = string.punctuation + " "
 _CLASSES = {code: kind for kind, code in STATUS_CODES.items()}
 
@@ -155,6 +158,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.DomainError:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return from_proto(status_pb2.Status.FromString(value))
     code = error.code()
+    if error.details() == _BROKEN_OFF:
+        return errors.Unavailable("The call broke off while it was sent", reason="CONNECTION_LOST", remedy="Try again.")
     kind = _CLASSES.get(code, errors.Internal)
     message = (error.details() or "").strip() or f"The call failed with {code.name}"
     return kind(message, remedy=_TRANSPORT_REMEDIES.get(code, ""))

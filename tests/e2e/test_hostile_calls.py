@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from fiveshot.errors import BROKEN_OFF
 from google.protobuf import json_format
 from google.protobuf.descriptor import MethodDescriptor
 from grpc_status import rpc_status
@@ -15,7 +16,7 @@ from grpc_status import rpc_status
 from gateway.http_rules import HttpRule
 from gateway.roles import LEAST_ROLE, Role
 from tests.fixtures.attacked_stack import AttackedStack, furnish
-from tests.fixtures.barrage import CLIENTS_OWN, METHODS, PUBLIC_METHODS, RULES, WAYS, Barrage, raw_call
+from tests.fixtures.barrage import METHODS, PUBLIC_METHODS, RULES, WAYS, Barrage, raw_call
 from tests.fixtures.honest_requests import honest_request
 from tests.fixtures.patience import scaled
 
@@ -61,7 +62,7 @@ async def _grpc_refusal(stack: AttackedStack, method: MethodDescriptor, request:
             await call.read()
             call.cancel()
         except grpc.aio.AioRpcError as error:
-            if error.details() == CLIENTS_OWN:
+            if error.details() == BROKEN_OFF:
                 return await _grpc_refusal(stack, method, request, key)
             status = rpc_status.from_call(error)  # type: ignore[arg-type]
             details = json_format.MessageToDict(status).get("details", []) if status else []

@@ -49,6 +49,13 @@ def test_a_failure_of_the_connection_is_the_class_of_its_code(code: grpc.StatusC
     assert error.code == code.name or type(error) is errors.Internal
 
 
+def test_a_call_that_broke_off_while_it_was_sent_can_be_made_again_whoever_made_it() -> None:
+    failed = _failed(grpc.StatusCode.INTERNAL, errors.BROKEN_OFF, ("x-request-id", "r-3"))
+    error, ours = errors.from_rpc_error(failed), grpc_errors.from_rpc_error(failed)
+    assert (type(error), error.reason, error.request_id) == (errors.Unavailable, "CONNECTION_LOST", "r-3")
+    assert (type(ours), ours.reason, ours.message) == (domain.Unavailable, error.reason, error.message)
+
+
 def test_details_that_are_not_ours_do_not_hide_what_happened() -> None:
     strange = _failed(grpc.StatusCode.NOT_FOUND, "no such page", ("grpc-status-details-bin", b"\xff\xff"))
     error = errors.from_rpc_error(strange)

@@ -25,6 +25,9 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 _REMEDY_KEY = "remedy"
 _NO_CONNECTION = ("failed to connect", "errors resolving", "dns resolution failed")
+BROKEN_OFF = "Internal error from Core"
+"""What grpc.aio says, as an INTERNAL of its own, when a call ended while its messages were still written: the line
+broke, or a refusal was not read any more (https://github.com/grpc/grpc/issues/36066)."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,10 @@ def from_rpc_error(error: grpc.RpcError) -> FiveshotError:
             # Not ours; the code and the sentence still say what happened.
             pass
     code = failed.code().name
+    if failed.details() == BROKEN_OFF:
+        return Unavailable(
+            "The call broke off while it was sent", reason="CONNECTION_LOST", remedy="Try again.", request_id=request_id
+        )
     message = (failed.details() or "").strip() or f"The call failed with {code}"
     kind, remedy, reason = _CLASSES.get(code, Internal), _CONNECTION_REMEDIES.get(code, ""), ""
     if kind is Unavailable and message.lower().startswith(_NO_CONNECTION):
