@@ -25,6 +25,8 @@ def read_document(body: bytes) -> dict[str, Any]:
         problem = "it is nested too deeply"
     except _Twice as error:
         problem = f"'{shown(error.args[0])}' comes twice"
+    except ValueError:
+        problem = "a number has too many digits"
     else:
         if isinstance(document, dict):
             return document
