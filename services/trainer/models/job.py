@@ -11,6 +11,7 @@ from enum import StrEnum
 from services.chassis.names import etag_of
 from services.trainer.models.epoch import Preview
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.skills import needed_skill, unskilled
 
 
 class JobState(StrEnum):
@@ -214,6 +215,15 @@ class TrainingJob:
     def loads(self) -> str:
         """Name of the base model of the catalogue that a worker must be able to load."""
         return self.entry or self.base_model
+
+    @property
+    def needs_skill(self) -> int:
+        """The least skill of a worker's program."""
+        return needed_skill(self.parameters, goes_on=self.initial_lora is not None, mixes=bool(self.datasets))
+
+    def unskilled(self, skill: int) -> str:
+        """What of it a program of less skill cannot do, see `recipe.skills`."""
+        return unskilled(self.parameters, skill, goes_on=self.initial_lora is not None, mixes=bool(self.datasets))
 
     @property
     def total_steps(self) -> int:
