@@ -153,6 +153,7 @@ class TrainJobSpec:
             another count, so a resumed run is bitwise equal only with the same one.
         sample_base_previews: draw the base model's own previews first (the first row of the contact sheet).
         streamed_blocks: of the denoiser, that do not stay on the device; see ``streaming``.
+        less_memory: what a user is told to change where the memory does not suffice; "" for whatever would help.
         rate_factor: what the learning rate is multiplied by from here on; the loop's own, see ``not_finite``.
         acceleration: for measurements; None lets the engine choose by device and length of the job.
     """
@@ -174,6 +175,7 @@ class TrainJobSpec:
     processes: int = 0
     sample_base_previews: bool = True
     streamed_blocks: int = 0
+    less_memory: str = ""
     rate_factor: float = 1.0
     acceleration: Acceleration | None = None
 

@@ -54,7 +54,7 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None, warm: Warm | None = No
     """
     hooks = hooks or Hooks()
     with (
-        out_of_memory_named(after_out_of_memory(spec.parameters)),
+        out_of_memory_named(spec.less_memory or after_out_of_memory(spec.parameters)),
         _reproducible(spec),
         nullcontext(warm) if warm is not None else closing(Warm()) as loaded,
     ):
@@ -118,7 +118,7 @@ def _train_epochs(run: Run) -> TrainResult:
                         write_checkpoint(run, f"step-{place.step:06d}")
                     return _result(run, RunStatus.PAUSED, recommendation)
                 case Command.STOP:
-                    stopping = True
+                    stopping = meter.stopping = True
                 case Command.DRAW:
                     if run.processes.is_main:
                         with meter.aside(), run.processes.alone():
@@ -154,9 +154,10 @@ class _Waiting:
 
 
 class _Meter:
-    """Losses, speed and the time left."""
+    """Losses, speed and the time left. stopping: the epoch at hand is the last."""
 
     def __init__(self, run: Run) -> None:
+        self.stopping = False
         self._run = run
         self._waiting: list[_Waiting] = []
         self._read_at = time.monotonic()
@@ -197,8 +198,9 @@ class _Meter:
             if self._run.processes.is_main and not math.isfinite(loss):
                 raise self._not_finite(one.step)
             self._run.place.losses.append(loss)
-            epochs_left = plan.num_epochs - (one.step - 1) // plan.steps_per_epoch
-            left = (total - one.step) * per_step + epochs_left * per_epoch_end
+            done = (one.step - 1) // plan.steps_per_epoch
+            epochs = done + 1 if self.stopping else plan.num_epochs
+            left = (epochs * plan.steps_per_epoch - one.step) * per_step + (epochs - done) * per_epoch_end
             self._run.hooks.on_step(
                 StepMetrics(one.step, total, one.epoch, loss, float(one.learning_rate), self._samples / elapsed, left)
             )

@@ -249,3 +249,9 @@ class TrainingJob:
     def steps_saved(self) -> int:
         """Optimizer steps up to the last finished epoch: where a new attempt goes on."""
         return self.steps_per_epoch * self.epochs_completed
+
+    @property
+    def steps_left(self) -> int:
+        """Optimizer steps from there to its end, which a stop brings nearer."""
+        left = self.total_steps - self.steps_saved
+        return min(left, self.steps_per_epoch) if self.stop_requested else left

@@ -260,10 +260,11 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PresentDevice:
-    """A worker's device. memory_bytes: 0 when not known."""
+    """A worker's device. memory_bytes: 0 when not known. mixed_precisions: that it computes in, empty for all."""
 
     device: str
     memory_bytes: int
+    mixed_precisions: tuple[str, ...] = ()
 
 
 class Measurements(Protocol):

@@ -34,7 +34,7 @@ from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder, sizes_of
 from services.trainer.worker.previews import LivePreviews
 from services.trainer.worker.run_parts import RunParts
-from services.trainer.worker.small_devices import streamed_blocks
+from services.trainer.worker.small_devices import less_memory, streamed_blocks
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 from services.trainer.worker.unheard import Unheard
@@ -217,6 +217,9 @@ class Attempt:
             initial_lora=initial,
             sample_base_previews=not job.base_previews,
             streamed_blocks=await asyncio.to_thread(self._streamed, parameters, found.items),
+            less_memory=less_memory(
+                self.model, parameters, self.engine.mixed_precisions, quantizes=self.engine.quantizes
+            ),
         )
         measure, parts = self.engine.meter(), RunParts(tracing.current())
         clock = self._clock(parameters, parts)

@@ -53,6 +53,13 @@ def test_a_single_checkpoint_is_the_model_of_its_folder(base_model: BaseModelFil
     torch.testing.assert_close(answer(loaded(files)), answer(loaded(base_model)))
 
 
+def test_a_single_checkpoint_of_xl_has_both_of_its_text_encoders(tmp_path: Path) -> None:
+    folder = write_sdxl(tmp_path / "folder", wide=24)
+    path, config = write_single_file(Path(folder.source), tmp_path / "single", layers_per_block=2)
+    files = dataclasses.replace(folder, source=str(path), config_source=str(config))
+    torch.testing.assert_close(answer(loaded(files)), answer(loaded(folder)))
+
+
 @pytest.mark.parametrize("kind", ["whole", "without its weights"])
 def test_a_transformer_that_is_shared_alone_takes_the_rest_from_its_folder(tmp_path: Path, kind: str) -> None:
     files = write_z_image(tmp_path / "whole")
