@@ -131,7 +131,8 @@ def _train_epochs(run: Run) -> TrainResult:
         run.picture_losses.start()
         if run.processes.is_main:
             with meter.paused(), run.processes.alone(), uncompiled(run.acceleration):
-                result = replace(finish_epoch(run, place.epoch), train_seconds=trained)
+                last = stopping or place.epoch >= run.spec.parameters.num_epochs
+                result = replace(finish_epoch(run, place.epoch, last=last), train_seconds=trained)
             recommendation = result.recommendation
             hooks.on_epoch(result)
         run.processes.wait_for_all()
@@ -192,7 +193,7 @@ class _Meter:
         plan, total = self._run.plan.steps, self._run.plan.steps.total_steps
         elapsed = max(1e-6, self._read_at - self._started - self._epoch_end_seconds - self._aside_seconds)
         per_step = elapsed / (waiting[-1].step - self._first_step)
-        per_epoch_end = self._epoch_end_seconds / max(1, self._epoch_ends)
+        per_epoch_end = self._epoch_end_seconds / self._epoch_ends if self._epoch_ends else self._run.base_seconds
         for one, loss in zip(waiting, losses, strict=True):
             # Helpers have the same loss; one that ended first would look like a process that died.
             if self._run.processes.is_main and not math.isfinite(loss):
