@@ -54,13 +54,12 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None, warm: Warm | None = No
     """
     hooks = hooks or Hooks()
     with (
-        out_of_memory_named(spec.less_memory or after_out_of_memory(spec.parameters)),
         _reproducible(spec),
         nullcontext(warm) if warm is not None else closing(Warm()) as loaded,
     ):
         while True:
             try:
-                with joined_processes(spec, loaded.helpers) as processes:
+                with joined_processes(spec, loaded.helpers) as processes, out_of_memory_named(_less(spec, processes)):
                     return _train(spec, hooks, processes, loaded)
             except NotFinite as failure:
                 if failure.final:
@@ -84,6 +83,11 @@ def _train(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) -
     if not run.acceleration.compiled:
         warm.give_back(run.family, run.carriers)
     return result
+
+
+def _less(spec: TrainJobSpec, processes: Processes) -> str:
+    """What helps against too little memory. A process that is alone has computed its batches in parts by then."""
+    return after_out_of_memory(spec.parameters, spec.offers, batches=processes.count > 1)
 
 
 def _reproducible(spec: TrainJobSpec) -> AbstractContextManager[None]:

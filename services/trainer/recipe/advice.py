@@ -6,7 +6,7 @@ Estimates and the engine's own out-of-memory error advise by the same list of ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
@@ -23,7 +23,7 @@ from services.trainer.recipe.calibration import (
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import JobCost, job_cost
 from services.trainer.recipe.families import families
-from services.trainer.recipe.parameter_spec import InvalidParameter
+from services.trainer.recipe.parameter_spec import InvalidParameter, ParameterSpec
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
 from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.recipe.sharing import drawn_samples
@@ -52,6 +52,42 @@ class Fit(StrEnum):
     YES = "YES"
     TIGHT = "TIGHT"
     NO = "NO"
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What a job may be changed to.
+
+    Attributes:
+        specs: bounds of its base model's parameters; () for any value.
+        least_side: pixels of the smallest picture that the base model takes.
+        formats: number formats that workers compute in; () for all.
+        quantizes: they load quantised base models.
+    """
+
+    specs: tuple[ParameterSpec, ...] = ()
+    least_side: int = 1
+    formats: tuple[str, ...] = ()
+    quantizes: bool = True
+
+    def takes(self, change: Change) -> bool:
+        """Whether all of a change is offered."""
+        by_name = {spec.name: spec for spec in self.specs}
+        try:
+            for name, value in change.items():
+                if name in by_name:
+                    by_name[name].check(value)
+        except InvalidParameter:
+            return False
+        side = change.get("resolution", self.least_side)
+        return (not isinstance(side, int) or side >= self.least_side) and (
+            self.quantizes or "base_quantization" not in change
+        )
+
+
+def offers_of(model: BaseModel, formats: Sequence[str] = (), *, quantizes: bool = True) -> Offers:
+    """What a base model takes on workers of such number formats."""
+    return Offers(tuple(model.specs), model.pixel_multiple, tuple(formats), quantizes)
 
 
 def cost_of(
@@ -142,14 +178,15 @@ def remedy_of(
 
     Args:
         memory: with every block on the device.
-        formats: that the workers compute in; empty for all.
+        formats: see `Offers`.
         streams: blocks that do not fit are streamed.
     """
+    offers = offers_of(model, formats)
     if cost is None:
-        return after_out_of_memory(parameters, offered_by(model), formats)
+        return after_out_of_memory(parameters, offers)
 
     def needed(change: Change) -> float | None:
-        less = _cost_with(change, model, parameters, pictures)
+        less = _cost_with(change, model, parameters, pictures) if offers.takes(change) else None
         if less is None:
             return None
         # What the process and its allocator need stays as it is.
@@ -165,39 +202,20 @@ def remedy_of(
     return f"Use {in_words(change)}."
 
 
-def after_out_of_memory(
-    parameters: TrainingParameters,
-    offered: Callable[[Change], bool] = lambda change: True,
-    formats: Sequence[str] = (),
-) -> str:
+def after_out_of_memory(parameters: TrainingParameters, offers: Offers = Offers(), *, batches: bool = True) -> str:
     """What to change when the device's memory ran out: the first of each kind of change, the cheapest first.
 
-    offered: whether a job may be changed so. formats: that the device computes in; empty for all.
+    batches: smaller ones would help; a run that computes its batches in parts has come down to single pictures.
     """
-    kinds = [[change for change in kind if offered(change)] for kind in _kinds(parameters, formats)]
-    changes = [in_words(kind[0]) for kind in kinds if kind]
+    kinds = [[change for change in kind if offers.takes(change)] for kind in _kinds(parameters, offers.formats)]
+    changes = [in_words(kind[0]) for kind in kinds if kind and (batches or "batch_size" not in kind[0])]
     if not changes:
         return "Use a worker with more memory or a smaller base model."
     return f"Use one of these: {'; '.join(changes)}."
 
 
-def offered_by(model: BaseModel) -> Callable[[Change], bool]:
-    """Whether a base model takes other values, by its bounds."""
-    by_name = {spec.name: spec for spec in model.specs}
-
-    def offered(change: Change) -> bool:
-        try:
-            for name, value in change.items():
-                by_name[name].check(value)
-        except InvalidParameter:
-            return False
-        return not isinstance(side := change.get("resolution"), int) or side >= model.pixel_multiple
-
-    return offered
-
-
 def smaller(parameters: TrainingParameters, formats: Sequence[str] = ()) -> Iterator[Change]:
-    """Changes that need less memory, alone and together, the one that costs least first. formats: see `remedy_of`."""
+    """Changes that need less memory, alone and together, the one that costs least first. formats: see `Offers`."""
     # The last factor of a product varies fastest, and the cheapest kind should.
     for parts in product(*([{}, *kind] for kind in reversed(_kinds(parameters, formats)))):
         change = {name: value for part in reversed(parts) for name, value in part.items()}
@@ -246,9 +264,7 @@ _LEAST_SIDE = next(spec.minimum or 1 for spec in DEFAULT_SPECS if spec.name == "
 def _cost_with(
     change: Change, model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize]
 ) -> JobCost | None:
-    """What the job costs with other parameters; None when its base model does not offer them."""
-    if not offered_by(model)(change):
-        return None
+    """What the job costs with other parameters; None when no picture fits then."""
     try:
         return cost_of(model, replace(parameters, **change), pictures)  # type: ignore[arg-type]
     except InvalidParameter:

@@ -19,6 +19,7 @@ from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import InitialLora, RunStatus, TrainItem, TrainJobSpec
+from services.trainer.recipe.advice import offers_of
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
@@ -34,7 +35,7 @@ from services.trainer.worker.measuring import RunClock
 from services.trainer.worker.pictures import SandboxedDecoder, sizes_of
 from services.trainer.worker.previews import LivePreviews
 from services.trainer.worker.run_parts import RunParts
-from services.trainer.worker.small_devices import less_memory, streamed_blocks
+from services.trainer.worker.small_devices import streamed_blocks
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.training import Report, Stalled, TrainingThread
 from services.trainer.worker.unheard import Unheard
@@ -217,9 +218,7 @@ class Attempt:
             initial_lora=initial,
             sample_base_previews=not job.base_previews,
             streamed_blocks=await asyncio.to_thread(self._streamed, parameters, found.items),
-            less_memory=less_memory(
-                self.model, parameters, self.engine.mixed_precisions, quantizes=self.engine.quantizes
-            ),
+            offers=offers_of(self.model, self.engine.mixed_precisions, quantizes=self.engine.quantizes),
         )
         measure, parts = self.engine.meter(), RunParts(tracing.current())
         clock = self._clock(parameters, parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.trainer.recipe.advice import after_out_of_memory, cost_of, offered_by, usable_bytes
+from services.trainer.recipe.advice import cost_of, usable_bytes
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.families import families
 from services.trainer.recipe.parameter_spec import InvalidParameter
@@ -34,14 +34,3 @@ def streamed_blocks(
     facts = families()[model.family]
     chosen = for_worker(facts, model.costs, parameters, cost, device=device, usable=usable)
     return chosen.streamed if chosen else 0
-
-
-def less_memory(model: BaseModel, parameters: TrainingParameters, formats: Sequence[str], *, quantizes: bool) -> str:
-    """What to change when this worker's memory runs out: only what the base model takes and this worker can do.
-
-    formats: that the device computes in; empty for all. quantizes: it can load a quantised base model.
-    """
-    by_model = offered_by(model)
-    return after_out_of_memory(
-        parameters, lambda change: by_model(change) and (quantizes or "base_quantization" not in change), formats
-    )

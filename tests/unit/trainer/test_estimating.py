@@ -8,14 +8,13 @@ import pytest
 
 from services.trainer.models.base import Estimate, TrainingImage, TrainingSet
 from services.trainer.ports import PresentDevice
-from services.trainer.recipe.advice import Fit, after_out_of_memory, in_words, smaller
+from services.trainer.recipe.advice import Fit, Offers, after_out_of_memory, in_words, offers_of, smaller
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
 from services.trainer.recipe.plan import PictureSize
 from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
-from services.trainer.worker.small_devices import less_memory
 from tests.fakes.measurements import FakeMeasurements
 from tests.unit.trainer.measured import MIB, MODEL, NAME, NOW, asked_for, cost, measurement, parameters
 
@@ -109,19 +108,22 @@ def test_no_number_format_is_advised_that_no_worker_computes_in() -> None:
     for formats, half in (((), "bf16"), (("no", "bf16", "fp16"), "bf16"), (("no", "fp16"), "fp16"), (("no",), None)):
         tried = {change["mixed_precision"] for change in smaller(chosen, formats) if "mixed_precision" in change}
         assert tried == ({half} if half else set())
-        assert ("mixed_precision" in after_out_of_memory(chosen, formats=formats)) is bool(half)
+        assert ("mixed_precision" in after_out_of_memory(chosen, Offers(formats=formats))) is bool(half)
 
 
 def test_a_run_out_of_memory_advises_only_what_its_base_model_and_its_worker_take() -> None:
     chosen = parameters(batch_size=4, mixed_precision="no", gradient_checkpointing=False)
     sides = next(spec for spec in MODEL.specs if spec.name == "resolution")
     assert sides.minimum == chosen.resolution, "the smallest that it takes"
-    told = less_memory(MODEL, chosen, ("no", "bf16"), quantizes=False)
+    told = after_out_of_memory(chosen, offers_of(MODEL, ("no", "bf16"), quantizes=False))
     assert "batch_size 2 and gradient_accumulation_steps 2" in told
     assert "mixed_precision bf16" in told
     assert "resolution" not in told
     assert "base_quantization" not in told
-    assert "base_quantization nf4" in less_memory(MODEL, chosen, (), quantizes=True)
+    assert "base_quantization nf4" in after_out_of_memory(chosen, offers_of(MODEL))
+    in_parts = after_out_of_memory(chosen, offers_of(MODEL), batches=False)
+    assert "batch_size" not in in_parts
+    assert "gradient_checkpointing true" in in_parts
 
 
 @pytest.mark.parametrize("batch", [6, 64])
