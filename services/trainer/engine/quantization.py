@@ -73,7 +73,8 @@ def whole_weight(layer: Any, device: torch.device) -> Tensor:
     if data.device != device:
         kept.data = data.to(device)
     try:
-        return dequantize_module_weight(layer).detach().float()
+        weight: Tensor = dequantize_module_weight(layer).detach().float()
+        return weight
     finally:
         # On a CPU PEFT leaves another object behind, without the scales of 8 bits.
         kept.data = data
