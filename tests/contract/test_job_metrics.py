@@ -98,8 +98,8 @@ async def test_jobs_that_no_worker_can_take_are_told(db: Database) -> None:
 async def test_jobs_that_need_a_newer_worker_or_one_that_fetches_base_models_are_told(db: Database) -> None:
     store, gauges = SqlJobStore(db, Outbox(events), Signals()), _gauges(db)
     mixed = (TrainedDataset("projects/acme/datasets/a/versions/1", "a" * 64),)
-    for name, changes in {"mixed": {"datasets": mixed}, "own": {}, "plain": {}}.items():
-        job = make_job(f"projects/acme/trainingJobs/{name}", **changes)
+    for name in ("mixed", "own", "plain"):
+        job = make_job(f"projects/acme/trainingJobs/{name}", datasets=mixed if name == "mixed" else ())
         await store.create(moves.create(job), RequestKey("acme", "CreateTrainingJob", "", ""))
     async with db.begin() as conn:
         own = jobs.c.name.endswith("/own")

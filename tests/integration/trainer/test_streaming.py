@@ -107,7 +107,7 @@ def test_a_job_gives_the_same_files_with_streamed_blocks_and_says_so(
     if quantization != "none":
         pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'fiveshot[quantized]'")
     files: BaseModelFiles = MINIATURES["chroma"](tmp_path / "model")
-    changes = {"num_epochs": 1, "num_repeats": 2, "preview_steps": 1, "gradient_checkpointing": True}
+    changes: dict[str, Any] = {"num_epochs": 1, "num_repeats": 2, "preview_steps": 1, "gradient_checkpointing": True}
     changes |= {"adapter": adapter, "base_quantization": quantization}
     epochs: list[EpochResult] = []
     notices: list[Notice] = []

@@ -88,7 +88,7 @@ async def test_every_newer_family_goes_from_a_job_to_files_and_a_picture_of_them
             found = await trainer.stub.GetPreviewRequest(get, timeout=scaled(30))
             return found if found.state in (Request.STATE_SUCCEEDED, Request.STATE_FAILED) else None
 
-        request = await until(ended, limit_s=120.0, what=f"pictures of {name}")
-        assert request is not None
-        assert request.state == Request.STATE_SUCCEEDED, (name, request.error)
-        assert len({cell.file.sha256 for cell in request.cells}) == 2, "a trained LoRA draws another picture"
+        found = await until(ended, limit_s=120.0, what=f"pictures of {name}")
+        assert found is not None
+        assert found.state == Request.STATE_SUCCEEDED, (name, found.error)
+        assert len({cell.file.sha256 for cell in found.cells}) == 2, "a trained LoRA draws another picture"

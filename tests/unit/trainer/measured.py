@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from services.trainer.recipe.calibration import Measurement, Part, device_class
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
@@ -54,7 +55,7 @@ def measurement(
     )
 
 
-def asked_for(remedy: str) -> dict[str, object]:
+def asked_for(remedy: str) -> dict[str, Any]:
     """The parameters that a sentence tells to use."""
     found = re.search(r"Use ((?:\w+ [\w.]+(?: and )?)+)\.", remedy)
     pairs = [part.split(" ") for part in found[1].split(" and ")] if found and "worker" not in found[1] else []

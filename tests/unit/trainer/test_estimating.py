@@ -129,7 +129,7 @@ def test_a_run_out_of_memory_advises_only_what_its_base_model_and_its_worker_tak
 @pytest.mark.parametrize("batch", [6, 64])
 async def test_advice_that_is_followed_makes_the_job_fit(batch: int) -> None:
     lean = {"train_text_encoder": False, "crop_variants": 1, "flip": False, "regularization_fraction": 0.0}
-    wanted: dict[str, object] = {**lean, "crop_jitter": 0.0, "batch_size": batch}
+    wanted: dict[str, Any] = {**lean, "crop_jitter": 0.0, "batch_size": batch}
     needs = (await _estimate(FakeMeasurements(PresentDevice("NVIDIA T", 1)), **wanted)).memory.middle
     advised = 0
     for share in (0.9, 0.7, 0.5, 0.3):

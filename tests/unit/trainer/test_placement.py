@@ -71,8 +71,8 @@ def test_why_a_job_fits_nowhere(kind: WorkerKind, why: str) -> None:
     assert Fleet((kind,)).why_nowhere(job) == why
 
 
-MIXED = {"datasets": (TrainedDataset("projects/acme/datasets/a/versions/1", "a" * 64),)}
-GOING_ON = {"initial_lora": EarlierLora("projects/acme/models/rex/versions/2", "diffusers", "e" * 64)}
+MIXED: dict[str, Any] = {"datasets": (TrainedDataset("projects/acme/datasets/a/versions/1", "a" * 64),)}
+GOING_ON: dict[str, Any] = {"initial_lora": EarlierLora("projects/acme/models/rex/versions/2", "diffusers", "e" * 64)}
 NEWER = "It needs a newer worker: those that are there cannot"
 
 
