@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import update
 
 from services.chassis.errors import Unavailable
 from services.chassis.outbox import Outbox, Relay
@@ -18,12 +19,12 @@ from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import upgrade
 from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.sql_jobs import SqlJobStore
-from services.trainer.adapters.sql_tables import events
+from services.trainer.adapters.sql_tables import events, jobs
 from services.trainer.adapters.sql_workers import SqlWorkforce
 from services.trainer.app import MIGRATIONS
 from services.trainer.models import moves, worker_moves
 from services.trainer.models.change import Change
-from services.trainer.models.job import JobError, Outcome, Progress, TrainingJob
+from services.trainer.models.job import JobError, Outcome, Progress, TrainedDataset, TrainingJob
 from services.trainer.models.placement import WorkerKind
 from services.trainer.ports import PresentWorker, WorkerAsk
 from tests.unit.trainer.jobs import make_job
@@ -92,6 +93,21 @@ async def test_jobs_that_no_worker_can_take_are_told(db: Database) -> None:
     await store.seen(WorkerAsk("worker-1", (), "", "cpu", 80 << 30, mixed_precisions=("bf16",)), utcnow())
     await gauges.look()
     assert value("queue_unplaced", base_model="tiny") == 4
+
+
+async def test_jobs_that_need_a_newer_worker_or_one_that_fetches_base_models_are_told(db: Database) -> None:
+    store, gauges = SqlJobStore(db, Outbox(events), Signals()), _gauges(db)
+    mixed = (TrainedDataset("projects/acme/datasets/a/versions/1", "a" * 64),)
+    for name in ("mixed", "own", "plain"):
+        job = make_job(f"projects/acme/trainingJobs/{name}", datasets=mixed if name == "mixed" else ())
+        await store.create(moves.create(job), RequestKey("acme", "CreateTrainingJob", "", ""))
+    async with db.begin() as conn:
+        own = jobs.c.name.endswith("/own")
+        await conn.execute(update(jobs).where(own).values(entry=jobs.c.base_model, base_model="projects/acme/x"))
+    for told, unplaced in (({}, 2), ({"takes_own": True}, 1), ({"takes_own": True, "skill": 2}, 0)):
+        await store.seen(WorkerAsk("worker-1", (), "", "cpu", **told), utcnow())
+        await gauges.look()
+        assert value("queue_unplaced", base_model="tiny") == unplaced
 
 
 async def test_what_cannot_be_seen_is_not_told_as_nothing(db: Database) -> None:

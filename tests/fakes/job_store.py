@@ -22,7 +22,6 @@ from services.trainer.models.placement import ROOM_HEAD_START, WorkerKind
 from services.trainer.models.queue import WARM_HEAD_START, ProjectQueue, ProjectUse, QueueLoad, Starting, turn
 from services.trainer.ports import EPOCHS, JOBS, QUEUE, Admit, Move, PresentWorker, WorkerAsk
 from services.trainer.proto_mapping.events import event_payload
-from services.trainer.recipe.skills import needed_skill
 
 _RECENT_JOBS = 20
 
@@ -365,7 +364,7 @@ def _near(row: _Row, first: _Row, head_start: timedelta) -> bool:
 def _fits(job: TrainingJob, ask: WorkerAsk) -> bool:
     if not (ask.takes(job.base_model, job.entry) and ask.kind.computes_in(job.parameters.mixed_precision)):
         return False
-    if needed_skill(job.parameters, goes_on=job.initial_lora is not None, mixes=bool(job.datasets)) > ask.skill:
+    if job.needs_skill > ask.skill:
         return False
     return ask.room.takes(job.loads, middle=job.memory_bytes, low=job.memory_low_bytes)
 

@@ -180,17 +180,16 @@ class QueueGauges:
     async def _unplaced(self, fleet: Fleet) -> Counter[str]:
         """Jobs that fit nowhere by base model; none where there is no worker at all, which other numbers tell."""
         waiting = jobs.c.state == literal_column("'QUEUED'")
-        model, number_format = _LOADS, jobs.c.mixed_precision
+        asked = (_LOADS, jobs.c.mixed_precision, jobs.c.needs_skill, jobs.c.entry != literal_column("''"))
         found: Counter[str] = Counter()
         async with self._db.connect() as conn:
-            for kind in (
-                await conn.execute(select(model.label("base_model"), number_format).where(waiting).distinct())
-            ).all():
-                limit = fleet.limit(kind.base_model, kind.mixed_precision)
+            for kind in (await conn.execute(select(*asked).where(waiting).distinct())).all():
+                base_model, number_format, skill, own = kind
+                limit = fleet.limit(base_model, number_format, skill=skill, own=bool(own))
                 if limit < math.inf:
-                    of_kind = (model == kind.base_model, number_format == kind.mixed_precision)
+                    of_kind = [column == value for column, value in zip(asked, kind, strict=True)]
                     too_large = select(func.count()).where(waiting, *of_kind, jobs.c.memory_low_bytes > int(limit))
-                    found[_short(kind.base_model)] += await conn.scalar(too_large) or 0
+                    found[_short(base_model)] += await conn.scalar(too_large) or 0
         return found
 
     def _tell(

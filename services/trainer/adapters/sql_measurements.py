@@ -63,7 +63,7 @@ class SqlMeasurements:
         async with self._db.connect() as conn:
             rows = (await conn.execute(select(workers).where(there))).mappings().all()
         return [
-            PresentDevice(row["device"], row["device_memory_bytes"])
+            PresentDevice(row["device"], row["device_memory_bytes"], tuple(row["mixed_precisions"]))
             for row in rows
             if not row["base_models"] or base_model in row["base_models"]
         ]

@@ -175,6 +175,8 @@ async def note_worker(conn: AsyncConnection, ask: WorkerAsk, now: datetime) -> N
         "device_memory_bytes": ask.device_memory_bytes,
         "families": list(ask.families),
         "mixed_precisions": list(ask.mixed_precisions),
+        "skill": ask.skill,
+        "takes_own": ask.takes_own,
     }
     await conn.execute(_noted(conn.dialect.name), values)
 
@@ -206,6 +208,8 @@ async def _one(conn: AsyncConnection, statement: Select[Any], values: dict[str, 
 def _noted(dialect: str) -> Any:
     dialect_insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = dialect_insert(workers)
-    told = ("base_models", "device", "seen_at", "device_memory_bytes", "families", "mixed_precisions")
+    told = (
+        "base_models", "device", "seen_at", "device_memory_bytes", "families", "mixed_precisions", "skill", "takes_own",
+    )  # fmt: skip
     news = {name: statement.excluded[name] for name in told}
     return statement.on_conflict_do_update(index_elements=[workers.c.worker_id], set_=news)

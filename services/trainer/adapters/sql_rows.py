@@ -23,7 +23,6 @@ from services.trainer.models.job import (
 )
 from services.trainer.models.placement import memory_class
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
-from services.trainer.recipe.skills import needed_skill
 
 T = TypeVar("T")
 
@@ -75,25 +74,21 @@ def _same_column(name: str) -> Callable[[TrainingJob], dict[str, Any]]:
     return lambda job: {name: getattr(job, name)}
 
 
-def _needed_skill(job: TrainingJob) -> int:
-    return needed_skill(job.parameters, goes_on=job.initial_lora is not None, mixes=bool(job.datasets))
-
-
 _COLUMNS: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {
     **{name: _same_column(name) for name in _SAME},
     "parameters": lambda job: {
         "parameters": asdict(job.parameters),
         "total_steps": job.total_steps,
         "mixed_precision": job.parameters.mixed_precision,
-        "needs_skill": _needed_skill(job),
+        "needs_skill": job.needs_skill,
     },
     "initial_lora": lambda job: {
         "initial_lora": asdict(job.initial_lora) if job.initial_lora else None,
-        "needs_skill": _needed_skill(job),
+        "needs_skill": job.needs_skill,
     },
     "datasets": lambda job: {
         "datasets": [asdict(dataset) for dataset in job.datasets],
-        "needs_skill": _needed_skill(job),
+        "needs_skill": job.needs_skill,
     },
     "memory_bytes": lambda job: {"memory_bytes": job.memory_bytes, "memory_class": memory_class(job.memory_bytes)},
     "state": lambda job: {"state": job.state.value},

@@ -189,6 +189,9 @@ workers = Table(
     Column("families", JsonText, nullable=False, server_default="[]"),
     # Empty: all. So do workers of before count, which do not say.
     Column("mixed_precisions", JsonText, nullable=False, server_default="[]"),
+    # Unknown of workers that a replica of before noted.
+    Column("skill", Integer, nullable=True),
+    Column("takes_own", Boolean, nullable=True),
 )
 
 # When attempts were at work. A job that is deleted leaves them: its GPU seconds were used all the same.

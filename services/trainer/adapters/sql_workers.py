@@ -42,10 +42,17 @@ class SqlWorkforce:
     async def kinds(self, since: datetime) -> Sequence[WorkerKind]:
         held = select(jobs.c.lease_worker).where(jobs.c.lease_token.is_not(None))
         there = or_(workers.c.seen_at >= since, workers.c.worker_id.in_(held))
-        told = (workers.c.device, workers.c.device_memory_bytes, workers.c.base_models, workers.c.mixed_precisions)
+        told = (
+            workers.c.device,
+            workers.c.device_memory_bytes,
+            workers.c.base_models,
+            workers.c.mixed_precisions,
+            workers.c.skill,
+            workers.c.takes_own,
+        )
         async with self._db.single() as conn:
             rows = (await conn.execute(select(*told).where(there).distinct())).all()
-        return [WorkerKind(row[0], row[1], tuple(row[2]), tuple(row[3])) for row in rows]
+        return [WorkerKind(row[0], row[1], tuple(row[2]), tuple(row[3]), row[4], row[5]) for row in rows]
 
     async def forget(self, before: datetime) -> int:
         held = select(jobs.c.lease_worker).where(jobs.c.lease_token.is_not(None))

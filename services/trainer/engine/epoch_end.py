@@ -28,8 +28,8 @@ PROBE_SIDE = 32
 """Latents of the side of the piece on which a file is proved, about: a sixteenth of a picture of SDXL."""
 
 
-def finish_epoch(run: Run, epoch: int) -> EpochResult:
-    """Write and check everything that epoch ``epoch`` (from 1) leaves behind.
+def finish_epoch(run: Run, epoch: int, *, last: bool) -> EpochResult:
+    """Write and check everything that epoch ``epoch`` (from 1) leaves behind. last: none follows, also by a stop.
 
     ``run.place`` already counts the epoch as finished; its evaluation is added here, before the checkpoint, so that
     a resumed run recommends from all epochs.
@@ -61,7 +61,7 @@ def finish_epoch(run: Run, epoch: int) -> EpochResult:
     run.place.evaluations.append(asdict(evaluation))
     set_mode(run.state.optimizer, training=True)
     checkpoint = write_checkpoint(run, f"epoch-{epoch:04d}")
-    recommendation = recommended(run, finished=epoch >= run.spec.parameters.num_epochs)
+    recommendation = recommended(run, finished=last)
     sheet = _draw(run, epoch, recommendation.epoch, previews)
     steps = run.place.losses[-run.plan.steps.steps_per_epoch :]
     return EpochResult(

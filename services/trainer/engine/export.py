@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -27,6 +26,7 @@ from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
 from services.trainer.engine.metadata import model_hashes
+from services.trainer.engine.quantization import whole_weight
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
 from services.trainer.recipe.families.parts import CLIP_LAYERS
 from services.trainer.recipe.parameters import TrainingParameters
@@ -155,8 +155,8 @@ def row_norms(layer: Any) -> tuple[Tensor, Tensor]:
     DoRA divides by the second; ComfyUI and Forge, where a scale has a number for each row, by the first
     (``weight_decompose`` of ComfyUI's comfy/weight_adapter/base.py). The quotient of the two goes into the scale.
     """
-    weight = dequantize_module_weight(layer.get_base_layer()).detach().float()
     change = layer.get_delta_weight(ADAPTER_NAME).detach().float()
+    weight = whole_weight(layer.get_base_layer(), change.device)
     shape = (-1, *[1] * (weight.dim() - 1))
     norms = [torch.linalg.vector_norm(rows.flatten(1), dim=1).view(shape) for rows in (weight, weight + change)]
     return norms[0], norms[1]

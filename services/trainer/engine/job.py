@@ -12,6 +12,7 @@ from typing import Literal
 from PIL import Image
 
 from services.trainer.engine.try_out import TryOut
+from services.trainer.recipe.advice import Offers
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.phases import Phase
@@ -153,6 +154,7 @@ class TrainJobSpec:
             another count, so a resumed run is bitwise equal only with the same one.
         sample_base_previews: draw the base model's own previews first (the first row of the contact sheet).
         streamed_blocks: of the denoiser, that do not stay on the device; see ``streaming``.
+        offers: what a user may change where the memory does not suffice.
         rate_factor: what the learning rate is multiplied by from here on; the loop's own, see ``not_finite``.
         acceleration: for measurements; None lets the engine choose by device and length of the job.
     """
@@ -174,6 +176,7 @@ class TrainJobSpec:
     processes: int = 0
     sample_base_previews: bool = True
     streamed_blocks: int = 0
+    offers: Offers = field(default_factory=Offers)
     rate_factor: float = 1.0
     acceleration: Acceleration | None = None
 

@@ -126,13 +126,22 @@ def _trigger_words(spec: TrainJobSpec) -> list[str]:
 def _sets(spec: TrainJobSpec, facts: RunFacts) -> list[tuple[str, list[str], int]]:
     """Name of each dataset, texts of its trained pictures, and how often one of these is trained in an epoch.
 
-    Of one dataset that is the job's ``num_repeats``; of several it is what their weights make of it, rounded.
+    Pictures of one dataset with unequal repeats are sets of their own, named as sd-scripts names their folders; of
+    several datasets it is what their weights make of it, rounded.
     """
     samples = {
         number: count for bucket in facts.buckets for number, count in zip(bucket.items, bucket.repeats, strict=True)
     }
     if not spec.datasets:
-        return [(spec.title, [spec.items[number].caption for number in samples], spec.parameters.num_repeats)]
+        counts = sorted(set(samples.values()))
+        return [
+            (
+                spec.title if len(counts) == 1 else f"{count}_{spec.title}",
+                [spec.items[number].caption for number, own in samples.items() if own == count],
+                count,
+            )
+            for count in counts
+        ]
     found = []
     for dataset, one in enumerate(spec.datasets):
         members = [number for number in samples if spec.items[number].dataset == dataset]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +88,8 @@ class Run:
     checkpoint: Path | None
     """The last one, None before the first; ``checkpoint_step`` steps are done there."""
     checkpoint_step: int
+    base_seconds: float
+    """What the base model's own previews and evaluation took, about as long as an epoch's."""
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -146,7 +149,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
     with autocast(device, parameters.mixed_precision):
         family.release_text((*trained_texts, *others), stay=parameters.shuffle_caption)
     base_previews: tuple[PreviewImage, ...] = ()
-    evaluator = None
+    evaluator, began = None, time.monotonic()
     if processes.is_main:
         samples_of_base = BaseSamples(family, fingerprint, spec, report)
         if spec.sample_base_previews:
@@ -173,6 +176,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
             copies_of(pictures, plan, parameters),
         )
 
+    base_seconds = time.monotonic() - began
     report(Phase.ADAPTER, 0, 1)
     if parameters.gradient_checkpointing:
         family.enable_gradient_checkpointing()
@@ -241,6 +245,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         place=place,
         checkpoint=spec.resume_from,
         checkpoint_step=place.step,
+        base_seconds=base_seconds,
     )
 
 

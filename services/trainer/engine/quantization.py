@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from peft.utils.integrations import dequantize_module_weight
+from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
 
@@ -43,13 +44,41 @@ def place_denoiser(
     """
     denoiser.requires_grad_(False).eval()
     if quantization != "none":
-        for name in blocks:
-            layer = denoiser.get_submodule(name)
-            if type(layer) is nn.Linear:
-                denoiser.set_submodule(name, _quantized(layer, device, dtype, quantization))
+        quantize_layers(denoiser, blocks, denoiser, device, dtype, quantization)
         # PEFT asks these which kind of layers it may meet.
         denoiser.is_loaded_in_8bit, denoiser.is_loaded_in_4bit = quantization == "int8", quantization == "nf4"
     return denoiser.to(device, dtype, memory_format=layout)
+
+
+def quantize_layers(
+    denoiser: Any, names: Sequence[str], part: nn.Module, device: torch.device, dtype: torch.dtype, quantization: str
+) -> None:
+    """Put quantised layers, on ``device``, in the place of the linear ones of these names inside a part."""
+    inside = {id(layer) for layer in part.modules()}
+    for name in names:
+        layer = denoiser.get_submodule(name)
+        if type(layer) is nn.Linear and id(layer) in inside:
+            denoiser.set_submodule(name, _quantized(layer, device, dtype, quantization))
+
+
+def is_int8(layer: nn.Module) -> bool:
+    """Whether a layer is quantised to 8 bits; its weight then has a second name, ``state.CB``."""
+    return type(layer).__name__ == "Linear8bitLt"
+
+
+def whole_weight(layer: Any, device: torch.device) -> Tensor:
+    """A frozen layer's weight in float32 on ``device``, also of one that is quantised or waits in host memory."""
+    kept = layer.weight
+    data = kept.data
+    if data.device != device:
+        kept.data = data.to(device)
+    try:
+        weight: Tensor = dequantize_module_weight(layer).detach().float()
+        return weight
+    finally:
+        # On a CPU PEFT leaves another object behind, without the scales of 8 bits.
+        kept.data = data
+        layer.weight = kept
 
 
 def quantized_layers(module: nn.Module) -> dict[str, nn.Module]:
@@ -75,8 +104,12 @@ def _quantized(layer: nn.Linear, device: torch.device, dtype: torch.dtype, quant
     replaced.support_avx512bf16_for_cpu = False
     weights = {name: value.to(dtype) for name, value in layer.state_dict().items()}
     replaced.load_state_dict(weights)
-    moved: nn.Module = replaced.to(device, dtype).requires_grad_(False).eval()
-    return moved
+    moved: Any = replaced.to(device, dtype).requires_grad_(False).eval()
+    if quantization == "int8":
+        # What its first answer would do.
+        moved.init_8bit_state()
+    quantized: nn.Module = moved
+    return quantized
 
 
 def _library() -> Any:

@@ -54,13 +54,12 @@ def train(spec: TrainJobSpec, hooks: Hooks | None = None, warm: Warm | None = No
     """
     hooks = hooks or Hooks()
     with (
-        out_of_memory_named(after_out_of_memory(spec.parameters)),
         _reproducible(spec),
         nullcontext(warm) if warm is not None else closing(Warm()) as loaded,
     ):
         while True:
             try:
-                with joined_processes(spec, loaded.helpers) as processes:
+                with joined_processes(spec, loaded.helpers) as processes, out_of_memory_named(_less(spec, processes)):
                     return _train(spec, hooks, processes, loaded)
             except NotFinite as failure:
                 if failure.final:
@@ -84,6 +83,11 @@ def _train(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) -
     if not run.acceleration.compiled:
         warm.give_back(run.family, run.carriers)
     return result
+
+
+def _less(spec: TrainJobSpec, processes: Processes) -> str:
+    """What helps against too little memory. A process that is alone has computed its batches in parts by then."""
+    return after_out_of_memory(spec.parameters, spec.offers, batches=processes.count > 1)
 
 
 def _reproducible(spec: TrainJobSpec) -> AbstractContextManager[None]:
@@ -118,7 +122,7 @@ def _train_epochs(run: Run) -> TrainResult:
                         write_checkpoint(run, f"step-{place.step:06d}")
                     return _result(run, RunStatus.PAUSED, recommendation)
                 case Command.STOP:
-                    stopping = True
+                    stopping = meter.stopping = True
                 case Command.DRAW:
                     if run.processes.is_main:
                         with meter.aside(), run.processes.alone():
@@ -131,7 +135,8 @@ def _train_epochs(run: Run) -> TrainResult:
         run.picture_losses.start()
         if run.processes.is_main:
             with meter.paused(), run.processes.alone(), uncompiled(run.acceleration):
-                result = replace(finish_epoch(run, place.epoch), train_seconds=trained)
+                last = stopping or place.epoch >= run.spec.parameters.num_epochs
+                result = replace(finish_epoch(run, place.epoch, last=last), train_seconds=trained)
             recommendation = result.recommendation
             hooks.on_epoch(result)
         run.processes.wait_for_all()
@@ -154,9 +159,10 @@ class _Waiting:
 
 
 class _Meter:
-    """Losses, speed and the time left."""
+    """Losses, speed and the time left. stopping: the epoch at hand is the last."""
 
     def __init__(self, run: Run) -> None:
+        self.stopping = False
         self._run = run
         self._waiting: list[_Waiting] = []
         self._read_at = time.monotonic()
@@ -191,14 +197,15 @@ class _Meter:
         plan, total = self._run.plan.steps, self._run.plan.steps.total_steps
         elapsed = max(1e-6, self._read_at - self._started - self._epoch_end_seconds - self._aside_seconds)
         per_step = elapsed / (waiting[-1].step - self._first_step)
-        per_epoch_end = self._epoch_end_seconds / max(1, self._epoch_ends)
+        per_epoch_end = self._epoch_end_seconds / self._epoch_ends if self._epoch_ends else self._run.base_seconds
         for one, loss in zip(waiting, losses, strict=True):
             # Helpers have the same loss; one that ended first would look like a process that died.
             if self._run.processes.is_main and not math.isfinite(loss):
                 raise self._not_finite(one.step)
             self._run.place.losses.append(loss)
-            epochs_left = plan.num_epochs - (one.step - 1) // plan.steps_per_epoch
-            left = (total - one.step) * per_step + epochs_left * per_epoch_end
+            done = (one.step - 1) // plan.steps_per_epoch
+            epochs = done + 1 if self.stopping else plan.num_epochs
+            left = (epochs * plan.steps_per_epoch - one.step) * per_step + (epochs - done) * per_epoch_end
             self._run.hooks.on_step(
                 StepMetrics(one.step, total, one.epoch, loss, float(one.learning_rate), self._samples / elapsed, left)
             )

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from peft.utils.integrations import dequantize_module_weight
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from services.trainer.engine.export import LORA_ENDINGS, diffusers_key, row_norm
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.lora import ADAPTER_NAME, adapter_state, adapters_off
+from services.trainer.engine.quantization import whole_weight
 
 TENSOR_TOLERANCE = 0.005
 """Largest share of a matrix's norm by which the file's may differ; what half precision changes more is not halved."""
@@ -250,7 +250,7 @@ def _weight_change(adapted: Adapted, matrices: Mapping[str, Tensor]) -> Tensor:
     if norms is None:
         return change
     magnitude = next(tensor for ending, tensor in matrices.items() if ending.startswith("lora_magnitude_vector"))
-    weight: Tensor = dequantize_module_weight(adapted.layer.get_base_layer()).float()
+    weight = whole_weight(adapted.layer.get_base_layer(), change.device)
     return magnitude.reshape(norms.shape) / norms * (weight + change) - weight
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from services.chassis.names import etag_of
 from services.trainer.models.epoch import Preview
 from services.trainer.recipe.parameters import TrainingParameters
+from services.trainer.recipe.skills import needed_skill, unskilled
 
 
 class JobState(StrEnum):
@@ -216,6 +217,15 @@ class TrainingJob:
         return self.entry or self.base_model
 
     @property
+    def needs_skill(self) -> int:
+        """The least skill of a worker's program."""
+        return needed_skill(self.parameters, goes_on=self.initial_lora is not None, mixes=bool(self.datasets))
+
+    def unskilled(self, skill: int) -> str:
+        """What of it a program of less skill cannot do, see `recipe.skills`."""
+        return unskilled(self.parameters, skill, goes_on=self.initial_lora is not None, mixes=bool(self.datasets))
+
+    @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole job."""
         return self.steps_per_epoch * self.parameters.num_epochs
@@ -239,3 +249,9 @@ class TrainingJob:
     def steps_saved(self) -> int:
         """Optimizer steps up to the last finished epoch: where a new attempt goes on."""
         return self.steps_per_epoch * self.epochs_completed
+
+    @property
+    def steps_left(self) -> int:
+        """Optimizer steps from there to its end, which a stop brings nearer."""
+        left = self.total_steps - self.steps_saved
+        return min(left, self.steps_per_epoch) if self.stop_requested else left

@@ -28,6 +28,7 @@ seem not to, and age decides, so that neither starves."""
 SMALLEST_SHARE = 0.5
 """The lower end of an estimate counts as no less than such a share of its middle."""
 
+_FETCHES = "fetches base models of projects"
 _CLASSES_AN_OCTAVE = 4
 _LEAST_CLASS_BYTES = 1 << 28
 
@@ -54,12 +55,18 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class WorkerKind:
-    """What a worker can do. base_models, mixed_precisions: empty for all. memory_bytes: 0 when it does not say."""
+    """What a worker can do. base_models, mixed_precisions: empty for all. memory_bytes: 0 when it does not say.
+
+    skill: of its program. takes_own: it fetches base models of projects. None, of workers that an older replica heard,
+    forbids nothing.
+    """
 
     device: str
     memory_bytes: int
     base_models: tuple[str, ...] = ()
     mixed_precisions: tuple[str, ...] = ()
+    skill: int | None = None
+    takes_own: bool | None = None
 
     @property
     def usable(self) -> int:
@@ -73,6 +80,10 @@ class WorkerKind:
     def computes_in(self, mixed_precision: str) -> bool:
         """Whether its device has the number format; one that is not known forbids nothing."""
         return not mixed_precision or not self.mixed_precisions or mixed_precision in self.mixed_precisions
+
+    def knows(self, skill: int) -> bool:
+        """Whether its program can do what needs such a skill."""
+        return self.skill is None or self.skill >= skill
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,14 @@ class Fleet:
         able = [kind for kind in self.kinds if kind.loads(job.loads)]
         if not able:
             return f"No worker that is there can load {job.loads.removeprefix('baseModels/')}."
+        if job.entry:
+            able = [kind for kind in able if kind.takes_own is not False]
+            if not able:
+                return f"No worker that is there and can load its kind of model {_FETCHES}."
+        if not any(kind.knows(job.needs_skill) for kind in able):
+            skill = max(kind.skill or 0 for kind in able)
+            return f"It needs a newer worker: those that are there cannot {job.unskilled(skill)}."
+        able = [kind for kind in able if kind.knows(job.needs_skill)]
         precision = job.parameters.mixed_precision
         able = [kind for kind in able if kind.computes_in(precision)]
         if not able:
@@ -123,6 +142,9 @@ class Fleet:
         if not able:
             names = ", ".join(name.removeprefix("baseModels/") for name in candidates)
             return f"No worker that is there can load {names}, which its check needs."
+        able = [(kind, needs) for kind, needs in able if kind.takes_own is not False]
+        if not able:
+            return f"No worker that is there and can load its kind of model {_FETCHES}."
         if any(not kind.usable or needs <= kind.usable for kind, needs in able):
             return ""
         largest = max((kind for kind, _ in able), key=lambda kind: kind.usable)
@@ -132,11 +154,15 @@ class Fleet:
             f"{_gigabytes(largest.memory_bytes)}, of which a check may use {_gigabytes(largest.usable)}."
         )
 
-    def limit(self, base_model: str, mixed_precision: str) -> float:
-        """Bytes up to which the lower end of a job's estimate finds a worker; -1 when none can take any such job."""
+    def limit(self, base_model: str, mixed_precision: str, *, skill: int = 0, own: bool = False) -> float:
+        """Bytes up to which the lower end of a job's estimate finds a worker; -1 when none can take any such job.
+
+        skill: that it needs. own: its base model is one of the project's own.
+        """
         if not self.kinds:
             return math.inf
         able = [kind for kind in self.kinds if kind.loads(base_model) and kind.computes_in(mixed_precision)]
+        able = [kind for kind in able if kind.knows(skill) and not (own and kind.takes_own is False)]
         return max((kind.usable or math.inf for kind in able), default=-1)
 
 

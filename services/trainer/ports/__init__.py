@@ -60,7 +60,14 @@ class WorkerAsk:
     @property
     def kind(self) -> WorkerKind:
         """What it can do."""
-        return WorkerKind(self.device, self.device_memory_bytes, self.base_models, self.mixed_precisions)
+        return WorkerKind(
+            self.device,
+            self.device_memory_bytes,
+            self.base_models,
+            self.mixed_precisions,
+            self.skill,
+            self.takes_own,
+        )
 
     def takes(self, base_model: str, entry: str) -> bool:
         """Whether it can load a base model; entry: of the catalogue, for one of a project's own, else ""."""
@@ -253,10 +260,11 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PresentDevice:
-    """A worker's device. memory_bytes: 0 when not known."""
+    """A worker's device. memory_bytes: 0 when not known. mixed_precisions: that it computes in, empty for all."""
 
     device: str
     memory_bytes: int
+    mixed_precisions: tuple[str, ...] = ()
 
 
 class Measurements(Protocol):

@@ -6,7 +6,7 @@ Estimates and the engine's own out-of-memory error advise by the same list of ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
@@ -22,10 +22,12 @@ from services.trainer.recipe.calibration import (
 )
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.costs import JobCost, job_cost
-from services.trainer.recipe.parameter_spec import InvalidParameter
+from services.trainer.recipe.families import families
+from services.trainer.recipe.parameter_spec import InvalidParameter, ParameterSpec
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters
 from services.trainer.recipe.plan import PictureSize, plan_job
 from services.trainer.recipe.sharing import drawn_samples
+from services.trainer.recipe.streaming import to_fit
 
 MIB = 1 << 20
 UNUSABLE = 0.06
@@ -50,6 +52,42 @@ class Fit(StrEnum):
     YES = "YES"
     TIGHT = "TIGHT"
     NO = "NO"
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What a job may be changed to.
+
+    Attributes:
+        specs: bounds of its base model's parameters; () for any value.
+        least_side: pixels of the smallest picture that the base model takes.
+        formats: number formats that workers compute in; () for all.
+        quantizes: they load quantised base models.
+    """
+
+    specs: tuple[ParameterSpec, ...] = ()
+    least_side: int = 1
+    formats: tuple[str, ...] = ()
+    quantizes: bool = True
+
+    def takes(self, change: Change) -> bool:
+        """Whether all of a change is offered."""
+        by_name = {spec.name: spec for spec in self.specs}
+        try:
+            for name, value in change.items():
+                if name in by_name:
+                    by_name[name].check(value)
+        except InvalidParameter:
+            return False
+        side = change.get("resolution", self.least_side)
+        return (not isinstance(side, int) or side >= self.least_side) and (
+            self.quantizes or "base_quantization" not in change
+        )
+
+
+def offers_of(model: BaseModel, formats: Sequence[str] = (), *, quantizes: bool = True) -> Offers:
+    """What a base model takes on workers of such number formats."""
+    return Offers(tuple(model.specs), model.pixel_multiple, tuple(formats), quantizes)
 
 
 def cost_of(
@@ -132,34 +170,54 @@ def remedy_of(
     cost: JobCost | None,
     memory: Range,
     limit: float,
+    *,
+    formats: Sequence[str] = (),
+    streams: bool = False,
 ) -> str:
-    """The change that costs least and with which a job fits into ``limit`` bytes, or what is left to do."""
+    """The change that costs least and with which a job fits into ``limit`` bytes, or what is left to do.
+
+    Args:
+        memory: with every block on the device.
+        formats: see `Offers`.
+        streams: blocks that do not fit are streamed.
+    """
+    offers = offers_of(model, formats)
     if cost is None:
-        return "Use a smaller batch size or resolution, or a worker with more memory."
+        return after_out_of_memory(parameters, offers)
 
     def needed(change: Change) -> float | None:
-        less = _cost_with(change, model, parameters, pictures)
+        less = _cost_with(change, model, parameters, pictures) if offers.takes(change) else None
+        if less is None:
+            return None
         # What the process and its allocator need stays as it is.
-        return None if less is None else memory.high - (cost.memory_bytes - less.memory_bytes)
+        saved = cost.memory_bytes - less.memory_bytes
+        left = Range(*(max(1.0, bound - saved) for bound in (memory.middle, memory.low, memory.high)))
+        changed = replace(parameters, **change)  # type: ignore[arg-type]
+        streaming = to_fit(families()[model.family], model.costs, changed, left, limit) if streams else None
+        return (streaming.less(left) if streaming else left).high
 
-    change = what_fits(needed, smaller(parameters), limit)
+    change = what_fits(needed, smaller(parameters, formats), limit)
     if change is None:
         return "Nothing that keeps the training makes it fit; use a worker with more memory or a smaller base model."
     return f"Use {in_words(change)}."
 
 
-def after_out_of_memory(parameters: TrainingParameters) -> str:
-    """What to change when the device's memory ran out: the first of each kind of change, the cheapest first."""
-    changes = [in_words(kind[0]) for kind in _kinds(parameters) if kind]
+def after_out_of_memory(parameters: TrainingParameters, offers: Offers = Offers(), *, batches: bool = True) -> str:
+    """What to change when the device's memory ran out: the first of each kind of change, the cheapest first.
+
+    batches: smaller ones would help; a run that computes its batches in parts has come down to single pictures.
+    """
+    kinds = [[change for change in kind if offers.takes(change)] for kind in _kinds(parameters, offers.formats)]
+    changes = [in_words(kind[0]) for kind in kinds if kind and (batches or "batch_size" not in kind[0])]
     if not changes:
         return "Use a worker with more memory or a smaller base model."
     return f"Use one of these: {'; '.join(changes)}."
 
 
-def smaller(parameters: TrainingParameters) -> Iterator[Change]:
-    """Changes that need less memory, alone and together, the one that costs least first."""
+def smaller(parameters: TrainingParameters, formats: Sequence[str] = ()) -> Iterator[Change]:
+    """Changes that need less memory, alone and together, the one that costs least first. formats: see `Offers`."""
     # The last factor of a product varies fastest, and the cheapest kind should.
-    for parts in product(*([{}, *kind] for kind in reversed(_kinds(parameters)))):
+    for parts in product(*([{}, *kind] for kind in reversed(_kinds(parameters, formats)))):
         change = {name: value for part in reversed(parts) for name, value in part.items()}
         if change:
             yield change
@@ -181,14 +239,17 @@ def in_words(change: Change) -> str:
     )
 
 
-def _kinds(parameters: TrainingParameters) -> list[list[Change]]:
+def _kinds(parameters: TrainingParameters, formats: Sequence[str] = ()) -> list[list[Change]]:
     """Changes of each kind, the mildest first; kinds ordered by what they cost: time, then likeness, then detail."""
-    batches: list[Change] = []
     batch, accumulation = parameters.batch_size, parameters.gradient_accumulation_steps
-    while batch > 1:
-        batch, accumulation = batch // 2, accumulation * 2
-        batches.append({"batch_size": batch, "gradient_accumulation_steps": accumulation})
-    precision: list[Change] = [{"mixed_precision": "bf16"}] if parameters.mixed_precision == "no" else []
+    # Divisors alone, so that a step has as many samples as before.
+    batches: list[Change] = [
+        {"batch_size": smaller, "gradient_accumulation_steps": accumulation * batch // smaller}
+        for smaller in range(batch // 2, 0, -1)
+        if batch % smaller == 0
+    ]
+    half = next((each for each in ("bf16", "fp16") if not formats or each in formats), "")
+    precision: list[Change] = [{"mixed_precision": half}] if half and parameters.mixed_precision == "no" else []
     checkpointing: list[Change] = [] if parameters.gradient_checkpointing else [{"gradient_checkpointing": True}]
     quantizable = parameters.base_quantization != "nf4" and parameters.adapter not in ("loha", "lokr")
     quantization: list[Change] = [{"base_quantization": "nf4"}] if quantizable else []
@@ -203,11 +264,8 @@ _LEAST_SIDE = next(spec.minimum or 1 for spec in DEFAULT_SPECS if spec.name == "
 def _cost_with(
     change: Change, model: BaseModel, parameters: TrainingParameters, pictures: Sequence[PictureSize]
 ) -> JobCost | None:
-    """What the job costs with other parameters; None when its base model does not offer them."""
-    by_name = {spec.name: spec for spec in model.specs}
+    """What the job costs with other parameters; None when no picture fits then."""
     try:
-        for name, value in change.items():
-            by_name[name].check(value)
         return cost_of(model, replace(parameters, **change), pictures)  # type: ignore[arg-type]
     except InvalidParameter:
         return None

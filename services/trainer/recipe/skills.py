@@ -16,3 +16,12 @@ def needed_skill(parameters: TrainingParameters, *, goes_on: bool, mixes: bool) 
     if mixes:
         return _MIXES
     return _GOES_ON_AND_PRESERVES if goes_on or parameters.preservation_weight > 0.0 else 0
+
+
+def unskilled(parameters: TrainingParameters, skill: int, *, goes_on: bool, mixes: bool) -> str:
+    """What of a job a program of less skill than it needs cannot do: the end of a sentence that says "cannot"."""
+    if mixes and skill < _MIXES:
+        return "train several datasets in one job"
+    if goes_on:
+        return "go on from an earlier LoRA"
+    return "compute a preservation loss" if parameters.preservation_weight > 0.0 else ""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from services.trainer.recipe.calibration import Range, estimate_memory, is_cpu
 from services.trainer.recipe.costs import JobCost, ModelCosts
 from services.trainer.recipe.families.facts import FamilyFacts
-from services.trainer.recipe.families.parts import SCALED
 from services.trainer.recipe.parameters import TrainingParameters
 
 WINDOW = 2
 """Streamed blocks that are on the device at once: the one that computes, and the next."""
+
+
+_MOVED_BYTES = {"int8": 1.0, "nf4": 0.5}
+"""Bytes of a quantised weight that come and go; its scales stay on the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,8 @@ def why_not(facts: FamilyFacts, parameters: TrainingParameters) -> str:
         return f"has a base model of {facts.title}, whose blocks are not alike"
     if not parameters.gradient_checkpointing:
         return "has no gradient_checkpointing, without which a backward pass holds all weights"
-    if parameters.base_quantization != "none":
-        return "has a quantised base, whose layers cannot be moved"
-    if parameters.adapter not in SCALED:
-        return f"trains {parameters.adapter}, whose files are checked against resident weights"
+    if parameters.base_quantization != "none" and parameters.adapter == "dora":
+        return "trains dora on a quantised base, whose weights its first scales are made of"
     return ""
 
 
@@ -72,7 +73,8 @@ def all_stay(facts: FamilyFacts, parameters: TrainingParameters) -> str:
 def freed(costs: ModelCosts, parameters: TrainingParameters, streamed: int) -> Streaming:
     """What streaming so many blocks frees. ``costs`` have blocks."""
     total = costs.weights["blocks"]
-    size = (4 if parameters.mixed_precision == "no" else 2) * costs.weights["denoiser_blocks"] / total
+    whole = 4.0 if parameters.mixed_precision == "no" else 2.0
+    size = _MOVED_BYTES.get(parameters.base_quantization, whole) * costs.weights["denoiser_blocks"] / total
     return Streaming(streamed, total, size * max(0, streamed - WINDOW))
 
 

@@ -60,8 +60,8 @@ class Auditor:
 
     async def __call__(self, request: JobRequest) -> Audit:
         """Raises what creating the job would, but for too few pictures, which is a finding; and InvalidArgument for a
-        job on several datasets."""
-        if request.datasets:
+        job that trains several datasets. Regularisation pictures beside one are not looked at."""
+        if sum(not each.regularization for each in request.datasets) > 1:
             raise InvalidArgument(
                 "An audit looks at one dataset",
                 field=MANY,
@@ -69,7 +69,8 @@ class Auditor:
                 remedy="Audit each by itself, with dataset_version; a job on several is checked for each of them.",
             )
         planned = await self._planner.plan(request, store=False, least=1)
-        return audit(request, planned, least=self._planner.least_images)
+        (only,) = trained(planned.datasets)
+        return audit(replace(request, dataset=only.asked.name), planned, least=self._planner.least_images)
 
 
 def refuse_blocked(request: JobRequest, planned: PlannedJob, *, least: int) -> None:

@@ -70,15 +70,17 @@ class JobEstimator:
         fit, remedy = Fit.UNSPECIFIED, ""
         if limit:
             usable = usable_bytes(limit, devices)
+            whole, streams = memory, not all(is_cpu(device) for device in devices)
             streaming, all_here = None, ""
-            if not all(is_cpu(device) for device in devices):
+            if streams:
                 streaming = to_fit(families()[model.family], model.costs, parameters, memory, usable)
                 all_here = all_stay(families()[model.family], parameters)
             if streaming is not None:
                 memory = streaming.less(memory)
             fit = fit_of(memory, usable)
             if fit in (Fit.TIGHT, Fit.NO):
-                remedy = remedy_of(model, parameters, pictures, cost, memory, usable)
+                formats = _formats([one for one in present if one.memory_bytes == limit])
+                remedy = remedy_of(model, parameters, pictures, cost, whole, usable, formats=formats, streams=streams)
             if streaming is not None:
                 remedy = f"{streaming.sentence} {remedy}".strip()
             elif fit is Fit.NO:
@@ -150,3 +152,10 @@ class JobEstimator:
         """Of some base models those that a worker should probe when it has nothing to do."""
         wanted = [name for name in base_models if name in self._counted]
         return await self._measurements.unmeasured(device, wanted) if wanted and device else ()
+
+
+def _formats(present: Sequence[PresentDevice]) -> tuple[str, ...]:
+    """Number formats that some of the devices compute in; () for all."""
+    if not all(one.mixed_precisions for one in present):
+        return ()
+    return tuple({each: None for one in present for each in one.mixed_precisions})

@@ -115,7 +115,7 @@ class JobReading:
         end = expected_end(
             now,
             jobs_ahead=overall - 1,
-            samples_left=(job.total_steps - job.steps_saved) * job.samples_per_step,
+            samples_left=job.steps_left * job.samples_per_step,
             mean_samples=load.mean_samples,
             workers=load.workers,
             seconds_per_sample=await self._store.pace(job.base_model),

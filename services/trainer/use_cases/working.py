@@ -92,7 +92,7 @@ class JobWork:
         self._max_failures = max_failures
         self._placing = placing
         self._pulse = pulse
-        self._turns: dict[tuple[bool, bool, int, WorkerKind], _Turn] = {}
+        self._turns: dict[tuple[bool, WorkerKind], _Turn] = {}
 
     async def acquire(
         self, ask: WorkerAsk, within: timedelta
@@ -115,7 +115,7 @@ class JobWork:
     ) -> Assignment | PreviewAssignment | BaseModelCheck | None:
         """Looks for a job, unless another worker that takes the same ones has looked in vain just now: a thousand idle
         workers look as often as one. queued: the signal at hand; a new one means that a job came."""
-        turn = self._turns.setdefault((ask.draws, ask.takes_own, ask.skill, ask.kind), _Turn())
+        turn = self._turns.setdefault((ask.draws, ask.kind), _Turn())
         async with turn.lock:
             now = asyncio.get_running_loop().time()
             if turn.in_vain is queued and now < turn.looked_at + self._pause_s():

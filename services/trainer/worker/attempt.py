@@ -19,6 +19,7 @@ from services.chassis.picture_decoding.limits import DecodeLimits
 from services.chassis.s3 import ObjectStore
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import InitialLora, RunStatus, TrainItem, TrainJobSpec
+from services.trainer.recipe.advice import offers_of
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
@@ -217,6 +218,7 @@ class Attempt:
             initial_lora=initial,
             sample_base_previews=not job.base_previews,
             streamed_blocks=await asyncio.to_thread(self._streamed, parameters, found.items),
+            offers=offers_of(self.model, self.engine.mixed_precisions, quantizes=self.engine.quantizes),
         )
         measure, parts = self.engine.meter(), RunParts(tracing.current())
         clock = self._clock(parameters, parts)

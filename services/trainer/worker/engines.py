@@ -49,6 +49,10 @@ class Engine(Protocol):
     def mixed_precisions(self) -> tuple[str, ...]:
         """Number formats that the device computes in; empty for all."""
 
+    @property
+    def quantizes(self) -> bool:
+        """Whether a quantised base model can be loaded here."""
+
     def loads(self, model: BaseModel) -> bool:
         """Whether it can train such a base model here."""
 

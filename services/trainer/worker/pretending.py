@@ -85,6 +85,7 @@ class PretendedEngine:
     # It takes part in no judgement of what fits a device.
     device_memory_bytes = 0
     mixed_precisions = ()
+    quantizes = True
 
     def __init__(self, catalogue: Mapping[str, BaseModel], seconds: float) -> None:
         self._catalogue = catalogue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from services.trainer.engine.devices import MemoryMeter, device_memory_bytes, device_name, number_formats, use_threads
@@ -33,6 +34,7 @@ class TorchEngine:
         self.device_name = device_name(device)
         self.device_memory_bytes = device_memory_bytes(device)
         self.mixed_precisions = number_formats(device)
+        self.quantizes = find_spec("bitsandbytes") is not None
 
     def loads(self, model: BaseModel) -> bool:
         """Whether its weights are here, or can be fetched."""

@@ -163,8 +163,11 @@ class TrainingThread:
     def _phase(self, phase: PhaseProgress) -> None:
         text = f"{phase.phase} {phase.done}/{phase.total}" if phase.total > 1 else phase.phase.value
         with self._lock:
-            self._heard_at = time.monotonic()
-            self._progress = replace(self._progress, phase=text[:100])
+            # No step says what is left while an epoch ends.
+            now = time.monotonic()
+            left = max(0.0, self._progress.eta_seconds - (now - self._heard_at))
+            self._heard_at = now
+            self._progress = replace(self._progress, phase=text[:100], eta_seconds=left)
         if self._let_go.is_set():
             raise Dropped
 

@@ -228,7 +228,9 @@ CREATE TABLE public.workers (
     seen_at bigint NOT NULL,
     device_memory_bytes bigint DEFAULT '0'::bigint NOT NULL,
     families text DEFAULT '[]'::text NOT NULL,
-    mixed_precisions text DEFAULT '[]'::text NOT NULL
+    mixed_precisions text DEFAULT '[]'::text NOT NULL,
+    skill integer,
+    takes_own boolean
 );
 
 ALTER TABLE ONLY public.events ALTER COLUMN "position" SET DEFAULT nextval('public.events_position_seq'::regclass);
@@ -326,6 +328,6 @@ ALTER TABLE ONLY public.epochs
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0017');
+INSERT INTO public.alembic_version (version_num) VALUES ('0018');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0017', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0018', '0002', '0.1.0');

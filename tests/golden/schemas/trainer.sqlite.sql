@@ -39,7 +39,7 @@ CREATE TABLE workers (
     worker_id VARCHAR(100) NOT NULL,
     base_models TEXT NOT NULL,
     device TEXT NOT NULL,
-    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL, families TEXT DEFAULT '[]' NOT NULL, mixed_precisions TEXT DEFAULT '[]' NOT NULL,
+    seen_at BIGINT NOT NULL, device_memory_bytes BIGINT DEFAULT '0' NOT NULL, families TEXT DEFAULT '[]' NOT NULL, mixed_precisions TEXT DEFAULT '[]' NOT NULL, skill INTEGER, takes_own BOOLEAN,
     PRIMARY KEY (worker_id)
 );
 
@@ -215,15 +215,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
-CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
-
 CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
+
+CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -245,6 +245,6 @@ CREATE INDEX ix_base_models_created ON base_models (project, create_time, name);
 
 CREATE INDEX ix_jobs_own_model ON training_jobs (base_model) WHERE entry <> '';
 
-INSERT INTO alembic_version (version_num) VALUES ('0017');
+INSERT INTO alembic_version (version_num) VALUES ('0018');
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0017', '0002', '0.1.0');
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0018', '0002', '0.1.0');

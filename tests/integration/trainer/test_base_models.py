@@ -21,6 +21,7 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles
 from tests.fixtures.miniatures import (
+    MINIATURES,
     TEXT_WIDTH,
     write_flux,
     write_sd3,
@@ -51,6 +52,30 @@ def test_a_single_checkpoint_is_the_model_of_its_folder(base_model: BaseModelFil
     assert not list(config.rglob("*.safetensors"))
     files = dataclasses.replace(base_model, source=str(path), config_source=str(config))
     torch.testing.assert_close(answer(loaded(files)), answer(loaded(base_model)))
+
+
+def test_a_single_checkpoint_of_xl_has_both_of_its_text_encoders(tmp_path: Path) -> None:
+    folder = write_sdxl(tmp_path / "folder", wide=24)
+    path, config = write_single_file(Path(folder.source), tmp_path / "single", layers_per_block=2)
+    files = dataclasses.replace(folder, source=str(path), config_source=str(config))
+    torch.testing.assert_close(answer(loaded(files)), answer(loaded(folder)))
+    assert loaded(files).schedule.prediction_type == "epsilon"
+    # As NoobAI's v-prediction is published.
+    with_keys(path, "v_pred", "ztsnr")
+    told = loaded(files).schedule
+    assert (told.prediction_type, told.zero_terminal_snr) == ("v_prediction", True)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_transformer_as_comfyui_saves_it_is_read_with_its_prefix(tmp_path: Path, prefix: str) -> None:
+    files = MINIATURES["qwen-image"](tmp_path / "whole")
+    (weights,) = (tmp_path / "whole" / "transformer").glob("*.safetensors")
+    path = tmp_path / "house.safetensors"
+    save_file({f"{prefix}{name}": tensor for name, tensor in load_file(weights).items()}, path)
+    alone = loaded(dataclasses.replace(files, source=str(path), config_source=files.source))
+    ours, theirs = (family.denoiser.state_dict() for family in (alone, loaded(files)))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("kind", ["whole", "without its weights"])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from services.trainer.engine import preparation, train_loop
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import (
     BaseModelFiles,
@@ -188,13 +191,32 @@ def test_a_paused_run_goes_on_to_the_same_bytes(make_spec: MakeSpec, changes: di
 
 def test_stop_finishes_the_epoch_and_cancel_does_not(make_spec: MakeSpec) -> None:
     stopped = Recorder({1: Command.STOP})
-    assert train(make_spec("stop"), stopped.hooks()).status is RunStatus.STOPPED
+    result = train(make_spec("stop", learning_rate=1e-7, text_encoder_learning_rate=1e-7), stopped.hooks())
+    assert result.status is RunStatus.STOPPED
     assert len(stopped.epochs) == 1
+    # None follows, so what is said of it is final.
+    assert result.recommendation is not None
+    assert result.recommendation.reason.startswith("Nothing was learnt:")
     cancelled = Recorder({4: Command.CANCEL})
     result = train(make_spec("cancel"), cancelled.hooks())
     assert result.status is RunStatus.CANCELLED
     assert len(cancelled.epochs) == 1
     assert cancelled.epochs[0].artifacts[0].path.exists()
+
+
+def test_the_time_left_counts_the_ends_of_epochs_from_the_first_step_on_and_a_stop(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By clocks that tick once a look before the first step, and then stand still: a step takes no time."""
+    ticks = itertools.count()
+    monkeypatch.setattr(preparation, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(train_loop, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    going_on, told_to_stop = Recorder({4: Command.CANCEL}), Recorder({1: Command.STOP})
+    for name, recorder in (("on", going_on), ("stop", told_to_stop)):
+        train(make_spec(name, num_epochs=3, preview_steps=1), recorder.hooks())
+    first = len(told_to_stop.steps)
+    assert going_on.steps[first - 1].eta_seconds == pytest.approx(3.0, abs=0.01)
+    assert told_to_stop.steps[-1].eta_seconds == pytest.approx(1.0, abs=0.01)
 
 
 def test_accumulation_takes_fewer_steps_over_the_same_samples(make_spec: MakeSpec) -> None:
@@ -248,8 +270,9 @@ def test_a_run_out_of_memory_is_told_which_settings_fit(make_spec: MakeSpec, mon
         train(make_spec(batch_size=4, gradient_accumulation_steps=3, resolution=32))
     assert caught.value.reason == "OUT_OF_MEMORY"
     assert caught.value.user_error
+    # Its batches were computed picture by picture in the end, so smaller ones are of no use.
+    assert "batch_size" not in caught.value.remedy
     for advice in (
-        "batch_size 2 and gradient_accumulation_steps 6",
         "mixed_precision bf16",
         "gradient_checkpointing true",
         "base_quantization nf4",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from diffusers.loaders.lora_conversion_utils import (
     _convert_non_diffusers_lora_to_diffusers,
     _maybe_map_sgm_blocks_to_diffusers,
 )
-from diffusers.loaders.single_file_utils import convert_chroma_transformer_checkpoint_to_diffusers
+from diffusers.loaders.single_file_utils import (
+    convert_chroma_transformer_checkpoint_to_diffusers,
+    convert_flux_transformer_checkpoint_to_diffusers,
+)
 from diffusers.utils import convert_unet_state_dict_to_peft
 from torch import nn
 
@@ -167,26 +171,35 @@ def test_keys_are_the_ones_that_readers_look_for(name: str, keys: list[str]) -> 
     assert set(keys) <= set(written)
 
 
-def test_chromas_single_file_is_converted_to_the_layout_that_is_trained() -> None:
+@pytest.mark.parametrize(
+    ("model", "convert"),
+    [
+        ("chroma", convert_chroma_transformer_checkpoint_to_diffusers),
+        ("flux-dev", convert_flux_transformer_checkpoint_to_diffusers),
+    ],
+)
+def test_a_single_file_is_converted_to_the_layout_that_is_trained(
+    model: str, convert: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     """At its real width, which the library's conversion assumes; its path is that of every transformer shared alone."""
-    family, _ = layout("chroma")
+    family, _ = layout(model)
     own = {name: tensor.shape for name, tensor in family.denoiser.state_dict().items()}
     modules = [name.rpartition(".")[0] for name in own]
     places = flux_places(family.denoiser.config, modules)
     parts: dict[str, list[torch.Size]] = {}
     for name, shape in own.items():
         module, _, kind = name.rpartition(".")
-        place = places[module].weight if module in places else _original_chroma_name(module)
+        place = places[module].weight if module in places else _original_flux_name(module)
         parts.setdefault(f"{place}.{'scale' if '.norm_' in module or 'norms.' in module else kind}", []).append(shape)
     original = {
         name: torch.empty(sum(shape[0] for shape in shapes), *shapes[0][1:], device="meta")
         for name, shapes in parts.items()
     }
-    converted = convert_chroma_transformer_checkpoint_to_diffusers(original)
+    converted = convert(original)
     assert {name: tensor.shape for name, tensor in converted.items()} == own
 
 
-def _original_chroma_name(module: str) -> str:
+def _original_flux_name(module: str) -> str:
     for pattern, replacement in (
         (r"^x_embedder", "img_in"),
         (r"^context_embedder", "txt_in"),
@@ -197,6 +210,12 @@ def _original_chroma_name(module: str) -> str:
         (r"^transformer_blocks\.(\d+)\.attn\.norm_k", r"double_blocks.\1.img_attn.norm.key_norm"),
         (r"^transformer_blocks\.(\d+)\.attn\.norm_added_q", r"double_blocks.\1.txt_attn.norm.query_norm"),
         (r"^transformer_blocks\.(\d+)\.attn\.norm_added_k", r"double_blocks.\1.txt_attn.norm.key_norm"),
+        (r"^time_text_embed\.timestep_embedder\.", "time_in."),
+        (r"^time_text_embed\.text_embedder\.", "vector_in."),
+        (r"^time_text_embed\.guidance_embedder\.", "guidance_in."),
+        (r"_in\.linear_1$", "_in.in_layer"),
+        (r"_in\.linear_2$", "_in.out_layer"),
+        (r"^norm_out\.linear", "final_layer.adaLN_modulation.1"),
         (r"^(distilled_guidance_layer\.layers\.\d+)\.linear_1", r"\1.in_layer"),
         (r"^(distilled_guidance_layer\.layers\.\d+)\.linear_2", r"\1.out_layer"),
     ):

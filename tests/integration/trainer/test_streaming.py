@@ -14,6 +14,7 @@ from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles, EpochResult, Hooks, Notice, TrainJobSpec
 from services.trainer.engine.lora import add_adapters, trained_weights
+from services.trainer.engine.quantization import quantized_layers
 from services.trainer.engine.streaming import blocks_of
 from services.trainer.engine.train_loop import train
 from services.trainer.engine.warm import Warm
@@ -41,14 +42,26 @@ def gradients(family: Family, chosen: TrainingParameters) -> tuple[Tensor, ...]:
     return (answer.detach(), *torch.autograd.grad(answer.square().mean(), weights))
 
 
-@pytest.mark.parametrize("name", STREAMABLE)
+def kinds_of_job() -> list[Any]:
+    """Every family with a plain LoRA, and one of them with whatever else a job may be."""
+    adapters = [("flux", {"adapter": name}, "none") for name in ("rslora", "dora", "loha", "lokr")]
+    quantized = [("flux", {"base_quantization": kind}, kind) for kind in ("nf4", "int8")]
+    rows = [*((name, {}, "none") for name in STREAMABLE), *adapters, *quantized]
+    return [pytest.param(*row, id="-".join((row[0], *row[1].values()))) for row in rows]
+
+
+@pytest.mark.parametrize(("name", "changes", "quantization"), kinds_of_job())
 def test_streamed_blocks_compute_bitwise_the_same_and_few_are_there_at_once(
-    tmp_path: Path, parameters: Callable[..., TrainingParameters], name: str
+    tmp_path: Path, parameters: Callable[..., TrainingParameters], name: str, changes: dict[str, Any], quantization: str
 ) -> None:
+    if quantization != "none":
+        pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'fiveshot[quantized]'")
     files = MINIATURES[name](tmp_path)
-    chosen = parameters(target_modules="attention")
-    whole = load_family(files, CPU, torch.float32)
-    streamed = load_family(files, CPU, torch.float32, streamed=100)
+    chosen = parameters(target_modules="attention", **changes)
+    whole = load_family(files, CPU, torch.float32, quantization)
+    streamed = load_family(files, CPU, torch.float32, quantization, streamed=100)
+    assert quantized_layers(streamed.denoiser).keys() == quantized_layers(whole.denoiser).keys()
+    assert bool(quantized_layers(streamed.denoiser)) is (quantization != "none")
     assert whole.stream is None
     assert streamed.stream is not None
     blocks = blocks_of(streamed.denoiser, streamed.facts.denoiser.blocks)
@@ -86,12 +99,16 @@ def test_a_block_that_is_not_at_its_turn_lies_in_host_memory_and_no_move_of_the_
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["chroma"])
+@pytest.mark.parametrize(("adapter", "quantization"), [("lora", "none"), ("dora", "none"), ("rslora", "nf4")])
 def test_a_job_gives_the_same_files_with_streamed_blocks_and_says_so(
-    make_spec: Callable[..., TrainJobSpec], tmp_path: Path, name: str
+    make_spec: Callable[..., TrainJobSpec], tmp_path: Path, adapter: str, quantization: str
 ) -> None:
-    files: BaseModelFiles = MINIATURES[name](tmp_path / "model")
-    changes = {"num_epochs": 1, "num_repeats": 2, "preview_steps": 1, "gradient_checkpointing": True}
+    """Its epoch's check of the files included, which for DoRA reads the frozen weights outside of their turn."""
+    if quantization != "none":
+        pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'fiveshot[quantized]'")
+    files: BaseModelFiles = MINIATURES["chroma"](tmp_path / "model")
+    changes: dict[str, Any] = {"num_epochs": 1, "num_repeats": 2, "preview_steps": 1, "gradient_checkpointing": True}
+    changes |= {"adapter": adapter, "base_quantization": quantization}
     epochs: list[EpochResult] = []
     notices: list[Notice] = []
     warm = Warm()
@@ -104,7 +121,7 @@ def test_a_job_gives_the_same_files_with_streamed_blocks_and_says_so(
     assert [notice.text.partition(",")[0] for notice in notices] == [
         "1 of the base model's 3 blocks stay on the device"
     ]
-    held = warm.take(files, CPU, torch.float32, "none", as_held=True)
+    held = warm.take(files, CPU, torch.float32, quantization, as_held=True)
     assert held.stream is not None, "pictures are drawn with the model as the job left it"
     assert 0 < held.stream.most_here <= WINDOW
     warm.close()

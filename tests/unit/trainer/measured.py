@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from services.trainer.recipe.calibration import Measurement, Part, device_class
 from services.trainer.recipe.catalogue import BaseModel, load_catalogue
@@ -51,3 +53,11 @@ def measurement(
         weight_bytes=of_job.weight_bytes,
         measured_at=NOW,
     )
+
+
+def asked_for(remedy: str) -> dict[str, Any]:
+    """The parameters that a sentence tells to use."""
+    found = re.search(r"Use ((?:\w+ [\w.]+(?: and )?)+)\.", remedy)
+    pairs = [part.split(" ") for part in found[1].split(" and ")] if found and "worker" not in found[1] else []
+    known = {"true": True, "false": False}
+    return {name: known.get(value, int(value) if value.isdigit() else value) for name, value in pairs}

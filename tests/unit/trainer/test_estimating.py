@@ -8,7 +8,7 @@ import pytest
 
 from services.trainer.models.base import Estimate, TrainingImage, TrainingSet
 from services.trainer.ports import PresentDevice
-from services.trainer.recipe.advice import Fit, after_out_of_memory, in_words, smaller
+from services.trainer.recipe.advice import Fit, Offers, after_out_of_memory, in_words, offers_of, smaller
 from services.trainer.recipe.buckets import Crop
 from services.trainer.recipe.calibration import FINISHED_JOBS, OTHER_MODEL, SAME_MODEL
 from services.trainer.recipe.plan import PictureSize
@@ -16,7 +16,7 @@ from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from tests.fakes.measurements import FakeMeasurements
-from tests.unit.trainer.measured import MIB, MODEL, NAME, NOW, cost, measurement, parameters
+from tests.unit.trainer.measured import MIB, MODEL, NAME, NOW, asked_for, cost, measurement, parameters
 
 CPU = "cpu 2 threads"
 
@@ -92,10 +92,53 @@ async def test_a_job_that_does_not_fit_is_told_the_cheapest_change_that_makes_it
     assert "more memory" in hopeless.fit_remedy
 
 
-def test_what_is_tried_keeps_the_samples_of_a_step() -> None:
-    for change in smaller(parameters(batch_size=8, gradient_accumulation_steps=2)):
-        if "batch_size" in change:
-            assert int(str(change["batch_size"])) * int(str(change["gradient_accumulation_steps"])) == 16
+@pytest.mark.parametrize("batch", [2, 3, 5, 6, 7, 8, 12])
+def test_what_is_tried_keeps_the_samples_of_a_step(batch: int) -> None:
+    tried = [
+        (int(str(change["batch_size"])), int(str(change["gradient_accumulation_steps"])))
+        for change in smaller(parameters(batch_size=batch, gradient_accumulation_steps=2))
+        if "batch_size" in change
+    ]
+    assert {size * accumulation for size, accumulation in tried} == {2 * batch}
+    assert min(size for size, _ in tried) == 1
+
+
+def test_no_number_format_is_advised_that_no_worker_computes_in() -> None:
+    chosen = parameters(mixed_precision="no", batch_size=1)
+    for formats, half in (((), "bf16"), (("no", "bf16", "fp16"), "bf16"), (("no", "fp16"), "fp16"), (("no",), None)):
+        tried = {change["mixed_precision"] for change in smaller(chosen, formats) if "mixed_precision" in change}
+        assert tried == ({half} if half else set())
+        assert ("mixed_precision" in after_out_of_memory(chosen, Offers(formats=formats))) is bool(half)
+
+
+def test_a_run_out_of_memory_advises_only_what_its_base_model_and_its_worker_take() -> None:
+    chosen = parameters(batch_size=4, mixed_precision="no", gradient_checkpointing=False)
+    sides = next(spec for spec in MODEL.specs if spec.name == "resolution")
+    assert sides.minimum == chosen.resolution, "the smallest that it takes"
+    told = after_out_of_memory(chosen, offers_of(MODEL, ("no", "bf16"), quantizes=False))
+    assert "batch_size 2 and gradient_accumulation_steps 2" in told
+    assert "mixed_precision bf16" in told
+    assert "resolution" not in told
+    assert "base_quantization" not in told
+    assert "base_quantization nf4" in after_out_of_memory(chosen, offers_of(MODEL))
+    in_parts = after_out_of_memory(chosen, offers_of(MODEL), batches=False)
+    assert "batch_size" not in in_parts
+    assert "gradient_checkpointing true" in in_parts
+
+
+@pytest.mark.parametrize("batch", [6, 64])
+async def test_advice_that_is_followed_makes_the_job_fit(batch: int) -> None:
+    lean = {"train_text_encoder": False, "crop_variants": 1, "flip": False, "regularization_fraction": 0.0}
+    wanted: dict[str, Any] = {**lean, "crop_jitter": 0.0, "batch_size": batch}
+    needs = (await _estimate(FakeMeasurements(PresentDevice("NVIDIA T", 1)), **wanted)).memory.middle
+    advised = 0
+    for share in (0.9, 0.7, 0.5, 0.3):
+        present = FakeMeasurements(PresentDevice("NVIDIA T", round(share * needs)))
+        told = (await _estimate(present, **wanted)).fit_remedy
+        if changes := asked_for(told):
+            advised += 1
+            assert (await _estimate(present, **{**wanted, **changes})).fit is Fit.YES, told
+    assert advised
 
 
 def test_the_changes_cost_more_and_more() -> None:

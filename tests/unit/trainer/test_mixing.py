@@ -227,3 +227,14 @@ async def test_an_audit_of_several_is_refused(planner: Planner) -> None:
     with pytest.raises(InvalidArgument) as refused:
         await Auditor(planner)(request(*BOTH))
     assert refused.value.reason == "DATASETS_SEVERAL"
+
+
+async def test_an_audit_of_one_beside_regularisation_pictures_looks_at_the_one(
+    planner: Planner, datasets: _Datasets
+) -> None:
+    small = tuple(replace(image, size=PictureSize(20, 20)) for image in datasets.sets["dogs"].images)
+    datasets.sets["dogs"] = replace(datasets.sets["dogs"], images=small)
+    asked = request(AskedDataset(DOGS, regularization=True), AskedDataset(REX))
+    beside, alone = await Auditor(planner)(asked), await Auditor(planner)(request(dataset=REX))
+    assert (beside.dataset, beside.image_count) == (REX, len(datasets.sets["rex"].images))
+    assert [finding.kind for finding in beside.findings] == [finding.kind for finding in alone.findings]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fiveshot.trainer.v1 import training_job_pb2
 
+from services.trainer.models.job import EarlierLora, TrainedDataset
 from services.trainer.models.placement import Fleet, Room, WorkerKind, highest_class, memory_class, needed
 from services.trainer.models.pulse import SHORTEST, WINDOW, Pulse
 from services.trainer.ports import WorkerAsk
 from services.trainer.recipe.calibration import Range
+from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
+from services.trainer.recipe.skills import SKILL
 from services.trainer.worker.wire import Assignment
 from tests.unit.trainer.jobs import NOW, make_job
 from tests.unit.trainer.verbs import BASE_MODEL, NO_KEY, REQUEST, Verbs
@@ -65,6 +69,54 @@ async def test_workers_that_are_gone_no_longer_count(verbs: Verbs) -> None:
 def test_why_a_job_fits_nowhere(kind: WorkerKind, why: str) -> None:
     job = make_job(memory_bytes=32 * GIB, memory_low_bytes=28 * GIB)
     assert Fleet((kind,)).why_nowhere(job) == why
+
+
+MIXED: dict[str, Any] = {"datasets": (TrainedDataset("projects/acme/datasets/a/versions/1", "a" * 64),)}
+GOING_ON: dict[str, Any] = {"initial_lora": EarlierLora("projects/acme/models/rex/versions/2", "diffusers", "e" * 64)}
+NEWER = "It needs a newer worker: those that are there cannot"
+
+
+@pytest.mark.parametrize(
+    ("changes", "skills", "why"),
+    [
+        (MIXED, [1, 0], f"{NEWER} train several datasets in one job."),
+        (GOING_ON, [0], f"{NEWER} go on from an earlier LoRA."),
+        ({**MIXED, **GOING_ON}, [1], f"{NEWER} train several datasets in one job."),
+        (
+            {"parameters": resolve(DEFAULT_SPECS, {"preservation_weight": 1.0})},
+            [0],
+            f"{NEWER} compute a preservation loss.",
+        ),
+        (GOING_ON, [1], ""),
+        (MIXED, [1, SKILL], ""),
+        # An older replica of the service heard of it.
+        (MIXED, [None], ""),
+        ({}, [0], ""),
+    ],
+)
+def test_a_job_that_only_a_newer_worker_can_do_says_so(
+    changes: dict[str, Any], skills: list[int | None], why: str
+) -> None:
+    kinds = [WorkerKind("cpu", 0, skill=skill) for skill in skills]
+    job = make_job(**changes)
+    assert Fleet(kinds).why_nowhere(job) == why
+    assert (Fleet(kinds).limit(job.loads, "", skill=job.needs_skill) < 0) is bool(why)
+
+
+def test_the_memory_of_a_worker_that_is_too_old_for_the_job_does_not_count() -> None:
+    job = make_job(memory_bytes=60 * GIB, memory_low_bytes=50 * GIB, **MIXED)
+    kinds = (WorkerKind("NVIDIA H100", 80 * GIB, skill=1), WorkerKind("NVIDIA L4", 24 * GIB, skill=SKILL))
+    assert "has 25.8 GB" in Fleet(kinds).why_nowhere(job)
+
+
+def test_a_job_on_a_base_model_of_the_project_needs_a_worker_that_fetches_it() -> None:
+    job = make_job(base_model="projects/acme/baseModels/house", entry=BASE_MODEL)
+    said = "No worker that is there and can load its kind of model fetches base models of projects."
+    for takes_own, why in ((False, said), (True, ""), (None, "")):
+        fleet = Fleet((WorkerKind("cpu", 0, takes_own=takes_own),))
+        assert (fleet.why_nowhere(job), fleet.why_unchecked({BASE_MODEL: GIB})) == (why, why)
+        assert (fleet.limit(BASE_MODEL, "", own=True) < 0) is bool(why)
+        assert fleet.why_nowhere(make_job()) == ""
 
 
 def test_an_estimate_that_is_very_uncertain_counts_as_half_at_the_least() -> None:

@@ -24,7 +24,7 @@ from services.trainer.use_cases.estimating import JobEstimator
 from services.trainer.use_cases.planning import JobRequest, Planner
 from services.trainer.worker.small_devices import streamed_blocks
 from tests.fakes.measurements import FakeMeasurements
-from tests.unit.trainer.measured import NOW
+from tests.unit.trainer.measured import NOW, asked_for
 
 GIB = 1 << 30
 EXAMPLES = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
@@ -71,13 +71,25 @@ def test_all_blocks_streamed_free_what_the_blocks_weigh_but_for_two() -> None:
     assert found.freed_bytes == pytest.approx(2 * 11_837_283_328 * 55 / 57)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"gradient_checkpointing": False}, {"base_quantization": "nf4"}, {"adapter": "dora"}, {"adapter": "lokr"}],
-)
-def test_what_needs_resident_weights_is_not_streamed(changes: dict[str, Any]) -> None:
-    parameters = chosen(**changes)
+def test_a_backward_pass_without_checkpointing_is_not_streamed() -> None:
+    parameters = chosen(gradient_checkpointing=False)
     assert to_fit(FACTS, MODEL.costs, parameters, memory(parameters), 12.0 * GIB) is None
+
+
+@pytest.mark.parametrize("adapter", ["rslora", "dora", "loha", "lokr"])
+def test_every_adapter_is_streamed_alike(adapter: str) -> None:
+    parameters = chosen(adapter=adapter)
+    whole = memory(parameters)
+    assert to_fit(FACTS, MODEL.costs, parameters, whole, 0.8 * whole.middle) is not None
+
+
+@pytest.mark.parametrize(("quantization", "size"), [("int8", 1.0), ("nf4", 0.5)])
+def test_of_a_quantised_base_less_comes_and_goes(quantization: str, size: float) -> None:
+    parameters = chosen(base_quantization=quantization)
+    found = most(FACTS, MODEL.costs, parameters)
+    assert found is not None
+    assert found.freed_bytes == pytest.approx(size * 11_837_283_328 * 55 / 57)
+    assert found.less(memory(parameters)).middle > 0.0
 
 
 def test_a_unet_is_not_streamed() -> None:
@@ -151,11 +163,52 @@ async def test_an_estimate_counts_and_says_what_stays_and_a_job_may_go_where_it_
     assert kept.low < 24 * GIB
 
 
+async def test_an_estimate_advises_no_number_format_that_its_worker_does_not_compute_in() -> None:
+    catalogue = load_catalogue(text=EXAMPLES.replace("\nenabled = false", ""))
+    planner, store = Planner(BaseModels(catalogue), _Datasets(), min_images=1), _Store()
+    settings = {"mixed_precision": "no", "batch_size": 1}
+    request = JobRequest("acme", "", "", "baseModels/sdxl", "projects/acme/datasets/dog", settings, 0)
+    for formats, half in ((("no", "fp16"), "fp16"), (("no",), ""), ((), "bf16")):
+        told = []
+        for gigabytes in (48, 32, 24, 16, 12):
+            devices = PresentDevice("NVIDIA T4", gigabytes * GIB, formats), PresentDevice("cpu 1 thread", 1, ("bf16",))
+            measurements = FakeMeasurements(*devices)
+            estimator = JobEstimator(cast("Any", store), measurements, planner, catalogue, clock=lambda: NOW)
+            told.append(asked_for((await estimator.estimate(request)).fit_remedy).get("mixed_precision", ""))
+        assert set(told) - {""} == ({half} if half else set())
+
+
+@pytest.mark.parametrize("gigabytes", [24, 16, 12, 10, 8, 6])
+@pytest.mark.parametrize("changes", [{}, {"batch_size": 6}, {"gradient_checkpointing": False, "adapter": "dora"}])
+async def test_advice_that_is_followed_makes_a_job_fit_with_streamed_blocks_counted(
+    gigabytes: int, changes: dict[str, Any]
+) -> None:
+    catalogue = {MODEL.id: MODEL}
+    planner, store = Planner(BaseModels(catalogue), _Datasets(), min_images=1), _Store()
+    measurements = FakeMeasurements(PresentDevice("NVIDIA T", gigabytes * GIB))
+    estimator = JobEstimator(cast("Any", store), measurements, planner, catalogue, clock=lambda: NOW)
+    settings: dict[str, Any] = {"resolution": 1024, **changes}
+    name = "projects/acme/datasets/dog"
+    first = await estimator.estimate(JobRequest("acme", "", "", "baseModels/flux-dev", name, settings, 0))
+    wanted = asked_for(first.fit_remedy)
+    if wanted:
+        settings |= wanted
+        second = await estimator.estimate(JobRequest("acme", "", "", "baseModels/flux-dev", name, settings, 0))
+        assert second.fit is Fit.YES, (first.fit_remedy, second.memory, second.fit_remedy)
+    else:
+        assert first.fit is Fit.YES or "Nothing that keeps the training" in first.fit_remedy, first.fit_remedy
+
+
 @pytest.mark.parametrize(
     ("base_model", "changes", "device", "said"),
     [
-        ("flux-dev", {"adapter": "dora"}, "NVIDIA L4", "trains dora, whose files"),
-        ("flux-dev", {"base_quantization": "int8", "resolution": 1024}, "NVIDIA L4", "has a quantised base"),
+        (
+            "flux-dev",
+            {"gradient_checkpointing": False, "base_quantization": "nf4"},
+            "NVIDIA L4",
+            "has no gradient_checkpointing",
+        ),
+        ("flux-dev", {"adapter": "dora", "base_quantization": "nf4"}, "NVIDIA L4", "trains dora on a quantised base"),
         ("sdxl", {}, "NVIDIA L4", "has a base model of Stable Diffusion XL, whose blocks"),
         ("flux-dev", {"adapter": "dora"}, "cpu 4 threads", ""),
     ],

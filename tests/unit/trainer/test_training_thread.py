@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from services.trainer.engine.job import (
     TrainResult,
 )
 from services.trainer.recipe.phases import Phase
+from services.trainer.worker import training
 from services.trainer.worker.delivery import kept
 from services.trainer.worker.training import Finished, Stalled, TrainingThread
 from tests.fixtures.patience import scaled, turns
@@ -95,6 +97,24 @@ async def test_a_phase_tells_how_far_it_is(make: Any) -> None:
     await thread.run(stall_s=scaled(30))
     report = thread.take_report()
     assert (report.progress.phase, report.running) == ("caching latents 3/8", False)
+
+
+async def test_the_time_left_goes_on_falling_while_an_epoch_ends(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    told = []
+
+    def engine(spec: TrainJobSpec, hooks: Hooks) -> TrainResult:
+        hooks.on_step(_step(2))
+        for done in range(3):
+            now[0] += 2.0
+            hooks.on_phase(PhaseProgress(Phase.PREVIEWS, done, 3))
+            told.append(thread.take_report().progress.eta_seconds)
+        return DONE
+
+    thread, _ = make(engine)
+    await thread.run(stall_s=scaled(30))
+    assert told == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("in_phase", [True, False])

@@ -24,7 +24,7 @@ from services.trainer.engine.families.text import LENGTHS, MASK, RememberedTexts
 from services.trainer.engine.families.training_adapter import TrainingAdapter, add_training_adapter
 from services.trainer.engine.job import BaseModelFiles
 from services.trainer.engine.precision import checkpointed, on_device
-from services.trainer.engine.quantization import place_denoiser
+from services.trainer.engine.quantization import place_denoiser, quantize_layers
 from services.trainer.engine.schedules import NoiseSchedule
 from services.trainer.engine.streaming import BlockStream, blocks_of
 from services.trainer.recipe.families.facts import FamilyFacts
@@ -117,9 +117,13 @@ class Family(ABC):
         if streamed:
             lists = cls.facts.denoiser.blocks
             assert lists, "blocks that cannot be streamed"
-            assert quantization == "none", "quantised layers cannot be moved"
-            blocks = blocks_of(getattr(pipeline, cls.facts.denoiser.component), lists)
-            stream = BlockStream(blocks, streamed, device, dtype)
+            denoiser = getattr(pipeline, cls.facts.denoiser.component)
+            names = cls.facts.denoiser.targets.select(layer_names(denoiser), "all") if quantization != "none" else []
+
+            def quantize(block: nn.Module) -> None:
+                quantize_layers(denoiser, names, block, device, dtype, quantization)
+
+            stream = BlockStream(blocks_of(denoiser, lists), streamed, device, dtype, quantize)
         family = cls(pipeline, device, dtype, quantization)
         family.stream = stream
         family.training_adapter = add_training_adapter(family.denoiser, files, device, dtype)

@@ -16,6 +16,7 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import safe_open
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from services.trainer.engine.errors import EngineError
@@ -45,6 +46,7 @@ from services.trainer.recipe.families.fitting import misfit_of_checkpoint
 
 _AUTOENCODERS = ("vae.", "first_stage_model.")
 _TEXT_ENCODERS = ("text_encoders.", "cond_stage_model.", "conditioner.")
+_PREFIX = "model.diffusion_model."
 _NOT_IN_THE_FOLDER = "-"
 _OTHER_SHAPE = re.compile(r"expected shape|size mismatch|mismatched_sizes|size of tensor")
 
@@ -170,7 +172,7 @@ def _beside_its_folder(
 
     def load(_: str, **given: Any) -> Any:
         denoiser = getattr(diffusers, facts.denoiser.class_name).from_single_file(
-            str(path),
+            _denoiser_in(path),
             config=str(folder),
             subfolder=facts.denoiser.component,
             torch_dtype=given["dtype"]["default"],
@@ -181,6 +183,18 @@ def _beside_its_folder(
     others = replace(facts, denoiser=replace(facts.denoiser, component=_NOT_IN_THE_FOLDER))
     beside = {**options, "variant": variant_of(others, folder), "local_files_only": True}
     return _loaded(load, facts, files, str(path), beside)
+
+
+def _denoiser_in(path: Path) -> str | dict[str, torch.Tensor]:
+    """What the library reads a denoiser from: the file, or its tensors under the names that the file prefixes.
+
+    ComfyUI saves every model below one name, which the library knows of most families only.
+    """
+    with safe_open(path, framework="pt") as opened:
+        if not any(name.startswith(_PREFIX) for name in opened.keys()):  # noqa: SIM118
+            return str(path)
+    tensors = load_file(path)
+    return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
 
 
 def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, object]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -67,6 +68,28 @@ def test_the_tag_frequency_counts_the_parts_of_trained_texts(make_spec: Callable
     counts = json.loads(metadata["ss_tag_frequency"])["ball"]
     assert counts == {"zwx": 6, "a ball": 6, "grass": 1, "a photo of zwx.": 1}
     assert json.loads(metadata["ss_dataset_dirs"])["ball"]["img_count"] == 7
+
+
+@pytest.mark.parametrize(
+    ("own", "dirs"),
+    [
+        ((5, 5, 5), {"ball": (10, 3)}),
+        ((1, 3, 3), {"2_ball": (2, 1), "6_ball": (6, 2)}),
+    ],
+)
+def test_repeats_of_pictures_are_told_as_they_are_trained(
+    make_spec: Callable[..., TrainJobSpec], own: tuple[int, ...], dirs: dict[str, tuple[int, int]]
+) -> None:
+    spec = make_spec(num_repeats=2)
+    plan = plan_job([PictureSize(48, 48, repeats=repeats) for repeats in own], spec.parameters, 4)
+    metadata = lora_metadata(spec, RunFacts("0" * 64, plan.buckets, plan.steps, "session"), 1, 3)
+    told = json.loads(metadata["ss_dataset_dirs"])
+    assert {name: (each["n_repeats"], each["img_count"]) for name, each in told.items()} == dirs
+    trained = sum(each["n_repeats"] * each["img_count"] for each in told.values())
+    assert str(trained) == metadata["ss_num_train_images"]
+    frequency = json.loads(metadata["ss_tag_frequency"])
+    assert frequency.keys() == told.keys()
+    assert sum(counts["zwx"] for counts in frequency.values()) == 3
 
 
 def test_equal_content_gives_equal_bytes_that_the_library_reads(tmp_path: Path) -> None:
