@@ -19,8 +19,9 @@ from gateway.envoy_filters import http_filters
 from gateway.envoy_replies import local_replies
 from gateway.envoy_routes import PUBLIC_SERVICES, routes
 from gateway.settings import Settings
+from services.chassis.addresses import split_host_port
 from services.chassis.request_context import ADDRESS_KEY, INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY, ROLE_KEY
-from services.chassis.settings import load, split_host_port
+from services.chassis.settings import load
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
