@@ -155,7 +155,7 @@ def _is_label(name: str) -> bool:
 
 
 def _read_thresholds(path: Path) -> dict[str, float]:
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         given = json.loads(read_text(path))
