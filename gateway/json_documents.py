@@ -25,6 +25,9 @@ def read_document(body: bytes) -> dict[str, Any]:
         problem = "it is nested too deeply"
     except _Twice as error:
         problem = f"'{shown(error.args[0])}' comes twice"
+    except ValueError:
+        # Python reads no number of more than 4,300 digits.
+        problem = "a number in it has thousands of digits"
     else:
         if isinstance(document, dict):
             return document

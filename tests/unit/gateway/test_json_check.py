@@ -153,7 +153,7 @@ def test_what_is_wrong_decides_the_reason_and_not_its_words(check: JsonCheck) ->
     "body",
     [b"{", b"[]", b"null", b'"x"', b"a=b", b"{'datasetID': 1}", b'{"datasetId": "a",}', b'{"datasetId": "\xff"}',
      b'{"datasetId": "a", "datasetId": "b"}', b'{"dataset": {"labels": {"a": "1", "a": "2"}}}',
-     b'{"dataset":' * 5000, '{"datasetId": "a"}'.encode("utf-16")],
+     b'{"dataset":' * 5000, b'{"page_size": ' + b"9" * 5000 + b"}", '{"datasetId": "a"}'.encode("utf-16")],
 )  # fmt: skip
 def test_what_is_no_json_object_is_refused_before_a_parser_that_takes_more(check: JsonCheck, body: bytes) -> None:
     with pytest.raises(InvalidArgument) as wrong:
