@@ -1,7 +1,7 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
 -- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
--- REFUSED (reason -> {status, message}), TOO_LARGE_MESSAGE and TOO_LARGE_DETAILS (an error for gRPC callers), the
--- sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what gateway/query_names.py makes: QUERY_FIELDS, QUERIES,
+-- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself -> {status, its words in part,
+-- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what gateway/query_names.py makes: QUERY_FIELDS, QUERIES,
 -- VERBS.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
@@ -186,6 +186,10 @@ function envoy_on_request(handle)
   for name, value in pairs(headers) do
     bytes = bytes + #name + #value
   end
+  -- HTTP/1.1 may come without it, and a gRPC server breaks such a call off.
+  if (headers:get("content-type") or ""):sub(1, 16) == "application/grpc" and not headers:get("te") then
+    headers:replace("te", "trailers")
+  end
   headers:replace(ADDRESS_HEADER, host_of(handle:streamInfo():downstreamRemoteAddress()))
   local path = headers:get(":path") or ""
   if bytes > MAX_HEADER_BYTES then
@@ -244,12 +248,19 @@ function envoy_on_request(handle)
   metadata:set(SPACE, "asks", "1")
 end
 
--- A gRPC server refuses a message that is too large before any code of ours sees it, and without details.
+-- A gRPC server refuses what it cannot read before any code of ours sees it, and without details.
 local function explain(headers)
-  local message = headers:get("grpc-message") or ""
-  if headers:get("grpc-status") == "8" and message:find("message larger than max", 1, true) then
-    headers:replace("grpc-message", TOO_LARGE_MESSAGE)
-    headers:replace("grpc-status-details-bin", TOO_LARGE_DETAILS)
+  local status, message = headers:get("grpc-status"), headers:get("grpc-message") or ""
+  if status ~= "8" and status ~= "13" then
+    return
+  end
+  for _, other in ipairs(IN_OTHER_WORDS) do
+    if status == other[1] and message:find(other[2], 1, true) then
+      headers:replace("grpc-status", other[3])
+      headers:replace("grpc-message", other[4])
+      headers:replace("grpc-status-details-bin", other[5])
+      return
+    end
   end
 end
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.settings import Settings
-from services.chassis.settings import split_host_port
+from services.chassis.addresses import split_host_port
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"

@@ -16,11 +16,12 @@ from typing import Any
 from gateway import envoy_stats, envoy_tracing
 from gateway.envoy_clusters import STREAM_WINDOW, clusters
 from gateway.envoy_filters import http_filters
-from gateway.envoy_replies import local_replies
+from gateway.envoy_replies import SPOKEN_KEY, local_replies
 from gateway.envoy_routes import PUBLIC_SERVICES, routes
 from gateway.settings import Settings
+from services.chassis.addresses import split_host_port
 from services.chassis.request_context import ADDRESS_KEY, INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY, ROLE_KEY
-from services.chassis.settings import load, split_host_port
+from services.chassis.settings import load
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"
@@ -122,11 +123,12 @@ def _connection_manager(settings: Settings) -> Config:
 
 def _strip_reserved_headers(settings: Settings) -> Config:
     names = RESERVED_HEADERS if settings.trace_callers else (*RESERVED_HEADERS, *_TRACE_HEADERS)
+    spoken = {"header": {"key": SPOKEN_KEY, "value": "%REQ(CONTENT-TYPE)%"}}
     return {
         "name": "strip_reserved_headers",
         "typed_config": {
             "@type": f"{_TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"remove": name} for name in names],
+            "mutations": [*({"remove": name} for name in (*names, SPOKEN_KEY)), {"append": spoken}],
         },
     }
 

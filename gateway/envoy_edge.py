@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from gateway.envoy_replies import BY_REASON, EDGE_SPACE, MESSAGE_TOO_LARGE, TOO_LARGE, in_trailers, status_of
+from gateway.envoy_replies import BY_REASON, EDGE_SPACE, IN_OTHER_WORDS, UNREAD, in_trailers, status_of
 from gateway.http_rules import HttpRule
 from gateway.query_names import lua_tables, plain
 from gateway.sessions import CONSOLE_HEADER, COOKIE
@@ -37,8 +37,7 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
         f"local ADDRESS_HEADER = {json.dumps(ADDRESS_KEY)}",
         f"local REFUSED = {_refusals()}",
-        f"local TOO_LARGE_MESSAGE = {json.dumps(TOO_LARGE.message)}",
-        f"local TOO_LARGE_DETAILS = {json.dumps(in_trailers(status_of(TOO_LARGE, MESSAGE_TOO_LARGE)))}",
+        f"local IN_OTHER_WORDS = {_other_words()}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",
         lua_tables(rules),
@@ -68,6 +67,15 @@ def _refusals() -> str:
         f"{reason} = {{status = {json.dumps(str(reply.status))}, message = {json.dumps(reply.message)}}}"
         for reason, reply in BY_REASON.items()
     )
+    return "{" + ", ".join(entries) + "}"
+
+
+def _other_words() -> str:
+    entries = []
+    for status, words, reason in IN_OTHER_WORDS:
+        reply = UNREAD[reason]
+        said = (str(status), words, str(reply.code), reply.message, in_trailers(status_of(reply, reason)))
+        entries.append("{" + ", ".join(map(json.dumps, said)) + "}")
     return "{" + ", ".join(entries) + "}"
 
 

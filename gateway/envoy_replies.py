@@ -23,9 +23,11 @@ COMPLETE = "complete"
 
 _AUTHORIZATION = "envoy.filters.http.ext_authz"
 
-_INVALID_ARGUMENT, _RESOURCE_EXHAUSTED, _UNAVAILABLE = 3, 8, 14
+_INVALID_ARGUMENT, _RESOURCE_EXHAUSTED, _INTERNAL, _UNAVAILABLE = 3, 8, 13, 14
 _BAD_REQUEST = f"type.googleapis.com/{error_details_pb2.BadRequest.DESCRIPTOR.full_name}"
 _WAIT = {_RESOURCE_EXHAUSTED, _UNAVAILABLE}
+# Of these Envoy says what it could not read; of others it says nothing, or how it reaches a service.
+_TELLING = {400, 404}
 _DEFAULT_REMEDY = "Try again in a moment; if it persists, give the operator the request id."
 
 
@@ -95,40 +97,63 @@ _OVERLOADED = Reply(
     "Wait a moment, then try again at a lower rate.",
     again=True,
 )
-MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
-TOO_LARGE = Reply(
-    413,
-    _RESOURCE_EXHAUSTED,
-    "A message of this call is larger than the service takes",
-    "Send files through the upload methods, in messages of at most 1 MiB.",
-)
+UNREAD = {
+    "MESSAGE_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "A message of this call is larger than the service takes",
+        "Send files through the upload methods, in messages of at most 1 MiB."),
+    "MESSAGE_MALFORMED": Reply(400, _INVALID_ARGUMENT, "A message of this call cannot be unpacked",
+        "Send it as it is, or packed as the header grpc-encoding says: gzip or deflate."),
+    "METADATA_MALFORMED": Reply(400, _INVALID_ARGUMENT, "A header of this call cannot be read",
+        "The value of a header whose name ends with -bin is base64; grpc-encoding is identity, gzip or deflate."),
+}  # fmt: skip
 """What edge.lua says in place of a gRPC server that could not read on, whose own words carry no details."""
+IN_OTHER_WORDS = (
+    (_RESOURCE_EXHAUSTED, "message larger than max", "MESSAGE_TOO_LARGE"),
+    (_INTERNAL, "Compression bit set", "MESSAGE_MALFORMED"),
+    (_INTERNAL, "Decompression failed", "MESSAGE_MALFORMED"),
+    (_INTERNAL, "Unexpected compression", "MESSAGE_MALFORMED"),
+    (_INTERNAL, "Error parsing '", "METADATA_MALFORMED"),
+)
+"""Code and words in part of such a server, and what is meant."""
 # gRPC callers get the plain message in grpc-message, not a JSON text. A transcoded call looks like gRPC by then, but
 # for the header in which the transcoder keeps the path.
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _NOT_GRPC = {**_GRPC, "invert_match": True, "treat_missing_header_as_empty": True}
+SPOKEN_KEY = "x-fiveshot-spoken"
+"""Header of the content type that a call came with: the filter of gRPC-Web turns the other into gRPC's."""
+_WEB = {"name": SPOKEN_KEY, "string_match": {"prefix": "application/grpc-web"}}
 _TRANSCODED = {"name": "x-envoy-original-path", "present_match": True}
 _WANTS_JSON = {"or_filter": {"filters": [{"header_filter": {"header": each}} for each in (_NOT_GRPC, _TRANSCODED)]}}
 _NOT_TRANSCODED = {**_TRANSCODED, "invert_match": True}
 _WANTS_GRPC = {"and_filter": {"filters": [{"header_filter": {"header": each}} for each in (_GRPC, _NOT_TRANSCODED)]}}
+_WANTS_WEB = {"header_filter": {"header": _WEB}}
 
 
 def replies() -> dict[str, Reply]:
     """Every reply by its reason."""
     by_status = {f"GATEWAY_HTTP_{reply.status}": reply for reply in BY_STATUS}
-    return {**BY_REASON, OVERLOADED: _OVERLOADED, MESSAGE_TOO_LARGE: TOO_LARGE, **by_status}
+    return {**BY_REASON, OVERLOADED: _OVERLOADED, **UNREAD, **by_status}
 
 
 def local_replies() -> Config:
     """The `local_reply_config`: the first mapper that fits a reply gives it its form."""
     complete = {"filter": _AUTHORIZATION, "path": [{"key": COMPLETE}], "value": {"bool_match": True}}
-    mappers: list[Config] = [{"filter": {"metadata_filter": {"matcher": complete, "match_if_key_not_found": False}}}]
+    refused: Config = {"metadata_filter": {"matcher": complete, "match_if_key_not_found": False}}
+    bare = {"text_format_source": {"inline_string": ""}}
+    mappers: list[Config] = [
+        {
+            "filter": {"and_filter": {"filters": [refused, _WANTS_WEB]}},
+            "status_code": 200,
+            "body_format_override": bare,
+        },
+        {"filter": refused},
+    ]
     for reason, reply in BY_REASON.items():
         mappers += _mappers(_with_reason(reason), reason, reply)
     # Envoy calls it 503; but the service is there and well, and who asks again at once makes it worse.
     mappers += _mappers({"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED, _OVERLOADED)
     for reply in BY_STATUS:
-        mappers += _mappers(_with_status(reply.status), f"GATEWAY_HTTP_{reply.status}", reply, own_message=True)
+        telling = reply.status in _TELLING
+        mappers += _mappers(_with_status(reply.status), f"GATEWAY_HTTP_{reply.status}", reply, own_message=telling)
     return {"mappers": mappers}
 
 
@@ -150,7 +175,7 @@ def in_trailers(status: status_pb2.Status) -> str:
 
 
 def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = False) -> list[Config]:
-    """The reply for JSON and for gRPC callers. own_message: JSON callers get Envoy's own text, which tells more."""
+    """The reply for JSON, gRPC-Web and gRPC callers. own_message: JSON callers get Envoy's own text as well."""
     status = status_of(reply, reason)
     body = json.loads(json_format.MessageToJson(status))
     # Envoy's own word for what happened.
@@ -162,7 +187,7 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
         violations = f"%DYNAMIC_METADATA({EDGE_SPACE}:violations)%"
         body["details"].append({"@type": _BAD_REQUEST, "fieldViolations": violations})
     if own_message:
-        body["message"] = "%LOCAL_REPLY_BODY%"
+        body["message"] = f"{reply.message}. %LOCAL_REPLY_BODY%"
     wait = [_header("retry-after", "1")] if reply.again else []
     as_json = {
         "filter": {"and_filter": {"filters": [applies, _WANTS_JSON]}},
@@ -179,7 +204,15 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
         ],
         "body_format_override": {"text_format_source": {"inline_string": reply.message}},
     }
-    return [as_json, as_grpc]
+    # Of a gRPC-Web caller's answer that is no 200 Envoy makes a status of its own from the one of HTTP, INTERNAL of 400
+    # and UNKNOWN of 413; headers alone are what gRPC-Web knows as an answer without a message.
+    as_web = {
+        "filter": {"and_filter": {"filters": [applies, _WANTS_WEB]}},
+        "status_code": 200,
+        "headers_to_add": [*as_grpc["headers_to_add"], _header("grpc-message", reply.message), *wait],
+        "body_format_override": {"text_format_source": {"inline_string": ""}},
+    }
+    return [as_json, as_web, as_grpc]
 
 
 def _header(name: str, value: str) -> Config:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.oidc.address import check_address
+from services.chassis.addresses import Target, split_host_port
 from services.chassis.server_settings import Listed, NamedFile
-from services.chassis.settings import BaseServiceSettings, Target, service_config, split_host_port
+from services.chassis.setting_checks import check_folder, check_origin, check_printable, check_url
+from services.chassis.settings import BaseServiceSettings, service_config
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 """The services behind; each has a `…_target`."""
+
+
+# Envoy counts in 32 bits.
+_MOST_CALLS = 2**32 - 1
+# What the kernel takes for the path of a Unix socket.
+_LONGEST_SOCKET = 107
 
 
 class Settings(BaseServiceSettings):
@@ -55,14 +63,18 @@ class Settings(BaseServiceSettings):
     # Who may call.
     api_keys_file: NamedFile = Field(None, description="YAML file of API keys; see gateway/api_keys.py")
     jwks_file: NamedFile = Field(None, description="JSON Web Key Set of the token issuer; turns JWT on")
-    jwks_uri: str = Field("", pattern=r"^(https?://\S+)?$", description="the same over the network; turns JWT on")
+    jwks_uri: str = Field("", description="the same over the network; turns JWT on")
     jwt_issuer: str = Field("", description="`iss` that a token must carry")
     jwt_audiences: Listed = Field(
         default_factory=list, description="with commas or a JSON list; a token must carry one as `aud`"
     )
-    jwt_projects_claim: str = Field("projects", description="claim with the projects: a list, or words in one string")
+    jwt_projects_claim: str = Field(
+        "projects", min_length=1, description="claim with the projects: a list, or words in one string"
+    )
     jwt_role_claim: str = Field(
-        "role", description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles"
+        "role",
+        pattern=r"^[^.]+(\.[^.]+)*$",
+        description="claim with the role, reader, editor or admin; dots lead into objects: realm_access.roles",
     )
 
     sessions_dir: Path | None = Field(
@@ -95,15 +107,23 @@ class Settings(BaseServiceSettings):
         description="load balancers in front that append to X-Forwarded-For; 0: none",
     )
     address_limit_per_second: int = Field(
-        1000, ge=0, description="calls a second of one address, before anyone is known; 0 turns the limit off"
+        1000,
+        ge=0,
+        le=_MOST_CALLS,
+        description="calls a second of one address, before anyone is known; 0 turns the limit off",
     )
-    address_limit_burst: int = Field(2000, ge=1, description="calls that one address may make at once")
+    address_limit_burst: int = Field(2000, ge=1, le=_MOST_CALLS, description="calls that one address may make at once")
     unknown_limit_per_second: int = Field(
-        50, ge=0, description="calls a second of one address whose credential must be looked up; 0: no limit"
+        50,
+        ge=0,
+        le=_MOST_CALLS,
+        description="calls a second of one address whose credential must be looked up; 0: no limit",
     )
-    unknown_limit_burst: int = Field(400, ge=1, description="such calls of one address at once")
-    rate_limit_per_second: int = Field(200, ge=0, description="calls a second of one caller; 0 turns the limit off")
-    rate_limit_burst: int = Field(400, ge=1, description="calls that a caller may make at once")
+    unknown_limit_burst: int = Field(400, ge=1, le=_MOST_CALLS, description="such calls of one address at once")
+    rate_limit_per_second: int = Field(
+        200, ge=0, le=_MOST_CALLS, description="calls a second of one caller; 0 turns the limit off"
+    )
+    rate_limit_burst: int = Field(400, ge=1, le=_MOST_CALLS, description="calls that a caller may make at once")
     authorization_kept_s: float = Field(
         1.0, ge=0, le=60, description="seconds for which Envoy remembers that a credential was good; 0: it always asks"
     )
@@ -124,7 +144,44 @@ class Settings(BaseServiceSettings):
     @classmethod
     def _host_port(cls, value: str) -> str:
         for each in value.split(","):
-            split_host_port(each)
+            if split_host_port(each)[1] == 0:
+                raise ValueError(f"'{each}' names port 0, on which nobody would find it")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for each in value:
+            check_origin(each)
+        return value
+
+    @field_validator("envoy_admin_socket")
+    @classmethod
+    def _fits_a_socket(cls, value: Path) -> Path:
+        if len(str(value).encode()) > _LONGEST_SOCKET:
+            raise ValueError(f"is longer than the {_LONGEST_SOCKET} bytes that a socket's path may have")
+        return value
+
+    @field_validator("sessions_dir")
+    @classmethod
+    def _sessions_lie_in_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_folder(value, written=True)
+        return value
+
+    @field_validator("access_log_file", "oidc_name", "oidc_client_id")
+    @classmethod
+    def _one_line(cls, value: str, info: ValidationInfo) -> str:
+        check_printable(value)
+        if not value and info.field_name == "access_log_file":
+            raise ValueError("is empty; name a file, or /dev/null for no log")
+        return value
+
+    @field_validator("jwks_uri")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value:
+            check_url(value)
         return value
 
     @field_validator("admin_listen", "envoy_metrics_listen")
@@ -142,6 +199,8 @@ class Settings(BaseServiceSettings):
             raise ValueError("give jwks_file or jwks_uri, not both")
         if self.uses_jwt and not self.jwt_issuer:
             raise ValueError("jwt_issuer is needed with jwks_file or jwks_uri: a token of any issuer would pass")
+        if not self.uses_jwt and (self.jwt_issuer or self.jwt_audiences):
+            raise ValueError("jwt_issuer and jwt_audiences need jwks_file or jwks_uri: without keys no token is taken")
         return self
 
     @field_validator("oidc_issuer", "oidc_public_url")

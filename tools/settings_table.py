@@ -1,12 +1,14 @@
 """Prints the environment variables of every process as Markdown, from the settings classes themselves.
 
 python -m tools.settings_table            the tables
-python -m tools.settings_table --write    puts them into docs/deploy.md between its two markers
+python -m tools.settings_table --write    puts them into docs/deploy.md between its two markers, and the names into
+                                          the schema of the Helm chart, which takes no other under `env`
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import types
 import typing
@@ -21,6 +23,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "deploy.md"
+CHART_SCHEMA = Path(__file__).parent.parent / "deploy" / "helm" / "values.schema.json"
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 
 
@@ -131,9 +134,22 @@ def _meaning(field: FieldInfo) -> str:
     return " ".join((field.description or "").split()).replace("|", "\\|")
 
 
+def with_names(schema: str) -> str:
+    """The chart's schema with the names of all variables; which of them the chart sets itself it says beside them."""
+    for process in PROCESSES:
+        prefix = str(process.settings.model_config.get("env_prefix", ""))
+        names = "|".join(sorted(name.removeprefix(prefix) for name in variables(process.settings)))
+        # The pattern before the comma says what may stand there, the one after `not` what may not.
+        schema, found = re.subn(rf'"pattern": "\^{prefix}[^"]*\$",', f'"pattern": "^{prefix}({names})$",', schema)
+        if found != 1:
+            raise ValueError(f"the schema has {found} patterns of {prefix}")
+    return schema
+
+
 def main(arguments: list[str]) -> int:
     """The exit code."""
     if arguments == ["--write"]:
+        CHART_SCHEMA.write_text(with_names(CHART_SCHEMA.read_text(encoding="utf-8")), encoding="utf-8")
         PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
         return 0
     if arguments:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from gateway.cli.faults import Faults
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_LONGEST_SHOWN = 60
 _INTEGERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 
 
@@ -60,9 +61,10 @@ def _assigned(assignment: str) -> tuple[str, Any]:
 
 def _value(name: str, descriptor: FieldDescriptor, text: str) -> Any:
     kind = descriptor.cpp_type
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         if text.lower() not in _WORDS:
-            raise InvalidArgument(f"{name}: '{text}' is neither true nor false", field=name)
+            raise InvalidArgument(f"{name}: '{shown}' is neither true nor false", field=name)
         return _WORDS[text.lower()]
     if kind == FieldDescriptor.CPPTYPE_STRING:
         return text
@@ -70,7 +72,7 @@ def _value(name: str, descriptor: FieldDescriptor, text: str) -> Any:
         return _whole(text, kind) if kind in _INTEGERS else float(text)
     except ValueError as error:
         wanted = "a whole number" if kind in _INTEGERS else "a number"
-        raise InvalidArgument(f"{name}: '{text}' is not {wanted}", field=name) from error
+        raise InvalidArgument(f"{name}: '{shown}' is not {wanted}", field=name) from error
 
 
 def _whole(text: str, kind: int) -> int:

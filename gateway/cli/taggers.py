@@ -67,8 +67,12 @@ def add(
         raise AlreadyExists(f"There is a tagger '{id}' already", remedy="Choose another --name, or set --force.")
     # A hidden folder is not looked at: the tagger appears when it is whole.
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial, ignore=shutil.ignore_patterns(".*"))
-    _make_private(partial)
+    try:
+        shutil.copytree(folder, partial, ignore=shutil.ignore_patterns(".*"))
+        _make_private(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     if place.exists():
         shutil.rmtree(place)
     partial.rename(place)
@@ -114,6 +118,14 @@ def _check(folder: Path, id: str) -> None:
             f"{folder} holds no tagger", field="folder",
             remedy=f"It needs {' and '.join(_WD)}, or {_CAPTIONER[0]}; docs/tagging.md says what stands in them.",
         )  # fmt: skip
+
+    for path in folder.rglob("*"):
+        # A pipe or a device would be copied without an end, and a link to a folder may lead back to where it lies.
+        if not path.is_file() and (path.is_symlink() or not path.is_dir()):
+            raise InvalidArgument(
+                f"{path} is neither a file nor a folder", field="folder",
+                remedy="Take links to folders, pipes and devices out of it.",
+            )  # fmt: skip
 
 
 def _make_private(folder: Path) -> None:

@@ -55,7 +55,7 @@ def run(folder: DataFolder, *, listen: Listener, pretend: bool = False) -> int:
             raise StackError(str(error)) from error
         except ValidationError as error:
             prefix = StackSettings.model_config["env_prefix"] if error.title == StackSettings.__name__ else ""
-            raise StackError("; ".join(wrong_variables(prefix, error))) from error
+            raise StackError("; ".join(wrong_variables(prefix, error, StackSettings.model_fields))) from error
         return asyncio.run(Supervisor(folder, stack.stages, server=stack.server, listen=listen).run())
 
 
@@ -113,7 +113,7 @@ def _refuse_to_mix(folder: DataFolder, pretend: bool) -> None:
 
 def _refuse_a_taken_port(listen: str) -> None:
     """Raises StackError now rather than after Envoy has tried it several times."""
-    from services.chassis.settings import split_host_port
+    from services.chassis.addresses import split_host_port
 
     if listen:
         host, port = split_host_port(listen)

@@ -21,7 +21,7 @@ from gateway.supervisor import servers
 from gateway.supervisor.folder import Credentials, DataFolder
 from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec
-from services.chassis.settings import split_host_port
+from services.chassis.addresses import split_host_port
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 # A local stack has few callers; it need not wait long for them when it stops.

@@ -6,8 +6,9 @@ import json
 
 import grpc
 
+from services.chassis.addresses import split_targets
 from services.chassis.client_interceptors import client_interceptors
-from services.chassis.settings import BaseServiceSettings, split_targets
+from services.chassis.settings import BaseServiceSettings
 
 MIB = 1024 * 1024
 _KEEPALIVE_S = 30.0

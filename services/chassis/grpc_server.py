@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import telemetry
+from services.chassis.addresses import split_host_port
 from services.chassis.audit.calls import Auditing
 from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.grpc_client import MIB
@@ -21,7 +22,7 @@ from services.chassis.interceptors import server_interceptors
 from services.chassis.internal_token import InternalTokenInterceptor
 from services.chassis.logging import get_logger
 from services.chassis.needs import NEED, Need, Task, follow
-from services.chassis.settings import BaseServiceSettings, split_host_port
+from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import Ending, Interrupted, unless
 
 log = get_logger(__name__)

@@ -7,6 +7,7 @@ settings are checked, so that a wrong path or a damaged file ends the start with
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -24,6 +25,8 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from services.chassis.setting_checks import check_url
+
 
 def _empty_is_no_file(value: object) -> object:
     return value or None
@@ -40,6 +43,8 @@ def _authorities(path: Path | None) -> Path | None:
 
 def _readable(path: Path | None) -> Path | None:
     if path is not None:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError(f"{path}: is a pipe or a device; name a file")
         try:
             path.read_bytes()
         except OSError as error:
@@ -65,8 +70,11 @@ def _writable(path: Path | None) -> Path | None:
             raise ValueError(f"{path}: is a folder; name a file")
     except OSError as error:
         raise ValueError(f"{str(path)[:200]}: {error.strerror}") from error
-    if not path.absolute().parent.is_dir():
+    parent = path.absolute().parent
+    if not parent.is_dir():
         raise ValueError(f"{path}: lies in no folder that is there")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{path}: lies in a folder that may not be written to")
     return path
 
 
@@ -237,8 +245,8 @@ class S3ServerSettings(BaseModel):
     @field_validator("s3_identity_url")
     @classmethod
     def _s3_identity_is_url(cls, value: str) -> str:
-        if value and not value.startswith(("https://", "http://")):
-            raise ValueError("use https://HOST or http://HOST")
+        if value:
+            check_url(value)
         return value.rstrip("/")
 
     @model_validator(mode="after")

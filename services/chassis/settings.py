@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.addresses import is_host, split_host_port, split_targets
 from services.chassis.server_settings import (
     DatabaseServerSettings,
     GivenFile,
@@ -29,6 +30,14 @@ from services.chassis.server_settings import (
     WrittenFile,
     check_size,
     with_options,
+)
+from services.chassis.setting_checks import (
+    check_bucket,
+    check_callers_file,
+    check_postgres_options,
+    check_printable,
+    check_sqlite_file,
+    check_token,
 )
 
 
@@ -70,6 +79,18 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
     )
     max_receive_mb: int = Field(8, ge=1, le=512, description="largest gRPC message taken, in MiB")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_path_is_empty(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python reads an empty path as the folder that the process was started in."""
+        field = cls.model_fields[info.field_name or ""]
+        kinds = (field.annotation, *get_args(field.annotation))
+        if Path in kinds and isinstance(value, str) and not value.strip():
+            if type(None) not in kinds:
+                raise ValueError("is empty; give a path, or leave the variable out")
+            return None
+        return value
+
     @field_validator("*")
     @classmethod
     def _no_number_is_beyond_use(cls, value: Any, info: ValidationInfo) -> Any:
@@ -82,18 +103,30 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
     def _token_is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().strip():
             raise ValueError("is empty; give a token, or leave the variable out where calls need none")
+        if value is not None:
+            check_token(value.get_secret_value())
         return value
 
     @field_validator("internal_token_file")
     @classmethod
     def _file_holds_a_token(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.read_text(encoding="utf-8", errors="replace").strip():
-            raise ValueError(f"{value}: is empty; write the token into it before the process starts")
+        if value is not None:
+            token = value.read_text(encoding="utf-8", errors="replace").strip()
+            if not token:
+                raise ValueError(f"{value}: is empty; write the token into it before the process starts")
+            check_token(token)
+        return value
+
+    @field_validator("callers_file")
+    @classmethod
+    def _file_names_callers(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_callers_file(value)
         return value
 
     @field_validator("listen")
     @classmethod
-    def _listen_is_host_port(cls, value: str) -> str:
+    def _listenis_host_port(cls, value: str) -> str:
         split_host_port(value)
         return value
 
@@ -127,8 +160,15 @@ class SqlSettings(DatabaseServerSettings):
             if not database.partition("?")[0]:
                 raise ValueError(f"names no database; {right}")
             # Several hosts, and a socket (%2F…), are libpq's business.
-            if not {",", "%"} & set(host) and not _is_host(host or "localhost", 5432):
+            if not {",", "%"} & set(host) and not is_host(host or "localhost", 5432):
                 raise ValueError(f"names no host and port; {right}")
+            check_postgres_options(database.partition("?")[2])
+        else:
+            file = value.removeprefix("sqlite+aiosqlite:///").partition("?")[0]
+            if not file:
+                raise ValueError(f"names no file; {right}")
+            if file != ":memory:":
+                check_sqlite_file(Path(file))
         return value
 
     @property
@@ -144,18 +184,44 @@ class S3Settings(S3ServerSettings):
     s3_endpoint: str = Field("127.0.0.1:9000", description="host:port, without http://")
     s3_access_key: str = ""
     s3_secret_key: SecretStr = SecretStr("")
-    s3_bucket: str = Field("fiveshot", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    s3_bucket: str = Field(
+        "fiveshot",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="bucket of the files: 3 to 63 small letters, digits, dots and hyphens",
+    )
     s3_secure: bool = Field(False, description="use https")
-    s3_region: str = "us-east-1"
+    s3_region: str = Field(
+        "us-east-1", pattern=r"^[A-Za-z0-9_-]{0,64}$", description="region of the store: letters, digits and hyphens"
+    )
     s3_public_endpoint: str = Field("", description="host:port that presigned URLs name; empty: s3_endpoint")
     s3_public_secure: bool = Field(False, description="presigned URLs use https; read only with s3_public_endpoint")
 
+    @field_validator("s3_bucket")
+    @classmethod
+    def _s3_bucket_can_be(cls, value: str) -> str:
+        check_bucket(value)
+        return value
+
+    @field_validator("s3_access_key", "s3_secret_key")
+    @classmethod
+    def _s3_keys_are_one_line(cls, value: str | SecretStr) -> str | SecretStr:
+        check_printable(value if isinstance(value, str) else value.get_secret_value(), ascii_only=True)
+        return value
+
+    @model_validator(mode="after")
+    def _s3_keys_are_a_pair(self) -> Self:
+        if bool(self.s3_access_key) != bool(self.s3_secret_key.get_secret_value()):
+            raise ValueError("s3_access_key and s3_secret_key go together: give both or none")
+        return self
+
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
-    def _bare_host_port(cls, value: str) -> str:
+    def _bare_host_port(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "s3_endpoint":
+            raise ValueError("is empty; give host:port, for example 127.0.0.1:9000")
         if "/" in value:
             raise ValueError("give host:port without a scheme or a path; s3_secure chooses https")
-        if value and not _is_host(value, 443):
+        if value and not is_host(value, 443):
             raise ValueError(f"'{value[:200]}' is not host:port, for example 127.0.0.1:9000")
         return value
 
@@ -176,9 +242,15 @@ class NatsClientSettings(NatsServerSettings):
             scheme, _, rest = each.strip().partition("://")
             if scheme not in ("nats", "tls"):
                 raise ValueError("use nats://HOST:PORT or tls://HOST:PORT, several with commas")
-            if not _is_host(rest.rpartition("@")[2].rstrip("/"), 4222):
+            if not is_host(rest.rpartition("@")[2].rstrip("/"), 4222):
                 raise ValueError("names no host and port; use nats://HOST:PORT or tls://HOST:PORT, several with commas")
         return value
+
+    @model_validator(mode="after")
+    def _nats_user_has_a_password(self) -> Self:
+        if bool(self.nats_user) != bool(self.nats_password.get_secret_value()):
+            raise ValueError("nats_user and nats_password go together: give both or none")
+        return self
 
 
 class NatsSettings(NatsClientSettings):
@@ -191,6 +263,13 @@ class NatsSettings(NatsClientSettings):
         512, ge=0, description="MiB that the stream keeps, then its oldest events go; 0: without end"
     )
     nats_replicas: int = Field(1, ge=1, le=5, description="servers that keep the stream; odd, at most those there are")
+
+    @field_validator("nats_replicas")
+    @classmethod
+    def _nats_replicas_are_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("is even, which survives no more than one server fewer; use 1, 3 or 5")
+        return value
 
 
 class AuditSettings(BaseModel):
@@ -250,9 +329,6 @@ class ListSettings(BaseModel):
         return self.page_token_key.get_secret_value().encode() if self.page_token_key else None
 
 
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+")
-_PORT = re.compile(r"[0-9]{1,5}")
-_WITH_PORT = re.compile(r":[^\]]*$")
 # Kubernetes gives every pod variables named after the Services around it (DATASET_SERVICE_HOST, DATASET_PORT_80_TCP).
 _SERVICE_LINK = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -305,60 +381,10 @@ def _refused(problems: Sequence[str]) -> int:
     return 2
 
 
-def wrong_variables(prefix: str, error: ValidationError, fields: Iterable[str] = ()) -> list[str]:
+def wrong_variables(prefix: str, error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[str]:
     """A line for each wrong variable: its name and what is wrong with it. fields: in what is said of several together
     they get their variables' names."""
     return [_line(prefix, item, fields) for item in error.errors(include_url=False)]
-
-
-def split_host_port(value: str) -> tuple[str, int]:
-    """`host:port` apart; `[::1]:80` keeps its brackets off. Raises ValueError."""
-    host, separator, port = value.rpartition(":")
-    if not separator or not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
-        raise ValueError(f"'{value[:200]}' is not host:port, for example 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
-
-
-def _is_host(value: str, port: int) -> bool:
-    """Whether it is a host, with a port or without one. Says nothing of it: what is no host may be a password."""
-    try:
-        split_host_port(value if _WITH_PORT.search(value) else f"{value}:{port}")
-    except ValueError:
-        return False
-    return True
-
-
-def split_targets(value: str) -> list[str]:
-    """`host:port`, or several `address:port` with commas, apart. Raises ValueError.
-
-    Several must be addresses of one kind: a name may stand for several by itself, and is looked up again.
-    """
-    parts = [part.strip() for part in value.split(",")]
-    hosts = [split_host_port(part)[0] for part in parts]
-    if any(split_host_port(part)[1] == 0 for part in parts):
-        raise ValueError(f"'{value[:200]}' names port 0, on which nobody listens")
-    if len(parts) > 1 and {_ip_version(host) for host in hosts} not in ({4}, {6}):
-        raise ValueError(
-            f"'{value}' names several services that are not all IPv4 or all IPv6 addresses; "
-            "give their addresses, or one name that stands for all of them"
-        )
-    return parts
-
-
-def _ip_version(host: str) -> int:
-    try:
-        return ip_address(host).version
-    except ValueError:
-        return 0
-
-
-def _checked_target(value: str) -> str:
-    split_targets(value)
-    return value
-
-
-Target = Annotated[str, AfterValidator(_checked_target)]
-"""Where another service is."""
 
 
 def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ: Mapping[str, str]) -> list[str]:
@@ -370,9 +396,12 @@ def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ:
     return [f"  {name}: no such setting" for name in sorted(unknown)]
 
 
-def _line(prefix: str, item: Any, fields: Iterable[str]) -> str:
+def _line(prefix: str, item: Any, fields: Mapping[str, FieldInfo]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch" and name in fields and fields[name].description:
+        # An expression says nothing to whom it would help.
+        message = f"is not of that form: {fields[name].description}"
     if name:
         return f"{prefix}{name}".upper() + f": {message}"
     words = sorted(map(re.escape, fields), key=len, reverse=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 
-from services.chassis.settings import split_host_port
+from services.chassis.addresses import split_host_port
 
 BUILD = Gauge("fiveshot_build_info", "The release that runs; always 1.", ("service", "release"))
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,47}")

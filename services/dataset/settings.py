@@ -89,6 +89,10 @@ class Settings(
             raise ValueError("upload_budget_mib and project_upload_budget_mib must hold a picture of max_image_bytes")
         if self.archive_budget_mib < self.max_archive_mib:
             raise ValueError("archive_budget_mib must hold an archive of max_archive_mib")
+        if self.min_side**2 > self.max_pixels:
+            raise ValueError("a picture of min_side has more than max_pixels, so none would be taken")
+        if self.image_events_quiet_s > self.image_events_longest_s:
+            raise ValueError("image_events_longest_s must be at least image_events_quiet_s")
         return self
 
     @property

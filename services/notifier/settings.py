@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
 
 from services.chassis.server_settings import AuthorityFile, Listed
 from services.chassis.settings import (
@@ -49,6 +51,12 @@ class Settings(SqlSettings, ListSettings, NatsClientSettings, BudgetSettings, Au
     )
     sweep_interval_s: float = Field(600.0, gt=0, description="seconds between two rounds of tidying")
     remember_requests_days: int = Field(7, ge=1, le=365, description="days for which a request_id is remembered")
+
+    @model_validator(mode="after")
+    def _pauses_grow(self) -> Self:
+        if self.retry_first_s > self.retry_longest_s:
+            raise ValueError("retry_longest_s must be at least retry_first_s")
+        return self
 
     @field_validator("allowed_networks")
     @classmethod

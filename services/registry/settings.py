@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from services.chassis.addresses import Target
 from services.chassis.settings import (
     BaseServiceSettings,
     BudgetSettings,
@@ -11,7 +12,6 @@ from services.chassis.settings import (
     NatsSettings,
     S3Settings,
     SqlSettings,
-    Target,
     service_config,
 )
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from services.chassis.addresses import Target
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
+from services.chassis.setting_checks import check_folder, check_printable
 from services.chassis.settings import (
     AuditSettings,
     BaseServiceSettings,
     ListSettings,
     NatsClientSettings,
     SqlSettings,
-    Target,
     service_config,
 )
 
@@ -54,6 +55,19 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings
     keep_jobs_days: float = Field(
         30.0, ge=0.01, description="days for which ended tag jobs, and raw scores that nobody uses, are kept"
     )
+
+    @field_validator("taggers_dir")
+    @classmethod
+    def _taggers_lie_in_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_folder(value)
+        return value
+
+    @field_validator("captioner_api_key")
+    @classmethod
+    def _api_key_fits_a_header(cls, value: SecretStr) -> SecretStr:
+        check_printable(value.get_secret_value(), ascii_only=True)
+        return value
 
     @model_validator(mode="after")
     def _one_picture_fits(self) -> Settings:

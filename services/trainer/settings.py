@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from services.chassis.addresses import Target
 from services.chassis.settings import (
     AuditSettings,
     BaseServiceSettings,
@@ -15,7 +16,6 @@ from services.chassis.settings import (
     NatsSettings,
     S3Settings,
     SqlSettings,
-    Target,
     service_config,
 )
 from services.trainer.models.lifetimes import Lifetimes

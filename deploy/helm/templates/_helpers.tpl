@@ -261,3 +261,39 @@ spec:
         name: cpu
         target: {type: Utilization, averageUtilization: {{ .part.autoscaling.cpuPercent }}}
 {{- end }}
+
+{{/* What single values cannot say: those that do not go together. */}}
+{{- define "fiveshot.check" -}}
+{{- with .Values.servers }}
+{{- if and .database.caFile (eq .database.sslmode "disable") }}
+{{- fail "servers.database: caFile has no meaning with sslmode disable" }}
+{{- end }}
+{{- if and .s3.caFile (not .s3.secure) }}
+{{- fail "servers.s3: caFile has no meaning without secure" }}
+{{- end }}
+{{- end }}
+{{- with .Values.tracing }}
+{{- if and .endpoint (not .secure) (or .caFile .certFile) }}
+{{- fail "tracing: caFile and certFile have no meaning without secure" }}
+{{- end }}
+{{- end }}
+{{- with .Values.ingress }}
+{{- if and .enabled (eq .http.host .grpc.host) }}
+{{- fail "ingress: http.host and grpc.host must differ, since an Ingress speaks one of the two to what is behind it" }}
+{{- end }}
+{{- end }}
+{{- if .Values.gatewayApi.enabled }}
+{{- range .Values.gatewayApi.http.hosts }}
+{{- if has . $.Values.gatewayApi.grpc.hosts }}
+{{- fail (printf "gatewayApi: %s is a host of http and of grpc, which one listener does not take" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $paths := dict }}
+{{- range .Values.baseWeights.files }}
+{{- if hasKey $paths .path }}
+{{- fail (printf "baseWeights.files: path %s stands there twice" .path) }}
+{{- end }}
+{{- $_ := set $paths .path true }}
+{{- end }}
+{{- end }}

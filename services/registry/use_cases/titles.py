@@ -83,7 +83,7 @@ def _header(old: bytes, title: str, name: str, what: str) -> bytes:
     try:
         entries = json.loads(old)
         metadata = dict(entries.get("__metadata__") or {})
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise _corrupt(what) from error
     metadata |= {"ss_output_name": name, "modelspec.title": title}
     entries = {"__metadata__": metadata, **{key: value for key, value in entries.items() if key != "__metadata__"}}

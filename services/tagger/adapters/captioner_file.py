@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from services.tagger.adapters.folder_files import read_text
+
 FILE = "captioner.toml"
 
 
@@ -45,7 +47,7 @@ class CaptionerFile(BaseModel):
     extra: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request, as the server knows them."""
 
-    @field_validator("model", "display_name", "description")
+    @field_validator("address", "model", "display_name", "description")
     @classmethod
     def _printable(cls, value: str) -> str:
         if not value.isprintable():
@@ -60,12 +62,13 @@ class CaptionerFile(BaseModel):
 def read_captioner_file(path: Path) -> CaptionerFile:
     """Raises ValueError in a sentence that gives away neither what the file holds nor where it lies; OSError."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is no TOML file") from error
     try:
         return CaptionerFile(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path.name}: {field}: {first['msg']}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{path.name}: {field}: {message}") from error

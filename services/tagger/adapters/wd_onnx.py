@@ -10,6 +10,7 @@ thresholds.json such as {"general": 0.27, "character": 0.8} of its own.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from services.chassis.errors import Internal
-from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed
+from services.chassis.texts import hidden_in
+from services.tagger.adapters.folder_files import read_text
+from services.tagger.adapters.onnx_model import Floats, OnnxModel, file_sha256, runtime_installed, unusable
 from services.tagger.models.pictures import Category, Picture, Score, Scores, TaggerInfo
 from services.tagger.use_cases.labels import readable
 
@@ -31,7 +33,10 @@ _CATEGORIES = {"4": "character", "0": "general", "9": "rating"}
 _THRESHOLDS = {"character": 0.85, "general": 0.35, "rating": 1.0}
 _CHARACTER_FLOOR = 0.15
 _DEFAULT_SIDE = 448
+_LARGEST_SIDE = 2048
 _LONGEST_LABEL = 100
+# A probability is one but for rounding.
+_ROUNDING = 1e-3
 
 
 class WdOnnxTagger:
@@ -41,6 +46,7 @@ class WdOnnxTagger:
     """
 
     def __init__(self, folder: Path, *, id: str = TAGGER_ID, threads: int = 2) -> None:
+        self._folder = folder.name
         self._model_path = folder / "model.onnx"
         self._model = OnnxModel(self._model_path, threads=threads)
         self._labels = read_labels(folder / "selected_tags.csv")
@@ -78,17 +84,32 @@ class WdOnnxTagger:
         """See the port."""
         side = self.side()
         pixels = np.stack([preprocess(picture.rgb, side) for picture in batch])
-        probabilities = self._model.run(pixels)[0]
-        if probabilities.shape != (len(batch), len(self._labels)):
-            raise Internal(
-                f"The WD model gives {probabilities.shape[-1]} scores for {len(self._labels)} labels",
-                remedy="Put the selected_tags.csv that belongs to model.onnx beside it.",
+        probabilities = np.asarray(self._model.run(pixels)[0])
+        if probabilities.ndim != 2 or probabilities.dtype.kind != "f" or len(probabilities) != len(batch):
+            raise unusable(self._folder, "it gives no list of probabilities for a picture")
+        if probabilities.shape[1] != len(self._labels):
+            raise unusable(
+                self._folder,
+                f"it gives {probabilities.shape[1]} scores for the {len(self._labels)} labels of selected_tags.csv, "
+                "which belongs to another model",
             )
-        return [self._scores(row) for row in probabilities]
+        # Not a number is above no threshold and below none.
+        if not np.all((probabilities >= -_ROUNDING) & (probabilities <= 1 + _ROUNDING)):
+            raise unusable(self._folder, "its scores are no probabilities from 0 to 1")
+        return [self._scores(row) for row in probabilities.clip(0, 1)]
 
     def side(self) -> int:
-        height = self._model.input_shape()[1]
-        return height if isinstance(height, int) else _DEFAULT_SIDE
+        """Pixels of the square that the model takes. Raises FailedPrecondition for one that takes something else."""
+        inputs = self._model.input_shapes()
+        kind, shape = inputs[0] if len(inputs) == 1 else ("", [])
+        fixed = [axis for axis in shape[1:3] if isinstance(axis, int)]
+        square = len(shape) == 4 and shape[3] in (3, None) and len(set(fixed)) <= 1
+        if kind != "tensor(float)" or not square or not all(1 <= axis <= _LARGEST_SIDE for axis in fixed):
+            raise unusable(
+                self._folder,
+                f"it takes no square pictures of up to {_LARGEST_SIDE} pixels as float32 (batch, side, side, 3)",
+            )
+        return fixed[0] if fixed else _DEFAULT_SIDE
 
     def _scores(self, probabilities: Floats) -> Scores:
         return Scores(
@@ -116,27 +137,32 @@ def preprocess(rgb: npt.NDArray[np.uint8], side: int) -> Floats:
 def read_labels(path: Path) -> list[tuple[str, str]]:
     """Name and category of every row, in order; the category is "" for rows that are never given as labels.
 
-    Raises ValueError when the columns are missing.
+    Raises ValueError when the columns are missing or it is no such file.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="")
         if not {"name", "category"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{path.name} has no columns name and category")
         rows = [(row["name"], _CATEGORIES.get(row["category"], "")) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path.name} is no table of comma-separated values") from error
     return [(name, category if _is_label(name) else "") for name, category in rows]
 
 
 def _is_label(name: str) -> bool:
     """Whether the dataset service takes it: tags are joined with commas, so none may hold one."""
-    return 0 < len(name) <= _LONGEST_LABEL and "," not in name and "\n" not in name
+    return 0 < len(name) <= _LONGEST_LABEL and not {",", "\n"} & set(name) and not hidden_in(name)
 
 
 def _read_thresholds(path: Path) -> dict[str, float]:
-    if not path.is_file():
+    if not path.exists():
         return {}
-    given = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        given = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no JSON") from error
     wrong = not isinstance(given, dict) or any(
-        name not in _THRESHOLDS or not isinstance(value, int | float) or not 0 <= value <= 1
+        name not in _THRESHOLDS or type(value) not in (int, float) or not 0 <= value <= 1
         for name, value in given.items()
     )
     if wrong:

@@ -125,6 +125,8 @@ class ImageTagger:
         """A backend that raises instead of reporting per image fails the batch's images, not the process."""
         try:
             return await self._in_thread(lambda: tagger.infer(pictures))
+        except DomainError as error:
+            return [Scores(error=error) for _ in pictures]
         except Exception as error:
             log.error("tagger_crashed", tagger=tagger.describe().id, exc_info=error)
             crash = Internal("The tagger's model failed on this picture", remedy="Try another tagger.")

@@ -54,7 +54,7 @@ def _opened(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
             tensors = {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata() or {}
         settings = json.loads(metadata.get(LORA_ADAPTER_METADATA_KEY, "{}"))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, RecursionError, SafetensorError) as error:
         raise _unfit("it cannot be read") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise _unfit("it holds what is no number")

@@ -103,7 +103,7 @@ class ParameterSpec:
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         if not math.isfinite(number) or not low <= number <= high:
-            raise InvalidParameter(self.name, f"must be between {low:g} and {high:g}, got {number:g}")
+            raise InvalidParameter(self.name, f"must be between {_said(low)} and {_said(high)}, got {_said(number)}")
 
     def _check_length(self, value: str | tuple[str, ...] | tuple[int, ...]) -> None:
         unit = "characters" if isinstance(value, str) else "entries"
@@ -132,3 +132,9 @@ _ARTICLES = {
 def _is_seed(value: object) -> bool:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return whole and not isinstance(value, bool) and 0 <= float(value) <= MAX_SEED  # type: ignore[arg-type]
+
+
+def _said(number: float) -> str:
+    """Whole numbers in full: 2147483647 is a limit, 2.14748e+09 is near one."""
+    whole = math.isfinite(number) and number == int(number) and abs(number) < 1e15
+    return str(int(number)) if whole else f"{number:g}"

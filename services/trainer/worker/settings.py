@@ -7,10 +7,12 @@ import socket
 import tempfile
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from services.chassis.addresses import Target
 from services.chassis.picture_decoding.settings import DecodeSettings
-from services.chassis.settings import BaseServiceSettings, S3Settings, Target, service_config
+from services.chassis.setting_checks import check_folder, check_printable
+from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
@@ -82,3 +84,15 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     outage_patience_seconds: float = Field(
         600.0, ge=0, description="how long a job goes on while the trainer or the object store is away"
     )
+
+    @field_validator("scratch_dir")
+    @classmethod
+    def _scratch_is_a_folder(cls, value: Path) -> Path:
+        check_folder(value, written=True)
+        return value
+
+    @field_validator("worker_id")
+    @classmethod
+    def _id_can_be_shown(cls, value: str) -> str:
+        check_printable(value)
+        return value

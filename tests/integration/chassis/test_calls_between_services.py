@@ -8,9 +8,10 @@ import pytest
 from google.protobuf.type_pb2 import EnumValue
 
 from services.chassis import errors
+from services.chassis.addresses import split_targets
 from services.chassis.grpc_client import channel
 from services.chassis.grpc_server import start_server
-from services.chassis.settings import BaseServiceSettings, split_targets
+from services.chassis.settings import BaseServiceSettings
 from tests.fixtures.cut_line import CutLine
 from tests.fixtures.patience import until, within
 from tests.integration.chassis.echo_service import NAME, Echo, EchoStub

@@ -135,9 +135,12 @@ def loaded(module: str, environment: Mapping[str, str], monkeypatch: pytest.Monk
     prefix = str(settings_class.model_config["env_prefix"])
     strange = [name for name in environment if not name.startswith(prefix)]
     assert strange == [], f"{module} reads only {prefix}*"
-    with monkeypatch.context() as patch, NamedTemporaryFile("w") as mounted:
-        mounted.write("a token")
-        mounted.flush()
+    with monkeypatch.context() as patch, NamedTemporaryFile("w") as token, NamedTemporaryFile("w") as callers:
+        token.write("a-token")
+        token.flush()
+        callers.write('{"callers": {}}')
+        callers.flush()
         for name, value in environment.items():
-            patch.setenv(name, mounted.name if name.endswith("_FILE") and value else value)
+            file = callers.name if name.endswith("_CALLERS_FILE") else token.name
+            patch.setenv(name, file if name.endswith("_FILE") and value else value)
         return load(settings_class, environment)

@@ -121,6 +121,8 @@ PLAIN: Values = {
     "spread": False,
     "worker": {"keda": {"enabled": False}, "kueue": {"enabled": False}},
 }
+FILES: Values = {"certificates": {"secretName": "files"}}
+SAME: Values = {"hosts": ["a.example.com"]}
 # What is wrong → a word of the message, which names the key.
 WRONG: list[tuple[Values, str]] = [
     ({"imagse": {}}, "imagse"),
@@ -159,6 +161,41 @@ WRONG: list[tuple[Values, str]] = [
     ({"servers": {"nats": {"caFile": "../ca.crt"}}}, "caFile"),
     ({"tracing": {"endpoint": "https://collector:4317"}}, "endpoint"),
     ({"tracing": {"share": 2}}, "share"),
+    ({"images": {"envoy": "envoyproxy/envoy:latest"}}, "envoy"),
+    ({"secrets": {"insidePrefix": "a" * 300 + "-"}}, "insidePrefix"),
+    ({"servers": {**FILES, "database": {"caFile": "ca.crt", "sslmode": "disable"}}}, "sslmode disable"),
+    ({"servers": {**FILES, "s3": {"caFile": "ca.crt", "secure": False}}}, "without secure"),
+    ({"servers": {"s3": {"bucket": "a..b"}}}, "bucket"),
+    ({"servers": {"s3": {"bucket": "192.168.1.1"}}}, "bucket"),
+    ({"servers": {"s3": {"endpoint": "s3.example.com:0"}}}, "endpoint"),
+    ({"servers": {"s3": {"endpoint": "s3.example.com:99999"}}}, "endpoint"),
+    ({"servers": {"s3": {"endpoint": "999.1.1.1:9000"}}}, "endpoint"),
+    ({"servers": {"s3": {"region": "eu west"}}}, "region"),
+    ({"servers": {"nats": {"url": "nats://a:0"}}}, "url"),
+    ({"servers": {"nats": {"url": "nats://a:4222,nats://b:99999"}}}, "url"),
+    ({"tracing": {"endpoint": "collector:99999"}}, "endpoint"),
+    ({"servers": FILES, "tracing": {"endpoint": "a:1", "secure": False, "caFile": "ca.crt"}}, "without secure"),
+    ({"dataset": {"env": {"DATASET_LOG_LEVL": "DEBUG"}}}, "DATASET_LOG_LEVL"),
+    ({"worker": {"env": {"WORKER_THREAD": 1}}}, "WORKER_THREAD"),
+    ({"dataset": {"resources": {"limits": {"memory": "0"}}}}, "memory"),
+    ({"dataset": {"resources": {"limits": {"memory": 512}}}}, "memory"),
+    ({"dataset": {"affinity": {"nodeAfinity": {}}}}, "nodeAfinity"),
+    ({"dataset": {"nodeSelector": {"two words": "a"}}}, "two words"),
+    ({"gateway": {"sessions": {"size": "0"}}}, "size"),
+    ({"worker": {"scratchSize": 20}}, "scratchSize"),
+    ({"worker": {"resources": {"limits": {"nvidia.com/gpu": "0.5"}}}}, "gpu"),
+    ({"baseWeights": {"files": [WEIGHTS | {"url": "https://user:secret@example.com/a"}]}}, "url"),
+    ({"baseWeights": {"files": [WEIGHTS, WEIGHTS]}}, "stands there twice"),
+    ({"networkPolicy": {"callersFrom": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}}, "cidr"),
+    ({"networkPolicy": {"callersFrom": [{"ipBlock": {"cidr": "10.0.0.300/8"}}]}}, "cidr"),
+    ({"networkPolicy": {"callersFrom": [{"ipBlock": {"cidr": "everyone"}}]}}, "cidr"),
+    ({"networkPolicy": {"extraEgress": {"all": [{"ports": [{"port": 99999}]}]}}}, "port"),
+    ({"networkPolicy": {"extraEgress": {"all": [{"ports": [{"protocol": "ICMP"}]}]}}}, "protocol"),
+    ({"networkPolicy": {"metricsFrom": [{"namespaceSelector": {"matchLabel": {}}}]}}, "matchLabel"),
+    ({"ingress": {"enabled": True, "http": {"host": "a.b"}, "grpc": {"host": "a.b"}}}, "must differ"),
+    ({"gatewayApi": {"enabled": True, "parentRefs": [{"name": "a"}], "http": SAME, "grpc": SAME}}, "a.example.com"),
+    ({"podMonitors": {"interval": "0s"}}, "interval"),
+    ({"podMonitors": {"labels": {"two words": "a"}}}, "two words"),
 ]
 
 

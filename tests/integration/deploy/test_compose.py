@@ -10,7 +10,8 @@ import yaml
 from compose_spec import PyCompose
 
 from gateway import inside
-from services.chassis.settings import BaseServiceSettings, split_host_port
+from services.chassis.addresses import split_host_port
+from services.chassis.settings import BaseServiceSettings
 from tests.integration.deploy.manifests import DEPLOY, ROOT, SETTINGS, loaded, module_of
 
 VALUES = {

@@ -11,8 +11,9 @@ import kubernetes_validate
 import pytest
 
 from gateway import inside
+from services.chassis.addresses import split_host_port
 from services.chassis.grpc_server import LIVENESS, STARTUP
-from services.chassis.settings import BaseServiceSettings, split_host_port
+from services.chassis.settings import BaseServiceSettings
 from tests.integration.deploy.manifests import (
     DEPLOY,
     OVERLAYS,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import json
+import struct
 from collections import Counter
 from typing import Any
 
@@ -139,6 +142,51 @@ async def test_a_method_that_is_not_there_and_a_message_too_large_come_with_deta
             assert (status.code, info.reason, bool(info.metadata["remedy"])) == (code, reason, True)
         assert await call(channel, gateway.key) == "OK"
     assert [seen["x-fiveshot-principal"] for seen in gateway.servicer.metadata] == ["key:good"]
+
+
+def frame(message: bytes, *, flags: int = 0, length: int | None = None) -> bytes:
+    """A message as gRPC and gRPC-Web send it."""
+    return bytes([flags]) + struct.pack(">I", len(message) if length is None else length) + message
+
+
+PACKED = {"grpc-encoding": "gzip"}
+REQUEST = dataset_service_pb2.GetDatasetRequest(name=NAME).SerializeToString()
+WEB = "application/grpc-web+proto"
+BROKEN: list[tuple[str, bytes, dict[str, str], int, str]] = [
+    (WEB, b"\0\0", {}, 3, "MESSAGE_MALFORMED"),
+    (WEB, b"\xff" * 100, {}, 3, "REQUEST_INVALID"),
+    (WEB, frame(REQUEST, length=500), {}, 3, "MESSAGE_MALFORMED"),
+    (WEB, frame(REQUEST, length=2**32 - 1), {}, 8, "MESSAGE_TOO_LARGE"),
+    (WEB, frame(REQUEST, flags=1), {}, 3, "MESSAGE_MALFORMED"),
+    (WEB, frame(REQUEST, flags=1), PACKED, 3, "MESSAGE_MALFORMED"),
+    (WEB, frame(gzip.compress(bytes(50_000_000)), flags=1), PACKED, 8, "MESSAGE_TOO_LARGE"),
+    (WEB, frame(REQUEST, flags=1), {"grpc-encoding": "banana"}, 3, "METADATA_MALFORMED"),
+    (WEB, frame(REQUEST), {"x-note-bin": "!!!"}, 3, "METADATA_MALFORMED"),
+    (WEB, frame(REQUEST), {"grpc-timeout": "-1S"}, 3, "TIMEOUT_INVALID"),
+    (WEB, frame(REQUEST), {"x-note": "a" * 40_000}, 8, "HEADERS_TOO_LARGE"),
+    (WEB, frame(REQUEST), {"x-api-key": "fs_nobody"}, 16, "API_KEY_INVALID"),
+    ("application/grpc-web-text", b"!!!!", {}, 3, "GATEWAY_HTTP_400"),
+    ("application/grpc-web-text", base64.b64encode(frame(REQUEST)), {}, 0, ""),
+    ("application/grpc", frame(REQUEST), {}, 0, ""),
+    (WEB, frame(REQUEST), {}, 0, ""),
+]
+
+
+async def test_broken_frames_over_http_1_are_refused_with_details(gateway: Gateway) -> None:
+    """One gateway for all: each takes seconds to start."""
+    for content_type, body, headers, code, reason in BROKEN:
+        async with http(gateway) as client:
+            path, sent = "/fiveshot.dataset.v1.DatasetService/GetDataset", {"content-type": content_type, **headers}
+            answer = await client.post(path, content=body, headers=sent)
+        what = (content_type, body[:40], headers, answer.headers)
+        assert answer.status_code == 200, what
+        assert int(answer.headers.get("grpc-status", "0")) == code, what
+        details = answer.headers.get("grpc-status-details-bin", "")
+        status = status_pb2.Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
+        info = error_details_pb2.ErrorInfo()
+        assert (bool(status.details and status.details[0].Unpack(info)), info.reason) == (bool(reason), reason), what
+        assert status.code == code, what
+        assert bool(answer.headers.get("grpc-message")) == bool(reason), what
 
 
 async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_come(gateway: Gateway) -> None:

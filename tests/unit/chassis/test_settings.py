@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.chassis import settings
+from services.chassis.addresses import split_host_port
 from services.chassis.settings import BaseServiceSettings, NatsSettings, S3Settings, SqlSettings, service_config
 
 
@@ -38,6 +39,7 @@ def test_every_group_reads_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         PAINT_LISTEN="0.0.0.0:8080",
         PAINT_DATABASE_URL="postgresql+psycopg://u@h/d",
+        PAINT_S3_ACCESS_KEY="key",
         PAINT_S3_SECRET_KEY="hidden",
         PAINT_NATS_URL="nats://h:4222",
         PAINT_BRUSHES="9",
@@ -104,4 +106,4 @@ def test_settings_do_not_change_after_the_start() -> None:
     ("text", "parts"), [("a:1", ("a", 1)), ("[::1]:80", ("::1", 80)), ("0.0.0.0:0", ("0.0.0.0", 0))]
 )
 def test_host_and_port(text: str, parts: tuple[str, int]) -> None:
-    assert settings.split_host_port(text) == parts
+    assert split_host_port(text) == parts

@@ -112,3 +112,39 @@ def test_a_key_is_read_anew_and_only_where_the_file_says_so(tmp_path: Path) -> N
     assert key_reader(None, "from-settings")() == "from-settings"
     file = read_captioner_file(captioner(tmp_path / "bare") / "captioner.toml")
     assert (file.key_path(tmp_path), file.api_key_setting) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "fault"),
+    [
+        ("captioner.toml", b"a=" + b"[" * 50_000, "captioner.toml is no TOML file"),
+        ("captioner.toml", b"\xff\xfe", "captioner.toml is no text in UTF-8"),
+        ("captioner.toml", GOOD.replace("v1", "v1\\u0000").encode(), "captioner.toml: address: must be one line"),
+        ("selected_tags.csv", b"tag_id,name,category\n1," + b"x" * 200_000, "selected_tags.csv is no table"),
+        ("selected_tags.csv", b"\xff\xfe", "selected_tags.csv is no text in UTF-8"),
+        ("selected_tags.csv", None, "selected_tags.csv is no plain file"),
+        ("thresholds.json", b"[" * 100_000, "thresholds.json is no JSON"),
+        ("thresholds.json", b'{"general": NaN}', "thresholds.json must map"),
+        ("thresholds.json", b'{"general": true}', "thresholds.json must map"),
+        ("thresholds.json", None, "thresholds.json is no plain file"),
+    ],
+)
+def test_a_hostile_folder_leaves_the_others_at_work(
+    tmp_path: Path, file: str, content: bytes | None, fault: str
+) -> None:
+    """content: of the file; None for a pipe, which would keep its reader waiting."""
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    if file != "captioner.toml":
+        (folder / "model.onnx").write_bytes(b"x")
+        (folder / "selected_tags.csv").write_text("tag_id,name,category,count\n1,cat,0,9\n")
+    if content is None:
+        (folder / file).unlink(missing_ok=True)
+        os.mkfifo(folder / file)
+    else:
+        (folder / file).write_bytes(content)
+    captioner(tmp_path / "zeta")
+    shelf = installed(tmp_path).look()
+    (faulty,) = shelf.faulty
+    assert fault in faulty.fault, faulty.fault
+    assert "zeta" in [each.describe().id for each in shelf.backends]

@@ -4,13 +4,15 @@ import hashlib
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from services.chassis.errors import Internal
+from services.chassis.errors import FailedPrecondition
+from services.tagger.adapters.onnx_model import OnnxModel
 from services.tagger.adapters.wd_onnx import WdOnnxTagger, preprocess, read_labels
 from services.tagger.models.pictures import Picture
 from services.tagger.models.tags import TagOptions
@@ -25,7 +27,7 @@ CONSTANT = (0.9, 0.1, 0.0, 0.0, 0.0, 0.6, 0.5, 0.9, 0.99, 0.99)
 
 def write_model(folder: Path, *, labels: int = len(ROWS), side: int | str = 8) -> Path:
     """A model whose scores are constants, plus the mean red, green and blue (of 255) in their labels' places."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     weights = np.zeros((3, labels), np.float32)
     for channel, label in ((2, 2), (1, 3), (0, 4)):
         weights[channel, label] = 1 / 255
@@ -159,9 +161,8 @@ def test_a_folder_that_is_incomplete_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_labels_of_another_model_are_noticed(tmp_path: Path) -> None:
     tagger = WdOnnxTagger(write_model(tmp_path / "wd", labels=7))
-    with pytest.raises(Internal) as caught:
+    with pytest.raises(FailedPrecondition, match=r"7 scores for the 10 labels of selected_tags\.csv"):
         tagger.infer([flat((0, 0, 0))])
-    assert "selected_tags.csv" in caught.value.remedy
 
 
 def test_the_side_is_read_from_the_model_or_448(tmp_path: Path) -> None:
@@ -169,3 +170,118 @@ def test_the_side_is_read_from_the_model_or_448(tmp_path: Path) -> None:
     assert len(fixed.infer([flat((1, 2, 3))])) == 1, "another side than 12 would be refused by the graph"
     free = WdOnnxTagger(write_model(tmp_path / "free", side="side"))
     assert free.side() == 448
+
+
+def write_graph(
+    folder: Path, nodes: list[onnx.NodeProto], *, inputs: list[tuple[int, list[int | str]]], **more: Any
+) -> Path:
+    """A folder whose model is that graph between `x`, `x1`, … and `y`, beside the labels of the others."""
+    write_model(folder)
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(f"x{number or ''}", *each) for number, each in enumerate(inputs)],
+        [helper.make_tensor_value_info("y", more.pop("output", TensorProto.FLOAT), None)],
+        more.pop("weights", []),
+    )
+    sets = [helper.make_opsetid("", more.pop("opset", 18)), helper.make_opsetid("strange", 1)]
+    (folder / "model.onnx").write_bytes(
+        helper.make_model(graph, opset_imports=sets, ir_version=9, **more).SerializeToString()
+    )
+    return folder
+
+
+PICTURES: tuple[int, list[int | str]] = TensorProto.FLOAT, ["batch", 8, 8, 3]
+ZEROS = [
+    helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=0),
+    helper.make_node("Mul", ["zeros", "mean"], ["start"]),
+]
+WEIGHTS = [numpy_helper.from_array(np.zeros((1, len(ROWS)), np.float32), "zeros")]
+
+
+def after_zeros(*nodes: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Ten zeros for the one picture, then the given nodes, which lead from `start` to `y`."""
+    return [*ZEROS, *nodes]
+
+
+def elsewhere(location: str) -> onnx.TensorProto:
+    """Weights that lie in another file."""
+    tensor = onnx.TensorProto(name="far", data_type=TensorProto.FLOAT, dims=[1, len(ROWS)])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def lying() -> onnx.TensorProto:
+    """Weights of four terabytes in forty bytes."""
+    return onnx.TensorProto(name="far", data_type=TensorProto.FLOAT, dims=[2**40, len(ROWS)], raw_data=bytes(40))
+
+
+def endless() -> onnx.NodeProto:
+    """A loop whose condition stays true."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Identity", ["in"], ["out"])],
+        "body",
+        [value("turn", TensorProto.INT64, []), value("go", TensorProto.BOOL, []), value("in", TensorProto.FLOAT, None)],
+        [value("go_on", TensorProto.BOOL, []), value("out", TensorProto.FLOAT, None)],
+    )
+    return helper.make_node("Loop", ["", "true", "start"], ["y"], body=body)
+
+
+NODE = helper.make_node
+PLUS_FAR = after_zeros(NODE("Add", ["start", "far"], ["y"]))
+CIRCLE = after_zeros(NODE("Add", ["start", "b"], ["a"]), NODE("Abs", ["a"], ["b"]), NODE("Abs", ["b"], ["y"]))
+TEXTS = after_zeros(NODE("Cast", ["start"], ["y"], to=TensorProto.STRING))
+HOSTILE: list[tuple[str, list[onnx.NodeProto], dict[str, Any], str]] = [
+    ("not a number", after_zeros(NODE("Div", ["start", "start"], ["y"])), {}, "no probabilities"),
+    ("without end", after_zeros(NODE("Reciprocal", ["start"], ["y"])), {}, "no probabilities"),
+    ("too large", after_zeros(NODE("Exp", ["start"], ["e"]), NODE("Add", ["e", "e"], ["y"])), {}, "no probabilities"),
+    ("texts", TEXTS, {"output": TensorProto.STRING}, "no list"),
+    ("one number", [NODE("ReduceMean", ["x"], ["y"], keepdims=0)], {}, "no list"),
+    ("pixels", [NODE("Flatten", ["x"], ["y"])], {}, "192 scores for the 10 labels"),
+    ("an operator of its own", after_zeros(NODE("Run", ["start"], ["y"], domain="strange")), {}, "damaged"),
+    ("of tomorrow", after_zeros(NODE("Identity", ["start"], ["y"])), {"opset": 999}, "damaged"),
+    ("a circle", CIRCLE, {}, "damaged"),
+    ("weights above its folder", PLUS_FAR, {"weights": [*WEIGHTS, elsewhere("../../secret")]}, "damaged"),
+    ("weights on a device", PLUS_FAR, {"weights": [*WEIGHTS, elsewhere("/dev/zero")]}, "damaged"),
+    ("weights that lie of their size", PLUS_FAR, {"weights": [*WEIGHTS, lying()]}, "damaged"),
+    ("colours first", [NODE("Identity", ["x"], ["y"])], {"inputs": [(TensorProto.FLOAT, ["n", 3, 8, 8])]}, "no square"),
+    ("no square", [NODE("Identity", ["x"], ["y"])], {"inputs": [(TensorProto.FLOAT, ["n", 8, 9, 3])]}, "no square"),
+    ("bytes", [NODE("Cast", ["x"], ["y"], to=1)], {"inputs": [(TensorProto.UINT8, ["n", 8, 8, 3])]}, "no square"),
+    ("a side of 30,000", [NODE("Identity", ["x"], ["y"])], {"inputs": [(1, ["n", 30_000, 30_000, 3])]}, "no square"),
+    ("no side", [NODE("Identity", ["x"], ["y"])], {"inputs": [(TensorProto.FLOAT, ["n", 0, 0, 3])]}, "no square"),
+    ("two pictures", [NODE("Add", ["x", "x1"], ["y"])], {"inputs": [PICTURES, PICTURES]}, "no square"),
+    ("nothing to look at", [NODE("Constant", [], ["y"], value_float=1.0)], {"inputs": []}, "no square"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "more", "why"), [pytest.param(*each[1:], id=each[0]) for each in HOSTILE])
+def test_a_model_that_is_none_of_its_kind_is_told_of_in_a_sentence(
+    tmp_path: Path, nodes: list[onnx.NodeProto], more: dict[str, Any], why: str
+) -> None:
+    (tmp_path / "secret").write_bytes(bytes(400))
+    tagger = WdOnnxTagger(
+        write_graph(tmp_path / "a" / "wd", nodes, **{"inputs": [PICTURES], "weights": WEIGHTS, **more})
+    )
+    for _ in range(2):
+        with pytest.raises(FailedPrecondition, match=why) as caught:
+            tagger.infer([flat((9, 9, 9))])
+        assert caught.value.reason == "TAGGER_MODEL_UNUSABLE"
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_model_that_never_ends_is_stopped(tmp_path: Path) -> None:
+    weights = [*WEIGHTS, numpy_helper.from_array(np.array(True), "true")]
+    folder = write_graph(tmp_path / "wd", after_zeros(endless()), inputs=[PICTURES], weights=weights)
+    with pytest.raises(FailedPrecondition, match=r"longer than 0\.2 seconds"):
+        OnnxModel(folder / "model.onnx", threads=1, longest_s=0.2).run(np.zeros((1, 8, 8, 3), np.float32))
+
+
+def test_a_label_that_nobody_sees_is_never_given(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "wd")
+    hidden = [f"{number},{name},0,1" for number, name in enumerate(("a\x1b[31mb", "a\u202eb", "a\x00b"))]
+    (folder / "selected_tags.csv").write_text(
+        "\n".join(["tag_id,name,category,count", *hidden, "9,cat,0,1", "8,short"])
+    )
+    assert [name for name, category in read_labels(folder / "selected_tags.csv") if category] == ["cat"]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tools.settings_table import BEGIN, END, PAGE, PROCESSES, render, updated, variables
+from tools.settings_table import BEGIN, CHART_SCHEMA, END, PAGE, PROCESSES, render, updated, variables, with_names
 
 
 def test_the_page_is_up_to_date() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert updated(page) == page, "run: python -m tools.settings_table --write"
+
+
+def test_the_chart_takes_every_variable_and_no_other() -> None:
+    schema = CHART_SCHEMA.read_text(encoding="utf-8")
+    assert with_names(schema) == schema, "run: python -m tools.settings_table --write"
 
 
 def test_every_variable_of_every_process_is_in_a_table() -> None:

@@ -30,6 +30,7 @@ def test_whole_floats_pass_as_integers_because_json_has_only_floats() -> None:
         ("num_epochs", 2.5, "a whole number"),
         ("num_epochs", True, "a whole number"),
         ("learning_rate", float("nan"), "between"),
+        ("seed", -1, "between 0 and 2147483647, got -1"),
         ("learning_rate", "fast", "a number"),
         ("flip", 1, "true or false"),
         ("optimizer", "sgd", "adamw, adamw8bit"),
