@@ -204,6 +204,8 @@ export const en = {
     } as Words,
   },
   words: {
+    meanwhile: (theirs: string) => `This caption was changed elsewhere meanwhile. It is now: ${theirs || 'empty'}`,
+    meanwhileMore: 'Yours stands in the field and is not stored. Change it there to store it in place of the other.',
     title: 'What each photo shows',
     lead: 'The model learns as your subject what the words leave out. Name what may change: pose, place, light, clothes.',
     next: 'On to the plan',

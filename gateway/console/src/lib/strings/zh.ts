@@ -221,6 +221,8 @@ export const zh: Strings = {
     },
   },
   words: {
+    meanwhile: (theirs) => `这段描述同时在别处被改过，现在是：${theirs || '（空）'}`,
+    meanwhileMore: '你写的还在输入框里，没有保存。在框里再改动一次，就会替换掉别处写的。',
     title: '每张照片里有什么',
     lead: '文字没有提到的，模型会当作主体来学。请写出会变化的东西：姿势、地点、光线、衣着。',
     next: '下一步：计划',
