@@ -158,7 +158,7 @@ export const en = {
     nothing: 'Nothing stands out enough to be masked; paint it by hand.',
     stage: (name: string) => `${name}: paint over what is to be learnt`,
     keys: 'Paint over your subject. By keys: arrows move the brush, the space bar held down draws, [ and ] change its size, X switches between painting and erasing, Ctrl-Z takes back.',
-    use: 'A training uses masks when “masked loss” is on; Plan offers it.',
+    use: 'A training uses masks once “Learn what the masks mark” is ticked in Plan.',
     all: 'Suggest masks',
     allTitle: 'Masks that hold the subject',
     allFor: 'What lies in the shade is hardly trained. Nothing changes until you apply it; the border can be painted better by hand afterwards.',
