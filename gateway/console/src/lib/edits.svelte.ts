@@ -24,6 +24,8 @@ export class Edits {
   faults = $state<Record<string, Fault>>({})
   /** By the image's name: a caption that was refused, so that it can be mended rather than typed again. */
   texts = $state<Record<string, string>>({})
+  /** Tags that were refused, as they were typed. */
+  typed = $state<Record<string, string>>({})
   /** Why a change of many was refused. */
   fault = $state.raw<Fault | null>(null)
   #open: OpenDataset
@@ -51,6 +53,7 @@ export class Edits {
     if (alike(now, change)) return
     delete this.faults[now.name]
     delete this.texts[now.name]
+    delete this.typed[now.name]
     if (remember) this.#keep([[now.name, before(now, change)]])
     const origin = 'caption' in change && !('captionOrigin' in change) ? { captionOrigin: undefined } : {}
     this.#open.put({ ...now, ...origin, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
@@ -202,6 +205,8 @@ export class Edits {
       this.#waiting[name]! -= 1
       this.faults[name] = faultOf(error)
       if (change.caption !== undefined) this.texts[name] = change.caption
+      const added = change.tags?.filter((tag) => !from.tags.some((each) => each.label === tag.label)) ?? []
+      if (added.length) this.typed[name] = added.map((tag) => tag.label).join(', ')
       await datasets.getImage({ name }).then((now) => this.#open.put(now)).catch(() => undefined)
     }
   }
