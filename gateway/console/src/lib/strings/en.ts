@@ -58,6 +58,7 @@ export const en = {
     'storing files': 'Storing files',
   } as Words,
   signIn: {
+    ended: 'Your session has ended. Sign in again, here or in another tab: what you have typed is still there.',
     title: 'Sign in to Fiveshot',
     how: 'Run this on the machine of the stack. It prints an address that signs this browser in, once:',
     key: 'Or enter an API key',

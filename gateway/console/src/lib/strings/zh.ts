@@ -59,6 +59,7 @@ export const zh: Strings = {
     'storing files': '正在存储文件',
   },
   signIn: {
+    ended: '登录已过期。请在这里或另一个标签页重新登录，已输入的内容都还在。',
     title: '登录 Fiveshot',
     how: '在运行 Fiveshot 的机器上执行下面的命令，它会给出一个只能用一次的登录地址：',
     key: '或者输入 API 密钥',
