@@ -101,8 +101,10 @@ await run(async () => {
     '', `datasets/${dataset}/photos`, `datasets/${dataset}/words`, `datasets/${dataset}/plan`, `jobs/${job}/run`, `jobs/${job}/choose`, `jobs/${job}/try`,
     `jobs/${job}/compare/${job}`, `jobs/${job}/keep`, `models/${model}`, `models/${model}/try`, 'operate', 'operate/webhooks', 'operate/access', 'operate/audit',
   ]
+  // Until the answer is there a heading holds the id.
   const here = async (hash) => {
-    await page.waitForFunction((wanted) => location.href === wanted && document.querySelector('main h1') && !document.querySelector('main [role=alert]'), at(hash))
+    const there = ([wanted, ids]) => location.href === wanted && document.querySelector('main h1') && !ids.includes(document.querySelector('main h1').textContent) && !document.querySelector('main [role=alert]')
+    await page.waitForFunction(there, [at(hash), [dataset, job, model]])
     return page.locator('main h1').first().textContent()
   }
   await page.goto('about:blank')
