@@ -105,10 +105,10 @@ await run(async () => {
     '', `datasets/${dataset}/photos`, `datasets/${dataset}/words`, `datasets/${dataset}/plan`, `jobs/${job}/run`, `jobs/${job}/choose`, `jobs/${job}/try`,
     `jobs/${job}/compare/${job}`, `jobs/${job}/keep`, `models/${model}`, `models/${model}/try`, 'operate', 'operate/webhooks', 'operate/access', 'operate/audit',
   ]
-  // Until the answer is there a heading holds the id.
+  // Until the answer is there a heading holds the id, or nothing of the name yet.
   const here = async (hash) => {
     const there = ([wanted, ids]) => location.href === wanted && document.querySelector('main h1') && !ids.includes(document.querySelector('main h1').textContent) && !document.querySelector('main [role=alert]')
-    await page.waitForFunction(there, [at(hash), [dataset, job, model]])
+    await page.waitForFunction(there, [at(hash), [dataset, job, model, 'Try it out ']])
     return page.locator('main h1').first().textContent()
   }
   await page.goto('about:blank')
